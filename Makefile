@@ -1,0 +1,62 @@
+# Passed on the command line:
+#   PYTHON=  interpreters for the environment, names or paths; the first usable
+#   EXTRAS=  what to install besides, e.g. cuda13
+#   ARGS=    more flags of the command
+#   VENV=    where the environment lies
+PYTHON ?=
+EXTRAS =
+ARGS =
+VENV = .venv
+
+# A name on the path may be a pyenv shim that does not start, so what pyenv has
+# under that name is tried as well.
+names = $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
+pyenv = $(shell pyenv root 2>/dev/null || echo ~/.pyenv)
+behind = $(wildcard $(pyenv)/versions/$(1:python%=%).*/bin/python)
+candidates = $(foreach name,$(names),$(name) $(call behind,$(name)))
+probe = import ensurepip, ssl, sys, venv; assert sys.version_info >= (3, 11); \
+  print(sys.executable)
+python = $(or $(shell for name in $(candidates); do \
+  "$$name" -c '$(probe)' 2>/dev/null && break; done),$(error none of "$(names)" \
+  is a usable Python: install Python 3.11 or newer with its venv module (on \
+  Debian and Ubuntu the package python3-venv), or pass PYTHON=/path/to/python))
+
+# The environment is made anew when it is broken or PYTHON= is another version.
+version = $(lastword $(shell "$(1)" -V 2>/dev/null))
+have := $(if $(wildcard $(VENV)/bin/pip),$(call version,$(VENV)/bin/python))
+want := $(if $(PYTHON),$(call version,$(python)),$(have))
+fresh := $(if $(filter $(have),$(want)),,yes)
+installed := $(VENV)/installed$(EXTRAS:%=-%)
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 18
+	@sed -n 's/^#  \( [A-Z]*=\)/\1/p' Makefile
+
+train: $(installed)  ## train configs/jrt_tiny.py on the text in Python itself
+	$(VENV)/bin/python -m jrt_jax.train --config=configs/jrt_tiny.py \
+	  --workdir=runs/jrt_tiny $(ARGS)
+
+test: $(installed)  ## the fast tests, on two cores
+	$(VENV)/bin/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+test-slow: $(installed)  ## the other tests, one after another
+	$(VENV)/bin/python -m pytest -m slow --timeout 3600 $(ARGS)
+
+clean:  ## remove the environment and caches; runs/ stays
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+python:  ## show the interpreter that a new environment gets
+	@echo $(python)
+
+$(installed): setup.cfg pyproject.toml
+	@$(if $(fresh),"$(python)" -m venv --clear $(VENV))
+	@echo "Installing into $(VENV) with $$($(VENV)/bin/python -V), once:" \
+	  "a minute or two, 0.8 GB of disk"
+	@$(VENV)/bin/python -m pip install -qq -e '.[test$(EXTRAS:%=,%)]'
+	@touch $@
+
+ifdef fresh
+.PHONY: $(installed)
+endif
+.PHONY: help train test test-slow clean python

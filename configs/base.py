@@ -1,0 +1,97 @@
+"""Every key that a run can be configured with, and its default.
+
+The defaults are the paper's JRT-RNN 360M (https://arxiv.org/abs/2407.05483):
+its model, objective and recipe. Other configs change only what differs.
+"""
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Returns the defaults, locked: a key that is not here cannot be set."""
+  config = ml_collections.ConfigDict()
+
+  config.seed = 0  # of the initial weights, the data order, masks and prefixes
+  config.steps = 60_000  # optimizer steps
+  config.batch_size = 256  # sequences in a step, over all devices
+  config.sequence_length = 2048  # tokens that the model reads in a sequence
+  config.microbatch_per_device = 8  # sequences at once; the rest accumulates
+  config.init_from = ''  # a workdir whose newest weights (only) start this run
+
+  config.model = dict(
+      mixers=('conv', 'pla', 'swa', 'conv', 'conv') * 5 + ('conv',),  # by layer
+      width=1024,  # E, of the residual stream
+      num_heads=16,  # H, of attention mixers
+      mlp_width=2048,  # M, of the SwiGLU MLP
+      vocab_size=50_264,  # ids that exist: GPT-2's 50257 and padding up to 8
+      vocab_multiple=128,  # embedding rows are padded to it, so that they shard
+      mask_id=50_263,  # [MASK], the last of the existing ids
+      feature_map=dict(
+          name='taylor_exp',  # taylor_exp or identity
+          feature_dim=16,  # D, query and key width of a head before the map
+      ),
+      normalizer='sum',  # of linear attention: sum, clamp or none
+      window=129,  # W, keys a query of a swa layer sees, itself included
+      rope_base=10_000.0,  # of rotary embeddings in swa layers
+      conv_kernel=3,  # taps of a conv layer
+      conv_expand=4,  # its inner width over E, both halves together
+      norm_eps=1e-5,  # of RMSNorm
+      init_std=0.02,  # of weights; residual outputs: over sqrt(2 layers)
+      dtype='bfloat16',  # of activations and products; parameters are float32
+      remat='none',  # what backward recomputes: none, full or dots
+      pad_mask='exclude',  # what a pad weighs; reference: as released models
+  )
+
+  config.prefix = dict(
+      name='fixed',  # none, full, fixed or uniform
+      capacity=0.5,  # of fixed and uniform: longest prefix / sequence_length
+  )
+
+  config.objective = dict(
+      name='jrt',  # next_token, prefix_lm or jrt (next token + masked token)
+      mlm_weight=0.25,  # of the masked-token loss; the next-token loss has 1
+      mask_rate=0.15,  # chance of a prefix token to become [MASK]
+      boundary='predict',  # the first token after the prefix; reference: not
+      token_zero='predict',  # id 0 as a masked-token label; reference: not
+  )
+
+  config.data = dict(
+      source='python_stdlib',  # python_stdlib (built in), text or jsonl
+      path='',  # files of text or jsonl, plain or .gz: comma-separated globs
+      text_key='text',  # where a jsonl record keeps its text
+      tokenizer='bytes',  # bytes, or the path of a tokenizer.json
+      validation_path='',  # held-out files; empty: the end of the data
+      validation_fraction=0.01,  # of the data's tokens, when it is the end
+      num_threads=4,  # that read ahead
+  )
+
+  config.optimizer = dict(
+      peak_lr=8e-4,  # reached after the warm-up
+      min_lr=8e-5,  # reached at the last step, by a cosine
+      initial_lr=1e-6,  # of the first step
+      warmup_steps=600,
+      b1=0.9,
+      b2=0.95,
+      eps=1e-8,
+      weight_decay=0.1,  # not on embeddings and biases
+      clip_norm=1.0,  # of the global gradient
+      max_bad_steps=20,  # skipped in a row before the run gives up
+      spike_factor=0.0,  # skip gradient norms over it x their mean; 0: never
+  )
+
+  config.mesh = dict(
+      data=-1,  # replicas; -1: every device that the other axes leave
+      fsdp=1,  # reserved for sharded parameters
+      tensor=1,  # reserved for sharded heads and MLPs
+  )
+
+  config.log_every = 10  # steps between two lines of metrics
+  config.eval_every = 1000  # steps between two evaluations; 0: at the end only
+  config.eval_batches = 8  # of eval_batch_size, at each evaluation
+  config.eval_batch_size = 64  # sequences, over all devices
+  config.checkpoint_every = 1000  # steps between two checkpoints
+  config.keep_checkpoints = 2  # newest ones kept
+  config.keep_every = 20_000  # steps whose checkpoints are kept for good
+  config.sample_tokens = 200  # length of the sample after the last step
+
+  config.lock()
+  return config

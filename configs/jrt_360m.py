@@ -1,0 +1,15 @@
+r"""JRT-RNN 360M: 60,000 steps of 256 x 2048 tokens (31.5B) of the Pile.
+
+python -m jrt_jax.train --config=configs/jrt_360m.py --workdir=runs/jrt_360m \
+    --config.data.source=jsonl --config.data.path='pile/*.jsonl.gz' \
+    --config.data.tokenizer=gpt2/tokenizer.json
+
+356,618,240 parameters, of which 356,578,304 in the released model's 50264
+rows of embedding. Source: https://arxiv.org/abs/2407.05483, table 15; the
+layers are those of the released configuration.
+"""
+from configs import base
+
+
+def get_config():
+  return base.get_config()  # whose defaults are this model

@@ -1,0 +1,130 @@
+"""Which positions of an example are supervised, and from which label.
+
+An objective maps `(window, prefix_len, *, objective, mask_id, rng)` to
+an example:
+  window: int [L + 1], consecutive tokens of the stream.
+  prefix_len: M, how many of the first L tokens are the prefix.
+  objective: `config.objective`, the settings.
+  mask_id: the id of [MASK].
+  rng: np.random.Generator, the example's own.
+
+The example is a dict of `tokens` int32 [L], which the model reads; `targets`
+int32 [L], 0 where nothing is supervised; `supervision` int8 [L], one of the
+constants below; `prefix_len` int32.
+
+Source: Arora et al. 2024 (JRT-RNN), https://arxiv.org/abs/2407.05483, eq. 5.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+UNSUPERVISED, NEXT_TOKEN, MASKED_TOKEN = 0, 1, 2
+
+
+def next_token(
+    window: np.ndarray,
+    prefix_len: int,
+    *,
+    objective: Mapping,
+    mask_id: int,
+    rng: np.random.Generator,
+) -> dict[str, np.ndarray]:
+  """Every position predicts the next token; `prefix_len` must be 0."""
+  del objective, mask_id, rng
+  return _predict_next(window, prefix_len, first=0)
+
+
+def prefix_lm(
+    window: np.ndarray,
+    prefix_len: int,
+    *,
+    objective: Mapping,
+    mask_id: int,
+    rng: np.random.Generator,
+) -> dict[str, np.ndarray]:
+  """Predicts what follows the prefix, from its last position on."""
+  del mask_id, rng
+  first = _first_prediction(prefix_len, objective['boundary'])
+  return _predict_next(window, prefix_len, first=first)
+
+
+def jrt(
+    window: np.ndarray,
+    prefix_len: int,
+    *,
+    objective: Mapping,
+    mask_id: int,
+    rng: np.random.Generator,
+) -> dict[str, np.ndarray]:
+  """`prefix_lm`, and masked tokens of the prefix are predicted in place.
+
+  A position that predicts the next token is never masked: at inference the
+  last token of a prompt is not masked either.
+  """
+  first = _first_prediction(prefix_len, objective['boundary'])
+  example = _predict_next(window, prefix_len, first=first)
+  tokens = example['tokens']
+  masked = np.flatnonzero(rng.random(first) < objective['mask_rate'])
+  supervised = masked
+  if objective['token_zero'] == 'reference':
+    supervised = masked[tokens[masked] != 0]
+  example['targets'][supervised] = tokens[supervised]
+  example['supervision'][supervised] = MASKED_TOKEN
+  tokens[masked] = mask_id
+  return example
+
+
+OBJECTIVES = {
+    'next_token': next_token,
+    'prefix_lm': prefix_lm,
+    'jrt': jrt,
+}
+
+
+def check(objective: Mapping, prefix: Mapping):
+  """Raises ValueError unless `config.objective` fits `config.prefix`."""
+  choices = {
+      'name': tuple(OBJECTIVES),
+      'boundary': ('predict', 'reference'),
+      'token_zero': ('predict', 'reference'),
+  }
+  for key, values in choices.items():
+    if objective[key] not in values:
+      raise ValueError(
+          f'config.objective.{key} must be one of {", ".join(values)}, got'
+          f' {objective[key]!r}'
+      )
+  if not 0 <= objective['mask_rate'] <= 1:
+    raise ValueError(
+        'config.objective.mask_rate must lie in [0, 1], got'
+        f' {objective["mask_rate"]}'
+    )
+  if objective['name'] == 'next_token' and prefix['name'] != 'none':
+    raise ValueError(
+        "config.objective.name='next_token' needs config.prefix.name='none',"
+        f' got {prefix["name"]!r}: a position inside a prefix has seen its'
+        ' label'
+    )
+
+
+def _first_prediction(prefix_len: int, boundary: str) -> int:
+  # The prefix ends at M - 1, so the next token is news there. The reference
+  # starts at M, and never trains the position that answers a full prompt.
+  return max(prefix_len - (boundary == 'predict'), 0)
+
+
+def _predict_next(
+    window: np.ndarray, prefix_len: int, *, first: int
+) -> dict[str, np.ndarray]:
+  """Supervises positions from `first` on with the tokens after them."""
+  window = window.astype(np.int32)
+  positions = np.arange(len(window) - 1)
+  return {
+      'tokens': window[:-1],
+      'targets': np.where(positions >= first, window[1:], 0),
+      'supervision': np.where(
+          positions >= first, np.int8(NEXT_TOKEN), np.int8(UNSUPERVISED)
+      ),
+      'prefix_len': np.int32(prefix_len),
+  }

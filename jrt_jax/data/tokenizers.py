@@ -1,0 +1,152 @@
+"""Text to ids and back: bytes, or any tokenizer.json.
+
+Both kinds of tokenizer have
+  size: one more than the largest id.
+  eos_id: the id that ends a document.
+  num_bytes: int32 [size], bytes of text that an id stands for; 0 for eos and
+    other special ids.
+  fingerprint: a short string that differs between tokenizers.
+  encode(text), decode(ids), and stream(documents).
+"""
+
+from collections.abc import Iterable, Iterator
+import hashlib
+import itertools
+import pathlib
+import re
+
+import numpy as np
+import tokenizers
+
+Document = str | bytes
+
+_EOS = ('<|endoftext|>', '</s>', '<eos>', '<|end_of_text|>')
+
+# Long texts are tokenized in pieces of at least 16 KiB. A piece ends between
+# a word and a line break, where BPE's regular expressions end a word anyway.
+_PIECE = re.compile(r'(?s).{16384,}?[^\W_](?=\n)|.+')
+_PIECES_AT_ONCE = 64
+
+
+class Bytes:
+  """UTF-8 bytes are ids 0 to 255; 256 ends a document."""
+
+  size = 257
+  eos_id = 256
+  num_bytes = np.array([1] * 256 + [0], np.int32)
+  fingerprint = 'bytes'
+
+  def encode(self, text: Document) -> np.ndarray:
+    """Returns the ids of `text`, uint8 [n]."""
+    return np.frombuffer(_to_bytes(text), np.uint8)
+
+  def decode(self, ids: Iterable[int]) -> str:
+    """Returns the text of `ids`; what is no UTF-8 becomes U+FFFD."""
+    return bytes(i for i in ids if i < 256).decode(errors='replace')
+
+  def stream(self, documents: Iterable[Document]) -> Iterator[np.ndarray]:
+    """Yields arrays of ids: the documents, `eos_id` after each."""
+    for document in documents:
+      yield self.encode(document)
+      yield np.array([self.eos_id])
+
+
+class TokenizerJson:
+  """A tokenizer.json of the `tokenizers` library."""
+
+  def __init__(self, path: str):
+    content = pathlib.Path(path).read_bytes()
+    try:
+      self._tokenizer = tokenizers.Tokenizer.from_buffer(content)
+    except Exception as error:  # the library raises no narrower type
+      raise ValueError(
+          f'config.data.tokenizer={path!r} is not a tokenizer.json:'
+          f' {" ".join(str(error).split())}'
+      ) from error
+    # Some files ask for it, which would cut or pad every document.
+    self._tokenizer.no_truncation()
+    self._tokenizer.no_padding()
+    self.eos_id = _eos_id(self._tokenizer, path)
+    self.num_bytes = _num_bytes(self._tokenizer)
+    self.size = len(self.num_bytes)
+    self.fingerprint = hashlib.sha256(content).hexdigest()[:16]
+
+  def encode(self, text: Document) -> np.ndarray:
+    """Returns the ids of `text`, int32 [n], without special ids around it."""
+    encoding = self._tokenizer.encode(_to_text(text), add_special_tokens=False)
+    return np.array(encoding.ids, np.int32)
+
+  def decode(self, ids: Iterable[int]) -> str:
+    """Returns the text of `ids`; special ids have none."""
+    return self._tokenizer.decode(list(ids), skip_special_tokens=True)
+
+  def stream(self, documents: Iterable[Document]) -> Iterator[np.ndarray]:
+    """Yields arrays of ids: the documents, `eos_id` after each."""
+    pieces = _pieces(documents)
+    while batch := list(itertools.islice(pieces, _PIECES_AT_ONCE)):
+      encodings = self._tokenizer.encode_batch_fast(
+          [piece for piece, _ in batch], add_special_tokens=False
+      )
+      for encoding, (_, is_last) in zip(encodings, batch):
+        yield np.array(encoding.ids + [self.eos_id] * is_last)
+
+
+def load(name_or_path: str) -> Bytes | TokenizerJson:
+  """Returns the tokenizer that `config.data.tokenizer` names.
+
+  Raises:
+    FileNotFoundError: it is neither 'bytes' nor a file.
+    ValueError: the file is not a tokenizer.json, or has no end of text.
+  """
+  if name_or_path == 'bytes':
+    return Bytes()
+  if not pathlib.Path(name_or_path).is_file():
+    raise FileNotFoundError(
+        "config.data.tokenizer must be 'bytes' or the path of a"
+        f' tokenizer.json, got {name_or_path!r}, which is no file'
+    )
+  return TokenizerJson(name_or_path)
+
+
+def _to_bytes(text: Document) -> bytes:
+  # JSON may hold halves of surrogate pairs, which have no UTF-8.
+  return text.encode(errors='replace') if isinstance(text, str) else text
+
+
+def _to_text(text: Document) -> str:
+  return _to_bytes(text).decode(errors='replace')
+
+
+def _pieces(documents: Iterable[Document]) -> Iterator[tuple[str, bool]]:
+  """Yields pieces of documents, and whether they are the last of theirs."""
+  for document in documents:
+    text = _to_text(document)
+    for match in _PIECE.finditer(text):
+      yield match[0], match.end() == len(text)
+
+
+def _eos_id(tokenizer: tokenizers.Tokenizer, path: str) -> int:
+  for name in _EOS:
+    if (eos_id := tokenizer.token_to_id(name)) is not None:
+      return eos_id
+  raise ValueError(
+      f'config.data.tokenizer={path!r} must have a token that ends documents,'
+      f' one of {" ".join(_EOS)}'
+  )
+
+
+def _num_bytes(tokenizer: tokenizers.Tokenizer) -> np.ndarray:
+  """Returns the bytes of text behind each id, int32 [size].
+
+  Exact for the two common kinds: byte-level BPE, whose tokens have a character
+  for each byte, and SentencePiece, with ▁ for a space and <0x0A> for a byte.
+  """
+  vocabulary = tokenizer.get_vocab()
+  byte_level = 'ByteLevel' in repr(tokenizer.decoder)
+  counts = np.zeros(max(vocabulary.values()) + 1, np.int32)
+  for token, i in vocabulary.items():
+    text = re.sub('<0x..>', '.', token).replace('▁', ' ')
+    counts[i] = len(token) if byte_level else len(text.encode())
+  for i, added in tokenizer.get_added_tokens_decoder().items():
+    counts[i] = 0 if added.special else len(added.content.encode())
+  return counts

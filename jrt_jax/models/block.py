@@ -1,0 +1,93 @@
+"""One layer: a mixer and an MLP, each normalised first and added after."""
+from collections.abc import Mapping
+import functools
+from typing import Any
+
+from flax import nnx
+import jax
+
+from jrt_jax.models.base_conv import BaseConv
+from jrt_jax.models.context import Context
+from jrt_jax.models.layers import Build
+from jrt_jax.models.layers import SwiGLU
+from jrt_jax.models.prefix_linear_attention import PrefixLinearAttention
+from jrt_jax.models.sliding_window_attention import SlidingWindowAttention
+
+
+def _conv(build, config):
+  return BaseConv(
+      build, kernel=config['conv_kernel'], expand=config['conv_expand']
+  )
+
+
+def _linear_attention(build, config, *, reads_prefix):
+  return PrefixLinearAttention(
+      build,
+      num_heads=config['num_heads'],
+      feature_map=config['feature_map']['name'],
+      feature_dim=config['feature_map']['feature_dim'],
+      normalizer=config['normalizer'],
+      reads_prefix=reads_prefix,
+  )
+
+
+def _sliding_window(build, config):
+  return SlidingWindowAttention(
+      build,
+      num_heads=config['num_heads'],
+      window=config['window'],
+      rope_base=config['rope_base'],
+  )
+
+
+MIXERS = {
+    'conv': _conv,
+    'pla': functools.partial(_linear_attention, reads_prefix=True),
+    'la': functools.partial(_linear_attention, reads_prefix=False),
+    'swa': _sliding_window,
+}
+
+# What backward finds in memory of a block: all, its input only, or its input
+# and the results of its matrix products.
+REMAT_POLICIES = {
+    'none': None,
+    'full': jax.checkpoint_policies.nothing_saveable,
+    'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
+
+
+class Block(nnx.Module):
+  """x + mixer(norm(x)), then x + mlp(norm(x)); x [B, L, E] stays float32."""
+
+  def __init__(self, build: Build, mixer: str, config: Mapping[str, Any]):
+    if mixer not in MIXERS:
+      raise ValueError(
+          f'config.model.mixers must name {sorted(MIXERS)}, got {mixer!r}'
+      )
+    self.mixer_norm = build.norm()
+    self.mixer = MIXERS[mixer](build, config)
+    self.mlp_norm = build.norm()
+    self.mlp = SwiGLU(build, mlp_width=config['mlp_width'])
+    self.remat = config['remat']
+
+  def __call__(self, x: jax.Array, context: Context) -> jax.Array:
+    """Maps [B, L, E] to [B, L, E]."""
+
+    def forward(x):
+      x = x + self.mixer(self.mixer_norm(x), context)
+      return x + self.mlp(self.mlp_norm(x))
+
+    policy = REMAT_POLICIES[self.remat]
+    return jax.checkpoint(forward, policy=policy)(x) if policy else forward(x)
+
+  def prefill(self, x: jax.Array, context: Context):
+    """Maps [B, L, E] to [B, L, E] and the decode state of the mixer."""
+    y, state = self.mixer(self.mixer_norm(x), context, return_state=True)
+    x = x + y
+    return x + self.mlp(self.mlp_norm(x)), state
+
+  def step(self, x: jax.Array, state: Any):
+    """Maps one token [B, E] and the state to [B, E] and the next state."""
+    y, state = self.mixer.step(self.mixer_norm(x), state)
+    x = x + y
+    return x + self.mlp(self.mlp_norm(x)), state

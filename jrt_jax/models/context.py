@@ -1,0 +1,54 @@
+"""What a mixer knows of the rows that it reads, beside their activations."""
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Context(NamedTuple):
+  """The prefix, the documents and the padding of B rows of L positions.
+
+  The tokens of a row are contiguous; padding may stand on either side.
+  """
+
+  batch: int  # B
+  length: int  # L
+  prefix_capacity: int = 0  # P, no prefix of the batch is longer
+  prefix_len: jax.Array | None = None  # int32 [B]; None: P for every row
+  segment_ids: jax.Array | None = None  # int32 [B, L]; None: one document
+  mask: jax.Array | None = None  # bool [B, L], which are tokens; None: all
+  # Bool [B, L]: keys of the others are zeroed before the feature map, which
+  # leaves them a weight, as released models do. None: no key is.
+  unzeroed: jax.Array | None = None
+
+  def same_document(self, shift: int) -> jax.Array | None:
+    """Bool [B, L], whether i - shift is a token of i's document; None: all."""
+    see = None
+    if self.segment_ids is not None:
+      see = _shifted(self.segment_ids, shift) == self.segment_ids
+    if self.mask is not None:
+      token = _shifted(self.mask, shift)
+      see = token if see is None else see & token
+    return see
+
+  def positions(self) -> jax.Array:
+    """Int32 [B, L], counted from the first token of each document."""
+    index = jnp.broadcast_to(jnp.arange(self.length), (self.batch, self.length))
+    same = self.same_document(1)
+    if same is None:
+      return index
+    return index - jax.lax.cummax(jnp.where(same, 0, index), axis=1)
+
+  def last(self) -> jax.Array:
+    """Int32 [B], the index of the last token of each row."""
+    if self.mask is None:
+      return jnp.full(self.batch, self.length - 1)
+    return self.length - 1 - jnp.argmax(self.mask[:, ::-1], axis=1)
+
+  def at_last(self, x: jax.Array) -> jax.Array:
+    """Takes [B, L, ...] to [B, ...], the last token of each row."""
+    return x[jnp.arange(self.batch), self.last()]
+
+
+def _shifted(x, shift):
+  return jnp.pad(x, ((0, 0), (shift, 0)))[:, : x.shape[1]]

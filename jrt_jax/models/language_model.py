@@ -1,0 +1,204 @@
+"""The language model: embed, mix, normalise, predict."""
+from collections.abc import Callable, Mapping
+import functools
+from typing import Any
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+
+from jrt_jax.models import layers
+from jrt_jax.models.block import Block
+from jrt_jax.models.block import REMAT_POLICIES
+from jrt_jax.models.context import Context
+
+PAD_MASKS = ('exclude', 'reference')
+
+
+class LanguageModel(nnx.Module):
+  """A stack of residual blocks with tied embeddings; float32 residual stream.
+
+  A row may start with a prefix, of which `pla` layers see the whole at every
+  position; all else is causal.
+
+  Args:
+    config: `config.model` of a run (`configs/base.py` says what its keys are).
+    rngs: of the initial weights.
+
+  Raises:
+    ValueError: a value of the config is impossible.
+  """
+
+  def __init__(self, config: Mapping[str, Any], *, rngs: nnx.Rngs):
+    _check(config)
+    build = layers.make_build(
+        width=config['width'],
+        num_layers=len(config['mixers']),
+        dtype=config['dtype'],
+        norm_eps=config['norm_eps'],
+        init_std=config['init_std'],
+        rngs=rngs,
+    )
+    multiple = config['vocab_multiple']
+    self.embedding = nnx.Embed(
+        -(-config['vocab_size'] // multiple) * multiple,
+        config['width'],
+        embedding_init=build.init,
+        rngs=rngs,
+    )
+    self.layers = nnx.List(
+        [Block(build, mixer, config) for mixer in config['mixers']]
+    )
+    self.final_norm = build.norm()
+    self.vocab_size = config['vocab_size']
+    self.pad_mask = config['pad_mask']
+
+  def hidden(
+      self,
+      tokens: jax.Array,
+      *,
+      prefix_len: jax.Array | None = None,
+      prefix_capacity: int | None = None,
+      segment_ids: jax.Array | None = None,
+      mask: jax.Array | None = None,
+  ) -> jax.Array:
+    """Returns the normalised activations [B, L, E] of tokens [B, L].
+
+    Args:
+      tokens: int32 [B, L].
+      prefix_len: int32 [B], how many of the first tokens are prefix; None: 0.
+      prefix_capacity: P, which no prefix of the batch exceeds; a smaller one
+        costs less. None: L.
+      segment_ids: int32 [B, L], packed documents; the prefix ends in the first.
+      mask: bool [B, L], False at padding, which may stand on either side of
+        the tokens of a row.
+    """
+    context = self._context(
+        tokens, prefix_len, prefix_capacity, segment_ids, mask
+    )
+    x = self._embed(tokens)
+    for layer in self.layers:
+      x = layer(x, context)
+    return self.final_norm(x)
+
+  def logits(self, hidden: jax.Array) -> jax.Array:
+    """Maps [..., E] to float32 [..., vocab_size]."""
+    table = self.embedding.embedding[...][: self.vocab_size]
+    return jnp.einsum(
+        '...e,ve->...v',
+        hidden,
+        table.astype(hidden.dtype),
+        preferred_element_type=jnp.float32,
+    )
+
+  def __call__(self, tokens: jax.Array, **context: Any) -> jax.Array:
+    """Returns float32 logits [B, L, vocab_size]; takes what `hidden` takes."""
+    return self.logits(self.hidden(tokens, **context))
+
+  def prefill(
+      self,
+      tokens: jax.Array,
+      *,
+      prefix_len: jax.Array | None = None,
+      prefix_capacity: int | None = None,
+      segment_ids: jax.Array | None = None,
+      mask: jax.Array | None = None,
+  ) -> tuple[jax.Array, tuple[Any, ...]]:
+    """Reads prompts, as `hidden` does.
+
+    Returns:
+      float32 logits [B, vocab_size] after the last token of each row, and the
+      decode state, one entry a layer.
+    """
+    context = self._context(
+        tokens, prefix_len, prefix_capacity, segment_ids, mask
+    )
+    x = self._embed(tokens)
+    states = []
+    for layer in self.layers:
+      x, state = layer.prefill(x, context)
+      states.append(state)
+    x = self.final_norm(context.at_last(x))
+    return self.logits(x), tuple(states)
+
+  def decode_step(
+      self, tokens: jax.Array, states: tuple[Any, ...]
+  ) -> tuple[jax.Array, tuple[Any, ...]]:
+    """Reads one token a row, int32 [B]; returns what `prefill` returns."""
+    x = self._embed(tokens)
+    following = []
+    for layer, state in zip(self.layers, states, strict=True):
+      x, state = layer.step(x, state)
+      following.append(state)
+    return self.logits(self.final_norm(x)), tuple(following)
+
+  def _embed(self, tokens):
+    return self.embedding(tokens).astype(jnp.float32)
+
+  def _context(self, tokens, prefix_len, prefix_capacity, segment_ids, mask):
+    B, L = tokens.shape
+    P = L if prefix_capacity is None else prefix_capacity
+    if P > L:
+      raise ValueError(
+          f'prefix_capacity must not exceed the length of the rows ({L}),'
+          f' got {P}'
+      )
+    context = Context(
+        B,
+        L,
+        prefix_capacity=0 if prefix_len is None else P,
+        prefix_len=prefix_len,
+        segment_ids=segment_ids,
+        mask=mask,
+    )
+    if self.pad_mask == 'exclude':
+      return context
+    # Released models forget the mask of rows that are longer than the prefix.
+    return context._replace(mask=None, unzeroed=mask if L <= P else None)
+
+
+def build(config: Mapping[str, Any], seed: int = 0) -> LanguageModel:
+  """Returns a model with initial weights; see `LanguageModel`."""
+  return LanguageModel(config, rngs=nnx.Rngs(seed))
+
+
+def split(
+    model: LanguageModel,
+) -> tuple[Callable[[Mapping[str, jax.Array]], LanguageModel], dict[str, Any]]:
+  """Returns a function from parameters to the model, and the parameters.
+
+  Parameters are one flat dict, `{'layers.0.mixer.in_proj.kernel': …}`.
+  """
+  graph, state = nnx.split(model)
+  variables = nnx.to_flat_state(state)
+  paths = {'.'.join(map(str, path)): path for path, _ in variables}
+  params = [variable.get_value() for _, variable in variables]
+
+  def merge(params):
+    flat = [(paths[name], nnx.Param(x)) for name, x in params.items()]
+    return nnx.merge(graph, nnx.from_flat_state(flat))
+
+  return merge, dict(zip(paths, params, strict=True))
+
+
+def abstract(
+    config: Mapping[str, Any],
+) -> tuple[Callable[[Mapping[str, jax.Array]], LanguageModel], dict[str, Any]]:
+  """What `split` returns, with shapes in place of parameters: allocates nothing."""
+  return split(nnx.eval_shape(functools.partial(build, config)))
+
+
+def _check(config):
+  for key, names in (('pad_mask', PAD_MASKS), ('remat', REMAT_POLICIES)):
+    if config[key] not in names:
+      raise ValueError(
+          f'config.model.{key} must be one of {sorted(names)}, got'
+          f' {config[key]!r}'
+      )
+  if not config['mixers']:
+    raise ValueError('config.model.mixers must name at least one layer')
+  if config['dtype'] not in ('bfloat16', 'float32'):
+    raise ValueError(
+        'config.model.dtype must be bfloat16 or float32, got'
+        f" {config['dtype']!r}"
+    )

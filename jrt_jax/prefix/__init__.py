@@ -1,0 +1,1 @@
+"""Where the non-causal prefix of an example ends."""

@@ -1,0 +1,1 @@
+"""The loss, the step, the optimizer, checkpoints and metrics."""

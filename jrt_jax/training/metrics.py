@@ -1,0 +1,137 @@
+"""Where metrics go: metrics.jsonl, TensorBoard, and the screen."""
+from collections.abc import Mapping
+import json
+import math
+import pathlib
+import sys
+import time
+from typing import Any, TextIO
+
+import numpy as np
+import tensorboardX
+import tqdm
+
+from jrt_jax.training import units
+
+
+class MetricWriter:
+  """Writes scalars to workdir/metrics.jsonl and TensorBoard event files.
+
+  Args:
+    workdir: an existing directory.
+    step: the step that a run starts or resumes from. What was written for
+      later steps is dropped, so that the file of a run that was killed reads
+      as if it had never been.
+  """
+
+  def __init__(self, workdir: pathlib.Path, step: int = 0):
+    path = workdir / 'metrics.jsonl'
+    _drop_after(path, step)
+    self._lines = open(path, 'a', encoding='utf-8')
+    self._events = tensorboardX.SummaryWriter(
+        str(workdir), purge_step=step + 1 if step else None
+    )
+
+  def write(self, step: int, metrics: Mapping[str, Any]) -> None:
+    """Writes one line for `step`; values that are not finite become null.
+
+    Args:
+      step: steps taken.
+      metrics: {name: number, scalar array or None}.
+    """
+    numbers = {name: _number(value) for name, value in metrics.items()}
+    line = json.dumps({'step': step} | numbers, allow_nan=False)
+    self._lines.write(line + '\n')
+    self._lines.flush()
+    for name, value in numbers.items():
+      if value is not None:
+        self._events.add_scalar(name, value, step)
+    self._events.flush()
+
+  def close(self) -> None:
+    self._lines.close()
+    self._events.close()
+
+  def __enter__(self) -> 'MetricWriter':
+    return self
+
+  def __exit__(self, *_) -> None:
+    self.close()
+
+
+class Progress:
+  """A bar with ETA and metrics on a terminal, else a line at each update.
+
+  Args:
+    total: steps of the run.
+    start: the step it starts or resumes from.
+    file: where to write; standard error by default.
+  """
+
+  def __init__(self, total: int, start: int = 0, file: TextIO | None = None):
+    self._file = file or sys.stderr
+    self._total = total
+    self._first = None  # (step, time) of the first update: compiling is over
+    self._bar = None
+    if self._file.isatty():
+      self._bar = tqdm.tqdm(
+          total=total,
+          initial=start,
+          unit='step',
+          dynamic_ncols=True,
+          file=self._file,
+      )
+
+  def update(self, step: int, metrics: Mapping[str, Any]) -> None:
+    """Shows that `step` steps are done, and their metrics."""
+    shown = '  '.join(
+        f'{name} {value:.4g}' if isinstance(value, float) else f'{name} {value}'
+        for name, value in metrics.items()
+    )
+    if self._bar is not None:
+      self._bar.set_postfix_str(shown, refresh=False)
+      self._bar.update(step - self._bar.n)
+    else:
+      self.print(f'step {step}/{self._total}  {shown}  ETA {self._eta(step)}')
+
+  def print(self, line: str) -> None:
+    """Writes a line, above the bar if there is one."""
+    tqdm.tqdm.write(line, file=self._file)
+    self._file.flush()
+
+  def close(self) -> None:
+    if self._bar is not None:
+      self._bar.close()
+
+  def _eta(self, step):
+    now = time.perf_counter()
+    if self._first is None:
+      self._first = step, now
+    first_step, first_time = self._first
+    if step == first_step:
+      return '?'
+    pace = (now - first_time) / (step - first_step)
+    return units.duration((self._total - step) * pace)
+
+
+def _number(value):
+  """Returns an int, a finite float, or None."""
+  if value is None:
+    return None
+  value = np.asarray(value).item()
+  return value if math.isfinite(value) else None
+
+
+def _drop_after(path, step):
+  """Removes the lines of later steps, and one that a crash has cut off."""
+  if not path.exists():
+    return
+  lines = path.read_text(encoding='utf-8').splitlines(keepends=True)
+  kept = [line for line in lines if line.endswith('\n') and _step(line) <= step]
+  temporary = path.with_suffix('.tmp')
+  temporary.write_text(''.join(kept), encoding='utf-8')
+  temporary.replace(path)
+
+
+def _step(line):
+  return json.loads(line)['step']

@@ -1,0 +1,126 @@
+"""The paper's recipe: AdamW, warm-up and cosine, clipping; bad steps skipped.
+
+Source: the training configs of the official repository,
+https://github.com/HazyResearch/prefix-linear-attention.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+NORM_MEMORY = 100  # accepted steps that the mean gradient norm looks back on
+
+
+def learning_rate(config: Mapping[str, Any], steps: int) -> optax.Schedule:
+  """Linear warm-up to `peak_lr`, then a cosine to `min_lr` at step `steps`.
+
+  A run that is shorter than its warm-up never leaves the warm-up.
+
+  Args:
+    config: the `optimizer` keys of `configs/base.py`.
+    steps: optimizer steps of the whole run.
+
+  Returns:
+    A function from the number of steps taken so far to a learning rate.
+  """
+  return optax.warmup_cosine_decay_schedule(
+      init_value=config['initial_lr'],
+      peak_value=config['peak_lr'],
+      warmup_steps=config['warmup_steps'],
+      decay_steps=max(steps, config['warmup_steps'] + 1),  # the warm-up's too
+      end_value=config['min_lr'],
+  )
+
+
+def decays(name: str) -> bool:
+  """Whether weight decay acts on the parameter `name`.
+
+  As in the official runs it acts on norm scales and conv kernels too, and
+  spares the (tied) embedding and the biases only.
+  """
+  return not name.startswith('embedding.') and not name.endswith('.bias')
+
+
+def build(
+    config: Mapping[str, Any], steps: int
+) -> optax.GradientTransformationExtraArgs:
+  """Returns the optimizer of a flat dict of parameters; its state is SkipState.
+
+  Args:
+    config: the `optimizer` keys of `configs/base.py`.
+    steps: optimizer steps of the whole run.
+  """
+  adamw = optax.adamw(
+      learning_rate(config, steps),
+      b1=config['b1'],
+      b2=config['b2'],
+      eps=config['eps'],
+      weight_decay=config['weight_decay'],
+      mask=lambda params: {name: decays(name) for name in params},
+  )
+  clip = optax.clip_by_global_norm(config['clip_norm'])
+  return skip_bad_steps(optax.chain(clip, adamw), config['spike_factor'])
+
+
+class SkipState(NamedTuple):
+  """State of `skip_bad_steps`; everything but `inner` is a scalar array."""
+
+  accepted: jax.Array  # int32, steps that were taken: the schedule's time
+  skipped: jax.Array  # int32, steps that were not
+  consecutive: jax.Array  # int32, how many of them since the last accepted one
+  last_norm: jax.Array  # float32, of the newest gradients, accepted or not
+  mean_norm: jax.Array  # float32, running mean over accepted gradients
+  inner: optax.OptState
+
+
+def skip_bad_steps(
+    inner: optax.GradientTransformation, spike_factor: float = 0.0
+) -> optax.GradientTransformationExtraArgs:
+  """Skips steps whose gradients are not finite, or much larger than usual.
+
+  A skipped step changes neither the parameters nor the state of `inner` (its
+  moments and its schedule's time): training goes on as if the batch had never
+  been drawn. Unlike `optax.apply_if_finite` it never gives up; the caller
+  reads `consecutive` and decides.
+
+  Args:
+    inner: the optimizer, clipping included.
+    spike_factor: also skip gradients whose global norm exceeds this multiple
+      of the mean over the last `NORM_MEMORY` accepted steps, once there have
+      been that many; 0 never does.
+
+  Returns:
+    A transformation whose `update` also takes `value`, the loss; a loss that
+    is not finite makes a bad step as well.
+  """
+
+  def init(params):
+    count, norm = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.float32)
+    return SkipState(count, count, count, norm, norm, inner.init(params))
+
+  def update(grads, state, params=None, *, value=0.0, **_):
+    norm = optax.tree.norm(grads)  # XLA shares it with the one that clips
+    good = jnp.isfinite(norm) & jnp.isfinite(value)
+    if spike_factor:
+      spike = norm > spike_factor * state.mean_norm
+      good &= ~(spike & (state.accepted >= NORM_MEMORY))
+    # A select fuses into the loops that update; a cond would cut them off.
+    keep = lambda new, old: jnp.where(good, new, old)
+    updates, inner_state = inner.update(grads, state.inner, params)
+    memory = jnp.minimum(state.accepted + 1, NORM_MEMORY)
+    return jax.tree.map(lambda u: keep(u, 0), updates), SkipState(
+        accepted=state.accepted + good,
+        skipped=state.skipped + ~good,
+        consecutive=keep(0, state.consecutive + 1),
+        last_norm=norm,
+        mean_norm=keep(
+            state.mean_norm + (norm - state.mean_norm) / memory,
+            state.mean_norm,
+        ),
+        inner=jax.tree.map(keep, inner_state, state.inner),
+    )
+
+  return optax.GradientTransformationExtraArgs(init, update)

@@ -1,0 +1,138 @@
+"""What lets the same command be run again: signals, workdir, config record."""
+
+from collections.abc import Mapping
+import json
+import os
+import pathlib
+import signal
+import tempfile
+from typing import Any
+
+# These keys of the model change how it is computed, not what it is.
+SAME_MODEL = ('model.remat',)
+
+
+class StopRequest:
+  """Turns SIGTERM and the first SIGINT into a flag, within a `with` block.
+
+  The loop asks `requested` between two steps and saves before it leaves. A
+  second SIGINT raises KeyboardInterrupt at once. Main thread only.
+  """
+
+  def __init__(self):
+    self.signal = None  # signal.Signals, the first one that came
+    self._handlers = {}
+
+  @property
+  def requested(self) -> bool:
+    return self.signal is not None
+
+  def __enter__(self) -> 'StopRequest':
+    for number in (signal.SIGTERM, signal.SIGINT):
+      self._handlers[number] = signal.signal(number, self._handle)
+    return self
+
+  def __exit__(self, *_) -> None:
+    for number, handler in self._handlers.items():
+      signal.signal(number, handler)
+
+  def _handle(self, number, frame):
+    del frame
+    self.signal = self.signal or signal.Signals(number)
+    if number == signal.SIGINT:
+      signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Not print(): the signal may have come in the middle of one.
+    name = signal.Signals(number).name
+    os.write(2, f'\n{name}: stopping after this step.\n'.encode())
+
+
+def check_workdir(workdir: str | pathlib.Path) -> pathlib.Path:
+  """Returns `workdir` as a path to a directory that exists and can be written.
+
+  Raises:
+    ValueError: it cannot be made, or not be written to.
+  """
+  path = pathlib.Path(workdir)
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=path).close()
+  except OSError as error:
+    raise ValueError(
+        f'workdir must be a directory that can be written to, got {workdir}:'
+        f' {error.strerror}'
+    ) from error
+  return path
+
+
+def record_config(
+    workdir: pathlib.Path, config: Mapping[str, Any], *, allow_change: bool
+) -> None:
+  """Writes workdir/config.json, or compares with the one that is there.
+
+  A config that replaces another leaves it as config.1.json, config.2.json, …
+
+  Args:
+    workdir: an existing directory.
+    config: nested dicts of what JSON can hold; tuples count as lists.
+    allow_change: whether a resumed run may go on with another config. Another
+      model never can: its weights would not fit.
+
+  Raises:
+    ValueError: the config is not the recorded one; first a line that says what
+      can be done, then `key: old → new` for each key that differs.
+  """
+  path = workdir / 'config.json'
+  if path.exists():
+    recorded = path.read_text()
+    changes = _changes(json.loads(recorded), config)
+    if not changes:
+      return
+    _check_changes(workdir, changes, allow_change)
+    _first_free(workdir).write_text(recorded)
+  temporary = path.with_suffix('.tmp')
+  temporary.write_text(json.dumps(config, indent=2) + '\n')
+  temporary.replace(path)  # all of it or nothing
+
+
+def _check_changes(workdir, changes, allow_change):
+  lines = '\n'.join(f'{key}: {old} → {new}' for key, old, new in changes)
+  if any(
+      key.startswith('model.') and key not in SAME_MODEL for key, *_ in changes
+  ):
+    raise ValueError(
+        f'{workdir} holds a run of another model: use another --workdir'
+        f'\n{lines}'
+    )
+  if not allow_change:
+    raise ValueError(
+        f'{workdir} holds a run with another config: use another --workdir, or'
+        f' go on from its checkpoint with --allow_config_change\n{lines}'
+    )
+
+
+def _changes(old, new):
+  """Returns a sorted list of (key, old, new) as texts, where they differ."""
+  old, new = _flatten(old), _flatten(new)
+  return [
+      (key, old.get(key, '(not set)'), new.get(key, '(not set)'))
+      for key in sorted(old | new)
+      if old.get(key) != new.get(key)
+  ]
+
+
+def _flatten(config, prefix=''):
+  """Returns {dotted key: JSON text of the value}."""
+  flat = {}
+  for key, value in config.items():
+    if isinstance(value, Mapping):
+      flat |= _flatten(value, f'{prefix}{key}.')
+    else:
+      flat[f'{prefix}{key}'] = json.dumps(value)
+  return flat
+
+
+def _first_free(workdir):
+  count = 1
+  while (path := workdir / f'config.{count}.json').exists():
+    count += 1
+  return path

@@ -1,0 +1,158 @@
+"""What training changes, and the compiled steps that change and judge it."""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jrt_jax.data.objectives import MASKED_TOKEN
+from jrt_jax.data.objectives import NEXT_TOKEN
+from jrt_jax.training.loss import cross_entropy
+
+# What a batch's `supervision` says, and how metrics call it.
+LOSSES = {'next_token': NEXT_TOKEN, 'masked_token': MASKED_TOKEN}
+
+Batch = Mapping[str, jax.Array]
+Params = dict[str, jax.Array]
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=('step', 'params', 'opt_state'),
+    meta_fields=(),
+)
+@dataclasses.dataclass
+class TrainState:
+  """All that a checkpoint must hold of a run, beside its place in the data."""
+
+  step: jax.Array  # int32, batches read so far
+  params: Params  # float32, by name
+  opt_state: Any  # optimizer.SkipState
+
+
+def init(params: Params, optimizer: optax.GradientTransformation) -> TrainState:
+  """The state before the first step."""
+  return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+  """The train and evaluation step of one model, to be jitted by the caller.
+
+  Attributes:
+    merge: makes a model of parameters, from `models.split`.
+    optimizer: from `optimizer.build`.
+    prefix_capacity: no prefix of a batch is longer.
+    mlm_weight: of the masked-token loss; the next-token loss has weight 1.
+    accumulation: how many microbatches a batch is divided into.
+  """
+
+  merge: Callable[[Params], Any]
+  optimizer: optax.GradientTransformationExtraArgs
+  prefix_capacity: int
+  mlm_weight: float
+  accumulation: int = 1
+
+  def train(self, state: TrainState, batch: Batch):
+    """Returns the next state, and float32 metrics of this batch.
+
+    Each loss is a mean over its labels in the whole batch, on all devices and
+    in all microbatches; their weighted sum is what is minimised.
+    """
+    weights = _weights(batch['supervision'], self.mlm_weight)
+    batch = jax.tree.map(self._microbatches, {**batch, 'weights': weights})
+    value_and_grad = jax.value_and_grad(self._loss, has_aux=True)
+
+    def accumulate(carry, microbatch):
+      total = value_and_grad(state.params, microbatch)
+      return jax.tree.map(jnp.add, carry, total), None
+
+    first = jax.tree.map(lambda x: x[0], batch)
+    if self.accumulation == 1:
+      (loss, sums), grads = value_and_grad(state.params, first)
+    else:
+      shapes = jax.eval_shape(value_and_grad, state.params, first)
+      zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+      ((loss, sums), grads), _ = jax.lax.scan(accumulate, zeros, batch)
+
+    updates, opt_state = self.optimizer.update(
+        grads, state.opt_state, state.params, value=loss
+    )
+    params = optax.apply_updates(state.params, updates)
+    metrics = {
+        'loss': loss,
+        **means(sums),
+        'loss_tokens': sums['next_token_count'] + sums['masked_token_count'],
+        'grad_norm': opt_state.last_norm,
+        'accepted': opt_state.accepted,
+        'skipped': opt_state.skipped,
+        'skipped_in_a_row': opt_state.consecutive,
+    }
+    return TrainState(state.step + 1, params, opt_state), metrics
+
+  def evaluate(self, params: Params, batch: Batch) -> dict[str, jax.Array]:
+    """Returns float32 sums over the labels of a batch, for `means`."""
+    weights = (batch['supervision'] != 0).astype(jnp.float32)
+    return self._loss(params, {**batch, 'weights': weights})[1]
+
+  def _loss(self, params, batch):
+    model = self.merge(params)
+    hidden = model.hidden(
+        batch['tokens'],
+        prefix_len=batch['prefix_len'],
+        prefix_capacity=self.prefix_capacity,
+    )
+    loss, losses = cross_entropy(
+        hidden,
+        params['embedding.embedding'],
+        batch['targets'],
+        batch['weights'],
+        vocab_size=model.vocab_size,
+    )
+    return loss, _sums(losses, batch['supervision'])
+
+  def _microbatches(self, x):
+    """[B, ...] to [accumulation, B / accumulation, ...].
+
+    Neighbours go to different microbatches, so that each device finds a part
+    of every microbatch among its own rows.
+    """
+    x = x.reshape(-1, self.accumulation, *x.shape[1:])
+    return jnp.swapaxes(x, 0, 1)
+
+
+def means(sums: Mapping[str, Any]) -> dict[str, Any]:
+  """Mean losses in nats and accuracies, of each loss; 0 without labels."""
+  result = {}
+  for name in LOSSES:
+    count = jnp.maximum(sums[f'{name}_count'], 1)
+    result[f'{name}_loss'] = sums[f'{name}_nll'] / count
+    result[f'{name}_accuracy'] = sums[f'{name}_correct'] / count
+  return result
+
+
+def _sums(losses, supervision):
+  sums = {}
+  for name, kind in LOSSES.items():
+    is_kind = supervision == kind
+    sums[f'{name}_nll'] = jnp.sum(losses.nll * is_kind)
+    sums[f'{name}_correct'] = jnp.sum(
+        losses.correct & is_kind, dtype=jnp.float32
+    )
+    sums[f'{name}_count'] = jnp.sum(is_kind, dtype=jnp.float32)
+  return sums
+
+
+def _weights(supervision, mlm_weight):
+  """[B, L]: what each label adds to the loss, for one nat."""
+  total = {'next_token': 1.0, 'masked_token': mlm_weight}
+  weights = jnp.zeros(supervision.shape, jnp.float32)
+  for name, kind in LOSSES.items():
+    is_kind = supervision == kind
+    count = jnp.maximum(jnp.sum(is_kind), 1)
+    weights = jnp.where(is_kind, total[name] / count, weights)
+  return weights

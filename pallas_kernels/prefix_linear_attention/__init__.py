@@ -1,0 +1,1 @@
+"""Prefix linear attention: causal, over a state that has read the prefix."""

@@ -1,0 +1,158 @@
+"""The public operation: checks its arguments and dispatches."""
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pallas_kernels import dispatch
+from pallas_kernels.prefix_linear_attention import chunked
+from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
+from pallas_kernels.prefix_linear_attention import reference
+from pallas_kernels.prefix_linear_attention.feature_maps import FEATURE_MAPS
+
+IMPLEMENTATIONS = {
+    'chunked': chunked.chunked,
+    'reference': reference.reference,
+}
+
+
+def prefix_linear_attention(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    k_enc: jax.Array | None = None,
+    v_enc: jax.Array | None = None,
+    prefix_len: jax.Array | None = None,
+    *,
+    initial_state: inputs_lib.State | None = None,
+    return_state: bool = False,
+    feature_map: str = 'taylor_exp',
+    normalizer: str = 'sum',
+    segment_ids: jax.Array | None = None,
+    mask: jax.Array | None = None,
+    implementation: str | Sequence[str] | None = None,
+) -> jax.Array | tuple[jax.Array, inputs_lib.State]:
+  """Causal linear attention over a state that has first read the whole prefix.
+
+  With M = prefix_len[b], φ the feature map and N the normalizer,
+
+    y_i = N(φ(q_i)·(S + Σ_{j<M} φ(k_enc_j) v_enc_jᵀ + Σ_{j≤i} φ(k_j) v_jᵀ))
+
+  for every i, inside the prefix and after it; S is the initial state. Time and
+  memory grow linearly with L, and no prefix chunk beyond the longest prefix of
+  the batch is computed. Differentiable in all arrays of floats, the initial
+  and the returned state included.
+
+  Args:
+    q: [B, L, H, D], queries, bfloat16 or float32.
+    k: [B, L, H, D], causal keys, in the dtype of q.
+    v: [B, L, H, V], causal values; their dtype is the dtype of the result.
+    k_enc: [B, P, H, D], keys of the prefix positions, P <= L; None is P = 0.
+    v_enc: [B, P, H, V], values of the prefix positions.
+    prefix_len: int32 [B], how many of the P positions are prefix: 0 is causal
+      linear attention, P (and None) is all.
+    initial_state: what earlier calls returned, or None.
+    return_state: whether to return the state after the last token, too.
+    feature_map: 'taylor_exp', whose kernel is exactly 1 + s + s²/2 with
+      s = q·k / √D, or 'identity' if q and k are features already.
+    normalizer: 'sum' divides by the sum of the weights (for positive kernels;
+      0 where nothing was seen), 'clamp' by that sum kept at least 1 away from
+      0, 'none' by nothing.
+    segment_ids: int32 [B, L], packed documents: a change of the id resets the
+      state. The prefix and the initial state belong to the first segment, the
+      returned state to the last.
+    mask: bool [B, L], False where there is no token: its keys weigh nothing.
+    implementation: a name, names to try in order, or None to try all.
+
+  Returns:
+    [B, L, H, V], and with `return_state` the float32 `State`.
+
+  Raises:
+    ValueError: shapes or dtypes do not fit together, a name is unknown, or a
+      prefix ends after its segment (under `jit`, where values are unknown, it
+      is cut there instead).
+    NotImplementedError: the named implementation cannot take these inputs.
+
+  Source: Arora et al. 2024, equation 3, https://arxiv.org/abs/2407.05483.
+  """
+  _check_name('feature_map', feature_map, FEATURE_MAPS)
+  _check_name('normalizer', normalizer, inputs_lib.NORMALIZERS)
+  B, L, H, D = _check_shapes(q, k, v)
+  if k_enc is None:
+    k_enc, v_enc = k[:, :0], v[:, :0]
+  P, V = k_enc.shape[1], v.shape[-1]
+  if P > L:
+    raise ValueError(f'k_enc must not be longer than q ({L}), got {P}')
+  if prefix_len is None:
+    prefix_len = jnp.full(B, P, jnp.int32)
+  if mask is None:
+    mask = jnp.ones((B, L), bool)
+  if segment_ids is None:
+    segment_ids = jnp.zeros((B, L), jnp.int32)
+  if initial_state is None:
+    initial_state = inputs_lib.zero_state(B, H, D, V, feature_map)
+  F = FEATURE_MAPS[feature_map].width(D)
+  expected = {
+      'k_enc': (k_enc, (B, P, H, D), q.dtype),
+      'v_enc': (v_enc, (B, P, H, V), v.dtype),
+      'prefix_len': (prefix_len, (B,), jnp.int32),
+      'segment_ids': (segment_ids, (B, L), jnp.int32),
+      'mask': (mask, (B, L), jnp.bool_),
+      'initial_state.kv': (initial_state.kv, (B, H, F, V), jnp.float32),
+      'initial_state.k': (initial_state.k, (B, H, F), jnp.float32),
+  }
+  for name, (x, shape, dtype) in expected.items():
+    _check_array(name, x, shape, dtype)
+  boundary = segment_ids[:, 1:] != segment_ids[:, :-1]
+  segment = jnp.pad(jnp.cumsum(boundary, axis=1, dtype=jnp.int32), ((0, 0), (1, 0)))
+  _check_prefix(prefix_len, segment, P)
+  is_prefix = jnp.arange(P) < prefix_len[:, None]
+  prefix_mask = is_prefix & mask[:, :P] & (segment[:, :P] == 0)
+  y, state = dispatch.run(
+      IMPLEMENTATIONS,
+      implementation,
+      inputs_lib.Inputs(
+          q, k, v, k_enc, v_enc, prefix_mask, segment, mask, initial_state
+      ),
+      feature_map=feature_map,
+      normalizer=normalizer,
+  )
+  return (y, state) if return_state else y
+
+
+def _check_name(argument, name, names):
+  if name not in names:
+    raise ValueError(f'{argument} must be one of {sorted(names)}, got {name!r}')
+
+
+def _check_array(name, x, shape, dtype):
+  if x.shape != shape:
+    raise ValueError(f'{name} must have shape {shape}, got {x.shape}')
+  if x.dtype != dtype:
+    raise ValueError(f'{name} must be {jnp.dtype(dtype)}, got {x.dtype}')
+
+
+def _check_shapes(q, k, v):
+  if q.ndim != 4:
+    raise ValueError(f'q must have shape [B, L, H, D], got {q.shape}')
+  if q.dtype not in (jnp.bfloat16, jnp.float32, jnp.float64):
+    raise ValueError(f'q must be bfloat16 or float32, got {q.dtype}')
+  if v.shape[:3] != q.shape[:3] or v.ndim != 4:
+    raise ValueError(f'v must have shape {(*q.shape[:3], "V")}, got {v.shape}')
+  _check_array('k', k, q.shape, q.dtype)
+  return q.shape
+
+
+def _check_prefix(prefix_len, segment, P):
+  if any(isinstance(x, jax.core.Tracer) for x in (prefix_len, segment)):
+    return  # values are not known yet
+  prefix_len, segment = np.asarray(prefix_len), np.asarray(segment)
+  if ((prefix_len < 0) | (prefix_len > P)).any():
+    raise ValueError(f'prefix_len must lie in [0, P={P}], got {prefix_len}')
+  first = (segment == 0).sum(axis=1)
+  if (prefix_len > first).any():
+    raise ValueError(
+        'prefix_len must end inside the first segment, whose lengths are'
+        f' {first}, got {prefix_len}'
+    )

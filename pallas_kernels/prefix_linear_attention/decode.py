@@ -1,0 +1,39 @@
+"""Prefix linear attention, one token at a time."""
+import jax
+import jax.numpy as jnp
+
+from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
+from pallas_kernels.prefix_linear_attention.feature_maps import FEATURE_MAPS
+
+
+def prefix_linear_attention_step(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    state: inputs_lib.State,
+    *,
+    feature_map: str = 'taylor_exp',
+    normalizer: str = 'sum',
+) -> tuple[jax.Array, inputs_lib.State]:
+  """Reads one token and returns its output and the state that follows.
+
+  Args:
+    q: [B, H, D], the query, bfloat16 or float32.
+    k: [B, H, D], the causal key.
+    v: [B, H, V], the causal value; its dtype is the dtype of the result.
+    state: what `prefix_linear_attention` or the last step returned.
+    feature_map: as in `prefix_linear_attention`.
+    normalizer: as in `prefix_linear_attention`.
+
+  Returns:
+    [B, H, V] and the state, whose size does not depend on how much was read.
+  """
+  features = FEATURE_MAPS[feature_map].features
+  phi_q = features(q).astype(jnp.float32)
+  phi_k = features(k).astype(jnp.float32)
+  kv = state.kv + phi_k[..., None] * v.astype(jnp.float32)[..., None, :]
+  state = inputs_lib.State(kv, state.k + phi_k)
+  num = jnp.einsum('bhf,bhfv->bhv', phi_q, state.kv)
+  den = jnp.einsum('bhf,bhf->bh', phi_q, state.k)
+  y = inputs_lib.normalize(num, den, normalizer)
+  return y.astype(v.dtype), state

@@ -1,0 +1,58 @@
+"""Prefix linear attention as it is defined: every weight, O(L²)."""
+import jax
+import jax.numpy as jnp
+
+from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
+from pallas_kernels.prefix_linear_attention.feature_maps import FEATURE_MAPS
+
+
+def reference(
+    inputs: inputs_lib.Inputs, *, feature_map: str, normalizer: str
+) -> tuple[jax.Array, inputs_lib.State]:
+  """Returns the outputs [B, L, H, V] and the state after the last token.
+
+  Computes in float32, or in float64 if the inputs are, whatever their dtype.
+  """
+  dtype = jnp.promote_types(inputs.v.dtype, jnp.float32)
+  q, k, v, k_enc, v_enc = (x.astype(dtype) for x in inputs[:5])
+  kernel = FEATURE_MAPS[feature_map].kernel
+  features = FEATURE_MAPS[feature_map].features
+  L, D = q.shape[1], q.shape[-1]
+  segment, state = inputs.segment, inputs.state
+
+  first = segment == 0  # reads the prefix and the initial state
+  last = segment == segment[:, -1:]  # is kept in the final state
+  causal = jnp.tril(jnp.ones((L, L), bool))
+  same = segment[:, :, None] == segment[:, None, :]
+  see = causal & same & inputs.mask[:, None, :]
+  see_enc = first[:, :, None] & inputs.prefix_mask[:, None, :]
+
+  def weights(k, see):
+    dot = jnp.einsum('blhd,bmhd->bhlm', q, k)
+    return jnp.where(see[:, None], kernel(dot, D), 0)
+
+  w, w_enc = weights(k, see), weights(k_enc, see_enc)
+  phi_q = features(q) * first[..., None, None]
+  num = (
+      jnp.einsum('bhlm,bmhv->blhv', w, v)
+      + jnp.einsum('bhlp,bphv->blhv', w_enc, v_enc)
+      + jnp.einsum('blhf,bhfv->blhv', phi_q, state.kv)
+  )
+  den = (
+      jnp.einsum('bhlm->blh', w)
+      + jnp.einsum('bhlp->blh', w_enc)
+      + jnp.einsum('blhf,bhf->blh', phi_q, state.k)
+  )
+  y = inputs_lib.normalize(num, den, normalizer)
+
+  phi_k = features(k) * (last & inputs.mask)[..., None, None]
+  phi_enc = features(k_enc) * inputs.prefix_mask[..., None, None]
+  kept = last[:, 0]  # the first segment is the last one
+  before = state.kv + jnp.einsum('bphf,bphv->bhfv', phi_enc, v_enc)
+  before_k = state.k + jnp.einsum('bphf->bhf', phi_enc)
+  final = inputs_lib.State(
+      before * kept[:, None, None, None]
+      + jnp.einsum('blhf,blhv->bhfv', phi_k, v),
+      before_k * kept[:, None, None] + jnp.einsum('blhf->bhf', phi_k),
+  )
+  return y.astype(inputs.v.dtype), final

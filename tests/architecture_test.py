@@ -1,0 +1,202 @@
+"""Holds the layers: what may import what, and where a test belongs.
+
+Arrows run one way. `pallas_kernels` could ship alone; what is host-side never
+sees a model; models know neither data nor training; nobody imports an entry
+point; configs are data.
+"""
+
+import ast
+import pathlib
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+PACKAGES = ('configs', 'jrt_jax', 'launch', 'pallas_kernels')
+
+# Top-level names that are all a package may import, besides Python's own.
+ONLY = {
+    'configs': {'configs', 'ml_collections'},
+    'pallas_kernels': {'jax', 'numpy', 'pallas_kernels'},
+}
+
+_MODEL_SIDE = {
+    'pallas_kernels',
+    'jrt_jax.models',
+    'jrt_jax.training',
+    'jrt_jax.generation',
+    'jrt_jax.evaluation',
+}
+
+# Modules that a package must not import, nor anything inside them.
+NEVER = {
+    'jrt_jax.prefix': _MODEL_SIDE | {'jrt_jax.data'},
+    'jrt_jax.prompting': _MODEL_SIDE,
+    'jrt_jax.data': _MODEL_SIDE,
+    'jrt_jax.models': {
+        'grain',
+        'jrt_jax.data',
+        'jrt_jax.generation',
+        'jrt_jax.prefix',
+        'jrt_jax.training',
+        'ml_collections',
+        'optax',
+        'orbax',
+    },
+    'launch': {'jax', 'jrt_jax', 'pallas_kernels'},
+}
+
+
+def within(name, packages):
+  """Whether the dotted `name` is one of `packages` or lies inside one."""
+  return any(f'{name}.'.startswith(f'{package}.') for package in packages)
+
+
+def parse_modules(root):
+  """Returns {dotted name: (path, syntax tree)} of all packages in `root`."""
+  modules = {}
+  for path in sorted(p for d in PACKAGES for p in (root / d).rglob('*.py')):
+    parts = path.relative_to(root).with_suffix('').parts
+    if parts[-1] == '__init__':
+      parts = parts[:-1]
+    modules['.'.join(parts)] = path, ast.parse(path.read_text())
+  return modules
+
+
+def imported_names(name, path, tree):
+  """Yields each dotted name that a module imports, in functions as well."""
+  package = name.split('.') if path.stem == '__init__' else name.split('.')[:-1]
+  for node in ast.walk(tree):
+    if isinstance(node, ast.Import):
+      yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      # One dot is the package itself, every further one the package around it.
+      base = package[: len(package) - node.level + 1] if node.level else []
+      start = '.'.join([*base, *filter(None, [node.module])])
+      yield from (f'{start}.{alias.name}' for alias in node.names)
+
+
+def is_entry_point(name, tree):
+  """Whether `python -m name` does something."""
+  return name.endswith('.__main__') or any(
+      isinstance(node, ast.If) and '__main__' in ast.dump(node.test)
+      for node in tree.body
+  )
+
+
+def broken_layers(root):
+  """Returns a line for each import in `root` that runs against the arrows."""
+  modules = parse_modules(root)
+  entries = {n for n, (_, tree) in modules.items() if is_entry_point(n, tree)}
+  lines = []
+  for name, (path, tree) in modules.items():
+    only = ONLY.get(name.split('.')[0])
+    never = entries.union(*(NEVER[p] for p in NEVER if within(name, [p])))
+    for imported in imported_names(name, path, tree):
+      top = imported.split('.')[0]
+      outside = only and top not in only | sys.stdlib_module_names
+      if outside or within(imported, never):
+        lines.append(f'{name} imports {imported}')
+  return lines
+
+
+def misplaced_files(root):
+  """Returns a line for each file that is not where its name belongs.
+
+  A test below tests/<package>/ is named after a module or a package; one
+  directly in tests/ cuts across them. Tests are no packages; all else is.
+  """
+  lines = []
+  for path in sorted((root / 'tests').rglob('*.py')):
+    place = path.relative_to(root / 'tests')
+    subject = root / place.with_name(place.stem.removesuffix('_test'))
+    mirrored = subject.is_dir() or subject.with_suffix('.py').is_file()
+    is_test = place.stem.endswith('_test')
+    if place.name != 'conftest.py' and not is_test:
+      lines.append(f'tests/{place} is not named *_test.py: pytest ignores it')
+    elif is_test and len(place.parts) > 1 and not mirrored:
+      lines.append(f'tests/{place} tests nothing that exists')
+  for directory in sorted({p.parent for p, _ in parse_modules(root).values()}):
+    if not (directory / '__init__.py').exists():
+      lines.append(f'{directory.relative_to(root)} has no __init__.py')
+  return lines
+
+
+def write_tree(root, files):
+  for name, text in files.items():
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_imports_run_one_way():
+  assert not broken_layers(ROOT)
+
+
+def test_every_file_is_where_its_name_belongs():
+  assert not misplaced_files(ROOT)
+
+
+def test_importing_the_package_imports_nothing_else():
+  modules = parse_modules(ROOT)
+  assert not list(imported_names('jrt_jax', *modules['jrt_jax']))
+
+
+@pytest.mark.parametrize(
+    'file, text, imported',
+    [
+        ('pallas_kernels/a.py', 'import flax', 'flax'),
+        ('pallas_kernels/a.py', 'from jrt_jax import x', 'jrt_jax.x'),
+        ('configs/a.py', 'import jax.numpy as jnp', 'jax.numpy'),
+        ('launch/a/b.py', 'from jax import numpy', 'jax.numpy'),
+        ('jrt_jax/prefix/a.py', 'import jrt_jax.models', 'jrt_jax.models'),
+        ('jrt_jax/prefix/a.py', 'from ..data import b', 'jrt_jax.data.b'),
+        ('jrt_jax/data/a.py', 'from .. import training', 'jrt_jax.training'),
+        ('jrt_jax/data/__init__.py', 'from .. import models', 'jrt_jax.models'),
+        ('jrt_jax/models/a.py', 'def f():\n  import optax', 'optax'),
+        ('jrt_jax/models/a.py', 'from jrt_jax import data', 'jrt_jax.data'),
+        ('jrt_jax/training/a.py', 'from jrt_jax import train', 'jrt_jax.train'),
+        ('jrt_jax/b.py', 'from jrt_jax.train import f', 'jrt_jax.train.f'),
+    ],
+)
+def test_an_import_against_the_arrows_is_found(tmp_path, file, text, imported):
+  entry_point = 'def f(): ...\nif __name__ == "__main__":\n  f()\n'
+  write_tree(tmp_path, {'jrt_jax/train.py': entry_point, file: text})
+  name = file.removesuffix('.py').removesuffix('/__init__').replace('/', '.')
+  assert broken_layers(tmp_path) == [f'{name} imports {imported}']
+
+
+@pytest.mark.parametrize(
+    'file, text',
+    [
+        ('pallas_kernels/a.py', 'import math, jax.numpy, numpy as np'),
+        ('configs/a.py', 'import ml_collections\nfrom configs import base'),
+        ('jrt_jax/data/a.py', 'import grain\nfrom jrt_jax.prefix import b'),
+        ('jrt_jax/models/a.py', 'from jrt_jax import database'),
+        ('jrt_jax/train.py', 'from jrt_jax.training import loss'),
+    ],
+)
+def test_an_import_along_the_arrows_is_fine(tmp_path, file, text):
+  write_tree(tmp_path, {file: text})
+  assert not broken_layers(tmp_path)
+
+
+def test_a_misplaced_file_is_found(tmp_path):
+  write_tree(
+      tmp_path,
+      {
+          'jrt_jax/__init__.py': '',
+          'jrt_jax/data/a.py': '',
+          'tests/conftest.py': '',
+          'tests/across_test.py': '',
+          'tests/jrt_jax/data_test.py': '',
+          'tests/jrt_jax/data/a_test.py': '',
+          'tests/jrt_jax/data/b_test.py': '',
+          'tests/jrt_jax/test_c.py': '',
+      },
+  )
+  assert misplaced_files(tmp_path) == [
+      'tests/jrt_jax/data/b_test.py tests nothing that exists',
+      'tests/jrt_jax/test_c.py is not named *_test.py: pytest ignores it',
+      'jrt_jax/data has no __init__.py',
+  ]

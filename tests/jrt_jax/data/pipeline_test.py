@@ -1,0 +1,249 @@
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from jrt_jax.data import pipeline
+from jrt_jax.data import tokenizers
+
+MASK = 60_000
+OBJECTIVE = {
+    'name': 'jrt',
+    'mask_rate': 0.3,
+    'boundary': 'predict',
+    'token_zero': 'predict',
+}
+PREFIX = {'name': 'uniform', 'capacity': 0.5}
+TOKENS = np.arange(8 * 10 + 1, dtype=np.uint16)  # ten windows of 8 + 1
+
+
+def batches(tokens=TOKENS, **changes):
+  options = dict(
+      sequence_length=8,
+      batch_size=2,
+      objective=OBJECTIVE,
+      prefix=PREFIX,
+      mask_id=MASK,
+      seed=0,
+      training=True,
+      num_threads=0,
+  )
+  return pipeline.batches(tokens, **options | changes)
+
+
+def examples(number, batch_size=2, **changes):
+  """The first `number` examples, whatever batches they come in."""
+  iterator = batches(batch_size=batch_size, **changes)
+  taken = list(itertools.islice(iterator, -(-number // batch_size)))
+  joined = {
+      key: np.concatenate([batch[key] for batch in taken]) for key in taken[0]
+  }
+  return {key: values[:number] for key, values in joined.items()}
+
+
+def first_tokens(examples):
+  """Identifies windows, by their first next-token label less its place."""
+  place = (examples['supervision'] == 1).argmax(axis=1)
+  return examples['targets'][np.arange(len(place)), place] - place - 1
+
+
+def test_evaluation_reads_consecutive_windows_once_and_in_order():
+  objective = OBJECTIVE | {'name': 'next_token'}
+  prefix = PREFIX | {'name': 'none'}
+  iterator = batches(
+      np.arange(8 * 5 + 7),
+      training=False,
+      objective=objective,
+      prefix=prefix,
+  )
+  read = list(iterator)
+  assert len(read) == 2  # of five windows, four fill batches
+  tokens = np.concatenate([batch['tokens'] for batch in read])
+  targets = np.concatenate([batch['targets'] for batch in read])
+  np.testing.assert_array_equal(tokens, np.arange(32).reshape(4, 8))
+  np.testing.assert_array_equal(targets, np.arange(1, 33).reshape(4, 8))
+
+
+def test_batches_have_the_shapes_and_types_that_the_model_reads():
+  batch = next(batches())
+  assert {k: (v.shape, v.dtype.name) for k, v in batch.items()} == {
+      'tokens': ((2, 8), 'int32'),
+      'targets': ((2, 8), 'int32'),
+      'supervision': ((2, 8), 'int8'),
+      'prefix_len': ((2,), 'int32'),
+  }
+
+
+def test_each_epoch_reads_every_window_in_an_order_of_its_own():
+  order = first_tokens(examples(30)).reshape(3, 10)
+  for epoch in order:
+    np.testing.assert_array_equal(np.sort(epoch), np.arange(0, 80, 8))
+  assert len({tuple(epoch) for epoch in order}) == 3
+
+
+def test_each_epoch_draws_prefixes_and_masks_of_its_own():
+  drawn = examples(20)
+  first, second = np.argsort(first_tokens(drawn).reshape(2, 10), axis=1)
+  second = second + 10
+  assert (drawn['prefix_len'][first] != drawn['prefix_len'][second]).any()
+  fixed = examples(20, prefix=PREFIX | {'name': 'full'})
+  assert (fixed['tokens'][first] != fixed['tokens'][second]).any()
+
+
+@pytest.mark.parametrize('changes', [{'num_threads': 3}, {'batch_size': 5}])
+def test_examples_do_not_depend_on_threads_or_batches(changes):
+  np.testing.assert_equal(examples(25, **changes), examples(25))
+
+
+def test_the_seed_decides_the_order_and_the_draws():
+  np.testing.assert_equal(examples(10, seed=7), examples(10, seed=7))
+  assert (
+      first_tokens(examples(10, seed=7)) != first_tokens(examples(10))
+  ).any()
+  one, two = (examples(4, training=False, seed=s)['tokens'] for s in (0, 1))
+  assert (one != two).any()
+
+
+@pytest.mark.parametrize('num_threads', [0, 3])
+@pytest.mark.parametrize('done', [0, 3, 5, 17])
+def test_resumed_batches_equal_uninterrupted_ones(num_threads, done):
+  uninterrupted = batches(num_threads=num_threads)
+  for _ in range(done):
+    next(uninterrupted)
+  state = json.loads(json.dumps(uninterrupted.get_state()))
+  resumed = batches(num_threads=num_threads)
+  next(resumed)
+  resumed.set_state(state)
+  for _ in range(12):
+    np.testing.assert_equal(next(resumed), next(uninterrupted))
+  assert resumed.get_state() == uninterrupted.get_state()
+
+
+def test_resuming_far_ahead_reads_nothing_on_the_way(monkeypatch):
+  read = []
+  policy = pipeline.policies.PREFIX_POLICIES['uniform']
+
+  def counting(tokens, **kwargs):
+    read.append(1)
+    return policy(tokens, **kwargs)
+
+  monkeypatch.setitem(pipeline.policies.PREFIX_POLICIES, 'uniform', counting)
+  iterator = batches()
+  iterator.set_state({'next_index': 10**12})
+  next(iterator)
+  assert len(read) == 2  # the examples of one batch
+
+
+def test_windows_are_views_of_the_stream():
+  assert np.shares_memory(pipeline._windows(TOKENS, 8), TOKENS)
+
+
+def test_prefixes_stay_within_the_capacity():
+  assert set(examples(200)['prefix_len']) == {0, 1, 2, 3, 4}
+
+
+def test_a_stream_shorter_than_a_window_is_refused():
+  with pytest.raises(ValueError, match='config.sequence_length=8 .* got 8'):
+    batches(TOKENS[:8])
+  next(batches(TOKENS[:9]))
+
+
+def test_a_pass_over_less_than_a_batch_is_refused():
+  with pytest.raises(
+      ValueError, match='config.eval_batch_size .* most 10, .*11'
+  ):
+    batches(training=False, batch_size=11)
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {'objective': OBJECTIVE | {'name': 'next_token'}},
+        {'objective': OBJECTIVE | {'mask_rate': -1}},
+        {'prefix': PREFIX | {'capacity': 2}},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes):
+  with pytest.raises(ValueError, match='^config'):
+    batches(**changes)
+
+
+def streams(tmp_path, text='abcdefgh', tokenizer=tokenizers.Bytes(), **changes):
+  path = tmp_path / 'train.txt'
+  path.write_text(text)
+  data = {
+      'source': 'text',
+      'path': str(path),
+      'text_key': 'text',
+      'validation_path': '',
+      'validation_fraction': 0.25,
+  }
+  return pipeline.token_streams(data | changes, tokenizer)
+
+
+def test_the_end_of_the_data_is_held_out(tmp_path):
+  split = streams(tmp_path)
+  assert split['train'].tolist() == [*b'abcdefg']
+  assert split['validation'].tolist() == [*b'h', 256]
+  assert split['train'].dtype == np.uint16
+
+
+def test_held_out_files_leave_the_training_data_whole(tmp_path):
+  (tmp_path / 'held_out.txt').write_text('xyz')
+  split = streams(tmp_path, validation_path=str(tmp_path / 'held_out.txt'))
+  assert split['train'].tolist() == [*b'abcdefgh', 256]
+  assert split['validation'].tolist() == [*b'xyz', 256]
+
+
+def test_a_large_vocabulary_gets_wide_tokens(tmp_path, monkeypatch):
+  monkeypatch.setattr(tokenizers.Bytes, 'size', 2**16 + 1)
+  assert streams(tmp_path)['train'].dtype == np.uint32
+
+
+def test_the_standard_library_becomes_two_streams(tmp_path):
+  split = streams(tmp_path, source='python_stdlib')
+  assert len(split['train']) > 10 * len(split['validation']) > 1_000_000
+  assert (split['train'] == 256).sum() > 100
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'source': 'csv'}, 'must be one of python_stdlib, text, jsonl, got'),
+        ({'text': ''}, "config.data.source='text' has no train text"),
+        ({'validation_fraction': 0}, r'must lie in \(0, 1\), got 0'),
+        ({'validation_fraction': 1.0}, r'must lie in \(0, 1\), got 1.0'),
+    ],
+)
+def test_data_that_cannot_be_used_is_refused(changes, message, tmp_path):
+  with pytest.raises(ValueError, match=message):
+    streams(tmp_path, **changes)
+
+
+@pytest.mark.parametrize(
+    ('vocab_size', 'mask_id', 'message'),
+    [
+        (256, 255, "vocab_size must hold the tokenizer's 257 ids, got 256"),
+        (
+            300,
+            256,
+            "mask_id must lie beyond the tokenizer's 257 ids .* got 256",
+        ),
+        (300, 300, 'mask_id must lie .* below vocab_size=300, got 300'),
+    ],
+)
+def test_ids_beyond_the_vocabulary_are_refused(vocab_size, mask_id, message):
+  model = {'vocab_size': vocab_size, 'mask_id': mask_id}
+  with pytest.raises(ValueError, match=message):
+    pipeline.check_vocabulary(
+        tokenizers.Bytes(), model=model, objective=OBJECTIVE
+    )
+
+
+def test_ids_within_the_vocabulary_pass():
+  tokenizer, model = tokenizers.Bytes(), {'vocab_size': 258, 'mask_id': 257}
+  pipeline.check_vocabulary(tokenizer, model=model, objective=OBJECTIVE)
+  causal = OBJECTIVE | {'name': 'next_token'}
+  model = {'vocab_size': 257, 'mask_id': 0}
+  pipeline.check_vocabulary(tokenizer, model=model, objective=causal)

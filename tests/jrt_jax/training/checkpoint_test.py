@@ -1,0 +1,261 @@
+import dataclasses
+import json
+import pathlib
+import shutil
+
+from absl import logging
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jrt_jax.training import checkpoint
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class State:
+  step: jax.Array
+  params: dict
+  opt_state: tuple
+
+
+META = {'data': {'next_index': 7, 'epoch': None}, 'config': ['a', 0.1]}
+
+
+def make_state(step, width=16):
+  keys = jax.random.split(jax.random.key(step), 2)
+  params = {
+      'embedding.embedding': jax.random.normal(keys[0], (8, width)),
+      'layers.0.mlp.fc1.kernel': jax.random.normal(keys[1], (width, 4)),
+      'final_norm.scale': jnp.full(width, 1 / 3),
+  }
+  opt_state = optax.adamw(0.1, mask=dict.fromkeys(params, True)).init(params)
+  opt_state = jax.tree.map(lambda x: x + jnp.asarray(step, x.dtype), opt_state)
+  return State(jnp.int32(step), params, opt_state)
+
+
+def abstract(state, sharding=None):
+  return jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(
+          x.shape, x.dtype, sharding=sharding or x.sharding
+      ),
+      state,
+  )
+
+
+def open_checkpoints(workdir, keep=2, keep_every=0):
+  return checkpoint.Checkpoints(workdir, keep=keep, keep_every=keep_every)
+
+
+def steps(workdir):
+  return sorted(p.name for p in pathlib.Path(workdir, 'checkpoints').iterdir())
+
+
+def restore(workdir):
+  with open_checkpoints(workdir) as checkpoints:
+    return checkpoints.restore_latest(abstract(make_state(0)))
+
+
+def assert_equal(actual, expected):
+  assert jax.tree.structure(actual) == jax.tree.structure(expected)
+  for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected)):
+    assert a.dtype == b.dtype and a.sharding == b.sharding
+    np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture(scope='module')
+def two_saves(tmp_path_factory):
+  """A workdir with checkpoints 10 and 20; tests work on copies."""
+  workdir = tmp_path_factory.mktemp('two_saves')
+  with open_checkpoints(workdir) as checkpoints:
+    checkpoints.save(10, make_state(10), META | {'step': 10})
+    checkpoints.save(20, make_state(20), META | {'step': 20})
+  return workdir
+
+
+@pytest.fixture
+def workdir(two_saves, tmp_path):
+  return shutil.copytree(two_saves, tmp_path / 'run')
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+  lines = []
+  monkeypatch.setattr(logging, 'warning', lambda s, *a: lines.append(s % a))
+  return lines
+
+
+def test_the_newest_state_and_meta_come_back_bit_for_bit(workdir, warnings):
+  state, meta = restore(workdir)
+  assert_equal(state, make_state(20))
+  assert meta == META | {'step': 20}
+  assert not warnings
+
+
+def test_no_checkpoint_is_none(tmp_path):
+  assert restore(tmp_path) is None
+
+
+def test_a_state_may_be_donated_while_it_is_saved(tmp_path):
+  state = make_state(1, width=4096)
+  expected = jax.tree.map(np.array, state)
+  overwrite = jax.jit(
+      lambda tree: jax.tree.map(lambda x: x * 0, tree), donate_argnums=0
+  )
+  target = abstract(state)
+  with open_checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(1, state, META)
+    jax.block_until_ready(overwrite(state))
+    checkpoints.wait()
+    restored, _ = checkpoints.restore_latest(target)
+  jax.tree.map(np.testing.assert_array_equal, restored, expected)
+
+
+def test_the_newest_and_every_kth_are_kept(tmp_path):
+  with open_checkpoints(tmp_path, keep=2, keep_every=20) as checkpoints:
+    for step in (10, 20, 30, 40, 50, 60):
+      checkpoints.save(step, make_state(step), META)
+  assert steps(tmp_path) == ['20', '40', '50', '60']
+
+
+def test_a_saved_step_is_not_saved_again(workdir):
+  with open_checkpoints(workdir) as checkpoints:
+    checkpoints.save(20, make_state(99), META)
+  assert_equal(restore(workdir)[0], make_state(20))
+
+
+def test_a_state_is_restored_onto_another_sharding(workdir):
+  mesh = jax.make_mesh((jax.device_count(),), ('data',))
+  spec = jax.sharding.PartitionSpec()
+  sharding = jax.sharding.NamedSharding(mesh, spec)
+  with open_checkpoints(workdir) as checkpoints:
+    state, _ = checkpoints.restore_latest(abstract(make_state(0), sharding))
+  assert_equal(state, jax.device_put(make_state(20), sharding))
+
+
+# Where each file is within a checkpoint, as a pattern, and the biggest of all.
+FILES = [
+    'params/_METADATA',
+    'params/manifest.ocdbt',
+    'params/d/*',
+    'params/ocdbt.process_0/d/*',
+    'params/array_metadatas/process_0',
+    'train/_METADATA',
+    'train/manifest.ocdbt',
+    'train/ocdbt.process_0/d/*',
+    'meta/data.json',
+    'digests.json',
+]
+
+
+def damage(workdir, step, pattern, change):
+  file, *_ = pathlib.Path(workdir, 'checkpoints', str(step)).glob(pattern)
+  content = change(file.read_bytes())
+  file.unlink() if content is None else file.write_bytes(content)
+  return file
+
+
+def flip(content):
+  middle = len(content) // 2
+  byte = bytes([content[middle] ^ 1])
+  return content[:middle] + byte + content[middle + 1 :]
+
+
+@pytest.mark.parametrize('pattern', FILES)
+@pytest.mark.parametrize(
+    'change',
+    [
+        pytest.param(lambda content: content[: len(content) // 2], id='half'),
+        pytest.param(lambda content: content[:-1], id='without_its_last_byte'),
+        pytest.param(lambda content: b'', id='empty'),
+        pytest.param(lambda content: None, id='missing'),
+    ],
+)
+def test_a_truncated_newest_checkpoint_falls_back_saying_so(
+    workdir, warnings, pattern, change
+):
+  file = damage(workdir, 20, pattern, change)
+  state, meta = restore(workdir)
+  assert_equal(state, make_state(10))
+  assert meta == META | {'step': 10}
+  (line,) = warnings
+  assert '\n' not in line
+  assert 'checkpoints/20 is damaged' in line and file.name in line
+  assert steps(workdir) == ['10', '20.damaged']
+
+
+@pytest.mark.parametrize('pattern', ['*/ocdbt.process_0/d/*', 'meta/data.json'])
+def test_a_flipped_bit_is_damage_too(workdir, warnings, pattern):
+  damage(workdir, 20, pattern, flip)
+  assert_equal(restore(workdir)[0], make_state(10))
+  assert len(warnings) == 1
+
+
+def test_a_damaged_step_can_be_saved_again(workdir, warnings):
+  for _ in range(2):
+    damage(workdir, 20, 'params/d/*', lambda content: b'')
+    assert_equal(restore(workdir)[0], make_state(10))
+    with open_checkpoints(workdir) as checkpoints:
+      checkpoints.save(20, make_state(20), META)
+  assert_equal(restore(workdir)[0], make_state(20))
+  assert steps(workdir) == ['10', '20', '20.damaged', '20.damaged-2']
+
+
+def test_an_interrupted_save_is_ignored_and_cleaned_up(workdir, warnings):
+  checkpoints = workdir / 'checkpoints'
+  shutil.copytree(checkpoints / '20', checkpoints / '30.orbax-checkpoint-tmp')
+  assert_equal(restore(workdir)[0], make_state(20))
+  assert not warnings and steps(workdir) == ['10', '20']
+
+
+def test_when_all_are_damaged_it_is_an_error_every_time(workdir):
+  for step in (10, 20):
+    damage(workdir, step, 'train/manifest.ocdbt', lambda content: b'')
+  for _ in range(2):  # nothing was moved: a second try must not start anew
+    with pytest.raises(ValueError, match='every checkpoint in .* is damaged'):
+      restore(workdir)
+
+
+def test_another_model_is_an_error_and_no_damage(workdir, warnings):
+  other = abstract(make_state(0, width=8))
+  del other.params['final_norm.scale']
+  with open_checkpoints(workdir) as checkpoints:
+    with pytest.raises(ValueError) as error:
+      checkpoints.restore_latest(other)
+  assert str(error.value).endswith(
+      'is of another model: 3 parameters differ, first embedding.embedding:'
+      ' saved (8, 16), wanted (8, 8)'
+  )
+  assert not warnings and steps(workdir) == ['10', '20']
+
+
+@pytest.mark.parametrize('target', [None, abstract(make_state(0)).params])
+def test_weights_are_loaded_alone(workdir, target):
+  shutil.rmtree(workdir / 'checkpoints' / '20' / 'train')
+  params, step = checkpoint.load_params(workdir, target)
+  assert step == 20
+  assert_equal(params, make_state(20).params)
+
+
+def test_loading_weights_skips_a_damaged_checkpoint_and_leaves_it(
+    workdir, warnings
+):
+  damage(workdir, 20, 'params/d/*', lambda content: b'')
+  params, step = checkpoint.load_params(workdir)
+  assert step == 10
+  assert_equal(params, make_state(10).params)
+  assert len(warnings) == 1 and steps(workdir) == ['10', '20']
+
+
+def test_loading_weights_needs_a_checkpoint_of_the_same_model(workdir):
+  with pytest.raises(FileNotFoundError, match='there is no checkpoint in'):
+    checkpoint.load_params(workdir / 'elsewhere')
+  with pytest.raises(ValueError, match='is of another model'):
+    checkpoint.load_params(workdir, abstract(make_state(0, width=8)).params)
+
+
+def test_meta_is_readable_json(workdir):
+  text = (workdir / 'checkpoints/20/meta/data.json').read_text()
+  assert json.loads(text) == META | {'step': 20}

@@ -1,0 +1,132 @@
+import json
+import os
+import pathlib
+import signal
+
+import pytest
+
+from jrt_jax.training import resilience
+
+
+@pytest.fixture(autouse=True)
+def handlers_are_restored():
+  before = [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)]
+  yield
+  assert before == [
+      signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)
+  ]
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_becomes_a_request_to_stop(number, capfd):
+  with resilience.StopRequest() as stop:
+    assert not stop.requested
+    os.kill(os.getpid(), number)
+    assert stop.requested
+    assert stop.signal == number
+  assert f'{number.name}: stopping' in capfd.readouterr().err
+
+
+def test_the_first_signal_is_the_one_that_is_reported():
+  with resilience.StopRequest() as stop:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+      os.kill(os.getpid(), number)
+  assert stop.signal == signal.SIGTERM
+
+
+def test_a_second_interrupt_stops_at_once():
+  with pytest.raises(KeyboardInterrupt):
+    with resilience.StopRequest():
+      os.kill(os.getpid(), signal.SIGINT)
+      os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_workdir_is_made_with_its_parents(tmp_path):
+  path = resilience.check_workdir(str(tmp_path / 'runs' / 'a'))
+  assert path.is_dir() and not list(path.iterdir())
+  assert resilience.check_workdir(path) == path
+
+
+def test_a_workdir_below_a_file_is_refused_in_one_line(tmp_path):
+  (tmp_path / 'file').touch()
+  for workdir in (tmp_path / 'file', tmp_path / 'file' / 'run'):
+    with pytest.raises(ValueError, match=f'workdir must be .* {workdir}: .*$'):
+      resilience.check_workdir(workdir)
+
+
+def test_an_unwritable_workdir_is_refused_in_one_line(tmp_path, monkeypatch):
+  def refuse(*args, **kwargs):
+    raise PermissionError(13, 'Permission denied')
+
+  monkeypatch.setattr(resilience.tempfile, 'TemporaryFile', refuse)
+  with pytest.raises(ValueError, match=f'{tmp_path}: Permission denied$'):
+    resilience.check_workdir(tmp_path)
+
+
+CONFIG = {
+    'steps': 10,
+    'optimizer': {'peak_lr': 1e-3},
+    'model': {'mixers': ('conv', 'pla'), 'width': 8, 'remat': 'none'},
+}
+
+
+def changed(section=None, **keys):
+  if section:
+    keys = {section: CONFIG[section] | keys}
+  return CONFIG | keys
+
+
+def record(workdir, config, allow_change=False):
+  resilience.record_config(workdir, config, allow_change=allow_change)
+
+
+def read(workdir, name='config.json'):
+  return json.loads((workdir / name).read_text())
+
+
+def test_the_config_is_recorded_once_and_accepted_again(tmp_path):
+  for _ in range(2):
+    record(tmp_path, CONFIG)
+  assert read(tmp_path) == json.loads(json.dumps(CONFIG))
+  assert os.listdir(tmp_path) == ['config.json']
+
+
+def test_a_changed_config_is_refused_with_its_differences(tmp_path):
+  record(tmp_path, CONFIG)
+  new = changed('optimizer', peak_lr=0.01) | {'steps': 20, 'extra': 'a'}
+  with pytest.raises(ValueError) as error:
+    record(tmp_path, new)
+  first, *rest = str(error.value).splitlines()
+  assert str(tmp_path) in first
+  assert '--workdir' in first and '--allow_config_change' in first
+  assert rest == [
+      'extra: (not set) → "a"',
+      'optimizer.peak_lr: 0.001 → 0.01',
+      'steps: 10 → 20',
+  ]
+  assert read(tmp_path)['steps'] == 10
+
+
+def test_a_change_that_is_allowed_keeps_the_old_configs(tmp_path):
+  for steps in (10, 20, 30):
+    record(tmp_path, changed(steps=steps), allow_change=True)
+  names = ['config.1.json', 'config.2.json', 'config.json']
+  assert sorted(os.listdir(tmp_path)) == names
+  assert [read(tmp_path, name)['steps'] for name in names] == [10, 20, 30]
+
+
+@pytest.mark.parametrize('allow_change', [False, True])
+def test_another_model_is_never_allowed(tmp_path, allow_change):
+  record(tmp_path, CONFIG)
+  with pytest.raises(ValueError) as error:
+    record(tmp_path, changed('model', mixers=('conv',)), allow_change)
+  first, *rest = str(error.value).splitlines()
+  assert 'another model' in first and '--allow_config_change' not in first
+  assert rest == ['model.mixers: ["conv", "pla"] → ["conv"]']
+  assert os.listdir(tmp_path) == ['config.json']
+
+
+def test_rematerialisation_is_not_another_model(tmp_path):
+  record(tmp_path, CONFIG)
+  record(tmp_path, changed('model', remat='full'), allow_change=True)
+  assert read(tmp_path)['model']['remat'] == 'full'

@@ -1,0 +1,114 @@
+import jax
+from jax.sharding import AxisType, PartitionSpec as P
+import numpy as np
+import pytest
+
+from jrt_jax.training import sharding
+
+pytestmark = pytest.mark.skipif(
+    jax.device_count() < 8, reason='needs eight (virtual) devices'
+)
+
+
+def make_mesh(data=-1, fsdp=1, tensor=1, devices=None):
+  config = {'data': data, 'fsdp': fsdp, 'tensor': tensor}
+  return sharding.make_mesh(config, devices)
+
+
+def test_by_default_every_device_is_a_replica():
+  mesh = make_mesh(devices=jax.devices()[:8])
+  assert dict(mesh.shape) == {'data': 8, 'fsdp': 1, 'tensor': 1}
+  assert set(mesh.axis_types) == {AxisType.Auto}
+
+
+def test_data_takes_the_devices_that_other_axes_leave():
+  mesh = make_mesh(fsdp=2, tensor=2, devices=jax.devices()[:8])
+  assert dict(mesh.shape) == {'data': 2, 'fsdp': 2, 'tensor': 2}
+
+
+def test_a_smaller_mesh_uses_the_first_devices():
+  mesh = make_mesh(data=2)
+  assert mesh.devices.flatten().tolist() == jax.devices()[:2]
+
+
+@pytest.mark.parametrize(
+    'sizes, message',
+    [
+        (dict(data=0), r'config\.mesh\.data must be positive or -1, got 0$'),
+        (dict(fsdp=-1), r'config\.mesh\.fsdp must be positive, got -1$'),
+        (dict(data=9), r'asks for 9 x 1 x 1 = 9 devices, there are 8$'),
+        (dict(tensor=3), r'config\.mesh\.tensor = 3 must divide .* 8$'),
+    ],
+)
+def test_an_impossible_mesh_is_refused_in_one_line(sizes, message):
+  with pytest.raises(ValueError, match=message):
+    make_mesh(**sizes, devices=jax.devices()[:8])
+
+
+@pytest.mark.parametrize(
+    'batch_size, microbatch, data, expected',
+    [
+        (256, 8, 8, 4),  # the paper's 360M run
+        (256, 8, 1, 32),
+        (16, 8, 2, 1),
+        (4, 8, 2, 1),  # smaller than what fits at once: 2 on each device
+        (2, 8, 1, 1),
+    ],
+)
+def test_accumulation_follows_from_batch_devices_and_microbatch(
+    batch_size, microbatch, data, expected
+):
+  mesh = make_mesh(data=data)
+  assert sharding.check_batch(batch_size, microbatch, mesh) == expected
+
+
+@pytest.mark.parametrize(
+    'batch_size, microbatch, data, message',
+    [
+        (
+            100,
+            8,
+            4,
+            r'multiple of 32 \(4 devices x 8 .* got 100; .* 96 or 128$',
+        ),
+        (12, 8, 8, r'multiple of 8 \(8 devices x 1 .* got 12; .* 8 or 16$'),
+        (3, 8, 8, r'multiple of 8 \(8 devices x 1 .* got 3; nearest: 8$'),
+        (0, 8, 2, r'config\.batch_size .* got 0; nearest: 2$'),
+        (8, 0, 2, r'config\.microbatch_per_device must be positive, got 0$'),
+    ],
+)
+def test_a_batch_that_does_not_divide_is_refused_with_what_would(
+    batch_size, microbatch, data, message
+):
+  with pytest.raises(ValueError, match=message):
+    sharding.check_batch(batch_size, microbatch, make_mesh(data=data))
+
+
+def test_a_batch_is_divided_over_the_replicas_in_order():
+  mesh = make_mesh(data=4, fsdp=2)
+  batch = {
+      'tokens': np.arange(48, dtype=np.int32).reshape(16, 3),
+      'prefix_len': np.arange(16, dtype=np.int32),
+  }
+  actual = sharding.put_batch(batch, mesh)
+  for name, array in batch.items():
+    assert actual[name].sharding == sharding.batch_sharding(mesh)
+    np.testing.assert_array_equal(actual[name], array)
+    for i, shard in enumerate(actual[name].addressable_shards):
+      np.testing.assert_array_equal(shard.data, array[2 * i : 2 * i + 2])
+
+
+def test_parameters_and_optimizer_states_are_on_every_device():
+  mesh = make_mesh(data=4)
+  state = {'params': {'a.kernel': np.ones((2, 2))}, 'opt_state': (np.ones(3),)}
+  shardings = sharding.params_sharding(mesh, state)
+  assert jax.tree.structure(shardings) == jax.tree.structure(state)
+  for leaf in jax.tree.leaves(shardings):
+    assert leaf.spec == P() and leaf.mesh == mesh
+
+
+@pytest.mark.parametrize('axis', ['fsdp', 'tensor'])
+def test_sharded_parameters_are_refused_in_one_line(axis):
+  mesh = make_mesh(**{axis: 2})
+  with pytest.raises(ValueError, match=rf'^config\.mesh\.{axis} must be 1'):
+    sharding.params_sharding(mesh, {})
