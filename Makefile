@@ -32,7 +32,7 @@ help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 18
 	@sed -n 's/^#  \( [A-Z]*=\)/\1/p' Makefile
 
-train: $(installed)  ## train configs/jrt_tiny.py on the text in Python itself
+train: $(installed)  ## train configs/jrt_tiny.py on the text that Python carries
 	$(VENV)/bin/python -m jrt_jax.train --config=configs/jrt_tiny.py \
 	  --workdir=runs/jrt_tiny $(ARGS)
 

@@ -3,6 +3,7 @@
 The defaults are the paper's JRT-RNN 360M (https://arxiv.org/abs/2407.05483):
 its model, objective and recipe. Other configs change only what differs.
 """
+
 import ml_collections
 
 
@@ -86,8 +87,7 @@ def get_config() -> ml_collections.ConfigDict:
 
   config.log_every = 10  # steps between two lines of metrics
   config.eval_every = 1000  # steps between two evaluations; 0: at the end only
-  config.eval_batches = 8  # of eval_batch_size, at each evaluation
-  config.eval_batch_size = 64  # sequences, over all devices
+  config.eval_batches = 4  # of batch_size, or all of the held-out data
   config.checkpoint_every = 1000  # steps between two checkpoints
   config.keep_checkpoints = 2  # newest ones kept
   config.keep_every = 20_000  # steps whose checkpoints are kept for good

@@ -8,12 +8,15 @@ Source: https://arxiv.org/abs/2402.18668, as trained for
 https://arxiv.org/abs/2407.05483: 27 layers, linear attention in place of
 prefix linear attention, next-token loss on every token.
 """
+
 from configs import base
 
 
 def get_config():
   config = base.get_config()
-  config.model.mixers = ('conv', 'la', 'swa', 'conv', 'conv') * 5 + ('conv',) * 2
+  config.model.mixers = ('conv', 'la', 'swa', 'conv', 'conv') * 5 + (
+      'conv',
+  ) * 2
   config.prefix.name = 'none'
   config.objective.name = 'next_token'
   return config

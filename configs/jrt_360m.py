@@ -8,6 +8,7 @@ python -m jrt_jax.train --config=configs/jrt_360m.py --workdir=runs/jrt_360m \
 rows of embedding. Source: https://arxiv.org/abs/2407.05483, table 15; the
 layers are those of the released configuration.
 """
+
 from configs import base
 
 

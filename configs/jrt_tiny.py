@@ -4,6 +4,7 @@ python -m jrt_jax.train --config=configs/jrt_tiny.py --workdir=runs/jrt_tiny
 
 Bytes of the Python standard library; nothing is downloaded.
 """
+
 from configs import base
 
 
@@ -27,6 +28,6 @@ def get_config():
   config.optimizer.warmup_steps = 50
 
   config.eval_every = 350
-  config.eval_batch_size = 16
+  config.eval_batches = 16
   config.checkpoint_every = 350
   return config

@@ -2,6 +2,7 @@
 
 This package imports jax and numpy only; it can be used without jrt_jax.
 """
+
 from pallas_kernels.prefix_linear_attention.api import (
     prefix_linear_attention as prefix_linear_attention,
 )

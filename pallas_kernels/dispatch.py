@@ -3,6 +3,7 @@
 An implementation refuses inputs that it cannot take by raising
 NotImplementedError with the reason; the next one is tried.
 """
+
 from collections.abc import Callable, Mapping, Sequence
 import logging
 from typing import Any

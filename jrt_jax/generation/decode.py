@@ -1,4 +1,5 @@
 """Prefill, then one token at a time with a state of constant size."""
+
 from collections.abc import Callable, Mapping
 import functools
 

@@ -1,4 +1,5 @@
 """How the next token is drawn from its logits."""
+
 import jax
 import jax.numpy as jnp
 

@@ -1,4 +1,5 @@
 """BaseConv: a gated short convolution."""
+
 from flax import nnx
 import jax
 from jax.nn import initializers

@@ -1,4 +1,5 @@
 """One layer: a mixer and an MLP, each normalised first and added after."""
+
 from collections.abc import Mapping
 import functools
 from typing import Any

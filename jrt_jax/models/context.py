@@ -1,4 +1,5 @@
 """What a mixer knows of the rows that it reads, beside their activations."""
+
 from typing import NamedTuple
 
 import jax
@@ -15,7 +16,8 @@ class Context(NamedTuple):
   length: int  # L
   prefix_capacity: int = 0  # P, no prefix of the batch is longer
   prefix_len: jax.Array | None = None  # int32 [B]; None: P for every row
-  segment_ids: jax.Array | None = None  # int32 [B, L]; None: one document
+  # Int32 [B, L], the documents counted from 0; None: one document.
+  segment_ids: jax.Array | None = None
   mask: jax.Array | None = None  # bool [B, L], which are tokens; None: all
   # Bool [B, L]: keys of the others are zeroed before the feature map, which
   # leaves them a weight, as released models do. None: no key is.
@@ -48,6 +50,20 @@ class Context(NamedTuple):
   def at_last(self, x: jax.Array) -> jax.Array:
     """Takes [B, L, ...] to [B, ...], the last token of each row."""
     return x[jnp.arange(self.batch), self.last()]
+
+
+def count_documents(
+    segment_ids: jax.Array, mask: jax.Array | None
+) -> jax.Array:
+  """Int32 [B, L]: a token whose id is not the last token's starts a document.
+
+  Ids may recur. Padding belongs to the document beside it, whatever its id.
+  """
+  starts = segment_ids[:, 1:] != segment_ids[:, :-1]
+  if mask is not None:
+    starts &= mask[:, 1:] & mask[:, :-1]
+  starts = jnp.pad(starts, ((0, 0), (1, 0)))
+  return jnp.cumsum(starts, axis=1, dtype=jnp.int32)
 
 
 def _shifted(x, shift):

@@ -1,4 +1,5 @@
 """What a model costs: parameters, decode state and FLOPs, from its config."""
+
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,7 +75,10 @@ def _core_products(mixer, config, prefix_fraction):
   if mixer == 'swa':  # scores and values
     return 2 * config['window'] * E
   if mixer in ('la', 'pla'):  # S += φ(k) vᵀ, φ(q)·S, and the prefix
-    name, D = config['feature_map']['name'], config['feature_map']['feature_dim']
+    name, D = (
+        config['feature_map']['name'],
+        config['feature_map']['feature_dim'],
+    )
     F = FEATURE_MAPS[name].width(D)
     return F * E * (2 + (prefix_fraction if mixer == 'pla' else 0))
   return 0

@@ -1,4 +1,5 @@
 """The language model: embed, mix, normalise, predict."""
+
 from collections.abc import Callable, Mapping
 import functools
 from typing import Any
@@ -11,6 +12,7 @@ from jrt_jax.models import layers
 from jrt_jax.models.block import Block
 from jrt_jax.models.block import REMAT_POLICIES
 from jrt_jax.models.context import Context
+from jrt_jax.models.context import count_documents
 
 PAD_MASKS = ('exclude', 'reference')
 
@@ -66,10 +68,12 @@ class LanguageModel(nnx.Module):
 
     Args:
       tokens: int32 [B, L].
-      prefix_len: int32 [B], how many of the first tokens are prefix; None: 0.
+      prefix_len: int32 [B], how many of the first positions are prefix,
+        padding before it included; None: 0.
       prefix_capacity: P, which no prefix of the batch exceeds; a smaller one
         costs less. None: L.
-      segment_ids: int32 [B, L], packed documents; the prefix ends in the first.
+      segment_ids: int32 [B, L], packed documents: a change of the id between
+        two tokens starts one. The prefix ends in the first.
       mask: bool [B, L], False at padding, which may stand on either side of
         the tokens of a row.
     """
@@ -143,6 +147,8 @@ class LanguageModel(nnx.Module):
           f'prefix_capacity must not exceed the length of the rows ({L}),'
           f' got {P}'
       )
+    if segment_ids is not None:
+      segment_ids = count_documents(segment_ids, mask)
     context = Context(
         B,
         L,

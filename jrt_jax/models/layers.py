@@ -1,4 +1,5 @@
 """The parts that every block has, and how weights start."""
+
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -45,9 +46,7 @@ class Build(NamedTuple):
     )
 
 
-def make_build(
-    *, width, num_layers, dtype, norm_eps, init_std, rngs
-) -> Build:
+def make_build(*, width, num_layers, dtype, norm_eps, init_std, rngs) -> Build:
   """Weights start as in GPT-2: residual outputs smaller by sqrt(2 layers)."""
   out_std = init_std / (2 * num_layers) ** 0.5
   return Build(

@@ -1,4 +1,5 @@
 """Linear attention, and prefix linear attention, as mixers."""
+
 from flax import nnx
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,5 @@
 """Rotary position embeddings."""
+
 import jax
 import jax.numpy as jnp
 

@@ -1,4 +1,5 @@
 """Softmax attention over the last W tokens."""
+
 from typing import NamedTuple
 
 from flax import nnx
@@ -70,9 +71,7 @@ class SlidingWindowAttention(nnx.Module):
         state.count + 1,
     )
     see = jnp.arange(W) < state.count[:, None]
-    y = _attention(
-        q[:, None], state.k, state.v, see[:, None, None]
-    )
+    y = _attention(q[:, None], state.k, state.v, see[:, None, None])
     return self.out_proj(y.reshape(x.shape)), state
 
   def _qkv(self, x, positions):
@@ -169,9 +168,7 @@ def _ring(k, v, positions, context, W):
   held = (token >= 0)[..., None, None]
 
   def take(x):
-    taken = jnp.take_along_axis(
-        x, jnp.maximum(row, 0)[..., None, None], axis=1
-    )
+    taken = jnp.take_along_axis(x, jnp.maximum(row, 0)[..., None, None], axis=1)
     return jnp.where(held, taken, 0)
 
   return WindowState(take(k), take(v), count.astype(jnp.int32))

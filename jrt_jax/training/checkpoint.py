@@ -32,11 +32,19 @@ class Checkpoints:
     workdir: of the run; checkpoints are in its folder `checkpoints`.
     keep: how many of the newest stay.
     keep_every: steps divisible by it stay too; 0 for none.
+
+  Raises:
+    ValueError: none would be kept.
   """
 
   def __init__(
       self, workdir: str | pathlib.Path, *, keep: int, keep_every: int
   ):
+    if keep < 1:
+      raise ValueError(
+          f'config.keep_checkpoints must be positive, got {keep}: a run resumes'
+          ' from the newest checkpoint'
+      )
     self.directory = _directory(workdir)
     policies = ocp.training.preservation_policies
     kept = [policies.LatestN(keep)]
@@ -62,9 +70,7 @@ class Checkpoints:
       state: a dataclass with the fields step, params and opt_state.
       meta: anything that JSON can hold.
     """
-    if all(
-        step != checkpoint.step for checkpoint in self._checkpointer.checkpoints
-    ):
+    if step not in (saved.step for saved in self._checkpointer.checkpoints):
       self._checkpointer.save_checkpointables_async(
           step, {**_parts(state), 'meta': meta}, force=True
       )
@@ -86,17 +92,11 @@ class Checkpoints:
     path, damaged = _newest_intact(self.directory)
     if path is None:
       return None
-    for bad, problem in damaged.items():
-      aside = _move_aside(bad)
-      logging.warning(
-          'Checkpoint %s is damaged (%s): moved to %s, resuming from %s.',
-          bad,
-          problem,
-          aside.name,
-          path.name,
-      )  # pyformat: skip
-    self._checkpointer.reload()
     _check_fit(path, abstract_state.params)
+    for bad, problem in damaged.items():
+      aside = _move_aside(bad).name
+      logging.warning('%s is damaged (%s): moved to %s', bad, problem, aside)
+    self._checkpointer.reload()
     loaded = self._checkpointer.load_checkpointables(
         int(path.name), {**_parts(abstract_state), 'meta': None}
     )
@@ -147,9 +147,7 @@ def load_params(
   if path is None:
     raise FileNotFoundError(f'there is no checkpoint in {directory}')
   for bad, problem in damaged.items():
-    logging.warning(
-        'Checkpoint %s is damaged (%s): using %s.', bad, problem, path.name
-    )
+    logging.warning('%s is damaged (%s): using %s', bad, problem, path.name)
   if abstract_params is None:
     abstract_params = _saved_params(path)
   _check_fit(path, abstract_params)
@@ -177,7 +175,7 @@ def _parts(state):
 
 
 def _newest_intact(directory, part=''):
-  """Returns its path, or None, and {path: problem} of the newer damaged ones."""
+  """Returns a path, or None, and {path: problem} of the newer damaged ones."""
   damaged = {}
   paths = [path for path in directory.glob('*') if path.name.isdigit()]
   for path in sorted(paths, key=lambda path: int(path.name), reverse=True):
@@ -187,7 +185,10 @@ def _newest_intact(directory, part=''):
     damaged[path] = problem
   if damaged:
     reasons = '; '.join(f'{path.name}: {why}' for path, why in damaged.items())
-    raise ValueError(f'every checkpoint in {directory} is damaged ({reasons})')
+    raise ValueError(
+        f'every checkpoint in {directory} is damaged ({reasons}); move the'
+        ' folder away to start anew'
+    )
   return None, damaged
 
 

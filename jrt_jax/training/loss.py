@@ -114,10 +114,12 @@ def _visit(
   table_cast = table.astype(hidden.dtype)
   rows = jnp.arange(B)[:, None]
   supervised = weights != 0
+  count = supervised.sum(axis=1)
   order = jnp.argsort(~supervised, axis=1, stable=True)
   # Index L is out of bounds: read as 0, never written.
+  order = jnp.where(jnp.arange(L) < count[:, None], order, L)
   order = jnp.pad(order, ((0, 0), (0, -L % block)), constant_values=L)
-  blocks = -(-jnp.max(supervised.sum(axis=1), initial=0) // block)
+  blocks = -(-jnp.max(count, initial=0) // block)
 
   def body(i, carry):
     loss, losses, gradients = carry
@@ -128,8 +130,8 @@ def _visit(
     logits = _logits(h, table_cast, vocab_size)
     log_z = jax.nn.logsumexp(logits, axis=-1)
     label = jnp.take_along_axis(logits, target[..., None], axis=-1)[..., 0]
-    nll = jnp.where(weight != 0, log_z - label, 0)
-    correct = (jnp.argmax(logits, axis=-1) == target) & (weight != 0)
+    nll = log_z - label
+    correct = jnp.argmax(logits, axis=-1) == target
     losses = TokenLosses(
         losses.nll.at[at].set(nll, mode='drop'),
         losses.correct.at[at].set(correct, mode='drop'),

@@ -1,4 +1,5 @@
 """Where metrics go: metrics.jsonl, TensorBoard, and the screen."""
+
 from collections.abc import Mapping
 import json
 import math
@@ -29,7 +30,9 @@ class MetricWriter:
     _drop_after(path, step)
     self._lines = open(path, 'a', encoding='utf-8')
     self._events = tensorboardX.SummaryWriter(
-        str(workdir), purge_step=step + 1 if step else None
+        str(workdir),
+        purge_step=step + 1,
+        filename_suffix=f'.{step}',  # names differ by seconds only, otherwise
     )
 
   def write(self, step: int, metrics: Mapping[str, Any]) -> None:
@@ -77,7 +80,7 @@ class Progress:
       self._bar = tqdm.tqdm(
           total=total,
           initial=start,
-          unit='step',
+          unit=' steps',
           dynamic_ncols=True,
           file=self._file,
       )

@@ -1,4 +1,4 @@
-"""Where everything lives: the mesh, and the sharding of batches and parameters."""
+"""Where everything lives: the mesh, and shardings of batches and parameters."""
 
 from collections.abc import Mapping, Sequence
 import math
@@ -25,26 +25,7 @@ def make_mesh(
     ValueError: a size is impossible, or there are too few devices.
   """
   devices = jax.devices() if devices is None else devices
-  data, fsdp, tensor = sizes = [config[axis] for axis in AXES]
-  for axis, size in zip(AXES, sizes):
-    if size < 1 and (axis, size) != ('data', -1):
-      raise ValueError(
-          f'config.mesh.{axis} must be positive'
-          f'{" or -1" if axis == "data" else ""}, got {size}'
-      )
-  if data == -1:
-    data, rest = divmod(len(devices), fsdp * tensor)
-    if rest:
-      raise ValueError(
-          f'config.mesh.fsdp x config.mesh.tensor = {fsdp * tensor} must divide'
-          f' the number of devices, {len(devices)}'
-      )
-  shape = (data, fsdp, tensor)
-  if math.prod(shape) > len(devices):
-    raise ValueError(
-        f'config.mesh asks for {" x ".join(map(str, shape))} ='
-        f' {math.prod(shape)} devices, there are {len(devices)}'
-    )
+  shape = _mesh_shape(config, len(devices))
   return jax.make_mesh(
       shape,
       AXES,
@@ -121,3 +102,24 @@ def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, Any]:
       name: jax.make_array_from_process_local_data(sharding, array)
       for name, array in batch.items()
   }
+
+
+def _mesh_shape(config, num_devices):
+  data, fsdp, tensor = sizes = [config[axis] for axis in AXES]
+  for axis, size in zip(AXES, sizes):
+    if size < 1 and (axis, size) != ('data', -1):
+      allowed = 'positive or -1' if axis == 'data' else 'positive'
+      raise ValueError(f'config.mesh.{axis} must be {allowed}, got {size}')
+  if data == -1:
+    data, rest = divmod(num_devices, fsdp * tensor)
+    if rest:
+      raise ValueError(
+          f'config.mesh.fsdp x config.mesh.tensor = {fsdp * tensor} must divide'
+          f' the number of devices, {num_devices}'
+      )
+  if data * fsdp * tensor > num_devices:
+    raise ValueError(
+        f'config.mesh asks for {data} x {fsdp} x {tensor} ='
+        f' {data * fsdp * tensor} devices, there are {num_devices}'
+    )
+  return data, fsdp, tensor

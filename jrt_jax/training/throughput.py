@@ -1,4 +1,5 @@
 """How fast a run is, how well it uses its devices, and how much memory."""
+
 from collections.abc import Iterator, Sequence
 import contextlib
 import resource

@@ -8,7 +8,9 @@ def count(number: float) -> str:
 
 def size(num_bytes: float) -> str:
   """3221225472 → '3 GiB'."""
-  return _scaled(num_bytes, 1024, (' B', ' KiB', ' MiB', ' GiB', ' TiB', ' PiB'))
+  return _scaled(
+      num_bytes, 1024, (' B', ' KiB', ' MiB', ' GiB', ' TiB', ' PiB')
+  )
 
 
 def duration(seconds: float) -> str:

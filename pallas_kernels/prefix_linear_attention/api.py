@@ -1,4 +1,5 @@
 """The public operation: checks its arguments and dispatches."""
+
 from collections.abc import Sequence
 
 import jax
@@ -10,6 +11,8 @@ from pallas_kernels.prefix_linear_attention import chunked
 from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
 from pallas_kernels.prefix_linear_attention import reference
 from pallas_kernels.prefix_linear_attention.feature_maps import FEATURE_MAPS
+from pallas_kernels.prefix_linear_attention.inputs import check_array
+from pallas_kernels.prefix_linear_attention.inputs import check_name
 
 IMPLEMENTATIONS = {
     'chunked': chunked.chunked,
@@ -76,11 +79,19 @@ def prefix_linear_attention(
 
   Source: Arora et al. 2024, equation 3, https://arxiv.org/abs/2407.05483.
   """
-  _check_name('feature_map', feature_map, FEATURE_MAPS)
-  _check_name('normalizer', normalizer, inputs_lib.NORMALIZERS)
-  B, L, H, D = _check_shapes(q, k, v)
+  check_name('feature_map', feature_map, FEATURE_MAPS)
+  check_name('normalizer', normalizer, inputs_lib.NORMALIZERS)
+  check_array('q', q, ('B', 'L', 'H', 'D'))
+  B, L, H, D = q.shape
+  check_array('k', k, q.shape, q.dtype)
+  check_array('v', v, (B, L, H, 'V'))
+  if not L:
+    raise ValueError('q must hold at least one token, got L = 0')
+  if (k_enc is None) != (v_enc is None):
+    raise ValueError('k_enc and v_enc must be given together, got one of them')
   if k_enc is None:
     k_enc, v_enc = k[:, :0], v[:, :0]
+  check_array('k_enc', k_enc, (B, 'P', H, D), q.dtype)
   P, V = k_enc.shape[1], v.shape[-1]
   if P > L:
     raise ValueError(f'k_enc must not be longer than q ({L}), got {P}')
@@ -94,7 +105,6 @@ def prefix_linear_attention(
     initial_state = inputs_lib.zero_state(B, H, D, V, feature_map)
   F = FEATURE_MAPS[feature_map].width(D)
   expected = {
-      'k_enc': (k_enc, (B, P, H, D), q.dtype),
       'v_enc': (v_enc, (B, P, H, V), v.dtype),
       'prefix_len': (prefix_len, (B,), jnp.int32),
       'segment_ids': (segment_ids, (B, L), jnp.int32),
@@ -103,9 +113,11 @@ def prefix_linear_attention(
       'initial_state.k': (initial_state.k, (B, H, F), jnp.float32),
   }
   for name, (x, shape, dtype) in expected.items():
-    _check_array(name, x, shape, dtype)
+    check_array(name, x, shape, dtype)
   boundary = segment_ids[:, 1:] != segment_ids[:, :-1]
-  segment = jnp.pad(jnp.cumsum(boundary, axis=1, dtype=jnp.int32), ((0, 0), (1, 0)))
+  segment = jnp.pad(
+      jnp.cumsum(boundary, axis=1, dtype=jnp.int32), ((0, 0), (1, 0))
+  )
   _check_prefix(prefix_len, segment, P)
   is_prefix = jnp.arange(P) < prefix_len[:, None]
   prefix_mask = is_prefix & mask[:, :P] & (segment[:, :P] == 0)
@@ -119,29 +131,6 @@ def prefix_linear_attention(
       normalizer=normalizer,
   )
   return (y, state) if return_state else y
-
-
-def _check_name(argument, name, names):
-  if name not in names:
-    raise ValueError(f'{argument} must be one of {sorted(names)}, got {name!r}')
-
-
-def _check_array(name, x, shape, dtype):
-  if x.shape != shape:
-    raise ValueError(f'{name} must have shape {shape}, got {x.shape}')
-  if x.dtype != dtype:
-    raise ValueError(f'{name} must be {jnp.dtype(dtype)}, got {x.dtype}')
-
-
-def _check_shapes(q, k, v):
-  if q.ndim != 4:
-    raise ValueError(f'q must have shape [B, L, H, D], got {q.shape}')
-  if q.dtype not in (jnp.bfloat16, jnp.float32, jnp.float64):
-    raise ValueError(f'q must be bfloat16 or float32, got {q.dtype}')
-  if v.shape[:3] != q.shape[:3] or v.ndim != 4:
-    raise ValueError(f'v must have shape {(*q.shape[:3], "V")}, got {v.shape}')
-  _check_array('k', k, q.shape, q.dtype)
-  return q.shape
 
 
 def _check_prefix(prefix_len, segment, P):

@@ -3,6 +3,7 @@
 Inside a chunk every pair is weighed; what came before is read from the state.
 Backward recomputes the states and the features instead of keeping them.
 """
+
 import functools
 from typing import NamedTuple
 
@@ -60,9 +61,7 @@ def _backward(feature_map, normalizer, chunk, residuals, cotangents):
   inputs, y, den = residuals
   dy, dstate = cotangents
   op = _Op(feature_map)
-  divisor, divisor_vjp = jax.vjp(
-      lambda den: inputs_lib.divisor(den, normalizer), den
-  )
+  divisor, divisor_vjp = jax.vjp(inputs_lib.NORMALIZERS[normalizer], den)
   dnum = dy / divisor[..., None]  # float32, as the divisor is
   dden = divisor_vjp(-_einsum('blhv,blhv->blh', dnum, y))[0]
 
@@ -80,14 +79,10 @@ def _backward(feature_map, normalizer, chunk, residuals, cotangents):
   dstate, dqkv = lax.scan(step, dstate, (chunks, states, *grads), reverse=True)
   L, P = inputs.q.shape[1], inputs.k_enc.shape[1]
   dq, dk, dv = (_join(x, L) for x in dqkv)
-  dk_enc, dv_enc = (
-      _join(x, P) for x in op.read_prefix_vjp(dstate, *prefix)
-  )
+  dk_enc, dv_enc = (_join(x, P) for x in op.read_prefix_vjp(dstate, *prefix))
   zero = None  # of masks and segments
   return (
-      inputs_lib.Inputs(
-          dq, dk, dv, dk_enc, dv_enc, zero, zero, zero, dstate
-      ),
+      inputs_lib.Inputs(dq, dk, dv, dk_enc, dv_enc, zero, zero, zero, dstate),
   )
 
 
@@ -155,7 +150,8 @@ class _Op(NamedTuple):
     phi = self.features(c.k, c.writes)
     keeps = c.keeps.astype(jnp.float32)
     return State(
-        state.kv * keeps[..., None, None] + _einsum('bhcf,bhcv->bhfv', phi, c.v),
+        state.kv * keeps[..., None, None]
+        + _einsum('bhcf,bhcv->bhfv', phi, c.v),
         state.k * keeps[..., None] + _einsum('bhcf->bhf', phi),
     )
 
@@ -172,22 +168,21 @@ class _Op(NamedTuple):
 
   def chunk_vjp(self, c, state, dnum, dden, dstate):
     """Cotangents of q, k and v."""
-    dtype = c.v.dtype
     w, weights_vjp = self.weights(c)
     w = jnp.where(c.sees, w, 0)
     dw = _einsum('bhcv,bhjv->bhcj', dnum, c.v) + dden[..., None]
-    ddot = weights_vjp(jnp.where(c.sees, dw, 0))[0].astype(dtype)
+    ddot = weights_vjp(jnp.where(c.sees, dw, 0))[0].astype(c.q.dtype)
 
     phi_q, q_vjp = jax.vjp(lambda q: self.features(q, c.reads), c.q)
-    dphi_q = _einsum('bhcv,bhfv->bhcf', dnum, state.kv.astype(dtype))
+    dphi_q = _einsum('bhcv,bhfv->bhcf', dnum, state.kv.astype(dnum.dtype))
     dphi_q += dden[..., None] * state.k[:, :, None]
     dq = _einsum('bhcj,bhjd->bhcd', ddot, c.k)
     dq += q_vjp(dphi_q.astype(phi_q.dtype))[0]
 
     dk, dv = self.written_vjp(c.k, c.v, c.writes, dstate)
     dk += _einsum('bhcj,bhcd->bhjd', ddot, c.q)
-    dv += _einsum('bhcj,bhcv->bhjv', w.astype(dtype), dnum)
-    return dq.astype(dtype), dk.astype(dtype), dv.astype(dtype)
+    dv += _einsum('bhcj,bhcv->bhjv', w.astype(c.v.dtype), dnum)
+    return dq.astype(c.q.dtype), dk.astype(c.k.dtype), dv.astype(c.v.dtype)
 
   def written_vjp(self, k, v, writes, dstate):
     """Cotangents of keys and values that were added to the state, float32."""

@@ -1,9 +1,12 @@
 """Prefix linear attention, one token at a time."""
+
 import jax
 import jax.numpy as jnp
 
 from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
 from pallas_kernels.prefix_linear_attention.feature_maps import FEATURE_MAPS
+from pallas_kernels.prefix_linear_attention.inputs import check_array
+from pallas_kernels.prefix_linear_attention.inputs import check_name
 
 
 def prefix_linear_attention_step(
@@ -27,7 +30,19 @@ def prefix_linear_attention_step(
 
   Returns:
     [B, H, V] and the state, whose size does not depend on how much was read.
+
+  Raises:
+    ValueError: shapes or dtypes do not fit together, or a name is unknown.
   """
+  check_name('feature_map', feature_map, FEATURE_MAPS)
+  check_name('normalizer', normalizer, inputs_lib.NORMALIZERS)
+  check_array('q', q, ('B', 'H', 'D'))
+  B, H, D = q.shape
+  check_array('k', k, q.shape, q.dtype)
+  check_array('v', v, (B, H, 'V'))
+  F, V = FEATURE_MAPS[feature_map].width(D), v.shape[-1]
+  check_array('state.kv', state.kv, (B, H, F, V), jnp.float32)
+  check_array('state.k', state.k, (B, H, F), jnp.float32)
   features = FEATURE_MAPS[feature_map].features
   phi_q = features(q).astype(jnp.float32)
   phi_k = features(k).astype(jnp.float32)

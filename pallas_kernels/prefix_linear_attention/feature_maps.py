@@ -1,4 +1,5 @@
 """Feature maps that the operation computes itself."""
+
 from collections.abc import Callable
 import math
 from typing import NamedTuple

@@ -1,5 +1,7 @@
 """What every implementation of prefix linear attention receives."""
-from typing import NamedTuple
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +17,8 @@ class State(NamedTuple):
 
 
 def zero_state(B: int, H: int, D: int, V: int, feature_map: str) -> State:
-  """The state before the first token."""
+  """The state before the first token; ValueError if the map is unknown."""
+  check_name('feature_map', feature_map, FEATURE_MAPS)
   F = FEATURE_MAPS[feature_map].width(D)
   return State(
       jnp.zeros((B, H, F, V), jnp.float32), jnp.zeros((B, H, F), jnp.float32)
@@ -38,16 +41,42 @@ class Inputs(NamedTuple):
 
 def normalize(num: jax.Array, den: jax.Array, normalizer: str) -> jax.Array:
   """Divides [..., V] by the [...] that `normalizer` makes of `den`."""
-  return num / divisor(den, normalizer)[..., None]
+  return num / NORMALIZERS[normalizer](den)[..., None]
 
 
-def divisor(den: jax.Array, normalizer: str) -> jax.Array:
-  """What outputs are divided by, given the sum of the weights."""
-  if normalizer == 'sum':  # nothing seen: 0 / 1
-    return jnp.where(den == 0, 1, den)
-  if normalizer == 'clamp':  # sign-safe, as in mLSTM
-    return jnp.where(den < 0, -1, 1) * jnp.maximum(jnp.abs(den), 1)
-  return jnp.ones_like(den)
+def _clamp(den):
+  return jnp.where(den < 0, -1, 1) * jnp.maximum(jnp.abs(den), 1)
 
 
-NORMALIZERS = ('sum', 'clamp', 'none')
+# What outputs are divided by, as a function of the sum of the weights.
+NORMALIZERS = {
+    'sum': lambda den: jnp.where(den == 0, 1, den),  # nothing seen: 0 / 1
+    'clamp': _clamp,  # sign-safe, as in mLSTM
+    'none': jnp.ones_like,
+}
+
+
+def check_name(argument: str, name: str, names: Mapping[str, Any]) -> None:
+  """Raises ValueError unless `name` is one of `names`."""
+  if name not in names:
+    raise ValueError(f'{argument} must be one of {sorted(names)}, got {name!r}')
+
+
+def check_array(
+    name: str, x: jax.Array, shape: Sequence[int | str], dtype: Any = None
+) -> None:
+  """Raises ValueError unless `x` has the shape, in which letters are free.
+
+  Without a `dtype` it has to be one that the operation computes in. float64
+  is for tests, and not advertised.
+  """
+  fits = len(shape) == x.ndim and all(
+      isinstance(n, str) or n == m for n, m in zip(shape, x.shape)
+  )
+  if not fits:
+    wanted = ', '.join(map(str, shape))
+    raise ValueError(f'{name} must have shape [{wanted}], got {[*x.shape]}')
+  if dtype is None and x.dtype not in (jnp.bfloat16, jnp.float32, jnp.float64):
+    raise ValueError(f'{name} must be bfloat16 or float32, got {x.dtype}')
+  if dtype is not None and x.dtype != dtype:
+    raise ValueError(f'{name} must be {jnp.dtype(dtype)}, got {x.dtype}')

@@ -1,4 +1,5 @@
 """Prefix linear attention as it is defined: every weight, O(L²)."""
+
 import jax
 import jax.numpy as jnp
 

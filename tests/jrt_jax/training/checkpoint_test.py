@@ -2,6 +2,7 @@ import dataclasses
 import json
 import pathlib
 import shutil
+import threading
 
 from absl import logging
 import jax
@@ -113,6 +114,40 @@ def test_a_state_may_be_donated_while_it_is_saved(tmp_path):
   jax.tree.map(np.testing.assert_array_equal, restored, expected)
 
 
+def test_saving_goes_on_in_the_background_until_all_is_written(
+    tmp_path, monkeypatch
+):
+  go_on, digests = threading.Event(), checkpoint._digests
+
+  def wait_and_digest(path):
+    assert go_on.wait(60)
+    return digests(path)
+
+  monkeypatch.setattr(checkpoint, '_digests', wait_and_digest)
+  with open_checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(1, make_state(1), META)
+    assert '1' not in steps(tmp_path)
+    go_on.set()
+    checkpoints.wait()
+    assert steps(tmp_path) == ['1']
+
+
+def test_what_goes_wrong_in_the_background_is_raised(tmp_path, monkeypatch):
+  def fail(path):
+    raise OSError('no space left')
+
+  monkeypatch.setattr(checkpoint, '_digests', fail)
+  with pytest.raises(OSError, match='no space left'):
+    with open_checkpoints(tmp_path) as checkpoints:
+      checkpoints.save(1, make_state(1), META)
+  assert '1' not in steps(tmp_path)
+
+
+def test_at_least_one_checkpoint_is_kept(tmp_path):
+  with pytest.raises(ValueError, match='keep_checkpoints must be positive'):
+    open_checkpoints(tmp_path, keep=0)
+
+
 def test_the_newest_and_every_kth_are_kept(tmp_path):
   with open_checkpoints(tmp_path, keep=2, keep_every=20) as checkpoints:
     for step in (10, 20, 30, 40, 50, 60):
@@ -135,7 +170,7 @@ def test_a_state_is_restored_onto_another_sharding(workdir):
   assert_equal(state, jax.device_put(make_state(20), sharding))
 
 
-# Where each file is within a checkpoint, as a pattern, and the biggest of all.
+# The files of a checkpoint as patterns; data is in ocdbt.process_0.
 FILES = [
     'params/_METADATA',
     'params/manifest.ocdbt',
@@ -148,6 +183,12 @@ FILES = [
     'meta/data.json',
     'digests.json',
 ]
+CHANGES = {
+    'half': lambda content: content[: len(content) // 2],
+    'without_its_last_byte': lambda content: content[:-1],
+    'empty': lambda content: b'',
+    'missing': lambda content: None,
+}
 
 
 def damage(workdir, step, pattern, change):
@@ -163,26 +204,22 @@ def flip(content):
   return content[:middle] + byte + content[middle + 1 :]
 
 
-@pytest.mark.parametrize('pattern', FILES)
 @pytest.mark.parametrize(
-    'change',
-    [
-        pytest.param(lambda content: content[: len(content) // 2], id='half'),
-        pytest.param(lambda content: content[:-1], id='without_its_last_byte'),
-        pytest.param(lambda content: b'', id='empty'),
-        pytest.param(lambda content: None, id='missing'),
-    ],
+    'pattern, change',
+    [(pattern, 'half') for pattern in FILES]
+    + [('params/ocdbt.process_0/d/*', change) for change in CHANGES],
 )
 def test_a_truncated_newest_checkpoint_falls_back_saying_so(
     workdir, warnings, pattern, change
 ):
-  file = damage(workdir, 20, pattern, change)
+  file = damage(workdir, 20, pattern, CHANGES[change])
   state, meta = restore(workdir)
   assert_equal(state, make_state(10))
   assert meta == META | {'step': 10}
   (line,) = warnings
   assert '\n' not in line
   assert 'checkpoints/20 is damaged' in line and file.name in line
+  assert line.endswith('moved to 20.damaged')
   assert steps(workdir) == ['10', '20.damaged']
 
 
@@ -195,7 +232,7 @@ def test_a_flipped_bit_is_damage_too(workdir, warnings, pattern):
 
 def test_a_damaged_step_can_be_saved_again(workdir, warnings):
   for _ in range(2):
-    damage(workdir, 20, 'params/d/*', lambda content: b'')
+    damage(workdir, 20, 'params/d/*', CHANGES['empty'])
     assert_equal(restore(workdir)[0], make_state(10))
     with open_checkpoints(workdir) as checkpoints:
       checkpoints.save(20, make_state(20), META)
@@ -212,7 +249,7 @@ def test_an_interrupted_save_is_ignored_and_cleaned_up(workdir, warnings):
 
 def test_when_all_are_damaged_it_is_an_error_every_time(workdir):
   for step in (10, 20):
-    damage(workdir, step, 'train/manifest.ocdbt', lambda content: b'')
+    damage(workdir, step, 'train/manifest.ocdbt', CHANGES['empty'])
   for _ in range(2):  # nothing was moved: a second try must not start anew
     with pytest.raises(ValueError, match='every checkpoint in .* is damaged'):
       restore(workdir)
@@ -242,7 +279,7 @@ def test_weights_are_loaded_alone(workdir, target):
 def test_loading_weights_skips_a_damaged_checkpoint_and_leaves_it(
     workdir, warnings
 ):
-  damage(workdir, 20, 'params/d/*', lambda content: b'')
+  damage(workdir, 20, 'params/d/*', CHANGES['empty'])
   params, step = checkpoint.load_params(workdir)
   assert step == 10
   assert_equal(params, make_state(10).params)

@@ -1,6 +1,7 @@
 import io
 import json
 import struct
+import types
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +19,7 @@ def read(workdir):
 def read_events(workdir):
   """Returns {(step, name): value} as TensorBoard would show it."""
   shown = {}
-  for path in sorted(workdir.glob('events.*'), key=lambda p: p.stat().st_mtime_ns):
+  for path in sorted(workdir.glob('events.*')):
     data = path.read_bytes()
     while data:  # records of length, crc, event, crc
       (length,) = struct.unpack('<Q', data[:8])
@@ -56,16 +57,60 @@ def test_what_is_not_finite_is_null(tmp_path, value):
   )
 
 
-@pytest.mark.parametrize('resumed', [0, 20, 25, 40])
+def write(workdir, steps, sign=1, resumed=0):
+  with metrics.MetricWriter(workdir, resumed) as writer:
+    for step in steps:
+      writer.write(step, {'loss': sign * step})
+
+
+@pytest.mark.parametrize('resumed', [0, 15, 20, 30])
 def test_a_resumed_run_reads_like_an_uninterrupted_one(tmp_path, resumed):
-  with metrics.MetricWriter(tmp_path) as writer:
-    for step in (10, 20, 30):
-      writer.write(step, {'loss': step})
+  write(tmp_path, (10, 20, 30))
   with open(tmp_path / 'metrics.jsonl', 'a') as file:
     file.write('{"step": 40, "lo')  # killed while it wrote
-  with metrics.MetricWriter(tmp_path, resumed) as writer:
-    for step in (30, 40):
-      if step > resumed:
-        writer.write(step, {'loss': -step})
-  expected = {s: s if s <= resumed else -s for s in (10, 20, 30, 40)}
-  del expected[40] if False else expected
+  again = [step for step in (10, 20, 30, 40) if step > resumed]
+  write(tmp_path, again, sign=-1, resumed=resumed)
+  expected = {s: -s if s in again else s for s in (10, 20, 30, 40)}
+  assert [(m['step'], m['loss']) for m in read(tmp_path)] == [*expected.items()]
+  assert read_events(tmp_path) == {
+      (step, 'loss'): loss for step, loss in expected.items()
+  }
+
+
+class Terminal(io.StringIO):
+
+  def isatty(self):
+    return True
+
+
+@pytest.fixture
+def clock(monkeypatch):
+  clock = types.SimpleNamespace(now=100.0)
+  monkeypatch.setattr(metrics.time, 'perf_counter', lambda: clock.now)
+  return clock
+
+
+def test_without_a_terminal_each_update_is_a_line_with_eta(clock):
+  file = io.StringIO()
+  progress = metrics.Progress(total=100, start=40, file=file)
+  clock.now += 1000  # compiling is not extrapolated
+  for step in (50, 60):
+    progress.update(step, {'loss': 2.345678, 'tok/s': '1.2k'})
+    clock.now += 10
+  progress.print('saved')
+  progress.close()
+  assert file.getvalue().splitlines() == [
+      'step 50/100  loss 2.346  tok/s 1.2k  ETA ?',
+      'step 60/100  loss 2.346  tok/s 1.2k  ETA 40s',
+      'saved',
+  ]
+
+
+def test_a_terminal_gets_a_bar_that_starts_where_the_run_does():
+  file = Terminal()
+  progress = metrics.Progress(total=100, start=40, file=file)
+  progress.update(60, {'loss': 2.345678})
+  progress.print('saved')
+  progress.close()
+  assert '40/100' in file.getvalue() and '60/100' in file.getvalue()
+  assert 'loss 2.346' in file.getvalue() and 'saved\n' in file.getvalue()

@@ -43,15 +43,18 @@ def test_a_reading_without_steps_is_zero():
   assert throughput.Throughput().read()['tokens_per_second'] == 0
 
 
-@pytest.mark.parametrize('kind, peak', [
-    ('NVIDIA A100-SXM4-80GB', 312e12),
-    ('NVIDIA H100 80GB HBM3', 989e12),
-    ('NVIDIA H100 PCIe', 756e12),
-    ('NVIDIA H200', 989e12),
-    ('NVIDIA GH200 480GB', 989e12),
-    ('NVIDIA B200', 2250e12),
-    ('NVIDIA GB200', 2500e12),
-])
+@pytest.mark.parametrize(
+    'kind, peak',
+    [
+        ('NVIDIA A100-SXM4-80GB', 312e12),
+        ('NVIDIA H100 80GB HBM3', 989e12),
+        ('NVIDIA H100 PCIe', 756e12),
+        ('NVIDIA H200', 989e12),
+        ('NVIDIA GH200 480GB', 989e12),
+        ('NVIDIA B200', 2250e12),
+        ('NVIDIA GB200', 2500e12),
+    ],
+)
 def test_mfu_is_a_fraction_of_the_peak_of_all_devices(kind, peak):
   devices = [types.SimpleNamespace(device_kind=kind)] * 8
   assert throughput.mfu(1e9, 8 * peak / 4e9, devices) == pytest.approx(0.25)

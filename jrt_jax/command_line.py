@@ -1,0 +1,90 @@
+"""How commands fail: one clear line, and an exit code that is not 0."""
+
+from collections.abc import Callable, Iterator
+import contextlib
+import os
+import re
+import sys
+
+from absl import flags
+from absl import logging
+import jax
+
+MISTAKE = 2  # of the user's: the command must change
+FAILURE = 1  # of the run: it may be tried again
+
+
+def parser(*, config: str) -> Callable[[list[str]], list[str]]:
+  """Returns a parser of flags for `app.run` that ends on the first mistake.
+
+  Args:
+    config: the flag of the config file, which must be given.
+  """
+
+  def parse(argv):
+    _check_file(argv, config)
+    try:
+      rest = flags.FLAGS(argv)[1:]
+    except AttributeError as error:  # of a ConfigDict without that key
+      _exit(MISTAKE, _unknown_key(error))
+    except (flags.Error, OSError, KeyError, TypeError, ValueError) as error:
+      _exit(MISTAKE, error)
+    if rest:
+      _exit(MISTAKE, f'arguments must start with --, got {rest[0]!r}')
+    if flags.FLAGS[config].value is None:
+      _exit(MISTAKE, f'--{config}=configs/NAME.py must be given')
+    return argv[:1]
+
+  return parse
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+  """Ends the program on errors that say what is wrong with the arguments."""
+  try:
+    yield
+  except (ValueError, OSError, NotImplementedError) as error:
+    _exit(MISTAKE, error)
+
+
+@contextlib.contextmanager
+def one_line_failures(*expected: type[Exception]) -> Iterator[None]:
+  """Ends the program on `expected` errors, and when memory does not suffice."""
+  try:
+    yield
+  except expected as error:
+    _exit(FAILURE, error)
+  except jax.errors.JaxRuntimeError as error:
+    if 'RESOURCE_EXHAUSTED' not in str(error):
+      raise
+    _exit(
+        FAILURE,
+        'out of memory: lower config.microbatch_per_device or set'
+        f' config.model.remat=full ({str(error).splitlines()[0]})',
+    )
+
+
+def _check_file(argv, config):
+  """Names a missing file, which ml_collections would not."""
+  for argument in argv:
+    flag, _, value = argument.lstrip('-').partition('=')
+    path = value.partition(':')[0]
+    if flag == config and not os.path.isfile(path):
+      _exit(MISTAKE, f'--{config} must be a file, got {path!r}')
+
+
+def _unknown_key(error):
+  """The key, and the one that ml_collections suggests, out of its message."""
+  meant = re.search('Did you mean "(.*)" instead of "(.*)"', str(error))
+  if meant:
+    right, wrong = meant.groups()
+    return f'the config has no key {wrong!r}: did you mean {right!r}?'
+  key = re.search(r'\w+', str(error))
+  return f'the config has no key {key.group()!r}'
+
+
+def _exit(code, error):
+  logging.debug('error', exc_info=True)  # --verbosity=1 shows it
+  first, *rest = str(error).strip().splitlines()
+  print('\n'.join([f'error: {first}', *rest]), file=sys.stderr)
+  sys.exit(code)

@@ -1,0 +1,95 @@
+"""Held-out losses: next tokens after a clean prefix, and masked tokens."""
+
+from collections.abc import Callable, Mapping
+import itertools
+import math
+from typing import Any
+
+import jax
+import numpy as np
+
+from jrt_jax.data import entropy
+from jrt_jax.data import objectives
+from jrt_jax.data import pipeline
+from jrt_jax.training import train_state
+
+
+class Evaluation:
+  """The same held-out windows, in order, at every evaluation of a run.
+
+  Next tokens are scored without any [MASK] in the prefix, as in inference;
+  masked tokens are scored apart, where the objective trains on them.
+
+  Args:
+    config: of the run.
+    tokenizer: of the tokens.
+    tokens: int [n], the held-out stream.
+    rows: sequences to evaluate at once.
+    put: places a host batch on the devices.
+
+  Raises:
+    ValueError: there are too few tokens, or a setting is wrong.
+  """
+
+  def __init__(self, config: Mapping[str, Any], tokenizer, tokens, *, rows, put):
+    self._put = put
+    objective = config['objective']
+    has_masks = objective['name'] == 'jrt'
+    clean = {**objective, 'name': 'prefix_lm'} if has_masks else objective
+    self._batches = {'clean': _batches(config, tokens, rows, clean)}
+    if has_masks:
+      self._batches['masked'] = _batches(config, tokens, rows, objective)
+    self._label_bytes = sum(
+        int(tokenizer.num_bytes[b['targets'][_is_next(b)]].sum())
+        for b in self._batches['clean']
+    )
+    windows = len(self._batches['clean']) * rows
+    text = tokenizer.decode(tokens[: windows * config['sequence_length']])
+    self.text_bytes = len(text.encode())
+    self.unigram, self.bigram = entropy.ngram_entropies(text.encode())
+
+  def run(self, step: Callable, params: Any) -> dict[str, float]:
+    """Returns metrics by name: nats per token, bits per byte, accuracies.
+
+    Args:
+      step: `Steps.evaluate`, compiled.
+      params: of the model.
+    """
+    clean = self._sums('clean', step, params)
+    bits = clean['next_token_nll'] / math.log(2)
+    means = train_state.means(clean)
+    metrics = {
+        'next_token_loss': means['next_token_loss'],
+        'perplexity': math.exp(min(means['next_token_loss'], 700.0)),
+        'bits_per_byte': bits / max(self._label_bytes, 1),
+        'next_token_accuracy': means['next_token_accuracy'],
+    }
+    if 'masked' in self._batches:
+      means = train_state.means(self._sums('masked', step, params))
+      metrics['masked_token_loss'] = means['masked_token_loss']
+      metrics['masked_token_accuracy'] = means['masked_token_accuracy']
+    return {name: float(value) for name, value in metrics.items()}
+
+  def _sums(self, kind, step, params):
+    sums = [step(params, self._put(batch)) for batch in self._batches[kind]]
+    return jax.tree.map(lambda *x: float(np.sum(x, dtype=np.float64)), *sums)
+
+
+def _batches(config, tokens, rows, objective):
+  count = -(-config['eval_batches'] * config['batch_size'] // rows)
+  batches = pipeline.batches(
+      tokens,
+      sequence_length=config['sequence_length'],
+      batch_size=rows,
+      objective=objective,
+      prefix=config['prefix'],
+      mask_id=config['model']['mask_id'],
+      seed=config['seed'],
+      training=False,
+      num_threads=0,
+  )
+  return list(itertools.islice(batches, count))
+
+
+def _is_next(batch):
+  return batch['supervision'] == objectives.NEXT_TOKEN

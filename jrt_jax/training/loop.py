@@ -1,0 +1,166 @@
+"""The loop of a run: steps, and what happens between them."""
+
+import contextlib
+import math
+import signal
+import time
+
+import jax
+
+from jrt_jax.training import metrics as metrics_lib
+from jrt_jax.training import optimizer
+from jrt_jax.training import report
+from jrt_jax.training import resilience
+from jrt_jax.training import throughput
+from jrt_jax.training import units
+from jrt_jax.training.run import Run
+from jrt_jax.training.train_state import TrainState
+
+
+class Diverged(Exception):
+  """Too many steps in a row had to be skipped."""
+
+
+def train(run: Run, state: TrainState) -> signal.Signals | None:
+  """Trains to the last step and prints the result, or until a signal.
+
+  Args:
+    run: what to train; its checkpoints are closed at the end.
+    state: where to start, from `run.start`; it is consumed.
+
+  Returns:
+    The signal that stopped the run, which is saved then; None at its end.
+
+  Raises:
+    Diverged: `config.optimizer.max_bad_steps` were skipped in a row.
+  """
+  with contextlib.ExitStack() as stack:
+    stop = stack.enter_context(resilience.StopRequest())
+    stack.enter_context(jax.set_mesh(run.mesh))
+    stack.enter_context(run.checkpoints)
+    step = int(state.step)
+    writer = stack.enter_context(metrics_lib.MetricWriter(run.workdir, step))
+    progress = metrics_lib.Progress(run.config['steps'], step)
+    stack.callback(progress.close)
+    _Loop(run, writer, progress, stop).run(state)
+  return stop.signal
+
+
+class _Loop:
+
+  def __init__(self, run, writer, progress, stop):
+    self._run = run
+    self._config = run.config
+    self._writer = writer
+    self._progress = progress
+    self._stop = stop
+    self._throughput = throughput.Throughput()
+    self._speed = None  # tokens per second, at the last log
+    self._flops = report.flops_per_token(run.config)
+    self._learning_rate = optimizer.learning_rate(
+        run.config['optimizer'], run.config['steps']
+    )
+    self._evaluate_step = jax.jit(run.steps.evaluate)
+
+  def run(self, state: TrainState) -> None:
+    step, last = int(state.step), self._config['steps']
+    train_step, evaluated = None, None
+    while step < last and not self._stop.requested:
+      batch = self._run.put(next(self._run.data))
+      if train_step is None:
+        train_step = self._compile(state, batch)
+      state, metrics = train_step(state, batch)
+      step += 1
+      self._throughput.add(batch['tokens'].size, metrics['loss_tokens'])
+      if self._due(step, 'log_every'):
+        self._log(step, metrics)
+      if self._due(step, 'eval_every'):
+        evaluated = self._evaluate(step, state)
+      if self._due(step, 'checkpoint_every') or self._stop.requested:
+        self._save(step, state)
+    if step < last:
+      self._progress.print(
+          f'Stopped by {self._stop.signal.name} after step {step}: the same'
+          ' command continues.'
+      )
+      return
+    self._progress.close()
+    if evaluated is None:  # the run had ended before
+      evaluated = self._run.evaluation.run(self._evaluate_step, state.params)
+    print(
+        report.result(
+            self._config,
+            evaluation=self._run.evaluation,
+            metrics=evaluated,
+            tokens_per_second=self._speed,
+            sample=self._run.sample(state.params),
+        )
+    )
+
+  def _due(self, step, key):
+    every = self._config[key]
+    return step == self._config['steps'] or (every and step % every == 0)
+
+  def _compile(self, state, batch):
+    with self._throughput.paused():
+      start = time.perf_counter()
+      step = jax.jit(self._run.steps.train, donate_argnums=0)
+      compiled = step.lower(state, batch).compile()
+      memory = compiled.memory_analysis()
+      used = memory.argument_size_in_bytes + memory.temp_size_in_bytes
+      self._progress.print(
+          f'compiled in {units.duration(time.perf_counter() - start)}: a step'
+          f' takes {units.size(used)} on each device'
+      )
+    return compiled
+
+  def _log(self, step, metrics):
+    metrics = {name: x.item() for name, x in jax.device_get(metrics).items()}
+    rates = self._throughput.read()
+    self._speed = rates['tokens_per_second']
+    accepted = metrics.pop('accepted')
+    self._writer.write(
+        step,
+        {
+            **metrics,
+            'perplexity': math.exp(min(metrics['next_token_loss'], 700.0)),
+            'learning_rate': self._learning_rate(max(accepted - 1, 0)),
+            **rates,
+            'mfu': throughput.mfu(
+                self._flops, self._speed, list(self._run.mesh.devices.flat)
+            ),
+            'peak_memory': throughput.peak_memory(),
+        },
+    )
+    self._progress.update(
+        step,
+        {
+            'loss': metrics['loss'],
+            'next': metrics['next_token_loss'],
+            'masked': metrics['masked_token_loss'],
+            'tokens/s': units.count(self._speed),
+        },
+    )
+    bad, most = metrics['skipped_in_a_row'], self._config['optimizer']
+    if bad >= most['max_bad_steps']:
+      raise Diverged(
+          f'step {step} was the {bad}th in a row whose gradients were not'
+          ' finite or spiked; lower config.optimizer.peak_lr, or look at the'
+          f' data from step {step - bad + 1} on'
+      )
+
+  def _evaluate(self, step, state):
+    jax.block_until_ready(state)  # its time is the step's
+    with self._throughput.paused():
+      evaluated = self._run.evaluation.run(self._evaluate_step, state.params)
+    named = {f'held_out/{name}': x for name, x in evaluated.items()}
+    self._writer.write(step, named)
+    bits = evaluated['bits_per_byte']
+    self._progress.print(f'step {step}: held-out {bits:.3f} bits per byte')
+    return evaluated
+
+  def _save(self, step, state):
+    jax.block_until_ready(state)
+    with self._throughput.paused():
+      meta = {'data': self._run.data.get_state()}
+      self._run.checkpoints.save(step, state, meta)

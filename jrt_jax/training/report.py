@@ -1,0 +1,129 @@
+"""What a run says before it starts and after it ends."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+import jrt_jax
+from jrt_jax.models import cost
+from jrt_jax.prefix import policies
+from jrt_jax.training import units
+
+# Float32 weights, their gradients, and AdamW's two moments.
+BYTES_PER_PARAMETER = 16
+
+
+def prefix_fraction(config: Mapping[str, Any]) -> float:
+  """The longest prefix over the sequence length."""
+  length = config['sequence_length']
+  return policies.prefix_capacity(config['prefix'], length) / length
+
+
+def flops_per_token(config: Mapping[str, Any]) -> float:
+  """Of a training step, over the tokens of its batch."""
+  prefix, objective = prefix_fraction(config), config['objective']
+  masked = objective['mask_rate'] if objective['name'] == 'jrt' else 0.0
+  return cost.train_flops_per_token(
+      config['model'],
+      prefix_fraction=prefix,
+      supervised_fraction=1 - prefix + prefix * masked,
+  )
+
+
+def plan(
+    config: Mapping[str, Any], *, mesh, accumulation, tokenizer, train_tokens
+) -> str:
+  """Returns what the run will do, one fact a line."""
+  model = config['model']
+  parts = cost.parameters(model)
+  total = sum(parts.values())
+  batch, length = config['batch_size'], config['sequence_length']
+  tokens = config['steps'] * batch * length
+  devices = list(mesh.devices.flat)
+  by_part = ', '.join(f'{k} {units.count(n)}' for k, n in parts.items())
+  axes = ', '.join(f'{axis} {n}' for axis, n in mesh.shape.items())
+  lines = {
+      'software': f'jrt_jax {jrt_jax.__version__}, jax {jax.__version__}',
+      'devices': f'{len(devices)} x {devices[0].device_kind} ({axes})',
+      'parameters': f'{total:,} ({by_part})',
+      'decode state': (
+          f'{units.size(cost.state_bytes(model))} a sequence, at any length'
+      ),
+      'compute': f'{units.count(flops_per_token(config))}FLOP a trained token',
+      'data': (
+          f'{config["data"]["source"]}: {units.count(train_tokens)} tokens, of'
+          f' {tokenizer.size:,} ids'
+      ),
+      'training': (
+          f'{config["steps"]:,} steps x {batch} x {length} ='
+          f' {units.count(tokens)} tokens ({tokens / train_tokens:.3g} epochs)'
+      ),
+      'microbatches': f'{accumulation} of {batch // accumulation} sequences',
+      'memory': (
+          f'{units.size(BYTES_PER_PARAMETER * total)} for weights, gradients'
+          ' and moments on each device, and activations'
+      ),
+  }
+  return _table(lines)
+
+
+def demonstration(config: Mapping[str, Any], tokenizer) -> str | None:
+  """One line, if the data are too little for the model that they train."""
+  data, ids = config['data'], config['model']['vocab_size']
+  if data['source'] != 'python_stdlib' or ids <= 2 * tokenizer.size:
+    return None
+  return (
+      f'This is a demonstration: {tokenizer.size} of {ids} ids occur in the'
+      " sources of Python. For real data pass --config.data.source=jsonl --"
+      "config.data.path='DIR/*.jsonl.gz' --config.data.tokenizer="
+      'DIR/tokenizer.json'
+  )
+
+
+def result(
+    config: Mapping[str, Any],
+    *,
+    evaluation,
+    metrics: Mapping[str, float],
+    tokens_per_second: float | None,
+    sample: tuple[str, str],
+) -> str:
+  """Returns the closing table and a sample.
+
+  Args:
+    config: of the run.
+    evaluation: the `Evaluation` that gave `metrics`.
+    metrics: of the last evaluation.
+    tokens_per_second: of the newest steps; None if there were none.
+    sample: the end of a prompt, and how the model continues it.
+  """
+  speed = 'none taken' if tokens_per_second is None else f'{tokens_per_second:,.0f}'
+  model = config['model']
+  lines = {
+      'held-out text': f'{evaluation.text_bytes:,} bytes',
+      '  unigram entropy': f'{evaluation.unigram:.3f} bits per byte',
+      '  bigram entropy': f'{evaluation.bigram:.3f} bits per byte',
+      '  this model': (
+          f'{metrics["bits_per_byte"]:.3f} bits per byte (next token, clean'
+          ' prefix)'
+      ),
+  }
+  if 'masked_token_accuracy' in metrics:
+    accuracy = metrics['masked_token_accuracy']
+    lines['masked-token accuracy'] = f'{accuracy:.1%}'
+  lines |= {
+      'training tokens/s': speed,
+      'parameters': f'{sum(cost.parameters(model).values()):,}',
+      'decode state': f'{cost.state_bytes(model):,} bytes a sequence',
+  }
+  prompt, continuation = sample
+  return (
+      f'{_table(lines)}\n\nA held-out prompt, and after ▶ what the model makes'
+      f' of it:\n…{prompt}▶{continuation}'
+  )
+
+
+def _table(lines):
+  width = max(map(len, lines)) + 2
+  return '\n'.join(f'{name:{width}}{value}' for name, value in lines.items())

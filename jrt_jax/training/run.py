@@ -1,0 +1,185 @@
+"""A training run before it trains: what its config and workdir stand for."""
+
+from collections.abc import Mapping
+import functools
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jrt_jax import models
+from jrt_jax.data import objectives
+from jrt_jax.data import pipeline
+from jrt_jax.data import tokenizers
+from jrt_jax.generation import decode
+from jrt_jax.prefix import policies
+from jrt_jax.training import checkpoint
+from jrt_jax.training import evaluation
+from jrt_jax.training import optimizer
+from jrt_jax.training import report
+from jrt_jax.training import resilience
+from jrt_jax.training import sharding
+from jrt_jax.training import train_state
+
+
+class Run:
+  """Making one checks the config, reads the data and takes the workdir.
+
+  Args:
+    config: plain nested dicts with the keys of `configs/base.py`.
+    workdir: where the run is recorded; a run that is there is continued.
+    allow_config_change: whether it may continue with another config.
+
+  Raises:
+    ValueError: the config is wrong, or not that of the run in `workdir`.
+    OSError: the data cannot be read.
+  """
+
+  def __init__(
+      self,
+      config: Mapping[str, Any],
+      workdir: str | pathlib.Path,
+      *,
+      allow_config_change: bool = False,
+  ):
+    _check(config)
+    self.config = config
+    self.mesh = sharding.make_mesh(config['mesh'])
+    accumulation = sharding.check_batch(
+        config['batch_size'], config['microbatch_per_device'], self.mesh
+    )
+    self._merge, self._abstract_params = models.abstract(config['model'])
+    self._optimizer = optimizer.build(config['optimizer'], config['steps'])
+    self.steps = train_state.Steps(
+        self._merge,
+        self._optimizer,
+        policies.prefix_capacity(config['prefix'], config['sequence_length']),
+        config['objective']['mlm_weight'],
+        accumulation,
+    )
+    self.workdir = resilience.check_workdir(workdir)
+    self.tokenizer = tokenizers.load(config['data']['tokenizer'])
+    pipeline.check_vocabulary(
+        self.tokenizer, model=config['model'], objective=config['objective']
+    )
+    streams = pipeline.token_streams(config['data'], self.tokenizer)
+    self._held_out = streams['validation']
+    self.train_tokens = len(streams['train'])
+    self.data = _training_data(config, streams['train'])
+    self.evaluation = evaluation.Evaluation(
+        config,
+        self.tokenizer,
+        self._held_out,
+        rows=config['batch_size'] // accumulation,
+        put=self.put,
+    )
+    resilience.record_config(
+        self.workdir, config, allow_change=allow_config_change
+    )
+    self.checkpoints = checkpoint.Checkpoints(
+        self.workdir,
+        keep=config['keep_checkpoints'],
+        keep_every=config['keep_every'],
+    )
+
+  def plan(self) -> str:
+    """What the run will do, one fact a line."""
+    return report.plan(
+        self.config,
+        mesh=self.mesh,
+        accumulation=self.steps.accumulation,
+        tokenizer=self.tokenizer,
+        train_tokens=self.train_tokens,
+    )
+
+  def put(self, batch: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """Places a host batch on the devices."""
+    return sharding.put_batch(batch, self.mesh)
+
+  def start(self) -> tuple[train_state.TrainState, str]:
+    """Returns the state to train from, and where it came from, in words.
+
+    That is the newest checkpoint of the workdir, whose place in the data is
+    taken too; or the weights of `init_from`; or initial weights.
+
+    Raises:
+      ValueError: no checkpoint is intact, or it is of another model.
+      FileNotFoundError: there is none in `init_from`.
+    """
+    first = jax.eval_shape(self._first_state, self._abstract_params)
+    shardings = sharding.params_sharding(self.mesh, first)
+    abstract = jax.tree.map(_sharded, first, shardings)
+    restored = self.checkpoints.restore_latest(abstract)
+    if restored is not None:
+      state, meta = restored
+      self.data.set_state(meta['data'])
+      return state, f'resuming from step {int(state.step)} in {self.workdir}'
+    first_state = jax.jit(self._first_state, out_shardings=shardings)
+    if source := self.config['init_from']:
+      params, step = checkpoint.load_params(source, abstract.params)
+      return first_state(params), f'weights of step {step} in {source}'
+    build = functools.partial(
+        models.build, self.config['model'], self.config['seed']
+    )
+    init = jax.jit(
+        lambda: models.split(build())[1], out_shardings=shardings.params
+    )
+    return first_state(init()), f"seed {self.config['seed']}"
+
+  def sample(self, params: train_state.Params) -> tuple[str, str]:
+    """Returns the end of a held-out prompt, and how the model continues it."""
+    L, P = self.config['sequence_length'], self.steps.prefix_capacity
+    length = P if 0 < P < L else L // 2
+    prompt = jnp.asarray(self._held_out[:length], jnp.int32)
+    tokens = decode.generate(
+        self._merge,
+        params,
+        prompt[None],
+        jnp.full(1, min(P, length), jnp.int32),
+        jax.random.key(self.config['seed']),
+        num_tokens=self.config['sample_tokens'],
+        num_ids=self.tokenizer.size,
+        temperature=0.7,
+    )
+    shown = jax.device_get((prompt[-100:], tokens[0]))
+    before, after = map(self.tokenizer.decode, shown)
+    return before, after
+
+  def _first_state(self, params):
+    return train_state.init(params, self._optimizer)
+
+
+def _check(config):
+  """Raises ValueError for what no part of the run would notice in time."""
+  for key in (
+      'steps',
+      'batch_size',
+      'sequence_length',
+      'log_every',
+      'eval_batches',
+      'checkpoint_every',
+      'keep_checkpoints',
+      'sample_tokens',
+  ):
+    if config[key] < 1:
+      raise ValueError(f'config.{key} must be positive, got {config[key]}')
+  objectives.check(config['objective'], config['prefix'])
+
+
+def _training_data(config, tokens):
+  return pipeline.batches(
+      tokens,
+      sequence_length=config['sequence_length'],
+      batch_size=config['batch_size'],
+      objective=config['objective'],
+      prefix=config['prefix'],
+      mask_id=config['model']['mask_id'],
+      seed=config['seed'],
+      training=True,
+      num_threads=config['data']['num_threads'],
+  )
+
+
+def _sharded(shape, sharding):
+  return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding)

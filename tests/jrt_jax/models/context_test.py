@@ -1,0 +1,71 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jrt_jax.models.context import Context
+from jrt_jax.models.context import count_documents
+
+SEGMENTS = [[0, 0, 0, 1, 1, 2], [0, 0, 0, 0, 0, 0]]
+MASK = [[False, True, True, True, False, False], [True] * 6]
+
+
+def make(*, segments=False, mask=False):
+  return Context(
+      2,
+      6,
+      segment_ids=jnp.array(SEGMENTS) if segments else None,
+      mask=jnp.array(MASK) if mask else None,
+  )
+
+
+@pytest.mark.parametrize(
+    'given, expected',
+    [
+        ({}, [[0, 1, 2, 3, 4, 5]] * 2),
+        ({'segments': True}, [[0, 1, 2, 0, 1, 0], [0, 1, 2, 3, 4, 5]]),
+    ],
+)
+def test_positions_count_from_the_start_of_each_document(given, expected):
+  np.testing.assert_array_equal(make(**given).positions(), expected)
+
+
+def test_positions_count_from_the_first_token_after_padding():
+  context = make(segments=True, mask=True)
+  positions = context.positions()[0]
+  np.testing.assert_array_equal(positions[jnp.array(MASK[0])], [0, 1, 0])
+
+
+def test_the_last_token_is_before_the_padding():
+  np.testing.assert_array_equal(make().last(), [5, 5])
+  np.testing.assert_array_equal(make(mask=True).last(), [3, 5])
+  x = jnp.arange(12).reshape(2, 6)
+  np.testing.assert_array_equal(make(mask=True).at_last(x), [3, 11])
+
+
+def test_everything_is_one_document_unless_said_otherwise():
+  assert make().same_document(1) is None
+
+
+@pytest.mark.parametrize('shift', [1, 2, 4])
+def test_a_shifted_token_is_known_to_be_of_the_same_document(shift):
+  same = make(segments=True, mask=True).same_document(shift)
+  for b, i in np.ndindex(2, 6):
+    if i >= shift:  # before the row there is nothing to see
+      j = i - shift
+      expected = MASK[b][j] and SEGMENTS[b][i] == SEGMENTS[b][j]
+      assert same[b, i] == expected
+
+
+def test_documents_are_counted_by_changes_of_the_id():
+  ids = jnp.array([[4, 4, 1, 4, 4, 0]])
+  np.testing.assert_array_equal(
+      count_documents(ids, None), [[0, 0, 1, 2, 2, 3]]
+  )
+
+
+def test_padding_belongs_to_the_document_beside_it():
+  ids = jnp.array([[0, 5, 5, 7, 0, 0]])
+  mask = jnp.array([[False, True, True, True, False, False]])
+  np.testing.assert_array_equal(
+      count_documents(ids, mask), [[0, 0, 0, 1, 1, 1]]
+  )

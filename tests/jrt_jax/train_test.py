@@ -1,0 +1,263 @@
+"""The command `python -m jrt_jax.train`, run as a user runs it."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from jrt_jax.training import checkpoint
+
+ROOT = pathlib.Path(__file__).parents[2]
+STEPS = 12
+
+TINY = {
+    'steps': STEPS,
+    'batch_size': 4,
+    'sequence_length': 32,
+    'microbatch_per_device': 2,
+    'log_every': 1,
+    'eval_every': 8,
+    'eval_batches': 2,
+    'checkpoint_every': 3,
+    'keep_checkpoints': 3,
+    'sample_tokens': 8,
+    'model.mixers': "('conv', 'pla', 'swa')",
+    'model.width': 16,
+    'model.num_heads': 2,
+    'model.mlp_width': 32,
+    'model.window': 5,
+    'model.feature_map.feature_dim': 4,
+    'prefix.name': 'uniform',  # prefixes are drawn, and so must be redrawn
+    'optimizer.warmup_steps': 3,
+    'data.source': 'text',
+}
+
+
+@pytest.fixture(scope='module')
+def start(tmp_path_factory):
+  """Starts the command; runs share what they compile."""
+  folder = tmp_path_factory.mktemp('shared')
+  text = folder / 'text.txt'
+  text.write_text('the cat sat on the mat; the dog lay on the log. ' * 300)
+  env = os.environ | {
+      'JAX_PLATFORMS': 'cpu',
+      'XLA_FLAGS': '',
+      'JAX_COMPILATION_CACHE_DIR': str(folder / 'compiled'),
+      'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+  }
+  defaults = TINY | {'data.path': text}
+
+  def start(workdir, *flags, config='configs/jrt_tiny.py', **keys):
+    settings = defaults | {k.replace('__', '.'): v for k, v in keys.items()}
+    return subprocess.Popen(
+        [sys.executable, '-m', 'jrt_jax.train', f'--config={config}']
+        + [f'--workdir={workdir}']
+        + [f'--config.{key}={value}' for key, value in settings.items()]
+        + list(flags),
+        cwd=ROOT,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+  return start
+
+
+@pytest.fixture(scope='module')
+def finished(start, tmp_path_factory):
+  """The workdir and the output of a run that nothing disturbed."""
+  workdir = tmp_path_factory.mktemp('finished')
+  output, errors = start(workdir).communicate()
+  assert 'held-out text' in output, errors
+  return workdir, output
+
+
+def metrics(workdir):
+  """{(step, name): value} of all that does not depend on the clock."""
+  clock = 'seconds', 'per_second', 'memory', 'mfu'
+  values = {}
+  for line in (workdir / 'metrics.jsonl').read_text().splitlines():
+    record = json.loads(line)
+    for name, value in record.items():
+      if not name.endswith(clock):
+        assert (record['step'], name) not in values or name == 'step'
+        values[record['step'], name] = value
+  return values
+
+
+def assert_same_run(workdir, other):
+  assert metrics(workdir) == metrics(other)
+  params, step = checkpoint.load_params(workdir)
+  others, other_step = checkpoint.load_params(other)
+  assert step == other_step == STEPS
+  for name in others:
+    np.testing.assert_array_equal(params[name], others[name], err_msg=name)
+
+
+def wait_for_step(workdir, step, process):
+  """Returns as soon as the run has logged `step`."""
+  path = workdir / 'metrics.jsonl'
+  while process.poll() is None:
+    if path.exists() and f'"step": {step},' in path.read_text():
+      return
+    time.sleep(0.005)
+
+
+def test_a_run_learns_and_leaves_its_config_metrics_and_checkpoints(finished):
+  workdir, output = finished
+  assert json.loads((workdir / 'config.json').read_text())['steps'] == STEPS
+  values = metrics(workdir)
+  assert values[1, 'loss'] == pytest.approx(1.25 * np.log(258), rel=0.02)
+  assert values[STEPS, 'loss'] < 0.95 * values[1, 'loss']
+  assert values[STEPS, 'skipped'] == 0
+  steps = {p.name for p in (workdir / 'checkpoints').iterdir()}
+  assert steps == {'6', '9', '12'}
+  for fact in ('bits per byte', 'bigram', 'masked-token accuracy', 'tokens/s'):
+    assert fact in output
+
+
+def test_the_command_of_a_finished_run_shows_its_result_again(start, finished):
+  workdir, output = finished
+  before = metrics(workdir)
+  process = start(workdir)
+  again, _ = process.communicate()
+  assert process.returncode == 0
+  assert metrics(workdir) == before
+  model_line = next(x for x in output.splitlines() if 'this model' in x)
+  assert model_line in again
+
+
+def test_a_run_killed_twice_ends_as_if_it_had_not_been(
+    start, finished, tmp_path
+):
+  for step in (5, 8):
+    process = start(tmp_path)
+    wait_for_step(tmp_path, step, process)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+  start(tmp_path).communicate()
+  assert_same_run(tmp_path, finished[0])
+
+
+def test_a_run_that_is_terminated_saves_and_continues(
+    start, finished, tmp_path
+):
+  process = start(tmp_path)
+  wait_for_step(tmp_path, 4, process)
+  process.terminate()
+  output, errors = process.communicate()
+  assert process.returncode == 128 + signal.SIGTERM
+  assert 'the same command continues' in output + errors
+  stopped_at = max(step for step, _ in metrics(tmp_path))
+  assert checkpoint.load_params(tmp_path)[1] == stopped_at < STEPS
+  output, _ = start(tmp_path).communicate()
+  assert f'resuming from step {stopped_at}' in output
+  assert_same_run(tmp_path, finished[0])
+
+
+def test_a_truncated_checkpoint_is_set_aside_for_the_one_before(
+    start, finished, tmp_path
+):
+  process = start(tmp_path)
+  wait_for_step(tmp_path, 10, process)
+  process.terminate()
+  process.communicate()
+  saved = (tmp_path / 'checkpoints').iterdir()
+  newest = max((p for p in saved if p.name.isdigit()), key=lambda p: int(p.name))
+  largest = max(
+      (p for p in newest.rglob('*') if p.is_file()),
+      key=lambda p: p.stat().st_size,
+  )
+  os.truncate(largest, largest.stat().st_size // 2)
+  _, errors = start(tmp_path).communicate()
+  assert f'{newest.name} is damaged' in errors
+  assert_same_run(tmp_path, finished[0])
+
+
+def test_weights_of_another_run_start_a_new_one(start, finished, tmp_path):
+  output, _ = start(
+      tmp_path, init_from=finished[0], steps=1, optimizer__initial_lr=0.0
+  ).communicate()
+  assert f'weights of step {STEPS}' in output
+  new, old = metrics(tmp_path), metrics(finished[0])
+  assert new[1, 'loss'] < old[1, 'loss'] - 0.1
+  assert new[1, 'learning_rate'] == 0
+
+
+def test_another_config_is_refused_with_what_differs(start, finished):
+  process = start(finished[0], optimizer__peak_lr=0.5)
+  _, errors = process.communicate()
+  assert process.returncode == 2
+  assert 'error: ' in errors and '--allow_config_change' in errors
+  assert 'optimizer.peak_lr: 0.003 → 0.5' in errors
+  assert 'Traceback' not in errors
+
+
+def test_a_run_goes_on_with_another_config_if_allowed(
+    start, finished, tmp_path
+):
+  start(tmp_path, steps=3).communicate()
+  process = start(tmp_path, '--allow_config_change', steps=5)
+  process.communicate()
+  assert process.returncode == 0
+  assert checkpoint.load_params(tmp_path)[1] == 5
+  assert json.loads((tmp_path / 'config.1.json').read_text())['steps'] == 3
+
+
+MISTAKES = {
+    'mistyped key': (dict(stpes=3), "no key 'stpes': did you mean 'steps'"),
+    'unknown key': (dict(model__colour=3), "no key 'colour'"),
+    'wrong type': (dict(steps='many'), '--config.steps=many'),
+    'missing data': (dict(data__path='missing.txt'), 'config.data.path'),
+    'small vocabulary': (
+        dict(model__vocab_size=200),
+        "config.model.vocab_size must hold the tokenizer's 257 ids, got 200",
+    ),
+    'long prefix': (dict(prefix__capacity=1.5), 'config.prefix.capacity'),
+    'indivisible batch': (
+        dict(batch_size=3),
+        'config.batch_size must be a multiple of 2',
+    ),
+    'no mixer': (dict(model__mixers="('conv', 'pal')"), 'config.model.mixers'),
+    'no config': (dict(config='configs/missing.py'), 'configs/missing.py'),
+}
+
+
+@pytest.mark.parametrize('mistake', MISTAKES)
+def test_a_mistake_ends_in_one_clear_line(start, tmp_path, mistake):
+  keys, message = MISTAKES[mistake]
+  assert_one_line(start(tmp_path / 'run', **keys), message)
+
+
+def test_a_workdir_that_cannot_be_written_is_a_mistake(start, tmp_path):
+  (tmp_path / 'file').write_text('')
+  assert_one_line(start(tmp_path / 'file' / 'run'), 'workdir must be')
+
+
+def test_a_workdir_of_another_model_is_a_mistake(start, finished):
+  process = start(finished[0], '--allow_config_change', model__width=32)
+  _, errors = process.communicate()
+  assert process.returncode == 2
+  assert 'holds a run of another model' in errors.splitlines()[0]
+
+
+def test_empty_data_are_a_mistake(start, tmp_path):
+  (tmp_path / 'empty.txt').write_text('')
+  process = start(tmp_path / 'run', data__path=tmp_path / 'empty.txt')
+  assert_one_line(process, 'config.data')
+
+
+def assert_one_line(process, message):
+  _, errors = process.communicate()
+  assert process.returncode == 2
+  assert 'Traceback' not in errors
+  (line,) = [x for x in errors.splitlines() if x.startswith('error: ')]
+  assert message in line

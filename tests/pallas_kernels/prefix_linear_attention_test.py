@@ -1,0 +1,161 @@
+"""Four views of the operation agree: values, states and every gradient."""
+
+import functools
+
+import jax
+from jax import lax
+import jax.numpy as jnp
+import pytest
+
+import pallas_kernels
+from pallas_kernels import testing
+
+B, L, P = 3, 13, 8
+SPLIT = 9  # where a chained call ends: no multiple of the chunk, 4
+
+PREFIXES = {
+    'none': [0, 0, 0],
+    'one': [1, 1, 1],
+    'odd': [3, 5, 7],
+    'aligned': [4, 4, 8],
+    'full': [8, 8, 8],
+    'mixed': [0, 3, 8],
+}
+
+# Documents in a row; none begins at the split, where the state goes on.
+SEGMENTS = [[8] * 7 + [7] * 4 + [8] * 2, [3] * 8 + [0] * 5, [1] * 13]
+
+MASKS = [
+    [0, 0, 0] + [1] * 10,  # padded on the left
+    [1] * 11 + [0, 0],  # on the right
+    [1, 0, 1, 1, 0, 0, 1, 1, 1, 0, 1, 0, 1],  # inside
+]
+
+
+def quadratic(op, **arguments):
+  return op(**arguments, implementation='reference', return_state=True)
+
+
+def chunked(op, **arguments):
+  return op(**arguments, implementation='chunked', return_state=True)
+
+
+def chained(op, *, k_enc, v_enc, prefix_len, initial_state, **arguments):
+  """Two calls, the second of which continues from the state of the first."""
+  is_array = lambda name: not isinstance(arguments[name], str)
+  options = {n: x for n, x in arguments.items() if not is_array(n)}
+  head = {n: arguments[n][:, :SPLIT] for n in filter(is_array, arguments)}
+  tail = {n: arguments[n][:, SPLIT:] for n in filter(is_array, arguments)}
+  head |= {'k_enc': k_enc, 'v_enc': v_enc, 'prefix_len': prefix_len}
+  y_head, state = chunked(op, **head, initial_state=initial_state, **options)
+  y_tail, state = chunked(op, **tail, initial_state=state, **options)
+  return jnp.concatenate([y_head, y_tail], axis=1), state
+
+
+def recurrent(
+    op,
+    *,
+    q,
+    k,
+    v,
+    k_enc,
+    v_enc,
+    prefix_len,
+    initial_state,
+    segment_ids,
+    mask,
+    **options,
+):
+  """Reads the prefix, then one document without gaps, token by token."""
+  del op, segment_ids, mask
+  step = functools.partial(
+      pallas_kernels.prefix_linear_attention_step, **options
+  )
+
+  def read(state, xs):
+    j, k, v = xs
+    is_prefix = j < prefix_len
+    keep = lambda new, old: jax.vmap(jnp.where)(is_prefix, new, old)
+    return jax.tree.map(keep, step(k, k, v, state)[1], state), None
+
+  def write(state, xs):
+    y, state = step(*xs, state)
+    return state, y
+
+  by_token = lambda *xs: [jnp.moveaxis(x, 1, 0) for x in xs]
+  xs = (jnp.arange(P), *by_token(k_enc, v_enc))
+  state, _ = lax.scan(read, initial_state, xs)
+  state, y = lax.scan(write, state, by_token(q, k, v))
+  return jnp.moveaxis(y, 0, 1), state
+
+
+@pytest.fixture(scope='module')
+def evaluate(op):
+  """Outputs, state and gradients of a view, compiled once for its options."""
+
+  @functools.partial(
+      jax.jit,
+      static_argnums=(0, 1),
+      compiler_options={'xla_backend_optimization_level': 0},  # half the time
+  )
+  def evaluate(view, options, arguments):
+    function = functools.partial(view, op, **dict(options))
+    return testing.outputs_and_gradients(function, arguments)
+
+  return lambda view, arguments, **options: evaluate(
+      view, tuple(options.items()), arguments
+  )
+
+
+def make_inputs(prefix, segments=[[0] * L] * B, mask=[[1] * L] * B, **kwargs):
+  return testing.make_inputs(B=B, L=L, P=P, **kwargs) | {
+      'prefix_len': jnp.asarray(PREFIXES[prefix], jnp.int32),
+      'segment_ids': jnp.asarray(segments, jnp.int32),
+      'mask': jnp.asarray(mask, bool),
+  }
+
+
+def in_float32(arguments):
+  """The same numbers, where they were rounded to bfloat16."""
+  is_low = lambda x: x.dtype == jnp.bfloat16
+  return jax.tree.map(
+      lambda x: x.astype(jnp.float32) if is_low(x) else x, arguments
+  )
+
+
+@pytest.mark.parametrize('prefix', PREFIXES)
+@pytest.mark.parametrize('view', [chunked, chained, recurrent])
+@pytest.mark.parametrize('dtype', testing.TOLERANCE)
+def test_views_agree(evaluate, view, dtype, prefix):
+  inputs = make_inputs(prefix, dtype=dtype)
+  actual = evaluate(view, inputs)
+  expected = evaluate(quadratic, in_float32(inputs))
+  testing.assert_close(actual, expected, testing.TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize('rows', ['packed', 'masked', 'packed and masked'])
+@pytest.mark.parametrize('view', [chunked, chained])
+@pytest.mark.parametrize('dtype', testing.TOLERANCE)
+def test_views_agree_on_packed_and_masked_rows(evaluate, view, dtype, rows):
+  inputs = make_inputs('odd', dtype=dtype)
+  if 'packed' in rows:
+    inputs['segment_ids'] = jnp.asarray(SEGMENTS, jnp.int32)
+  if 'masked' in rows:
+    inputs['mask'] = jnp.asarray(MASKS, bool)
+  actual = evaluate(view, inputs)
+  expected = evaluate(quadratic, in_float32(inputs))
+  testing.assert_close(actual, expected, testing.TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize('normalizer', ['sum', 'clamp', 'none'])
+@pytest.mark.parametrize('feature_map', ['taylor_exp', 'identity'])
+@pytest.mark.parametrize('view', [chunked, recurrent])
+def test_views_agree_for_every_map_and_normalizer(
+    evaluate, view, feature_map, normalizer
+):
+  options = {'feature_map': feature_map, 'normalizer': normalizer}
+  positive = normalizer == 'sum'
+  inputs = make_inputs('mixed', feature_map=feature_map, positive=positive)
+  actual = evaluate(view, inputs, **options)
+  expected = evaluate(quadratic, inputs, **options)
+  testing.assert_close(actual, expected, testing.TOLERANCE['float32'])
