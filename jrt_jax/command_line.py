@@ -23,6 +23,8 @@ def parser(*, config: str) -> Callable[[list[str]], list[str]]:
 
   def parse(argv):
     _check_file(argv, config)
+    # Libraries tell too much otherwise; --verbosity=0 shows it.
+    flags.FLAGS.set_default('verbosity', logging.WARNING)
     try:
       rest = flags.FLAGS(argv)[1:]
     except AttributeError as error:  # of a ConfigDict without that key

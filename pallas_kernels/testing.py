@@ -44,31 +44,29 @@ def make_inputs(
       with 'identity', as normalizer 'sum' needs.
 
   Returns:
-    `q`, `k`, `v`, `k_enc`, `v_enc`, `prefix_len` and `initial_state`.
+    numpy arrays: `q`, `k`, `v`, `k_enc`, `v_enc`, `prefix_len` and `initial_state`.
   """
   rng = np.random.default_rng(seed)
   sign = np.abs if positive else np.asarray
-  past = 3
+  past, dtype = 3, jnp.dtype(dtype)
 
   def keys(length):
-    return jnp.asarray(sign(rng.standard_normal((B, length, H, D))), dtype)
+    return sign(rng.standard_normal((B, length, H, D))).astype(dtype)
 
   def values(length):
-    return jnp.asarray(rng.standard_normal((B, length, H, V)), dtype)
+    return rng.standard_normal((B, length, H, V)).astype(dtype)
 
-  phi = FEATURE_MAPS[feature_map].features(keys(past).astype(jnp.float32))
-  state = State(
-      jnp.einsum('blhf,blhv->bhfv', phi, values(past).astype(jnp.float32)),
-      jnp.einsum('blhf->bhf', phi),
-  )
+  features = jax.jit(FEATURE_MAPS[feature_map].features)
+  phi = np.asarray(features(keys(past).astype('float32')))
+  kv = np.einsum('blhf,blhv->bhfv', phi, values(past).astype('float32'))
   return {
       'q': keys(L),
       'k': keys(L),
       'v': values(L),
       'k_enc': keys(P),
       'v_enc': values(P),
-      'prefix_len': jnp.asarray(np.linspace(P, 0, B), jnp.int32),
-      'initial_state': state,
+      'prefix_len': np.linspace(P, 0, B).astype('int32'),
+      'initial_state': State(kv, phi.sum(1)),
   }
 
 
@@ -110,9 +108,9 @@ def assert_close(actual: Any, expected: Any, tolerance: float) -> None:
     tolerance: the largest relative error of an array, in the Frobenius norm.
   """
   actual, expected = _by_name(actual), _by_name(expected)
-  assert actual.keys() == expected.keys(), (
-      f'got {sorted(actual)}, expected {sorted(expected)}'
-  )
+  assert (
+      actual.keys() == expected.keys()
+  ), f'got {sorted(actual)}, expected {sorted(expected)}'
   wrong = []
   for name, x in actual.items():
     if x.shape != expected[name].shape:

@@ -20,7 +20,7 @@ class Context(NamedTuple):
   segment_ids: jax.Array | None = None
   mask: jax.Array | None = None  # bool [B, L], which are tokens; None: all
   # Bool [B, L]: keys of the others are zeroed before the feature map, which
-  # leaves them a weight, as released models do. None: no key is.
+  # leaves them a weight, as `pla` of released models does. None: no key is.
   unzeroed: jax.Array | None = None
 
   def same_document(self, shift: int) -> jax.Array | None:

@@ -42,7 +42,11 @@ class Build(NamedTuple):
 
   def norm(self) -> nnx.RMSNorm:
     return nnx.RMSNorm(
-        self.width, epsilon=self.norm_eps, dtype=self.dtype, rngs=self.rngs
+        self.width,
+        epsilon=self.norm_eps,
+        dtype=self.dtype,
+        promote_dtype=_keep_dtypes,
+        rngs=self.rngs,
     )
 
 
@@ -57,6 +61,12 @@ def make_build(*, width, num_layers, dtype, norm_eps, init_std, rngs) -> Build:
       initializers.normal(out_std),
       rngs,
   )
+
+
+def _keep_dtypes(arrays, *, dtype):
+  """Flax rounds the residual stream and the scale before it normalises."""
+  del dtype  # of the result
+  return arrays
 
 
 class SwiGLU(nnx.Module):

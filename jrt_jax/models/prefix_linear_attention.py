@@ -57,7 +57,7 @@ class PrefixLinearAttention(nnx.Module):
       k_enc = self._heads(self.proj_k_enc(x[:, :P]))
       v_enc = self._heads(self.proj_v_enc(x[:, :P]))
       prefix_len = context.prefix_len
-    if context.unzeroed is not None:
+    if self.reads_prefix and context.unzeroed is not None:
       keep = context.unzeroed[..., None, None]
       k = jnp.where(keep, k, 0)
       k_enc = jnp.where(keep[:, :P], k_enc, 0) if P else None

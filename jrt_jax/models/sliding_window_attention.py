@@ -109,7 +109,7 @@ def blocked_attention(q, k, v, context: Context, *, window: int) -> jax.Array:
   """Exact attention over the last `window` keys in O(L · window) memory.
 
   Blocks of window - 1 queries see their own block of keys and the one before.
-  Padding sees only itself.
+  Padding is seen by itself only, so that every query sees a key.
 
   Args:
     q, k, v: [B, L, H, D].

@@ -50,7 +50,7 @@ def plan(
       'decode state': (
           f'{units.size(cost.state_bytes(model))} a sequence, at any length'
       ),
-      'compute': f'{units.count(flops_per_token(config))}FLOP a trained token',
+      'compute': f'{flops_per_token(config) / 1e9:.3g} GFLOP a trained token',
       'data': (
           f'{config["data"]["source"]}: {units.count(train_tokens)} tokens, of'
           f' {tokenizer.size:,} ids'

@@ -171,7 +171,9 @@ def test_a_truncated_checkpoint_is_set_aside_for_the_one_before(
   process.terminate()
   process.communicate()
   saved = (tmp_path / 'checkpoints').iterdir()
-  newest = max((p for p in saved if p.name.isdigit()), key=lambda p: int(p.name))
+  newest = max(
+      (p for p in saved if p.name.isdigit()), key=lambda p: int(p.name)
+  )
   largest = max(
       (p for p in newest.rglob('*') if p.is_file()),
       key=lambda p: p.stat().st_size,
@@ -261,3 +263,26 @@ def assert_one_line(process, message):
   assert 'Traceback' not in errors
   (line,) = [x for x in errors.splitlines() if x.startswith('error: ')]
   assert message in line
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_360m_model_takes_two_steps_in_less_than_20_gb(tmp_path):
+  keys = {'steps': 2, 'batch_size': 2, 'sequence_length': 256, 'log_every': 1}
+  log = tmp_path / 'log.txt'
+  with log.open('w') as output:
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'jrt_jax.train']
+        + ['--config=configs/jrt_360m.py', f'--workdir={tmp_path / "run"}']
+        + [f'--config.{key}={value}' for key, value in keys.items()],
+        cwd=ROOT,
+        env=os.environ | {'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': ''},
+        stdout=output,
+        stderr=subprocess.STDOUT,
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+  assert os.waitstatus_to_exitcode(status) == 0, log.read_text()
+  assert usage.ru_maxrss * 1024 < 20e9
+  assert 'This is a demonstration' in log.read_text()
+  first = metrics(tmp_path / 'run')[1, 'next_token_loss']
+  assert first == pytest.approx(np.log(50264), rel=0.1)

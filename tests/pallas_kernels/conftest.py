@@ -8,16 +8,24 @@ from pallas_kernels.prefix_linear_attention import api
 from pallas_kernels.prefix_linear_attention import chunked
 
 STATIC = 'implementation', 'feature_map', 'normalizer', 'return_state'
+CHUNKS_OF_4 = functools.partial(chunked.chunked, chunk=4)
 
 
 @pytest.fixture(scope='module')
-def op():
-  """The compiled operation, in chunks of 4: short inputs have many of them."""
-  chunks_of_4 = functools.partial(chunked.chunked, chunk=4)
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setitem(api.IMPLEMENTATIONS, 'chunked', chunks_of_4)
+def unoptimized():
+  """Saves time where compiling takes longer than running."""
+  jax.config.update('jax_disable_most_optimizations', True)
+  yield
+  jax.config.update('jax_disable_most_optimizations', False)
 
-    def op(*args, **kwargs):  # a new function shares no compiled code
+
+@pytest.fixture(scope='module')
+def op(unoptimized):
+  """The compiled operation, in chunks of 4: short inputs have many of them."""
+
+  def op(*args, **kwargs):  # a new function shares no compiled code
+    with pytest.MonkeyPatch.context() as patch:
+      patch.setitem(api.IMPLEMENTATIONS, 'chunked', CHUNKS_OF_4)
       return pallas_kernels.prefix_linear_attention(*args, **kwargs)
 
-    yield jax.jit(op, static_argnames=STATIC)
+  return jax.jit(op, static_argnames=STATIC)

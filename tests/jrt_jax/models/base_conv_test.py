@@ -1,26 +1,21 @@
-from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jrt_jax.models import layers
 from jrt_jax.models.base_conv import BaseConv
 from jrt_jax.models.context import Context
 
 B, L, E = 2, 7, 6
 
 
-def make_mixer(kernel=3, expand=4):
-  build = layers.make_build(
-      width=E,
-      num_layers=1,
-      dtype='float32',
-      norm_eps=1e-5,
-      init_std=0.3,
-      rngs=nnx.Rngs(0),
-  )
-  return BaseConv(build, kernel=kernel, expand=expand)
+@pytest.fixture
+def make_mixer(make_build):
+
+  def make(kernel=3, expand=4):
+    return BaseConv(make_build(width=E), kernel=kernel, expand=expand)
+
+  return make
 
 
 @pytest.fixture
@@ -30,7 +25,7 @@ def x():
 
 @pytest.mark.parametrize('kernel, expand', [(3, 4), (2, 4), (4, 2)])
 def test_output_is_a_gated_convolution_with_zeros_before_the_row(
-    kernel, expand, x
+    make_mixer, kernel, expand, x
 ):
   mixer = make_mixer(kernel, expand)
   inner = expand * E // 2
@@ -48,20 +43,20 @@ def test_output_is_a_gated_convolution_with_zeros_before_the_row(
 
 
 @pytest.mark.parametrize('kernel', [2, 3, 4])
-def test_the_state_is_the_end_of_what_is_convolved(kernel, x):
+def test_the_state_is_the_end_of_what_is_convolved(make_mixer, kernel, x):
   mixer = make_mixer(kernel)
   u = np.split(np.asarray(mixer.in_proj(x)), 2, axis=-1)[0]
   _, state = mixer(x, Context(B, L), return_state=True)
   np.testing.assert_array_equal(state, u[:, L - kernel + 1 :])
 
 
-def test_the_state_of_a_short_row_starts_with_zeros(x):
+def test_the_state_of_a_short_row_starts_with_zeros(make_mixer, x):
   _, state = make_mixer()(x[:, :1], Context(B, 1), return_state=True)
   assert state.shape == (B, 2, 2 * E)
   assert not state[:, 0].any() and state[:, 1].all()
 
 
-def test_a_step_drops_the_oldest_token_of_the_state(x):
+def test_a_step_drops_the_oldest_token_of_the_state(make_mixer, x):
   mixer = make_mixer()
   _, state = mixer(x[:, :4], Context(B, 4), return_state=True)
   _, following = mixer.step(x[:, 4], state)

@@ -1,0 +1,98 @@
+import pytest
+
+from configs import based_360m
+from configs import jrt_360m
+from jrt_jax import models
+from jrt_jax.models import cost
+
+# Counts and sizes of the official models, one layer of each kind.
+CONV, PLA, LA, SWA = 6_302_720, 3_932_160, 2_621_440, 4_194_304
+MLP, NORMS, EMBEDDING = 6_291_456, 2_048, 51_470_336
+
+
+def released(config, **overrides):
+  """The model of a config with the vocabulary padding of released models."""
+  return config.get_config().model.to_dict() | {'vocab_multiple': 8} | overrides
+
+
+def test_jrt_360m_has_the_parameters_of_the_released_model():
+  parts = cost.parameters(released(jrt_360m))
+  assert parts == {
+      'embedding': EMBEDDING,
+      'conv': 16 * CONV,
+      'pla': 5 * PLA,
+      'swa': 5 * SWA,
+      'mlp': 26 * MLP,
+      'norm': 26 * NORMS + 1024,
+  }
+  assert sum(parts.values()) == 356_578_304
+
+
+def test_based_360m_has_the_parameters_of_the_released_model():
+  parts = cost.parameters(released(based_360m))
+  assert parts == {
+      'embedding': EMBEDDING,
+      'conv': 17 * CONV,
+      'la': 5 * LA,
+      'swa': 5 * SWA,
+      'mlp': 27 * MLP,
+      'norm': 27 * NORMS + 1024,
+  }
+  assert sum(parts.values()) == 362_620_928
+
+
+def test_jrt_1b_has_the_parameters_of_the_released_model():
+  mixers = ['conv'] * 36
+  for layer in (1, 6, 11, 16, 21, 27, 33):
+    mixers[layer : layer + 2] = 'pla', 'swa'
+  config = released(jrt_360m, mixers=mixers, width=1792, mlp_width=3584)
+  assert sum(cost.parameters(config).values()) == 1_375_143_168
+
+
+def test_parts_add_up_to_the_parameters_that_exist(tiny_config):
+  config = tiny_config()
+  params = models.split(models.build(config))[1]
+  total = sum(x.size for x in params.values())
+  assert sum(cost.parameters(config).values()) == total
+
+
+def test_state_bytes_of_jrt_360m_are_those_of_the_formula():
+  heads, features = 16, 1 + 16 + 136
+  pla = 4 * heads * features * (64 + 1)  # float32: values and their weights
+  conv = 2 * (3 - 1) * 2048  # bfloat16
+  swa = 2 * 129 * 2 * 1024 + 4  # bfloat16 keys and values, and the count
+  expected = 5 * pla + 16 * conv + 5 * swa
+  assert cost.state_bytes(released(jrt_360m)) == expected
+
+
+def train_flops(config, prefix, supervised):
+  return cost.train_flops_per_token(
+      config, prefix_fraction=prefix, supervised_fraction=supervised
+  )
+
+
+# With all logits, and with those of 1/2 + 15 % of the other 1/2 only.
+@pytest.mark.parametrize(
+    'supervised, expected', [(1, 2.14e9), (0.575, 2.007e9)]
+)
+def test_a_training_step_of_jrt_360m_has_the_flops_known_of_it(
+    supervised, expected
+):
+  actual = train_flops(jrt_360m.get_config().model, 0.5, supervised)
+  assert actual == pytest.approx(expected, rel=0.005)
+
+
+def test_flops_count_every_multiplication_once(tiny_config):
+  E, H, D, M, W, F, vocab = 16, 2, 4, 16, 5, 15, 20
+  head, mlp = vocab * E, 3 * E * M
+  products = {
+      'conv': 4 * E * E + 3 * 2 * E + 2 * E * E,
+      'swa': 4 * E * E + 2 * W * E,
+      'la': 2 * E * H * D + 2 * E * E + 2 * F * E,
+      'pla': 2.5 * E * H * D + 2.5 * E * E + 2.5 * F * E,  # half is prefix
+  }
+  for mixer, expected in products.items():
+    config = tiny_config(mixers=(mixer,), vocab_size=vocab)
+    assert train_flops(config, 0.5, 0.25) == pytest.approx(
+        3 * 2 * (expected + mlp + head / 4)
+    )

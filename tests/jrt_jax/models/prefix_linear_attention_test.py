@@ -1,0 +1,103 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jrt_jax.models.context import Context
+from jrt_jax.models.prefix_linear_attention import PrefixLinearAttention
+import pallas_kernels
+
+B, L, P, E, H, D = 2, 8, 5, 12, 3, 4
+
+
+@pytest.fixture
+def make_mixer(make_build):
+
+  def make(*, reads_prefix=True, num_heads=H, normalizer='sum'):
+    return PrefixLinearAttention(
+        make_build(width=E),
+        num_heads=num_heads,
+        feature_map='taylor_exp',
+        feature_dim=D,
+        normalizer=normalizer,
+        reads_prefix=reads_prefix,
+    )
+
+  return make
+
+
+@pytest.fixture
+def x():
+  return jax.random.normal(jax.random.key(0), (B, L, E))
+
+
+def context(**kwargs):
+  return Context(
+      B, L, prefix_capacity=P, prefix_len=jnp.array([P, 2]), **kwargs
+  )
+
+
+def attention(mixer, x, weight=None):
+  """The outputs as equation 3 has them; weight [B, L] of each key, or 1."""
+
+  def heads(linear, x):
+    return np.asarray(linear(x)).reshape(B, -1, H, linear.out_features // H)
+
+  def weigh(q, k):
+    s = np.einsum('bihd,bjhd->bhij', q, k) / D**0.5
+    return 1 + s + s**2 / 2
+
+  q, k, v = (heads(f, x) for f in (mixer.proj_q, mixer.proj_k, mixer.proj_v))
+  k_enc, v_enc = (heads(f, x) for f in (mixer.proj_k_enc, mixer.proj_v_enc))
+  if weight is not None:  # a key of zeros weighs 1
+    k, k_enc = (z * weight[..., None, None] for z in (k, k_enc))
+  causal = weigh(q, k) * np.tri(L)
+  is_prefix = np.arange(L) < np.array([[P], [2]])
+  prefix = weigh(q, k_enc) * is_prefix[:, None, None]
+  num = np.einsum('bhij,bjhv->bihv', causal, v)
+  num += np.einsum('bhij,bjhv->bihv', prefix, v_enc)
+  den = (causal + prefix).sum(-1).transpose(0, 2, 1)
+  y = (num / den[..., None]).reshape(B, L, E)
+  return y @ np.asarray(mixer.out_proj.kernel)
+
+
+def test_outputs_are_those_of_the_equation(make_mixer, x):
+  mixer = make_mixer()
+  actual = jax.jit(lambda x: mixer(x, context()))(x)
+  expected = attention(mixer, x)
+  np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_an_unzeroed_pad_of_released_models_weighs_1(make_mixer, x):
+  mixer = make_mixer()
+  token = np.arange(L) >= np.array([[3], [1]])
+  read = lambda x: mixer(x, context(unzeroed=jnp.array(token)))
+  expected = attention(mixer, x, weight=token)
+  np.testing.assert_allclose(jax.jit(read)(x), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_without_a_prefix_only_causal_projections_are_read(make_mixer, x):
+  mixer, causal = make_mixer(), make_mixer(reads_prefix=False)
+  for name in ('proj_q', 'proj_k', 'proj_v', 'out_proj'):
+    getattr(causal, name).kernel[...] = getattr(mixer, name).kernel[...]
+  assert not hasattr(causal, 'proj_k_enc')
+  np.testing.assert_allclose(
+      mixer(x, Context(B, L)), causal(x, context()), rtol=1e-5, atol=1e-6
+  )
+
+
+def test_released_models_without_a_prefix_know_no_padding(make_mixer, x):
+  causal = make_mixer(reads_prefix=False)
+  actual = causal(x, Context(B, L, unzeroed=jnp.zeros((B, L), bool)))
+  np.testing.assert_array_equal(actual, causal(x, Context(B, L)))
+
+
+def test_the_state_is_that_of_the_operation(make_mixer, x):
+  _, state = make_mixer()(x, context(), return_state=True)
+  assert isinstance(state, pallas_kernels.State)
+  assert state.kv.shape == (B, H, 1 + D + D * (D + 1) // 2, E // H)
+
+
+def test_a_width_that_heads_cannot_share_is_refused(make_mixer):
+  with pytest.raises(ValueError, match='multiple of num_heads=5, got 12'):
+    make_mixer(num_heads=5)

@@ -1,0 +1,50 @@
+import pytest
+
+from pallas_kernels import dispatch
+
+
+def refuse(reason):
+  def implementation(x):
+    raise NotImplementedError(reason)
+
+  return implementation
+
+
+IMPLEMENTATIONS = {
+    'fast': refuse('no such GPU'),
+    'plain': lambda x: ('plain', x),
+    'slow': lambda x: ('slow', x),
+}
+
+
+@pytest.mark.parametrize(
+    ('names', 'expected'),
+    [
+        (None, 'plain'),  # the first of the table that takes the inputs
+        ('slow', 'slow'),
+        (['slow', 'plain'], 'slow'),
+        (('fast', 'slow', 'plain'), 'slow'),
+    ],
+)
+def test_the_first_name_that_takes_the_inputs_runs(names, expected):
+  assert dispatch.run(IMPLEMENTATIONS, names, x=1) == (expected, 1)
+
+
+def test_an_unknown_name_is_refused_before_any_runs():
+  message = r"one of \['fast', 'plain', 'slow'\], got 'quick'"
+  with pytest.raises(ValueError, match=message):
+    dispatch.run({**IMPLEMENTATIONS}, ['slow', 'quick'], 1)
+
+
+def test_every_refusal_is_reported_with_its_reason():
+  table = {'a': refuse('D is odd'), 'b': refuse('float64')}
+  with pytest.raises(NotImplementedError, match='a: D is odd; b: float64'):
+    dispatch.run(table, None, 1)
+
+
+def test_no_other_error_makes_the_next_one_run():
+  def broken(x):
+    raise ValueError('a bug')
+
+  with pytest.raises(ValueError, match='a bug'):
+    dispatch.run({'broken': broken, **IMPLEMENTATIONS}, None, 1)
