@@ -23,14 +23,14 @@ def parser(*, config: str) -> Callable[[list[str]], list[str]]:
 
   def parse(argv):
     _check_file(argv, config)
-    # Libraries tell too much otherwise; --verbosity=0 shows it.
-    flags.FLAGS.set_default('verbosity', logging.WARNING)
     try:
       rest = flags.FLAGS(argv)[1:]
     except AttributeError as error:  # of a ConfigDict without that key
       _exit(MISTAKE, _unknown_key(error))
     except (flags.Error, OSError, KeyError, TypeError, ValueError) as error:
       _exit(MISTAKE, error)
+    if not flags.FLAGS['verbosity'].present:  # libraries tell too much
+      logging.set_verbosity(logging.WARNING)
     if rest:
       _exit(MISTAKE, f'arguments must start with --, got {rest[0]!r}')
     if flags.FLAGS[config].value is None:

@@ -55,7 +55,7 @@ class Context(NamedTuple):
 def count_documents(
     segment_ids: jax.Array, mask: jax.Array | None
 ) -> jax.Array:
-  """Int32 [B, L]: a token whose id is not the last token's starts a document.
+  """Int32 [B, L]: a document starts where two neighbouring tokens differ in id.
 
   Ids may recur. Padding belongs to the document beside it, whatever its id.
   """

@@ -25,24 +25,18 @@ import numpy as np
 import pallas_kernels
 from pallas_kernels import testing
 from pallas_kernels.benchmarks.shapes import SHAPES
+from pallas_kernels.prefix_linear_attention import api
 
 LENGTHS = 2048, 4096, 8192, 16384, 32768
 
+_MODULE = 'pallas_kernels.benchmarks.prefix_linear_attention'
 _ONE_THREAD = '--xla_cpu_multi_thread_eigen=false'
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str]) -> None:
   """Measures, prints a table and writes it as JSON if asked to."""
   args = _parse(argv)
   shape = SHAPES[args.shape]._replace(H=args.heads)
-  about = {
-      'command': f'python -m {_module()} {" ".join(argv or sys.argv[1:])}',
-      'date': datetime.date.today().isoformat(),
-      'hardware': _hardware(),
-      'jax': jax.__version__,
-      'python': platform.python_version(),
-      'shape': {'B': 1, **shape._asdict(), 'P': 'L / 2', 'dtype': args.dtype},
-  }
   cells = [
       _Cell(implementation, direction, length, shape, args.dtype)
       for implementation in args.implementations
@@ -53,12 +47,18 @@ def main(argv: list[str] | None = None) -> None:
       cell
       for cell in cells
       if cell.implementation != 'reference'
-      or cell.length <= args.reference_length
+      or cell.length <= args.quadratic_up_to
   ]
   for _ in range(args.rounds):
     for cell in timed:
       cell.time()
-  result = about | {
+  result = {
+      'command': ' '.join(['python -m', _MODULE, *argv]),
+      'date': datetime.date.today().isoformat(),
+      'hardware': _hardware(),
+      'jax': jax.__version__,
+      'python': platform.python_version(),
+      'shape': {'B': 1, **shape._asdict(), 'P': 'L/2', 'dtype': args.dtype},
       'rows': [cell.row() for cell in cells],
       'exponents': _exponents(timed),
   }
@@ -73,7 +73,7 @@ def exponent(lengths: list[int], times: list[float]) -> float:
 
 
 class _Cell:
-  """One program: an implementation, a direction and a length."""
+  """One compiled program: an implementation, a direction and a length."""
 
   def __init__(self, implementation, direction, length, shape, dtype):
     self.implementation = implementation
@@ -92,7 +92,7 @@ class _Cell:
   def time(self):
     on_cpu = jax.default_backend() == 'cpu'
     clock = time.process_time if on_cpu else time.perf_counter
-    jax.block_until_ready(self.program(self.inputs))  # caches are warm
+    jax.block_until_ready(self.program(self.inputs))  # warms caches
     start = clock()
     jax.block_until_ready(self.program(self.inputs))
     self.seconds.append(clock() - start)
@@ -104,8 +104,9 @@ class _Cell:
         'direction': self.direction,
         'length': self.length,
         'ms': 1e3 * min(self.seconds) if self.seconds else None,
-        'temporary_mb': temporary / 1e6,
-        'bytes_per_token_and_head': temporary / self.length / self.heads,
+        'temporary_bytes': temporary,
+        'temporary_bytes_per_token_and_head': temporary
+        / (self.length * self.heads),
     }
 
 
@@ -118,9 +119,8 @@ def _forward(implementation):
 def _forward_backward(implementation):
   def function(inputs):
     floats = {n: x for n, x in inputs.items() if n != 'prefix_len'}
-    y, vjp = jax.vjp(
-        lambda x: _forward(implementation)(inputs | x), floats
-    )
+    forward = lambda floats: _forward(implementation)(inputs | floats)
+    y, vjp = jax.vjp(forward, floats)
     return y, vjp(inputs['v'])  # a cotangent like any other
 
   return function
@@ -141,9 +141,75 @@ def _exponents(cells):
   }
 
 
+def _hardware():
+  if jax.default_backend() == 'cpu':
+    return f'{os.cpu_count()}-core CPU, one thread'
+  return jax.devices()[0].device_kind
+
+
 def _print(result):
-  shape = ', '.join(f'{k}={v}' for k, v in result['shape'].items())
+  shape = ', '.join(f'{name}={n}' for name, n in result['shape'].items())
   print(f'prefix linear attention, {shape}')
   print(f'{result["hardware"]}, jax {result["jax"]}, {result["date"]}\n')
-  line = '{:14}  {:16}  {:>7}  {:>9}  {:>12}  {:>14}'
-  print(line.format(*result['rows'][0]).replace('_', ' ')[:-8])
+  line = '{:14} {:16} {:>6} {:>10} {:>10} {:>13}'.format
+  print(line('', '', 'length', 'ms', 'MB', 'B/token/head'))
+  for row in result['rows']:
+    name, direction, length, ms, temporary, each = row.values()
+    ms = '-' if ms is None else f'{ms:.1f}'
+    print(
+        line(
+            name, direction, length, ms, f'{temporary / 1e6:.1f}', f'{each:.0f}'
+        )
+    )
+  print()
+  for name, value in result['exponents'].items():
+    print(f'{name}: time grows as length^{value:.3f}')
+
+
+def _parse(argv):
+  parser = argparse.ArgumentParser(prog=f'python -m {_MODULE}')
+  parser.add_argument('--lengths', type=int, nargs='+', default=LENGTHS)
+  parser.add_argument('--shape', choices=SHAPES, default='360m')
+  parser.add_argument(
+      '--heads', type=int, default=2, help='cost per head is constant'
+  )
+  parser.add_argument('--dtype', choices=testing.TOLERANCE, default='float32')
+  parser.add_argument(
+      '--implementations',
+      nargs='+',
+      default=list(api.IMPLEMENTATIONS),
+      choices=api.IMPLEMENTATIONS,
+  )
+  parser.add_argument(
+      '--quadratic-up-to',
+      type=int,
+      default=4096,
+      help='length up to which the reference is timed',
+  )
+  parser.add_argument('--rounds', type=int, default=9)
+  parser.add_argument('--json', type=pathlib.Path, help='write results here')
+  return parser.parse_args(argv)
+
+
+def _start_in_one_thread(argv):
+  """Starts anew: these settings must be there before anything is imported."""
+  flags = os.environ.get('XLA_FLAGS', '')
+  if _ONE_THREAD in flags:
+    return
+  if hasattr(os, 'sched_setaffinity'):
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+  # Freed memory is kept: asking the system for it again takes a tenth of the
+  # time of long lengths, but nothing of that of short ones.
+  os.environ |= {
+      'XLA_FLAGS': f'{flags} {_ONE_THREAD}',
+      'MALLOC_ARENA_MAX': '1',
+      'MALLOC_MMAP_THRESHOLD_': str(2**40),
+      'MALLOC_TRIM_THRESHOLD_': str(2**40),
+      'MALLOC_TOP_PAD_': str(2**28),
+  }
+  os.execv(sys.executable, [sys.executable, '-m', _MODULE, *argv])
+
+
+if __name__ == '__main__':
+  _start_in_one_thread(sys.argv[1:])
+  main(sys.argv[1:])

@@ -1,10 +1,8 @@
 """A model small enough to compile in a second."""
 
-from flax import nnx
 import pytest
 
 from configs import base
-from jrt_jax.models import layers
 
 
 @pytest.fixture(scope='session')
@@ -27,23 +25,5 @@ def tiny_config():
         'dtype': 'float32',
         **overrides,
     }
-
-  return make
-
-
-@pytest.fixture
-def make_build():
-  """A function that returns what modules are built with."""
-
-  def make(**overrides):
-    defaults = {
-        'width': 16,
-        'num_layers': 1,
-        'dtype': 'float32',
-        'norm_eps': 1e-5,
-        'init_std': 0.3,
-        'rngs': nnx.Rngs(0),
-    }
-    return layers.make_build(**defaults | overrides)
 
   return make

@@ -32,7 +32,9 @@ def test_recomputing_saves_memory_and_changes_no_gradient(tiny_config):
   tokens = jax.random.randint(jax.random.key(0), (2, L), 0, 20)
   gradients, temp = {}, {}
   for remat in REMAT_POLICIES:
-    config = tiny_config(mixers=('conv', 'pla', 'conv', 'conv'), mlp_width=64, remat=remat)
+    config = tiny_config(
+        mixers=('conv', 'pla', 'conv'), mlp_width=64, remat=remat
+    )
     merge, params = models.split(models.build(config))
 
     @jax.jit

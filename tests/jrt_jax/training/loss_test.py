@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jrt_jax.training.loss import cross_entropy
+from jrt_jax.training import loss
 
 B, L, E, VOCAB, ROWS, BLOCK = 8, 11, 6, 10, 16, 4
 
@@ -34,17 +34,17 @@ def plain(hidden, table, targets, weights):
 
 
 def blocked(hidden, table, targets, weights, block=BLOCK):
-  return cross_entropy(
+  return loss.cross_entropy(
       hidden, table, targets, weights, vocab_size=VOCAB, block=block
   )
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def run(loss, *inputs):
+def run(compute, *inputs):
   """Returns the loss, the losses of tokens, and gradients of 3 x the loss."""
 
   def scaled(hidden, table):
-    value, losses = loss(hidden, table, *inputs[2:])
+    value, losses = compute(hidden, table, *inputs[2:])
     return 3 * value, (value, losses)
 
   gradients, (value, losses) = jax.grad(scaled, (0, 1), has_aux=True)(
@@ -81,8 +81,8 @@ def test_loss_and_gradients_equal_those_of_all_logits(weights):
 @pytest.mark.parametrize('block', [1, 5, L, 64])
 def test_the_block_changes_nothing(block):
   inputs = make_inputs()
-  loss = functools.partial(blocked, block=block)
-  assert_close(run(loss, *inputs), run(plain, *inputs))
+  compute = functools.partial(blocked, block=block)
+  assert_close(run(compute, *inputs), run(plain, *inputs))
 
 
 def test_the_value_without_gradients_is_the_same():
@@ -121,7 +121,7 @@ def test_gradients_of_bfloat16_states_are_close_to_the_exact_ones():
   inputs = make_inputs(dtype=jnp.bfloat16)
   value, losses, gradients = run(blocked, *inputs)
   exact = inputs[0].astype(jnp.float32), *inputs[1:]
-  expected, expected_losses, expected_gradients = run(plain, *exact)
+  expected, _, expected_gradients = run(plain, *exact)
   assert [g.dtype for g in gradients] == [jnp.bfloat16, jnp.float32]
   assert value.dtype == losses[0].dtype == jnp.float32
   assert_close(value, expected, rtol=1e-2)
@@ -149,9 +149,24 @@ def test_rows_spread_over_devices_give_the_same(shape, axes):
   assert_close(value, expected[0])
 
 
-def largest_float32_array(loss):
+@pytest.mark.parametrize('most', [0, 1, BLOCK, BLOCK + 1])
+def test_no_block_is_visited_after_the_row_with_most_labels(monkeypatch, most):
+  visits, logits = [], loss._logits
+
+  def counting(*args):
+    visits.append(args)
+    return logits(*args)
+
+  monkeypatch.setattr(loss, '_logits', counting)
+  weights = (np.arange(L) >= L - most) * np.eye(B)[:, 3:4]  # of one row
+  with jax.disable_jit():
+    blocked(*make_inputs(weights))
+  assert len(visits) == -(-most // BLOCK)
+
+
+def largest_float32_array(compute):
   """How many elements the largest array of a compiled gradient has."""
-  hlo = run.lower(loss, *make_inputs()).compile().as_text()
+  hlo = run.lower(compute, *make_inputs()).compile().as_text()
   shapes = re.findall(r'\bf32\[([\d,]+)\]', hlo)
   return max(np.prod([int(n) for n in shape.split(',')]) for shape in shapes)
 
