@@ -4,7 +4,7 @@ python -m jrt_jax.train --config=configs/jrt_360m.py --workdir=runs/jrt_360m \
     --config.data.source=jsonl --config.data.path='pile/*.jsonl.gz' \
     --config.data.tokenizer=gpt2/tokenizer.json
 
-356,618,240 parameters, of which 356,578,304 in the released model's 50264
+356,619,264 parameters, of which 356,578,304 in the released model's 50264
 rows of embedding. Source: https://arxiv.org/abs/2407.05483, table 15; the
 layers are those of the released configuration.
 """

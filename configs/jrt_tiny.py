@@ -11,13 +11,13 @@ from configs import base
 def get_config():
   config = base.get_config()
   config.steps = 700
-  config.batch_size = 8
+  config.batch_size = 4
   config.sequence_length = 512
 
   config.model.mixers = ('conv', 'pla', 'swa', 'conv', 'pla', 'swa', 'conv')
-  config.model.width = 160
-  config.model.num_heads = 5
-  config.model.mlp_width = 320
+  config.model.width = 128
+  config.model.num_heads = 4
+  config.model.mlp_width = 256
   config.model.vocab_size = 258  # 256 bytes, end of text, [MASK]
   config.model.mask_id = 257
   config.model.window = 65
@@ -28,6 +28,6 @@ def get_config():
   config.optimizer.warmup_steps = 50
 
   config.eval_every = 350
-  config.eval_batches = 16
+  config.eval_batches = 32
   config.checkpoint_every = 350
   return config

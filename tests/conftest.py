@@ -5,6 +5,7 @@ import os
 _FLAGS = {
     '--xla_force_host_platform_device_count': '8',
     '--xla_cpu_multi_thread_eigen': 'false',  # two workers share two cores
+    '--xla_backend_optimization_level': '0',  # compiling takes most of the time
 }
 
 
