@@ -1,7 +1,8 @@
 r"""Based 360M, the causal baseline of JRT-RNN 360M: same data, same recipe.
 
-python -m jrt_jax.train --config=configs/based_360m.py --workdir=runs/based_360m \
-    --config.data.source=jsonl --config.data.path='pile/*.jsonl.gz' \
+python -m jrt_jax.train --config=configs/based_360m.py \
+    --workdir=runs/based_360m --config.data.source=jsonl \
+    --config.data.path='pile/*.jsonl.gz' \
     --config.data.tokenizer=gpt2/tokenizer.json
 
 Source: https://arxiv.org/abs/2402.18668, as trained for

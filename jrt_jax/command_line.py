@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 import contextlib
+import itertools
 import os
 import re
 import sys
@@ -25,7 +26,7 @@ def parser(*, config: str) -> Callable[[list[str]], list[str]]:
     _check_file(argv, config)
     try:
       rest = flags.FLAGS(argv)[1:]
-    except AttributeError as error:  # of a ConfigDict without that key
+    except AttributeError as error:  # of a ConfigDict without that key, mostly
       _exit(MISTAKE, _unknown_key(error))
     except (flags.Error, OSError, KeyError, TypeError, ValueError) as error:
       _exit(MISTAKE, error)
@@ -68,10 +69,10 @@ def one_line_failures(*expected: type[Exception]) -> Iterator[None]:
 
 def _check_file(argv, config):
   """Names a missing file, which ml_collections would not."""
-  for argument in argv:
-    flag, _, value = argument.lstrip('-').partition('=')
-    path = value.partition(':')[0]
-    if flag == config and not os.path.isfile(path):
+  for argument, following in itertools.zip_longest(argv, argv[1:]):
+    flag, equals, value = argument.partition('=')
+    path = (value if equals else following or '').partition(':')[0]
+    if flag in (f'-{config}', f'--{config}') and not os.path.isfile(path):
       _exit(MISTAKE, f'--{config} must be a file, got {path!r}')
 
 
@@ -81,12 +82,14 @@ def _unknown_key(error):
   if meant:
     right, wrong = meant.groups()
     return f'the config has no key {wrong!r}: did you mean {right!r}?'
-  key = re.search(r'\w+', str(error))
-  return f'the config has no key {key.group()!r}'
+  key = re.match(r'\W*(?:Key ")?(\w+)["\']', str(error))
+  if key:
+    return f'the config has no key {key.group(1)!r}'
+  return error  # of another object, in the config file
 
 
 def _exit(code, error):
   logging.debug('error', exc_info=True)  # --verbosity=1 shows it
-  first, *rest = str(error).strip().splitlines()
+  first, *rest = (str(error).strip() or repr(error)).splitlines()
   print('\n'.join([f'error: {first}', *rest]), file=sys.stderr)
   sys.exit(code)

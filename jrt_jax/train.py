@@ -34,18 +34,18 @@ _ALLOW_CONFIG_CHANGE = flags.DEFINE_bool(
 def main(argv: list[str]) -> None:
   del argv
   config = _CONFIG.value.to_dict()
-  with command_line.one_line_errors():
-    run = run_lib.Run(
-        config,
-        _WORKDIR.value or _default_workdir(),
-        allow_config_change=_ALLOW_CONFIG_CHANGE.value,
-    )
-    print(run.plan())
-    if remark := report.demonstration(config, run.tokenizer):
-      print(remark)
-    state, origin = run.start()
-    print(f'start: {origin}', flush=True)
   with command_line.one_line_failures(loop.Diverged):
+    with command_line.one_line_errors():
+      run = run_lib.Run(
+          config,
+          _WORKDIR.value or _default_workdir(),
+          allow_config_change=_ALLOW_CONFIG_CHANGE.value,
+      )
+      print(run.plan())
+      if remark := report.demonstration(config, run.tokenizer):
+        print(remark)
+      state, origin = run.start()
+      print(f'start: {origin}', flush=True)
     signal = loop.train(run, state)
   sys.exit(128 + signal if signal else 0)
 

@@ -44,7 +44,8 @@ def make_inputs(
       with 'identity', as normalizer 'sum' needs.
 
   Returns:
-    numpy arrays: `q`, `k`, `v`, `k_enc`, `v_enc`, `prefix_len` and `initial_state`.
+    numpy arrays: `q`, `k`, `v`, `k_enc`, `v_enc`, `prefix_len` and
+    `initial_state`.
   """
   rng = np.random.default_rng(seed)
   sign = np.abs if positive else np.asarray

@@ -1,4 +1,4 @@
-"""Eight virtual CPU devices, of one thread each, unless the caller says else."""
+"""Eight virtual CPU devices of one thread each, unless the caller says else."""
 
 import os
 

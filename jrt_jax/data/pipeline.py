@@ -103,15 +103,20 @@ def batches(
         window, prefix_len, objective=objective, mask_id=mask_id, rng=rng
     )
 
+  if len(tokens) <= sequence_length:
+    raise ValueError(
+        f'config.sequence_length={sequence_length} needs more tokens than that'
+        f' {"to train on" if training else "held out"}, got {len(tokens)}'
+    )
   windows = _windows(tokens, sequence_length)
   dataset = grain.MapDataset.source(windows).seed(seed)
   if training:
     dataset = dataset.shuffle().repeat()
   elif len(windows) < batch_size:
     raise ValueError(
-        f'config.eval_batch_size must be at most {len(windows)}, the windows of'
-        f' {sequence_length + 1} held-out tokens that there are, got'
-        f' {batch_size}'
+        f'the held-out data must have at least {batch_size} windows of'
+        f' {sequence_length + 1} tokens, which are evaluated at once, got'
+        f' {len(windows)}: hold out more, or lower config.microbatch_per_device'
     )
   dataset = dataset.random_map(example).batch(batch_size, drop_remainder=True)
   # Grain's own default would hold 500 batches.
@@ -151,11 +156,6 @@ def _tokenize(
 
 def _windows(tokens: np.ndarray, sequence_length: int) -> np.ndarray:
   """Returns [N, L + 1], a view; the last token of a row begins the next."""
-  if len(tokens) <= sequence_length:
-    raise ValueError(
-        f'config.sequence_length={sequence_length} needs a split of more'
-        f' tokens than that, got {len(tokens)}'
-    )
   windows = np.lib.stride_tricks.sliding_window_view(
       tokens, sequence_length + 1
   )

@@ -190,7 +190,7 @@ def split(
 def abstract(
     config: Mapping[str, Any],
 ) -> tuple[Callable[[Mapping[str, jax.Array]], LanguageModel], dict[str, Any]]:
-  """What `split` returns, with shapes in place of parameters: allocates nothing."""
+  """What `split` returns, with shapes in place of parameters."""
   return split(nnx.eval_shape(functools.partial(build, config)))
 
 

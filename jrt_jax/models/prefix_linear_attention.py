@@ -32,7 +32,9 @@ class PrefixLinearAttention(nnx.Module):
   ):
     E = build.width
     if E % num_heads:
-      raise ValueError(f'width must be a multiple of {num_heads=}, got {E}')
+      raise ValueError(
+          f'config.model.width must be a multiple of {num_heads=}, got {E}'
+      )
     self.proj_q = build.linear(E, num_heads * feature_dim)
     self.proj_k = build.linear(E, num_heads * feature_dim)
     self.proj_v = build.linear(E, E)

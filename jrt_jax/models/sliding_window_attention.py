@@ -38,11 +38,11 @@ class SlidingWindowAttention(nnx.Module):
   ):
     if build.width % (2 * num_heads):
       raise ValueError(
-          f'width must be a multiple of 2 x num_heads = {2 * num_heads} for'
-          f' rotary embeddings, got {build.width}'
+          f'config.model.width must be a multiple of {2 * num_heads} for rotary'
+          f' embeddings in {num_heads} heads, got {build.width}'
       )
     if window < 1:
-      raise ValueError(f'window must be at least 1, got {window}')
+      raise ValueError(f'config.model.window must be at least 1, got {window}')
     self.qkv = build.linear(build.width, 3 * build.width)
     self.out_proj = build.linear_out(build.width)
     self.num_heads = num_heads

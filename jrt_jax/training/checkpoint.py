@@ -125,6 +125,11 @@ class Checkpoints:
       (path / DIGESTS).write_text(json.dumps(_digests(path), indent=1))
 
 
+def exists(workdir: str | pathlib.Path) -> bool:
+  """Whether a checkpoint was saved in `workdir`, intact or not."""
+  return bool(_saved(_directory(workdir)))
+
+
 def load_params(
     workdir: str | pathlib.Path,
     abstract_params: Mapping[str, Any] | None = None,
@@ -177,8 +182,7 @@ def _parts(state):
 def _newest_intact(directory, part=''):
   """Returns a path, or None, and {path: problem} of the newer damaged ones."""
   damaged = {}
-  paths = [path for path in directory.glob('*') if path.name.isdigit()]
-  for path in sorted(paths, key=lambda path: int(path.name), reverse=True):
+  for path in _saved(directory):
     problem = _problem(path, part)
     if not problem:
       return path, damaged
@@ -190,6 +194,12 @@ def _newest_intact(directory, part=''):
         ' folder away to start anew'
     )
   return None, damaged
+
+
+def _saved(directory):
+  """Returns the paths of all checkpoints, the newest first."""
+  paths = [path for path in directory.glob('*') if path.name.isdigit()]
+  return sorted(paths, key=lambda path: int(path.name), reverse=True)
 
 
 def _problem(path, part):

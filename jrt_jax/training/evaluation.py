@@ -31,7 +31,9 @@ class Evaluation:
     ValueError: there are too few tokens, or a setting is wrong.
   """
 
-  def __init__(self, config: Mapping[str, Any], tokenizer, tokens, *, rows, put):
+  def __init__(
+      self, config: Mapping[str, Any], tokenizer, tokens, *, rows, put
+  ):
     self._put = put
     objective = config['objective']
     has_masks = objective['name'] == 'jrt'

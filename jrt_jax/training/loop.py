@@ -32,7 +32,8 @@ def train(run: Run, state: TrainState) -> signal.Signals | None:
     The signal that stopped the run, which is saved then; None at its end.
 
   Raises:
-    Diverged: `config.optimizer.max_bad_steps` were skipped in a row.
+    Diverged: when metrics are logged, the last `config.optimizer.max_bad_steps`
+      steps or more have been skipped.
   """
   with contextlib.ExitStack() as stack:
     stop = stack.enter_context(resilience.StopRequest())
@@ -42,8 +43,7 @@ def train(run: Run, state: TrainState) -> signal.Signals | None:
     writer = stack.enter_context(metrics_lib.MetricWriter(run.workdir, step))
     progress = metrics_lib.Progress(run.config['steps'], step)
     stack.callback(progress.close)
-    _Loop(run, writer, progress, stop).run(state)
-  return stop.signal
+    return _Loop(run, writer, progress, stop).run(state)
 
 
 class _Loop:
@@ -62,7 +62,7 @@ class _Loop:
     )
     self._evaluate_step = jax.jit(run.steps.evaluate)
 
-  def run(self, state: TrainState) -> None:
+  def run(self, state: TrainState) -> signal.Signals | None:
     step, last = int(state.step), self._config['steps']
     train_step, evaluated = None, None
     while step < last and not self._stop.requested:
@@ -76,14 +76,15 @@ class _Loop:
         self._log(step, metrics)
       if self._due(step, 'eval_every'):
         evaluated = self._evaluate(step, state)
-      if self._due(step, 'checkpoint_every') or self._stop.requested:
+      if self._due(step, 'checkpoint_every'):
         self._save(step, state)
     if step < last:
+      self._save(step, state)
       self._progress.print(
           f'Stopped by {self._stop.signal.name} after step {step}: the same'
           ' command continues.'
       )
-      return
+      return self._stop.signal
     self._progress.close()
     if evaluated is None:  # the run had ended before
       evaluated = self._run.evaluation.run(self._evaluate_step, state.params)
@@ -96,6 +97,7 @@ class _Loop:
             sample=self._run.sample(state.params),
         )
     )
+    return None
 
   def _due(self, step, key):
     every = self._config[key]
@@ -141,12 +143,12 @@ class _Loop:
             'tokens/s': units.count(self._speed),
         },
     )
-    bad, most = metrics['skipped_in_a_row'], self._config['optimizer']
-    if bad >= most['max_bad_steps']:
+    bad = metrics['skipped_in_a_row']
+    if bad >= self._config['optimizer']['max_bad_steps']:
       raise Diverged(
-          f'step {step} was the {bad}th in a row whose gradients were not'
-          ' finite or spiked; lower config.optimizer.peak_lr, or look at the'
-          f' data from step {step - bad + 1} on'
+          f'the gradients of the last {bad} steps, {step - bad + 1} to {step},'
+          ' were not finite or spiked; lower config.optimizer.peak_lr, or look'
+          ' at the data of these steps'
       )
 
   def _evaluate(self, step, state):

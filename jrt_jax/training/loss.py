@@ -8,10 +8,9 @@ from jax import lax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
-BLOCK = 64  # positions of every row at once
+from jrt_jax.training.sharding import BATCH_AXES
 
-# Mesh axes over which rows are spread.
-BATCH_AXES = ('data', 'fsdp')
+BLOCK = 64  # positions of every row at once
 
 
 class TokenLosses(NamedTuple):

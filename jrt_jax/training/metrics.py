@@ -126,7 +126,7 @@ def _number(value):
 
 
 def _drop_after(path, step):
-  """Removes the lines of later steps, and one that a crash has cut off."""
+  """Removes the lines of later steps, and what a crash has left unfinished."""
   if not path.exists():
     return
   lines = path.read_text(encoding='utf-8').splitlines(keepends=True)
@@ -137,4 +137,7 @@ def _drop_after(path, step):
 
 
 def _step(line):
-  return json.loads(line)['step']
+  try:
+    return json.loads(line)['step']
+  except ValueError:
+    return math.inf

@@ -15,7 +15,7 @@ BYTES_PER_PARAMETER = 16
 
 
 def prefix_fraction(config: Mapping[str, Any]) -> float:
-  """The longest prefix over the sequence length."""
+  """The longest prefix over the sequence length; `uniform` has half as much."""
   length = config['sequence_length']
   return policies.prefix_capacity(config['prefix'], length) / length
 
@@ -75,9 +75,9 @@ def demonstration(config: Mapping[str, Any], tokenizer) -> str | None:
     return None
   return (
       f'This is a demonstration: {tokenizer.size} of {ids} ids occur in the'
-      " sources of Python. For real data pass --config.data.source=jsonl --"
-      "config.data.path='DIR/*.jsonl.gz' --config.data.tokenizer="
-      'DIR/tokenizer.json'
+      ' sources of Python. For real data pass --config.data.source=jsonl'
+      " --config.data.path='DIR/*.jsonl.gz'"
+      ' --config.data.tokenizer=DIR/tokenizer.json'
   )
 
 
@@ -98,7 +98,9 @@ def result(
     tokens_per_second: of the newest steps; None if there were none.
     sample: the end of a prompt, and how the model continues it.
   """
-  speed = 'none taken' if tokens_per_second is None else f'{tokens_per_second:,.0f}'
+  speed = 'no step was left'
+  if tokens_per_second is not None:
+    speed = f'{tokens_per_second:,.0f}'
   model = config['model']
   lines = {
       'held-out text': f'{evaluation.text_bytes:,} bytes',

@@ -94,6 +94,11 @@ def record_config(
   temporary.replace(path)  # all of it or nothing
 
 
+def forget_config(workdir: pathlib.Path) -> None:
+  """Lets the next `record_config` write any config, as into a new workdir."""
+  (workdir / 'config.json').unlink(missing_ok=True)
+
+
 def _check_changes(workdir, changes, allow_change):
   lines = '\n'.join(f'{key}: {old} → {new}' for key, old, new in changes)
   if any(

@@ -74,6 +74,8 @@ class Run:
         rows=config['batch_size'] // accumulation,
         put=self.put,
     )
+    if not checkpoint.exists(self.workdir):
+      resilience.forget_config(self.workdir)  # there is no run to continue
     resilience.record_config(
         self.workdir, config, allow_change=allow_config_change
     )
@@ -164,6 +166,10 @@ def _check(config):
   ):
     if config[key] < 1:
       raise ValueError(f'config.{key} must be positive, got {config[key]}')
+  if (bad_steps := config['optimizer']['max_bad_steps']) < 1:
+    raise ValueError(
+        f'config.optimizer.max_bad_steps must be positive, got {bad_steps}'
+    )
   objectives.check(config['objective'], config['prefix'])
 
 

@@ -9,6 +9,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
 import numpy as np
 
 AXES = ('data', 'fsdp', 'tensor')
+BATCH_AXES = ('data', 'fsdp')  # over which the rows of a batch are spread
 
 
 def make_mesh(
@@ -36,12 +37,12 @@ def make_mesh(
 
 def num_replicas(mesh: Mesh) -> int:
   """Returns how many parts a batch is divided into."""
-  return mesh.shape['data'] * mesh.shape['fsdp']
+  return math.prod(mesh.shape[axis] for axis in BATCH_AXES)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
   """Sharding of arrays whose first axis is the batch."""
-  return NamedSharding(mesh, P(('data', 'fsdp')))
+  return NamedSharding(mesh, P(BATCH_AXES))
 
 
 def params_sharding(mesh: Mesh, params: Any) -> Any:

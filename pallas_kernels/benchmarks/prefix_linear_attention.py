@@ -7,7 +7,7 @@ One row of tokens, half of them prefix. Memory is what the compiled program
 reserves beside its arguments and results; it is the same in every run. Time is
 the least of several rounds, each over all lengths. On a CPU it is processor
 time of one thread, which other jobs on the machine disturb least: the program
-starts itself anew to get one. Elsewhere it is wall time until results are ready.
+starts itself anew to get one. Elsewhere it is wall time until all is ready.
 """
 
 import argparse

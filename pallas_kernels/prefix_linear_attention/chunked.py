@@ -101,7 +101,6 @@ class _Chunk(NamedTuple):
 
   @property
   def sees(self):  # [B, 1, C, C], which keys of the chunk a query sees
-    C = self.segment.shape[1]
     same = self.segment[:, :, None] == self.segment[:, None, :]
     return (jnp.tril(same) & self.mask[:, None, :])[:, None]
 

@@ -144,14 +144,16 @@ def test_prefixes_stay_within_the_capacity():
 
 
 def test_a_stream_shorter_than_a_window_is_refused():
-  with pytest.raises(ValueError, match='config.sequence_length=8 .* got 8'):
-    batches(TOKENS[:8])
+  for training, use in ((True, 'to train on'), (False, 'held out')):
+    message = f'config.sequence_length=8 .* {use}, got 8'
+    with pytest.raises(ValueError, match=message):
+      batches(TOKENS[:8], training=training)
   next(batches(TOKENS[:9]))
 
 
 def test_a_pass_over_less_than_a_batch_is_refused():
   with pytest.raises(
-      ValueError, match='config.eval_batch_size .* most 10, .*11'
+      ValueError, match='at least 11 windows .* got 10: .*microbatch'
   ):
     batches(training=False, batch_size=11)
 

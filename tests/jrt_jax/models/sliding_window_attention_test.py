@@ -149,7 +149,7 @@ def test_cudnn_refuses_what_it_cannot_take(make_mixer, dtype, mask):
 
 
 def test_a_width_that_heads_cannot_share_is_refused(make_mixer):
-  with pytest.raises(ValueError, match=r'multiple of 2 x num_heads = 6.* 16'):
+  with pytest.raises(ValueError, match='multiple of 6 for rotary.* got 16'):
     make_mixer(num_heads=3)
 
 

@@ -247,6 +247,17 @@ def test_an_interrupted_save_is_ignored_and_cleaned_up(workdir, warnings):
   assert not warnings and steps(workdir) == ['10', '20']
 
 
+def test_what_was_saved_completely_exists_even_if_it_is_damaged(workdir):
+  for step in (10, 20):
+    damage(workdir, step, 'train/manifest.ocdbt', CHANGES['empty'])
+  assert checkpoint.exists(workdir)
+  checkpoints = workdir / 'checkpoints'
+  shutil.rmtree(checkpoints / '10')
+  (checkpoints / '20').rename(checkpoints / '20.orbax-checkpoint-tmp')
+  assert not checkpoint.exists(workdir)
+  assert not checkpoint.exists(workdir / 'nowhere')
+
+
 def test_when_all_are_damaged_it_is_an_error_every_time(workdir):
   for step in (10, 20):
     damage(workdir, step, 'train/manifest.ocdbt', CHANGES['empty'])

@@ -77,6 +77,15 @@ def test_a_resumed_run_reads_like_an_uninterrupted_one(tmp_path, resumed):
   }
 
 
+@pytest.mark.parametrize('rest', ['{"step": 20, "lo\n', '\0' * 9 + '\n'])
+def test_what_a_power_cut_left_is_dropped(tmp_path, rest):
+  write(tmp_path, (10,))
+  with open(tmp_path / 'metrics.jsonl', 'a') as file:
+    file.write(rest)
+  write(tmp_path, (20,), resumed=20)
+  assert [m['step'] for m in read(tmp_path)] == [10, 20]
+
+
 class Terminal(io.StringIO):
 
   def isatty(self):

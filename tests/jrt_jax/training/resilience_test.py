@@ -1,6 +1,5 @@
 import json
 import os
-import pathlib
 import signal
 
 import pytest
@@ -105,6 +104,15 @@ def test_a_changed_config_is_refused_with_its_differences(tmp_path):
       'steps: 10 → 20',
   ]
   assert read(tmp_path)['steps'] == 10
+
+
+def test_a_config_that_is_forgotten_can_be_any_other(tmp_path):
+  resilience.forget_config(tmp_path)  # there need not be one
+  record(tmp_path, CONFIG)
+  resilience.forget_config(tmp_path)
+  record(tmp_path, {'seed': 7})
+  assert read(tmp_path) == {'seed': 7}
+  assert os.listdir(tmp_path) == ['config.json']
 
 
 def test_a_change_that_is_allowed_keeps_the_old_configs(tmp_path):

@@ -9,7 +9,7 @@ WIDTHS = range(1, 21)  # D, odd and even
 
 @pytest.fixture(scope='module')
 def features(unoptimized):
-  """Queries, keys and their Taylor features of every width, compiled at once."""
+  """Queries, keys and Taylor features of every width, compiled at once."""
   rng = np.random.default_rng(0)
   size = np.linspace(0, 4, 50)[:, None]
   shape = lambda D: (2, 50, D)

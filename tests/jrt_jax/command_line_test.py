@@ -1,0 +1,130 @@
+import sys
+
+from absl import flags
+import jax
+from ml_collections import config_flags
+import pytest
+
+from jrt_jax import command_line
+
+
+@pytest.fixture
+def parse(monkeypatch):
+  """A function that parses arguments as `python -m jrt_jax.train` does."""
+
+  def parse(*arguments):
+    values = flags.FlagValues()
+    flags.DEFINE_integer('verbosity', -1, '', flag_values=values)
+    config_flags.DEFINE_config_file('config', flag_values=values)
+    monkeypatch.setattr(flags, 'FLAGS', values)
+    monkeypatch.setattr(sys, 'argv', ['train', *arguments])
+    command_line.parser(config='config')(sys.argv)
+    return values.config
+
+  return parse
+
+
+def exit_of(capsys, function, *args):
+  """Returns the code and the message that the program ends with."""
+  with pytest.raises(SystemExit) as end:
+    function(*args)
+  return end.value.code, capsys.readouterr().err.rstrip('\n')
+
+
+def fail(context, error):
+  with context:
+    raise error
+
+
+@pytest.mark.parametrize(
+    'arguments', [['--config=configs/base.py'], ['--config', 'configs/base.py']]
+)
+def test_both_ways_to_give_the_config_work(parse, arguments):
+  assert parse(*arguments, '--config.steps=7').steps == 7
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ([], '--config=configs/NAME.py must be given'),
+        (['--config=no.py'], "--config must be a file, got 'no.py'"),
+        (['--config', 'no.py'], "--config must be a file, got 'no.py'"),
+        (['--config'], "--config must be a file, got ''"),
+        (
+            ['--config=configs/base.py', 'steps=3'],
+            "arguments must start with --, got 'steps=3'",
+        ),
+        (
+            ['--config=configs/base.py', '--config.model.widht=3'],
+            "the config has no key 'widht': did you mean 'width'?",
+        ),
+        (
+            ['--config=configs/base.py', '--config.model.colour=3'],
+            "the config has no key 'colour'",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line(parse, capsys, arguments, message):
+  code, error = exit_of(capsys, parse, *arguments)
+  assert (code, error) == (command_line.MISTAKE, f'error: {message}')
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        ('config.stpes = 3', "no key 'stpes': did you mean 'steps'?"),
+        ('config.model.colour = 3', "no key 'colour'"),
+        ('config = base.get_confg()', "no attribute 'get_confg'"),
+    ],
+)
+def test_a_mistake_in_a_config_file_is_one_line(
+    parse, capsys, tmp_path, line, message
+):
+  path = tmp_path / 'mine.py'
+  path.write_text(
+      'from configs import base\n\ndef get_config():\n'
+      f'  config = base.get_config()\n  {line}\n  return config\n'
+  )
+  code, error = exit_of(capsys, parse, f'--config={path}')
+  assert code == command_line.MISTAKE
+  assert error.startswith('error: ') and error.endswith(message)
+  assert '\n' not in error
+
+
+@pytest.mark.parametrize(
+    ('error', 'message'),
+    [
+        (ValueError('B must be 2, got 3'), 'error: B must be 2, got 3'),
+        (OSError(28, 'No space left'), 'error: [Errno 28] No space left'),
+        (ValueError('two\nlines'), 'error: two\nlines'),
+        (ValueError(), 'error: ValueError()'),
+    ],
+)
+def test_an_error_of_the_arguments_is_a_mistake(capsys, error, message):
+  end = exit_of(capsys, fail, command_line.one_line_errors(), error)
+  assert end == (command_line.MISTAKE, message)
+
+
+def test_memory_that_does_not_suffice_ends_in_advice(capsys):
+  error = jax.errors.JaxRuntimeError(
+      'RESOURCE_EXHAUSTED: Out of memory while trying to allocate 9 bytes.\n\n'
+      'Largest program allocations:\n...'
+  )
+  code, line = exit_of(capsys, fail, command_line.one_line_failures(), error)
+  assert code == command_line.FAILURE
+  assert line.startswith('error: out of memory: lower config.microbatch_per')
+  assert 'allocate 9 bytes' in line and '\n' not in line
+
+
+def test_an_expected_failure_is_one_line(capsys):
+  context = command_line.one_line_failures(KeyError, EOFError)
+  end = exit_of(capsys, fail, context, EOFError('no more'))
+  assert end == (command_line.FAILURE, 'error: no more')
+
+
+@pytest.mark.parametrize(
+    'error', [jax.errors.JaxRuntimeError('INTERNAL: bug'), ValueError('bug')]
+)
+def test_another_failure_keeps_its_traceback(error):
+  with pytest.raises(type(error), match='bug'):
+    fail(command_line.one_line_failures(KeyError), error)

@@ -1,0 +1,208 @@
+"""Whole runs, in this process."""
+
+import dataclasses
+import gzip
+import json
+import math
+import os
+import signal
+
+import jax
+from jax.experimental.compilation_cache import compilation_cache
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jrt_jax.training import checkpoint
+from jrt_jax.training import loop
+from jrt_jax.training import resilience
+from jrt_jax.training import run as run_lib
+
+# Compiles fast: no attention, no accumulation.
+CHEAP = {'model__mixers': ('conv',), 'microbatch_per_device': 8}
+
+
+@pytest.fixture(scope='module')
+def config(run_config, tokenizer_json, tmp_path_factory):
+  """`run_config` with compressed JSON lines and a tokenizer.json."""
+  path = tmp_path_factory.mktemp('data') / 'documents.jsonl.gz'
+  with gzip.open(path, 'wt') as file:
+    for i in range(200):
+      document = f'the cat sat on the mat {i} times, a long log.'
+      file.write(json.dumps({'id': i, 'body': document}) + '\n')
+
+  def make(**overrides):
+    return run_config(
+        **{
+            'data__source': 'jsonl',
+            'data__path': str(path),
+            'data__text_key': 'body',
+            'data__validation_fraction': 0.1,
+            'data__tokenizer': tokenizer_json,
+            'prefix__name': 'uniform',
+            'mesh__data': 1,
+            **overrides,
+        }
+    )
+
+  return make
+
+
+def train(config, workdir, change=lambda run: None, **kwargs):
+  """Runs to the end or a signal, which is returned."""
+  run = run_lib.Run(config, workdir, **kwargs)
+  change(run)
+  return loop.train(run, run.start()[0])
+
+
+def metrics(workdir):
+  """{step: {name: value}} of training."""
+  lines = map(json.loads, (workdir / 'metrics.jsonl').open())
+  return {line['step']: line for line in lines if 'loss' in line}
+
+
+@pytest.fixture(scope='module', autouse=True)
+def shared_compilation(tmp_path_factory):
+  """Runs of this file share what they compile."""
+  settings = {
+      'jax_compilation_cache_dir': str(tmp_path_factory.mktemp('compiled')),
+      'jax_persistent_cache_min_compile_time_secs': 0,
+  }
+  before = {name: getattr(jax.config, name) for name in settings}
+  configure(settings)
+  yield
+  configure(before)
+
+
+def configure(settings):
+  for name, value in settings.items():
+    jax.config.update(name, value)
+  compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope='module')
+def finished(config, tmp_path_factory):
+  """The workdir of a run on one device that nothing disturbed."""
+  workdir = tmp_path_factory.mktemp('one_device')
+  assert train(config(), workdir) is None
+  return workdir
+
+
+def stop_after(steps):
+  """A change that sends SIGTERM when the batch of that step is taken."""
+
+  def change(run):
+    batches, count = run.data, 0
+
+    class Data:
+      get_state, set_state = batches.get_state, batches.set_state
+
+      def __next__(self):
+        nonlocal count
+        count += 1
+        if count == steps:
+          os.kill(os.getpid(), signal.SIGTERM)
+        return next(batches)
+
+    run.data = Data()
+
+  return change
+
+
+needs_8_devices = pytest.mark.skipif(
+    jax.device_count() < 8, reason='needs eight (virtual) devices'
+)
+
+
+@needs_8_devices
+def test_eight_devices_train_as_one_does_which_can_go_on(
+    config, finished, tmp_path
+):
+  eight = config(mesh__data=8, microbatch_per_device=1)
+  assert train(eight, tmp_path, stop_after(3)) == signal.SIGTERM
+  assert sorted(metrics(tmp_path)) == [1, 2, 3]
+  assert train(config(), tmp_path, allow_config_change=True) is None
+
+  actual, expected = metrics(tmp_path), metrics(finished)
+  assert sorted(actual) == sorted(expected) == [1, 2, 3, 4, 5, 6]
+  for step in expected:
+    for name in ('loss', 'masked_token_loss', 'grad_norm', 'loss_tokens'):
+      value = pytest.approx(expected[step][name], rel=1e-4)
+      assert actual[step][name] == value, (step, name)
+  params, others = (
+      checkpoint.load_params(workdir)[0] for workdir in (tmp_path, finished)
+  )
+  for name in others:
+    np.testing.assert_allclose(params[name], others[name], atol=1e-5)
+
+
+def test_the_end_shows_the_result_even_if_a_signal_comes_too_late(
+    config, finished, monkeypatch, capsys
+):
+  monkeypatch.setattr(resilience.StopRequest, 'requested', True)
+  assert train(config(), finished) is None
+  shown = capsys.readouterr().out
+  assert 'bits per byte' in shown and '▶' in shown
+
+
+class StopAtLook(resilience.StopRequest):
+  """A signal that comes just before the loop asks for the n-th time."""
+
+  looks = 3
+
+  @property
+  def requested(self):
+    self.looks -= 1
+    if not self.looks:
+      self.signal = signal.SIGTERM
+    return super().requested
+
+
+def test_every_step_that_was_logged_is_saved_before_a_stop(
+    config, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(resilience, 'StopRequest', StopAtLook)
+  assert train(config(**CHEAP), tmp_path) == signal.SIGTERM
+  assert checkpoint.load_params(tmp_path)[1] == max(metrics(tmp_path))
+
+
+def with_bad_losses(is_bad):
+  """A change that makes the loss of some steps, counted from 0, nan."""
+
+  def change(run):
+    inner = run.steps.optimizer
+
+    def update(grads, state, params, *, value):
+      step = state.accepted + state.skipped
+      value = jnp.where(is_bad(step), jnp.nan, value)
+      return inner.update(grads, state, params, value=value)
+
+    optimizer = optax.GradientTransformationExtraArgs(inner.init, update)
+    run.steps = dataclasses.replace(run.steps, optimizer=optimizer)
+
+  return change
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_counted(config, tmp_path):
+  bad_steps = with_bad_losses(lambda step: (step == 1) | (step == 2))
+  assert train(config(**CHEAP), tmp_path, bad_steps) is None
+  values = metrics(tmp_path)
+  skipped = [values[step]['skipped'] for step in range(1, 7)]
+  in_a_row = [values[step]['skipped_in_a_row'] for step in range(1, 7)]
+  assert (skipped, in_a_row) == ([0, 1, 2, 2, 2, 2], [0, 1, 2, 0, 0, 0])
+  rates = [values[step]['learning_rate'] for step in range(1, 7)]
+  assert rates[0] == rates[1] == rates[2] < rates[3]  # time stood still
+
+
+def test_a_run_gives_up_after_bad_steps_in_a_row(config, tmp_path):
+  nan = config(
+      **CHEAP | {'prefix__name': 'fixed'},  # every batch has masked tokens
+      objective__mlm_weight=math.nan,
+      optimizer__max_bad_steps=3,
+  )
+  with pytest.raises(loop.Diverged, match='last 3 steps, 1 to 3, were not'):
+    train(nan, tmp_path)
+  values = metrics(tmp_path)
+  assert sorted(values) == [1, 2, 3]
+  assert values[3]['loss'] is None and values[3]['skipped'] == 3

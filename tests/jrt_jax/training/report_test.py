@@ -1,0 +1,123 @@
+import re
+import types
+
+import jax
+import numpy as np
+import pytest
+
+from configs import base
+from configs import based_360m
+from configs import jrt_360m
+from configs import jrt_tiny
+from jrt_jax.data import tokenizers
+from jrt_jax.models import cost
+from jrt_jax.training import report
+
+
+@pytest.fixture(scope='module')
+def plan():
+  """The plan of the paper's run on two devices, {name: fact}."""
+  device = types.SimpleNamespace(device_kind='NVIDIA H100')
+  mesh = types.SimpleNamespace(
+      devices=np.array([[[device]], [[device]]]),
+      shape={'data': 2, 'fsdp': 1, 'tensor': 1},
+  )
+  text = report.plan(
+      jrt_360m.get_config().to_dict(),
+      mesh=mesh,
+      accumulation=16,
+      tokenizer=tokenizers.Bytes(),
+      train_tokens=10**9,
+  )
+  return dict(re.split('  +', line, maxsplit=1) for line in text.splitlines())
+
+
+def test_the_plan_of_the_paper_has_its_figures(plan):
+  tokens = 60_000 * 256 * 2048
+  assert plan['training'] == (
+      f'60,000 steps x 256 x 2048 = 31.5B tokens ({tokens / 1e9:.3g} epochs)'
+  )
+  assert plan['parameters'].startswith('356,619,264 (embedding 51.5M, ')
+  assert plan['devices'] == '2 x NVIDIA H100 (data 2, fsdp 1, tensor 1)'
+  assert plan['microbatches'] == '16 of 16 sequences'
+  assert plan['data'] == 'python_stdlib: 1B tokens, of 257 ids'
+  # Weights, gradients and two moments, float32: 16 bytes a parameter.
+  assert plan['memory'].startswith(f'{16 * 356_619_264 / 2**30:.3g} GiB')
+  assert f'jax {jax.__version__}' in plan['software']
+
+
+def test_the_plan_says_the_state_and_the_compute_of_a_token(plan):
+  config = jrt_360m.get_config().model.to_dict()
+  size, unit, _ = plan['decode state'].split(maxsplit=2)
+  assert unit == 'MiB'
+  assert float(size) == pytest.approx(
+      cost.state_bytes(config) / 2**20, rel=0.005
+  )
+  gflop = float(plan['compute'].split()[0])
+  assert 6 * 0.3 < gflop < 6 * 0.45  # 6 FLOP for most of the parameters
+
+
+@pytest.mark.parametrize(
+    ('module', 'supervised'),
+    [(jrt_360m, 0.5 + 0.5 * 0.15), (based_360m, 1.0)],
+)
+def test_flops_count_the_positions_that_have_labels(module, supervised):
+  config = module.get_config().to_dict()
+  assert report.flops_per_token(config) == cost.train_flops_per_token(
+      config['model'],
+      prefix_fraction=report.prefix_fraction(config),
+      supervised_fraction=supervised,
+  )
+
+
+def test_the_full_model_on_the_built_in_text_is_called_a_demonstration():
+  config, tokenizer = jrt_360m.get_config().to_dict(), tokenizers.Bytes()
+  remark = report.demonstration(config, tokenizer)
+  assert '\n' not in remark and 'demonstration' in remark
+  keys = re.findall(r'--config\.([\w.]+)=', remark)
+  assert keys == ['data.source', 'data.path', 'data.tokenizer']
+  assert all(key in base.get_config().data for key in map(last_part, keys))
+
+
+def last_part(key):
+  return key.rpartition('.')[2]
+
+
+def test_other_runs_are_no_demonstration():
+  tokenizer = tokenizers.Bytes()
+  tiny = jrt_tiny.get_config().to_dict()
+  assert report.demonstration(tiny, tokenizer) is None
+  config = jrt_360m.get_config()
+  config.data.source = 'text'
+  assert report.demonstration(config.to_dict(), tokenizer) is None
+
+
+@pytest.mark.parametrize('masked', [False, True])
+@pytest.mark.parametrize('speed', [None, 1234.5])
+def test_the_result_holds_what_was_measured(masked, speed, run_config):
+  metrics = {'bits_per_byte': 1.8}
+  if masked:
+    metrics['masked_token_accuracy'] = 0.256
+  text = report.result(
+      run_config(),
+      evaluation=types.SimpleNamespace(
+          text_bytes=12_345, unigram=4.5, bigram=2.875
+      ),
+      metrics=metrics,
+      tokens_per_second=speed,
+      sample=('def f(', 'x): pass'),
+  )
+  model = cost.parameters(run_config()['model'])
+  facts = [
+      '12,345 bytes',
+      '4.500 bits per byte',
+      '2.875 bits per byte',
+      '1.800 bits per byte',
+      'no step was left' if speed is None else '1,234\n',
+      f'{sum(model.values()):,}\n',
+      f'{cost.state_bytes(run_config()["model"]):,} bytes a sequence',
+      'def f(▶x): pass',
+  ]
+  for fact in facts:
+    assert fact in text
+  assert ('25.6%' in text) == ('masked' in text) == masked

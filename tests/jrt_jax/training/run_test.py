@@ -1,0 +1,54 @@
+import pytest
+
+from jrt_jax.training import run as run_lib
+
+
+@pytest.fixture(scope='module')
+def config(run_config, tmp_path_factory):
+  path = tmp_path_factory.mktemp('data') / 'text.txt'
+  path.write_text('the cat sat on the mat; ' * 1000)
+
+  def make(**overrides):
+    return run_config(**{'data__path': str(path), **overrides})
+
+  return make
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(steps=0), 'config.steps must be positive, got 0'),
+        (
+            dict(optimizer__max_bad_steps=0),
+            'config.optimizer.max_bad_steps must be positive, got 0',
+        ),
+        (
+            dict(objective__name='next_token'),
+            "config.objective.name='next_token' needs config.prefix.name='none'",
+        ),
+        (
+            dict(data__validation_fraction=0.003),
+            'held-out data must have at least 8 windows of 17 tokens',
+        ),
+    ],
+)
+def test_a_wrong_config_leaves_no_workdir_behind(
+    config, tmp_path, changes, message
+):
+  with pytest.raises(ValueError, match=message):
+    run_lib.Run(config(mesh__data=2, **changes), tmp_path)
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_saved_nothing_can_start_anew_with_another_config(
+    config, tmp_path
+):
+  with pytest.raises(FileNotFoundError):
+    run_lib.Run(config(init_from='missing'), tmp_path).start()
+  run = run_lib.Run(config(model__width=16), tmp_path)
+  state, origin = run.start()
+  assert origin == 'seed 0'
+  run.checkpoints.save(0, state, {'data': run.data.get_state()})
+  run.checkpoints.close()
+  with pytest.raises(ValueError, match='another model'):
+    run_lib.Run(config(), tmp_path)
