@@ -75,7 +75,7 @@ def get_config() -> ml_collections.ConfigDict:
       eps=1e-8,
       weight_decay=0.1,  # not on embeddings and biases
       clip_norm=1.0,  # of the global gradient
-      max_bad_steps=20,  # skipped in a row before the run gives up
+      max_bad_steps=20,  # skipped in a row until the run gives up, at a log
       spike_factor=0.0,  # skip gradient norms over it x their mean; 0: never
   )
 

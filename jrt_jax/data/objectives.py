@@ -106,6 +106,11 @@ def check(objective: Mapping, prefix: Mapping):
         f' got {prefix["name"]!r}: a position inside a prefix has seen its'
         ' label'
     )
+  if prefix['name'] == 'full' and objective['boundary'] == 'reference':
+    raise ValueError(
+        "config.objective.boundary='reference' leaves no next token to predict"
+        " with config.prefix.name='full': use 'predict'"
+    )
 
 
 def _first_prediction(prefix_len: int, boundary: str) -> int:

@@ -195,6 +195,18 @@ def abstract(
 
 
 def _check(config):
+  for key in (
+      'width',
+      'num_heads',
+      'mlp_width',
+      'vocab_size',
+      'vocab_multiple',
+      'conv_expand',
+  ):
+    if config[key] < 1:
+      raise ValueError(
+          f'config.model.{key} must be positive, got {config[key]}'
+      )
   for key, names in (('pad_mask', PAD_MASKS), ('remat', REMAT_POLICIES)):
     if config[key] not in names:
       raise ValueError(

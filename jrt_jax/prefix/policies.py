@@ -77,3 +77,9 @@ def prefix_capacity(prefix: Mapping, sequence_length: int) -> int:
     )
   by_name = {'none': 0, 'full': sequence_length}
   return by_name.get(name, int(capacity * sequence_length))
+
+
+def mean_prefix(prefix: Mapping, sequence_length: int) -> float:
+  """Returns the mean length that the policy gives to prefixes of training."""
+  capacity = prefix_capacity(prefix, sequence_length)
+  return capacity / 2 if prefix['name'] == 'uniform' else capacity

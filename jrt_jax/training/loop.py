@@ -164,5 +164,4 @@ class _Loop:
   def _save(self, step, state):
     jax.block_until_ready(state)
     with self._throughput.paused():
-      meta = {'data': self._run.data.get_state()}
-      self._run.checkpoints.save(step, state, meta)
+      self._run.checkpoints.save(step, state, self._run.place())

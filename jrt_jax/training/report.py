@@ -10,14 +10,11 @@ from jrt_jax.models import cost
 from jrt_jax.prefix import policies
 from jrt_jax.training import units
 
-# Float32 weights, their gradients, and AdamW's two moments.
-BYTES_PER_PARAMETER = 16
-
 
 def prefix_fraction(config: Mapping[str, Any]) -> float:
-  """The longest prefix over the sequence length; `uniform` has half as much."""
+  """The mean prefix over the sequence length."""
   length = config['sequence_length']
-  return policies.prefix_capacity(config['prefix'], length) / length
+  return policies.mean_prefix(config['prefix'], length) / length
 
 
 def flops_per_token(config: Mapping[str, Any]) -> float:
@@ -38,6 +35,7 @@ def plan(
   model = config['model']
   parts = cost.parameters(model)
   total = sum(parts.values())
+  copies = 4 if accumulation == 1 else 5  # gradients of one microbatch more
   batch, length = config['batch_size'], config['sequence_length']
   tokens = config['steps'] * batch * length
   devices = list(mesh.devices.flat)
@@ -61,8 +59,8 @@ def plan(
       ),
       'microbatches': f'{accumulation} of {batch // accumulation} sequences',
       'memory': (
-          f'{units.size(BYTES_PER_PARAMETER * total)} for weights, gradients'
-          ' and moments on each device, and activations'
+          f'{units.size(copies * 4 * total)} for weights, gradients and moments'
+          ' on each device, and activations'
       ),
   }
   return _table(lines)

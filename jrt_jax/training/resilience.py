@@ -11,6 +11,10 @@ from typing import Any
 # These keys of the model change how it is computed, not what it is.
 SAME_MODEL = ('model.remat',)
 
+# A checkpoint's place in the data is a count of batches; with another value of
+# these it would stand for other examples.
+PLACE = ('batch_size', 'sequence_length', 'seed')
+
 
 class StopRequest:
   """Turns SIGTERM and the first SIGINT into a flag, within a `with` block.
@@ -74,8 +78,9 @@ def record_config(
   Args:
     workdir: an existing directory.
     config: nested dicts of what JSON can hold; tuples count as lists.
-    allow_change: whether a resumed run may go on with another config. Another
-      model never can: its weights would not fit.
+    allow_change: whether a resumed run may go on with another config. With
+      another model it never can, for the weights would not fit, nor with other
+      batches, for its place in the data would be another.
 
   Raises:
     ValueError: the config is not the recorded one; first a line that says what
@@ -101,12 +106,16 @@ def forget_config(workdir: pathlib.Path) -> None:
 
 def _check_changes(workdir, changes, allow_change):
   lines = '\n'.join(f'{key}: {old} → {new}' for key, old, new in changes)
-  if any(
-      key.startswith('model.') and key not in SAME_MODEL for key, *_ in changes
-  ):
+  keys = {key for key, *_ in changes}
+  if any(key.startswith('model.') for key in keys - {*SAME_MODEL}):
     raise ValueError(
         f'{workdir} holds a run of another model: use another --workdir'
         f'\n{lines}'
+    )
+  if keys & {*PLACE}:
+    raise ValueError(
+        f'{workdir} holds a run with other batches: use another --workdir, and'
+        f' --config.init_from={workdir} for its weights\n{lines}'
     )
   if not allow_change:
     raise ValueError(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 import functools
 import pathlib
 from typing import Any
+import zlib
 
 import jax
 import jax.numpy as jnp
@@ -66,6 +67,7 @@ class Run:
     streams = pipeline.token_streams(config['data'], self.tokenizer)
     self._held_out = streams['validation']
     self.train_tokens = len(streams['train'])
+    self._data_fingerprint = _fingerprint(self.tokenizer, streams['train'])
     self.data = _training_data(config, streams['train'])
     self.evaluation = evaluation.Evaluation(
         config,
@@ -114,8 +116,8 @@ class Run:
     abstract = jax.tree.map(_sharded, first, shardings)
     restored = self.checkpoints.restore_latest(abstract)
     if restored is not None:
-      state, meta = restored
-      self.data.set_state(meta['data'])
+      state, place = restored
+      self._continue_at(place)
       return state, f'resuming from step {int(state.step)} in {self.workdir}'
     first_state = jax.jit(self._first_state, out_shardings=shardings)
     if source := self.config['init_from']:
@@ -129,10 +131,17 @@ class Run:
     )
     return first_state(init()), f"seed {self.config['seed']}"
 
+  def place(self) -> dict[str, Any]:
+    """Where the run is in its data, for a checkpoint: JSON."""
+    return {
+        'data': self._data_fingerprint,
+        'iterator': self.data.get_state(),
+    }
+
   def sample(self, params: train_state.Params) -> tuple[str, str]:
     """Returns the end of a held-out prompt, and how the model continues it."""
     L, P = self.config['sequence_length'], self.steps.prefix_capacity
-    length = P if 0 < P < L else L // 2
+    length = P if 0 < P < L else -(-L // 2)
     prompt = jnp.asarray(self._held_out[:length], jnp.int32)
     tokens = decode.generate(
         self._merge,
@@ -147,6 +156,15 @@ class Run:
     shown = jax.device_get((prompt[-100:], tokens[0]))
     before, after = map(self.tokenizer.decode, shown)
     return before, after
+
+  def _continue_at(self, place):
+    if place['data'] != self._data_fingerprint:
+      raise ValueError(
+          f'config.data must be what {self.workdir} was trained on,'
+          f" {place['data']}, got {self._data_fingerprint}: use another"
+          f' --workdir, and --config.init_from={self.workdir} for its weights'
+      )
+    self.data.set_state(place['iterator'])
 
   def _first_state(self, params):
     return train_state.init(params, self._optimizer)
@@ -171,6 +189,12 @@ def _check(config):
         f'config.optimizer.max_bad_steps must be positive, got {bad_steps}'
     )
   objectives.check(config['objective'], config['prefix'])
+
+
+def _fingerprint(tokenizer, tokens):
+  """Tells other text and other tokenizers apart, whatever files they are in."""
+  crc = zlib.crc32(tokens)
+  return f'{len(tokens)} tokens {crc:08x} of tokenizer {tokenizer.fingerprint}'
 
 
 def _training_data(config, tokens):

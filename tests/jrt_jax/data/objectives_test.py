@@ -156,5 +156,12 @@ def test_settings_that_make_no_sense_are_refused(change, message):
     objectives.check(good | change, {'name': 'fixed'})
 
 
+def test_a_full_prefix_needs_the_label_at_its_boundary():
+  full = {'name': 'full'}
+  objectives.check(SOUND | {'name': 'jrt'}, full)
+  with pytest.raises(ValueError, match="no next token .* use 'predict'"):
+    objectives.check(SOUND | {'name': 'jrt', 'boundary': 'reference'}, full)
+
+
 def test_next_token_goes_without_a_prefix():
   objectives.check(SOUND | {'name': 'next_token'}, {'name': 'none'})

@@ -144,6 +144,7 @@ def test_a_capacity_beyond_the_row_is_refused(model):
         ({'mixers': ('conv', 'mamba')}, r"config.model.mixers .* 'mamba'"),
         ({'mixers': ()}, 'config.model.mixers must name at least one layer'),
         ({'num_heads': 3}, 'multiple of .*3.* 16'),
+        ({'num_heads': 0}, 'config.model.num_heads must be positive, got 0'),
         ({'dtype': 'float16'}, "config.model.dtype .* got 'float16'"),
         ({'remat': 'some'}, "config.model.remat .*'dots'.* got 'some'"),
         ({'pad_mask': 'zero'}, "config.model.pad_mask .* got 'zero'"),

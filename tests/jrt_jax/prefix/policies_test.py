@@ -41,6 +41,19 @@ def test_the_capacity_is_a_fraction_of_the_sequence(name, expected):
   assert policies.prefix_capacity(prefix, 15) == expected
 
 
+@pytest.mark.parametrize('name', policies.PREFIX_POLICIES)
+def test_the_mean_prefix_is_that_of_many_draws(name):
+  prefix = {'name': name, 'capacity': 0.5}
+  policy, rng = policies.PREFIX_POLICIES[name], np.random.default_rng(0)
+  capacity = policies.prefix_capacity(prefix, 20)
+  draws = [
+      policy(np.arange(20), capacity=capacity, rng=rng) for _ in range(999)
+  ]
+  assert policies.mean_prefix(prefix, 20) == pytest.approx(
+      np.mean(draws), abs=0.4
+  )
+
+
 @pytest.mark.parametrize('capacity', [-0.1, 1.5, float('nan')])
 def test_a_capacity_that_is_no_fraction_is_refused(capacity):
   prefix = {'name': 'fixed', 'capacity': capacity}

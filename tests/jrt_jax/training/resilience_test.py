@@ -64,6 +64,7 @@ def test_an_unwritable_workdir_is_refused_in_one_line(tmp_path, monkeypatch):
 
 CONFIG = {
     'steps': 10,
+    'batch_size': 4,
     'optimizer': {'peak_lr': 1e-3},
     'model': {'mixers': ('conv', 'pla'), 'width': 8, 'remat': 'none'},
 }
@@ -138,3 +139,12 @@ def test_rematerialisation_is_not_another_model(tmp_path):
   record(tmp_path, CONFIG)
   record(tmp_path, changed('model', remat='full'), allow_change=True)
   assert read(tmp_path)['model']['remat'] == 'full'
+
+
+def test_other_batches_are_never_allowed(tmp_path):
+  record(tmp_path, CONFIG)
+  with pytest.raises(ValueError) as error:
+    record(tmp_path, changed(batch_size=8), allow_change=True)
+  first, *rest = str(error.value).splitlines()
+  assert 'other batches' in first and '--config.init_from' in first
+  assert rest == ['batch_size: 4 → 8']

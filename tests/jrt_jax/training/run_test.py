@@ -48,7 +48,20 @@ def test_a_run_that_saved_nothing_can_start_anew_with_another_config(
   run = run_lib.Run(config(model__width=16), tmp_path)
   state, origin = run.start()
   assert origin == 'seed 0'
-  run.checkpoints.save(0, state, {'data': run.data.get_state()})
+  run.checkpoints.save(0, state, run.place())
   run.checkpoints.close()
   with pytest.raises(ValueError, match='another model'):
     run_lib.Run(config(), tmp_path)
+
+
+def test_other_data_are_refused_where_a_run_would_continue(config, tmp_path):
+  workdir, text = tmp_path / 'run', tmp_path / 'text.txt'
+  text.write_text('the dog lay on the log; ' * 1000)
+  settings = config(data__path=str(text))
+  run = run_lib.Run(settings, workdir)
+  state, _ = run.start()
+  run.checkpoints.save(0, state, run.place())
+  run.checkpoints.close()
+  text.write_text('the cow ran on the log; ' * 1000)
+  with pytest.raises(ValueError, match='config.data must be what .*init_from'):
+    run_lib.Run(settings, workdir).start()
