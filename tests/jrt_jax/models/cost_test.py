@@ -1,7 +1,11 @@
 import pytest
 
+from configs import based_1b
 from configs import based_360m
+from configs import jrt_1b
 from configs import jrt_360m
+from configs import pla_pure_360m
+from configs import pla_swa_360m
 from jrt_jax import models
 from jrt_jax.models import cost
 
@@ -41,12 +45,22 @@ def test_based_360m_has_the_parameters_of_the_released_model():
   assert sum(parts.values()) == 362_620_928
 
 
-def test_jrt_1b_has_the_parameters_of_the_released_model():
-  mixers = ['conv'] * 36
-  for layer in (1, 6, 11, 16, 21, 27, 33):
-    mixers[layer : layer + 2] = 'pla', 'swa'
-  config = released(jrt_360m, mixers=mixers, width=1792, mlp_width=3584)
-  assert sum(cost.parameters(config).values()) == 1_375_143_168
+@pytest.mark.parametrize(
+    ('config', 'official', 'padded'),
+    [
+        (jrt_1b, 1_375_143_168, 1_375_214_848),
+        (based_1b, 1_349_453_056, 1_349_524_736),
+        (pla_pure_360m, 353_017_728, 353_063_808),
+        (pla_swa_360m, 355_229_568, 355_275_648),
+    ],
+)
+def test_other_models_have_the_parameters_that_they_state(
+    config, official, padded
+):
+  own = config.get_config().model.to_dict()
+  assert sum(cost.parameters(released(config)).values()) == official
+  assert sum(cost.parameters(own).values()) == padded
+  assert f'{padded:,} parameters, of which {official:,}' in config.__doc__
 
 
 def test_parts_add_up_to_the_parameters_that_exist(tiny_config):
