@@ -25,7 +25,7 @@ def train(run: Run, state: TrainState) -> signal.Signals | None:
   """Trains to the last step and prints the result, or until a signal.
 
   Args:
-    run: what to train; its checkpoints are closed at the end.
+    run: what to train; it is closed at the end.
     state: where to start, from `run.start`; it is consumed.
 
   Returns:
@@ -38,7 +38,7 @@ def train(run: Run, state: TrainState) -> signal.Signals | None:
   with contextlib.ExitStack() as stack:
     stop = stack.enter_context(resilience.StopRequest())
     stack.enter_context(jax.set_mesh(run.mesh))
-    stack.enter_context(run.checkpoints)
+    stack.enter_context(run)
     step = int(state.step)
     writer = stack.enter_context(metrics_lib.MetricWriter(run.workdir, step))
     progress = metrics_lib.Progress(run.config['steps'], step)

@@ -1,6 +1,8 @@
 """What lets the same command be run again: signals, workdir, config record."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -66,6 +68,24 @@ def check_workdir(workdir: str | pathlib.Path) -> pathlib.Path:
         f' {error.strerror}'
     ) from error
   return path
+
+
+@contextlib.contextmanager
+def lock(workdir: pathlib.Path) -> Iterator[None]:
+  """Keeps other runs away from `workdir`, until this one ends or is killed.
+
+  Raises:
+    ValueError: another run has it.
+  """
+  with open(workdir / 'lock', 'w') as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      raise ValueError(
+          f'{workdir} is in use by another run: wait for its end, or use another'
+          ' --workdir'
+      ) from error
+    yield
 
 
 def record_config(

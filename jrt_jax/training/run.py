@@ -1,6 +1,7 @@
 """A training run before it trains: what its config and workdir stand for."""
 
 from collections.abc import Mapping
+import contextlib
 import functools
 import pathlib
 from typing import Any
@@ -26,6 +27,8 @@ from jrt_jax.training import train_state
 
 class Run:
   """Making one checks the config, reads the data and takes the workdir.
+
+  A context manager, which waits for checkpoints and gives the workdir back.
 
   Args:
     config: plain nested dicts with the keys of `configs/base.py`.
@@ -76,16 +79,27 @@ class Run:
         rows=config['batch_size'] // accumulation,
         put=self.put,
     )
-    if not checkpoint.exists(self.workdir):
-      resilience.forget_config(self.workdir)  # there is no run to continue
-    resilience.record_config(
-        self.workdir, config, allow_change=allow_config_change
-    )
-    self.checkpoints = checkpoint.Checkpoints(
-        self.workdir,
-        keep=config['keep_checkpoints'],
-        keep_every=config['keep_every'],
-    )
+    with contextlib.ExitStack() as stack:
+      stack.enter_context(resilience.lock(self.workdir))
+      if not checkpoint.exists(self.workdir):
+        resilience.forget_config(self.workdir)  # there is no run to continue
+      resilience.record_config(
+          self.workdir, config, allow_change=allow_config_change
+      )
+      self.checkpoints = stack.enter_context(
+          checkpoint.Checkpoints(
+              self.workdir,
+              keep=config['keep_checkpoints'],
+              keep_every=config['keep_every'],
+          )
+      )
+      self._held = stack.pop_all()
+
+  def __enter__(self) -> 'Run':
+    return self
+
+  def __exit__(self, *_) -> None:
+    self._held.close()
 
   def plan(self) -> str:
     """What the run will do, one fact a line."""

@@ -43,13 +43,13 @@ def test_a_wrong_config_leaves_no_workdir_behind(
 def test_a_run_that_saved_nothing_can_start_anew_with_another_config(
     config, tmp_path
 ):
-  with pytest.raises(FileNotFoundError):
-    run_lib.Run(config(init_from='missing'), tmp_path).start()
-  run = run_lib.Run(config(model__width=16), tmp_path)
-  state, origin = run.start()
-  assert origin == 'seed 0'
-  run.checkpoints.save(0, state, run.place())
-  run.checkpoints.close()
+  with run_lib.Run(config(init_from='missing'), tmp_path) as run:
+    with pytest.raises(FileNotFoundError):
+      run.start()
+  with run_lib.Run(config(model__width=16), tmp_path) as run:
+    state, origin = run.start()
+    assert origin == 'seed 0'
+    run.checkpoints.save(0, state, run.place())
   with pytest.raises(ValueError, match='another model'):
     run_lib.Run(config(), tmp_path)
 
@@ -58,10 +58,22 @@ def test_other_data_are_refused_where_a_run_would_continue(config, tmp_path):
   workdir, text = tmp_path / 'run', tmp_path / 'text.txt'
   text.write_text('the dog lay on the log; ' * 1000)
   settings = config(data__path=str(text))
-  run = run_lib.Run(settings, workdir)
-  state, _ = run.start()
-  run.checkpoints.save(0, state, run.place())
-  run.checkpoints.close()
+  with run_lib.Run(settings, workdir) as run:
+    state, _ = run.start()
+    run.checkpoints.save(0, state, run.place())
   text.write_text('the cow ran on the log; ' * 1000)
-  with pytest.raises(ValueError, match='config.data must be what .*init_from'):
-    run_lib.Run(settings, workdir).start()
+  with run_lib.Run(settings, workdir) as run:
+    with pytest.raises(
+        ValueError, match='config.data must be what .*init_from'
+    ):
+      run.start()
+
+
+def test_a_second_run_in_a_workdir_is_refused_until_the_first_ends(
+    config, tmp_path
+):
+  with run_lib.Run(config(), tmp_path):
+    with pytest.raises(ValueError, match='in use by another run'):
+      run_lib.Run(config(steps=5), tmp_path)
+  with run_lib.Run(config(), tmp_path) as run:
+    assert run.start()[1] == 'seed 0'
