@@ -82,8 +82,7 @@ class SlidingWindowAttention(nnx.Module):
     return q, k, v
 
   def _attend(self, q, k, v, context):
-    plain = context.mask is None and context.segment_ids is None
-    fits = plain and q.dtype == jnp.bfloat16
+    fits = _cudnn_takes(q, context)
     implementation = self.implementation
     if implementation == 'auto':
       on_gpu = jax.default_backend() == 'gpu'
@@ -92,8 +91,9 @@ class SlidingWindowAttention(nnx.Module):
       return blocked_attention(q, k, v, context, window=self.window)
     if not fits:
       raise NotImplementedError(
-          'cudnn takes bfloat16 rows without padding and documents, got'
-          f' {q.dtype}'
+          'cudnn takes bfloat16 rows of even length without padding and'
+          f' documents, and head widths that 8 divides, got {q.dtype} [B, L, H,'
+          f' D] = {[*q.shape]}'
       )
     return jax.nn.dot_product_attention(
         q,
@@ -103,6 +103,12 @@ class SlidingWindowAttention(nnx.Module):
         local_window_size=(self.window - 1, 0),
         implementation='cudnn',
     )
+
+
+def _cudnn_takes(q, context):
+  _, L, _, D = q.shape
+  plain = context.mask is None and context.segment_ids is None
+  return plain and q.dtype == jnp.bfloat16 and L % 2 == 0 and D % 8 == 0
 
 
 def blocked_attention(q, k, v, context: Context, *, window: int) -> jax.Array:

@@ -140,12 +140,17 @@ def test_only_a_gpu_chooses_cudnn_by_itself(make_mixer):
 
 
 @pytest.mark.parametrize(
-    'dtype, mask', [('float32', None), ('bfloat16', jnp.ones((1, 8), bool))]
+    'dtype, length, mask',
+    [
+        ('float32', 8, None),
+        ('bfloat16', 8, jnp.ones((1, 8), bool)),
+        ('bfloat16', 7, None),
+    ],
 )
-def test_cudnn_refuses_what_it_cannot_take(make_mixer, dtype, mask):
+def test_cudnn_refuses_what_it_cannot_take(make_mixer, dtype, length, mask):
   mixer = make_mixer(dtype=dtype, implementation='cudnn')
   with pytest.raises(NotImplementedError, match='cudnn takes bfloat16'):
-    mixer(jnp.ones((1, 8, 16)), Context(1, 8, mask=mask))
+    mixer(jnp.ones((1, length, 16)), Context(1, length, mask=mask))
 
 
 def test_a_width_that_heads_cannot_share_is_refused(make_mixer):
