@@ -47,8 +47,9 @@ class Evaluation:
     )
     windows = len(self._batches['clean']) * rows
     text = tokenizer.decode(tokens[: windows * config['sequence_length']])
-    self.text_bytes = len(text.encode())
-    self.unigram, self.bigram = entropy.ngram_entropies(text.encode())
+    text = text.encode()
+    self.text_bytes = len(text)
+    self.unigram, self.bigram = entropy.ngram_entropies(text)
 
   def run(self, step: Callable, params: Any) -> dict[str, float]:
     """Returns metrics by name: nats per token, bits per byte, accuracies.

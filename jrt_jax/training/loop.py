@@ -106,7 +106,13 @@ class _Loop:
   def _compile(self, state, batch):
     with self._throughput.paused():
       start = time.perf_counter()
-      step = jax.jit(self._run.steps.train, donate_argnums=0)
+      # The next step finds its state where this one found it.
+      shardings = jax.tree.map(lambda x: x.sharding, state)
+      step = jax.jit(
+          self._run.steps.train,
+          donate_argnums=0,
+          out_shardings=(shardings, None),
+      )
       compiled = step.lower(state, batch).compile()
       memory = compiled.memory_analysis()
       used = memory.argument_size_in_bytes + memory.temp_size_in_bytes
