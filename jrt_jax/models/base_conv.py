@@ -24,7 +24,7 @@ class BaseConv(nnx.Module):
           f'config.model.conv_kernel must be at least 2, got {kernel}'
       )
     inner = expand * build.width // 2
-    self.in_proj = build.linear(build.width, 2 * inner, bias=True)
+    self.in_proj = build.linear(build.width, (2, inner), bias=True)
     # Each channel has its own K taps, the last one on the token itself.
     limit = kernel**-0.5
     init = initializers.uniform(2 * limit)
@@ -33,7 +33,7 @@ class BaseConv(nnx.Module):
 
   def __call__(self, x: jax.Array, context: Context, *, return_state=False):
     """Maps [B, L, E] to [B, L, E], and with `return_state` the state."""
-    u, gate = jnp.split(self.in_proj(x), 2, axis=-1)
+    u, gate = jnp.moveaxis(self.in_proj(x), -2, 0)
     taps = self.conv.kernel[...].astype(u.dtype)
     K = len(taps)
     shifted = [_shifted_within(u, shift, context) for shift in range(K)]
@@ -46,7 +46,7 @@ class BaseConv(nnx.Module):
 
   def step(self, x: jax.Array, tail: jax.Array):
     """Maps one token [B, E] and the state to [B, E] and the next state."""
-    u, gate = jnp.split(self.in_proj(x), 2, axis=-1)
+    u, gate = jnp.moveaxis(self.in_proj(x), -2, 0)
     recent = jnp.concatenate([tail, u[:, None]], axis=1)
     taps = self.conv.kernel[...].astype(u.dtype)
     convolved = jnp.einsum('bki,ki->bi', recent, taps)

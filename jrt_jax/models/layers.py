@@ -19,8 +19,15 @@ class Build(NamedTuple):
   init_out: Callable  # of weights that write to the residual stream
   rngs: nnx.Rngs
 
-  def linear(self, inputs: int, outputs: int, *, bias=False) -> nnx.Linear:
-    return nnx.Linear(
+  def linear(
+      self, inputs: int, outputs: int | tuple[int, ...], *, bias=False
+  ) -> nnx.LinearGeneral:
+    """Maps [..., inputs] to [..., *outputs].
+
+    Projections that share one matrix are stacked on an axis of their own, so
+    that each of them can be sharded.
+    """
+    return nnx.LinearGeneral(
         inputs,
         outputs,
         use_bias=bias,
@@ -73,10 +80,10 @@ class SwiGLU(nnx.Module):
   """(x W_value ⊙ SiLU(x W_gate)) W_out; both input weights are one matrix."""
 
   def __init__(self, build: Build, *, mlp_width: int):
-    self.fc1 = build.linear(build.width, 2 * mlp_width)
+    self.fc1 = build.linear(build.width, (2, mlp_width))
     self.fc2 = build.linear_out(mlp_width)
 
   def __call__(self, x: jax.Array) -> jax.Array:
     """Maps [..., E] to [..., E]."""
-    value, gate = jnp.split(self.fc1(x), 2, axis=-1)
+    value, gate = jnp.moveaxis(self.fc1(x), -2, 0)
     return self.fc2(value * jax.nn.silu(gate))

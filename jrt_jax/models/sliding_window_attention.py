@@ -43,7 +43,7 @@ class SlidingWindowAttention(nnx.Module):
       )
     if window < 1:
       raise ValueError(f'config.model.window must be at least 1, got {window}')
-    self.qkv = build.linear(build.width, 3 * build.width)
+    self.qkv = build.linear(build.width, (3, build.width))
     self.out_proj = build.linear_out(build.width)
     self.num_heads = num_heads
     self.window = window
@@ -77,7 +77,7 @@ class SlidingWindowAttention(nnx.Module):
   def _qkv(self, x, positions):
     """Rotated q and k, and v, each [..., H, D]."""
     qkv = self.qkv(x).reshape(*x.shape[:-1], 3, self.num_heads, -1)
-    q, k, v = (qkv[..., i, :, :] for i in range(3))
+    q, k, v = jnp.moveaxis(qkv, -3, 0)
     q, k = (rotary(z, positions, base=self.rope_base) for z in (q, k))
     return q, k, v
 

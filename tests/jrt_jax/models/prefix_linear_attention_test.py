@@ -41,7 +41,7 @@ def attention(mixer, x, weight=None):
   """The outputs as equation 3 has them; weight [B, L] of each key, or 1."""
 
   def heads(linear, x):
-    return np.asarray(linear(x)).reshape(B, -1, H, linear.out_features // H)
+    return np.asarray(linear(x)).reshape(*x.shape[:2], H, -1)
 
   def weigh(q, k):
     s = np.einsum('bihd,bjhd->bhij', q, k) / D**0.5
