@@ -21,7 +21,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.model = dict(
       mixers=('conv', 'pla', 'swa', 'conv', 'conv') * 5 + ('conv',),  # by layer
       width=1024,  # E, of the residual stream
-      num_heads=16,  # H, of attention mixers
+      num_heads=16,  # H, of all mixers but conv
       mlp_width=2048,  # M, of the SwiGLU MLP
       vocab_size=50_264,  # ids that exist: GPT-2's 50257 and padding up to 8
       vocab_multiple=128,  # embedding rows are padded to it, so that they shard
@@ -32,7 +32,8 @@ def get_config() -> ml_collections.ConfigDict:
       ),
       normalizer='sum',  # of linear attention: sum, clamp or none
       window=129,  # W, keys a query of a swa layer sees, itself included
-      rope_base=10_000.0,  # of rotary embeddings in swa layers
+      rope_base=10_000.0,  # of rotary embeddings in swa and attention layers
+      rope_fraction=1.0,  # how much of each head they turn
       conv_kernel=3,  # taps of a conv layer
       conv_expand=4,  # its inner width over E, both halves together
       norm_eps=1e-5,  # of RMSNorm
@@ -56,12 +57,18 @@ def get_config() -> ml_collections.ConfigDict:
   )
 
   config.data = dict(
-      source='python_stdlib',  # python_stdlib (built in), text or jsonl
-      path='',  # files of text or jsonl, plain or .gz: comma-separated globs
+      # python_stdlib (built in), text, jsonl, shards (of jrt_jax.data.prepare)
+      # or megatron (.bin and .idx of Megatron-LM and GPT-NeoX)
+      source='python_stdlib',
+      # text, jsonl: files, plain, .gz or .zst; megatron: files without their
+      # .bin and .idx; both as comma-separated globs; shards: the folder
+      path='',
       text_key='text',  # where a jsonl record keeps its text
       tokenizer='bytes',  # bytes, or the path of a tokenizer.json
       validation_path='',  # held-out files; empty: the end of the data
       validation_fraction=0.01,  # of the data's tokens, when it is the end
+      packing='concat',  # concat; documents: they do not see each other
+      verify=True,  # shards against checksums, at start; False: sizes only
       num_threads=4,  # that read ahead
   )
 
@@ -86,6 +93,7 @@ def get_config() -> ml_collections.ConfigDict:
   )
 
   config.log_every = 10  # steps between two lines of metrics
+  config.wandb_project = ''  # where wandb shows them too; empty: nowhere
   config.eval_every = 1000  # steps between two evaluations; 0: at the end only
   config.eval_batches = 4  # of batch_size, or all of the held-out data
   config.checkpoint_every = 1000  # steps between two checkpoints

@@ -5,7 +5,8 @@ python -m jrt_jax.train --config=configs/based_360m.py \
     --config.data.path='pile/*.jsonl.gz' \
     --config.data.tokenizer=gpt2/tokenizer.json
 
-Source: https://arxiv.org/abs/2402.18668, as trained for
+362,661,888 parameters, of which 362,620,928 in the released model's 50264
+rows of embedding. Source: https://arxiv.org/abs/2402.18668, as trained for
 https://arxiv.org/abs/2407.05483: 27 layers, linear attention in place of
 prefix linear attention, next-token loss on every token.
 """

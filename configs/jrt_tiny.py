@@ -2,7 +2,8 @@ r"""A JRT-RNN that learns Python on two CPU cores in under five minutes.
 
 python -m jrt_jax.train --config=configs/jrt_tiny.py --workdir=runs/jrt_tiny
 
-Bytes of the Python standard library; nothing is downloaded.
+Bytes of the Python standard library; nothing is downloaded. 1,316,864
+parameters. Source: the model of https://arxiv.org/abs/2407.05483, made small.
 """
 
 from configs import base

@@ -9,21 +9,28 @@ import sys
 
 from absl import flags
 from absl import logging
-import jax
 
 MISTAKE = 2  # of the user's: the command must change
 FAILURE = 1  # of the run: it may be tried again
 
 
-def parser(*, config: str) -> Callable[[list[str]], list[str]]:
+def parser(
+    *, config: str | None = None, arguments: str | None = None
+) -> Callable[[list[str]], list[str]]:
   """Returns a parser of flags for `app.run` that ends on the first mistake.
 
+  `main` gets the name of the program, and the arguments that are no flags.
+
   Args:
-    config: the flag of the config file, which must be given.
+    config: the flag of the config file, which must be given; None if the
+      command has no config.
+    arguments: what to call arguments that are no flags, of which one at least
+      must be given; None if there must be none.
   """
 
   def parse(argv):
-    _check_file(argv, config)
+    if config:
+      _check_file(argv, config)
     try:
       rest = flags.FLAGS(argv)[1:]
     except AttributeError as error:  # of a ConfigDict without that key, mostly
@@ -32,11 +39,13 @@ def parser(*, config: str) -> Callable[[list[str]], list[str]]:
       _exit(MISTAKE, error)
     if not flags.FLAGS['verbosity'].present:  # libraries tell too much
       logging.set_verbosity(logging.WARNING)
-    if rest:
+    if rest and not arguments:
       _exit(MISTAKE, f'arguments must start with --, got {rest[0]!r}')
-    if flags.FLAGS[config].value is None:
+    if arguments and not rest:
+      _exit(MISTAKE, f'{arguments} must be given, at least one')
+    if config and flags.FLAGS[config].value is None:
       _exit(MISTAKE, f'--{config}=configs/NAME.py must be given')
-    return argv[:1]
+    return argv[:1] + rest
 
   return parse
 
@@ -53,6 +62,8 @@ def one_line_errors() -> Iterator[None]:
 @contextlib.contextmanager
 def one_line_failures(*expected: type[Exception]) -> Iterator[None]:
   """Ends the program on `expected` errors, and when memory does not suffice."""
+  import jax  # slow, and not every command needs it
+
   try:
     yield
   except expected as error:

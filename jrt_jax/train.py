@@ -16,6 +16,9 @@ from absl import flags
 from ml_collections import config_flags
 
 from jrt_jax import command_line
+from jrt_jax.training import clusters
+from jrt_jax.training import distributed
+from jrt_jax.training import failures
 from jrt_jax.training import loop
 from jrt_jax.training import report
 from jrt_jax.training import run as run_lib
@@ -30,24 +33,59 @@ _ALLOW_CONFIG_CHANGE = flags.DEFINE_bool(
     'allow_config_change', False, 'Continue a run with another config.'
 )
 
+_CLUSTER = flags.DEFINE_string(
+    'cluster',
+    'auto',
+    'How several processes find each other:'
+    f" auto, {', '.join(clusters.CLUSTERS)}.",
+)
+_COORDINATOR = flags.DEFINE_string(
+    'coordinator', None, 'HOST:PORT of process 0, if the cluster does not tell.'
+)
+_NUM_PROCESSES = flags.DEFINE_integer(
+    'num_processes', None, 'How many processes there are, likewise.'
+)
+_PROCESS_ID = flags.DEFINE_integer(
+    'process_id', None, 'Which of them this is, from 0, likewise.'
+)
+_LOCAL_DEVICE_IDS = flags.DEFINE_list(
+    'local_device_ids', None, 'GPUs of its node that this process takes.'
+)
+
 
 def main(argv: list[str]) -> None:
   del argv
+  with command_line.one_line_errors():
+    peers = distributed.initialize(
+        _CLUSTER.value,
+        coordinator=_COORDINATOR.value,
+        num_processes=_NUM_PROCESSES.value,
+        process_id=_PROCESS_ID.value,
+        local_device_ids=_LOCAL_DEVICE_IDS.value,
+    )
+  with failures.together():
+    with command_line.one_line_failures(loop.Diverged):
+      signal = _train(peers)
+    sys.exit(128 + signal if signal else 0)
+
+
+def _train(peers):
   config = _CONFIG.value.to_dict()
-  with command_line.one_line_failures(loop.Diverged):
-    with command_line.one_line_errors():
-      run = run_lib.Run(
-          config,
-          _WORKDIR.value or _default_workdir(),
-          allow_config_change=_ALLOW_CONFIG_CHANGE.value,
-      )
-      print(run.plan())
+  with command_line.one_line_errors(), failures.shared():
+    run = run_lib.Run(
+        config,
+        _WORKDIR.value or _default_workdir(),
+        allow_config_change=_ALLOW_CONFIG_CHANGE.value,
+    )
+    plan = run.plan()
+    if distributed.is_first():
+      print(peers, plan, sep='\n')
       if remark := report.demonstration(config, run.tokenizer):
         print(remark)
-      state, origin = run.start()
+    state, origin = run.start()
+    if distributed.is_first():
       print(f'start: {origin}', flush=True)
-    signal = loop.train(run, state)
-  sys.exit(128 + signal if signal else 0)
+  return loop.train(run, state)
 
 
 def _default_workdir():

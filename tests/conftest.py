@@ -1,6 +1,12 @@
-"""Eight virtual CPU devices of one thread each, unless the caller says else."""
+"""Eight virtual CPU devices, unless the caller says else; the train command."""
 
 import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import pytest
 
 _FLAGS = {
     '--xla_force_host_platform_device_count': '8',
@@ -18,3 +24,73 @@ def _set_devices():
 
 
 _set_devices()
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+# A run of seconds on the smallest of models.
+TINY = {
+    'steps': 12,
+    'batch_size': 4,
+    'sequence_length': 32,
+    'microbatch_per_device': 2,
+    'log_every': 1,
+    'eval_every': 8,
+    'eval_batches': 2,
+    'checkpoint_every': 3,
+    'keep_checkpoints': 3,
+    'sample_tokens': 8,
+    'model.mixers': "('conv', 'pla', 'swa')",
+    'model.width': 16,
+    'model.num_heads': 2,
+    'model.mlp_width': 32,
+    'model.window': 5,
+    'model.feature_map.feature_dim': 4,
+    'prefix.name': 'uniform',  # prefixes are drawn, and so must be redrawn
+    'optimizer.warmup_steps': 3,
+    'data.source': 'text',
+}
+
+
+@pytest.fixture(scope='session')
+def start(tmp_path_factory):
+  """Starts the command; runs share what they compile."""
+  folder = tmp_path_factory.mktemp('shared')
+  text = folder / 'text.txt'
+  text.write_text('the cat sat on the mat; the dog lay on the log. ' * 300)
+  env = os.environ | {
+      'JAX_PLATFORMS': 'cpu',
+      'XLA_FLAGS': '--xla_backend_optimization_level=0',
+      'JAX_COMPILATION_CACHE_DIR': str(folder / 'compiled'),
+      'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+  }
+  defaults = TINY | {'data.path': text}
+
+  def start(workdir, *flags, config='configs/jrt_tiny.py', **keys):
+    settings = defaults | {k.replace('__', '.'): v for k, v in keys.items()}
+    return subprocess.Popen(
+        [sys.executable, '-m', 'jrt_jax.train', f'--config={config}']
+        + [f'--workdir={workdir}']
+        + [f'--config.{key}={value}' for key, value in settings.items()]
+        + list(flags),
+        cwd=ROOT,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+  return start
+
+
+@pytest.fixture(scope='session')
+def wait_for_step():
+  """A function that returns as soon as the run in a workdir has logged a step."""
+
+  def wait(workdir, step, process):
+    path = workdir / 'metrics.jsonl'
+    while process.poll() is None:
+      if path.exists() and f'"step": {step},' in path.read_text():
+        return
+      time.sleep(0.005)
+
+  return wait

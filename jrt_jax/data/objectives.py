@@ -10,7 +10,8 @@ an example:
 
 The example is a dict of `tokens` int32 [L], which the model reads; `targets`
 int32 [L], 0 where nothing is supervised; `supervision` int8 [L], one of the
-constants below; `prefix_len` int32.
+constants below; `prefix_len` int32. What `packings.documents` takes away and
+adds comes after.
 
 Source: Arora et al. 2024 (JRT-RNN), https://arxiv.org/abs/2407.05483, eq. 5.
 """

@@ -1,57 +1,60 @@
 """From documents to batches: token streams, windows, examples."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
+import functools
+import time
 
 import grain
-import numpy as np
 
+from jrt_jax.data import megatron
 from jrt_jax.data import objectives
+from jrt_jax.data import packings
+from jrt_jax.data import shards
 from jrt_jax.data import sources
+from jrt_jax.data import streams
 from jrt_jax.data import tokenizers
 from jrt_jax.prefix import policies
 
 Tokenizer = tokenizers.Bytes | tokenizers.TokenizerJson
 
 
-def token_streams(data: Mapping, tokenizer: Tokenizer) -> dict[str, np.ndarray]:
+def token_streams(
+    data: Mapping, tokenizer: Tokenizer, *, share: tuple[int, int] = (0, 1)
+) -> dict[str, streams.TokenStream]:
   """Returns the tokens of the splits 'train' and 'validation'.
 
-  A stream is the ids of its documents, each document followed by eos_id:
-  uint16 [n], or uint32 when the tokenizer is larger. A source without held-out
-  documents gives the last `validation_fraction` of its tokens.
+  A stream is the ids of its documents, each document followed by eos_id. A
+  source without held-out documents gives the last `validation_fraction` of its
+  tokens.
 
   Args:
     data: `config.data`.
     tokenizer: what `tokenizers.load` returned.
+    share: (part, parts), which of the files this process verifies.
 
   Raises:
     ValueError: a setting is wrong, a file is broken, or there is no text.
     FileNotFoundError: a path names no file.
   """
   source, fraction = data['source'], data['validation_fraction']
-  if source not in sources.SOURCES:
+  if source not in SOURCES:
     raise ValueError(
         'config.data.source must be one of'
-        f' {", ".join(sources.SOURCES)}, got {source!r}'
+        f' {", ".join(SOURCES)}, got {source!r}'
     )
   if not 0 < fraction < 1:
     raise ValueError(
         f'config.data.validation_fraction must lie in (0, 1), got {fraction}'
     )
-  streams = {}
-  for split, documents in sources.SOURCES[source](data).items():
-    streams[split] = _tokenize(documents, tokenizer)
-    if not streams[split].size:
+  splits = SOURCES[source](data, tokenizer, share=share)
+  for split, stream in splits.items():
+    if not len(stream):
       raise ValueError(f'config.data.source={source!r} has no {split} text')
-  if 'validation' not in streams:
-    tokens = streams['train']
-    cut = len(tokens) - int(fraction * len(tokens))
-    streams = {'train': tokens[:cut], 'validation': tokens[cut:]}
-  return streams
+  return splits
 
 
 def batches(
-    tokens: np.ndarray,
+    tokens: streams.TokenStream,
     *,
     sequence_length: int,
     batch_size: int,
@@ -60,55 +63,61 @@ def batches(
     mask_id: int,
     seed: int,
     training: bool,
+    packing: str = 'concat',
+    eos_id: int = -1,
     num_threads: int = 4,
+    share: tuple[int, int] = (0, 1),
 ) -> grain.DatasetIterator:
-  """Returns an iterator over batches of examples.
+  """Returns an iterator over batches of examples, or over a part of each batch.
 
   Windows of L + 1 tokens start at every L-th token. Training shuffles them,
   anew in each epoch, and never ends; otherwise they come once, in order, and
   those that do not fill a batch are left out.
 
   Prefixes and masks depend on the seed and the example's place in the whole
-  run only: not on threads, and not on how examples form batches. The iterator's
-  `get_state()` is a JSON-able count of batches; after `set_state(state)` come
-  exactly the batches that came after `get_state()`, found without reading
-  what is before them.
+  run only: not on threads, and not on how examples form batches or parts. The
+  iterator's `get_state()` is a JSON-able count of batches; after
+  `set_state(state)` come exactly the batches that came after `get_state()`,
+  found without reading what is before them, in any number of parts.
 
   Args:
-    tokens: int [n], a stream; it is not copied.
+    tokens: a stream; it is not copied.
     sequence_length: L, tokens that the model reads in an example.
-    batch_size: B, examples in a batch.
+    batch_size: B, examples in a batch, over all parts.
     objective: `config.objective`.
     prefix: `config.prefix`.
     mask_id: the id of [MASK].
     seed: of the order, the prefixes and the masks.
     training: whether to shuffle and to repeat.
+    packing: `config.data.packing`, a name of `packing.PACKINGS`.
+    eos_id: the id that ends a document, for packing that divides them.
     num_threads: that make batches ahead; 0 makes them when asked.
+    share: (part, parts): of each batch come rows part * B / parts to
+      (part + 1) * B / parts.
 
   Returns:
     An iterator over dicts of `tokens` and `targets` int32 [B, L],
-    `supervision` int8 [B, L] and `prefix_len` int32 [B].
+    `supervision` int8 [B, L] and `prefix_len` int32 [B], where B is that of the
+    part; with packing 'documents' also `segment_ids` int32 [B, L].
 
   Raises:
     ValueError: a setting is wrong, or the stream is too short.
   """
-  objectives.check(objective, prefix)
-  capacity = policies.prefix_capacity(prefix, sequence_length)
-  policy = policies.PREFIX_POLICIES[prefix['name']]
-  make_example = objectives.OBJECTIVES[objective['name']]
-
-  def example(window, rng):
-    prefix_len = policy(window[:-1], capacity=capacity, rng=rng)
-    return make_example(
-        window, prefix_len, objective=objective, mask_id=mask_id, rng=rng
+  part, parts = share
+  if batch_size % parts:
+    raise ValueError(
+        f'{batch_size} sequences at once must be a multiple of the {parts}'
+        ' processes that share them'
     )
-
+  example = _example_maker(
+      sequence_length, objective, prefix, mask_id, packing, eos_id
+  )
   if len(tokens) <= sequence_length:
     raise ValueError(
         f'config.sequence_length={sequence_length} needs more tokens than that'
         f' {"to train on" if training else "held out"}, got {len(tokens)}'
     )
-  windows = _windows(tokens, sequence_length)
+  windows = _Windows(tokens, sequence_length)
   dataset = grain.MapDataset.source(windows).seed(seed)
   if training:
     dataset = dataset.shuffle().repeat()
@@ -118,12 +127,33 @@ def batches(
         f' {sequence_length + 1} tokens, which are evaluated at once, got'
         f' {len(windows)}: hold out more, or lower config.microbatch_per_device'
     )
-  dataset = dataset.random_map(example).batch(batch_size, drop_remainder=True)
+  else:  # the same batches for every part
+    dataset = dataset[: len(windows) // batch_size * batch_size]
+  # Draws belong to places in the whole run, so that parts are taken after them.
+  dataset = dataset.random_map(example)
+  dataset = dataset.batch(batch_size // parts, drop_remainder=True)
+  dataset = dataset[part::parts]
   # Grain's own default would hold 500 batches.
   options = grain.ReadOptions(
       num_threads=num_threads, prefetch_buffer_size=2 * num_threads
   )
   return iter(dataset.to_iter_dataset(options))
+
+
+def tokens_per_second(
+    iterator: grain.DatasetIterator, seconds: float = 0.5
+) -> float:
+  """Returns how many tokens a second `batches` yields, and closes the iterator.
+
+  Args:
+    iterator: one made for this, since what it yields is lost.
+    seconds: how long to measure; one batch is read in any case.
+  """
+  tokens, start = 0, time.perf_counter()
+  while (elapsed := time.perf_counter() - start) < seconds or not tokens:
+    tokens += next(iterator)['tokens'].size
+  iterator.close()
+  return tokens / elapsed
 
 
 def check_vocabulary(
@@ -144,19 +174,73 @@ def check_vocabulary(
     )
 
 
-def _tokenize(
-    documents: Iterable[tokenizers.Document], tokenizer: Tokenizer
-) -> np.ndarray:
-  dtype = np.uint16 if tokenizer.size <= 2**16 else np.uint32
-  stream = bytearray()  # grows in place: joining arrays would hold two copies
-  for ids in tokenizer.stream(filter(None, documents)):
-    stream += ids.astype(dtype).tobytes()
-  return np.frombuffer(stream, dtype)
+def _tokenized(
+    source: Callable,
+    data: Mapping,
+    tokenizer: Tokenizer,
+    *,
+    share: tuple[int, int],
+) -> dict[str, streams.TokenStream]:
+  """Returns the splits of a source of text, tokenized in memory."""
+  del share  # every process needs all tokens
+  tokens = {
+      split: streams.tokenize(documents, tokenizer)
+      for split, documents in source(data).items()
+  }
+  if 'validation' not in tokens:
+    train = tokens['train']
+    end = len(train) - int(data['validation_fraction'] * len(train))
+    tokens = {'train': train[:end], 'validation': train[end:]}
+  return {split: streams.in_memory(ids) for split, ids in tokens.items()}
 
 
-def _windows(tokens: np.ndarray, sequence_length: int) -> np.ndarray:
-  """Returns [N, L + 1], a view; the last token of a row begins the next."""
-  windows = np.lib.stride_tricks.sliding_window_view(
-      tokens, sequence_length + 1
+SOURCES = {
+    'python_stdlib': functools.partial(_tokenized, sources.python_stdlib),
+    'text': functools.partial(_tokenized, sources.text),
+    'jsonl': functools.partial(_tokenized, sources.jsonl),
+    'shards': shards.open_splits,
+    'megatron': megatron.open_splits,
+}
+
+
+def _example_maker(
+    sequence_length, objective, prefix, mask_id, packing, eos_id
+):
+  """Returns a map from `(window, rng)` to an example."""
+  objectives.check(objective, prefix)
+  if packing not in packings.PACKINGS:
+    raise ValueError(
+        'config.data.packing must be one of'
+        f' {", ".join(packings.PACKINGS)}, got {packing!r}'
+    )
+  capacity = policies.prefix_capacity(prefix, sequence_length)
+  policy = functools.partial(
+      policies.PREFIX_POLICIES[prefix['name']], capacity=capacity
   )
-  return windows[::sequence_length]
+  make_example = functools.partial(
+      objectives.OBJECTIVES[objective['name']],
+      objective=objective,
+      mask_id=mask_id,
+  )
+
+  def example(window, rng):
+    return packings.PACKINGS[packing](
+        window, policy=policy, make_example=make_example, eos_id=eos_id, rng=rng
+    )
+
+  return example
+
+
+class _Windows:
+  """Random access to int [L + 1]; the last token of one begins the next."""
+
+  def __init__(self, tokens, sequence_length):
+    self._tokens = tokens
+    self._length = sequence_length
+
+  def __len__(self):
+    return (len(self._tokens) - 1) // self._length
+
+  def __getitem__(self, i):
+    start = i * self._length
+    return self._tokens[start : start + self._length + 1]

@@ -12,8 +12,15 @@ import gzip
 import json
 import os
 import pathlib
+import sys
 import sysconfig
+from typing import BinaryIO
 import zlib
+
+if sys.version_info >= (3, 14):
+  from compression import zstd
+else:
+  from backports import zstd
 
 Documents = Iterable[str | bytes]
 
@@ -51,23 +58,87 @@ def python_stdlib(data: Mapping) -> dict[str, Documents]:
 
 
 def text(data: Mapping) -> dict[str, Documents]:
-  """Text files, plain or .gz: each is one document."""
+  """Text files, plain, .gz or .zst: each is one document."""
   return {split: map(_read, paths) for split, paths in _files(data).items()}
 
 
 def jsonl(data: Mapping) -> dict[str, Documents]:
-  """Files of JSON lines, plain or .gz: each line has one document."""
+  """Files of JSON lines, plain, .gz or .zst: each line has one document."""
   return {
       split: _records(paths, data['text_key'])
       for split, paths in _files(data).items()
   }
 
 
-SOURCES = {
-    'python_stdlib': python_stdlib,
-    'text': text,
-    'jsonl': jsonl,
-}
+def find(key: str, patterns: str) -> list[str]:
+  """Returns the files that comma-separated patterns match, each once.
+
+  Args:
+    key: what `patterns` is the value of, for the error.
+    patterns: names, or globs, which may have **.
+
+  Raises:
+    FileNotFoundError: a pattern matches no file.
+  """
+  paths = []
+  for pattern in map(os.path.expanduser, patterns.split(',')):
+    matches = sorted(filter(os.path.isfile, glob.glob(pattern, recursive=True)))
+    if os.path.isfile(pattern):
+      matches = [pattern]  # a name may hold what globs give a meaning, as [1]
+    if not matches:
+      raise FileNotFoundError(
+          f'{key} must name files, got {patterns!r}, where {pattern!r} matches'
+          ' none'
+      )
+    paths += matches
+  return list(dict.fromkeys(paths))
+
+
+@contextlib.contextmanager
+def open_text(path: str) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+  """Opens a file, plain, .gz or .zst: its text, and the file on disk.
+
+  Raises:
+    ValueError: it is not compressed as its name says, or it is cut off.
+  """
+  with contextlib.ExitStack() as stack:
+    raw = file = stack.enter_context(open(path, 'rb'))
+    suffix = pathlib.Path(path).suffix
+    if suffix in _DECOMPRESSORS:
+      file = stack.enter_context(_DECOMPRESSORS[suffix](raw))
+    try:
+      yield file, raw
+    except (gzip.BadGzipFile, EOFError, zlib.error, zstd.ZstdError) as error:
+      raise ValueError(f'{path}: broken {suffix} file ({error})') from error
+
+
+_DECOMPRESSORS = {'.gz': gzip.open, '.zst': zstd.open}
+
+
+def record(line: bytes, text_key: str, place: str) -> str:
+  """Returns the text of a line of JSON.
+
+  Args:
+    line: has one JSON object.
+    text_key: the key of its text.
+    place: of the line, for the error.
+
+  Raises:
+    ValueError: it is not JSON, or has no text.
+  """
+  try:
+    fields = json.loads(line)
+  except ValueError as error:
+    raise ValueError(f'{place}: not JSON ({error})') from error
+  if not isinstance(fields, dict):
+    kind = type(fields).__name__
+    raise ValueError(f'{place}: must be a JSON object, got a {kind}')
+  if not isinstance(fields.get(text_key), str):
+    raise ValueError(
+        f'{place}: text_key={text_key!r} must name a string, got keys'
+        f' {", ".join(fields)}'
+    )
+  return fields[text_key]
 
 
 def _hash(name: str) -> int:
@@ -104,62 +175,22 @@ def _stdlib_sources() -> list[tuple[str, bytes]]:
 
 def _files(data: Mapping) -> dict[str, list[str]]:
   """Returns the paths of each split."""
-  files = {'train': _glob('path', data['path'])}
+  files = {'train': find('config.data.path', data['path'])}
   if data['validation_path']:
-    files['validation'] = _glob('validation_path', data['validation_path'])
+    files['validation'] = find(
+        'config.data.validation_path', data['validation_path']
+    )
   return files
 
 
-def _glob(key: str, patterns: str) -> list[str]:
-  """Returns the files that comma-separated patterns match, each once."""
-  paths = []
-  for pattern in map(os.path.expanduser, patterns.split(',')):
-    matches = sorted(filter(os.path.isfile, glob.glob(pattern, recursive=True)))
-    if os.path.isfile(pattern):
-      matches = [pattern]  # a name may hold what globs give a meaning, as [1]
-    if not matches:
-      raise FileNotFoundError(
-          f'config.data.{key} must name files, got {patterns!r}, where'
-          f' {pattern!r} matches none'
-      )
-    paths += matches
-  return list(dict.fromkeys(paths))
-
-
-@contextlib.contextmanager
-def _open(path: str):
-  opener = gzip.open if path.endswith('.gz') else open
-  try:
-    with opener(path, 'rb') as file:
-      yield file
-  except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-    raise ValueError(f'{path}: broken gzip file ({error})') from error
-
-
 def _read(path: str) -> bytes:
-  with _open(path) as file:
+  with open_text(path) as (file, _):
     return file.read()
 
 
 def _records(paths: list[str], text_key: str) -> Iterator[str]:
   for path in paths:
-    with _open(path) as file:
+    with open_text(path) as (file, _):
       for number, line in enumerate(file, 1):
         if line.strip():
-          yield _record(line, text_key, f'{path}:{number}')
-
-
-def _record(line: bytes, text_key: str, place: str) -> str:
-  try:
-    record = json.loads(line)
-  except ValueError as error:
-    raise ValueError(f'{place}: not JSON ({error})') from error
-  if not isinstance(record, dict):
-    kind = type(record).__name__
-    raise ValueError(f'{place}: must be a JSON object, got a {kind}')
-  if not isinstance(record.get(text_key), str):
-    raise ValueError(
-        f'{place}: config.data.text_key={text_key!r} must name a string, got'
-        f' keys {", ".join(record)}'
-    )
-  return record[text_key]
+          yield record(line, text_key, f'{path}:{number}')

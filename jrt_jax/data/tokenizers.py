@@ -38,7 +38,7 @@ class Bytes:
 
   def encode(self, text: Document) -> np.ndarray:
     """Returns the ids of `text`, uint8 [n]."""
-    return np.frombuffer(_to_bytes(text), np.uint8)
+    return np.frombuffer(to_bytes(text), np.uint8)
 
   def decode(self, ids: Iterable[int]) -> str:
     """Returns the text of `ids`; what is no UTF-8 becomes U+FFFD."""
@@ -108,13 +108,14 @@ def load(name_or_path: str) -> Bytes | TokenizerJson:
   return TokenizerJson(name_or_path)
 
 
-def _to_bytes(text: Document) -> bytes:
+def to_bytes(text: Document) -> bytes:
+  """Returns the UTF-8 of a text; halves of surrogate pairs become ?."""
   # JSON may hold halves of surrogate pairs, which have no UTF-8.
   return text.encode(errors='replace') if isinstance(text, str) else text
 
 
 def _to_text(text: Document) -> str:
-  return _to_bytes(text).decode(errors='replace')
+  return to_bytes(text).decode(errors='replace')
 
 
 def _pieces(documents: Iterable[Document]) -> Iterator[tuple[str, bool]]:

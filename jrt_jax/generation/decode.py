@@ -45,6 +45,10 @@ def generate(
     token = draw(logits, key)
     return model.decode_step(token, state), token
 
-  start = model.prefill(prompts, prefix_len=prefix_len)
+  start = model.prefill(
+      prompts,
+      prefix_len=prefix_len,
+      state_capacity=prompts.shape[1] + num_tokens,
+  )
   _, tokens = jax.lax.scan(step, start, jax.random.split(key, num_tokens))
   return tokens.T

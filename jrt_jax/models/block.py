@@ -12,7 +12,7 @@ from jrt_jax.models.context import Context
 from jrt_jax.models.layers import Build
 from jrt_jax.models.layers import SwiGLU
 from jrt_jax.models.prefix_linear_attention import PrefixLinearAttention
-from jrt_jax.models.sliding_window_attention import SlidingWindowAttention
+from jrt_jax.models.softmax_attention import SoftmaxAttention
 
 
 def _conv(build, config):
@@ -32,12 +32,13 @@ def _linear_attention(build, config, *, reads_prefix):
   )
 
 
-def _sliding_window(build, config):
-  return SlidingWindowAttention(
+def _softmax_attention(build, config, *, windowed):
+  return SoftmaxAttention(
       build,
       num_heads=config['num_heads'],
-      window=config['window'],
+      window=config['window'] if windowed else None,
       rope_base=config['rope_base'],
+      rope_fraction=config['rope_fraction'],
   )
 
 
@@ -45,7 +46,8 @@ MIXERS = {
     'conv': _conv,
     'pla': functools.partial(_linear_attention, reads_prefix=True),
     'la': functools.partial(_linear_attention, reads_prefix=False),
-    'swa': _sliding_window,
+    'swa': functools.partial(_softmax_attention, windowed=True),
+    'attention': functools.partial(_softmax_attention, windowed=False),
 }
 
 # What backward finds in memory of a block: all, its input only, or its input

@@ -22,6 +22,8 @@ class Context(NamedTuple):
   # Bool [B, L]: keys of the others are zeroed before the feature map, which
   # leaves them a weight, as `pla` of released models does. None: no key is.
   unzeroed: jax.Array | None = None
+  # Tokens that the state of an `attention` layer has room for; None: L.
+  state_capacity: int | None = None
 
   def same_document(self, shift: int) -> jax.Array | None:
     """Bool [B, L], whether i - shift is a token of i's document; None: all."""

@@ -30,12 +30,16 @@ def _part(name, mixers):
   return 'embedding' if name.startswith('embedding') else 'norm'
 
 
-def state_bytes(config: Mapping[str, Any]) -> int:
-  """Bytes that decoding keeps for one sequence, whatever its length."""
+def state_bytes(config: Mapping[str, Any], *, length: int) -> int:
+  """Bytes that decoding keeps for one sequence of `length` tokens.
+
+  Only `attention` layers keep more for longer sequences.
+  """
   merge, params = language_model.abstract(config)
 
   def prefill(params):
-    return merge(params).prefill(jnp.zeros((1, 1), jnp.int32))[1]
+    token = jnp.zeros((1, 1), jnp.int32)
+    return merge(params).prefill(token, state_capacity=length)[1]
 
   state = jax.eval_shape(prefill, params)
   return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
@@ -44,6 +48,7 @@ def state_bytes(config: Mapping[str, Any]) -> int:
 def train_flops_per_token(
     config: Mapping[str, Any],
     *,
+    sequence_length: int,
     prefix_fraction: float,
     supervised_fraction: float,
 ) -> float:
@@ -55,6 +60,7 @@ def train_flops_per_token(
 
   Args:
     config: `config.model` of a run.
+    sequence_length: tokens of a sequence; earlier ones see fewer keys.
     prefix_fraction: prefix tokens over all tokens.
     supervised_fraction: tokens with a label over all tokens.
   """
@@ -65,15 +71,17 @@ def train_flops_per_token(
       encoder = '_enc.' in name
       products += x.size * (prefix_fraction if encoder else 1.0)
   for mixer in config['mixers']:
-    products += _core_products(mixer, config, prefix_fraction)
+    products += _core_products(mixer, config, sequence_length, prefix_fraction)
   return 3 * 2 * products
 
 
-def _core_products(mixer, config, prefix_fraction):
+def _core_products(mixer, config, L, prefix_fraction):
   """Multiplications per token between activations, over all heads."""
   E = config['width']
-  if mixer == 'swa':  # scores and values
-    return 2 * config['window'] * E
+  if mixer in ('swa', 'attention'):  # scores and values
+    most = min(config['window'], L) if mixer == 'swa' else L
+    mean = most - most * (most - 1) / (2 * L)  # the first tokens see fewer
+    return 2 * mean * E
   if mixer in ('la', 'pla'):  # S += φ(k) vᵀ, φ(q)·S, and the prefix
     name, D = (
         config['feature_map']['name'],

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jrt_jax.models import layers
+from jrt_jax.models import parallel
 from jrt_jax.models.block import Block
 from jrt_jax.models.block import REMAT_POLICIES
 from jrt_jax.models.context import Context
@@ -107,16 +108,33 @@ class LanguageModel(nnx.Module):
       prefix_capacity: int | None = None,
       segment_ids: jax.Array | None = None,
       mask: jax.Array | None = None,
+      state_capacity: int | None = None,
   ) -> tuple[jax.Array, tuple[Any, ...]]:
     """Reads prompts, as `hidden` does.
+
+    Args:
+      tokens, prefix_len, prefix_capacity, segment_ids, mask: see `hidden`.
+      state_capacity: tokens of a document, those of `decode_step` included,
+        that the state of `attention` layers has room for. After more of them
+        the logits of a row are NaN. None: L; all other states have one size.
 
     Returns:
       float32 logits [B, vocab_size] after the last token of each row, and the
       decode state, one entry a layer.
+
+    Raises:
+      ValueError: a capacity does not fit the length of the rows.
     """
     context = self._context(
         tokens, prefix_len, prefix_capacity, segment_ids, mask
     )
+    L = context.length
+    if state_capacity is not None and state_capacity < L:
+      raise ValueError(
+          f'state_capacity must be at least the length of the rows ({L}), got'
+          f' {state_capacity}'
+      )
+    context = context._replace(state_capacity=state_capacity)
     x = self._embed(tokens)
     states = []
     for layer in self.layers:
@@ -137,7 +155,10 @@ class LanguageModel(nnx.Module):
     return self.logits(self.final_norm(x)), tuple(following)
 
   def _embed(self, tokens):
-    return self.embedding(tokens).astype(jnp.float32)
+    # Or XLA would divide the activations as the columns of the table are.
+    table = parallel.spread(self.embedding.embedding[...], parallel.HEAD_AXES)
+    x = jnp.take(table, tokens, axis=0)
+    return parallel.spread(x.astype(jnp.float32), parallel.BATCH_AXES)
 
   def _context(self, tokens, prefix_len, prefix_capacity, segment_ids, mask):
     B, L = tokens.shape

@@ -4,6 +4,7 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 
+from jrt_jax.models import parallel
 from jrt_jax.models.context import Context
 from jrt_jax.models.layers import Build
 import pallas_kernels
@@ -75,6 +76,8 @@ class PrefixLinearAttention(nnx.Module):
         normalizer=self.normalizer,
         segment_ids=context.segment_ids,
         mask=context.mask,
+        batch_axes=parallel.BATCH_AXES,
+        head_axes=parallel.HEAD_AXES,
     )
     y = self.out_proj(y.reshape(x.shape))
     return (y, state) if return_state else y

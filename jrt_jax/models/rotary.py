@@ -4,17 +4,24 @@ import jax
 import jax.numpy as jnp
 
 
-def rotary(x: jax.Array, positions: jax.Array, *, base: float) -> jax.Array:
-  """Rotates pairs (i, i + D/2) of x [..., H, D] by angles of positions [...].
+def rotary(
+    x: jax.Array, positions: jax.Array, *, base: float, fraction: float = 1.0
+) -> jax.Array:
+  """Rotates pairs (i, i + N) of x [..., H, D] by angles of positions [...].
 
-  Angles are float32, the result is in the dtype of x.
+  The first R = ⌊fraction · D⌋ features make N = ⌈R/2⌉ pairs, whose angles are
+  position · base^(-2i/R); an odd R borrows one feature, and the features after
+  the pairs stay as they are. Angles are float32, the result is in the dtype of
+  x.
 
-  Source: Su et al. 2021, https://arxiv.org/abs/2104.09864.
+  Source: Su et al. 2021, https://arxiv.org/abs/2104.09864; of a fraction, GPT-J
+  and GPT-NeoX, and of an odd R, the released attention model of JRT-RNN 1.3B.
   """
-  half = x.shape[-1] // 2
-  frequency = base ** (-jnp.arange(half, dtype=jnp.float32) / half)
-  angle = positions[..., None, None] * frequency
+  rotated = int(fraction * x.shape[-1])
+  pairs = -(-rotated // 2)
+  index = jnp.arange(pairs, dtype=jnp.float32)
+  angle = positions[..., None, None] * base ** (-2 * index / rotated)
   cos, sin = jnp.cos(angle), jnp.sin(angle)
-  a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-  rotated = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
-  return rotated.astype(x.dtype)
+  a, b, rest = jnp.split(x.astype(jnp.float32), [pairs, 2 * pairs], axis=-1)
+  parts = [a * cos - b * sin, b * cos + a * sin, rest]
+  return jnp.concatenate(parts, axis=-1).astype(x.dtype)

@@ -22,6 +22,8 @@ from absl import logging
 import jax
 from orbax.checkpoint import v1 as ocp
 
+from jrt_jax.training import distributed
+
 DIGESTS = 'digests.json'
 
 
@@ -93,9 +95,7 @@ class Checkpoints:
     if path is None:
       return None
     _check_fit(path, abstract_state.params)
-    for bad, problem in damaged.items():
-      aside = _move_aside(bad).name
-      logging.warning('%s is damaged (%s): moved to %s', bad, problem, aside)
+    distributed.from_first(lambda: _move_aside(damaged))
     self._checkpointer.reload()
     loaded = self._checkpointer.load_checkpointables(
         int(path.name), {**_parts(abstract_state), 'meta': None}
@@ -181,14 +181,21 @@ def _parts(state):
 
 def _newest_intact(directory, part=''):
   """Returns a path, or None, and {path: problem} of the newer damaged ones."""
+  name, damaged = distributed.from_first(lambda: _find_intact(directory, part))
+  path = directory / name if name else None
+  return path, {directory / bad: why for bad, why in damaged.items()}
+
+
+def _find_intact(directory, part):
+  """What `_newest_intact` returns, of names."""
   damaged = {}
   for path in _saved(directory):
     problem = _problem(path, part)
     if not problem:
-      return path, damaged
-    damaged[path] = problem
+      return path.name, damaged
+    damaged[path.name] = problem
   if damaged:
-    reasons = '; '.join(f'{path.name}: {why}' for path, why in damaged.items())
+    reasons = '; '.join(f'{name}: {why}' for name, why in damaged.items())
     raise ValueError(
         f'every checkpoint in {directory} is damaged ({reasons}); move the'
         ' folder away to start anew'
@@ -227,13 +234,17 @@ def _digest(path):
     return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
-def _move_aside(path):
-  aside = path.with_suffix('.damaged')
-  count = 1
-  while aside.exists():
-    count += 1
-    aside = path.with_suffix(f'.damaged-{count}')
-  return path.rename(aside)
+def _move_aside(damaged):
+  for path, problem in damaged.items():
+    aside = path.with_suffix('.damaged')
+    count = 1
+    while aside.exists():
+      count += 1
+      aside = path.with_suffix(f'.damaged-{count}')
+    path.rename(aside)
+    logging.warning(
+        '%s is damaged (%s): moved to %s', path, problem, aside.name
+    )
 
 
 def _saved_params(path):

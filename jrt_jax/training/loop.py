@@ -2,11 +2,14 @@
 
 import contextlib
 import math
+import os
 import signal
+import sys
 import time
 
 import jax
 
+from jrt_jax.training import distributed
 from jrt_jax.training import metrics as metrics_lib
 from jrt_jax.training import optimizer
 from jrt_jax.training import report
@@ -15,6 +18,10 @@ from jrt_jax.training import throughput
 from jrt_jax.training import units
 from jrt_jax.training.run import Run
 from jrt_jax.training.train_state import TrainState
+
+# After so many steps processes ask each other for signals, for which they wait
+# for their devices.
+_STEPS_TO_AGREE = 10
 
 
 class Diverged(Exception):
@@ -40,8 +47,13 @@ def train(run: Run, state: TrainState) -> signal.Signals | None:
     stack.enter_context(jax.set_mesh(run.mesh))
     stack.enter_context(run)
     step = int(state.step)
-    writer = stack.enter_context(metrics_lib.MetricWriter(run.workdir, step))
-    progress = metrics_lib.Progress(run.config['steps'], step)
+    if distributed.is_first():
+      writer = metrics_lib.MetricWriter(run.workdir, step, run.config)
+      screen = sys.stderr
+    else:  # says nothing
+      writer, screen = metrics_lib.NoWriter(), open(os.devnull, 'w')
+    stack.enter_context(writer)
+    progress = metrics_lib.Progress(run.config['steps'], step, screen)
     stack.callback(progress.close)
     return _Loop(run, writer, progress, stop).run(state)
 
@@ -60,18 +72,23 @@ class _Loop:
     self._learning_rate = optimizer.learning_rate(
         run.config['optimizer'], run.config['steps']
     )
+    self._tokens_per_step = (
+        run.config['batch_size'] * run.config['sequence_length']
+    )
     self._evaluate_step = jax.jit(run.steps.evaluate)
 
   def run(self, state: TrainState) -> signal.Signals | None:
     step, last = int(state.step), self._config['steps']
     train_step, evaluated = None, None
-    while step < last and not self._stop.requested:
-      batch = self._run.put(next(self._run.data))
+    while step < last and not (stopped_by := self._stopped_by(step)):
+      with self._throughput.waiting():
+        batch = next(self._run.data)
+      batch = self._run.put(batch)
       if train_step is None:
         train_step = self._compile(state, batch)
       state, metrics = train_step(state, batch)
       step += 1
-      self._throughput.add(batch['tokens'].size, metrics['loss_tokens'])
+      self._throughput.add(self._tokens_per_step, metrics['loss_tokens'])
       if self._due(step, 'log_every'):
         self._log(step, metrics)
       if self._due(step, 'eval_every'):
@@ -81,23 +98,34 @@ class _Loop:
     if step < last:
       self._save(step, state)
       self._progress.print(
-          f'Stopped by {self._stop.signal.name} after step {step}: the same'
-          ' command continues.'
+          f'Stopped by {stopped_by.name} after step {step}: the same command'
+          ' continues.'
       )
-      return self._stop.signal
+      return stopped_by
     self._progress.close()
     if evaluated is None:  # the run had ended before
       evaluated = self._run.evaluation.run(self._evaluate_step, state.params)
-    print(
-        report.result(
-            self._config,
-            evaluation=self._run.evaluation,
-            metrics=evaluated,
-            tokens_per_second=self._speed,
-            sample=self._run.sample(state.params),
-        )
-    )
+    sample = self._run.sample(state.params)
+    if distributed.is_first():
+      print(
+          report.result(
+              self._config,
+              evaluation=self._run.evaluation,
+              metrics=evaluated,
+              tokens_per_second=self._speed,
+              sample=sample,
+          )
+      )
     return None
+
+  def _stopped_by(self, step):
+    """The signal that ends the run now, or None; the same in all processes."""
+    if jax.process_count() == 1:
+      return self._stop.signal
+    if step % _STEPS_TO_AGREE:
+      return None
+    number = distributed.largest(self._stop.signal or 0)
+    return signal.Signals(number) if number else None
 
   def _due(self, step, key):
     every = self._config[key]
@@ -130,6 +158,7 @@ class _Loop:
     self._writer.write(
         step,
         {
+            'tokens': step * self._tokens_per_step,
             **metrics,
             'perplexity': math.exp(min(metrics['next_token_loss'], 700.0)),
             'learning_rate': self._learning_rate(max(accepted - 1, 0)),

@@ -6,9 +6,11 @@ from typing import NamedTuple
 import jax
 from jax import lax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec
+from jax.sharding import PartitionSpec as P
 
-from jrt_jax.training.sharding import BATCH_AXES
+from jrt_jax.models.parallel import BATCH_AXES
+from jrt_jax.models.parallel import HEAD_AXES
+from pallas_kernels.sharding import free_axes
 
 BLOCK = 64  # positions of every row at once
 
@@ -34,8 +36,8 @@ def cross_entropy(
   Logits exist for `block` positions of a row at a time, and never for
   positions of weight 0: each row is visited with its supervised positions
   first, until the row with the most of them is done, so that no label is lost.
-  Gradients are computed in the same visit. Rows may be sharded over the axes
-  'data' and 'fsdp' of the mesh that is set; the sum is over all of them.
+  Gradients are computed in the same visit. On a mesh, devices share the rows
+  and the vocabulary, as `sharding` has them; the sum is over all rows.
 
   Args:
     hidden: [B, L, E], bfloat16 or float32.
@@ -58,13 +60,16 @@ def cross_entropy(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def _cross_entropy(hidden, table, targets, weights, vocab_size, block):
-  visit = _over_rows(vocab_size, block, with_gradients=False)
-  return visit(hidden, table, targets, weights)[:2]
+  visit = _on_mesh(vocab_size, block, with_gradients=False)
+  # Cast before the devices gather it.
+  return visit(hidden, table.astype(hidden.dtype), targets, weights)[:2]
 
 
 def _forward(hidden, table, targets, weights, vocab_size, block):
-  visit = _over_rows(vocab_size, block, with_gradients=True)
-  loss, losses, gradients = visit(hidden, table, targets, weights)
+  visit = _on_mesh(vocab_size, block, with_gradients=True)
+  loss, losses, gradients = visit(
+      hidden, table.astype(hidden.dtype), targets, weights
+  )
   return (loss, losses), gradients
 
 
@@ -77,41 +82,59 @@ def _backward(vocab_size, block, gradients, cotangents):
 _cross_entropy.defvjp(_forward, _backward)
 
 
-def _over_rows(vocab_size, block, with_gradients):
-  """`_visit` of the rows of each device, with sums over all of them."""
+def _on_mesh(vocab_size, block, with_gradients):
+  """`_visit` by each device, of its rows and of its part of the vocabulary."""
   visit = functools.partial(
       _visit,
       vocab_size=vocab_size,
       block=block,
       with_gradients=with_gradients,
   )
-  mesh = jax.sharding.get_abstract_mesh()
-  axes = tuple(a for a in BATCH_AXES if a in mesh.axis_names)
-  if not axes:
-    return visit
+  free = free_axes()
+  if not {'fsdp', *HEAD_AXES} <= free:
+    return functools.partial(visit, vocab_axes=())
+  batch = tuple(axis for axis in BATCH_AXES if axis in free)
+  others = tuple(axis for axis in batch if axis != 'fsdp')
 
-  def local(*args):
-    loss, losses, gradients = visit(*args)
+  def local(hidden, table, targets, weights):
+    loss, losses, gradients = visit(
+        hidden, table, targets, weights, vocab_axes=HEAD_AXES
+    )
     if with_gradients:
       dhidden, dtable = gradients
-      gradients = dhidden, lax.psum(dtable, axes)
-    return lax.psum(loss, axes), losses, gradients
+      dtable = lax.psum_scatter(dtable, 'fsdp', scatter_dimension=1, tiled=True)
+      gradients = dhidden, lax.psum(dtable, others)
+    return lax.psum(loss, batch), losses, gradients
 
-  rows, whole = PartitionSpec(axes), PartitionSpec()
+  rows, ids = P(batch), P(HEAD_AXES)
+  shared = (rows, P(HEAD_AXES, 'fsdp'))  # of dhidden and dtable
   return jax.shard_map(
       local,
-      in_specs=(rows, whole, rows, rows),
-      out_specs=(whole, rows, (rows, whole) if with_gradients else ()),
+      in_specs=(rows, ids, rows, rows),
+      out_specs=(P(), rows, shared if with_gradients else ()),
+      axis_names=free,
       check_vma=False,
   )
 
 
 def _visit(
-    hidden, table, targets, weights, *, vocab_size, block, with_gradients
+    hidden,
+    table,
+    targets,
+    weights,
+    *,
+    vocab_size,
+    block,
+    with_gradients,
+    vocab_axes,
 ):
-  B, L, E = hidden.shape
-  table_cast = table.astype(hidden.dtype)
+  """The sum, the losses of tokens, and the gradients, of the rows given.
+
+  `table` is cast already, and holds the ids of one device of `vocab_axes`.
+  """
+  B, L, _ = hidden.shape
   rows = jnp.arange(B)[:, None]
+  ids = jnp.arange(len(table)) + len(table) * lax.axis_index(vocab_axes)
   supervised = weights != 0
   count = supervised.sum(axis=1)
   order = jnp.argsort(~supervised, axis=1, stable=True)
@@ -126,22 +149,19 @@ def _visit(
     h = hidden.at[at].get(mode='fill', fill_value=0)
     target = targets.at[at].get(mode='fill', fill_value=0)
     weight = weights.at[at].get(mode='fill', fill_value=0)
-    logits = _logits(h, table_cast, vocab_size)
-    log_z = jax.nn.logsumexp(logits, axis=-1)
-    label = jnp.take_along_axis(logits, target[..., None], axis=-1)[..., 0]
-    nll = log_z - label
-    correct = jnp.argmax(logits, axis=-1) == target
+    logits = _einsum('bce,ve->bcv', h, table)
+    logits = jnp.where(ids < vocab_size, logits, -jnp.inf)
+    nll, log_z, correct = _judge(logits, target, ids, vocab_axes)
     losses = TokenLosses(
         losses.nll.at[at].set(nll, mode='drop'),
         losses.correct.at[at].set(correct, mode='drop'),
     )
     if with_gradients:
       dhidden, dtable = gradients
-      ids = jnp.arange(len(table))
       p = jnp.exp(logits - log_z[..., None])
       dlogits = (p - (ids == target[..., None])) * weight[..., None]
       dlogits = dlogits.astype(hidden.dtype)
-      dh = _einsum('bcv,ve->bce', dlogits, table_cast)
+      dh = lax.psum(_einsum('bcv,ve->bce', dlogits, table), vocab_axes)
       gradients = (
           dhidden.at[at].set(dh.astype(hidden.dtype), mode='drop'),
           dtable + _einsum('bcv,bce->ve', dlogits, h),
@@ -158,9 +178,27 @@ def _visit(
   return lax.fori_loop(0, blocks, body, start)
 
 
-def _logits(h, table, vocab_size):
-  logits = _einsum('bce,ve->bcv', h, table)
-  return jnp.where(jnp.arange(len(table)) < vocab_size, logits, -jnp.inf)
+def _judge(logits, target, ids, vocab_axes):
+  """The negative log-likelihood, log Σ exp, and whether the label is first.
+
+  Each [B, C], of logits [B, C, ids of this device].
+  """
+  local_best = jnp.max(logits, axis=-1)
+  best = lax.pmax(local_best, vocab_axes)
+  z = jnp.sum(jnp.exp(logits - best[..., None]), axis=-1)
+  log_z = best + jnp.log(lax.psum(z, vocab_axes))
+  place = target - ids[0]
+  label = jnp.take_along_axis(
+      logits, jnp.clip(place, 0, len(ids) - 1)[..., None], axis=-1
+  )[..., 0]
+  is_here = (place >= 0) & (place < len(ids))
+  label = lax.psum(jnp.where(is_here, label, 0), vocab_axes)
+  first = jnp.where(
+      local_best == best,
+      ids[jnp.argmax(logits, axis=-1)],
+      jnp.iinfo(jnp.int32).max,
+  )
+  return log_z - label, log_z, lax.pmin(first, vocab_axes) == target
 
 
 _einsum = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)

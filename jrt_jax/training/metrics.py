@@ -1,6 +1,7 @@
-"""Where metrics go: metrics.jsonl, TensorBoard, and the screen."""
+"""Where metrics go: metrics.jsonl, TensorBoard, wandb, and the screen."""
 
 from collections.abc import Mapping
+import contextlib
 import json
 import math
 import pathlib
@@ -13,53 +14,96 @@ import tensorboardX
 import tqdm
 
 from jrt_jax.training import units
+from jrt_jax.training import wandb_log
 
 
 class MetricWriter:
-  """Writes scalars to workdir/metrics.jsonl and TensorBoard event files.
+  """Writes scalars to metrics.jsonl and TensorBoard's events in a workdir.
+
+  With `config.wandb_project` they go to wandb as well.
 
   Args:
     workdir: an existing directory.
     step: the step that a run starts or resumes from. What was written for
-      later steps is dropped, so that the file of a run that was killed reads
+      later steps is dropped, so that the record of a run that was killed reads
       as if it had never been.
+    config: of the run; None for one without wandb.
   """
 
-  def __init__(self, workdir: pathlib.Path, step: int = 0):
-    path = workdir / 'metrics.jsonl'
-    _drop_after(path, step)
-    self._lines = open(path, 'a', encoding='utf-8')
-    self._events = tensorboardX.SummaryWriter(
-        str(workdir),
-        purge_step=step + 1,
-        filename_suffix=f'.{step}',  # names differ by seconds only, otherwise
-    )
+  def __init__(
+      self,
+      workdir: pathlib.Path,
+      step: int = 0,
+      config: Mapping[str, Any] | None = None,
+  ):
+    self._destinations = [_JsonLines(workdir, step), _Events(workdir, step)]
+    if config and config['wandb_project']:
+      self._destinations.append(wandb_log.Wandb(workdir, step, config))
 
   def write(self, step: int, metrics: Mapping[str, Any]) -> None:
-    """Writes one line for `step`; values that are not finite become null.
+    """Writes the metrics of `step`; values that are not finite become None.
 
     Args:
       step: steps taken.
       metrics: {name: number, scalar array or None}.
     """
     numbers = {name: _number(value) for name, value in metrics.items()}
-    line = json.dumps({'step': step} | numbers, allow_nan=False)
-    self._lines.write(line + '\n')
-    self._lines.flush()
-    for name, value in numbers.items():
-      if value is not None:
-        self._events.add_scalar(name, value, step)
-    self._events.flush()
+    for destination in self._destinations:
+      destination.write(step, numbers)
 
   def close(self) -> None:
-    self._lines.close()
-    self._events.close()
+    for destination in self._destinations:
+      destination.close()
 
   def __enter__(self) -> 'MetricWriter':
     return self
 
   def __exit__(self, *_) -> None:
     self.close()
+
+
+class NoWriter(contextlib.nullcontext):
+  """Writes nothing: in a run of several processes only the first one does."""
+
+  def write(self, step: int, metrics: Mapping[str, Any]) -> None:
+    pass
+
+
+class _JsonLines:
+  """One line for each write; None is null."""
+
+  def __init__(self, workdir, step):
+    path = workdir / 'metrics.jsonl'
+    _drop_after(path, step)
+    self._file = open(path, 'a', encoding='utf-8')
+
+  def write(self, step, numbers):
+    line = json.dumps({'step': step} | numbers, allow_nan=False)
+    self._file.write(line + '\n')
+    self._file.flush()
+
+  def close(self):
+    self._file.close()
+
+
+class _Events:
+  """What TensorBoard shows; None is left out."""
+
+  def __init__(self, workdir, step):
+    self._writer = tensorboardX.SummaryWriter(
+        str(workdir),
+        purge_step=step + 1,
+        filename_suffix=f'.{step}',  # names differ by seconds only, otherwise
+    )
+
+  def write(self, step, numbers):
+    for name, value in numbers.items():
+      if value is not None:
+        self._writer.add_scalar(name, value, step)
+    self._writer.flush()
+
+  def close(self):
+    self._writer.close()
 
 
 class Progress:

@@ -8,7 +8,10 @@ import jax
 import jrt_jax
 from jrt_jax.models import cost
 from jrt_jax.prefix import policies
+from jrt_jax.training import throughput
 from jrt_jax.training import units
+
+_GOOD_MFU = 0.5  # few training runs use more of their devices
 
 
 def prefix_fraction(config: Mapping[str, Any]) -> float:
@@ -23,15 +26,31 @@ def flops_per_token(config: Mapping[str, Any]) -> float:
   masked = objective['mask_rate'] if objective['name'] == 'jrt' else 0.0
   return cost.train_flops_per_token(
       config['model'],
+      sequence_length=config['sequence_length'],
       prefix_fraction=prefix,
       supervised_fraction=1 - prefix + prefix * masked,
   )
 
 
 def plan(
-    config: Mapping[str, Any], *, mesh, accumulation, tokenizer, train_tokens
+    config: Mapping[str, Any],
+    *,
+    mesh: jax.sharding.Mesh,
+    accumulation: int,
+    tokenizer,
+    train_tokens: int,
+    data_rate: float,
 ) -> str:
-  """Returns what the run will do, one fact a line."""
+  """Returns what the run will do, one fact a line.
+
+  Args:
+    config: of the run.
+    mesh: that it runs on.
+    accumulation: microbatches in a batch.
+    tokenizer: of the data.
+    train_tokens: that there are.
+    data_rate: tokens a second that can be read.
+  """
   model = config['model']
   parts = cost.parameters(model)
   total = sum(parts.values())
@@ -39,15 +58,14 @@ def plan(
   batch, length = config['batch_size'], config['sequence_length']
   tokens = config['steps'] * batch * length
   devices = list(mesh.devices.flat)
+  shards = mesh.shape['fsdp'] * mesh.shape['tensor']
   by_part = ', '.join(f'{k} {units.count(n)}' for k, n in parts.items())
   axes = ', '.join(f'{axis} {n}' for axis, n in mesh.shape.items())
   lines = {
       'software': f'jrt_jax {jrt_jax.__version__}, jax {jax.__version__}',
       'devices': f'{len(devices)} x {devices[0].device_kind} ({axes})',
       'parameters': f'{total:,} ({by_part})',
-      'decode state': (
-          f'{units.size(cost.state_bytes(model))} a sequence, at any length'
-      ),
+      'decode state': _decode_state(config, units.size),
       'compute': f'{flops_per_token(config) / 1e9:.3g} GFLOP a trained token',
       'data': (
           f'{config["data"]["source"]}: {units.count(train_tokens)} tokens, of'
@@ -57,10 +75,11 @@ def plan(
           f'{config["steps"]:,} steps x {batch} x {length} ='
           f' {units.count(tokens)} tokens ({tokens / train_tokens:.3g} epochs)'
       ),
+      'data pipeline': _pipeline(data_rate, flops_per_token(config), devices),
       'microbatches': f'{accumulation} of {batch // accumulation} sequences',
       'memory': (
-          f'{units.size(copies * 4 * total)} for weights, gradients and moments'
-          ' on each device, and activations'
+          f'{units.size(copies * 4 * total / shards)} for weights, gradients'
+          ' and moments on each device, and activations'
       ),
   }
   return _table(lines)
@@ -109,18 +128,41 @@ def result(
           ' prefix)'
       ),
   }
+  if 'recall_accuracy' in metrics:
+    lines['recalled-token accuracy'] = (
+        f'{metrics["recall_accuracy"]:.1%} (rare pairs that were read before:'
+        f' {metrics["recall_fraction"]:.1%} of next tokens)'
+    )
   if 'masked_token_accuracy' in metrics:
     accuracy = metrics['masked_token_accuracy']
     lines['masked-token accuracy'] = f'{accuracy:.1%}'
   lines |= {
       'training tokens/s': speed,
       'parameters': f'{sum(cost.parameters(model).values()):,}',
-      'decode state': f'{cost.state_bytes(model):,} bytes a sequence',
+      'decode state': _decode_state(config, '{:,} bytes'.format),
   }
   prompt, continuation = sample
   return (
       f'{_table(lines)}\n\nA held-out prompt, and after ▶ what the model makes'
       f' of it:\n…{prompt}▶{continuation}'
+  )
+
+
+def _pipeline(rate, flops, devices):
+  """How fast data come, beside how fast the devices could take them at best."""
+  line = f'{units.count(rate)} tokens/s'
+  if peak := throughput.peak_flops(devices):
+    need = units.count(_GOOD_MFU * peak / flops)
+    line += f'; training takes {need} at {_GOOD_MFU:.0%} of peak FLOP/s'
+  return line
+
+
+def _decode_state(config, unit):
+  model, length = config['model'], config['sequence_length']
+  size = unit(cost.state_bytes(model, length=length))
+  grows = 'attention' in model['mixers']
+  return f'{size} a sequence, at ' + (
+      f'{length} tokens' if grows else 'any length'
   )
 
 

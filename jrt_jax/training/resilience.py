@@ -10,8 +10,17 @@ import signal
 import tempfile
 from typing import Any
 
-# These keys of the model change how it is computed, not what it is.
-SAME_MODEL = ('model.remat',)
+# These keys change how a run is computed, not what it computes.
+HOW = (
+    'data.num_threads',
+    'data.verify',
+    'mesh.data',
+    'mesh.fsdp',
+    'mesh.tensor',
+    'microbatch_per_device',
+    'model.remat',
+    'wandb_project',
+)
 
 # A checkpoint's place in the data is a count of batches; with another value of
 # these it would stand for other examples.
@@ -21,17 +30,13 @@ PLACE = ('batch_size', 'sequence_length', 'seed')
 class StopRequest:
   """Turns SIGTERM and the first SIGINT into a flag, within a `with` block.
 
-  The loop asks `requested` between two steps and saves before it leaves. A
+  The loop looks at `signal` between two steps and saves before it leaves. A
   second SIGINT raises KeyboardInterrupt at once. Main thread only.
   """
 
   def __init__(self):
     self.signal = None  # signal.Signals, the first one that came
     self._handlers = {}
-
-  @property
-  def requested(self) -> bool:
-    return self.signal is not None
 
   def __enter__(self) -> 'StopRequest':
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -98,9 +103,10 @@ def record_config(
   Args:
     workdir: an existing directory.
     config: nested dicts of what JSON can hold; tuples count as lists.
-    allow_change: whether a resumed run may go on with another config. With
-      another model it never can, for the weights would not fit, nor with other
-      batches, for its place in the data would be another.
+    allow_change: whether a resumed run may go on with another config. What is
+      only in `HOW` may always change. With another model it never can go on,
+      for the weights would not fit, nor with other batches, for its place in
+      the data would be another.
 
   Raises:
     ValueError: the config is not the recorded one; first a line that says what
@@ -126,8 +132,8 @@ def forget_config(workdir: pathlib.Path) -> None:
 
 def _check_changes(workdir, changes, allow_change):
   lines = '\n'.join(f'{key}: {old} → {new}' for key, old, new in changes)
-  keys = {key for key, *_ in changes}
-  if any(key.startswith('model.') for key in keys - {*SAME_MODEL}):
+  keys = {key for key, *_ in changes} - {*HOW}
+  if any(key.startswith('model.') for key in keys):
     raise ValueError(
         f'{workdir} holds a run of another model: use another --workdir'
         f'\n{lines}'
@@ -137,7 +143,7 @@ def _check_changes(workdir, changes, allow_change):
         f'{workdir} holds a run with other batches: use another --workdir, and'
         f' --config.init_from={workdir} for its weights\n{lines}'
     )
-  if not allow_change:
+  if keys and not allow_change:
     raise ValueError(
         f'{workdir} holds a run with another config: use another --workdir, or'
         f' go on from its checkpoint with --allow_config_change\n{lines}'

@@ -5,10 +5,10 @@ import contextlib
 import functools
 import pathlib
 from typing import Any
-import zlib
 
 import jax
-import jax.numpy as jnp
+from jax.experimental import multihost_utils
+import numpy as np
 
 from jrt_jax import models
 from jrt_jax.data import objectives
@@ -17,12 +17,14 @@ from jrt_jax.data import tokenizers
 from jrt_jax.generation import decode
 from jrt_jax.prefix import policies
 from jrt_jax.training import checkpoint
+from jrt_jax.training import distributed
 from jrt_jax.training import evaluation
 from jrt_jax.training import optimizer
 from jrt_jax.training import report
 from jrt_jax.training import resilience
 from jrt_jax.training import sharding
 from jrt_jax.training import train_state
+from jrt_jax.training import wandb_log
 
 
 class Run:
@@ -54,6 +56,7 @@ class Run:
         config['batch_size'], config['microbatch_per_device'], self.mesh
     )
     self._merge, self._abstract_params = models.abstract(config['model'])
+    sharding.check_model(config['model'], self._abstract_params, self.mesh)
     self._optimizer = optimizer.build(config['optimizer'], config['steps'])
     self.steps = train_state.Steps(
         self._merge,
@@ -62,29 +65,32 @@ class Run:
         config['objective']['mlm_weight'],
         accumulation,
     )
-    self.workdir = resilience.check_workdir(workdir)
+    self.workdir = pathlib.Path(workdir)
     self.tokenizer = tokenizers.load(config['data']['tokenizer'])
     pipeline.check_vocabulary(
         self.tokenizer, model=config['model'], objective=config['objective']
     )
-    streams = pipeline.token_streams(config['data'], self.tokenizer)
+    streams = pipeline.token_streams(
+        config['data'],
+        self.tokenizer,
+        share=(jax.process_index(), jax.process_count()),
+    )
     self._held_out = streams['validation']
     self.train_tokens = len(streams['train'])
     self._data_fingerprint = _fingerprint(self.tokenizer, streams['train'])
-    self.data = _training_data(config, streams['train'])
+    self._share = sharding.share_of_batch(self.mesh)
+    self._training_stream = streams['train']
+    self.data = self._training_data()
     self.evaluation = evaluation.Evaluation(
         config,
         self.tokenizer,
         self._held_out,
         rows=config['batch_size'] // accumulation,
-        put=self.put,
+        put=functools.partial(sharding.put_whole_batch, mesh=self.mesh),
     )
     with contextlib.ExitStack() as stack:
-      stack.enter_context(resilience.lock(self.workdir))
-      if not checkpoint.exists(self.workdir):
-        resilience.forget_config(self.workdir)  # there is no run to continue
-      resilience.record_config(
-          self.workdir, config, allow_change=allow_config_change
+      distributed.from_first(
+          lambda: self._take_workdir(stack, allow_config_change)
       )
       self.checkpoints = stack.enter_context(
           checkpoint.Checkpoints(
@@ -101,6 +107,15 @@ class Run:
   def __exit__(self, *_) -> None:
     self._held.close()
 
+  def _take_workdir(self, stack, allow_config_change):
+    resilience.check_workdir(self.workdir)
+    stack.enter_context(resilience.lock(self.workdir))
+    if not checkpoint.exists(self.workdir):
+      resilience.forget_config(self.workdir)  # there is no run to continue
+    resilience.record_config(
+        self.workdir, self.config, allow_change=allow_config_change
+    )
+
   def plan(self) -> str:
     """What the run will do, one fact a line."""
     return report.plan(
@@ -109,10 +124,11 @@ class Run:
         accumulation=self.steps.accumulation,
         tokenizer=self.tokenizer,
         train_tokens=self.train_tokens,
+        data_rate=self._data_rate(),
     )
 
   def put(self, batch: Mapping[str, Any]) -> dict[str, jax.Array]:
-    """Places a host batch on the devices."""
+    """Places this process's rows of a batch on the devices."""
     return sharding.put_batch(batch, self.mesh)
 
   def start(self) -> tuple[train_state.TrainState, str]:
@@ -156,20 +172,42 @@ class Run:
     """Returns the end of a held-out prompt, and how the model continues it."""
     L, P = self.config['sequence_length'], self.steps.prefix_capacity
     length = P if 0 < P < L else -(-L // 2)
-    prompt = jnp.asarray(self._held_out[:length], jnp.int32)
+    prompt = self._held_out[:length].astype(np.int32)
     tokens = decode.generate(
         self._merge,
         params,
         prompt[None],
-        jnp.full(1, min(P, length), jnp.int32),
+        np.full(1, min(P, length), np.int32),
         jax.random.key(self.config['seed']),
         num_tokens=self.config['sample_tokens'],
         num_ids=self.tokenizer.size,
         temperature=0.7,
     )
-    shown = jax.device_get((prompt[-100:], tokens[0]))
-    before, after = map(self.tokenizer.decode, shown)
+    tokens = multihost_utils.process_allgather(tokens, tiled=True)
+    before, after = map(self.tokenizer.decode, (prompt[-100:], tokens[0]))
     return before, after
+
+  def _training_data(self):
+    config = self.config
+    return pipeline.batches(
+        self._training_stream,
+        sequence_length=config['sequence_length'],
+        batch_size=config['batch_size'],
+        objective=config['objective'],
+        prefix=config['prefix'],
+        mask_id=config['model']['mask_id'],
+        seed=config['seed'],
+        training=True,
+        packing=config['data']['packing'],
+        eos_id=self.tokenizer.eos_id,
+        num_threads=config['data']['num_threads'],
+        share=self._share,
+    )
+
+  def _data_rate(self):
+    """Tokens a second that all processes can read, by the pace of this one."""
+    _, parts = self._share
+    return parts * pipeline.tokens_per_second(self._training_data())
 
   def _continue_at(self, place):
     if place['data'] != self._data_fingerprint:
@@ -203,26 +241,12 @@ def _check(config):
         f'config.optimizer.max_bad_steps must be positive, got {bad_steps}'
     )
   objectives.check(config['objective'], config['prefix'])
+  wandb_log.check(config['wandb_project'])
 
 
-def _fingerprint(tokenizer, tokens):
-  """Tells other text and other tokenizers apart, whatever files they are in."""
-  crc = zlib.crc32(tokens)
-  return f'{len(tokens)} tokens {crc:08x} of tokenizer {tokenizer.fingerprint}'
-
-
-def _training_data(config, tokens):
-  return pipeline.batches(
-      tokens,
-      sequence_length=config['sequence_length'],
-      batch_size=config['batch_size'],
-      objective=config['objective'],
-      prefix=config['prefix'],
-      mask_id=config['model']['mask_id'],
-      seed=config['seed'],
-      training=True,
-      num_threads=config['data']['num_threads'],
-  )
+def _fingerprint(tokenizer, stream):
+  """Tells other text and other tokenizers apart."""
+  return f'{stream.fingerprint} of tokenizer {tokenizer.fingerprint}'
 
 
 def _sharded(shape, sharding):

@@ -8,8 +8,33 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
 import numpy as np
 
-AXES = ('data', 'fsdp', 'tensor')
-BATCH_AXES = ('data', 'fsdp')  # over which the rows of a batch are spread
+from jrt_jax.models.parallel import BATCH_AXES
+from jrt_jax.models.parallel import HEAD_AXES
+
+AXES = (*BATCH_AXES, *HEAD_AXES)
+
+# How parameters lie on the mesh, by the end of their names; others are whole on
+# every device. `tensor` shares the vocabulary, heads and inner channels: the
+# columns of what leads into a mixer or MLP and the rows of what leads out of
+# it, so that what is between them never moves. `fsdp` shares the other side,
+# which is gathered where it is used.
+_IN, _OUT = P('fsdp', 'tensor'), P('tensor', 'fsdp')
+_IN_STACKED = P('fsdp', None, 'tensor')
+PARAMS = {
+    'embedding.embedding': _OUT,
+    'mixer.in_proj.kernel': _IN_STACKED,
+    'mixer.in_proj.bias': P(None, 'tensor'),
+    'mixer.conv.kernel': P(None, 'tensor'),
+    'mixer.qkv.kernel': _IN_STACKED,
+    'mixer.proj_q.kernel': _IN,
+    'mixer.proj_k.kernel': _IN,
+    'mixer.proj_v.kernel': _IN,
+    'mixer.proj_k_enc.kernel': _IN,
+    'mixer.proj_v_enc.kernel': _IN,
+    'mixer.out_proj.kernel': _OUT,
+    'mlp.fc1.kernel': _IN_STACKED,
+    'mlp.fc2.kernel': _OUT,
+}
 
 
 def make_mesh(
@@ -45,24 +70,53 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, P(BATCH_AXES))
 
 
-def params_sharding(mesh: Mesh, params: Any) -> Any:
-  """Returns the sharding of every leaf of `params`: a copy on each device.
+def param_spec(name: str) -> P:
+  """Returns how the parameter `name` lies on a mesh with the axes of `AXES`."""
+  return next((spec for end, spec in PARAMS.items() if name.endswith(end)), P())
+
+
+def params_sharding(mesh: Mesh, tree: Any) -> Any:
+  """Returns the sharding of every leaf of `tree`.
 
   Args:
     mesh: what `make_mesh` returned.
-    params: a flat dict of parameters, or any tree that holds such dicts, like
-      a whole train state.
+    tree: a flat dict of parameters, or any tree that holds such dicts, like a
+      whole train state; what is in none of them is whole on every device.
+  """
+
+  def of_leaf(path, _):
+    names = [key.key for key in path if isinstance(key, jax.tree_util.DictKey)]
+    return NamedSharding(mesh, param_spec(names[-1]) if names else P())
+
+  return jax.tree_util.tree_map_with_path(of_leaf, tree)
+
+
+def check_model(
+    model: Mapping[str, Any], params: Mapping[str, Any], mesh: Mesh
+) -> None:
+  """Checks that a model can be divided over `mesh`.
+
+  Args:
+    model: `config.model`.
+    params: its parameters, or their shapes.
+    mesh: what `make_mesh` returned.
 
   Raises:
-    ValueError: the mesh wants parameters to be sharded.
+    ValueError: an axis does not divide the heads or a parameter.
   """
-  for axis in ('fsdp', 'tensor'):
-    if mesh.shape[axis] > 1:
-      raise ValueError(
-          f'config.mesh.{axis} must be 1, got {mesh.shape[axis]}: parameters'
-          ' are replicated over all devices, use config.mesh.data instead'
-      )
-  return jax.tree.map(lambda _: NamedSharding(mesh, P()), params)
+  heads, tensor = model['num_heads'], mesh.shape['tensor']
+  if heads % tensor:
+    raise ValueError(
+        f'config.mesh.tensor must divide config.model.num_heads={heads}, got'
+        f' {tensor}'
+    )
+  for name, param in params.items():
+    for size, axis in zip(param.shape, param_spec(name)):
+      if axis and size % mesh.shape[axis]:
+        raise ValueError(
+            f'config.mesh.{axis} must divide the {size} that it would share of'
+            f' {name} {[*param.shape]}, got {mesh.shape[axis]}'
+        )
 
 
 def check_batch(batch_size: int, microbatch_per_device: int, mesh: Mesh) -> int:
@@ -93,15 +147,50 @@ def check_batch(batch_size: int, microbatch_per_device: int, mesh: Mesh) -> int:
   return accumulation
 
 
+def share_of_batch(mesh: Mesh) -> tuple[int, int]:
+  """Returns (part, parts): which part of each batch this process must read.
+
+  Processes whose devices share heads, but no rows, read the same part.
+
+  Raises:
+    ValueError: the devices of this process do not hold one part of the rows.
+  """
+  replicas = num_replicas(mesh)
+  index = batch_sharding(mesh).addressable_devices_indices_map((replicas,))
+  own = {i for rows, in index.values() for i in range(replicas)[rows]}
+  part, rest = divmod(min(own), len(own))
+  if rest or own != {*range(min(own), min(own) + len(own))}:
+    raise ValueError(
+        'config.mesh must give each process neighbouring rows of a batch, got'
+        f' {sorted(own)} of {replicas} for one: let config.mesh.fsdp x'
+        ' config.mesh.tensor divide the devices of a process, or be their'
+        ' multiple'
+    )
+  return part, replicas // len(own)
+
+
 def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, Any]:
   """Puts a batch on the devices of `mesh`, divided over its first axis.
 
-  Each process gives its own rows; with one process these are all of them.
+  Each process gives the rows of its `share_of_batch`.
   """
+  sharding, (_, parts) = batch_sharding(mesh), share_of_batch(mesh)
+  return {
+      name: jax.make_array_from_process_local_data(
+          sharding, x, (parts * len(x), *x.shape[1:])
+      )
+      for name, x in batch.items()
+  }
+
+
+def put_whole_batch(
+    batch: Mapping[str, np.ndarray], mesh: Mesh
+) -> dict[str, Any]:
+  """`put_batch` of all rows, by processes that all have all of them."""
   sharding = batch_sharding(mesh)
   return {
-      name: jax.make_array_from_process_local_data(sharding, array)
-      for name, array in batch.items()
+      name: jax.make_array_from_callback(x.shape, sharding, x.__getitem__)
+      for name, x in batch.items()
   }
 
 

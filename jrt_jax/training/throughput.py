@@ -39,6 +39,13 @@ class Throughput:
     self._loss_tokens += loss_tokens
 
   @contextlib.contextmanager
+  def waiting(self) -> Iterator[None]:
+    """Counts the time of what is done inside as waiting for data."""
+    before = time.perf_counter()
+    yield
+    self._waited += time.perf_counter() - before
+
+  @contextlib.contextmanager
   def paused(self) -> Iterator[None]:
     """Leaves out the time of what is done inside: compiling, evaluating."""
     before = time.perf_counter()
@@ -52,6 +59,7 @@ class Throughput:
     seconds = max(time.perf_counter() - self._since, 1e-9)
     rates = {
         'step_seconds': seconds / max(self._steps, 1),
+        'data_seconds': self._waited / max(self._steps, 1),
         'tokens_per_second': self._tokens / seconds,
         'loss_tokens_per_second': float(self._loss_tokens) / seconds,
     }
@@ -60,7 +68,7 @@ class Throughput:
 
   def _start(self):
     self._since = time.perf_counter()
-    self._steps = self._tokens = self._loss_tokens = 0
+    self._steps = self._tokens = self._loss_tokens = self._waited = 0
 
 
 def mfu(
@@ -69,10 +77,16 @@ def mfu(
     devices: Sequence[jax.Device],
 ) -> float | None:
   """Model FLOP/s over the peak of all devices; None if that is not known."""
+  peak = peak_flops(devices)
+  return peak and flops_per_token * tokens_per_second / peak
+
+
+def peak_flops(devices: Sequence[jax.Device]) -> float | None:
+  """Returns the peak of all devices in FLOP/s; None if it is not known."""
   kind = devices[0].device_kind
   for name, peak in PEAK_FLOPS.items():
     if name in kind:
-      return flops_per_token * tokens_per_second / (peak * len(devices))
+      return peak * len(devices)
   return None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
 import optax
 
 from jrt_jax.data.objectives import MASKED_TOKEN
@@ -64,21 +65,8 @@ class Steps:
     in all microbatches; their weighted sum is what is minimised.
     """
     weights = _weights(batch['supervision'], self.mlm_weight)
-    batch = jax.tree.map(self._microbatches, {**batch, 'weights': weights})
-    value_and_grad = jax.value_and_grad(self._loss, has_aux=True)
-
-    def accumulate(carry, microbatch):
-      total = value_and_grad(state.params, microbatch)
-      return jax.tree.map(jnp.add, carry, total), None
-
-    first = jax.tree.map(lambda x: x[0], batch)
-    if self.accumulation == 1:
-      (loss, sums), grads = value_and_grad(state.params, first)
-    else:
-      shapes = jax.eval_shape(value_and_grad, state.params, first)
-      zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-      ((loss, sums), grads), _ = jax.lax.scan(accumulate, zeros, batch)
-
+    batch = {**batch, 'weights': weights}
+    (loss, sums), grads = self._value_and_grad(state.params, batch)
     updates, opt_state = self.optimizer.update(
         grads, state.opt_state, state.params, value=loss
     )
@@ -95,9 +83,41 @@ class Steps:
     return TrainState(state.step + 1, params, opt_state), metrics
 
   def evaluate(self, params: Params, batch: Batch) -> dict[str, jax.Array]:
-    """Returns float32 sums over the labels of a batch, for `means`."""
+    """Returns float32 sums over the labels of a batch, for `means`.
+
+    `batch` may have `recallable`, bool [B, L]: labels to sum up apart as well.
+    """
     weights = (batch['supervision'] != 0).astype(jnp.float32)
     return self._loss(params, {**batch, 'weights': weights})[1]
+
+  def _value_and_grad(self, params, batch):
+    """((loss, sums), gradients) of a whole batch."""
+    microbatches = jax.tree.map(self._microbatches, batch)
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.size > mesh.shape['data']:
+      return self._accumulate(params, microbatches)
+    # Devices that hold all parameters add up their own microbatches: gradients
+    # are exchanged once a step, in float32, not once for each microbatch.
+    return jax.shard_map(
+        lambda *args: jax.lax.psum(self._accumulate(*args), 'data'),
+        in_specs=(P(), P(None, 'data')),
+        out_specs=P(),
+        check_vma=False,
+    )(params, microbatches)
+
+  def _accumulate(self, params, microbatches):
+    value_and_grad = jax.value_and_grad(self._loss, has_aux=True)
+
+    def add(total, microbatch):
+      new = value_and_grad(params, microbatch)
+      return jax.tree.map(jnp.add, total, new), None
+
+    first = jax.tree.map(lambda x: x[0], microbatches)
+    if self.accumulation == 1:
+      return value_and_grad(params, first)
+    shapes = jax.eval_shape(value_and_grad, params, first)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    return jax.lax.scan(add, zeros, microbatches)[0]
 
   def _loss(self, params, batch):
     model = self.merge(params)
@@ -105,6 +125,7 @@ class Steps:
         batch['tokens'],
         prefix_len=batch['prefix_len'],
         prefix_capacity=self.prefix_capacity,
+        segment_ids=batch.get('segment_ids'),
     )
     loss, losses = cross_entropy(
         hidden,
@@ -113,7 +134,7 @@ class Steps:
         batch['weights'],
         vocab_size=model.vocab_size,
     )
-    return loss, _sums(losses, batch['supervision'])
+    return loss, _sums(losses, batch)
 
   def _microbatches(self, x):
     """[B, ...] to [accumulation, B / accumulation, ...].
@@ -128,23 +149,31 @@ class Steps:
 def means(sums: Mapping[str, Any]) -> dict[str, Any]:
   """Mean losses in nats and accuracies, of each loss; 0 without labels."""
   result = {}
-  for name in LOSSES:
+  for name in (*LOSSES, 'recall'):
+    if f'{name}_count' not in sums:  # training does not tell what is recalled
+      continue
     count = jnp.maximum(sums[f'{name}_count'], 1)
     result[f'{name}_loss'] = sums[f'{name}_nll'] / count
     result[f'{name}_accuracy'] = sums[f'{name}_correct'] / count
   return result
 
 
-def _sums(losses, supervision):
+def _sums(losses, batch):
   sums = {}
   for name, kind in LOSSES.items():
-    is_kind = supervision == kind
-    sums[f'{name}_nll'] = jnp.sum(losses.nll * is_kind)
-    sums[f'{name}_correct'] = jnp.sum(
-        losses.correct & is_kind, dtype=jnp.float32
-    )
-    sums[f'{name}_count'] = jnp.sum(is_kind, dtype=jnp.float32)
+    sums |= _sums_over(name, losses, batch['supervision'] == kind)
+  if 'recallable' in batch:
+    sums |= _sums_over('recall', losses, batch['recallable'])
   return sums
+
+
+def _sums_over(name, losses, chosen):
+  """What `means` needs of the labels at the positions `chosen`, bool [B, L]."""
+  return {
+      f'{name}_nll': jnp.sum(losses.nll * chosen),
+      f'{name}_correct': jnp.sum(losses.correct & chosen, dtype=jnp.float32),
+      f'{name}_count': jnp.sum(chosen, dtype=jnp.float32),
+  }
 
 
 def _weights(supervision, mlm_weight):

@@ -1,12 +1,14 @@
 """The public operation: checks its arguments and dispatches."""
 
 from collections.abc import Sequence
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from pallas_kernels import dispatch
+from pallas_kernels import sharding
 from pallas_kernels.prefix_linear_attention import chunked
 from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
 from pallas_kernels.prefix_linear_attention import reference
@@ -34,6 +36,8 @@ def prefix_linear_attention(
     normalizer: str = 'sum',
     segment_ids: jax.Array | None = None,
     mask: jax.Array | None = None,
+    batch_axes: Sequence[str] = (),
+    head_axes: Sequence[str] = (),
     implementation: str | Sequence[str] | None = None,
 ) -> jax.Array | tuple[jax.Array, inputs_lib.State]:
   """Causal linear attention over a state that has first read the whole prefix.
@@ -66,6 +70,10 @@ def prefix_linear_attention(
       state. The prefix and the initial state belong to the first segment, the
       returned state to the last.
     mask: bool [B, L], False where there is no token: its keys weigh nothing.
+    batch_axes: names of axes of the mesh that is set (`jax.set_mesh`) which
+      share the rows: each device computes its own. Axes that do not divide
+      them, and names which the mesh does not have, are left out.
+    head_axes: the same for heads.
     implementation: a name, names to try in order, or None to try all.
 
   Returns:
@@ -121,14 +129,22 @@ def prefix_linear_attention(
   _check_prefix(prefix_len, segment, P)
   is_prefix = jnp.arange(P) < prefix_len[:, None]
   prefix_mask = is_prefix & mask[:, :P] & (segment[:, :P] == 0)
-  y, state = dispatch.run(
+  run = functools.partial(
+      dispatch.run,
       IMPLEMENTATIONS,
       implementation,
-      inputs_lib.Inputs(
-          q, k, v, k_enc, v_enc, prefix_mask, segment, mask, initial_state
-      ),
       feature_map=feature_map,
       normalizer=normalizer,
+  )
+  specs, state_specs = inputs_lib.partition_specs(
+      sharding.axes_that_divide(B, batch_axes),
+      sharding.axes_that_divide(H, head_axes),
+  )
+  run = sharding.on_shards(run, (specs,), (specs.q, state_specs))
+  y, state = run(
+      inputs_lib.Inputs(
+          q, k, v, k_enc, v_enc, prefix_mask, segment, mask, initial_state
+      )
   )
   return (y, state) if return_state else y
 

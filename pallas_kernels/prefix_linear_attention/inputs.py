@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 
 from pallas_kernels.prefix_linear_attention.feature_maps import FEATURE_MAPS
 
@@ -37,6 +38,13 @@ class Inputs(NamedTuple):
   segment: jax.Array  # int32 [B, L], from 0, one more at each boundary
   mask: jax.Array  # bool [B, L], which positions are tokens
   state: State  # before the first token
+
+
+def partition_specs(rows: Any, heads: Any) -> tuple[Inputs, State]:
+  """How inputs and states lie on a mesh whose axes share rows and heads."""
+  state = State(PartitionSpec(rows, heads), PartitionSpec(rows, heads))
+  vectors, flags = PartitionSpec(rows, None, heads), PartitionSpec(rows)
+  return Inputs(*[vectors] * 5, *[flags] * 3, state), state
 
 
 def normalize(num: jax.Array, den: jax.Array, normalizer: str) -> jax.Array:

@@ -13,15 +13,33 @@ def parse(monkeypatch):
   """A function that parses arguments as `python -m jrt_jax.train` does."""
 
   def parse(*arguments):
-    values = flags.FlagValues()
-    flags.DEFINE_integer('verbosity', -1, '', flag_values=values)
+    values = define(monkeypatch, arguments)
     config_flags.DEFINE_config_file('config', flag_values=values)
-    monkeypatch.setattr(flags, 'FLAGS', values)
-    monkeypatch.setattr(sys, 'argv', ['train', *arguments])
     command_line.parser(config='config')(sys.argv)
     return values.config
 
   return parse
+
+
+@pytest.fixture
+def parse_runs(monkeypatch):
+  """A function that parses arguments as `python -m jrt_jax.plot` does."""
+
+  def parse_runs(*arguments):
+    values = define(monkeypatch, arguments)
+    flags.DEFINE_string('out', 'a.png', '', flag_values=values)
+    _, *runs = command_line.parser(arguments='RUN')(sys.argv)
+    return runs, values.out
+
+  return parse_runs
+
+
+def define(monkeypatch, arguments):
+  values = flags.FlagValues()
+  flags.DEFINE_integer('verbosity', -1, '', flag_values=values)
+  monkeypatch.setattr(flags, 'FLAGS', values)
+  monkeypatch.setattr(sys, 'argv', ['command', *arguments])
+  return values
 
 
 def exit_of(capsys, function, *args):
@@ -67,6 +85,29 @@ def test_both_ways_to_give_the_config_work(parse, arguments):
 def test_a_mistake_is_one_line(parse, capsys, arguments, message):
   code, error = exit_of(capsys, parse, *arguments)
   assert (code, error) == (command_line.MISTAKE, f'error: {message}')
+
+
+@pytest.mark.parametrize(
+    'arguments', [['a', 'b', '--out=c.png'], ['--out', 'c.png', 'a', 'b']]
+)
+def test_arguments_without_a_flag_are_given_to_main(parse_runs, arguments):
+  assert parse_runs(*arguments) == (['a', 'b'], 'c.png')
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ([], 'RUN must be given, at least one'),
+        (['--out=a.png'], 'RUN must be given, at least one'),
+        (['a', '--oot=a.png'], "Unknown command line flag 'oot'"),
+    ],
+)
+def test_a_mistake_beside_such_arguments_is_one_line(
+    parse_runs, capsys, arguments, message
+):
+  code, error = exit_of(capsys, parse_runs, *arguments)
+  assert code == command_line.MISTAKE
+  assert error.startswith(f'error: {message}') and '\n' not in error
 
 
 @pytest.mark.parametrize(

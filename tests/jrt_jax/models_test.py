@@ -13,6 +13,7 @@ from jrt_jax.models.block import MIXERS
 
 ROW, PREFIX = 12, 4  # tokens of a row, and of its prefix
 B, L, CAPACITY = 8, 15, 9  # of a batch, whose rows are padded
+STATE_CAPACITY = ROW + B  # tokens that the longest row has after B steps
 VOCAB = 20
 
 CAUSAL = lambda i, j, M: j <= i
@@ -22,9 +23,10 @@ PREFIX_OR_CAUSAL = lambda i, j, M: (j <= i) | (j < M)
 MODELS = {
     'conv': (('conv',), lambda i, j, M: (j <= i) & (i - j < 3)),
     'swa': (('swa',), lambda i, j, M: (j <= i) & (i - j < 5)),
+    'attention': (('attention',), CAUSAL),
     'la': (('la',), CAUSAL),
     'pla': (('pla',), PREFIX_OR_CAUSAL),
-    'all': (('conv', 'pla', 'swa', 'la'), PREFIX_OR_CAUSAL),
+    'all': (('conv', 'pla', 'swa', 'la', 'attention'), PREFIX_OR_CAUSAL),
 }
 
 
@@ -54,7 +56,10 @@ class Model(NamedTuple):
 def _read(merge, capacity, params, tokens, context):
   model = merge(params)
   context = {'prefix_capacity': capacity, **context}
-  return model.hidden(tokens, **context), *model.prefill(tokens, **context)
+  hidden = model.hidden(tokens, **context)
+  return hidden, *model.prefill(
+      tokens, **context, state_capacity=STATE_CAPACITY
+  )
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -220,7 +225,8 @@ def test_a_decode_state_is_as_large_after_any_prompt(model):
 
   def states(length):
     tokens = jnp.zeros((1, length), jnp.int32)
-    state = jax.eval_shape(merged.prefill, tokens)[1]
+    prefill = functools.partial(merged.prefill, state_capacity=300)
+    state = jax.eval_shape(prefill, tokens)[1]
     return [state, jax.eval_shape(merged.decode_step, tokens[:, 0], state)[1]]
 
   first, *others = states(1) + states(2) + states(300)

@@ -6,7 +6,6 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -14,60 +13,7 @@ import pytest
 from jrt_jax.training import checkpoint
 
 ROOT = pathlib.Path(__file__).parents[2]
-STEPS = 12
-
-TINY = {
-    'steps': STEPS,
-    'batch_size': 4,
-    'sequence_length': 32,
-    'microbatch_per_device': 2,
-    'log_every': 1,
-    'eval_every': 8,
-    'eval_batches': 2,
-    'checkpoint_every': 3,
-    'keep_checkpoints': 3,
-    'sample_tokens': 8,
-    'model.mixers': "('conv', 'pla', 'swa')",
-    'model.width': 16,
-    'model.num_heads': 2,
-    'model.mlp_width': 32,
-    'model.window': 5,
-    'model.feature_map.feature_dim': 4,
-    'prefix.name': 'uniform',  # prefixes are drawn, and so must be redrawn
-    'optimizer.warmup_steps': 3,
-    'data.source': 'text',
-}
-
-
-@pytest.fixture(scope='module')
-def start(tmp_path_factory):
-  """Starts the command; runs share what they compile."""
-  folder = tmp_path_factory.mktemp('shared')
-  text = folder / 'text.txt'
-  text.write_text('the cat sat on the mat; the dog lay on the log. ' * 300)
-  env = os.environ | {
-      'JAX_PLATFORMS': 'cpu',
-      'XLA_FLAGS': '',
-      'JAX_COMPILATION_CACHE_DIR': str(folder / 'compiled'),
-      'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
-  }
-  defaults = TINY | {'data.path': text}
-
-  def start(workdir, *flags, config='configs/jrt_tiny.py', **keys):
-    settings = defaults | {k.replace('__', '.'): v for k, v in keys.items()}
-    return subprocess.Popen(
-        [sys.executable, '-m', 'jrt_jax.train', f'--config={config}']
-        + [f'--workdir={workdir}']
-        + [f'--config.{key}={value}' for key, value in settings.items()]
-        + list(flags),
-        cwd=ROOT,
-        env=env,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
-  return start
+STEPS = 12  # of the runs that `start` starts
 
 
 @pytest.fixture(scope='module')
@@ -101,15 +47,6 @@ def assert_same_run(workdir, other):
     np.testing.assert_array_equal(params[name], others[name], err_msg=name)
 
 
-def wait_for_step(workdir, step, process):
-  """Returns as soon as the run has logged `step`."""
-  path = workdir / 'metrics.jsonl'
-  while process.poll() is None:
-    if path.exists() and f'"step": {step},' in path.read_text():
-      return
-    time.sleep(0.005)
-
-
 def test_a_run_learns_and_leaves_its_config_metrics_and_checkpoints(finished):
   workdir, output = finished
   assert json.loads((workdir / 'config.json').read_text())['steps'] == STEPS
@@ -135,7 +72,7 @@ def test_the_command_of_a_finished_run_shows_its_result_again(start, finished):
 
 
 def test_a_run_killed_twice_ends_as_if_it_had_not_been(
-    start, finished, tmp_path
+    start, wait_for_step, finished, tmp_path
 ):
   for step in (5, 8):
     process = start(tmp_path)
@@ -148,7 +85,7 @@ def test_a_run_killed_twice_ends_as_if_it_had_not_been(
 
 
 def test_a_run_that_is_terminated_saves_and_continues(
-    start, finished, tmp_path
+    start, wait_for_step, finished, tmp_path
 ):
   process = start(tmp_path)
   wait_for_step(tmp_path, 4, process)
@@ -164,7 +101,7 @@ def test_a_run_that_is_terminated_saves_and_continues(
 
 
 def test_a_truncated_checkpoint_is_set_aside_for_the_one_before(
-    start, finished, tmp_path
+    start, wait_for_step, finished, tmp_path
 ):
   process = start(tmp_path)
   wait_for_step(tmp_path, 10, process)

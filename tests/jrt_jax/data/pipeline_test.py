@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from jrt_jax.data import pipeline
+from jrt_jax.data import streams
 from jrt_jax.data import tokenizers
 
 MASK = 60_000
@@ -19,6 +20,7 @@ TOKENS = np.arange(8 * 10 + 1, dtype=np.uint16)  # ten windows of 8 + 1
 
 
 def batches(tokens=TOKENS, **changes):
+  stream = streams.in_memory(tokens)
   options = dict(
       sequence_length=8,
       batch_size=2,
@@ -29,7 +31,7 @@ def batches(tokens=TOKENS, **changes):
       training=True,
       num_threads=0,
   )
-  return pipeline.batches(tokens, **options | changes)
+  return pipeline.batches(stream, **options | changes)
 
 
 def examples(number, batch_size=2, **changes):
@@ -120,6 +122,52 @@ def test_resumed_batches_equal_uninterrupted_ones(num_threads, done):
   assert resumed.get_state() == uninterrupted.get_state()
 
 
+def in_parts(iterators):
+  """One batch of each iterator, joined."""
+  batches = [next(iterator) for iterator in iterators]
+  return {k: np.concatenate([b[k] for b in batches]) for k in batches[0]}
+
+
+@pytest.mark.parametrize('packing', ['concat', 'documents'])
+@pytest.mark.parametrize('parts', [2, 3, 6])
+def test_parts_of_a_batch_join_to_the_whole(parts, packing):
+  options = dict(batch_size=6, packing=packing, eos_id=35)
+  whole = batches(**options)
+  shares = [batches(**options, share=(i, parts)) for i in range(parts)]
+  for _ in range(5):  # across epochs
+    np.testing.assert_equal(in_parts(shares), next(whole))
+
+
+def test_a_place_in_parts_is_that_of_any_number_of_parts():
+  states = []
+  for parts in (1, 2, 3):
+    shares = [batches(batch_size=6, share=(i, parts)) for i in range(parts)]
+    for _ in range(4):
+      in_parts(shares)
+    states += [share.get_state() for share in shares]
+  assert all(state == states[0] for state in states)
+  whole = batches(batch_size=6)
+  shares = [batches(batch_size=6, share=(i, 3)) for i in range(3)]
+  for iterator in [whole, *shares]:
+    iterator.set_state(states[0])
+  np.testing.assert_equal(in_parts(shares), next(whole))
+
+
+def test_parts_hold_the_same_batches_out():
+  # Of ten windows, two batches of four; each part alone could fill three.
+  for parts in (1, 2, 4):
+    shares = [
+        batches(batch_size=4, training=False, share=(i, parts))
+        for i in range(parts)
+    ]
+    assert [len(list(share)) for share in shares] == [2] * parts
+
+
+def test_a_batch_that_parts_cannot_share_is_refused():
+  with pytest.raises(ValueError, match='6 sequences .* of the 4 processes'):
+    batches(batch_size=6, share=(0, 4))
+
+
 def test_resuming_far_ahead_reads_nothing_on_the_way(monkeypatch):
   read = []
   policy = pipeline.policies.PREFIX_POLICIES['uniform']
@@ -136,7 +184,9 @@ def test_resuming_far_ahead_reads_nothing_on_the_way(monkeypatch):
 
 
 def test_windows_are_views_of_the_stream():
-  assert np.shares_memory(pipeline._windows(TOKENS, 8), TOKENS)
+  windows = pipeline._Windows(streams.in_memory(TOKENS), 8)
+  assert len(windows) == 10
+  assert all(np.shares_memory(windows[i], TOKENS) for i in range(10))
 
 
 def test_prefixes_stay_within_the_capacity():
@@ -164,6 +214,7 @@ def test_a_pass_over_less_than_a_batch_is_refused():
         {'objective': OBJECTIVE | {'name': 'next_token'}},
         {'objective': OBJECTIVE | {'mask_rate': -1}},
         {'prefix': PREFIX | {'capacity': 2}},
+        {'packing': 'first_fit'},
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes):
@@ -171,7 +222,14 @@ def test_settings_that_make_no_sense_are_refused(changes):
     batches(**changes)
 
 
-def streams(tmp_path, text='abcdefgh', tokenizer=tokenizers.Bytes(), **changes):
+def test_throughput_is_measured_with_at_least_a_batch():
+  assert pipeline.tokens_per_second(batches(), seconds=0) > 0
+  assert pipeline.tokens_per_second(batches(num_threads=2), seconds=0.01) > 0
+
+
+def token_streams(
+    tmp_path, text='abcdefgh', tokenizer=tokenizers.Bytes(), **changes
+):
   path = tmp_path / 'train.txt'
   path.write_text(text)
   data = {
@@ -185,34 +243,39 @@ def streams(tmp_path, text='abcdefgh', tokenizer=tokenizers.Bytes(), **changes):
 
 
 def test_the_end_of_the_data_is_held_out(tmp_path):
-  split = streams(tmp_path)
-  assert split['train'].tolist() == [*b'abcdefg']
-  assert split['validation'].tolist() == [*b'h', 256]
-  assert split['train'].dtype == np.uint16
+  split = token_streams(tmp_path)
+  assert split['train'][:].tolist() == [*b'abcdefg']
+  assert split['validation'][:].tolist() == [*b'h', 256]
+  assert split['train'][:1].dtype == np.uint16
 
 
 def test_held_out_files_leave_the_training_data_whole(tmp_path):
   (tmp_path / 'held_out.txt').write_text('xyz')
-  split = streams(tmp_path, validation_path=str(tmp_path / 'held_out.txt'))
-  assert split['train'].tolist() == [*b'abcdefgh', 256]
-  assert split['validation'].tolist() == [*b'xyz', 256]
+  split = token_streams(
+      tmp_path, validation_path=str(tmp_path / 'held_out.txt')
+  )
+  assert split['train'][:].tolist() == [*b'abcdefgh', 256]
+  assert split['validation'][:].tolist() == [*b'xyz', 256]
 
 
 def test_a_large_vocabulary_gets_wide_tokens(tmp_path, monkeypatch):
   monkeypatch.setattr(tokenizers.Bytes, 'size', 2**16 + 1)
-  assert streams(tmp_path)['train'].dtype == np.uint32
+  assert token_streams(tmp_path)['train'][:1].dtype == np.uint32
 
 
 def test_the_standard_library_becomes_two_streams(tmp_path):
-  split = streams(tmp_path, source='python_stdlib')
+  split = token_streams(tmp_path, source='python_stdlib')
   assert len(split['train']) > 10 * len(split['validation']) > 1_000_000
-  assert (split['train'] == 256).sum() > 100
+  assert (split['train'][:] == 256).sum() > 100
 
 
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'source': 'csv'}, 'must be one of python_stdlib, text, jsonl, got'),
+        (
+            {'source': 'csv'},
+            'must be one of python_stdlib, text, jsonl, shards, megatron, got',
+        ),
         ({'text': ''}, "config.data.source='text' has no train text"),
         ({'validation_fraction': 0}, r'must lie in \(0, 1\), got 0'),
         ({'validation_fraction': 1.0}, r'must lie in \(0, 1\), got 1.0'),
@@ -220,7 +283,7 @@ def test_the_standard_library_becomes_two_streams(tmp_path):
 )
 def test_data_that_cannot_be_used_is_refused(changes, message, tmp_path):
   with pytest.raises(ValueError, match=message):
-    streams(tmp_path, **changes)
+    token_streams(tmp_path, **changes)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ import pytest
 
 from jrt_jax.data import sources
 
+COMPRESS = {'.gz': gzip.compress, '.zst': sources.zstd.compress}
+
 
 def read(name, path, validation_path='', text_key='text'):
   data = {
@@ -12,7 +14,7 @@ def read(name, path, validation_path='', text_key='text'):
       'validation_path': str(validation_path),
       'text_key': text_key,
   }
-  documents = sources.SOURCES[name](data)
+  documents = getattr(sources, name)(data)
   return {split: list(texts) for split, texts in documents.items()}
 
 
@@ -80,6 +82,13 @@ def test_lines_of_jsonl_are_documents(tmp_path):
   assert splits == {'train': ['é', 'two\nlines', 'three']}
 
 
+def test_zstandard_files_may_have_several_frames(tmp_path):
+  path = tmp_path / 'a.jsonl.zst'
+  frames = [b'{"text": "o', b'ne"}\n{"text": "two"}']
+  path.write_bytes(b''.join(map(COMPRESS['.zst'], frames)))
+  assert read('jsonl', path) == {'train': ['one', 'two']}
+
+
 @pytest.mark.parametrize('name', ['text', 'jsonl'])
 @pytest.mark.parametrize('path', ['', 'nothing/*.txt', 'file.txt,nothing'])
 def test_a_path_that_matches_nothing_is_refused(
@@ -100,7 +109,7 @@ def test_a_path_that_matches_nothing_is_refused(
         ('{"text": ', 'a.jsonl:2: not JSON'),
         ('["text"]', 'a.jsonl:2: must be a JSON object, got a list'),
         ('{"a": 1, "b": 2}', "text_key='text' must name a string, .* a, b"),
-        ('{"text": 7}', "a.jsonl:2: config.data.text_key='text' must name"),
+        ('{"text": 7}', "a.jsonl:2: text_key='text' must name"),
     ],
 )
 def test_a_bad_line_is_named(line, message, tmp_path):
@@ -109,9 +118,10 @@ def test_a_bad_line_is_named(line, message, tmp_path):
     read('jsonl', tmp_path / 'a.jsonl')
 
 
+@pytest.mark.parametrize('suffix', ['.gz', '.zst'])
 @pytest.mark.parametrize('damage', [lambda x: x[:-9], lambda x: b'plain text'])
-def test_a_broken_gzip_file_is_named(damage, tmp_path):
-  path = tmp_path / 'a.txt.gz'
-  path.write_bytes(damage(gzip.compress(b'text' * 100)))
-  with pytest.raises(ValueError, match='a.txt.gz: broken gzip file'):
+def test_a_broken_compressed_file_is_named(damage, suffix, tmp_path):
+  path = tmp_path / f'a.txt{suffix}'
+  path.write_bytes(damage(COMPRESS[suffix](b'text' * 100)))
+  with pytest.raises(ValueError, match=f'a.txt{suffix}: broken {suffix} file'):
     read('text', path)

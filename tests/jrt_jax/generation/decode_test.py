@@ -14,10 +14,12 @@ PREFIX_LEN = np.array([L, 3], np.int32)
 @pytest.fixture(scope='module')
 def model(tiny_config):
   """A function from parameters to a model, and parameters."""
-  config = tiny_config(mixers=('conv', 'pla', 'swa'), vocab_size=VOCAB)
+  config = tiny_config(
+      mixers=('conv', 'pla', 'swa', 'attention'), vocab_size=VOCAB
+  )
   merge, params = models.split(models.build(config))
   # Without this an untrained model with tied embeddings repeats its input.
-  scale = jax.random.normal(jax.random.key(1), (config['width'],))
+  scale = jax.random.normal(jax.random.key(2), (config['width'],))
   return merge, params | {'final_norm.scale': scale}
 
 

@@ -9,7 +9,7 @@ from jrt_jax.models.block import REMAT_POLICIES
 from jrt_jax.models.context import Context
 
 L, E = 64, 16
-MIXERS = 'conv', 'pla', 'swa', 'la'
+MIXERS = 'conv', 'pla', 'swa', 'la', 'attention'
 
 
 @pytest.fixture

@@ -1,5 +1,12 @@
+import importlib
+import pkgutil
+import re
+
 import pytest
 
+import configs
+from configs import attention_1b
+from configs import attention_360m
 from configs import based_1b
 from configs import based_360m
 from configs import jrt_1b
@@ -12,6 +19,9 @@ from jrt_jax.models import cost
 # Counts and sizes of the official models, one layer of each kind.
 CONV, PLA, LA, SWA = 6_302_720, 3_932_160, 2_621_440, 4_194_304
 MLP, NORMS, EMBEDDING = 6_291_456, 2_048, 51_470_336
+
+CONFIGS = [m.name for m in pkgutil.iter_modules(configs.__path__)]
+CONFIGS.remove('base')
 
 
 def released(config, **overrides):
@@ -45,22 +55,49 @@ def test_based_360m_has_the_parameters_of_the_released_model():
   assert sum(parts.values()) == 362_620_928
 
 
+def test_attention_360m_has_the_parameters_of_the_released_model():
+  parts = cost.parameters(released(attention_360m, vocab_multiple=16))
+  assert parts == {
+      'embedding': 50_272 * 1024,
+      'attention': 24 * SWA,
+      'mlp': 24 * 3 * 1024 * 2816,
+      'norm': 24 * NORMS + 1024,
+  }
+  assert sum(parts.values()) == 359_810_048
+
+
 @pytest.mark.parametrize(
-    ('config', 'official', 'padded'),
+    ('config', 'vocab_multiple', 'official'),
     [
-        (jrt_1b, 1_375_143_168, 1_375_214_848),
-        (based_1b, 1_349_453_056, 1_349_524_736),
-        (pla_pure_360m, 353_017_728, 353_063_808),
-        (pla_swa_360m, 355_229_568, 355_275_648),
+        (jrt_360m, 8, 356_578_304),
+        (jrt_1b, 8, 1_375_143_168),
+        (based_360m, 8, 362_620_928),
+        (based_1b, 8, 1_349_453_056),
+        (attention_360m, 16, 359_810_048),
+        (attention_1b, 16, 1_327_080_720),
+        (pla_pure_360m, 8, 353_017_728),
+        (pla_swa_360m, 8, 355_229_568),
     ],
 )
-def test_other_models_have_the_parameters_that_they_state(
-    config, official, padded
+def test_models_have_the_official_parameters_and_say_so(
+    config, vocab_multiple, official
 ):
+  theirs = released(config, vocab_multiple=vocab_multiple)
+  assert sum(cost.parameters(theirs).values()) == official
+  assert f'of which {official:,} ' in config.__doc__
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_a_config_says_its_command_its_parameters_and_its_source(name):
+  config = importlib.import_module(f'configs.{name}')
+  text = ' '.join(config.__doc__.replace('\\\n', ' ').split())
+  assert (
+      f'jrt_jax.train --config=configs/{name}.py --workdir=runs/{name}' in text
+  )
+  assert re.search(r'Source: .*https://arxiv\.org/abs/\d{4}\.\d{5}', text)
+  stated = re.search(r'([\d,]+) parameters', text)[1]
   own = config.get_config().model.to_dict()
-  assert sum(cost.parameters(released(config)).values()) == official
-  assert sum(cost.parameters(own).values()) == padded
-  assert f'{padded:,} parameters, of which {official:,}' in config.__doc__
+  assert stated == f'{sum(cost.parameters(own).values()):,}'
 
 
 def test_parts_add_up_to_the_parameters_that_exist(tiny_config):
@@ -76,12 +113,24 @@ def test_state_bytes_of_jrt_360m_are_those_of_the_formula():
   conv = 2 * (3 - 1) * 2048  # bfloat16
   swa = 2 * 129 * 2 * 1024 + 4  # bfloat16 keys and values, and the count
   expected = 5 * pla + 16 * conv + 5 * swa
-  assert cost.state_bytes(released(jrt_360m)) == expected
+  for length in (1, 100_000):
+    assert cost.state_bytes(released(jrt_360m), length=length) == expected
 
 
-def train_flops(config, prefix, supervised):
+def test_state_bytes_of_attention_grow_with_the_length():
+  config = released(attention_360m)
+  a_token = 24 * 2 * 2 * 1024  # bfloat16 keys and values
+  for length in (1, 2048):
+    expected = length * a_token + 24 * 4  # and the counts
+    assert cost.state_bytes(config, length=length) == expected
+
+
+def train_flops(config, prefix, supervised, length=2048):
   return cost.train_flops_per_token(
-      config, prefix_fraction=prefix, supervised_fraction=supervised
+      config,
+      sequence_length=length,
+      prefix_fraction=prefix,
+      supervised_fraction=supervised,
   )
 
 
@@ -97,16 +146,27 @@ def test_a_training_step_of_jrt_360m_has_the_flops_known_of_it(
 
 
 def test_flops_count_every_multiplication_once(tiny_config):
-  E, H, D, M, W, F, vocab = 16, 2, 4, 16, 5, 15, 20
+  E, H, D, M, W, F, vocab, L = 16, 2, 4, 16, 5, 15, 20, 8
   head, mlp = vocab * E, 3 * E * M
   products = {
       'conv': 4 * E * E + 3 * 2 * E + 2 * E * E,
-      'swa': 4 * E * E + 2 * W * E,
+      'swa': 4 * E * E + 2 * (1 + 2 + 3 + 4 + 4 * W) / L * E,
+      'attention': 4 * E * E + 2 * (L + 1) / 2 * E,
       'la': 2 * E * H * D + 2 * E * E + 2 * F * E,
       'pla': 2.5 * E * H * D + 2.5 * E * E + 2.5 * F * E,  # half is prefix
   }
   for mixer, expected in products.items():
     config = tiny_config(mixers=(mixer,), vocab_size=vocab)
-    assert train_flops(config, 0.5, 0.25) == pytest.approx(
+    assert train_flops(config, 0.5, 0.25, L) == pytest.approx(
         3 * 2 * (expected + mlp + head / 4)
     )
+
+
+def test_a_window_longer_than_the_sequence_costs_what_attention_does(
+    tiny_config,
+):
+  window, attention = (
+      train_flops(tiny_config(mixers=(mixer,), window=9), 0, 1, length=8)
+      for mixer in ('swa', 'attention')
+  )
+  assert window == attention

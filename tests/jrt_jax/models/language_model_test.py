@@ -8,7 +8,7 @@ import pytest
 
 from jrt_jax import models
 
-MIXERS = 'conv', 'pla', 'swa', 'la'
+MIXERS = 'conv', 'pla', 'swa', 'la', 'attention'
 TOKENS = np.random.default_rng(0).integers(20, size=(2, 12)).astype(np.int32)
 PREFIX_LEN = jnp.array([5, 0])
 
@@ -50,6 +50,7 @@ def test_parameters_are_one_flat_dict_by_name(model):
       'pla': 'proj_q.kernel proj_k.kernel proj_v.kernel proj_k_enc.kernel'
       ' proj_v_enc.kernel out_proj.kernel',
       'swa': 'qkv.kernel out_proj.kernel',
+      'attention': 'qkv.kernel out_proj.kernel',
       'la': 'proj_q.kernel proj_k.kernel proj_v.kernel out_proj.kernel',
   }
   expected = {'embedding.embedding', 'final_norm.scale'}
@@ -100,7 +101,9 @@ def test_prefill_and_decoding_of_a_bfloat16_model_agree(tiny_config):
   @jax.jit
   def read(params):
     model = merge(params)
-    _, state = model.prefill(TOKENS[:, :-1], prefix_len=PREFIX_LEN)
+    _, state = model.prefill(
+        TOKENS[:, :-1], prefix_len=PREFIX_LEN, state_capacity=12
+    )
     logits, following = model.decode_step(TOKENS[:, -1], state)
     expected = model(TOKENS, prefix_len=PREFIX_LEN)[:, -1]
     return logits, expected, state, following
@@ -138,6 +141,12 @@ def test_a_capacity_beyond_the_row_is_refused(model):
     merge(params).hidden(TOKENS, prefix_len=PREFIX_LEN, prefix_capacity=13)
 
 
+def test_a_state_without_room_for_the_row_is_refused(model):
+  merge, params = model
+  with pytest.raises(ValueError, match=r'length of the rows \(12\), got 11'):
+    merge(params).prefill(TOKENS, state_capacity=11)
+
+
 @pytest.mark.parametrize(
     'overrides, message',
     [
@@ -146,6 +155,7 @@ def test_a_capacity_beyond_the_row_is_refused(model):
         ({'num_heads': 3}, 'multiple of .*3.* 16'),
         ({'num_heads': 0}, 'config.model.num_heads must be positive, got 0'),
         ({'dtype': 'float16'}, "config.model.dtype .* got 'float16'"),
+        ({'rope_fraction': 2}, r'rope_fraction must lie in \[0, 1\], got 2'),
         ({'remat': 'some'}, "config.model.remat .*'dots'.* got 'some'"),
         ({'pad_mask': 'zero'}, "config.model.pad_mask .* got 'zero'"),
     ],

@@ -11,7 +11,7 @@ from jrt_jax.models.layers import SwiGLU
 def weights(tiny_config):
   """Initial weights that are many enough to measure how they spread."""
   config = tiny_config(
-      mixers=('conv', 'pla', 'swa', 'la'),
+      mixers=('conv', 'pla', 'swa', 'la', 'attention'),
       width=64,
       mlp_width=64,
       vocab_size=200,
@@ -37,16 +37,16 @@ def assert_normal(x, std):
 def test_weights_start_with_the_standard_deviation_of_the_config(weights):
   outputs = of(weights, 'out_proj.kernel', 'fc2.kernel', 'conv.kernel')
   inputs = of(weights, '.kernel', 'embedding.embedding').keys() - outputs
-  assert len(inputs) == 1 + 1 + 5 + 1 + 3 + 4  # embedding, mixers, MLPs
+  assert len(inputs) == 1 + 1 + 5 + 1 + 3 + 1 + 5  # embedding, mixers, MLPs
   for name in inputs:
     assert_normal(weights[name], 0.02)
 
 
 def test_weights_that_write_to_the_residual_stream_start_smaller(weights):
   outputs = of(weights, 'out_proj.kernel', 'fc2.kernel')
-  assert len(outputs) == 8
+  assert len(outputs) == 10
   for x in outputs.values():
-    assert_normal(x, 0.02 / 8**0.5)  # 2 of each of 4 layers
+    assert_normal(x, 0.02 / 10**0.5)  # 2 of each of 5 layers
 
 
 def test_taps_of_convolutions_start_uniform(weights):

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,9 +14,9 @@ def make(seed, D=8):
   return jax.random.normal(jax.random.key(seed), (1, D))
 
 
-@jax.jit
-def rotate(x, positions):
-  return rotary(x, jnp.asarray(positions), base=BASE)
+@functools.partial(jax.jit, static_argnames='fraction')
+def rotate(x, positions, fraction=1.0):
+  return rotary(x, jnp.asarray(positions), base=BASE, fraction=fraction)
 
 
 def test_pairs_half_a_head_apart_turn_as_complex_numbers():
@@ -23,6 +25,27 @@ def test_pairs_half_a_head_apart_turn_as_complex_numbers():
   turned = pairs * np.exp(1j * position * BASE ** (-np.arange(4) / 4))
   expected = np.concatenate([turned.real, turned.imag], axis=-1)
   np.testing.assert_allclose(rotate(x, position), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    'D, fraction, rotated, pairs',
+    [
+        (70, 1.0, 70, 35),
+        (64, 0.5, 32, 16),
+        (70, 0.5, 35, 18),  # an odd half: a pair more, angles by 35
+        (8, 0.0, 0, 0),
+    ],
+)
+def test_a_fraction_turns_the_first_features_only(D, fraction, rotated, pairs):
+  x, position = np.asarray(make(0, D)), 7
+  expected = x.copy()
+  for i in range(pairs):
+    angle = position * BASE ** (-2 * i / rotated)
+    turned = complex(x[0, i], x[0, i + pairs]) * np.exp(1j * angle)
+    expected[0, [i, i + pairs]] = turned.real, turned.imag
+  actual = rotate(x, position, fraction=fraction)
+  np.testing.assert_allclose(actual, expected, atol=1e-5)
+  np.testing.assert_array_equal(actual[:, 2 * pairs :], x[:, 2 * pairs :])
 
 
 @pytest.mark.parametrize('shift', [1, 5, 1000])

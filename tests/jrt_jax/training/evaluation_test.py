@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jrt_jax.data import entropy
+from jrt_jax.data import recall
 from jrt_jax.data import tokenizers
 from jrt_jax.data.objectives import MASKED_TOKEN
 from jrt_jax.data.objectives import NEXT_TOKEN
@@ -27,10 +28,16 @@ def step(params, batch):
       ('masked_token', MASKED_TOKEN),
   ):
     labels = batch['targets'][batch['supervision'] == kind]
-    sums[f'{name}_nll'] = nll(labels).sum()
-    sums[f'{name}_correct'] = (labels % 2 == 0).sum()
-    sums[f'{name}_count'] = labels.size
-  return sums
+    sums |= sums_over(name, labels)
+  return sums | sums_over('recall', batch['targets'][batch['recallable']])
+
+
+def sums_over(name, labels):
+  return {
+      f'{name}_nll': nll(labels).sum(),
+      f'{name}_correct': (labels % 2 == 0).sum(),
+      f'{name}_count': labels.size,
+  }
 
 
 def make(config, tokenizer, rows=ROWS, tokens=None):
@@ -97,6 +104,52 @@ def test_next_tokens_are_scored_on_a_clean_prefix_and_masked_ones_apart(
   assert metrics['masked_token_accuracy'] == pytest.approx(
       (labels % 2 == 0).mean()
   )
+
+
+@pytest.mark.parametrize('objective', ['jrt', 'prefix_lm'])
+def test_recall_is_judged_on_next_tokens_of_clean_windows(
+    run_config, objective
+):
+  # Pairs of digits are rare: each document has its own, three times.
+  documents = [f'{i:03} {i:03} {i:03} ' for i in range(101, 999, 7)]
+  tokenizer = tokenizers.Bytes()
+  tokens = np.concatenate(list(tokenizer.stream(documents)))
+  config = run_config(objective__name=objective, eval_batches=9)
+  _, held_out = make(config, tokenizer, tokens=tokens)
+  metrics = held_out.run(step, [])
+  windows = np.lib.stride_tricks.sliding_window_view(tokens, L + 1)[::L]
+  windows = windows[: 9 * 8]
+  can_be = recall.recallable(windows)[:, P - 1 :]
+  labels = windows[:, P:][can_be]
+  assert labels.size
+  assert metrics['recall_fraction'] == can_be.mean()
+  assert metrics['recall_loss'] == pytest.approx(nll(labels).mean())
+  assert metrics['recall_accuracy'] == pytest.approx((labels % 2 == 0).mean())
+
+
+def test_documents_that_do_not_see_each_other_are_not_recalled(run_config):
+  tokens = np.array(([7, 8, 9, 256] * 5)[:L] + [7, 0] * L + [0])
+  fractions = {}
+  for packing in ('concat', 'documents'):
+    config = run_config(
+        data__packing=packing,
+        prefix__name='none',
+        objective__name='next_token',
+        batch_size=1,
+    )
+    _, held_out = make(config, tokenizers.Bytes(), rows=1, tokens=tokens)
+    fractions[packing] = held_out.run(step, [])['recall_fraction']
+  assert fractions == {'concat': (L - 4) / L, 'documents': 0}
+
+
+def test_metrics_of_recall_are_left_out_where_there_is_nothing_to_recall(
+    run_config,
+):
+  tokens = np.arange(8 * L + 1) % 256
+  _, held_out = make(run_config(), tokenizers.Bytes(), tokens=tokens)
+  metrics = held_out.run(step, [])
+  assert metrics['recall_fraction'] == 0
+  assert 'recall_loss' not in metrics and 'recall_accuracy' not in metrics
 
 
 def test_a_causal_objective_has_no_masked_tokens(run_config):

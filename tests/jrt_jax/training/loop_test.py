@@ -116,13 +116,16 @@ needs_8_devices = pytest.mark.skipif(
 
 
 @needs_8_devices
+@pytest.mark.parametrize(
+    'mesh', [dict(mesh__data=8), dict(mesh__fsdp=4, mesh__tensor=2)]
+)
 def test_eight_devices_train_as_one_does_which_can_go_on(
-    config, finished, tmp_path
+    config, finished, tmp_path, mesh
 ):
-  eight = config(mesh__data=8, microbatch_per_device=1)
+  eight = config(**mesh, microbatch_per_device=1)
   assert train(eight, tmp_path, stop_after(3)) == signal.SIGTERM
   assert sorted(metrics(tmp_path)) == [1, 2, 3]
-  assert train(config(), tmp_path, allow_config_change=True) is None
+  assert train(config(), tmp_path) is None
 
   actual, expected = metrics(tmp_path), metrics(finished)
   assert sorted(actual) == sorted(expected) == [1, 2, 3, 4, 5, 6]
@@ -137,26 +140,29 @@ def test_eight_devices_train_as_one_does_which_can_go_on(
     np.testing.assert_allclose(params[name], others[name], atol=1e-5)
 
 
+class StopAtLook(resilience.StopRequest):
+  """A signal that comes just before the loop looks for the third time."""
+
+  looks = 0
+
+  @property
+  def signal(self):
+    self.looks += 1
+    return signal.SIGTERM if self.looks >= 3 else None
+
+  @signal.setter
+  def signal(self, value):
+    pass
+
+
 def test_the_end_shows_the_result_even_if_a_signal_comes_too_late(
     config, finished, monkeypatch, capsys
 ):
-  monkeypatch.setattr(resilience.StopRequest, 'requested', True)
+  monkeypatch.setattr(resilience, 'StopRequest', StopAtLook)
+  monkeypatch.setattr(StopAtLook, 'looks', 2)
   assert train(config(), finished) is None
   shown = capsys.readouterr().out
   assert 'bits per byte' in shown and '▶' in shown
-
-
-class StopAtLook(resilience.StopRequest):
-  """A signal that comes just before the loop asks for the n-th time."""
-
-  looks = 3
-
-  @property
-  def requested(self):
-    self.looks -= 1
-    if not self.looks:
-      self.signal = signal.SIGTERM
-    return super().requested
 
 
 def test_every_step_that_was_logged_is_saved_before_a_stop(

@@ -28,6 +28,7 @@ def plan():
       accumulation=16,
       tokenizer=tokenizers.Bytes(),
       train_tokens=10**9,
+      data_rate=2.5e6,
   )
   return dict(re.split('  +', line, maxsplit=1) for line in text.splitlines())
 
@@ -51,7 +52,7 @@ def test_the_plan_says_the_state_and_the_compute_of_a_token(plan):
   size, unit, _ = plan['decode state'].split(maxsplit=2)
   assert unit == 'MiB'
   assert float(size) == pytest.approx(
-      cost.state_bytes(config) / 2**20, rel=0.005
+      cost.state_bytes(config, length=1) / 2**20, rel=0.005
   )
   gflop = float(plan['compute'].split()[0])
   assert 6 * 0.3 < gflop < 6 * 0.45  # 6 FLOP for most of the parameters
@@ -65,6 +66,7 @@ def test_flops_count_the_positions_that_have_labels(module, supervised):
   config = module.get_config().to_dict()
   assert report.flops_per_token(config) == cost.train_flops_per_token(
       config['model'],
+      sequence_length=2048,
       prefix_fraction=report.prefix_fraction(config),
       supervised_fraction=supervised,
   )
@@ -92,12 +94,16 @@ def test_other_runs_are_no_demonstration():
   assert report.demonstration(config.to_dict(), tokenizer) is None
 
 
+@pytest.mark.parametrize('recall', [False, True])
 @pytest.mark.parametrize('masked', [False, True])
 @pytest.mark.parametrize('speed', [None, 1234.5])
-def test_the_result_holds_what_was_measured(masked, speed, run_config):
+def test_the_result_holds_what_was_measured(masked, recall, speed, run_config):
   metrics = {'bits_per_byte': 1.8}
   if masked:
     metrics['masked_token_accuracy'] = 0.256
+  metrics['recall_fraction'] = 0.0314 if recall else 0.0
+  if recall:
+    metrics['recall_accuracy'] = 0.467
   text = report.result(
       run_config(),
       evaluation=types.SimpleNamespace(
@@ -115,9 +121,22 @@ def test_the_result_holds_what_was_measured(masked, speed, run_config):
       '1.800 bits per byte',
       'no step was left' if speed is None else '1,234\n',
       f'{sum(model.values()):,}\n',
-      f'{cost.state_bytes(run_config()["model"]):,} bytes a sequence',
+      f'{cost.state_bytes(run_config()["model"], length=1):,} bytes a sequence',
       'def f(▶x): pass',
   ]
   for fact in facts:
     assert fact in text
   assert ('25.6%' in text) == ('masked' in text) == masked
+  assert ('46.7%' in text) == ('3.1% of next' in text) == recall
+
+
+def test_a_decode_state_that_grows_is_told_at_the_sequence_length(run_config):
+  text = report.result(
+      run_config(model__mixers=('attention',)),
+      evaluation=types.SimpleNamespace(text_bytes=1, unigram=1.0, bigram=1.0),
+      metrics={'bits_per_byte': 1.0},
+      tokens_per_second=None,
+      sample=('', ''),
+  )
+  state = 16 * 2 * 8 * 4 + 4  # keys and values of each token, and the count
+  assert f'{state:,} bytes a sequence, at 16 tokens' in text

@@ -19,9 +19,9 @@ def handlers_are_restored():
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_becomes_a_request_to_stop(number, capfd):
   with resilience.StopRequest() as stop:
-    assert not stop.requested
+    assert stop.signal is None
     os.kill(os.getpid(), number)
-    assert stop.requested
+    assert stop.signal is not None
     assert stop.signal == number
   assert f'{number.name}: stopping' in capfd.readouterr().err
 

@@ -1,8 +1,12 @@
+import itertools
+
 import jax
 from jax.sharding import AxisType, PartitionSpec as P
 import numpy as np
 import pytest
 
+from jrt_jax import models
+from jrt_jax.models.block import MIXERS
 from jrt_jax.training import sharding
 
 pytestmark = pytest.mark.skipif(
@@ -90,25 +94,50 @@ def test_a_batch_is_divided_over_the_replicas_in_order():
       'tokens': np.arange(48, dtype=np.int32).reshape(16, 3),
       'prefix_len': np.arange(16, dtype=np.int32),
   }
-  actual = sharding.put_batch(batch, mesh)
-  for name, array in batch.items():
+  for put, (name, array) in itertools.product(
+      (sharding.put_batch, sharding.put_whole_batch), batch.items()
+  ):
+    actual = put(batch, mesh)
     assert actual[name].sharding == sharding.batch_sharding(mesh)
     np.testing.assert_array_equal(actual[name], array)
     for i, shard in enumerate(actual[name].addressable_shards):
       np.testing.assert_array_equal(shard.data, array[2 * i : 2 * i + 2])
 
 
-def test_parameters_and_optimizer_states_are_on_every_device():
-  mesh = make_mesh(data=4)
-  state = {'params': {'a.kernel': np.ones((2, 2))}, 'opt_state': (np.ones(3),)}
+def test_moments_lie_where_their_parameter_lies_and_the_rest_is_everywhere():
+  mesh = make_mesh(data=2, fsdp=2, tensor=2)
+  params = {'layers.0.mlp.fc2.kernel': 0, 'layers.0.mlp_norm.scale': 0}
+  state = {'params': params, 'opt_state': ({'mu': dict(params)}, 0)}
   shardings = sharding.params_sharding(mesh, state)
-  assert jax.tree.structure(shardings) == jax.tree.structure(state)
-  for leaf in jax.tree.leaves(shardings):
-    assert leaf.spec == P() and leaf.mesh == mesh
+  specs = jax.tree.map(lambda leaf: leaf.spec, shardings)
+  kernel, scale = specs['params'].values()
+  assert (kernel, scale) == (P('tensor', 'fsdp'), P())
+  assert specs['opt_state'] == ({'mu': specs['params']}, P())
+  assert {leaf.mesh for leaf in jax.tree.leaves(shardings)} == {mesh}
 
 
-@pytest.mark.parametrize('axis', ['fsdp', 'tensor'])
-def test_sharded_parameters_are_refused_in_one_line(axis):
-  mesh = make_mesh(**{axis: 2})
-  with pytest.raises(ValueError, match=rf'^config\.mesh\.{axis} must be 1'):
-    sharding.params_sharding(mesh, {})
+def test_all_but_norms_and_biases_of_outputs_are_divided(tiny_config):
+  mixers = tuple(MIXERS)
+  _, params = models.abstract(tiny_config(mixers=mixers))
+  whole = {name for name in params if not any(sharding.param_spec(name))}
+  assert all(name.endswith(('scale', 'out_proj.bias')) for name in whole)
+  for name in set(params) - whole:
+    assert len(params[name].shape) == len(sharding.param_spec(name)), name
+
+
+@pytest.mark.parametrize(
+    'sizes, message',
+    [
+        (dict(tensor=4), r'mesh\.tensor must divide config.model.num_heads=2'),
+        (dict(fsdp=4), r'mesh\.fsdp must divide the 18 .* table \[24, 18\]'),
+    ],
+)
+def test_a_model_that_a_mesh_cannot_share_is_refused(sizes, message):
+  params = {'embedding.embedding': np.ones((24, 18))}
+  message = message.replace('table', 'embedding.embedding')
+  with pytest.raises(ValueError, match=message):
+    sharding.check_model({'num_heads': 2}, params, make_mesh(**sizes))
+
+
+def test_one_process_reads_whole_batches():
+  assert sharding.share_of_batch(make_mesh(data=4, tensor=2)) == (0, 1)

@@ -19,10 +19,13 @@ def test_rates_are_those_since_the_last_reading(clock):
   rates = throughput.Throughput()
   for seconds in (4.0, 1.0):
     for _ in range(2):
-      clock.now += seconds
+      with rates.waiting():
+        clock.now += seconds / 4
+      clock.now += 3 * seconds / 4
       rates.add(tokens=100, loss_tokens=jnp.int32(40))
     assert rates.read() == {
         'step_seconds': seconds,
+        'data_seconds': seconds / 4,
         'tokens_per_second': 100 / seconds,
         'loss_tokens_per_second': 40 / seconds,
     }

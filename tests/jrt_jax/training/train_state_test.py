@@ -23,7 +23,10 @@ class Lookup(NamedTuple):
   params: dict
   vocab_size: int = VOCAB
 
-  def hidden(self, tokens, *, prefix_len, prefix_capacity):
+  def hidden(
+      self, tokens, *, prefix_len, prefix_capacity, segment_ids=None
+  ):
+    assert segment_ids is None
     x = self.params['embedding.embedding'][tokens] @ self.params['kernel']
     return x * (1 + prefix_len[:, None, None] / prefix_capacity)
 
@@ -186,6 +189,20 @@ def test_sums_of_evaluation_add_up_over_batches():
     is_kind = supervision == kind
     assert_close(means[f'{name}_loss'], nll[is_kind].mean(), 1e-5)
     assert sum(s[f'{name}_count'] for s in sums) == is_kind.sum()
+
+
+def test_labels_that_can_be_recalled_are_summed_up_apart():
+  params, batch = make_params(), make_batch()
+  is_next = batch['supervision'] == NEXT_TOKEN
+  recallable = is_next & (np.random.default_rng(1).random((B, L)) < 0.5)
+  evaluate = jax.jit(make_steps().evaluate)
+  sums = evaluate(params, batch)
+  with_recall = evaluate(params, {**batch, 'recallable': recallable})
+  assert_close({name: with_recall[name] for name in sums}, sums)
+  mean = train_state.means(with_recall)['recall_loss']
+  assert_close(mean, Lookup(params).nll(batch)[recallable].mean(), 1e-5)
+  assert with_recall['recall_count'] == recallable.sum()
+  assert with_recall['recall_correct'] <= sums['next_token_correct']
 
 
 def train_on(devices, merge, params, accumulation):

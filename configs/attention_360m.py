@@ -1,0 +1,24 @@
+r"""Transformer++ 360M, the attention baseline of JRT-RNN 360M: same recipe.
+
+python -m jrt_jax.train --config=configs/attention_360m.py \
+    --workdir=runs/attention_360m --config.data.source=jsonl \
+    --config.data.path='pile/*.jsonl.gz' \
+    --config.data.tokenizer=gpt2/tokenizer.json
+
+359,842,816 parameters, of which 359,810,048 in the released model's 50272 rows
+of embedding. Source: https://arxiv.org/abs/2407.05483, with the layers of the
+released configuration, whose rotary embeddings turn half of each head.
+"""
+
+from configs import base
+
+
+def get_config():
+  config = base.get_config()
+  config.microbatch_per_device = 16
+  config.model.mixers = ('attention',) * 24
+  config.model.mlp_width = 2816
+  config.model.rope_fraction = 0.5
+  config.prefix.name = 'none'
+  config.objective.name = 'next_token'
+  return config

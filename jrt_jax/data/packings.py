@@ -1,0 +1,65 @@
+"""How the documents that share a window are kept apart, or not.
+
+A packing maps `(window, *, policy, make_example, eos_id, rng)` to an example:
+  window: int [L + 1], consecutive tokens of the stream.
+  policy: maps `(tokens, rng=)` to a prefix length, as in `prefix/policies.py`.
+  make_example: maps `(window, prefix_len, rng=)` to an example, as in
+    `objectives.py`.
+  eos_id: the id that ends a document.
+  rng: np.random.Generator, the example's own.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from jrt_jax.data import objectives
+
+
+def concat(
+    window: np.ndarray,
+    *,
+    policy: Callable[..., int],
+    make_example: Callable[..., dict],
+    eos_id: int,
+    rng: np.random.Generator,
+) -> dict[str, np.ndarray]:
+  """Documents are one text: the prefix and the state run over their ends.
+
+  Source: Arora et al. 2024 (JRT-RNN), https://arxiv.org/abs/2407.05483, whose
+  windows are cut from concatenated documents.
+  """
+  del eos_id
+  prefix_len = policy(window[:-1], rng=rng)
+  return make_example(window, prefix_len, rng=rng)
+
+
+def documents(
+    window: np.ndarray,
+    *,
+    policy: Callable[..., int],
+    make_example: Callable[..., dict],
+    eos_id: int,
+    rng: np.random.Generator,
+) -> dict[str, np.ndarray]:
+  """Documents do not see each other.
+
+  The example has `segment_ids` too, int32 [L], its documents counted from 0.
+  The prefix lies in the first document, the only one that the policy sees, and
+  masks lie in the prefix. The end of a document does not predict the next one.
+  """
+  ends = window[:-1] == eos_id
+  first = int(ends.argmax()) + 1 if ends.any() else len(ends)
+  prefix_len = policy(window[:first], rng=rng)
+  example = make_example(window, prefix_len, rng=rng)
+  crossing = ends & (example['supervision'] == objectives.NEXT_TOKEN)
+  example['targets'][crossing] = 0
+  example['supervision'][crossing] = objectives.UNSUPERVISED
+  example['segment_ids'] = np.cumsum(ends, dtype=np.int32) - ends
+  return example
+
+
+PACKINGS = {
+    'concat': concat,
+    'documents': documents,
+}

@@ -1,0 +1,173 @@
+"""Text to token shards: what `python -m jrt_jax.data.prepare` does."""
+
+import contextlib
+import dataclasses
+import fcntl
+import os
+import pathlib
+import shutil
+
+import numpy as np
+import tqdm
+
+from jrt_jax.data import manifest as manifests
+from jrt_jax.data import shard_writer
+from jrt_jax.data import shards
+from jrt_jax.data import streams
+from jrt_jax.data import text_batches
+from jrt_jax.data import tokenization
+from jrt_jax.data import tokenizers
+
+
+def prepare(
+    folder: pathlib.Path,
+    paths: list[str],
+    tokenizer: str,
+    settings: manifests.Settings,
+    workers: int,
+) -> manifests.Manifest:
+  """Makes the shards of `folder`, or what is missing of them.
+
+  Their bytes depend neither on `workers` nor on how often this was interrupted.
+
+  Args:
+    folder: of the shards, their manifest and a copy of the tokenizer.
+    paths: files of text.
+    tokenizer: 'bytes', or the path of a tokenizer.json.
+    settings: what decides which tokens are in which shard.
+    workers: processes that tokenize.
+
+  Returns:
+    The manifest.
+
+  Raises:
+    ValueError: a setting is wrong, the text is broken, or the folder is in use
+      or was made from other text, or with other settings.
+    OSError: a file cannot be read or written, or a worker died.
+  """
+  _check(settings, workers)
+  loaded = tokenizers.load(tokenizer)
+  folder.mkdir(parents=True, exist_ok=True)
+  with _lock(folder):
+    manifest = manifests.Manifest(
+        tokenizer={
+            'fingerprint': loaded.fingerprint,
+            'size': loaded.size,
+            'eos_id': loaded.eos_id,
+        },
+        dtype=streams.token_dtype(loaded.size).name,
+        settings=settings,
+        inputs=[{'path': p, 'bytes': os.path.getsize(p)} for p in paths],
+    )
+    if manifests.exists(folder):
+      manifest = _continued(folder, manifest)
+    for stale in folder.glob('*.tmp'):
+      stale.unlink()
+    if tokenizer != 'bytes':
+      temporary = folder / 'tokenizer.json.tmp'
+      shutil.copyfile(tokenizer, temporary)
+      manifests.commit(temporary, folder / 'tokenizer.json')
+    manifests.write(folder, manifest)
+    if not manifest.complete:
+      _write_shards(folder, manifest, tokenizer, workers)
+  return manifest
+
+
+def _check(settings, workers):
+  if not 0 <= settings.validation_fraction < 1:
+    raise ValueError(
+        'validation_fraction must lie in [0, 1), got'
+        f' {settings.validation_fraction}'
+    )
+  for name, value in (
+      ('shard_tokens', settings.shard_tokens),
+      ('workers', workers),
+  ):
+    if value < 1:
+      raise ValueError(f'{name} must be positive, got {value}')
+
+
+@contextlib.contextmanager
+def _lock(folder):
+  with open(folder / 'lock', 'w') as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      raise ValueError(
+          f'{folder} is being prepared by another process: wait for its end, or'
+          ' use another --out'
+      ) from error
+    yield
+
+
+def _continued(folder, wanted):
+  """Returns the manifest of `folder` if it is on its way to `wanted`."""
+  manifest = manifests.read(folder)
+  old, new = _facts(manifest), _facts(wanted)
+  for name in old | new:
+    if old.get(name) != new.get(name):
+      raise ValueError(
+          f'{folder} was begun with {name} {old.get(name)!r}, got'
+          f' {new.get(name)!r}: use another --out, or remove it'
+      )
+  shards.check_sizes(folder, manifest)
+  return manifest
+
+
+def _facts(manifest):
+  """What must stay the same in words, by name."""
+  sizes = {f'bytes of {x["path"]}': x['bytes'] for x in manifest.inputs}
+  return {
+      'tokenizer': manifest.tokenizer['fingerprint'],
+      **dataclasses.asdict(manifest.settings),
+      **sizes,
+      'order of files': list(sizes),
+  }
+
+
+def _write_shards(folder, manifest, tokenizer, workers):
+  settings = manifest.settings
+  paths = [file['path'] for file in manifest.inputs]
+  batches = text_batches.read(
+      paths,
+      format=settings.format,
+      separator=settings.separator,
+      file=manifest.file,
+      unit=manifest.unit,
+  )
+  with (
+      contextlib.closing(
+          tokenization.tokenize_all(batches, tokenizer, settings, workers)
+      ) as tokenized,
+      shard_writer.ShardWriter(folder, manifest) as writer,
+      _bar(manifest) as bar,
+  ):
+    for batch, tokens in tokenized:
+      _write(writer, batch, tokens, settings.shard_tokens)
+      done = sum(x['bytes'] for x in manifest.inputs[: batch.file])
+      bar.update(done + batch.read - bar.n)
+    writer.commit(len(paths), 0)
+
+
+def _write(writer, batch, tokens, shard_tokens):
+  """Writes a batch; a part ends with the document that fills it."""
+  unit = 0
+  while unit < len(tokens.lengths):
+    rest = tokens[unit:]
+    missing = shard_tokens - writer.tokens
+    taken = int(np.searchsorted(np.cumsum(rest.lengths), missing)) + 1
+    writer.write(rest[:taken])
+    unit += taken
+    if writer.tokens >= shard_tokens:
+      writer.commit(batch.file, batch.first + unit)
+
+
+def _bar(manifest):
+  sizes = [x['bytes'] for x in manifest.inputs]
+  return tqdm.tqdm(
+      total=sum(sizes),
+      initial=sum(sizes[: manifest.file]),
+      unit='B',
+      unit_scale=True,
+      disable=None,  # unless on a terminal
+  )

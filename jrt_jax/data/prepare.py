@@ -1,0 +1,142 @@
+r"""Tokenizes text once, into shards that training maps into memory.
+
+python -m jrt_jax.data.prepare --input='pile/*.jsonl.zst' \
+    --tokenizer=gpt2/tokenizer.json --out=shards/pile
+
+The same command continues when it was interrupted or killed, and ends with the
+same bytes. `python -m jrt_jax.data.prepare --verify --out=shards/pile` compares
+the shards with their checksums. Exit codes: 0 at the end, 2 for a mistake in
+the command or in the text, 130 after Ctrl-C.
+"""
+
+import os
+import pathlib
+import sys
+import time
+
+from absl import app
+from absl import flags
+
+from jrt_jax import command_line
+from jrt_jax.data import manifest as manifests
+from jrt_jax.data import preparation
+from jrt_jax.data import shards
+from jrt_jax.data import sources
+from jrt_jax.data import text_batches
+
+_INPUT = flags.DEFINE_string(
+    'input', None, 'Files, plain, .gz or .zst: comma-separated globs.'
+)
+_OUT = flags.DEFINE_string('out', None, 'The folder of the shards.')
+_TOKENIZER = flags.DEFINE_string(
+    'tokenizer', 'bytes', 'The path of a tokenizer.json, or bytes.'
+)
+_FORMAT = flags.DEFINE_enum(
+    'format', None, ['jsonl', 'text'], 'Default: what the extension says.'
+)
+_TEXT_KEY = flags.DEFINE_string(
+    'text_key', 'text', 'Where a jsonl record keeps its text.'
+)
+_SEPARATOR = flags.DEFINE_string(
+    'separator',
+    '<|endoftext|>',
+    'Between the documents of a text file; empty: a file is one document.',
+)
+_VALIDATION_FRACTION = flags.DEFINE_float(
+    'validation_fraction', 0.01, 'Of the documents, held out by their content.'
+)
+_SHARD_TOKENS = flags.DEFINE_integer(
+    'shard_tokens', 2**27, 'In a shard; a crash loses at most so many.'
+)
+_WORKERS = flags.DEFINE_integer(
+    'workers', None, 'Processes that tokenize; default: one for each core.'
+)
+_VERIFY = flags.DEFINE_bool(
+    'verify', False, 'Compare the shards with their checksums.'
+)
+
+
+def main(argv: list[str]) -> None:
+  del argv
+  try:
+    with command_line.one_line_errors():
+      if not _OUT.value or not (_INPUT.value or _VERIFY.value):
+        raise ValueError(
+            '--out=DIR and --input=FILES or --verify must be given'
+        )
+      folder = pathlib.Path(_OUT.value).expanduser()
+      if _INPUT.value:
+        _prepare(folder)
+      if _VERIFY.value:
+        _verify(folder)
+  except KeyboardInterrupt:
+    print('\ninterrupted: the same command continues', file=sys.stderr)
+    sys.exit(130)
+
+
+def _prepare(folder):
+  paths = sources.find('--input', _INPUT.value)
+  settings = manifests.Settings(
+      format=_FORMAT.value or text_batches.text_format(paths),
+      text_key=_TEXT_KEY.value,
+      separator=_SEPARATOR.value,
+      validation_fraction=_VALIDATION_FRACTION.value,
+      shard_tokens=_SHARD_TOKENS.value,
+  )
+  workers = _cores() if _WORKERS.value is None else _WORKERS.value
+  before = manifests.read(folder).tokens if manifests.exists(folder) else 0
+  start = time.perf_counter()
+  manifest = preparation.prepare(
+      folder, paths, _TOKENIZER.value, settings, workers
+  )
+  seconds = time.perf_counter() - start
+  print(_summary(folder, manifest))
+  if new := manifest.tokens - before:
+    print(f'{new / seconds:,.0f} tokens/s ({new:,} in {seconds:,.0f} s)')
+  print(_how_to_train(folder))
+
+
+def _cores():
+  try:
+    return len(os.sched_getaffinity(0))
+  except AttributeError:  # not on every system
+    return os.cpu_count()
+
+
+def _summary(folder, manifest):
+  lines = []
+  for split in ('train', 'validation'):
+    files = manifest.of(split)
+    documents = sum(shard.documents for shard in files)
+    tokens = sum(shard.tokens for shard in files)
+    lines.append(
+        f'{split:<11} {tokens:>18,} tokens {documents:>14,} documents'
+        f' {len(files):>7,} shards'
+    )
+  if not manifest.of('validation'):
+    lines.append(
+        'No document is held out: training holds out the end of the tokens'
+        ' (config.data.validation_fraction).'
+    )
+  return '\n'.join([f'{folder}:', *lines])
+
+
+def _how_to_train(folder):
+  copy = folder / 'tokenizer.json'
+  tokenizer = copy if copy.is_file() else 'bytes'
+  return (
+      'train on it: python -m jrt_jax.train --config=configs/NAME.py'
+      f' --config.data.source=shards --config.data.path={folder}'
+      f' --config.data.tokenizer={tokenizer}'
+  )
+
+
+def _verify(folder):
+  manifest = manifests.read(folder)
+  shards.check_sizes(folder, manifest)
+  shards.verify(folder, manifest)
+  print(f'{len(manifest.shards):,} shards in {folder} are what was written')
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=command_line.parser())

@@ -1,0 +1,162 @@
+"""Token shards of `jrt_jax.data.prepare`, memory-mapped."""
+
+from collections.abc import Mapping
+import concurrent.futures
+import functools
+import hashlib
+import os
+import pathlib
+import zlib
+
+import numpy as np
+import tqdm
+
+from jrt_jax.data import manifest as manifests
+from jrt_jax.data import streams
+from jrt_jax.data import tokenizers
+
+_THREADS = 8  # at most; a disk that needs more is rare
+
+
+def open_splits(
+    data: Mapping,
+    tokenizer: tokenizers.Bytes | tokenizers.TokenizerJson,
+    *,
+    share: tuple[int, int] = (0, 1),
+) -> dict[str, streams.TokenStream]:
+  """Returns the splits of a folder of shards; none of it is copied.
+
+  A folder that holds no documents out gives the end of its tokens.
+
+  Args:
+    data: `config.data`: `path` is the folder; `verify` compares the shards
+      with their checksums, not only with their sizes.
+    tokenizer: what the shards must be made with.
+    share: (part, parts), which shards this process compares.
+
+  Raises:
+    ValueError: shards are incomplete, damaged, or of another tokenizer.
+    FileNotFoundError: the manifest or a shard is missing.
+  """
+  if data['validation_path']:
+    raise ValueError(
+        "config.data.validation_path must be empty with source='shards', got"
+        f' {data["validation_path"]!r}: the shards are divided already'
+    )
+  folder = pathlib.Path(data['path']).expanduser()
+  manifest = manifests.read(folder)
+  if not manifest.complete:
+    raise ValueError(
+        f'{folder}: not finished, {manifest.file} of {len(manifest.inputs)}'
+        ' files are: the same command of jrt_jax.data.prepare continues'
+    )
+  _check_tokenizer(folder, manifest, tokenizer)
+  check_sizes(folder, manifest)
+  if data['verify']:
+    verify(folder, manifest, share)
+  splits = {
+      split: [_map(folder, manifest, shard) for shard in manifest.of(split)]
+      for split in ('train', 'validation')
+  }
+  if not splits['validation']:
+    train = splits['train']
+    tokens = sum(map(len, train))
+    end = tokens - int(data['validation_fraction'] * tokens)
+    splits = {
+        'train': streams.cut(train, 0, end),
+        'validation': streams.cut(train, end, tokens),
+    }
+  digests = ''.join(shard.sha256 for shard in manifest.shards)
+  checksum = f'{zlib.crc32(digests.encode()):08x}'
+  return {
+      split: streams.TokenStream(arrays, checksum)
+      for split, arrays in splits.items()
+  }
+
+
+def check_sizes(folder: pathlib.Path, manifest: manifests.Manifest) -> None:
+  """Raises an error unless every shard is there and has its size."""
+  for shard in manifest.shards:
+    path = folder / shard.file
+    if not path.is_file():
+      raise FileNotFoundError(f'{path} does not exist, its manifest names it')
+    expected = _num_bytes(manifest, shard)
+    if path.stat().st_size != expected:
+      raise ValueError(
+          f'{path} must have {expected} bytes, got {path.stat().st_size}: copy'
+          ' it again, or prepare the folder again'
+      )
+
+
+def verify(
+    folder: pathlib.Path,
+    manifest: manifests.Manifest,
+    share: tuple[int, int] = (0, 1),
+) -> None:
+  """Compares shards with their checksums; shows progress on a terminal.
+
+  Args:
+    folder: of the shards.
+    manifest: of the folder.
+    share: (part, parts): every parts-th shard, from part on.
+
+  Raises:
+    ValueError: the content of a shard is another.
+  """
+  part, parts = share
+  shards = manifest.shards[part::parts]
+  bar = tqdm.tqdm(
+      total=sum(_num_bytes(manifest, shard) for shard in shards),
+      desc='verifying shards',
+      unit='B',
+      unit_scale=True,
+      leave=False,
+      disable=None,
+  )
+  threads = min(_THREADS, os.cpu_count())
+  pool = concurrent.futures.ThreadPoolExecutor(threads)
+  damaged = []
+  try:
+    digests = pool.map(functools.partial(_sha256, folder, bar), shards)
+    for shard, digest in zip(shards, digests):
+      if digest != shard.sha256:
+        damaged.append(shard.file)
+  finally:
+    pool.shutdown(cancel_futures=True)  # after Ctrl-C there may be hours left
+    bar.close()
+  if damaged:
+    raise ValueError(
+        f'{folder}: damaged, not what its manifest has the sha256 of:'
+        f' {", ".join(damaged)}; copy again, or prepare the folder again'
+    )
+
+
+def _sha256(folder, bar, shard):
+  digest = hashlib.sha256()
+  with open(folder / shard.file, 'rb') as file:
+    while block := file.read(2**22):
+      digest.update(block)
+      bar.update(len(block))
+  return digest.hexdigest()
+
+
+def _map(folder, manifest, shard):
+  dtype = np.dtype(manifest.dtype).newbyteorder('<')
+  return np.asarray(np.memmap(folder / shard.file, dtype, 'r'))
+
+
+def _num_bytes(manifest, shard):
+  return shard.tokens * np.dtype(manifest.dtype).itemsize
+
+
+def _check_tokenizer(folder, manifest, tokenizer):
+  made_with = manifest.tokenizer['fingerprint']
+  if made_with == tokenizer.fingerprint:
+    return
+  copy = folder / 'tokenizer.json'
+  name = copy if copy.is_file() else made_with
+  raise ValueError(
+      f'config.data.tokenizer must be the one that {folder} was made with,'
+      f' {made_with}, got {tokenizer.fingerprint}: use'
+      f' --config.data.tokenizer={name}'
+  )

@@ -1,0 +1,175 @@
+"""Softmax attention, over all tokens so far or over the last W, as mixers."""
+
+from typing import NamedTuple
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+
+from jrt_jax.models import blocked_attention
+from jrt_jax.models.context import Context
+from jrt_jax.models.layers import Build
+from jrt_jax.models.rotary import rotary
+
+
+class KVCache(NamedTuple):
+  """The keys and values that the next token may still see, in S slots."""
+
+  k: jax.Array  # [B, S, H, D], rotated; token p of the document is at p mod S
+  v: jax.Array  # [B, S, H, D]
+  count: jax.Array  # int32 [B], tokens of the document so far
+
+
+class SoftmaxAttention(nnx.Module):
+  """Each query sees the last W keys of its document, its own included, or all.
+
+  Args:
+    window: W; its state is a ring of W slots. None: all keys; the state has
+      slots for `Context.state_capacity` tokens, and the output after more of
+      them is NaN.
+    rope_fraction: how much of each head rotary embeddings turn.
+    implementation: 'blocked', 'cudnn', or 'auto': cuDNN on a GPU, for bfloat16
+      rows without padding or documents, and blocks elsewhere.
+  """
+
+  def __init__(
+      self,
+      build: Build,
+      *,
+      num_heads: int,
+      window: int | None,
+      rope_base: float,
+      rope_fraction: float = 1.0,
+      implementation: str = 'auto',
+  ):
+    if build.width % (2 * num_heads):
+      raise ValueError(
+          f'config.model.width must be a multiple of {2 * num_heads} for rotary'
+          f' embeddings in {num_heads} heads, got {build.width}'
+      )
+    if window is not None and window < 1:
+      raise ValueError(f'config.model.window must be at least 1, got {window}')
+    if not 0 <= rope_fraction <= 1:
+      raise ValueError(
+          'config.model.rope_fraction must lie in [0, 1], got'
+          f' {rope_fraction}'
+      )
+    self.qkv = build.linear(build.width, (3, build.width))
+    self.out_proj = build.linear_out(build.width)
+    self.num_heads = num_heads
+    self.window = window
+    self.rope_base = rope_base
+    self.rope_fraction = rope_fraction
+    self.implementation = implementation
+
+  def __call__(self, x: jax.Array, context: Context, *, return_state=False):
+    """Maps [B, L, E] to [B, L, E], and with `return_state` the state."""
+    positions = context.positions()
+    q, k, v = self._qkv(x, positions)
+    y = self._attend(q, k, v, context)
+    y = self.out_proj(y.reshape(x.shape))
+    if not return_state:
+      return y
+    slots = self.window or context.state_capacity or context.length
+    return y, _cache(k, v, positions, context, slots)
+
+  def step(self, x: jax.Array, state: KVCache):
+    """Maps one token [B, E] and the state to [B, E] and the next state."""
+    q, k, v = self._qkv(x, state.count)
+    S = state.k.shape[1]
+    rows, slot = jnp.arange(len(x)), state.count % S
+    state = KVCache(
+        state.k.at[rows, slot].set(k),
+        state.v.at[rows, slot].set(v),
+        state.count + 1,
+    )
+    see = jnp.arange(S) < state.count[:, None]
+    y = blocked_attention.masked_attention(
+        q[:, None], state.k, state.v, see[:, None]
+    ).reshape(x.shape)
+    if self.window is None:  # what left the cache should have been seen
+      y = jnp.where(state.count[:, None] > S, jnp.nan, y)
+    return self.out_proj(y), state
+
+  def _qkv(self, x, positions):
+    """Rotated q and k, and v, each [..., H, D]."""
+    qkv = self.qkv(x).reshape(*x.shape[:-1], 3, self.num_heads, -1)
+    q, k, v = jnp.moveaxis(qkv, -3, 0)
+    turn = {'base': self.rope_base, 'fraction': self.rope_fraction}
+    return rotary(q, positions, **turn), rotary(k, positions, **turn), v
+
+  def _attend(self, q, k, v, context):
+    fits = _cudnn_takes(q, context)
+    implementation = self.implementation
+    if implementation == 'auto':
+      on_gpu = jax.default_backend() == 'gpu'
+      implementation = 'cudnn' if fits and on_gpu else 'blocked'
+    if implementation == 'cudnn':
+      if not fits:
+        raise NotImplementedError(
+            'cudnn takes bfloat16 rows of even length without padding and'
+            ' documents, and head widths up to 128, got'
+            f' {q.dtype} [B, L, H, D] = {[*q.shape]}'
+        )
+      return fused_attention(q, k, v, window=self.window)
+    if self.window is None:
+      return blocked_attention.causal_attention(q, k, v, context)
+    return blocked_attention.window_attention(
+        q, k, v, context, window=self.window
+    )
+
+
+def _cudnn_takes(q, context):
+  _, L, _, D = q.shape
+  plain = context.mask is None and context.segment_ids is None
+  return plain and q.dtype == jnp.bfloat16 and L % 2 == 0 and D <= 128
+
+
+def fused_attention(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    *,
+    window: int | None,
+    implementation: str = 'cudnn',
+) -> jax.Array:
+  """Attention of jax.nn, for any head width: cuDNN takes multiples of 8 only.
+
+  Heads are padded with zeros, which change neither scores nor values.
+
+  Args:
+    q, k, v: [B, L, H, D].
+    window: keys that a query may see, its own included; None: all so far.
+    implementation: of `jax.nn.dot_product_attention`.
+
+  Returns:
+    [B, L, H, D].
+  """
+  D = q.shape[-1]
+  pad = lambda x: jnp.pad(x, [(0, 0)] * 3 + [(0, -D % 8)])
+  y = jax.nn.dot_product_attention(
+      pad(q),
+      pad(k),
+      pad(v),
+      scale=D**-0.5,
+      is_causal=True,
+      local_window_size=None if window is None else (window - 1, 0),
+      implementation=implementation,
+  )
+  return y[..., :D]
+
+
+def _cache(k, v, positions, context, S):
+  """The state after the last token of each row."""
+  count = context.at_last(positions) + 1  # [B]
+  # Slot s holds the newest token p < count with p = s mod S, if there is one.
+  newest = count[:, None] - 1
+  token = newest - (newest - jnp.arange(S)) % S  # [B, S]
+  row = token + (context.last()[:, None] - newest)
+  held = (token >= 0)[..., None, None]
+
+  def take(x):
+    taken = jnp.take_along_axis(x, jnp.maximum(row, 0)[..., None, None], axis=1)
+    return jnp.where(held, taken, 0)
+
+  return KVCache(take(k), take(v), count.astype(jnp.int32))

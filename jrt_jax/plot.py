@@ -1,0 +1,36 @@
+r"""Compares runs: a figure of their curves, and a table in the terminal.
+
+python -m jrt_jax.plot runs/jrt_360m runs/based_360m --out=curves.png
+
+Each RUN is the workdir of `jrt_jax.train`, of a run that may still be going on.
+The name of --out says what the figure is: .png, .pdf or .svg. Needs matplotlib.
+"""
+
+from absl import app
+from absl import flags
+
+from jrt_jax import command_line
+from jrt_jax.training import curves
+from jrt_jax.training import figure
+
+_OUT = flags.DEFINE_string('out', 'curves.png', 'The file of the figure.')
+_SMOOTH = flags.DEFINE_float(
+    'smooth',
+    0.1,
+    'Points of training curves are means over this newest share of the training'
+    ' so far.',
+    lower_bound=0.0,
+    upper_bound=1.0,
+)
+
+
+def main(argv: list[str]) -> None:
+  with command_line.one_line_errors():
+    runs = curves.read(argv[1:])
+    print(curves.table([run.smoothed(_SMOOTH.value) for run in runs]))
+    figure.draw(runs, _OUT.value, smooth=_SMOOTH.value)
+    print(f'wrote {_OUT.value}')
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=command_line.parser(arguments='RUN'))

@@ -1,0 +1,61 @@
+"""Which GPUs of its node a process takes."""
+
+from collections.abc import Sequence
+import os
+import re
+import subprocess
+
+
+def check_ids(ids: Sequence[int | str] | None) -> list[int] | None:
+  """Returns the ids of GPUs as numbers.
+
+  Raises:
+    ValueError: one is no number.
+  """
+  if ids is None:
+    return None
+  if not ids or not all(str(i).isdigit() for i in ids):
+    raise ValueError(f'--local_device_ids must be as in 0,1, got {ids}')
+  return [int(i) for i in ids]
+
+
+def share(hosts: Sequence[str], process_id: int) -> range | None:
+  """Returns the ids of the GPUs that a process takes, or None for all it sees.
+
+  The processes of a node share its GPUs evenly, in order. Where a process sees
+  one GPU only, the scheduler has shared them out.
+
+  Args:
+    hosts: the node of each process.
+    process_id: which process this is.
+
+  Raises:
+    ValueError: there are some left over.
+  """
+  here = [k for k, host in enumerate(hosts) if host == hosts[process_id]]
+  count = visible()
+  if len(here) == 1 or count < 2:
+    return None
+  if count % len(here):
+    raise ValueError(
+        f'the {len(here)} processes of {hosts[process_id]} cannot share its'
+        f' {count} GPUs evenly: start one process for each GPU, or pass'
+        ' --local_device_ids'
+    )
+  size, rank = count // len(here), here.index(process_id)
+  return range(size * rank, size * (rank + 1))
+
+
+def visible() -> int:
+  """How many GPUs this process may use, without opening one."""
+  platforms = os.environ.get('JAX_PLATFORMS')
+  if platforms and not re.search('cuda|gpu', platforms):
+    return 0
+  chosen = os.environ.get('CUDA_VISIBLE_DEVICES')
+  if chosen is not None:
+    return len(list(filter(None, chosen.split(','))))
+  try:
+    found = subprocess.run(['nvidia-smi', '-L'], capture_output=True, text=True)
+  except FileNotFoundError:
+    return 0
+  return sum(line.startswith('GPU') for line in found.stdout.splitlines())

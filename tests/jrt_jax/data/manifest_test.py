@@ -1,0 +1,72 @@
+import dataclasses
+import json
+
+import pytest
+
+from jrt_jax.data import manifest as manifests
+
+MANIFEST = manifests.Manifest(
+    tokenizer={'fingerprint': 'bytes', 'size': 257, 'eos_id': 256},
+    dtype='uint16',
+    settings=manifests.Settings(format='text'),
+    inputs=[{'path': 'a.txt', 'bytes': 3}],
+    shards=[
+        manifests.Shard('train-00000.bin', 'train', 4, 1, 'ab'),
+        manifests.Shard('validation-00000.bin', 'validation', 2, 1, 'cd'),
+    ],
+)
+
+
+def test_a_manifest_is_read_as_it_was_written(tmp_path):
+  assert not manifests.exists(tmp_path)
+  manifests.write(tmp_path, MANIFEST)
+  assert manifests.exists(tmp_path)
+  assert manifests.read(tmp_path) == MANIFEST
+  assert [path.name for path in tmp_path.iterdir()] == ['manifest.json']
+
+
+def test_a_manifest_is_complete_after_its_last_file():
+  assert not MANIFEST.complete
+  assert dataclasses.replace(MANIFEST, file=1).complete
+
+
+def test_tokens_are_counted_over_all_splits():
+  assert MANIFEST.tokens == 6
+  assert [shard.tokens for shard in MANIFEST.of('validation')] == [2]
+
+
+def test_a_missing_manifest_is_refused(tmp_path):
+  with pytest.raises(FileNotFoundError, match='manifest.json does not exist'):
+    manifests.read(tmp_path)
+
+
+def without(key):
+  return lambda fields: {k: v for k, v in fields.items() if k != key}
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda fields: fields | {'version': 2}, 'version must be 1, got 2'),
+        (without('version'), "garbled.*'version'"),
+        (without('shards'), "garbled.*'shards'"),
+        (without('dtype'), "garbled.*'dtype'"),
+        (lambda fields: fields | {'other': 1}, "garbled.*'other'"),
+        (lambda fields: fields | {'shards': [{}]}, 'garbled'),
+        (lambda fields: [fields], 'garbled'),
+    ],
+)
+def test_a_manifest_of_another_kind_is_refused(change, message, tmp_path):
+  manifests.write(tmp_path, MANIFEST)
+  path = tmp_path / 'manifest.json'
+  path.write_text(json.dumps(change(json.loads(path.read_text()))))
+  with pytest.raises(ValueError, match=f'manifest.json: {message}'):
+    manifests.read(tmp_path)
+
+
+def test_a_manifest_that_was_cut_off_is_refused(tmp_path):
+  manifests.write(tmp_path, MANIFEST)
+  path = tmp_path / 'manifest.json'
+  path.write_bytes(path.read_bytes()[:-20])
+  with pytest.raises(ValueError, match='manifest.json: garbled'):
+    manifests.read(tmp_path)

@@ -1,0 +1,211 @@
+import dataclasses
+import fcntl
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tokenizers as hf
+
+from jrt_jax.data import manifest as manifests
+from jrt_jax.data import preparation
+from jrt_jax.data import shard_writer
+
+# Of 2 to 62 bytes, an empty one, and one that comes twice.
+TEXTS = [f'{i} ' + 'x' * (i * 7 % 58) for i in range(200)]
+TEXTS += ['', TEXTS[7]]
+SETTINGS = manifests.Settings(
+    format='jsonl', validation_fraction=0.1, shard_tokens=500
+)
+
+
+def prepare(folder, paths, tokenizer='bytes', workers=1, **changes):
+  settings = dataclasses.replace(SETTINGS, **changes)
+  return preparation.prepare(folder, paths, tokenizer, settings, workers)
+
+
+def shards(folder):
+  return {path.name: path.read_bytes() for path in folder.glob('*.bin')}
+
+
+def tokens(folder, manifest, split):
+  content = b''.join((folder / s.file).read_bytes() for s in manifest.of(split))
+  return np.frombuffer(content, manifest.dtype)
+
+
+def documents(ids):
+  """The texts of a split, out of its tokens."""
+  *texts, rest = ''.join('\0' if i == 256 else chr(i) for i in ids).split('\0')
+  assert not rest
+  return texts
+
+
+@pytest.fixture(scope='module')
+def jsonl(tmp_path_factory):
+  """The paths of two files with `TEXTS`, which tests leave as they are."""
+  folder = tmp_path_factory.mktemp('jsonl')
+  paths = [folder / 'a.jsonl', folder / 'b.jsonl']
+  for path, part in zip(paths, (TEXTS[:130], TEXTS[130:])):
+    path.write_text('\n'.join(json.dumps({'text': text}) for text in part))
+  return [str(path) for path in paths]
+
+
+@pytest.fixture(scope='module')
+def prepared(jsonl, tmp_path_factory):
+  """Their shards, which tests leave as they are, and the manifest."""
+  folder = tmp_path_factory.mktemp('prepared')
+  return folder, prepare(folder, jsonl)
+
+
+@pytest.fixture
+def copied(prepared, tmp_path):
+  """A folder of these shards that may be damaged."""
+  return shutil.copytree(prepared[0], tmp_path / 'copied')
+
+
+def test_every_document_is_in_one_split_in_order(prepared):
+  folder, manifest = prepared
+  train = documents(tokens(folder, manifest, 'train'))
+  held_out = documents(tokens(folder, manifest, 'validation'))
+  assert 5 < len(held_out) < 50
+  assert set(train).isdisjoint(held_out)  # also the one that comes twice
+  rest = [text for text in TEXTS if text]
+  assert train == [text for text in rest if text not in held_out]
+  assert held_out == [text for text in rest if text in held_out]
+
+
+def test_the_manifest_tells_what_is_in_the_shards(prepared, jsonl):
+  folder, manifest = prepared
+  assert manifest.complete
+  assert manifests.read(folder) == manifest
+  assert sorted(shards(folder)) == sorted(s.file for s in manifest.shards)
+  for shard in manifest.shards:
+    ids = np.frombuffer((folder / shard.file).read_bytes(), np.uint16)
+    assert (shard.tokens, shard.documents) == (len(ids), (ids == 256).sum())
+  assert [file['path'] for file in manifest.inputs] == jsonl
+
+
+def test_a_part_ends_with_the_document_that_fills_it(prepared):
+  _, manifest = prepared
+  train, held_out = manifest.of('train'), manifest.of('validation')
+  assert len(train) > 5
+  assert len(held_out) <= len(train)  # a part may hold nothing out
+  assert all(shard.tokens < 500 + 62 for shard in train)
+
+
+def test_the_bytes_do_not_depend_on_workers(prepared, jsonl, tmp_path):
+  prepare(tmp_path / 'other', jsonl, workers=3)
+  assert shards(tmp_path / 'other') == shards(prepared[0])
+
+
+@pytest.mark.parametrize('parts', [0, 1, 4])
+def test_what_failed_is_continued_to_the_same_bytes(
+    parts, prepared, jsonl, tmp_path, monkeypatch
+):
+  commit = shard_writer.ShardWriter.commit
+  calls = []
+
+  def failing(writer, *place):
+    calls.append(place)
+    if len(calls) > parts:
+      raise OSError('disk full')
+    commit(writer, *place)
+
+  folder = tmp_path / 'other'
+  with monkeypatch.context() as patch:
+    patch.setattr(shard_writer.ShardWriter, 'commit', failing)
+    with pytest.raises(OSError, match='disk full'):
+      prepare(folder, jsonl)
+  done = manifests.read(folder)
+  assert not done.complete and len(done.of('train')) == parts
+  assert prepare(folder, jsonl) == prepared[1]
+  assert shards(folder) == shards(prepared[0])
+  assert not list(folder.glob('*.tmp'))
+
+
+def test_what_is_complete_is_left_alone(prepared, jsonl, monkeypatch):
+  monkeypatch.setattr(preparation.tokenization, 'tokenize_all', None)
+  assert prepare(prepared[0], jsonl) == prepared[1]
+
+
+def test_a_copy_of_the_tokenizer_is_beside_its_shards(jsonl, tmp_path):
+  vocabulary = {'</s>': 0, 'x': 1}
+  tokenizer = hf.Tokenizer(hf.models.WordLevel(vocabulary, unk_token='x'))
+  path = tmp_path / 'my.json'
+  tokenizer.save(str(path))
+  manifest = prepare(tmp_path / 'out', jsonl, str(path))
+  copy = tmp_path / 'out' / 'tokenizer.json'
+  assert copy.read_bytes() == path.read_bytes()
+  assert (manifest.tokenizer['size'], manifest.tokenizer['eos_id']) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'text_key': 'body'}, "was begun with text_key 'text', got 'body'"),
+        ({'shard_tokens': 9}, 'was begun with shard_tokens 500, got 9'),
+        (
+            {'validation_fraction': 0.2},
+            'was begun with validation_fraction 0.1, got 0.2',
+        ),
+    ],
+)
+def test_other_settings_are_refused(changes, message, prepared, jsonl):
+  with pytest.raises(ValueError, match=f'{message}: use another --out'):
+    prepare(prepared[0], jsonl, **changes)
+
+
+def test_other_text_is_refused(prepared, jsonl, monkeypatch):
+  folder, _ = prepared
+  with pytest.raises(ValueError, match='bytes of .*b.jsonl [0-9]+, got None'):
+    prepare(folder, jsonl[:1])
+  with pytest.raises(ValueError, match="order of files .*'bytes of .*b.jsonl'"):
+    prepare(folder, jsonl[::-1])
+  monkeypatch.setattr(preparation.os.path, 'getsize', lambda path: 7)
+  with pytest.raises(ValueError, match='bytes of .*a.jsonl [0-9]+, got 7'):
+    prepare(folder, jsonl)
+
+
+def test_another_tokenizer_is_refused(prepared, jsonl, tmp_path):
+  tokenizer = hf.Tokenizer(hf.models.WordLevel({'</s>': 0}, unk_token='</s>'))
+  tokenizer.save(str(tmp_path / 'my.json'))
+  with pytest.raises(ValueError, match="was begun with tokenizer 'bytes', got"):
+    prepare(prepared[0], jsonl, str(tmp_path / 'my.json'))
+
+
+def test_a_damaged_folder_is_not_continued(copied, jsonl):
+  (copied / 'train-00001.bin').unlink()
+  with pytest.raises(FileNotFoundError, match='train-00001.bin does not exist'):
+    prepare(copied, jsonl)
+
+
+def test_two_at_once_in_a_folder_are_refused(prepared, jsonl):
+  folder, _ = prepared
+  with open(folder / 'lock', 'w') as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    with pytest.raises(ValueError, match='being prepared by another process'):
+      prepare(folder, jsonl)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'workers': 0}, 'workers must be positive, got 0'),
+        ({'shard_tokens': 0}, 'shard_tokens must be positive, got 0'),
+        ({'validation_fraction': 1.0}, r'must lie in \[0, 1\), got 1.0'),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(
+    changes, message, jsonl, tmp_path
+):
+  with pytest.raises(ValueError, match=message):
+    prepare(tmp_path / 'out', jsonl, **changes)
+
+
+def test_a_bad_line_ends_the_work_with_its_name(jsonl, tmp_path):
+  bad = tmp_path / 'bad.jsonl'
+  bad.write_text('{"text": "x"}\n{"body": "no text"}')
+  with pytest.raises(ValueError, match='bad.jsonl:2: text_key='):
+    prepare(tmp_path / 'out', [*jsonl, str(bad)])
+  manifest = json.loads((tmp_path / 'out' / 'manifest.json').read_text())
+  assert manifest['shards']  # what came before is kept

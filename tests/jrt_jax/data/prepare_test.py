@@ -1,0 +1,146 @@
+"""The command itself: `python -m jrt_jax.data.prepare`."""
+
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from jrt_jax.data import manifest as manifests
+from jrt_jax.data import preparation
+
+
+@pytest.fixture
+def text(tmp_path):
+  """A file of 6,000 documents."""
+  path = tmp_path / 'text.jsonl'
+  with open(path, 'w') as file:
+    for i in range(6_000):
+      print(json.dumps({'text': f'{i} ' * 10}), file=file)
+  return path
+
+
+def command(*arguments):
+  return [sys.executable, '-m', 'jrt_jax.data.prepare', *map(str, arguments)]
+
+
+def run(*arguments):
+  return subprocess.run(command(*arguments), capture_output=True, text=True)
+
+
+def shards(folder):
+  return {path.name: path.read_bytes() for path in folder.glob('*.bin')}
+
+
+def children(pid):
+  """The processes that `pid` has started and that are not over."""
+  found = []
+  for path in pathlib.Path('/proc').glob('[0-9]*/stat'):
+    try:
+      state, parent = path.read_text().rpartition(')')[2].split()[:2]
+    except OSError:  # it has just ended
+      continue
+    if int(parent) == pid and state != 'Z':
+      found.append(int(path.parent.name))
+  return found
+
+
+def is_running(pid):
+  try:
+    stat = pathlib.Path(f'/proc/{pid}/stat').read_text()
+  except OSError:
+    return False
+  return stat.rpartition(')')[2].split()[0] != 'Z'
+
+
+def wait(condition, seconds=60):
+  end = time.monotonic() + seconds
+  while not condition():
+    assert time.monotonic() < end
+    time.sleep(0.005)
+
+
+def num_shards(folder):
+  return len(list(folder.glob('train-*.bin')))
+
+
+@pytest.mark.skipif(
+    not pathlib.Path('/proc/self/stat').exists(),
+    reason='processes have no /proc',
+)
+@pytest.mark.parametrize('kill', [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_command_continues_to_the_same_bytes(kill, text, tmp_path):
+  folder = tmp_path / 'out'
+  arguments = [f'--input={text}', f'--out={folder}', '--shard_tokens=9000']
+  process = subprocess.Popen(
+      command(*arguments, '--workers=2'),
+      stderr=subprocess.PIPE,
+      text=True,
+      start_new_session=True,
+  )
+  wait(lambda: num_shards(folder) >= 3)
+  workers = children(process.pid)
+  process.send_signal(kill)
+  _, errors = process.communicate()
+  if kill == signal.SIGINT:
+    assert process.returncode == 130
+    assert errors.strip() == 'interrupted: the same command continues'
+  assert len(workers) >= 2
+  wait(lambda: not any(map(is_running, workers)), 20)
+  assert not manifests.read(folder).complete
+
+  end = run(*arguments, '--workers=1', '--verify')
+  assert end.returncode == 0, end.stderr
+  settings = manifests.Settings(
+      format='jsonl',
+      separator='<|endoftext|>',
+      shard_tokens=9000,
+  )
+  whole = tmp_path / 'whole'
+  manifest = preparation.prepare(whole, [str(text)], 'bytes', settings, 1)
+  assert shards(folder) == shards(whole)
+  assert manifests.read(folder) == manifest
+
+
+def test_the_command_says_what_it_made_and_how_to_use_it(text, tmp_path):
+  folder = tmp_path / 'out'
+  made = run(f'--input={text}', f'--out={folder}', '--validation_fraction=0')
+  assert made.returncode == 0, made.stderr
+  assert not made.stderr  # no progress where there is no terminal
+  manifest = manifests.read(folder)
+  assert f'{manifest.tokens:,} tokens' in made.stdout
+  assert '6,000 documents' in made.stdout
+  assert 'No document is held out' in made.stdout
+  assert (
+      f'--config.data.source=shards --config.data.path={folder}' in made.stdout
+  )
+
+
+def test_a_flipped_bit_is_found(tmp_path):
+  (tmp_path / 'a.txt').write_text('some text')
+  folder = tmp_path / 'out'
+  assert run(f'--input={tmp_path}/*.txt', f'--out={folder}').returncode == 0
+  assert 'are what was written' in run('--verify', f'--out={folder}').stdout
+  path = folder / 'train-00000.bin'
+  path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
+  found = run('--verify', f'--out={folder}')
+  assert found.returncode == 2
+  assert 'damaged' in found.stderr and found.stderr.count('\n') == 1
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ([], '--out=DIR and --input=FILES or --verify must be given'),
+        (['--out=x', '--input=no/*.txt'], '--input must name files, got'),
+        (['--out=x', '--verify'], 'x/manifest.json does not exist'),
+    ],
+)
+def test_mistakes_end_with_one_line(arguments, message):
+  end = run(*arguments)
+  assert end.returncode == 2
+  assert end.stderr.startswith(f'error: {message}')
+  assert end.stderr.count('\n') == 1

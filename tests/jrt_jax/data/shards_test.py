@@ -1,0 +1,189 @@
+import hashlib
+
+import numpy as np
+import pytest
+
+from jrt_jax.data import manifest as manifests
+from jrt_jax.data import pipeline
+from jrt_jax.data import shards
+from jrt_jax.data import tokenizers
+
+
+def write(folder, splits, complete=True, dtype='uint16'):
+  """Writes a folder of shards: {split: [tokens of a shard]}."""
+  manifest = manifests.Manifest(
+      tokenizer={'fingerprint': 'bytes', 'size': 257, 'eos_id': 256},
+      dtype=dtype,
+      settings=manifests.Settings(format='text'),
+      inputs=[{'path': 'a.txt', 'bytes': 9}],
+      file=int(complete),
+  )
+  for split, parts in splits.items():
+    for i, tokens in enumerate(parts):
+      name = f'{split}-{i:05d}.bin'
+      content = np.array(tokens, dtype).tobytes()
+      (folder / name).write_bytes(content)
+      digest = hashlib.sha256(content).hexdigest()
+      shard = manifests.Shard(name, split, len(tokens), 1, digest)
+      manifest.shards.append(shard)
+  manifests.write(folder, manifest)
+  return manifest
+
+
+def read(folder, share=(0, 1), tokenizer=tokenizers.Bytes(), **changes):
+  data = {
+      'source': 'shards',
+      'path': str(folder),
+      'validation_path': '',
+      'validation_fraction': 0.2,
+      'verify': True,
+  }
+  return pipeline.token_streams(data | changes, tokenizer, share=share)
+
+
+SPLITS = {
+    'train': [range(30), range(30, 70), range(70, 75)],
+    'validation': [range(100, 110), range(110, 120)],
+}
+
+
+@pytest.mark.parametrize('dtype', ['uint16', 'uint32'])
+def test_shards_are_read_end_to_end(dtype, tmp_path):
+  write(tmp_path, SPLITS, dtype=dtype)
+  splits = read(tmp_path)
+  assert splits['train'][:].tolist() == [*range(75)]
+  assert splits['validation'][:].tolist() == [*range(100, 120)]
+  assert splits['train'][:3].dtype == dtype
+
+
+def test_shards_are_not_copied_into_memory(tmp_path):
+  write(tmp_path, SPLITS)
+  assert isinstance(read(tmp_path)['train'][3:9].base.base, np.memmap)
+
+
+def test_without_held_out_documents_the_end_is_held_out(tmp_path):
+  write(tmp_path, {'train': SPLITS['train']})
+  splits = read(tmp_path)
+  assert splits['train'][:].tolist() == [*range(60)]
+  assert splits['validation'][:].tolist() == [*range(60, 75)]
+
+
+def test_a_place_in_the_data_is_kept_across_shards(tmp_path):
+  write(tmp_path, SPLITS)
+  options = dict(
+      sequence_length=8,
+      batch_size=3,
+      objective={'name': 'next_token', 'boundary': 'predict'}
+      | {'mask_rate': 0.0, 'token_zero': 'predict'},
+      prefix={'name': 'none', 'capacity': 0.0},
+      mask_id=300,
+      seed=0,
+      training=True,
+      num_threads=2,
+  )
+  uninterrupted = pipeline.batches(read(tmp_path)['train'], **options)
+  for _ in range(4):
+    next(uninterrupted)
+  resumed = pipeline.batches(read(tmp_path)['train'], **options)
+  resumed.set_state(uninterrupted.get_state())
+  starts = set()
+  for _ in range(6):  # two epochs of nine windows
+    batch = next(resumed)
+    np.testing.assert_equal(batch, next(uninterrupted))
+    tokens, labels = batch['tokens'], batch['targets']
+    np.testing.assert_array_equal(labels, tokens + 1)  # no seam between shards
+    starts |= set(tokens[:, 0])
+  assert starts == set(range(0, 72, 8))
+
+
+def test_the_fingerprint_depends_on_the_content(tmp_path):
+  write(tmp_path, SPLITS)
+  fingerprint = read(tmp_path)['train'].fingerprint
+  assert fingerprint.startswith('75 tokens ')
+  assert read(tmp_path, verify=False)['train'].fingerprint == fingerprint
+  write(tmp_path, SPLITS | {'train': [range(1, 76)]})
+  assert read(tmp_path)['train'].fingerprint != fingerprint
+
+
+def flip_a_bit(path):
+  content = bytearray(path.read_bytes())
+  content[len(content) // 2] ^= 1
+  path.write_bytes(content)
+
+
+@pytest.mark.parametrize('name', ['train-00001.bin', 'validation-00000.bin'])
+def test_a_flipped_bit_is_found(name, tmp_path):
+  write(tmp_path, SPLITS)
+  flip_a_bit(tmp_path / name)
+  with pytest.raises(ValueError, match=f'damaged, .* sha256 of: {name}; copy'):
+    read(tmp_path)
+  read(tmp_path, verify=False)
+
+
+def test_processes_verify_a_share_each(tmp_path):
+  write(tmp_path, SPLITS)
+  flip_a_bit(tmp_path / 'train-00001.bin')
+  found = []
+  for part in range(3):
+    try:
+      read(tmp_path, share=(part, 3))
+    except ValueError:
+      found.append(part)
+  assert found == [1]
+
+
+def test_all_damaged_shards_are_named(tmp_path):
+  manifest = write(tmp_path, SPLITS)
+  for name in ('train-00000.bin', 'train-00002.bin'):
+    flip_a_bit(tmp_path / name)
+  with pytest.raises(ValueError, match='train-00000.bin, train-00002.bin;'):
+    shards.verify(tmp_path, manifest)
+
+
+@pytest.mark.parametrize('verify', [True, False])
+@pytest.mark.parametrize('change', [lambda x: x[:-1], lambda x: x + b'0'])
+def test_a_shard_cut_off_or_longer_is_refused(change, verify, tmp_path):
+  write(tmp_path, SPLITS)
+  path = tmp_path / 'train-00001.bin'
+  path.write_bytes(change(path.read_bytes()))
+  with pytest.raises(ValueError, match='00001.bin must have 80 bytes, got'):
+    read(tmp_path, verify=verify)
+
+
+def test_a_missing_shard_is_refused(tmp_path):
+  write(tmp_path, SPLITS)
+  (tmp_path / 'train-00001.bin').unlink()
+  with pytest.raises(FileNotFoundError, match='train-00001.bin does not exist'):
+    read(tmp_path)
+
+
+def test_unfinished_shards_are_refused(tmp_path):
+  write(tmp_path, SPLITS, complete=False)
+  with pytest.raises(ValueError, match='not finished, 0 of 1 files are'):
+    read(tmp_path)
+
+
+def test_a_folder_without_a_manifest_is_refused(tmp_path):
+  for path in (tmp_path, tmp_path / 'nothing'):
+    with pytest.raises(
+        FileNotFoundError, match='jrt_jax.data.prepare makes it'
+    ):
+      read(path)
+
+
+def test_another_tokenizer_is_refused(tmp_path, monkeypatch):
+  write(tmp_path, SPLITS)
+  monkeypatch.setattr(tokenizers.Bytes, 'fingerprint', 'other')
+  with pytest.raises(
+      ValueError, match='made with, bytes, got other: .*=bytes$'
+  ):
+    read(tmp_path)
+  (tmp_path / 'tokenizer.json').touch()
+  with pytest.raises(ValueError, match='=.*/tokenizer.json$'):
+    read(tmp_path)
+
+
+def test_a_validation_path_is_refused(tmp_path):
+  write(tmp_path, SPLITS)
+  with pytest.raises(ValueError, match='validation_path must be empty with'):
+    read(tmp_path, validation_path='held_out')

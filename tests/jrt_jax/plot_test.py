@@ -1,0 +1,58 @@
+"""The command `python -m jrt_jax.plot`, run as a user runs it."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip('matplotlib')
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def plot(*arguments):
+  return subprocess.run(
+      [sys.executable, '-m', 'jrt_jax.plot', *map(str, arguments)],
+      cwd=ROOT,
+      capture_output=True,
+      text=True,
+  )
+
+
+def write_run(workdir, **config):
+  workdir.mkdir()
+  config = {'batch_size': 2, 'sequence_length': 50, **config}
+  (workdir / 'config.json').write_text(json.dumps(config))
+  with open(workdir / 'metrics.jsonl', 'w') as file:
+    for step in range(10, 110, 10):
+      line = {'step': step, 'next_token_loss': 1.5, 'step_seconds': 0.1}
+      file.write(json.dumps(line) + '\n')
+  return workdir
+
+
+def test_runs_become_a_table_and_a_figure(tmp_path):
+  runs = [write_run(tmp_path / str(seed), seed=seed) for seed in (1, 2)]
+  done = plot(*runs, f'--out={tmp_path}/curves.png', '--smooth=0')
+  assert done.returncode == 0, done.stderr
+  header, first, second, last = done.stdout.splitlines()
+  assert header.split()[:3] == ['run', 'steps', 'tokens']
+  assert first.split()[:5] == ['1', '(seed=1)', '100', '10k', '1.500']
+  assert second.split()[:2] == ['2', '(seed=2)']
+  assert last == f'wrote {tmp_path}/curves.png'
+  assert (tmp_path / 'curves.png').read_bytes().startswith(b'\x89PNG')
+  assert not done.stderr
+
+
+def test_a_mistake_is_one_line(tmp_path):
+  run = write_run(tmp_path / 'a')
+  for arguments, message in (
+      ([run, tmp_path], f'{tmp_path} is no run'),
+      ([run, '--smooth=2'], 'flag --smooth=2'),
+      ([run, f'--out={tmp_path}/no/a.png'], '[Errno 2] No such file'),
+  ):
+    done = plot(*arguments)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f'error: {message}')

@@ -1,0 +1,73 @@
+"""Which GPUs a process takes, on nodes with a pretended `nvidia-smi`."""
+
+import pytest
+
+from jrt_jax.training import gpus
+
+TWO_NODES = ['a'] * 4 + ['b'] * 4
+
+
+@pytest.fixture
+def node(monkeypatch, tmp_path):
+  """A function that makes this a node with so many GPUs."""
+
+  def node(count, **environment):
+    command = tmp_path / 'nvidia-smi'
+    lines = [
+        f'echo "GPU {i}: NVIDIA H100 (UUID: GPU-{i})"' for i in range(count)
+    ]
+    command.write_text('\n'.join(['#!/bin/sh', *lines, '']))
+    command.chmod(0o755)
+    monkeypatch.setenv('PATH', f'{tmp_path}:/usr/bin:/bin')
+    for name in ('CUDA_VISIBLE_DEVICES', 'JAX_PLATFORMS'):
+      monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+      monkeypatch.setenv(name, value)
+
+  return node
+
+
+def taken(hosts):
+  shares = [gpus.share(hosts, process) for process in range(len(hosts))]
+  return [share and [*share] for share in shares]
+
+
+def test_processes_of_a_node_share_its_gpus(node):
+  node(4)
+  assert taken(TWO_NODES) == [[0], [1], [2], [3]] * 2
+  assert taken(['a', 'b', 'a', 'b']) == [[0, 1], [0, 1], [2, 3], [2, 3]]
+
+
+def test_one_process_takes_all_gpus_of_its_node(node):
+  node(4)
+  assert taken(['a', 'b']) == [None, None]
+
+
+def test_what_the_scheduler_has_shared_out_is_taken_as_it_is(node):
+  node(8, CUDA_VISIBLE_DEVICES='5')
+  assert taken(['a'] * 8) == [None] * 8
+  node(8, CUDA_VISIBLE_DEVICES='4,5')
+  assert taken(['a'] * 2) == [[0], [1]]
+
+
+def test_on_cpus_nothing_is_shared_out(node, monkeypatch):
+  node(8, JAX_PLATFORMS='cpu')
+  assert taken(TWO_NODES) == [None] * 8
+  node(0)
+  assert taken(TWO_NODES) == [None] * 8
+  monkeypatch.setenv('PATH', '')
+  assert taken(TWO_NODES) == [None] * 8
+
+
+def test_gpus_left_over_are_refused(node):
+  node(8)
+  with pytest.raises(ValueError, match='the 3 processes of a .* its 8 GPUs'):
+    gpus.share(['a'] * 3, 0)
+
+
+def test_ids_are_numbers():
+  assert gpus.check_ids(None) is None
+  assert gpus.check_ids(['0', '12']) == [0, 12]
+  for ids in ([], ['0', 'x'], ['-1']):
+    with pytest.raises(ValueError, match='--local_device_ids must be as in 0'):
+      gpus.check_ids(ids)

@@ -1,0 +1,128 @@
+"""On eight devices models learn what they learn on one, however divided."""
+
+import functools
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from configs import base
+from jrt_jax import models
+from jrt_jax.training import optimizer
+from jrt_jax.training import sharding
+from jrt_jax.training import train_state
+
+pytestmark = pytest.mark.skipif(
+    jax.device_count() < 8, reason='needs eight (virtual) devices'
+)
+
+B, L, P, VOCAB, STEPS = 16, 24, 12, 20, 20
+MODELS = {
+    'jrt': ('conv', 'pla', 'swa'),
+    'based': ('conv', 'la', 'swa'),
+    'attention': ('attention', 'attention'),
+}
+MESHES = {  # data, fsdp, tensor
+    'one device': (1, 1, 1),
+    'data': (8, 1, 1),
+    'fsdp': (1, 8, 1),
+    'fsdp x tensor': (1, 4, 2),
+}
+
+
+@functools.cache
+def make_model(name):
+  config = base.get_config()
+  config.model.mixers = MODELS[name]
+  config.model.update(
+      width=16,
+      num_heads=2,
+      mlp_width=32,
+      vocab_size=VOCAB,
+      vocab_multiple=8,
+      window=5,
+      init_std=0.3,
+      dtype='float32',
+  )
+  config.model.feature_map.feature_dim = 4
+  merge, params = models.split(models.build(config.model.to_dict()))
+  return merge, jax.device_get(params)  # every mesh begins with the same
+
+
+def make_batch(seed):
+  rng = np.random.default_rng(seed)
+  tokens, targets = rng.integers(VOCAB, size=(2, B, L)).astype(np.int32)
+  return {
+      'tokens': tokens,
+      'targets': targets,
+      'supervision': rng.integers(3, size=(B, L)).astype(np.int8),
+      'prefix_len': rng.integers(P + 1, size=B).astype(np.int32),
+  }
+
+
+@functools.cache
+def train(name, mesh):
+  """Returns the losses of 20 steps and the compiled step's HLO."""
+  merge, params = make_model(name)
+  settings = base.get_config().optimizer.to_dict() | {'warmup_steps': 4}
+  adamw = optimizer.build(settings, STEPS)
+  steps = train_state.Steps(merge, adamw, P, 0.25, accumulation=2)
+  mesh = sharding.make_mesh(dict(zip(sharding.AXES, MESHES[mesh])))
+  with jax.set_mesh(mesh):
+    state = train_state.init(params, adamw)
+    shardings = sharding.params_sharding(mesh, state)
+    state = jax.device_put(state, shardings)
+    put = functools.partial(sharding.put_batch, mesh=mesh)
+    step = jax.jit(steps.train, out_shardings=(shardings, None))
+    step = step.lower(state, put(make_batch(0))).compile()
+    losses = []
+    for seed in range(STEPS):
+      state, metrics = step(state, put(make_batch(seed)))
+      losses.append(metrics['loss'].item())
+  return losses, step.as_text()
+
+
+def exchanges(hlo, kind):
+  """The shapes of all results of collectives of a kind."""
+  results = re.findall(rf'= (.*?) {kind}(?:-start)?\(', hlo)
+  shapes = re.findall(r'\w+\[([\d,]*)\]', ' '.join(results))
+  return [tuple(map(int, filter(None, shape.split(',')))) for shape in shapes]
+
+
+@pytest.mark.parametrize('mesh', list(MESHES)[1:])
+@pytest.mark.parametrize('name', MODELS)
+def test_every_mesh_gives_the_losses_of_one_device(name, mesh):
+  expected, _ = train(name, 'one device')
+  actual, _ = train(name, mesh)
+  assert expected[-1] != pytest.approx(expected[0], rel=0.01)  # it learned
+  np.testing.assert_allclose(actual, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_replicas_exchange_sums_once_a_step(name):
+  _, hlo = train(name, 'data')
+  for kind in ('all-gather', 'all-to-all', 'collective-permute'):
+    assert not exchanges(hlo, kind)
+  counts = [np.prod(s, dtype=int) for s in exchanges(hlo, 'all-reduce')]
+  parameters = sum(x.size for x in make_model(name)[1].values())
+  assert parameters <= sum(counts) < parameters + 100  # and a few scalars
+
+
+@pytest.mark.parametrize('mesh', ['fsdp', 'fsdp x tensor'])
+@pytest.mark.parametrize('name', MODELS)
+def test_devices_that_share_parameters_gather_nothing_else(name, mesh):
+  _, hlo = train(name, mesh)
+  tensor = MESHES[mesh][2]
+  whole = {
+      tuple(
+          size // tensor if axis == 'tensor' else size
+          for size, axis in zip(x.shape, sharding.param_spec(parameter))
+      )
+      for parameter, x in make_model(name)[1].items()
+  }
+  whole |= {tuple(reversed(shape)) for shape in whole}  # of the transposed
+  gathered = exchanges(hlo, 'all-gather')
+  assert gathered and set(gathered) <= whole
+  for kind in ('all-to-all', 'collective-permute'):
+    assert not exchanges(hlo, kind)

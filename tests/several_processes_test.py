@@ -1,0 +1,158 @@
+"""Real processes that train together on CPUs, over gloo."""
+
+import json
+import signal
+import socket
+import time
+
+import numpy as np
+import pytest
+
+from jrt_jax.training import checkpoint
+
+STEPS = 12  # of the runs that `start` starts
+COMPARED = ('loss', 'grad_norm', 'loss_tokens', 'held_out/bits_per_byte')
+
+
+@pytest.fixture(scope='module')
+def start_two(start):
+  """A function that starts two processes of one run."""
+
+  def start_two(workdir, *flags, **keys):
+    with socket.socket() as free:
+      free.bind(('localhost', 0))
+      port = free.getsockname()[1]
+    flags += (f'--coordinator=localhost:{port}', '--num_processes=2')
+    return [
+        start(workdir, *flags, f'--process_id={i}', **keys) for i in range(2)
+    ]
+
+  return start_two
+
+
+def finish(processes):
+  """Returns the exit codes, the outputs and the errors of all."""
+  said = [process.communicate() for process in processes]
+  return [process.returncode for process in processes], *zip(*said)
+
+
+@pytest.fixture(scope='module')
+def alone(start, tmp_path_factory):
+  """The workdir of one process."""
+  workdir = tmp_path_factory.mktemp('alone')
+  codes, _, errors = finish([start(workdir)])
+  assert codes == [0], errors
+  return workdir
+
+
+@pytest.fixture(scope='module')
+def both(start_two, tmp_path_factory):
+  """The workdir and the outputs of two processes."""
+  workdir = tmp_path_factory.mktemp('both')
+  codes, outputs, errors = finish(start_two(workdir))
+  assert codes == [0, 0], errors
+  return workdir, outputs
+
+
+def metrics(workdir):
+  """{(step, name): value} of what is compared."""
+  lines = map(json.loads, (workdir / 'metrics.jsonl').open())
+  return {
+      (line['step'], name): line[name]
+      for line in lines
+      for name in COMPARED
+      if name in line
+  }
+
+
+def assert_same_run(workdir, other):
+  actual, expected = metrics(workdir), metrics(other)
+  assert actual.keys() == expected.keys()
+  assert max(actual)[0] == STEPS
+  for key, value in expected.items():
+    assert actual[key] == pytest.approx(value, rel=1e-4), key
+  params, step = checkpoint.load_params(workdir)
+  others, _ = checkpoint.load_params(other)
+  assert step == STEPS
+  for name in others:
+    np.testing.assert_allclose(params[name], others[name], atol=1e-4)
+
+
+def test_two_processes_train_and_evaluate_as_one_does(alone, both):
+  assert_same_run(both[0], alone)
+
+
+def test_what_a_run_says_and_writes_comes_once(both):
+  workdir, (output, silence) = both
+  assert 'processes: 2 on 1 node (flags)' in output
+  assert 'held-out text' in output
+  assert 'held-out' not in silence and 'processes' not in silence
+  lines = (workdir / 'metrics.jsonl').read_text().splitlines()
+  assert len(lines) == STEPS + 2  # two of them of evaluations
+  assert len([*workdir.glob('events.out.tfevents.*')]) == 1
+  (events,) = [*workdir.glob('config*.json')]
+  assert json.loads(events.read_text())['steps'] == STEPS
+
+
+def test_a_run_of_two_goes_on_alone(
+    start, start_two, wait_for_step, alone, tmp_path
+):
+  processes = start_two(tmp_path)
+  wait_for_step(tmp_path, 4, processes[0])
+  processes[1].terminate()  # the other one must heed it, too
+  codes, outputs, errors = finish(processes)
+  assert codes == [128 + signal.SIGTERM] * 2, errors
+  stopped_at = checkpoint.load_params(tmp_path)[1]
+  assert f'after step {stopped_at}: the same command' in outputs[0] + errors[0]
+  assert stopped_at < STEPS
+  _, outputs, _ = finish([start(tmp_path)])
+  assert f'resuming from step {stopped_at}' in outputs[0]
+  assert_same_run(tmp_path, alone)
+
+
+def test_a_run_of_one_goes_on_in_two(
+    start, start_two, wait_for_step, alone, tmp_path
+):
+  process = start(tmp_path)
+  wait_for_step(tmp_path, 8, process)
+  process.kill()
+  finish([process])
+  codes, outputs, errors = finish(start_two(tmp_path))
+  assert codes == [0, 0], errors
+  assert 'resuming from step' in outputs[0]
+  assert_same_run(tmp_path, alone)
+
+
+@pytest.mark.parametrize('killed', [0, 1])
+def test_the_death_of_one_ends_the_other_with_a_clear_message(
+    start_two, wait_for_step, tmp_path, killed
+):
+  processes = start_two(tmp_path, steps=100_000, log_every=10)
+  wait_for_step(tmp_path, 10, processes[0])
+  processes[killed].kill()
+  killed_at = time.monotonic()
+  _, errors = processes[1 - killed].communicate(timeout=60)
+  assert time.monotonic() - killed_at < 60
+  assert processes[1 - killed].returncode == 1
+  assert 'error: ' in errors
+  finish(processes[killed : killed + 1])
+
+
+def test_a_mistake_is_told_once_and_ends_both(start_two, tmp_path):
+  codes, _, errors = finish(start_two(tmp_path, batch_size=3))
+  assert codes == [2, 2]
+  assert 'error: config.batch_size must be a multiple of 2' in errors[0]
+  assert 'error: ' not in errors[1]
+
+
+def test_a_workdir_in_use_is_refused_by_both(
+    start, start_two, wait_for_step, tmp_path
+):
+  first = start(tmp_path, steps=100_000)
+  wait_for_step(tmp_path, 1, first)
+  codes, _, errors = finish(start_two(tmp_path, steps=100_000))
+  first.kill()
+  finish([first])
+  assert codes == [2, 2]
+  assert 'is in use by another run' in errors[0]
+  assert 'error: ' not in errors[1]
