@@ -1,5 +1,6 @@
 """What README.md shows runs as it is shown."""
 
+import importlib.util
 import pathlib
 import re
 
@@ -23,8 +24,13 @@ def test_the_example_of_the_operation_runs_and_reads_its_prefix():
 
 
 def test_every_file_that_it_names_exists():
-  for path in re.findall(r'(?:configs|pallas_kernels)/[\w./]*\w', README):
+  for path in re.findall(r'(?:configs|launch|pallas_kernels)/[\w./]*\w', README):
     assert (ROOT / path).exists(), path
+
+
+def test_every_command_that_it_names_exists():
+  for module in re.findall(r'python -m ([\w.]+)', README):
+    assert importlib.util.find_spec(module), module
 
 
 def test_every_key_that_it_names_exists():

@@ -212,4 +212,10 @@ def _mesh_shape(config, num_devices):
         f'config.mesh asks for {data} x {fsdp} x {tensor} ='
         f' {data * fsdp * tensor} devices, there are {num_devices}'
     )
+  if jax.process_count() > 1 and data * fsdp * tensor < num_devices:
+    raise ValueError(
+        f'config.mesh must use all {num_devices} devices of'
+        f' {jax.process_count()} processes, got {data} x {fsdp} x {tensor} ='
+        f' {data * fsdp * tensor}: leave config.mesh.data at -1'
+    )
   return data, fsdp, tensor

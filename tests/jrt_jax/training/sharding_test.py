@@ -49,6 +49,12 @@ def test_an_impossible_mesh_is_refused_in_one_line(sizes, message):
     make_mesh(**sizes, devices=jax.devices()[:8])
 
 
+def test_several_processes_must_use_all_their_devices(monkeypatch):
+  monkeypatch.setattr(jax, 'process_count', lambda: 2)
+  with pytest.raises(ValueError, match='must use all 8 devices of 2 proc'):
+    make_mesh(data=4, devices=jax.devices()[:8])
+
+
 @pytest.mark.parametrize(
     'batch_size, microbatch, data, expected',
     [
