@@ -55,7 +55,14 @@ _LOCAL_DEVICE_IDS = flags.DEFINE_list(
 
 def main(argv: list[str]) -> None:
   del argv
-  with command_line.one_line_errors():
+  with failures.together():
+    with command_line.one_line_failures(loop.Diverged):
+      signal = _train(_CONFIG.value.to_dict())
+    sys.exit(128 + signal if signal else 0)
+
+
+def _train(config):
+  with command_line.one_line_errors(), failures.shared():
     peers = distributed.initialize(
         _CLUSTER.value,
         coordinator=_COORDINATOR.value,
@@ -63,15 +70,6 @@ def main(argv: list[str]) -> None:
         process_id=_PROCESS_ID.value,
         local_device_ids=_LOCAL_DEVICE_IDS.value,
     )
-  with failures.together():
-    with command_line.one_line_failures(loop.Diverged):
-      signal = _train(peers)
-    sys.exit(128 + signal if signal else 0)
-
-
-def _train(peers):
-  config = _CONFIG.value.to_dict()
-  with command_line.one_line_errors(), failures.shared():
     run = run_lib.Run(
         config,
         _WORKDIR.value or _default_workdir(),
@@ -85,7 +83,8 @@ def _train(peers):
     state, origin = run.start()
     if distributed.is_first():
       print(f'start: {origin}', flush=True)
-  return loop.train(run, state)
+  with failures.shared(loop.Diverged, exit_code=command_line.FAILURE):
+    return loop.train(run, state)
 
 
 def _default_workdir():

@@ -1,5 +1,6 @@
 """Real processes that train together on CPUs, over gloo."""
 
+import functools
 import json
 import signal
 import socket
@@ -12,6 +13,12 @@ from jrt_jax.training import checkpoint
 
 STEPS = 12  # of the runs that `start` starts
 COMPARED = ('loss', 'grad_norm', 'loss_tokens', 'held_out/bits_per_byte')
+
+
+@pytest.fixture(scope='module')
+def start(start):  # pylint: disable=redefined-outer-name
+  """`start`, of a model that compiles fast."""
+  return functools.partial(start, model__mixers="('pla',)")
 
 
 @pytest.fixture(scope='module')
@@ -133,8 +140,9 @@ def test_the_death_of_one_ends_the_other_with_a_clear_message(
   killed_at = time.monotonic()
   _, errors = processes[1 - killed].communicate(timeout=60)
   assert time.monotonic() - killed_at < 60
-  assert processes[1 - killed].returncode == 1
-  assert 'error: ' in errors
+  # Either we notice a broken collective first, or jax a missing heartbeat.
+  assert processes[1 - killed].returncode in (1, -signal.SIGABRT)
+  assert 'has lost another one' in errors or 'another task died' in errors
   finish(processes[killed : killed + 1])
 
 

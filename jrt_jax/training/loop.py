@@ -21,7 +21,7 @@ from jrt_jax.training.train_state import TrainState
 
 # After so many steps processes ask each other for signals, for which they wait
 # for their devices.
-_STEPS_TO_AGREE = 10
+_STEPS_TO_AGREE = 5
 
 
 class Diverged(Exception):

@@ -1,0 +1,136 @@
+"""Local runs: which processes are started, with what; and two that meet."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+# What `jrt_jax.train` does at its beginning and end, with what lies between.
+MEETING = """
+from absl import app, flags
+from jrt_jax.training import distributed, failures
+
+STRINGS = {n: flags.DEFINE_string(n, None, '') for n in ('config', 'workdir',
+           'cluster', 'coordinator')}
+INTEGERS = {n: flags.DEFINE_integer(n, None, '')
+            for n in ('num_processes', 'process_id')}
+
+def main(argv):
+  with failures.together():
+    print(distributed.initialize(
+        STRINGS['cluster'].value,
+        coordinator=STRINGS['coordinator'].value,
+        **{name: flag.value for name, flag in INTEGERS.items()},
+    ))
+    print('largest', distributed.largest(INTEGERS['process_id'].value + 40))
+
+app.run(main)
+"""
+
+
+@pytest.fixture
+def launch(tmp_path):
+  """Runs `python -m launch local`, where a module of this text is `train`."""
+  (tmp_path / 'config.py').write_text('')
+
+  def launch(*arguments, train='', gpus=0, **environment):
+    (tmp_path / 'train.py').write_text(train)
+    smi = tmp_path / 'nvidia-smi'
+    smi.write_text('#!/bin/sh\n' + 'echo "GPU 0: NVIDIA H100"\n' * gpus)
+    smi.chmod(0o755)
+    program = (
+        'import sys; from launch import __main__;'
+        ' sys.exit(__main__.main(["local", *sys.argv[1:]], "train"))'
+    )
+    hidden = ('JAX_PLATFORMS', 'CUDA_VISIBLE_DEVICES', 'XLA_FLAGS')
+    inherited = {k: v for k, v in os.environ.items() if k not in hidden}
+    return subprocess.run(
+        [sys.executable, '-c', program, '--config=config.py', *arguments],
+        cwd=tmp_path,
+        env=inherited
+        | {'PATH': f'{tmp_path}:/usr/bin:/bin'}
+        | {'PYTHONPATH': f'{ROOT}:{tmp_path}'}
+        | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+  return launch
+
+
+def planned(done):
+  assert done.returncode == 0, done.stderr
+  return done.stdout.splitlines()
+
+
+def test_each_gpu_gets_a_process(launch):
+  first, second = planned(launch('--dry_run', gpus=2))
+  assert '-m train --config=config.py --workdir=runs/config' in first
+  assert '--num_processes=2 --process_id=0 --local_device_ids=0' in first
+  assert '--num_processes=2 --process_id=1 --local_device_ids=1' in second
+  (port,) = {line.split('localhost:')[1].split()[0] for line in (first, second)}
+  assert port.isdigit()
+
+
+def test_processes_take_several_gpus(launch):
+  lines = planned(launch('--dry_run', '--devices_per_process=2', gpus=4))
+  assert [line.split()[-1] for line in lines] == [
+      '--local_device_ids=0,1',
+      '--local_device_ids=2,3',
+  ]
+
+
+def test_without_gpus_devices_are_virtual(launch):
+  (line,) = planned(launch('--dry_run'))
+  assert 'local_device_ids' not in line and 'JAX_NUM' not in line
+  done = launch('--dry_run', '--devices_per_process=2', JAX_PLATFORMS='cpu')
+  (line,) = planned(done)
+  assert line.startswith('JAX_NUM_CPU_DEVICES=2 ')
+  # GPUs that may not be used are none.
+  assert len(planned(launch('--dry_run', gpus=4, JAX_PLATFORMS='cpu'))) == 1
+  assert (
+      len(planned(launch('--dry_run', gpus=4, CUDA_VISIBLE_DEVICES='3'))) == 1
+  )
+
+
+def test_further_flags_come_last_and_unchanged(launch):
+  done = launch(
+      *('--', '--config.a=b c', '--', 'x'),
+      train='import sys; print(sys.argv[-3:])',
+  )
+  assert planned(done) == ["['--config.a=b c', '--', 'x']"]
+
+
+@pytest.mark.parametrize(
+    'arguments, gpus, message',
+    [
+        (['--processes=0'], 0, '--processes must be positive, got 0'),
+        (['--devices_per_process=-1'], 0, 'process must be positive, got -1'),
+        (['--processes=3'], 2, 'need 3 GPUs, and this machine has 2'),
+        (['--config=no.py'], 0, "--config must be a file, got 'no.py'"),
+        (['--proces=2'], 0, 'unrecognized arguments: --proces=2'),
+    ],
+)
+def test_a_mistake_is_one_line(launch, arguments, gpus, message):
+  done = launch(*arguments, gpus=gpus)
+  assert done.returncode == 2
+  assert done.stderr.startswith('error: ') and message in done.stderr
+  assert len(done.stderr.splitlines()) == 1
+
+
+def test_two_processes_meet(launch):
+  done = launch(
+      '--processes=2',
+      '--devices_per_process=2',
+      train=MEETING,
+      JAX_PLATFORMS='cpu',
+  )
+  assert done.returncode == 0, done.stderr
+  peers = 'processes: 2 on 1 node (flags), this one takes 2 CPU devices'
+  assert peers in done.stdout and f'[1] {peers}' in done.stderr
+  assert 'largest 41' in done.stdout and '[1] largest 41' in done.stderr
