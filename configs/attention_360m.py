@@ -1,9 +1,9 @@
 r"""Transformer++ 360M, the attention baseline of JRT-RNN 360M: same recipe.
 
 python -m jrt_jax.train --config=configs/attention_360m.py \
-    --workdir=runs/attention_360m --config.data.source=jsonl \
-    --config.data.path='pile/*.jsonl.gz' \
-    --config.data.tokenizer=gpt2/tokenizer.json
+    --workdir=runs/attention_360m --config.data.source=shards \
+    --config.data.path=shards/pile \
+    --config.data.tokenizer=shards/pile/tokenizer.json
 
 359,842,816 parameters, of which 359,810,048 in the released model's 50272 rows
 of embedding. Source: https://arxiv.org/abs/2407.05483, with the layers of the

@@ -88,8 +88,8 @@ def get_config() -> ml_collections.ConfigDict:
 
   config.mesh = dict(
       data=-1,  # replicas; -1: every device that the other axes leave
-      fsdp=1,  # reserved for sharded parameters
-      tensor=1,  # reserved for sharded heads and MLPs
+      fsdp=1,  # devices that share weights and optimizer states, and rows
+      tensor=1,  # devices that share heads, MLPs and the vocabulary
   )
 
   config.log_every = 10  # steps between two lines of metrics

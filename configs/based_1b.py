@@ -1,8 +1,8 @@
 r"""Based 1.3B, the causal baseline of JRT-RNN 1.3B: same data, same recipe.
 
 python -m jrt_jax.train --config=configs/based_1b.py --workdir=runs/based_1b \
-    --config.data.source=jsonl --config.data.path='pile/*.jsonl.gz' \
-    --config.data.tokenizer=gpt2/tokenizer.json
+    --config.data.source=shards --config.data.path=shards/pile \
+    --config.data.tokenizer=shards/pile/tokenizer.json
 
 1,349,524,736 parameters, of which 1,349,453,056 in the released model's 50264
 rows of embedding. Source: https://arxiv.org/abs/2402.18668, as trained for

@@ -1,9 +1,9 @@
 r"""Based 360M, the causal baseline of JRT-RNN 360M: same data, same recipe.
 
 python -m jrt_jax.train --config=configs/based_360m.py \
-    --workdir=runs/based_360m --config.data.source=jsonl \
-    --config.data.path='pile/*.jsonl.gz' \
-    --config.data.tokenizer=gpt2/tokenizer.json
+    --workdir=runs/based_360m --config.data.source=shards \
+    --config.data.path=shards/pile \
+    --config.data.tokenizer=shards/pile/tokenizer.json
 
 362,661,888 parameters, of which 362,620,928 in the released model's 50264
 rows of embedding. Source: https://arxiv.org/abs/2402.18668, as trained for

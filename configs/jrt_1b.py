@@ -1,8 +1,8 @@
 r"""JRT-RNN 1.3B: 100,000 steps of 256 x 2048 tokens (52.4B) of the Pile.
 
 python -m jrt_jax.train --config=configs/jrt_1b.py --workdir=runs/jrt_1b \
-    --config.data.source=jsonl --config.data.path='pile/*.jsonl.gz' \
-    --config.data.tokenizer=gpt2/tokenizer.json
+    --config.data.source=shards --config.data.path=shards/pile \
+    --config.data.tokenizer=shards/pile/tokenizer.json
 
 1,375,214,848 parameters, of which 1,375,143,168 in the released model's 50264
 rows of embedding. Source: https://arxiv.org/abs/2407.05483, table 15; the

@@ -1,8 +1,8 @@
 r"""JRT-RNN 360M: 60,000 steps of 256 x 2048 tokens (31.5B) of the Pile.
 
 python -m jrt_jax.train --config=configs/jrt_360m.py --workdir=runs/jrt_360m \
-    --config.data.source=jsonl --config.data.path='pile/*.jsonl.gz' \
-    --config.data.tokenizer=gpt2/tokenizer.json
+    --config.data.source=shards --config.data.path=shards/pile \
+    --config.data.tokenizer=shards/pile/tokenizer.json
 
 356,619,264 parameters, of which 356,578,304 in the released model's 50264
 rows of embedding. Source: https://arxiv.org/abs/2407.05483, table 15; the

@@ -1,9 +1,9 @@
 r"""Prefix linear attention, with a sliding window in every fifth layer.
 
 python -m jrt_jax.train --config=configs/pla_swa_360m.py \
-    --workdir=runs/pla_swa_360m --config.data.source=jsonl \
-    --config.data.path='pile/*.jsonl.gz' \
-    --config.data.tokenizer=gpt2/tokenizer.json
+    --workdir=runs/pla_swa_360m --config.data.source=shards \
+    --config.data.path=shards/pile \
+    --config.data.tokenizer=shards/pile/tokenizer.json
 
 355,275,648 parameters, of which 355,229,568 with 50264 rows of embedding.
 Source: https://arxiv.org/abs/2407.05483, the ablation of table 12.

@@ -77,7 +77,9 @@ def _train(config):
     )
     plan = run.plan()
     if distributed.is_first():
-      print(peers, plan, sep='\n')
+      if peers.num_processes > 1:
+        print(peers)
+      print(plan)
       if remark := report.demonstration(config, run.tokenizer):
         print(remark)
     state, origin = run.start()

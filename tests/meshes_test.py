@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
     jax.device_count() < 8, reason='needs eight (virtual) devices'
 )
 
-B, L, P, VOCAB, STEPS = 16, 24, 12, 20, 20
+B, L, P, E, VOCAB, STEPS = 32, 28, 12, 24, 40, 20
 MODELS = {
     'jrt': ('conv', 'pla', 'swa'),
     'based': ('conv', 'la', 'swa'),
@@ -36,7 +36,7 @@ def make_model(name):
   config = base.get_config()
   config.model.mixers = MODELS[name]
   config.model.update(
-      width=16,
+      width=E,
       num_heads=2,
       mlp_width=32,
       vocab_size=VOCAB,
@@ -52,10 +52,10 @@ def make_model(name):
 
 def make_batch(seed):
   rng = np.random.default_rng(seed)
-  tokens, targets = rng.integers(VOCAB, size=(2, B, L)).astype(np.int32)
+  tokens = rng.integers(VOCAB, size=(B, L)).astype(np.int32)
   return {
       'tokens': tokens,
-      'targets': targets,
+      'targets': (3 * tokens + 1) % VOCAB,  # so that there is a rule to learn
       'supervision': rng.integers(3, size=(B, L)).astype(np.int8),
       'prefix_len': rng.integers(P + 1, size=B).astype(np.int32),
   }
@@ -65,7 +65,10 @@ def make_batch(seed):
 def train(name, mesh):
   """Returns the losses of 20 steps and the compiled step's HLO."""
   merge, params = make_model(name)
-  settings = base.get_config().optimizer.to_dict() | {'warmup_steps': 4}
+  settings = base.get_config().optimizer.to_dict() | {
+      'peak_lr': 1e-2,
+      'warmup_steps': 4,
+  }
   adamw = optimizer.build(settings, STEPS)
   steps = train_state.Steps(merge, adamw, P, 0.25, accumulation=2)
   mesh = sharding.make_mesh(dict(zip(sharding.AXES, MESHES[mesh])))
@@ -95,7 +98,7 @@ def exchanges(hlo, kind):
 def test_every_mesh_gives_the_losses_of_one_device(name, mesh):
   expected, _ = train(name, 'one device')
   actual, _ = train(name, mesh)
-  assert expected[-1] != pytest.approx(expected[0], rel=0.01)  # it learned
+  assert expected[-1] < 0.9 * expected[0]
   np.testing.assert_allclose(actual, expected, rtol=1e-4)
 
 
@@ -104,7 +107,9 @@ def test_replicas_exchange_sums_once_a_step(name):
   _, hlo = train(name, 'data')
   for kind in ('all-gather', 'all-to-all', 'collective-permute'):
     assert not exchanges(hlo, kind)
-  counts = [np.prod(s, dtype=int) for s in exchanges(hlo, 'all-reduce')]
+  loops, step = hlo.split('\nENTRY ')  # what comes before is called by it
+  assert not exchanges(loops, 'all-reduce')
+  counts = [np.prod(s, dtype=int) for s in exchanges(step, 'all-reduce')]
   parameters = sum(x.size for x in make_model(name)[1].values())
   assert parameters <= sum(counts) < parameters + 100  # and a few scalars
 

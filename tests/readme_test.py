@@ -24,7 +24,9 @@ def test_the_example_of_the_operation_runs_and_reads_its_prefix():
 
 
 def test_every_file_that_it_names_exists():
-  for path in re.findall(r'(?:configs|launch|pallas_kernels)/[\w./]*\w', README):
+  for path in re.findall(
+      r'(?:configs|launch|pallas_kernels)/[\w./]*\w', README
+  ):
     assert (ROOT / path).exists(), path
 
 

@@ -9,6 +9,8 @@ import time
 import numpy as np
 import pytest
 
+from jrt_jax.data import manifest
+from jrt_jax.data import preparation
 from jrt_jax.training import checkpoint
 
 STEPS = 12  # of the runs that `start` starts
@@ -35,6 +37,21 @@ def start_two(start):
     ]
 
   return start_two
+
+
+@pytest.fixture(scope='module')
+def make_shards():
+  """A function that makes a folder of two token shards of bytes."""
+
+  def make(folder):
+    text = folder.with_suffix('.txt')
+    documents = (f'the cat sat on the mat {i} times. ' for i in range(200))
+    text.write_text('<|endoftext|>'.join(documents))
+    settings = manifest.Settings('text', separator='<|endoftext|>')
+    preparation.prepare(folder, [str(text)], 'bytes', settings, workers=1)
+    return folder
+
+  return make
 
 
 def finish(processes):
@@ -87,6 +104,12 @@ def assert_same_run(workdir, other):
 
 def test_two_processes_train_and_evaluate_as_one_does(alone, both):
   assert_same_run(both[0], alone)
+
+
+def test_processes_that_share_parameters_do_too(start_two, alone, tmp_path):
+  codes, _, errors = finish(start_two(tmp_path, mesh__tensor=2))
+  assert codes == [0, 0], errors
+  assert_same_run(tmp_path, alone)
 
 
 def test_what_a_run_says_and_writes_comes_once(both):
@@ -142,7 +165,7 @@ def test_the_death_of_one_ends_the_other_with_a_clear_message(
   assert time.monotonic() - killed_at < 60
   # Either we notice a broken collective first, or jax a missing heartbeat.
   assert processes[1 - killed].returncode in (1, -signal.SIGABRT)
-  assert 'has lost another one' in errors or 'another task died' in errors
+  assert 'seems to have lost another' in errors or 'another task died' in errors
   finish(processes[killed : killed + 1])
 
 
@@ -150,6 +173,22 @@ def test_a_mistake_is_told_once_and_ends_both(start_two, tmp_path):
   codes, _, errors = finish(start_two(tmp_path, batch_size=3))
   assert codes == [2, 2]
   assert 'error: config.batch_size must be a multiple of 2' in errors[0]
+  assert 'error: ' not in errors[1]
+
+
+def test_a_damaged_file_that_only_one_process_reads_ends_both(
+    start_two, make_shards, tmp_path
+):
+  shards = make_shards(tmp_path / 'shards')
+  second = sorted(shards.glob('*.bin'))[1]  # process 1 compares it
+  content = bytearray(second.read_bytes())
+  content[0] ^= 1
+  second.write_bytes(content)
+  keys = {'data__source': 'shards', 'data__path': shards}
+  codes, _, errors = finish(start_two(tmp_path / 'run', **keys))
+  assert codes == [2, 2]
+  assert f'error: process 1: {shards}: damaged' in errors[0]
+  assert second.name in errors[0]
   assert 'error: ' not in errors[1]
 
 

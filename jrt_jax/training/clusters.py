@@ -129,9 +129,10 @@ def _detect(environment, given):
   coordinator = given.coordinator or environment.get(_COORDINATOR)
   if None not in given:
     return 'flags'
-  if int(environment.get('OMPI_COMM_WORLD_SIZE', 1)) > 1:
+  alone = (None, '', '1')
+  if environment.get('OMPI_COMM_WORLD_SIZE') not in alone:
     return 'openmpi'  # first: mpirun may have been started by srun
-  if int(environment.get('SLURM_STEP_NUM_TASKS', 1)) > 1:
+  if environment.get('SLURM_STEP_NUM_TASKS') not in alone:
     return 'slurm'
   if 'JOB_COMPLETION_INDEX' in environment and coordinator:
     return 'kubernetes'

@@ -30,6 +30,7 @@ LONG = 24 * 60 * 60  # seconds
 MISTAKES = (ValueError, OSError, NotImplementedError)
 
 _rounds = itertools.count()
+_place = clusters.Place(None, 1, 0)  # of this process
 
 
 class Peers(NamedTuple):
@@ -87,12 +88,13 @@ def initialize(
     _restrict_gpus(ids)
     return Peers(cluster, local_device_ids=ids)
   _connect(place, timeout)
-  _, size, process = place
-  hosts = gather('jrt_jax/hosts', socket.gethostname(), process, size)
+  texts = gather('jrt_jax/hosts', f'{socket.gethostname()} {gpus.visible()}')
+  hosts, counts = zip(*(text.split() for text in texts))
   if ids is None:
-    ids = gpus.share(hosts, process)
+    ids = gpus.share([*zip(hosts, map(int, counts))], place.process_id)
   _restrict_gpus(ids)
   multihost_utils.sync_global_devices('start')  # while all of them are here
+  _, size, process = place
   return Peers(cluster, size, process, len(set(hosts)), ids)
 
 
@@ -101,16 +103,22 @@ def shutdown() -> None:
   jax.distributed.shutdown()
 
 
+def process_id() -> int:
+  """Which process of the run this is; unlike jax it opens no device to know."""
+  return _place.process_id
+
+
 def is_first() -> bool:
   """Whether this process is the one that prints and writes files."""
-  return jax.process_index() == 0
+  return process_id() == 0
 
 
-def largest(number: int) -> int:
-  """The largest `number` of all processes; waits for their devices."""
+def largest(*numbers: int) -> list[int]:
+  """The largest of each number in all processes; waits for their devices."""
   if not jax.distributed.is_initialized():
-    return number
-  return int(multihost_utils.process_allgather(np.int32(number)).max())
+    return [*numbers]
+  everyones = multihost_utils.process_allgather(np.int32(numbers))
+  return everyones.max(axis=0).tolist()
 
 
 def from_first(function: Callable[[], Any]) -> Any:
@@ -141,30 +149,22 @@ def from_first(function: Callable[[], Any]) -> Any:
   return result
 
 
-def gather(
-    key: str,
-    text: str,
-    process_id: int,
-    num_processes: int,
-    seconds: float = LONG,
-) -> list[str]:
+def gather(key: str, text: str, seconds: float = LONG) -> list[str]:
   """Returns the texts of all processes, in their order; uses no device.
 
   Args:
     key: the same in all processes, and never used before.
     text: of this process.
-    process_id: which one it is.
-    num_processes: how many there are.
     seconds: how long to wait for the others.
 
   Raises:
     JaxRuntimeError: some have not come after `seconds`.
   """
   client = multihost.get_jax_distributed_client()
-  client.key_value_set(f'{key}/{process_id}', text)
+  client.key_value_set(f'{key}/{process_id()}', text)
   deadline = time.monotonic() + seconds
   texts = []
-  for k in range(num_processes):
+  for k in range(_place.num_processes):
     left = max(int(1000 * (deadline - time.monotonic())), 1)
     texts.append(client.blocking_key_value_get(f'{key}/{k}', left))
   return texts
@@ -183,6 +183,7 @@ def unpack_error(packed: list[str], kinds: Sequence[type]) -> Exception:
 
 
 def _connect(place, timeout):
+  global _place
   # That service would take SIGTERM away from us, from here on.
   jax.config.update('jax_enable_preemption_service', False)
   # At its own timeout jax would end with a dump of its stack.
@@ -197,7 +198,10 @@ def _connect(place, timeout):
         heartbeat_timeout_seconds=HEARTBEAT,
         shutdown_timeout_seconds=LONG,
     )
+    _place = place
   except jax.errors.JaxRuntimeError as error:
+    if place.process_id:
+      raise
     raise OSError(
         f'process 0 cannot listen at the port of {place.coordinator}, which may'
         f' be in use: pass another --coordinator ({error})'

@@ -92,7 +92,11 @@ class Evaluation:
 
 
 def _batches(config, tokens, *, rows, eos_id, objective):
-  count = -(-config['eval_batches'] * config['batch_size'] // rows)
+  # Whole batches of the run if there are any: `rows` depends on the devices.
+  length, batch = config['sequence_length'], config['batch_size']
+  windows = (len(tokens) - 1) // length
+  windows = min(config['eval_batches'] * batch, windows // batch * batch)
+  count = windows // rows or None
   batches = pipeline.batches(
       tokens,
       sequence_length=config['sequence_length'],

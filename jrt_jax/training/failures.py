@@ -16,7 +16,10 @@ from jrt_jax import command_line
 from jrt_jax.training import distributed
 
 _PATIENCE = 20  # seconds that a process with an error waits for the others
-_LOST = re.compile('gloo|nccl|coordination.?service|heartbeat', re.I)
+# Of broken collectives and a lost coordinator: a status of XLA's, and who says.
+_LOST = re.compile(
+    '[A-Z_]+: (?is:.*(gloo|nccl|coordination.?service|heartbeat))'
+)
 _blocks = itertools.count()
 
 
@@ -69,11 +72,11 @@ def together() -> Iterator[None]:
 
 def _meet(key, own, kinds, exit_code):
   """Returns if no process has an error; `own` is this one's, or None."""
-  process, count = jax.process_index(), jax.process_count()
+  process = distributed.process_id()
   packed = own and distributed.pack_error(own, kinds)
   seconds = _PATIENCE if own else distributed.LONG
   try:
-    texts = distributed.gather(key, json.dumps(packed), process, count, seconds)
+    texts = distributed.gather(key, json.dumps(packed), seconds)
   except jax.errors.JaxRuntimeError:
     if own is None:
       raise
@@ -104,7 +107,7 @@ def _is_agreed(error):
 
 def _is_lost_peer(error):
   kinds = (ValueError, jax.errors.JaxRuntimeError)  # of a broken collective
-  return isinstance(error, kinds) and _LOST.search(str(error))
+  return isinstance(error, kinds) and _LOST.match(str(error))
 
 
 def _leave(error):
@@ -116,10 +119,10 @@ def _leave(error):
     code = 130
   elif _is_lost_peer(error):
     logging.debug('error', exc_info=True)  # --verbosity=1 shows it
+    reason = ' '.join(str(error).split())
     print(
-        f'error: process {jax.process_index()} has lost another one, whose'
-        ' output tells why; the same command continues'
-        f' ({str(error).splitlines()[0]})',
+        f'error: process {distributed.process_id()} seems to have lost another'
+        f' one, whose output tells why; the same command continues ({reason})',
         file=sys.stderr,
     )
   else:

@@ -19,29 +19,33 @@ def check_ids(ids: Sequence[int | str] | None) -> list[int] | None:
   return [int(i) for i in ids]
 
 
-def share(hosts: Sequence[str], process_id: int) -> range | None:
+def share(
+    processes: Sequence[tuple[str, int]], process_id: int
+) -> range | None:
   """Returns the ids of the GPUs that a process takes, or None for all it sees.
 
   The processes of a node share its GPUs evenly, in order. Where a process sees
   one GPU only, the scheduler has shared them out.
 
   Args:
-    hosts: the node of each process.
-    process_id: which process this is.
+    processes: the node of each, and how many GPUs it sees there.
+    process_id: which of them this is.
 
   Raises:
-    ValueError: there are some left over.
+    ValueError: on some node there are some left over; in every process.
   """
-  here = [k for k, host in enumerate(hosts) if host == hosts[process_id]]
-  count = visible()
+  hosts = [host for host, _ in processes]
+  for host, count in processes:
+    sharing = hosts.count(host)
+    if count > 1 and count % sharing:
+      raise ValueError(
+          f'the {sharing} processes of {host} cannot share its {count} GPUs'
+          ' evenly: start one process for each GPU, or pass --local_device_ids'
+      )
+  host, count = processes[process_id]
+  here = [k for k, other in enumerate(hosts) if other == host]
   if len(here) == 1 or count < 2:
     return None
-  if count % len(here):
-    raise ValueError(
-        f'the {len(here)} processes of {hosts[process_id]} cannot share its'
-        f' {count} GPUs evenly: start one process for each GPU, or pass'
-        ' --local_device_ids'
-    )
   size, rank = count // len(here), here.index(process_id)
   return range(size * rank, size * (rank + 1))
 

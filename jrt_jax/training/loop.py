@@ -19,9 +19,9 @@ from jrt_jax.training import units
 from jrt_jax.training.run import Run
 from jrt_jax.training.train_state import TrainState
 
-# After so many steps processes ask each other for signals, for which they wait
-# for their devices.
-_STEPS_TO_AGREE = 5
+# Processes ask each other for signals, for which they wait for their devices,
+# after so many seconds, and so many steps at most.
+_SECONDS_TO_AGREE, _STEPS_TO_AGREE = 5.0, 5
 
 
 class Diverged(Exception):
@@ -43,15 +43,17 @@ def train(run: Run, state: TrainState) -> signal.Signals | None:
       steps or more have been skipped.
   """
   with contextlib.ExitStack() as stack:
-    stop = stack.enter_context(resilience.StopRequest())
+    first = distributed.is_first()
+    stop = stack.enter_context(resilience.StopRequest(tell=first))
     stack.enter_context(jax.set_mesh(run.mesh))
     stack.enter_context(run)
     step = int(state.step)
-    if distributed.is_first():
+    if first:
       writer = metrics_lib.MetricWriter(run.workdir, step, run.config)
       screen = sys.stderr
     else:  # says nothing
-      writer, screen = metrics_lib.NoWriter(), open(os.devnull, 'w')
+      writer = metrics_lib.NoWriter()
+      screen = stack.enter_context(open(os.devnull, 'w'))
     stack.enter_context(writer)
     progress = metrics_lib.Progress(run.config['steps'], step, screen)
     stack.callback(progress.close)
@@ -67,6 +69,7 @@ class _Loop:
     self._progress = progress
     self._stop = stop
     self._throughput = throughput.Throughput()
+    self._agreed, self._next_agreement = (0, time.perf_counter()), 0
     self._speed = None  # tokens per second, at the last log
     self._flops = report.flops_per_token(run.config)
     self._learning_rate = optimizer.learning_rate(
@@ -122,10 +125,20 @@ class _Loop:
     """The signal that ends the run now, or None; the same in all processes."""
     if jax.process_count() == 1:
       return self._stop.signal
-    if step % _STEPS_TO_AGREE:
+    if step < self._next_agreement:
       return None
-    number = distributed.largest(self._stop.signal or 0)
+    number, steps = distributed.largest(
+        self._stop.signal or 0, self._steps_to_agree(step)
+    )
+    self._next_agreement = step + steps
     return signal.Signals(number) if number else None
+
+  def _steps_to_agree(self, step):
+    """After how many steps to ask again, by the pace since the last time."""
+    (before, then), now = self._agreed, time.perf_counter()
+    self._agreed = step, now
+    pace = (step - before) / (now - then)
+    return max(min(int(_SECONDS_TO_AGREE * pace), _STEPS_TO_AGREE), 1)
 
   def _due(self, step, key):
     every = self._config[key]

@@ -92,9 +92,9 @@ def demonstration(config: Mapping[str, Any], tokenizer) -> str | None:
     return None
   return (
       f'This is a demonstration: {tokenizer.size} of {ids} ids occur in the'
-      ' sources of Python. For real data pass --config.data.source=jsonl'
-      " --config.data.path='DIR/*.jsonl.gz'"
-      ' --config.data.tokenizer=DIR/tokenizer.json'
+      ' sources of Python. For real data, make shards (python -m'
+      ' jrt_jax.data.prepare) and pass --config.data.source=shards'
+      ' --config.data.path=DIR --config.data.tokenizer=DIR/tokenizer.json'
   )
 
 

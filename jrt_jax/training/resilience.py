@@ -7,8 +7,12 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import tempfile
+import time
 from typing import Any
+
+from absl import logging
 
 # These keys change how a run is computed, not what it computes.
 HOW = (
@@ -32,9 +36,13 @@ class StopRequest:
 
   The loop looks at `signal` between two steps and saves before it leaves. A
   second SIGINT raises KeyboardInterrupt at once. Main thread only.
+
+  Args:
+    tell: whether to say so on stderr.
   """
 
-  def __init__(self):
+  def __init__(self, tell: bool = True):
+    self._tell = tell
     self.signal = None  # signal.Signals, the first one that came
     self._handlers = {}
 
@@ -52,9 +60,9 @@ class StopRequest:
     self.signal = self.signal or signal.Signals(number)
     if number == signal.SIGINT:
       signal.signal(signal.SIGINT, signal.default_int_handler)
-    # Not print(): the signal may have come in the middle of one.
-    name = signal.Signals(number).name
-    os.write(2, f'\n{name}: stopping after this step.\n'.encode())
+    if self._tell:  # not by print(): the signal may have come inside one
+      name = signal.Signals(number).name
+      os.write(2, f'\n{name}: stopping after a step.\n'.encode())
 
 
 def check_workdir(workdir: str | pathlib.Path) -> pathlib.Path:
@@ -90,7 +98,30 @@ def lock(workdir: pathlib.Path) -> Iterator[None]:
           f'{workdir} is in use by another run: wait for its end, or use another'
           ' --workdir'
       ) from error
+    except OSError as error:  # Lustre without -o flock, for instance
+      logging.warning(
+          '%s cannot be locked (%s): start no other run there',
+          workdir,
+          error.strerror,
+      )
     yield
+
+
+def check_shared(workdir: pathlib.Path, patience: float = 30) -> None:
+  """Raises ValueError unless this process sees what another recorded there.
+
+  Args:
+    workdir: in which another process has called `record_config`.
+    patience: seconds that a network's file system may take to show it.
+  """
+  deadline = time.monotonic() + patience
+  while not (workdir / 'config.json').exists():
+    if time.monotonic() > deadline:
+      raise ValueError(
+          f'--workdir must be on a file system that all processes share, got'
+          f' {workdir}, where {socket.gethostname()} does not see config.json'
+      )
+    time.sleep(0.1)
 
 
 def record_config(

@@ -19,6 +19,7 @@ from jrt_jax.prefix import policies
 from jrt_jax.training import checkpoint
 from jrt_jax.training import distributed
 from jrt_jax.training import evaluation
+from jrt_jax.training import failures
 from jrt_jax.training import optimizer
 from jrt_jax.training import report
 from jrt_jax.training import resilience
@@ -70,14 +71,17 @@ class Run:
     pipeline.check_vocabulary(
         self.tokenizer, model=config['model'], objective=config['objective']
     )
-    streams = pipeline.token_streams(
-        config['data'],
-        self.tokenizer,
-        share=(jax.process_index(), jax.process_count()),
-    )
+    with failures.shared():  # each process looks at other files
+      streams = pipeline.token_streams(
+          config['data'],
+          self.tokenizer,
+          share=(jax.process_index(), jax.process_count()),
+      )
     self._held_out = streams['validation']
     self.train_tokens = len(streams['train'])
     self._data_fingerprint = _fingerprint(self.tokenizer, streams['train'])
+    with failures.shared():
+      self._compare_data()
     self._share = sharding.share_of_batch(self.mesh)
     self._training_stream = streams['train']
     self.data = self._training_data()
@@ -92,6 +96,8 @@ class Run:
       distributed.from_first(
           lambda: self._take_workdir(stack, allow_config_change)
       )
+      with failures.shared():
+        resilience.check_shared(self.workdir)
       self.checkpoints = stack.enter_context(
           checkpoint.Checkpoints(
               self.workdir,
@@ -106,6 +112,14 @@ class Run:
 
   def __exit__(self, *_) -> None:
     self._held.close()
+
+  def _compare_data(self):
+    first = distributed.from_first(lambda: self._data_fingerprint)
+    if self._data_fingerprint != first:
+      raise ValueError(
+          'config.data must be the same for every process, got'
+          f' {self._data_fingerprint} here and {first} in process 0'
+      )
 
   def _take_workdir(self, stack, allow_config_change):
     resilience.check_workdir(self.workdir)

@@ -52,12 +52,10 @@ def make_mesh(
   """
   devices = jax.devices() if devices is None else devices
   shape = _mesh_shape(config, len(devices))
-  return jax.make_mesh(
-      shape,
-      AXES,
-      axis_types=(AxisType.Auto,) * len(AXES),  # jax's default is Explicit
-      devices=devices[: math.prod(shape)],
-  )
+  # In the order of their ids, which count up node by node: the last axes stay
+  # inside a node. `jax.make_mesh` refuses GPUs of several nodes.
+  taken = np.array(devices[: math.prod(shape)]).reshape(shape)
+  return Mesh(taken, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def num_replicas(mesh: Mesh) -> int:
@@ -140,7 +138,7 @@ def check_batch(batch_size: int, microbatch_per_device: int, mesh: Mesh) -> int:
   if rest or not accumulation:
     nearest = [n * at_once for n in (accumulation, accumulation + 1) if n]
     raise ValueError(
-        f'config.batch_size must be a multiple of {at_once} ({replicas} devices'
+        f'config.batch_size must be a multiple of {at_once} ({replicas} parts'
         f' x {at_once // replicas} sequences), got {batch_size}; nearest:'
         f' {" or ".join(map(str, nearest))}'
     )

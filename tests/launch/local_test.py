@@ -26,7 +26,7 @@ def main(argv):
         coordinator=STRINGS['coordinator'].value,
         **{name: flag.value for name, flag in INTEGERS.items()},
     ))
-    print('largest', distributed.largest(INTEGERS['process_id'].value + 40))
+    print('largest', *distributed.largest(INTEGERS['process_id'].value + 40))
 
 app.run(main)
 """

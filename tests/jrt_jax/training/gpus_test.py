@@ -28,7 +28,8 @@ def node(monkeypatch, tmp_path):
 
 
 def taken(hosts):
-  shares = [gpus.share(hosts, process) for process in range(len(hosts))]
+  processes = [(host, gpus.visible()) for host in hosts]
+  shares = [gpus.share(processes, k) for k in range(len(hosts))]
   return [share and [*share] for share in shares]
 
 
@@ -36,6 +37,13 @@ def test_processes_of_a_node_share_its_gpus(node):
   node(4)
   assert taken(TWO_NODES) == [[0], [1], [2], [3]] * 2
   assert taken(['a', 'b', 'a', 'b']) == [[0, 1], [0, 1], [2, 3], [2, 3]]
+
+
+def test_gpus_left_over_on_one_node_are_a_mistake_of_all_processes():
+  processes = [('a', 8)] * 2 + [('b', 7)] * 2
+  for process in range(4):
+    with pytest.raises(ValueError, match='2 processes of b cannot share its 7'):
+      gpus.share(processes, process)
 
 
 def test_one_process_takes_all_gpus_of_its_node(node):
@@ -57,12 +65,6 @@ def test_on_cpus_nothing_is_shared_out(node, monkeypatch):
   assert taken(TWO_NODES) == [None] * 8
   monkeypatch.setenv('PATH', '')
   assert taken(TWO_NODES) == [None] * 8
-
-
-def test_gpus_left_over_are_refused(node):
-  node(8)
-  with pytest.raises(ValueError, match='the 3 processes of a .* its 8 GPUs'):
-    gpus.share(['a'] * 3, 0)
 
 
 def test_ids_are_numbers():

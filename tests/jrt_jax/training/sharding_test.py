@@ -1,7 +1,7 @@
 import itertools
 
 import jax
-from jax.sharding import AxisType, PartitionSpec as P
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 import numpy as np
 import pytest
 
@@ -79,10 +79,10 @@ def test_accumulation_follows_from_batch_devices_and_microbatch(
             100,
             8,
             4,
-            r'multiple of 32 \(4 devices x 8 .* got 100; .* 96 or 128$',
+            r'multiple of 32 \(4 parts x 8 .* got 100; .* 96 or 128$',
         ),
-        (12, 8, 8, r'multiple of 8 \(8 devices x 1 .* got 12; .* 8 or 16$'),
-        (3, 8, 8, r'multiple of 8 \(8 devices x 1 .* got 3; nearest: 8$'),
+        (12, 8, 8, r'multiple of 8 \(8 parts x 1 .* got 12; .* 8 or 16$'),
+        (3, 8, 8, r'multiple of 8 \(8 parts x 1 .* got 3; nearest: 8$'),
         (0, 8, 2, r'config\.batch_size .* got 0; nearest: 2$'),
         (8, 0, 2, r'config\.microbatch_per_device must be positive, got 0$'),
     ],
@@ -147,3 +147,43 @@ def test_a_model_that_a_mesh_cannot_share_is_refused(sizes, message):
 
 def test_one_process_reads_whole_batches():
   assert sharding.share_of_batch(make_mesh(data=4, tensor=2)) == (0, 1)
+
+
+def of_process(monkeypatch, devices):
+  """Pretends that this process has these devices, by their numbers, only."""
+  own = {jax.devices()[i] for i in devices}
+  monkeypatch.setattr(
+      NamedSharding,
+      'addressable_devices_indices_map',
+      lambda self, shape: {
+          device: index
+          for device, index in self.devices_indices_map(shape).items()
+          if device in own
+      },
+  )
+
+
+@pytest.mark.parametrize(
+    'devices, sizes, expected',
+    [
+        ([2], dict(), (2, 8)),
+        ([2, 3], dict(), (1, 4)),
+        ([2, 3], dict(fsdp=4, tensor=2), (1, 4)),
+        ([3], dict(fsdp=4, tensor=2), (1, 4)),  # with device 2
+        ([4], dict(tensor=8), (0, 1)),
+    ],
+)
+def test_a_process_reads_the_rows_of_its_devices(
+    monkeypatch, devices, sizes, expected
+):
+  mesh = make_mesh(**sizes, devices=jax.devices()[:8])
+  of_process(monkeypatch, devices)
+  assert sharding.share_of_batch(mesh) == expected
+
+
+@pytest.mark.parametrize('devices', [[0, 5], [1, 2]])
+def test_rows_that_are_no_neighbours_are_refused(monkeypatch, devices):
+  mesh = make_mesh(devices=jax.devices()[:8])
+  of_process(monkeypatch, devices)
+  with pytest.raises(ValueError, match='neighbouring rows of a batch, got'):
+    sharding.share_of_batch(mesh)
