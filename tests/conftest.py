@@ -18,6 +18,8 @@ _FLAGS = {
 def _set_devices():
   """Must run before the first import of jax, which reads the environment."""
   os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+  # Threads of XLA: the interpreter of Mosaic GPU blocks one for each warpgroup.
+  os.environ.setdefault('NPROC', '16')
   flags = os.environ.get('XLA_FLAGS', '')
   new = [f'{k}={v}' for k, v in _FLAGS.items() if k not in flags]
   os.environ['XLA_FLAGS'] = ' '.join([*flags.split(), *new])

@@ -177,7 +177,7 @@ def _parse(argv):
   parser.add_argument(
       '--implementations',
       nargs='+',
-      default=list(api.IMPLEMENTATIONS),
+      default=['chunked', 'reference'],
       choices=api.IMPLEMENTATIONS,
   )
   parser.add_argument(

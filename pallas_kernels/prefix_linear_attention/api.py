@@ -11,6 +11,7 @@ from pallas_kernels import dispatch
 from pallas_kernels import sharding
 from pallas_kernels.prefix_linear_attention import chunked
 from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
+from pallas_kernels.prefix_linear_attention import mosaic_sm90
 from pallas_kernels.prefix_linear_attention import reference
 from pallas_kernels.prefix_linear_attention.feature_maps import FEATURE_MAPS
 from pallas_kernels.prefix_linear_attention.inputs import check_array
@@ -18,8 +19,13 @@ from pallas_kernels.prefix_linear_attention.inputs import check_name
 
 IMPLEMENTATIONS = {
     'chunked': chunked.chunked,
+    'mosaic_sm90': mosaic_sm90.mosaic_sm90,
     'reference': reference.reference,
 }
+
+# What is tried where none is named. The kernels will come first when they have
+# been measured on a GPU.
+_DEFAULT = ('chunked',)
 
 
 def prefix_linear_attention(
@@ -74,7 +80,9 @@ def prefix_linear_attention(
       share the rows: each device computes its own. Axes that do not divide
       them, and names which the mesh does not have, are left out.
     head_axes: the same for heads.
-    implementation: a name, names to try in order, or None to try all.
+    implementation: one of 'chunked' (any device), 'mosaic_sm90' (Hopper GPUs;
+      not run on one yet) and 'reference' (O(L²)), or several to try in order;
+      None is 'chunked'.
 
   Returns:
     [B, L, H, V], and with `return_state` the float32 `State`.
@@ -87,6 +95,7 @@ def prefix_linear_attention(
 
   Source: Arora et al. 2024, equation 3, https://arxiv.org/abs/2407.05483.
   """
+  plain = segment_ids is None and mask is None
   check_name('feature_map', feature_map, FEATURE_MAPS)
   check_name('normalizer', normalizer, inputs_lib.NORMALIZERS)
   check_array('q', q, ('B', 'L', 'H', 'D'))
@@ -132,9 +141,10 @@ def prefix_linear_attention(
   run = functools.partial(
       dispatch.run,
       IMPLEMENTATIONS,
-      implementation,
+      _DEFAULT if implementation is None else implementation,
       feature_map=feature_map,
       normalizer=normalizer,
+      plain=plain,
   )
   specs, state_specs = inputs_lib.partition_specs(
       sharding.axes_that_divide(B, batch_axes),

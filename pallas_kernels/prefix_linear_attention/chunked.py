@@ -31,9 +31,11 @@ def chunked(
     *,
     feature_map: str,
     normalizer: str,
+    plain: bool = False,
     chunk: int = CHUNK,
 ) -> tuple[jax.Array, State]:
   """Returns the outputs [B, L, H, V] and the state after the last token."""
+  del plain  # masks are always read
   chunk = min(chunk, inputs.q.shape[1])
   return _chunked(inputs, feature_map, normalizer, chunk)
 

@@ -8,12 +8,17 @@ from pallas_kernels.prefix_linear_attention.feature_maps import FEATURE_MAPS
 
 
 def reference(
-    inputs: inputs_lib.Inputs, *, feature_map: str, normalizer: str
+    inputs: inputs_lib.Inputs,
+    *,
+    feature_map: str,
+    normalizer: str,
+    plain: bool = False,
 ) -> tuple[jax.Array, inputs_lib.State]:
   """Returns the outputs [B, L, H, V] and the state after the last token.
 
   Computes in float32, or in float64 if the inputs are, whatever their dtype.
   """
+  del plain  # masks are always read
   dtype = jnp.promote_types(inputs.v.dtype, jnp.float32)
   q, k, v, k_enc, v_enc = (x.astype(dtype) for x in inputs[:5])
   kernel = FEATURE_MAPS[feature_map].kernel

@@ -1,0 +1,99 @@
+"""The Hopper kernels behind the public operation, in the interpreter."""
+
+import functools
+
+import jax
+from jax.experimental.pallas import mosaic_gpu as plgpu
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import pallas_kernels
+from pallas_kernels import testing
+from pallas_kernels.prefix_linear_attention import api
+from pallas_kernels.prefix_linear_attention import mosaic_sm90
+
+needs_mosaic = pytest.mark.skipif(
+    jax.__version_info__ < (0, 11, 2), reason='the kernels need jax 0.11.2'
+)
+SIZES = {'D': 16, 'V': 64, 'dtype': 'bfloat16'}
+
+
+@pytest.fixture
+def interpreted(monkeypatch):
+  interpreted = functools.partial(
+      mosaic_sm90.mosaic_sm90, interpret=plgpu.InterpretGPUParams()
+  )
+  monkeypatch.setitem(api.IMPLEMENTATIONS, 'mosaic_sm90', interpreted)
+
+
+def evaluate(inputs, implementation):
+  """Outputs, state and gradients of all floats, with random cotangents."""
+  inputs = jax.tree.map(jnp.asarray, inputs)
+  prefix_len = inputs.pop('prefix_len')
+  op = functools.partial(
+      pallas_kernels.prefix_linear_attention,
+      prefix_len=prefix_len,
+      return_state=True,
+      implementation=implementation,
+  )
+
+  @jax.jit
+  def value_and_gradients(inputs):
+    (y, state), vjp = jax.vjp(lambda x: op(**x), inputs)
+    rng = np.random.default_rng(1)
+    cotangents = jax.tree.map(
+        lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype), (y, state)
+    )
+    return {'y': y, 'state': state, 'gradients': vjp(cotangents)[0]}
+
+  return value_and_gradients(inputs)
+
+
+@needs_mosaic
+@pytest.mark.parametrize('P', [150, 0])
+def test_outputs_states_and_gradients_are_those_of_the_definition(
+    interpreted, P
+):
+  inputs = testing.make_inputs(B=2, L=200, P=P, H=1, **SIZES)
+  inputs['prefix_len'] = np.int32([P, P // 50])
+  exact = {
+      name: jax.tree.map(lambda x: np.asarray(x, np.float32), x)
+      if name != 'prefix_len'
+      else x
+      for name, x in inputs.items()
+  }
+  expected = evaluate(exact, 'reference')
+  actual = evaluate(inputs, 'mosaic_sm90')
+  testing.assert_close(actual, expected, testing.TOLERANCE['bfloat16'])
+
+
+@needs_mosaic
+@pytest.mark.parametrize(
+    'sizes, options, reason',
+    [
+        (dict(D=8), {}, 'D must be 16, got 8'),
+        (dict(V=80), {}, r'V must be one of \(64, 112, 128\), got 80'),
+        (dict(dtype='float32'), {}, 'must be bfloat16, got float32'),
+        ({}, dict(normalizer='none'), "must be 'sum', got 'none'"),
+        ({}, dict(mask=np.ones((1, 4), bool)), 'mask must not be given'),
+        ({}, dict(segment_ids=np.zeros((1, 4), np.int32)), 'segment_ids and'),
+    ],
+)
+def test_what_the_kernels_cannot_take_is_refused_with_the_reason(
+    sizes, options, reason
+):
+  inputs = testing.make_inputs(B=1, L=4, P=0, H=1, **SIZES | sizes)
+  with pytest.raises(NotImplementedError, match=reason):
+    pallas_kernels.prefix_linear_attention(
+        **inputs | options, implementation='mosaic_sm90'
+    )
+
+
+def test_what_the_kernels_refuse_can_be_left_to_chunks():
+  inputs = testing.make_inputs(B=1, L=4, P=0, H=1)
+  actual = pallas_kernels.prefix_linear_attention(
+      **inputs, implementation=('mosaic_sm90', 'chunked')
+  )
+  expected = pallas_kernels.prefix_linear_attention(**inputs)
+  np.testing.assert_array_equal(actual, expected)
