@@ -13,7 +13,7 @@ from jax.sharding import AxisType
 
 
 def free_axes() -> set[str]:
-  """Axes of the mesh that is set which no `shard_map` around this has mapped."""
+  """Axes of the mesh that is set which no `shard_map` around has mapped."""
   mesh = jax.sharding.get_abstract_mesh()
   kinds = zip(mesh.axis_names, mesh.axis_types)
   return {name for name, kind in kinds if kind != AxisType.Manual}

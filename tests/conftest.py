@@ -86,7 +86,7 @@ def start(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def wait_for_step():
-  """A function that returns as soon as the run in a workdir has logged a step."""
+  """A function that returns as soon as a run in a workdir logs a step."""
 
   def wait(workdir, step, process):
     path = workdir / 'metrics.jsonl'

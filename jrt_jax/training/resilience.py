@@ -95,8 +95,8 @@ def lock(workdir: pathlib.Path) -> Iterator[None]:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
       raise ValueError(
-          f'{workdir} is in use by another run: wait for its end, or use another'
-          ' --workdir'
+          f'{workdir} is in use by another run: wait for its end, or use'
+          ' another --workdir'
       ) from error
     except OSError as error:  # Lustre without -o flock, for instance
       logging.warning(
