@@ -153,7 +153,9 @@ def test_a_run_of_one_goes_on_in_two(
   assert_same_run(tmp_path, alone)
 
 
-@pytest.mark.parametrize('killed', [0, 1])
+@pytest.mark.parametrize(
+    'killed', [1, pytest.param(0, marks=pytest.mark.slow)]
+)
 def test_the_death_of_one_ends_the_other_with_a_clear_message(
     start_two, wait_for_step, tmp_path, killed
 ):

@@ -110,6 +110,7 @@ def check(races, x, **options):
   return actual
 
 
+@pytest.mark.slow
 def test_more_chunks_than_stages_and_an_uneven_prefix(races):
   check(races, draw(L=384, P=256, prefix_len=[150]))
 
@@ -123,6 +124,7 @@ def test_rows_of_a_batch_have_prefixes_of_their_own(races):
   assert not actual['v_enc'][1, 130:].any()
 
 
+@pytest.mark.slow
 def test_values_of_112_take_a_tile_that_is_cut_off(races):
   check(races, draw(V=112))
 

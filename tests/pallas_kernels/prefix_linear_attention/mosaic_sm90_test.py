@@ -51,7 +51,9 @@ def evaluate(inputs, implementation):
 
 
 @needs_mosaic
-@pytest.mark.parametrize('P', [150, 0])
+@pytest.mark.parametrize(
+    'P', [150, pytest.param(0, marks=pytest.mark.slow)]
+)
 def test_outputs_states_and_gradients_are_those_of_the_definition(
     interpreted, P
 ):
