@@ -9,8 +9,7 @@ an operand in registers; there, `mma` is a matrix product of ordinary arrays.
 The features are those of `roll_features.py`.
 """
 
-from collections.abc import Callable, Mapping
-import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +17,6 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 import jax.numpy as jnp
-import numpy as np
 
 from pallas_kernels.prefix_linear_attention import roll_features
 
@@ -30,63 +28,10 @@ CHUNK = 128  # tokens between two published states
 ROWS = 64  # tokens, or values, of one warpgroup: the height of a wgmma
 VALUE_TILE = 64  # values of one program
 
-REGISTERS = 512  # of a thread of each warpgroup, in sum: 65,536 / 128
-SHARED_MEMORY = 232_448  # bytes that a block may have on sm_90
-
 BF16, F32, I32 = jnp.bfloat16, jnp.float32, jnp.int32
 LAYOUT = plgpu.Layout.WGMMA
 PER_ROW = LAYOUT.reduce(1)  # the layout of one value for each row
 PER_COLUMN = LAYOUT.reduce(0)
-
-_ALIGNMENT = 1024  # of every buffer in shared memory
-_REDUCTION_SCRATCH = 2048  # what Mosaic GPU reserves for reductions
-
-
-# Resources, checked where a configuration is constructed.
-
-
-def shared_memory_bytes(scratch: Mapping[str, Any]) -> int:
-  """Bytes of shared memory that buffers and barriers of `scratch` take."""
-  total = _REDUCTION_SCRATCH
-  for x in scratch.values():
-    if isinstance(x, plgpu.Barrier):
-      total += 8 * math.prod(np.atleast_1d(x.num_barriers).tolist())
-    else:
-      size = math.prod(x.shape) * jnp.dtype(x.dtype).itemsize
-      total += -(-size // _ALIGNMENT) * _ALIGNMENT
-  return total
-
-
-def check_shared_memory(scratch: Mapping[str, Any]) -> None:
-  """Raises ValueError if the buffers do not fit in shared memory."""
-  size = shared_memory_bytes(scratch)
-  if size > SHARED_MEMORY:
-    raise ValueError(
-        f'shared memory must be at most {SHARED_MEMORY} bytes, got {size}'
-    )
-
-
-def check_registers(producer: int, state: int, rows: int) -> None:
-  """Raises ValueError unless four warpgroups can have so many registers.
-
-  They start with 128 each; the producer gives some to the others.
-  """
-  for name, count, least, most in (
-      ('producer', producer, 24, 128),
-      ('state', state, 128, 256),
-      ('rows', rows, 128, 256),
-  ):
-    if count % 8 or not least <= count <= most:
-      raise ValueError(
-          f'registers of {name} must be a multiple of 8 from {least} to {most},'
-          f' got {count}'
-      )
-  total = producer + state + 2 * rows
-  if total > REGISTERS:
-    raise ValueError(
-        'registers of producer, state and both row warpgroups must be at most'
-        f' {REGISTERS} in sum, got {total}'
-    )
 
 
 # Registers.

@@ -42,6 +42,7 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 import jax.numpy as jnp
 
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_blocks as blocks
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_limits as limits
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import (
     BF16,
     CHUNK,
@@ -67,8 +68,8 @@ class ForwardConfig:
   def __post_init__(self):
     if self.stages < 2:
       raise ValueError(f'stages must be at least 2, got {self.stages}')
-    blocks.check_registers(*self.registers)
-    blocks.check_shared_memory(_scratch(self.stages, V=VALUE_TILE))
+    limits.check_registers(*self.registers)
+    limits.check_shared_memory(_scratch(self.stages, V=VALUE_TILE))
 
 
 def forward(
@@ -109,7 +110,7 @@ def forward(
   """
   B, L, H, V = v.shape
   P = 0 if k_enc is None else k_enc.shape[1]
-  _check_sizes(L=L, P=P, D=q.shape[-1], V=V)
+  limits.check_sizes(L=L, P=P, D=q.shape[-1], V=V)
   tiles = -(-V // VALUE_TILE)
   spare = tiles * VALUE_TILE - V
   inputs = {'q': q, 'k': k, 'v': v}
@@ -155,14 +156,6 @@ def forward(
   )
   y, inv_z, final_kv_t, final_gram = kernel(*inputs.values())
   return y, inv_z, final_kv_t[:, :, :V], final_gram
-
-
-def _check_sizes(*, L, P, D, V):
-  for name, size, unit in (('L', L, CHUNK), ('P', P, CHUNK), ('V', V, 16)):
-    if size % unit:
-      raise ValueError(f'{name} must be a multiple of {unit}, got {size}')
-  if D != blocks.D:
-    raise ValueError(f'D must be {blocks.D}, got {D}')
 
 
 def _scratch(stages, *, V):

@@ -1,0 +1,219 @@
+"""dk and dv on Hopper, backward in time; `mosaic_sm90_backward` says how."""
+
+import jax
+from jax import lax
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import mosaic_gpu as plgpu
+import jax.numpy as jnp
+
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_backward_parts as parts
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_blocks as blocks
+from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import BF16
+from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import CHUNK
+from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import D
+from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import F32
+from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import GRAM_SHAPE
+from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import I32
+from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import PER_COLUMN
+from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import PER_ROW
+from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import ROWS
+from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import Transposed
+from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import VALUE_TILE
+
+
+def make_scratch(stages, V):
+  """Buffers in shared memory and barriers, by name."""
+  plain, tiled = parts.buffers(V)
+  partial = F32 if V > VALUE_TILE else BF16
+  return parts.scan_scratch(stages, tiled, plain) | {
+      'q_stage': plain(stages, CHUNK, D),
+      'k_stage': plain(stages, CHUNK, D),
+      'v_stage': tiled(stages, CHUNK, VALUE_TILE),
+      'dy_stage': tiled(stages, CHUNK, VALUE_TILE),
+      'inv_z_stage': plgpu.SMEM((stages, CHUNK), F32),
+      'd_stage': plgpu.SMEM((stages, CHUNK), F32),
+      'weighted': tiled(CHUNK, GRAM_SHAPE[1]),
+      'dk_stage': plgpu.SMEM((2, *parts.KEYS), partial),
+      'dv_stage': tiled(2, *parts.VALUES),
+      'empty': plgpu.Barrier(num_arrivals=2, num_barriers=stages),
+      'empty_q': plgpu.Barrier(num_arrivals=3, num_barriers=stages),
+  }
+
+
+def gradients(run, arrays, config):
+  """Returns dk [tiles, B, L, H, 16], dv, and what the prefix needs.
+
+  That is dkv_t [B, H, V, 160], with V filled up to whole tiles, and the moments
+  [tiles, B, H, 64, 32].
+  """
+  k, v, V = arrays['k'], arrays['v'], arrays['v'].shape[-1]
+  B, L, H, _ = k.shape
+
+  def dkv(p):
+    p.stages, p.chunks = config.stages, L // CHUNK
+    registers = config.dkv_registers
+    parts.run_roles(p, registers, _producer, _state, _rows)
+
+  outputs = {
+      'dk': parts.partial_sums(k, V),
+      'dv': jax.ShapeDtypeStruct(v.shape, BF16),
+      'dkv_t': jax.ShapeDtypeStruct(arrays['dkv_t_end'].shape, F32),
+      'moments': jax.ShapeDtypeStruct(arrays['moments_end'].shape, F32),
+  }
+  scratch = make_scratch(config.stages, V)
+  return run(dkv, {'row': B, 'head': H}, arrays, outputs, scratch, threads=4)
+
+
+def _producer(p):
+  """Loads the chunks, the last one first."""
+
+  def step(c, _):
+    stage = parts.ring(c, p.stages)
+    full, full_q = p.full.at[stage], p.full_q.at[stage]
+    rows = pl.ds((p.chunks - 1 - c) * CHUNK, CHUNK)
+
+    @pl.when(c >= p.stages)
+    def _():
+      plgpu.barrier_wait(p.empty.at[stage])
+      plgpu.barrier_wait(p.empty_q.at[stage])
+
+    at = p.row, rows, p.head
+    for source, target, barrier in (
+        (p.k.at[at], p.k_stage, full),
+        (p.v.at[*at, p.columns], p.v_stage, full),
+        (p.q.at[at], p.q_stage, full_q),
+        (p.dy.at[*at, p.columns], p.dy_stage, full_q),
+        (p.inv_z.at[p.row, p.head, rows], p.inv_z_stage, full_q),
+        (p.d.at[p.tile, p.row, p.head, rows], p.d_stage, full_q),
+    ):
+      plgpu.copy_gmem_to_smem(source, target.at[stage], barrier)
+
+  total = I32(p.chunks)
+  lax.fori_loop(I32(0), total, step, None)
+  parts.drain(p.empty, total, p.stages)
+  parts.drain(p.empty_q, total, p.stages)
+
+
+def _state(p):
+  """Adds up the cotangent of the state and publishes it before each chunk."""
+  parts.publish_selection(p)
+  corner = blocks.gram_corner()
+
+  def read(c, state):
+    stage = parts.ring(c, p.stages)
+    plgpu.barrier_wait(p.full_q.at[stage])
+    state = _add_queries(p, stage, state)
+    pl.when(c + 1 < p.chunks)(lambda: parts.publish(p, corner, c + 1, state))
+    return state
+
+  dkv_t = p.row, p.head, p.columns
+  moments = p.tile, p.row, p.head
+  state = (
+      blocks.load_global(p.dkv_t_end.at[dkv_t]),
+      blocks.load_global(p.moments_end.at[moments]),
+  )
+  parts.publish(p, corner, parts.traced_zero(p), state)
+  state = lax.fori_loop(I32(0), I32(p.chunks), read, state)
+  p.dkv_t.at[dkv_t][...], p.moments.at[moments][...] = state
+  parts.drain(p.free, I32(p.chunks), 2)
+
+
+def _add_queries(p, stage, state):
+  """The cotangent of the state before a chunk.
+
+  1 / z is a factor of the features, once each; dy needs no scaled copy then.
+  """
+  dkv_t, moments = state
+  for half in range(2):
+    rows = pl.ds(half * ROWS, ROWS)
+    q = p.q_stage.at[stage, rows]
+    rolls = blocks.rolled(q, p.selection, p.emulate).astype(BF16)
+    x = blocks.load(q).astype(F32) * F32(0.25)
+    inv_z = blocks.load(p.inv_z_stage.at[stage, rows], PER_ROW)
+    inv_z = blocks.broadcast_rows(inv_z, parts.KEYS)
+    phi = blocks.feature_blocks(
+        (x * inv_z).astype(BF16),
+        rolls * BF16(0.25),
+        inv_z.astype(BF16),
+        square=0.5,
+        factor=x.astype(BF16),
+    )
+    blocks.store_features(p.features.at[rows], phi)
+    extended = jnp.concatenate([x, blocks.constant_column()], axis=1)
+    d = blocks.load(p.d_stage.at[stage, rows], PER_ROW)
+    d = blocks.broadcast_rows(d, extended.shape)
+    p.weighted[rows, :] = (extended * d).astype(BF16)
+  plgpu.commit_smem()
+  dkv_t = p.mma(
+      dkv_t, parts.STATE, (Transposed(p.dy_stage.at[stage]), p.features)
+  )
+  some = p.features.at[:, pl.ds(0, GRAM_SHAPE[0])]
+  moments = p.mma(moments, GRAM_SHAPE, (Transposed(some), p.weighted))
+  blocks.release(p.empty_q.at[stage], p.emulate)
+  return dkv_t, moments
+
+
+def _rows(p, half):
+  """dk and dv of 64 positions of each chunk.
+
+  dv is finished first, and k qᵀ computed again for dk: both at a time need more
+  registers than there are.
+  """
+  plgpu.barrier_wait(p.constants)
+  rows = pl.ds(half * ROWS, ROWS)
+
+  def step(c, _):
+    stage, slot = parts.ring(c, p.stages), parts.ring(c, 2)
+    k, v = p.k_stage.at[stage, rows], p.v_stage.at[stage, rows]
+    plgpu.barrier_wait(p.full.at[stage])
+    plgpu.barrier_wait(p.full_q.at[stage])
+    dv = _dv_inside(p, half, stage, k)
+    plgpu.barrier_wait(p.ready.at[slot])
+    parts.finish_dv(p, half, slot, k, dv)
+    dk = _dk_inside(p, half, stage, k, v)
+    plgpu.commit_smem()  # threads have read what TMA will overwrite
+    plgpu.barrier_arrive(p.empty_q.at[stage])
+    parts.finish_dk(p, half, slot, k, v, dk)
+    plgpu.commit_smem()
+    first = (p.chunks - 1 - c) * CHUNK + half * ROWS
+    at = p.row, pl.ds(first, ROWS), p.head
+    plgpu.copy_smem_to_gmem(p.dk_stage.at[half], p.dk.at[p.tile, *at])
+    plgpu.copy_smem_to_gmem(p.dv_stage.at[half], p.dv.at[*at, p.columns])
+    plgpu.barrier_arrive(p.free.at[slot])
+    plgpu.barrier_arrive(p.empty.at[stage])
+
+  lax.fori_loop(I32(0), I32(p.chunks), step, None)
+  plgpu.wait_smem_to_gmem(0)
+
+
+def _dv_inside(p, half, stage, k):
+  """What the queries of the same chunk contribute to dv."""
+  dv = None
+  for i in range(half, 2):
+    rows = pl.ds(i * ROWS, ROWS)
+    q, dy = p.q_stage.at[stage, rows], p.dy_stage.at[stage, rows]
+    inv_z = blocks.load(p.inv_z_stage.at[stage, rows], PER_COLUMN)
+    s = p.mma(None, parts.SQUARE, (k, Transposed(q)))
+    weights = s * (s * F32(1 / 32) + F32(0.25)) + F32(1)
+    weights *= blocks.broadcast_columns(inv_z, parts.SQUARE)
+    weights = parts.upper(weights) if i == half else weights
+    dv = p.mma(dv, parts.VALUES, (weights.astype(BF16), dy))
+  return dv
+
+
+def _dk_inside(p, half, stage, k, v):
+  """What the queries of the same chunk contribute to dk."""
+  dk = None
+  for i in range(half, 2):
+    rows = pl.ds(i * ROWS, ROWS)
+    q, dy = p.q_stage.at[stage, rows], p.dy_stage.at[stage, rows]
+    inv_z = blocks.load(p.inv_z_stage.at[stage, rows], PER_COLUMN)
+    d = blocks.load(p.d_stage.at[stage, rows], PER_COLUMN)
+    a = p.mma(None, parts.SQUARE, (v, Transposed(dy)))
+    a -= blocks.broadcast_columns(d, parts.SQUARE)
+    s = p.mma(None, parts.SQUARE, (k, Transposed(q)))
+    ds = a * (s * F32(1 / 16) + F32(0.25))
+    ds *= blocks.broadcast_columns(inv_z, parts.SQUARE)
+    ds = parts.upper(ds) if i == half else ds
+    dk = p.mma(dk, parts.KEYS, (ds.astype(BF16), q))
+  return dk
