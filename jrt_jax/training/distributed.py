@@ -184,6 +184,8 @@ def unpack_error(packed: list[str], kinds: Sequence[type]) -> Exception:
 
 def _connect(place, timeout):
   global _place
+  if place.process_id == 0:
+    _check_port(place.coordinator)
   # That service would take SIGTERM away from us, from here on.
   jax.config.update('jax_enable_preemption_service', False)
   # At its own timeout jax would end with a dump of its stack.
@@ -199,15 +201,25 @@ def _connect(place, timeout):
         shutdown_timeout_seconds=LONG,
     )
     _place = place
-  except jax.errors.JaxRuntimeError as error:
-    if place.process_id:
-      raise
-    raise OSError(
-        f'process 0 cannot listen at the port of {place.coordinator}, which may'
-        f' be in use: pass another --coordinator ({error})'
-    ) from error
   finally:
     alarm.cancel()
+
+
+def _check_port(coordinator):
+  """Raises OSError if nobody can listen there; jax has been seen to crash."""
+  port = int(coordinator.rpartition(':')[2])
+  family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+  with socket.socket(family) as listener:
+    # Connections that a former run left behind do not count.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+      listener.bind(('', port))
+      listener.listen()
+    except OSError as error:
+      raise OSError(
+          f'process 0 cannot listen at the port of {coordinator}, which may be'
+          f' in use: pass another --coordinator ({error})'
+      ) from error
 
 
 def _give_up(place, timeout):
