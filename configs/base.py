@@ -31,6 +31,9 @@ def get_config() -> ml_collections.ConfigDict:
           feature_dim=16,  # D, query and key width of a head before the map
       ),
       normalizer='sum',  # of linear attention: sum, clamp or none
+      # what computes linear attention: mosaic_sm90 (Hopper GPUs), chunked,
+      # reference, or auto: mosaic_sm90 where it has been measured, or chunked
+      implementation='auto',
       window=129,  # W, keys a query of a swa layer sees, itself included
       rope_base=10_000.0,  # of rotary embeddings in swa and attention layers
       rope_fraction=1.0,  # how much of each head they turn

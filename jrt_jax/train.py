@@ -8,6 +8,7 @@ step, 1 if training diverged or ran out of memory, 2 for a mistake in the
 command, 128 + n after signal n.
 """
 
+import logging
 import pathlib
 import sys
 
@@ -70,6 +71,8 @@ def _train(config):
         process_id=_PROCESS_ID.value,
         local_device_ids=_LOCAL_DEVICE_IDS.value,
     )
+    if distributed.is_first():
+      _show_kernels()
     run = run_lib.Run(
         config,
         _WORKDIR.value or _default_workdir(),
@@ -87,6 +90,14 @@ def _train(config):
       print(f'start: {origin}', flush=True)
   with failures.shared(loop.Diverged, exit_code=command_line.FAILURE):
     return loop.train(run, state)
+
+
+def _show_kernels():
+  """Prints what computes each operation, and why not another, when it does."""
+  kernels = logging.getLogger('pallas_kernels')
+  kernels.addHandler(logging.StreamHandler(sys.stdout))
+  kernels.setLevel(logging.INFO)
+  kernels.propagate = False
 
 
 def _default_workdir():

@@ -28,6 +28,7 @@ def _linear_attention(build, config, *, reads_prefix):
       feature_map=config['feature_map']['name'],
       feature_dim=config['feature_map']['feature_dim'],
       normalizer=config['normalizer'],
+      implementation=config['implementation'],
       reads_prefix=reads_prefix,
   )
 

@@ -29,6 +29,7 @@ class PrefixLinearAttention(nnx.Module):
       feature_map: str,
       feature_dim: int,
       normalizer: str,
+      implementation: str,
       reads_prefix: bool,
   ):
     E = build.width
@@ -47,6 +48,7 @@ class PrefixLinearAttention(nnx.Module):
     self.reads_prefix = reads_prefix
     self.feature_map = feature_map
     self.normalizer = normalizer
+    self.implementation = None if implementation == 'auto' else implementation
 
   def __call__(self, x: jax.Array, context: Context, *, return_state=False):
     """Maps [B, L, E] to [B, L, E]; row b sees all of x[b, :prefix_len[b]].
@@ -78,6 +80,7 @@ class PrefixLinearAttention(nnx.Module):
         mask=context.mask,
         batch_axes=parallel.BATCH_AXES,
         head_axes=parallel.HEAD_AXES,
+        implementation=self.implementation,
     )
     y = self.out_proj(y.reshape(x.shape))
     return (y, state) if return_state else y

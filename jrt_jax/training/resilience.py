@@ -22,6 +22,7 @@ HOW = (
     'mesh.fsdp',
     'mesh.tensor',
     'microbatch_per_device',
+    'model.implementation',
     'model.remat',
     'wandb_project',
 )

@@ -58,6 +58,7 @@ class Run:
     )
     self._merge, self._abstract_params = models.abstract(config['model'])
     sharding.check_model(config['model'], self._abstract_params, self.mesh)
+    _check_kernels(config['model']['implementation'], self.mesh)
     self._optimizer = optimizer.build(config['optimizer'], config['steps'])
     self.steps = train_state.Steps(
         self._merge,
@@ -256,6 +257,15 @@ def _check(config):
     )
   objectives.check(config['objective'], config['prefix'])
   wandb_log.check(config['wandb_project'])
+
+
+def _check_kernels(implementation, mesh):
+  device = mesh.devices.flat[0]
+  if implementation == 'mosaic_sm90' and device.platform != 'gpu':
+    raise ValueError(
+        'config.model.implementation must be auto, chunked or reference on'
+        f' {device.device_kind} devices, got mosaic_sm90'
+    )
 
 
 def _fingerprint(tokenizer, stream):

@@ -12,6 +12,7 @@ from pallas_kernels import sharding
 from pallas_kernels.prefix_linear_attention import chunked
 from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
 from pallas_kernels.prefix_linear_attention import mosaic_sm90
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
 from pallas_kernels.prefix_linear_attention import reference
 from pallas_kernels.prefix_linear_attention.feature_maps import FEATURE_MAPS
 from pallas_kernels.prefix_linear_attention.inputs import check_array
@@ -23,9 +24,8 @@ IMPLEMENTATIONS = {
     'reference': reference.reference,
 }
 
-# What is tried where none is named. The kernels will come first when they have
-# been measured on a GPU.
-_DEFAULT = ('chunked',)
+# What is tried where none is named.
+_DEFAULT = ('mosaic_sm90', 'chunked')
 
 
 def prefix_linear_attention(
@@ -45,6 +45,7 @@ def prefix_linear_attention(
     batch_axes: Sequence[str] = (),
     head_axes: Sequence[str] = (),
     implementation: str | Sequence[str] | None = None,
+    tiles: mosaic_sm90_tiles.Tiles | None = None,
 ) -> jax.Array | tuple[jax.Array, inputs_lib.State]:
   """Causal linear attention over a state that has first read the whole prefix.
 
@@ -80,9 +81,11 @@ def prefix_linear_attention(
       share the rows: each device computes its own. Axes that do not divide
       them, and names which the mesh does not have, are left out.
     head_axes: the same for heads.
-    implementation: one of 'chunked' (any device), 'mosaic_sm90' (Hopper GPUs;
-      not run on one yet) and 'reference' (O(L²)), or several to try in order;
-      None is 'chunked'.
+    implementation: one of 'chunked' (any device), 'mosaic_sm90' (Hopper GPUs)
+      and 'reference' (O(L²)), or several to try in order; None is 'mosaic_sm90'
+      on devices that it has been measured on, and else 'chunked'.
+    tiles: what can be tuned of 'mosaic_sm90', which has to be named; None is
+      what was measured to be best on the device, or a default.
 
   Returns:
     [B, L, H, V], and with `return_state` the float32 `State`.
@@ -140,11 +143,14 @@ def prefix_linear_attention(
   prefix_mask = is_prefix & mask[:, :P] & (segment[:, :P] == 0)
   run = functools.partial(
       dispatch.run,
+      'prefix_linear_attention',
       IMPLEMENTATIONS,
       _DEFAULT if implementation is None else implementation,
+      unfit=_unfit(implementation),
       feature_map=feature_map,
       normalizer=normalizer,
       plain=plain,
+      **_given_tiles(tiles, implementation),
   )
   specs, state_specs = inputs_lib.partition_specs(
       sharding.axes_that_divide(B, batch_axes),
@@ -157,6 +163,24 @@ def prefix_linear_attention(
       )
   )
   return (y, state) if return_state else y
+
+
+def _unfit(implementation):
+  """Why an implementation is left out although nobody named another."""
+  if implementation is not None or not (reason := mosaic_sm90_tiles.unproven()):
+    return {}
+  return {'mosaic_sm90': reason}
+
+
+def _given_tiles(tiles, implementation):
+  if tiles is None:
+    return {}
+  if implementation != 'mosaic_sm90':
+    raise ValueError(
+        "tiles must be given with implementation='mosaic_sm90' only, got"
+        f' {implementation!r}'
+    )
+  return {'tiles': tiles}
 
 
 def _check_prefix(prefix_len, segment, P):

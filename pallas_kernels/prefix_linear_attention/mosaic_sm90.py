@@ -1,22 +1,22 @@
 """Prefix linear attention on Hopper GPUs (sm_90a), with Pallas Mosaic GPU.
 
-What the kernels can take, how it is padded for them, and the derivative. The
-kernels are in `mosaic_sm90_forward` and `mosaic_sm90_backward`; `roll_algebra`
-has the same in plain jnp.
+What the kernels can take and how it is padded for them. The kernels are in
+`mosaic_sm90_forward`, `mosaic_sm90_backward` and `mosaic_sm90_state`;
+`roll_algebra` has the same in plain jnp.
 """
 
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
-from pallas_kernels.prefix_linear_attention import mosaic_sm90_backward
-from pallas_kernels.prefix_linear_attention import mosaic_sm90_forward
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_derivatives as derivatives
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_segments as segments
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles as tiles_lib
 from pallas_kernels.prefix_linear_attention import roll_features
+from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import CHUNK
 
-CHUNK = 128
 VALUE_WIDTHS = (64, 112, 128)
 
 
@@ -26,6 +26,7 @@ def mosaic_sm90(
     feature_map: str,
     normalizer: str,
     plain: bool,
+    tiles: tiles_lib.Tiles | None = None,
     interpret: Any = None,
 ) -> tuple[jax.Array, inputs_lib.State]:
   """Returns the outputs [B, L, H, V] and the state after the last token.
@@ -35,67 +36,27 @@ def mosaic_sm90(
     feature_map: 'taylor_exp'.
     normalizer: 'sum'.
     plain: whether there is neither padding nor a second document.
+    tiles: what can be tuned; None for what is best on this device.
     interpret: parameters of the interpreter of Mosaic GPU; None to compile.
 
   Raises:
     NotImplementedError: the inputs are others, or jax is too old.
   """
   _check(inputs, feature_map, normalizer, plain)
-  L, P, V = inputs.q.shape[1], inputs.k_enc.shape[1], inputs.v.shape[-1]
-  q, k, v = (_pad(x, L) for x in (inputs.q, inputs.k, inputs.v))
-  k_enc, v_enc = (
-      _pad(x, P) if P else None for x in (inputs.k_enc, inputs.v_enc)
-  )
+  B, L, H, V = inputs.v.shape
+  tiles = tiles or tiles_lib.choose(V)
+  count = tiles.segments(B=B, H=H, V=V, L=L)
+  q, k, v, k_enc, v_enc = (_pad(x, count * CHUNK) for x in inputs[:5])
   prefix_len = inputs.prefix_mask.sum(axis=1, dtype=jnp.int32)
-  y, kv_t, gram = _attend(
-      *(q, k, v, k_enc, v_enc, prefix_len),
+  prefix = (k_enc, v_enc, prefix_len) if k_enc.size else (None, None, None)
+  y, kv_t, gram = segments.attend(
+      derivatives.Launch(tiles, interpret),
+      *(count, L),
+      *(q, k, v),
+      *prefix,
       *roll_features.pack_state(inputs.state),
-      L,
-      interpret,
   )
   return y[:, :L], roll_features.unpack_state(kv_t, gram, V)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(8, 9))
-def _attend(q, k, v, k_enc, v_enc, prefix_len, kv_t, gram, length, interpret):
-  arrays = q, k, v, k_enc, v_enc, prefix_len, kv_t, gram
-  y, _, kv_t, gram = mosaic_sm90_forward.forward(
-      *arrays,
-      length=length,
-      config=mosaic_sm90_forward.ForwardConfig(),
-      interpret=interpret,
-  )
-  return y, kv_t, gram
-
-
-def _forward(*args):
-  *arrays, length, interpret = args
-  y, inv_z, kv_t, gram = mosaic_sm90_forward.forward(
-      *arrays,
-      length=length,
-      config=mosaic_sm90_forward.ForwardConfig(),
-      interpret=interpret,
-  )
-  return (y, kv_t, gram), (arrays, y, inv_z)
-
-
-def _backward(length, interpret, residuals, cotangents):
-  arrays, y, inv_z = residuals
-  dy, dkv_t, dgram = cotangents
-  dq, dk, dv, dk_enc, dv_enc, dkv_t, dgram = mosaic_sm90_backward.backward(
-      *arrays,
-      y,
-      inv_z,
-      dy,  # 0 beyond `length`: that was cut off
-      dkv_t,
-      dgram,
-      config=mosaic_sm90_backward.BackwardConfig(),
-      interpret=interpret,
-  )
-  return dq, dk, dv, dk_enc, dv_enc, None, dkv_t, dgram
-
-
-_attend.defvjp(_forward, _backward)
 
 
 def _check(inputs, feature_map, normalizer, plain):
@@ -121,7 +82,7 @@ def _check(inputs, feature_map, normalizer, plain):
       raise NotImplementedError(refusal)
 
 
-def _pad(x, length):
-  """Pads [B, length, ...] with zeros to whole chunks."""
-  padding = -length % CHUNK
+def _pad(x, multiple):
+  """Pads [B, length, ...] with zeros to a multiple."""
+  padding = -x.shape[1] % multiple
   return jnp.pad(x, ((0, 0), (0, padding), (0, 0), (0, 0))) if padding else x

@@ -47,7 +47,7 @@ import jax.numpy as jnp
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_backward_dkv as dkv_launch
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_backward_dprefix as dprefix_launch
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_backward_dq as dq_launch
-from pallas_kernels.prefix_linear_attention import mosaic_sm90_backward_parts as parts
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_launch as launch
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_limits as limits
 from pallas_kernels.prefix_linear_attention import roll_algebra
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import BF16
@@ -130,19 +130,17 @@ def backward(
   B, L, H, V = v.shape
   P = 0 if k_enc is None else k_enc.shape[1]
   limits.check_sizes(L=L, P=P, D=q.shape[-1], V=V)
-  tiles = pl.cdiv(V, VALUE_TILE)
   kv_t, gram = _whole_tiles(kv_t, gram, B, H, V)
-  dkv_t, dgram = _whole_tiles(dkv_t, dgram, B, H, V)
-  moments = roll_algebra.moments_from_dgram(dgram)[None]
-  moments = jnp.pad(moments, [(0, tiles - 1)] + [(0, 0)] * 4)
-
-  run = functools.partial(parts.launch, tiles=tiles, interpret=interpret)
+  run = functools.partial(
+      launch.launch, tiles=pl.cdiv(V, VALUE_TILE), interpret=interpret
+  )
   causal = {'q': q, 'k': k, 'v': v, 'dy': dy, 'inv_z': inv_z}
   prefix = {}
   if P:
     prefix = {'k_enc': k_enc, 'v_enc': v_enc, 'prefix_len': prefix_len}
   first = {'kv_t': kv_t, 'gram': gram}
   dq, d = dq_launch.gradients(run, causal | {'y': y} | first | prefix, config)
+  dkv_t, moments = _cotangents(dkv_t, dgram, B, H, V)
   last = {'dkv_t_end': dkv_t, 'moments_end': moments}
   dk, dv, dkv_t, moments = dkv_launch.gradients(
       run, causal | {'d': d} | last, config
@@ -155,6 +153,39 @@ def backward(
   dgram = roll_algebra.dgram_from_moments(moments.sum(0))
   dq, dk = _sum_tiles(dq), _sum_tiles(dk)
   return dq, dk, dv, dk_enc, dv_enc, dkv_t[:, :, :V], dgram
+
+
+def state_backward(
+    k: jax.Array,
+    v: jax.Array,
+    lengths: jax.Array,
+    dkv_t: jax.Array,
+    dgram: jax.Array,
+    *,
+    config: BackwardConfig,
+    interpret: Any = None,
+) -> tuple[jax.Array, jax.Array]:
+  """Computes dk and dv of `mosaic_sm90_state.final_state`; see `backward`.
+
+  Without outputs, all there is to differentiate is what a prefix leaves.
+  """
+  B, _, H, V = v.shape
+  dkv_t, moments = _cotangents(dkv_t, dgram, B, H, V)
+  run = functools.partial(
+      launch.launch, tiles=pl.cdiv(V, VALUE_TILE), interpret=interpret
+  )
+  prefix = {'k_enc': k, 'v_enc': v, 'prefix_len': lengths}
+  state = {'dkv_t': dkv_t, 'moments': moments}
+  dk, dv = dprefix_launch.gradients(run, prefix | state, config)
+  return _sum_tiles(dk), dv
+
+
+def _cotangents(dkv_t, dgram, B, H, V):
+  """What the scan backward in time begins with; moments count in one tile."""
+  dkv_t, dgram = _whole_tiles(dkv_t, dgram, B, H, V)
+  moments = roll_algebra.moments_from_dgram(dgram)[None]
+  others = pl.cdiv(V, VALUE_TILE) - 1
+  return dkv_t, jnp.pad(moments, [(0, others)] + [(0, 0)] * 4)
 
 
 def _whole_tiles(kv_t, gram, B, H, V):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_backward_parts as parts
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_blocks as blocks
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_launch as launch
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import BF16
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import CHUNK
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import D
@@ -23,7 +24,7 @@ from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import VALUE_TILE
 
 def make_scratch(stages, V):
   """Buffers in shared memory and barriers, by name."""
-  plain, tiled = parts.buffers(V)
+  plain, tiled = launch.buffers(V)
   partial = F32 if V > VALUE_TILE else BF16
   return parts.scan_scratch(stages, tiled, plain) | {
       'q_stage': plain(stages, CHUNK, D),
@@ -33,8 +34,8 @@ def make_scratch(stages, V):
       'inv_z_stage': plgpu.SMEM((stages, CHUNK), F32),
       'd_stage': plgpu.SMEM((stages, CHUNK), F32),
       'weighted': tiled(CHUNK, GRAM_SHAPE[1]),
-      'dk_stage': plgpu.SMEM((2, *parts.KEYS), partial),
-      'dv_stage': tiled(2, *parts.VALUES),
+      'dk_stage': plgpu.SMEM((2, *launch.KEYS), partial),
+      'dv_stage': tiled(2, *launch.VALUES),
       'empty': plgpu.Barrier(num_arrivals=2, num_barriers=stages),
       'empty_q': plgpu.Barrier(num_arrivals=3, num_barriers=stages),
   }
@@ -68,7 +69,7 @@ def _producer(p):
   """Loads the chunks, the last one first."""
 
   def step(c, _):
-    stage = parts.ring(c, p.stages)
+    stage = launch.ring(c, p.stages)
     full, full_q = p.full.at[stage], p.full_q.at[stage]
     rows = pl.ds((p.chunks - 1 - c) * CHUNK, CHUNK)
 
@@ -90,8 +91,8 @@ def _producer(p):
 
   total = I32(p.chunks)
   lax.fori_loop(I32(0), total, step, None)
-  parts.drain(p.empty, total, p.stages)
-  parts.drain(p.empty_q, total, p.stages)
+  launch.drain(p.empty, total, p.stages)
+  launch.drain(p.empty_q, total, p.stages)
 
 
 def _state(p):
@@ -100,7 +101,7 @@ def _state(p):
   corner = blocks.gram_corner()
 
   def read(c, state):
-    stage = parts.ring(c, p.stages)
+    stage = launch.ring(c, p.stages)
     plgpu.barrier_wait(p.full_q.at[stage])
     state = _add_queries(p, stage, state)
     pl.when(c + 1 < p.chunks)(lambda: parts.publish(p, corner, c + 1, state))
@@ -112,10 +113,10 @@ def _state(p):
       blocks.load_global(p.dkv_t_end.at[dkv_t]),
       blocks.load_global(p.moments_end.at[moments]),
   )
-  parts.publish(p, corner, parts.traced_zero(p), state)
+  parts.publish(p, corner, launch.traced_zero(p), state)
   state = lax.fori_loop(I32(0), I32(p.chunks), read, state)
   p.dkv_t.at[dkv_t][...], p.moments.at[moments][...] = state
-  parts.drain(p.free, I32(p.chunks), 2)
+  launch.drain(p.free, I32(p.chunks), 2)
 
 
 def _add_queries(p, stage, state):
@@ -130,7 +131,7 @@ def _add_queries(p, stage, state):
     rolls = blocks.rolled(q, p.selection, p.emulate).astype(BF16)
     x = blocks.load(q).astype(F32) * F32(0.25)
     inv_z = blocks.load(p.inv_z_stage.at[stage, rows], PER_ROW)
-    inv_z = blocks.broadcast_rows(inv_z, parts.KEYS)
+    inv_z = blocks.broadcast_rows(inv_z, launch.KEYS)
     phi = blocks.feature_blocks(
         (x * inv_z).astype(BF16),
         rolls * BF16(0.25),
@@ -145,7 +146,7 @@ def _add_queries(p, stage, state):
     p.weighted[rows, :] = (extended * d).astype(BF16)
   plgpu.commit_smem()
   dkv_t = p.mma(
-      dkv_t, parts.STATE, (Transposed(p.dy_stage.at[stage]), p.features)
+      dkv_t, launch.STATE, (Transposed(p.dy_stage.at[stage]), p.features)
   )
   some = p.features.at[:, pl.ds(0, GRAM_SHAPE[0])]
   moments = p.mma(moments, GRAM_SHAPE, (Transposed(some), p.weighted))
@@ -163,7 +164,7 @@ def _rows(p, half):
   rows = pl.ds(half * ROWS, ROWS)
 
   def step(c, _):
-    stage, slot = parts.ring(c, p.stages), parts.ring(c, 2)
+    stage, slot = launch.ring(c, p.stages), launch.ring(c, 2)
     k, v = p.k_stage.at[stage, rows], p.v_stage.at[stage, rows]
     plgpu.barrier_wait(p.full.at[stage])
     plgpu.barrier_wait(p.full_q.at[stage])
@@ -193,11 +194,11 @@ def _dv_inside(p, half, stage, k):
     rows = pl.ds(i * ROWS, ROWS)
     q, dy = p.q_stage.at[stage, rows], p.dy_stage.at[stage, rows]
     inv_z = blocks.load(p.inv_z_stage.at[stage, rows], PER_COLUMN)
-    s = p.mma(None, parts.SQUARE, (k, Transposed(q)))
+    s = p.mma(None, launch.SQUARE, (k, Transposed(q)))
     weights = s * (s * F32(1 / 32) + F32(0.25)) + F32(1)
-    weights *= blocks.broadcast_columns(inv_z, parts.SQUARE)
+    weights *= blocks.broadcast_columns(inv_z, launch.SQUARE)
     weights = parts.upper(weights) if i == half else weights
-    dv = p.mma(dv, parts.VALUES, (weights.astype(BF16), dy))
+    dv = p.mma(dv, launch.VALUES, (weights.astype(BF16), dy))
   return dv
 
 
@@ -209,11 +210,11 @@ def _dk_inside(p, half, stage, k, v):
     q, dy = p.q_stage.at[stage, rows], p.dy_stage.at[stage, rows]
     inv_z = blocks.load(p.inv_z_stage.at[stage, rows], PER_COLUMN)
     d = blocks.load(p.d_stage.at[stage, rows], PER_COLUMN)
-    a = p.mma(None, parts.SQUARE, (v, Transposed(dy)))
-    a -= blocks.broadcast_columns(d, parts.SQUARE)
-    s = p.mma(None, parts.SQUARE, (k, Transposed(q)))
+    a = p.mma(None, launch.SQUARE, (v, Transposed(dy)))
+    a -= blocks.broadcast_columns(d, launch.SQUARE)
+    s = p.mma(None, launch.SQUARE, (k, Transposed(q)))
     ds = a * (s * F32(1 / 16) + F32(0.25))
-    ds *= blocks.broadcast_columns(inv_z, parts.SQUARE)
+    ds *= blocks.broadcast_columns(inv_z, launch.SQUARE)
     ds = parts.upper(ds) if i == half else ds
-    dk = p.mma(dk, parts.KEYS, (ds.astype(BF16), q))
+    dk = p.mma(dk, launch.KEYS, (ds.astype(BF16), q))
   return dk

@@ -9,6 +9,7 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_backward_parts as parts
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_blocks as blocks
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_launch as launch
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import BF16
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import CHUNK
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import F32
@@ -20,17 +21,17 @@ from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import VALUE_TILE
 
 def make_scratch(V):
   """Buffers in shared memory and barriers, by name."""
-  plain, tiled = parts.buffers(V)
+  plain, tiled = launch.buffers(V)
   partial = F32 if V > VALUE_TILE else BF16
   return {
-      'k_stage': plain(2, 2, *parts.KEYS),  # warpgroup, slot
-      'v_stage': tiled(2, 2, *parts.VALUES),
-      'published_kv_t': tiled(1, *parts.STATE),
+      'k_stage': plain(2, 2, *launch.KEYS),  # warpgroup, slot
+      'v_stage': tiled(2, 2, *launch.VALUES),
+      'published_kv_t': tiled(1, *launch.STATE),
       'published_gram_hi': plain(1, *GRAM_SHAPE),
       'published_gram_lo': plain(1, *GRAM_SHAPE),
-      'selection': plain(*parts.KEYS),
-      'dk_stage': plgpu.SMEM((2, *parts.KEYS), partial),
-      'dv_stage': tiled(2, *parts.VALUES),
+      'selection': plain(*launch.KEYS),
+      'dk_stage': plgpu.SMEM((2, *launch.KEYS), partial),
+      'dv_stage': tiled(2, *launch.VALUES),
       'full': plgpu.Barrier(num_arrivals=2, num_barriers=(2, 2)),
       'ready': plgpu.Barrier(num_arrivals=2),
       'finish': plgpu.Barrier(num_arrivals=2),
@@ -63,7 +64,11 @@ def _rows(p):
   count = lax.min(lax.max(count, I32(0)), I32(p.chunks))
 
   def fetch(c):
-    slot, at = parts.ring(c, 2), (p.row, pl.ds(first + c * CHUNK, ROWS), p.head)
+    slot, at = launch.ring(c, 2), (
+        p.row,
+        pl.ds(first + c * CHUNK, ROWS),
+        p.head,
+    )
     full = p.full.at[p.warpgroup, slot]
     k, v = p.k_enc.at[at], p.v_enc.at[*at, p.columns]
     plgpu.copy_gmem_to_smem(k, p.k_stage.at[p.warpgroup, slot], full)
@@ -76,7 +81,7 @@ def _rows(p):
     plgpu.copy_smem_to_gmem(p.dv_stage.at[p.warpgroup], p.dv.at[*at, p.columns])
 
   def inside(c, _):
-    slot, limit = parts.ring(c, 2), prefix - first - c * CHUNK
+    slot, limit = launch.ring(c, 2), prefix - first - c * CHUNK
     plgpu.commit_smem()  # the slot to be filled has been read
     pl.when(c + 1 < count)(lambda: fetch(c + 1))
     plgpu.barrier_wait(p.full.at[p.warpgroup, slot])
@@ -88,8 +93,8 @@ def _rows(p):
   # A loop of its own: ptxas serialises wgmma that is under a condition.
   def beyond(c, _):
     plgpu.wait_smem_to_gmem(0, wait_read_only=True)
-    p.dv_stage[p.warpgroup] = blocks.zeros(parts.VALUES).astype(BF16)
-    p.dk_stage[p.warpgroup] = blocks.zeros(parts.KEYS).astype(p.dk_stage.dtype)
+    p.dv_stage[p.warpgroup] = blocks.zeros(launch.VALUES).astype(BF16)
+    p.dk_stage[p.warpgroup] = blocks.zeros(launch.KEYS).astype(p.dk_stage.dtype)
     write(c)
 
   pl.when(count > 0)(lambda: fetch(I32(0)))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_backward_parts as parts
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_blocks as blocks
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_launch as launch
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import BF16
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import CHUNK
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import D
@@ -21,7 +22,7 @@ from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import VALUE_TILE
 
 def make_scratch(stages, V):
   """Buffers in shared memory and barriers, by name."""
-  plain, tiled = parts.buffers(V)
+  plain, tiled = launch.buffers(V)
   partial = F32 if V > VALUE_TILE else BF16
   return parts.scan_scratch(stages, tiled, plain) | {
       'q_stage': plain(stages, CHUNK, D),
@@ -30,7 +31,7 @@ def make_scratch(stages, V):
       'dy_stage': tiled(stages, CHUNK, VALUE_TILE),
       'y_stage': tiled(stages, CHUNK, VALUE_TILE),
       'inv_z_stage': plgpu.SMEM((stages, CHUNK), F32),
-      'dq_stage': plgpu.SMEM((2, *parts.KEYS), partial),
+      'dq_stage': plgpu.SMEM((2, *launch.KEYS), partial),
       'd_stage': plgpu.SMEM((2, ROWS), F32),
       'empty': plgpu.Barrier(num_arrivals=3, num_barriers=stages),
   }
@@ -83,7 +84,7 @@ def _producer(p):
       plgpu.copy_gmem_to_smem(source, target.at[stage], full_q)
 
   def step(c, _):
-    stage = parts.ring(c, p.stages)
+    stage = launch.ring(c, p.stages)
 
     @pl.when(c >= p.stages)
     def _():
@@ -94,7 +95,7 @@ def _producer(p):
     pl.when(c >= p.prefix_chunks)(lambda: load(c - p.prefix_chunks, stage))
 
   lax.fori_loop(I32(0), total, step, None)
-  parts.drain(p.empty, total, p.stages)
+  launch.drain(p.empty, total, p.stages)
 
 
 def _state(p):
@@ -103,10 +104,10 @@ def _state(p):
   corner = blocks.gram_corner()
 
   def read_prefix(c, state):
-    return _add_keys(p, parts.ring(c, p.stages), state, p.prefix - c * CHUNK)
+    return _add_keys(p, launch.ring(c, p.stages), state, p.prefix - c * CHUNK)
 
   def read(i, state):
-    state = _add_keys(p, parts.ring(i + p.prefix_chunks, p.stages), state)
+    state = _add_keys(p, launch.ring(i + p.prefix_chunks, p.stages), state)
     parts.publish(p, corner, i + 1, state)
     return state
 
@@ -115,13 +116,13 @@ def _state(p):
       blocks.load_global(p.gram.at[p.row, p.head]),
   )
   state = lax.fori_loop(I32(0), p.prefix_chunks, read_prefix, state)
-  parts.publish(p, corner, parts.traced_zero(p), state)
+  parts.publish(p, corner, launch.traced_zero(p), state)
   last = I32(p.chunks - 1)  # no chunk needs the state after it
   lax.fori_loop(I32(0), last, read, state)
-  stage = parts.ring(last + p.prefix_chunks, p.stages)
+  stage = launch.ring(last + p.prefix_chunks, p.stages)
   plgpu.barrier_wait(p.full.at[stage])
   plgpu.barrier_arrive(p.empty.at[stage])
-  parts.drain(p.free, I32(p.chunks), 2)
+  launch.drain(p.free, I32(p.chunks), 2)
 
 
 def _add_keys(p, stage, state, limit=None):
@@ -145,12 +146,12 @@ def _rows(p, half):
   plgpu.barrier_wait(p.constants)
 
   def skip(c, _):
-    stage = parts.ring(c, p.stages)
+    stage = launch.ring(c, p.stages)
     plgpu.barrier_wait(p.full.at[stage])
     plgpu.barrier_arrive(p.empty.at[stage])
 
   def step(i, _):
-    stage, slot = parts.ring(i + p.prefix_chunks, p.stages), parts.ring(i, 2)
+    stage, slot = launch.ring(i + p.prefix_chunks, p.stages), launch.ring(i, 2)
     rows = pl.ds(half * ROWS, ROWS)
     plgpu.barrier_wait(p.full.at[stage])
     plgpu.barrier_wait(p.full_q.at[stage])
@@ -160,7 +161,7 @@ def _rows(p, half):
     y = blocks.load(p.y_stage.at[stage, rows]).astype(F32)
     d = jnp.sum(dy * y, axis=1)
     delta = d * inv_z
-    g = (dy * blocks.broadcast_rows(inv_z, parts.VALUES)).astype(BF16)
+    g = (dy * blocks.broadcast_rows(inv_z, launch.VALUES)).astype(BF16)
     dx = _inside(p, half, stage, q, g, delta)
 
     x = blocks.load(q) * BF16(0.25)
@@ -168,13 +169,13 @@ def _rows(p, half):
     plgpu.barrier_wait(p.ready.at[slot])
     grams = p.published_gram_hi.at[slot], p.published_gram_lo.at[slot]
     t = blocks.gram_product(x, *grams, p.emulate)
-    dx -= t[:, :D] * blocks.broadcast_rows(delta, parts.KEYS)
+    dx -= t[:, :D] * blocks.broadcast_rows(delta, launch.KEYS)
     from_state = parts.from_state(p, g, slot)
     direct, back = blocks.features_vjp(from_state, x.astype(F32), rolls, 1.0)
     plgpu.commit_smem()  # threads have read what TMA will overwrite
     plgpu.barrier_arrive(p.free.at[slot])
     plgpu.barrier_arrive(p.empty.at[stage])
-    dx = p.mma(dx + direct, parts.KEYS, (back, p.selection))
+    dx = p.mma(dx + direct, launch.KEYS, (back, p.selection))
 
     plgpu.wait_smem_to_gmem(0, wait_read_only=True)
     p.dq_stage[half] = (dx * F32(0.25)).astype(p.dq_stage.dtype)
@@ -197,10 +198,10 @@ def _inside(p, half, stage, q, g, delta):
   for j in range(half + 1):
     rows = pl.ds(j * ROWS, ROWS)
     k, v = p.k_stage.at[stage, rows], p.v_stage.at[stage, rows]
-    a = p.mma(None, parts.SQUARE, (g, Transposed(v)))
-    a -= blocks.broadcast_rows(delta, parts.SQUARE)
-    s = p.mma(None, parts.SQUARE, (q, Transposed(k)))
+    a = p.mma(None, launch.SQUARE, (g, Transposed(v)))
+    a -= blocks.broadcast_rows(delta, launch.SQUARE)
+    s = p.mma(None, launch.SQUARE, (q, Transposed(k)))
     ds = a * (s * F32(0.25) + F32(1))
     ds = parts.lower(ds) if j == half else ds
-    dx = p.mma(dx, parts.KEYS, (ds.astype(BF16), k))
+    dx = p.mma(dx, launch.KEYS, (ds.astype(BF16), k))
   return dx

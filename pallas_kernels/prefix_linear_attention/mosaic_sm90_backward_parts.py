@@ -1,8 +1,5 @@
 """What the launches of the backward pass on Hopper share."""
 
-import functools
-import types
-
 import jax
 from jax import lax
 from jax.experimental import pallas as pl
@@ -10,6 +7,7 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 import jax.numpy as jnp
 
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_blocks as blocks
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_launch as launch
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import BF16
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import CHUNK
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import D
@@ -20,42 +18,6 @@ from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import NUM_FEATUR
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import ROWS
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import Transposed
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import VALUE_TILE
-
-SQUARE = ROWS, ROWS
-VALUES = ROWS, VALUE_TILE
-KEYS = ROWS, D
-STATE = VALUE_TILE, NUM_FEATURES
-
-
-def launch(body, grid, inputs, outputs, scratch, *, tiles, threads, interpret):
-  """Runs `body(p)` in every program and returns the outputs.
-
-  `p` has by name the arrays of `inputs` and `outputs`, those of `scratch`, and
-  the place in the grid, of which tiles of values are the last axis.
-  """
-  grid = grid | {'tile': tiles}
-
-  def kernel(*refs, **scratch):
-    arrays = dict(zip([*inputs, *outputs], refs))
-    p = types.SimpleNamespace(**arrays, **scratch)
-    for axis in (*grid, 'warpgroup'):
-      setattr(p, axis, lax.axis_index(axis))
-    p.columns = pl.ds(p.tile * VALUE_TILE, VALUE_TILE)
-    p.emulate = interpret is not None
-    p.mma = functools.partial(blocks.mma, p.emulate)
-    body(p)
-
-  kernel.__name__ = f'prefix_linear_attention_{body.__name__}'
-  return plgpu.kernel(
-      kernel,
-      out_type=tuple(outputs.values()),
-      scratch_types=scratch,
-      grid=tuple(grid.values()),
-      grid_names=tuple(grid),
-      num_threads=threads,
-      thread_name='warpgroup',
-      **({} if interpret is None else {'interpret': interpret}),
-  )(*inputs.values())
 
 
 def run_roles(p, registers, producer, state, rows):
@@ -90,28 +52,14 @@ def partial_sums(like, V):
   return jax.ShapeDtypeStruct((tiles, *like.shape), dtype)
 
 
-def buffers(V):
-  """Constructors of bfloat16 buffers: of any kind, and of tiles of values.
-
-  TMA clips the last tile if it is not full, by whole units of the swizzle; and
-  both operands of a wgmma must have the same swizzle.
-  """
-  transforms = ()
-  if V % VALUE_TILE:
-    transforms = plgpu.TilingTransform((8, 16)), plgpu.SwizzleTransform(32)
-  plain = lambda *shape: plgpu.SMEM(shape, BF16)
-  tiled = lambda *shape: plgpu.SMEM(shape, BF16, transforms=transforms)
-  return plain, tiled
-
-
 def scan_scratch(stages, tiled, plain):
   """What both scans have: the published states and their barriers."""
   return {
       'features': tiled(CHUNK, NUM_FEATURES),
-      'published_kv_t': tiled(2, *STATE),
+      'published_kv_t': tiled(2, *launch.STATE),
       'published_gram_hi': plain(2, *GRAM_SHAPE),
       'published_gram_lo': plain(2, *GRAM_SHAPE),
-      'selection': plain(*KEYS),
+      'selection': plain(*launch.KEYS),
       'full': plgpu.Barrier(num_arrivals=2, num_barriers=stages),
       'full_q': plgpu.Barrier(num_arrivals=4, num_barriers=stages),
       'constants': plgpu.Barrier(num_arrivals=1),
@@ -125,34 +73,15 @@ def prefix_length(p, P):
   return lax.clamp(I32(0), p.prefix_len[p.row], I32(P))
 
 
-def ring(i, size):
-  """Which of `size` buffers the i-th chunk uses."""
-  return lax.rem(i, I32(size))
-
-
-def traced_zero(p):
-  """A Python number does not lower as an index of a buffer here."""
-  return p.row * 0
-
-
-def drain(barrier, count, size):
-  """Observes the last phases of a ring that `count` chunks have used."""
-
-  def wait(i, _):
-    plgpu.barrier_wait(barrier.at[ring(i, size)])
-
-  lax.fori_loop(lax.max(count - I32(size), I32(0)), count, wait, None)
-
-
 def upper(x):
   """Zeroes a block on the diagonal where the row is after the column."""
-  see = blocks.iota(SQUARE, 0) <= blocks.iota(SQUARE, 1)
+  see = blocks.iota(launch.SQUARE, 0) <= blocks.iota(launch.SQUARE, 1)
   return jnp.where(see, x, F32(0))
 
 
 def lower(x):
   """Zeroes a block on the diagonal where the column is after the row."""
-  see = blocks.iota(SQUARE, 0) >= blocks.iota(SQUARE, 1)
+  see = blocks.iota(launch.SQUARE, 0) >= blocks.iota(launch.SQUARE, 1)
   return jnp.where(see, x, F32(0))
 
 
@@ -164,7 +93,7 @@ def publish_selection(p):
 
 def publish(p, corner, i, state):
   """Hands the state over that the i-th chunk reads."""
-  slot = ring(i, 2)
+  slot = launch.ring(i, 2)
 
   @pl.when(i >= 2)
   def _():
@@ -190,9 +119,9 @@ def finish_dv(p, half, slot, k, dv, limit=None):
   rolls = blocks.rolled(k, p.selection, p.emulate).astype(BF16)
   phi = blocks.feature_blocks(blocks.load(k), rolls, blocks.ones())
   phi = jnp.concatenate(phi, axis=1)
-  dv = p.mma(dv, VALUES, (phi, Transposed(p.published_kv_t.at[slot])))
+  dv = p.mma(dv, launch.VALUES, (phi, Transposed(p.published_kv_t.at[slot])))
   if limit is not None:
-    dv = jnp.where(blocks.first_rows(VALUES, limit), dv, F32(0))
+    dv = jnp.where(blocks.first_rows(launch.VALUES, limit), dv, F32(0))
   plgpu.wait_smem_to_gmem(0, wait_read_only=True)
   p.dv_stage[half] = dv.astype(BF16)
 
@@ -206,7 +135,7 @@ def finish_dk(p, half, slot, k, v, dk, limit=None):
   dk = -t[:, :D] if dk is None else dk - t[:, :D]
   cotangent = from_state(p, v, slot)
   direct, back = blocks.features_vjp(cotangent, x.astype(F32), rolls, 2.0)
-  dk = p.mma(dk + direct, KEYS, (back, p.selection))
+  dk = p.mma(dk + direct, launch.KEYS, (back, p.selection))
   if limit is not None:
-    dk = jnp.where(blocks.first_rows(KEYS, limit), dk, F32(0))
+    dk = jnp.where(blocks.first_rows(launch.KEYS, limit), dk, F32(0))
   p.dk_stage[half] = dk.astype(p.dk_stage.dtype)

@@ -58,6 +58,7 @@ def test_a_run_learns_and_leaves_its_config_metrics_and_checkpoints(finished):
   assert steps == {'6', '9', '12'}
   for fact in ('bits per byte', 'bigram', 'masked-token accuracy', 'tokens/s'):
     assert fact in output
+  assert 'prefix_linear_attention runs chunked, not mosaic_sm90: ' in output
 
 
 def test_the_command_of_a_finished_run_shows_its_result_again(start, finished):

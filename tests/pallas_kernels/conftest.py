@@ -29,3 +29,21 @@ def op(unoptimized):
       return pallas_kernels.prefix_linear_attention(*args, **kwargs)
 
   return jax.jit(op, static_argnames=STATIC)
+
+
+@pytest.fixture
+def races(monkeypatch):
+  """What the detector has found in each launch: it forgets earlier ones."""
+  from jax._src.pallas.mosaic_gpu.interpret import gpu_callbacks
+
+  launches = []
+
+  class Recorded(gpu_callbacks.GPURaceDetectionState):
+
+    def __init__(self, *args, **kwargs):
+      super().__init__(*args, **kwargs)
+      launches.append(self)
+
+  monkeypatch.setattr(gpu_callbacks, 'GPURaceDetectionState', Recorded)
+  yield lambda: [launch.races_found for launch in launches]
+  gpu_callbacks.reset_gpu_interpret_mode_state()

@@ -20,6 +20,7 @@ def make_mixer(make_build):
         feature_map='taylor_exp',
         feature_dim=D,
         normalizer=normalizer,
+        implementation='auto',
         reads_prefix=reads_prefix,
     )
 

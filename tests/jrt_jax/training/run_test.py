@@ -23,6 +23,10 @@ def config(run_config, tmp_path_factory):
             'config.optimizer.max_bad_steps must be positive, got 0',
         ),
         (
+            dict(model__implementation='mosaic_sm90'),
+            'implementation must be auto, chunked or reference on cpu devices',
+        ),
+        (
             dict(objective__name='next_token'),
             "config.objective.name='next_token' needs config.prefix.name='none'",
         ),

@@ -28,24 +28,6 @@ ARRAYS = 'q', 'k', 'v', *PREFIX, 'kv_t', 'gram'
 GRADIENTS = 'q', 'k', 'v', 'k_enc', 'v_enc', 'kv_t', 'gram'
 
 
-@pytest.fixture
-def races(monkeypatch):
-  """What the detector has found in each launch: it forgets earlier ones."""
-  from jax._src.pallas.mosaic_gpu.interpret import gpu_callbacks
-
-  launches = []
-
-  class Recorded(gpu_callbacks.GPURaceDetectionState):
-
-    def __init__(self, *args, **kwargs):
-      super().__init__(*args, **kwargs)
-      launches.append(self)
-
-  monkeypatch.setattr(gpu_callbacks, 'GPURaceDetectionState', Recorded)
-  yield lambda: [launch.races_found for launch in launches]
-  gpu_callbacks.reset_gpu_interpret_mode_state()
-
-
 def draw(*left_out, prefix_len=(100,), B=1, L=256, P=128, H=1, V=64):
   """Arguments of the kernels by name, but for what the forward pass returns."""
   x = testing.make_inputs(B=B, L=L, P=P, H=H, D=16, V=V, dtype='bfloat16')

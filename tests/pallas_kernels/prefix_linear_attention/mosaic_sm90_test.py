@@ -12,6 +12,7 @@ import pallas_kernels
 from pallas_kernels import testing
 from pallas_kernels.prefix_linear_attention import api
 from pallas_kernels.prefix_linear_attention import mosaic_sm90
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
 
 needs_mosaic = pytest.mark.skipif(
     jax.__version_info__ < (0, 11, 2), reason='the kernels need jax 0.11.2'
@@ -27,7 +28,7 @@ def interpreted(monkeypatch):
   monkeypatch.setitem(api.IMPLEMENTATIONS, 'mosaic_sm90', interpreted)
 
 
-def evaluate(inputs, implementation):
+def evaluate(inputs, implementation, **options):
   """Outputs, state and gradients of all floats, with random cotangents."""
   inputs = jax.tree.map(jnp.asarray, inputs)
   prefix_len = inputs.pop('prefix_len')
@@ -36,6 +37,7 @@ def evaluate(inputs, implementation):
       prefix_len=prefix_len,
       return_state=True,
       implementation=implementation,
+      **options,
   )
 
   @jax.jit
@@ -50,23 +52,44 @@ def evaluate(inputs, implementation):
   return value_and_gradients(inputs)
 
 
-@needs_mosaic
-@pytest.mark.parametrize(
-    'P', [150, pytest.param(0, marks=pytest.mark.slow)]
-)
-def test_outputs_states_and_gradients_are_those_of_the_definition(
-    interpreted, P
-):
-  inputs = testing.make_inputs(B=2, L=200, P=P, H=1, **SIZES)
-  inputs['prefix_len'] = np.int32([P, P // 50])
-  exact = {
+def exactly(inputs):
+  """The same numbers in float32."""
+  return {
       name: jax.tree.map(lambda x: np.asarray(x, np.float32), x)
       if name != 'prefix_len'
       else x
       for name, x in inputs.items()
   }
-  expected = evaluate(exact, 'reference')
-  actual = evaluate(inputs, 'mosaic_sm90')
+
+
+def slow(*values):
+  return pytest.param(*values, marks=pytest.mark.slow)
+
+
+@needs_mosaic
+@pytest.mark.parametrize('P', [slow(150), slow(0)])
+def test_outputs_states_and_gradients_are_those_of_the_definition(
+    interpreted, P
+):
+  inputs = testing.make_inputs(B=2, L=200, P=P, H=1, **SIZES)
+  inputs['prefix_len'] = np.int32([P, P // 50])
+  tiles = mosaic_sm90_tiles.Tiles(segment_chunks=2)  # one segment
+  actual = evaluate(inputs, 'mosaic_sm90', tiles=tiles)
+  expected = evaluate(exactly(inputs), 'reference')
+  testing.assert_close(actual, expected, testing.TOLERANCE['bfloat16'])
+
+
+@needs_mosaic
+@pytest.mark.parametrize(
+    'L, P, count', [(200, 150, 2), slow(700, 300, 3), slow(256, 0, 2)]
+)
+def test_in_segments_a_sequence_gives_the_same(interpreted, L, P, count):
+  inputs = testing.make_inputs(B=2, L=L, P=P, H=1, **SIZES)
+  inputs['prefix_len'] = np.int32([P, P // 50])
+  tiles = mosaic_sm90_tiles.Tiles(segment_chunks=-(-L // 128) // count)
+  assert tiles.segments(B=2, H=1, V=64, L=L) == count
+  actual = evaluate(inputs, 'mosaic_sm90', tiles=tiles)
+  expected = evaluate(exactly(inputs), 'reference')
   testing.assert_close(actual, expected, testing.TOLERANCE['bfloat16'])
 
 

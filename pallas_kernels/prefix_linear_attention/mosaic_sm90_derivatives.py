@@ -1,0 +1,95 @@
+"""The launches on Hopper GPUs as differentiable functions."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_backward
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_forward
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_state
+from pallas_kernels.prefix_linear_attention.mosaic_sm90_tiles import Tiles
+
+
+class Launch(NamedTuple):
+  """How the launches run."""
+
+  tiles: Tiles
+  interpret: Any = None  # parameters of the interpreter; None to compile
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def attend(
+    launch: Launch,
+    length: int,
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    k_enc: jax.Array | None,
+    v_enc: jax.Array | None,
+    prefix_len: jax.Array | None,
+    kv_t: jax.Array,
+    gram: jax.Array,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Outputs, and `kv_t` and `gram` after `length` tokens.
+
+  `mosaic_sm90_forward.forward` describes the arrays.
+  """
+  arrays = q, k, v, k_enc, v_enc, prefix_len, kv_t, gram
+  return _attend_forward(launch, length, *arrays)[0]
+
+
+def _attend_forward(launch, length, *arrays):
+  y, inv_z, kv_t, gram = mosaic_sm90_forward.forward(
+      *arrays,
+      length=length,
+      config=launch.tiles.forward,
+      interpret=launch.interpret,
+  )
+  return (y, kv_t, gram), (arrays, y, inv_z)
+
+
+def _attend_backward(launch, _, residuals, cotangents):
+  arrays, y, inv_z = residuals
+  dq, dk, dv, dk_enc, dv_enc, dkv_t, dgram = mosaic_sm90_backward.backward(
+      *arrays,
+      y,
+      inv_z,
+      *cotangents,  # of y: 0 beyond `length`, for that is cut off
+      config=launch.tiles.backward,
+      interpret=launch.interpret,
+  )
+  return dq, dk, dv, dk_enc, dv_enc, None, dkv_t, dgram
+
+
+attend.defvjp(_attend_forward, _attend_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def final_state(
+    launch: Launch, k: jax.Array, v: jax.Array, lengths: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """`kv_t` and `gram` after the first `lengths` tokens of each row.
+
+  `mosaic_sm90_state.final_state` describes the arrays.
+  """
+  return mosaic_sm90_state.final_state(
+      k, v, lengths, interpret=launch.interpret
+  )
+
+
+def _state_forward(launch, *arrays):
+  return final_state(launch, *arrays), arrays
+
+
+def _state_backward(launch, arrays, cotangents):
+  dk, dv = mosaic_sm90_backward.state_backward(
+      *arrays,
+      *cotangents,
+      config=launch.tiles.backward,
+      interpret=launch.interpret,
+  )
+  return dk, dv, None
+
+
+final_state.defvjp(_state_forward, _state_backward)

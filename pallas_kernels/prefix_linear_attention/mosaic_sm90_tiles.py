@@ -1,0 +1,90 @@
+"""What can be tuned of the Hopper kernels, and where its values come from.
+
+An explicit argument wins, then the table of the device, see
+`pallas_kernels.tiles`, then the defaults of the classes, which were chosen by
+compiling for the H100: no serialised wgmma, and the fewest spills.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+from typing import Any
+
+import jax
+
+from pallas_kernels import tiles
+from pallas_kernels.prefix_linear_attention.mosaic_sm90_backward import BackwardConfig
+from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import CHUNK
+from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import VALUE_TILE
+from pallas_kernels.prefix_linear_attention.mosaic_sm90_forward import ForwardConfig
+
+OPERATION = 'prefix_linear_attention'  # the folder of its tables
+
+_PROCESSORS = 132  # of an H100 SXM and of an H200; each runs one program
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiles:
+  """All that can be tuned; a ValueError if the hardware cannot take it.
+
+  Attributes:
+    forward: of the launch forward.
+    backward: of the launches backward.
+    segment_chunks: the fewest chunks of 128 tokens in a segment, where a long
+      sequence is split because rows and heads are too few for the device.
+  """
+
+  forward: ForwardConfig = ForwardConfig()
+  backward: BackwardConfig = BackwardConfig()
+  segment_chunks: int = 8
+
+  def __post_init__(self):
+    if self.segment_chunks < 1:
+      raise ValueError(
+          f'segment_chunks must be at least 1, got {self.segment_chunks}'
+      )
+
+  def segments(self, *, B: int, H: int, V: int, L: int) -> int:
+    """Into how many pieces a sequence is split, to fill the device once."""
+    programs = B * H * -(-V // VALUE_TILE)
+    most = -(-L // CHUNK) // self.segment_chunks
+    return max(min(_PROCESSORS // programs, most), 1)
+
+  def entry(self) -> dict[str, Any]:
+    """What stands in a table, as JSON has it."""
+    return dataclasses.asdict(self)
+
+  @classmethod
+  def from_entry(cls, entry: Mapping[str, Any]) -> 'Tiles':
+    """Undoes `entry`."""
+    configs = {'forward': ForwardConfig, 'backward': BackwardConfig}
+    return cls(
+        segment_chunks=entry['segment_chunks'],
+        **{
+            name: config(**{k: _tuples(x) for k, x in entry[name].items()})
+            for name, config in configs.items()
+        },
+    )
+
+
+def choose(V: int) -> Tiles:
+  """The tiles for heads of V values on the first device that there is."""
+  table = tiles.for_device(OPERATION, jax.devices()[0])
+  entry = table and table.entries.get(f'V{V}')
+  return Tiles.from_entry(entry) if entry else Tiles()
+
+
+def unproven() -> str | None:
+  """Why the kernels are not a good default here; None if they are."""
+  device = jax.devices()[0]
+  if device.platform != 'gpu':
+    return f'devices must be Hopper GPUs, got {device.device_kind}'
+  if tiles.for_device(OPERATION, device):
+    return None
+  return (
+      f'there are no measurements of it on {device.device_kind}: name it to use'
+      ' it all the same, or make them by python -m pallas_kernels.benchmarks'
+  )
+
+
+def _tuples(x):
+  return tuple(x) if isinstance(x, list) else x

@@ -1,0 +1,66 @@
+"""Tables of what was measured to be fastest, one for each kind of device.
+
+A table is a JSON file in `tile_tables/<operation>/`, written by a benchmark
+that has found the kernels right on that device first. So a device with a table
+is one that the kernels are known to work on. Nothing is tuned at run time.
+"""
+
+from collections.abc import Mapping
+import json
+import os
+import pathlib
+import re
+from typing import Any, NamedTuple
+
+import jax
+
+_FOLDER = pathlib.Path(__file__).parent / 'tile_tables'
+
+# Whose table a device takes that has none of its own, by compute capability.
+_RELATIVES = {'9.0': 'NVIDIA H200'}
+
+
+class Table(NamedTuple):
+  """What is in a file."""
+
+  device_kind: str  # as `jax.Device.device_kind` says it
+  measured: Mapping[str, Any]  # where it comes from: date, versions, command
+  entries: Mapping[str, Mapping[str, Any]]  # tiles, by kind of shape
+
+
+def save(
+    operation: str,
+    device_kind: str,
+    entries: Mapping[str, Mapping[str, Any]],
+    measured: Mapping[str, Any],
+) -> pathlib.Path:
+  """Writes the table of a device, and returns its file."""
+  path = _path(operation, device_kind)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  table = Table(device_kind, dict(measured), dict(entries))
+  new = path.with_suffix('.new')
+  new.write_text(json.dumps(table._asdict(), indent=2) + '\n')
+  os.replace(new, path)
+  return path
+
+
+def load(operation: str, device_kind: str) -> Table | None:
+  """Returns the table of exactly this kind of device, or None."""
+  path = _path(operation, device_kind)
+  if not path.exists():
+    return None
+  return Table(**json.loads(path.read_text()))
+
+
+def for_device(operation: str, device: jax.Device) -> Table | None:
+  """Returns the table of a device or of its nearest relative, or None."""
+  capability = getattr(device, 'compute_capability', None)
+  for kind in (device.device_kind, _RELATIVES.get(capability)):
+    if kind and (table := load(operation, kind)):
+      return table
+  return None
+
+
+def _path(operation, device_kind):
+  name = re.sub(r'\W+', '_', device_kind.lower())
+  return _FOLDER / operation / f'{name}.json'
