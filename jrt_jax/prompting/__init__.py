@@ -1,0 +1,1 @@
+"""Prompts that are read more than once: text in, text out, for any model."""

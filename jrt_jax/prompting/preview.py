@@ -1,0 +1,135 @@
+r"""Shows how a document would be read: once, and the parts that matter again.
+
+python -m jrt_jax.prompting.preview FILE --question='When was it approved?'
+
+Each line is a piece of the prompt, in the order in which it is read. Colours
+are for terminals only; NO_COLOR=1 turns them off.
+"""
+
+import os
+import pathlib
+import shutil
+import sys
+
+from absl import app
+from absl import flags
+
+from jrt_jax import command_line
+from jrt_jax.data import tokenizers
+from jrt_jax.prompting import hierarchy
+from jrt_jax.prompting import saliency
+from jrt_jax.prompting import templates
+
+_QUESTION = flags.DEFINE_string('question', None, 'What the document is for.')
+_TOKENIZER = flags.DEFINE_string(
+    'tokenizer', 'bytes', 'The path of a tokenizer.json, or bytes.'
+)
+_REPEATS = flags.DEFINE_list(
+    'repeats',
+    ['sentence'],
+    'What is read again, in turn:'
+    f' any of {", ".join(hierarchy.LEVELS)}, as often as wanted.',
+)
+_RATIO = flags.DEFINE_float('ratio', 0.5, 'The share of each that is repeated.')
+_SALIENCY = flags.DEFINE_enum(
+    'saliency', 'bm25', ['bm25', 'lead', 'random'], 'Which share that is.'
+)
+_ORDER = flags.DEFINE_enum(
+    'order', 'breadth', [*hierarchy.ORDERS], 'When it is repeated.'
+)
+_BUDGET = flags.DEFINE_integer(
+    'budget', None, 'The prompt has at most so many tokens; default: any.'
+)
+_WIDTH = flags.DEFINE_integer('width', 128, 'Tokens of a window.')
+_OVERLAP = flags.DEFINE_float(
+    'overlap', 0.2, 'The share of a window that the next one reads again.'
+)
+
+_COLOURS = {
+    'question': '33',  # yellow
+    'context': '39',  # the terminal's own
+    'paragraph': '36',  # cyan
+    'sentence': '32',  # green
+    'window': '35',  # magenta
+    'cut': '31',  # red
+}
+
+
+def main(argv: list[str]) -> None:
+  with command_line.one_line_errors():
+    if len(argv) > 2:
+      raise ValueError(f'FILE must be one file, got {len(argv) - 1}')
+    if not _QUESTION.value:
+      raise ValueError('--question=TEXT must be given')
+    document = pathlib.Path(argv[1]).read_bytes().decode(errors='replace')
+    tokenizer = _load_tokenizer()
+    prompt = _prompt(document, tokenizer)
+  for line in _lines(prompt, tokenizer):
+    print(line)
+  once, flat = (
+      templates.jrt_prompt(document, _QUESTION.value, p) for p in (1, 2)
+  )
+  read, once, flat = (_tokens(tokenizer, t) for t in (prompt.text, once, flat))
+  print(f'{read:,} tokens; {once:,} read once, {flat:,} read twice')
+
+
+def _load_tokenizer():
+  try:
+    return tokenizers.load(_TOKENIZER.value)
+  except (OSError, ValueError) as error:
+    message = str(error).replace('config.data.tokenizer', '--tokenizer')
+    raise ValueError(message) from error
+
+
+def _prompt(document, tokenizer):
+  kinds = {'bm25': saliency.bm25, 'lead': saliency.lead}
+  return hierarchy.hierarchical_prompt(
+      document,
+      _QUESTION.value,
+      tokenizer,
+      repeats=_REPEATS.value,
+      ratio=_RATIO.value,
+      saliency=kinds.get(_SALIENCY.value) or saliency.random(seed=0),
+      order=_ORDER.value,
+      budget=_BUDGET.value,
+      width=_WIDTH.value,
+      overlap=_OVERLAP.value,
+  )
+
+
+def _lines(prompt, tokenizer):
+  """Yields a line for each piece of the prompt and of what is not in it."""
+  columns = shutil.get_terminal_size().columns
+  cut = [hierarchy.Piece('cut', prompt.cut)] if prompt.cut else []
+  for title, pieces in (
+      ('read', prompt.pieces),
+      ('salient, but beyond the budget', prompt.left_out),
+      ('never read', cut),
+  ):
+    if pieces:
+      yield f'{title}:'
+    for level, text in pieces:
+      line = f'  {level:9} {_tokens(tokenizer, text):7,}  {_visible(text)}'
+      yield _coloured(line[:columns], level)
+
+
+def _tokens(tokenizer, text):
+  return len(tokenizer.encode(text))
+
+
+def _visible(text):
+  """On one line, without what a terminal would obey."""
+  text = ' '.join(text.split())
+  return ''.join(
+      c if c.isprintable() else '\N{REPLACEMENT CHARACTER}' for c in text
+  )
+
+
+def _coloured(line, level):
+  if os.environ.get('NO_COLOR') or not sys.stdout.isatty():
+    return line
+  return f'\x1b[{_COLOURS[level]}m{line}\x1b[0m'
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=command_line.parser(arguments='FILE'))

@@ -1,0 +1,228 @@
+"""Prompts that read their context twice (JRT-Prompt), task by task.
+
+An order says what is read: D is the context, Q the question. The paper compares
+DQ with QDDQ. QDQ and DDQ tell which of its two changes helps, the question
+first or the repetition; what DQDQ reads first is the same for all questions.
+
+Source: Arora et al. 2024, section 3, https://arxiv.org/abs/2407.05483, and the
+released prompts, https://github.com/HazyResearch/prefix-linear-attention.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import re
+from typing import Any, NamedTuple
+
+Record = Mapping[str, Any]
+
+
+class Parts(NamedTuple):
+  """What prompts are made of."""
+
+  intro: str  # the question as it is asked before the context
+  context: str  # as it is read before the last time
+  question: str  # as it is asked last: the answer continues it
+  last: str  # the last context, with the question
+
+
+class Task(NamedTuple):
+  """How a dataset becomes prompts.
+
+  Attributes:
+    parts: maps a record, and whether the order is DQ, to `Parts`.
+    field: of a record, where its context is.
+    answers: fields of which the context must keep one when it is cut.
+    read: what of `field` is context.
+  """
+
+  parts: Callable[[Record, bool], Parts]
+  field: str
+  answers: Sequence[str] = ()
+  read: Callable[[str], str] = str
+
+
+def jrt_prompt(
+    context: str,
+    question: str,
+    p: int = 2,
+    *,
+    order: str | None = None,
+    intro: str | None = None,
+) -> str:
+  """Returns a prompt that reads `context` p times.
+
+  Args:
+    context: what the answer is in, as it is to be read.
+    question: the end of the prompt, which the answer continues.
+    p: how often the context is read: DQ once, QDDQ twice, QDDDQ three times.
+    order: another order, instead of `p`: each D stands alone or before a Q.
+    intro: the question as it is asked first, if not as it is asked last.
+
+  Raises:
+    ValueError: `p` or `order` is none.
+  """
+  intro = question if intro is None else intro
+  parts = Parts(intro, context, question, f'{context} {question}')
+  return _arrange(parts, _order(p) if order is None else order)
+
+
+def task_prompt(
+    task: str, record: Record, p: int = 2, *, order: str | None = None
+) -> str:
+  """Returns the prompt of a record: DQ and QDDQ are the released ones.
+
+  Args:
+    task: a key of `TASKS`.
+    record: a row of the task's dataset, with the fields of the original.
+    p, order: as `jrt_prompt` takes them.
+
+  Raises:
+    ValueError: `task` is unknown, or `p` or `order` is none.
+  """
+  order = _order(p) if order is None else order
+  return _arrange(task_parts(task, record, once=order == 'DQ'), order)
+
+
+def task_parts(task: str, record: Record, *, once: bool = False) -> Parts:
+  """Returns what `task_prompt` arranges.
+
+  Released prompts clean the context differently if it is read `once`.
+  """
+  return _task(task).parts(record, once)
+
+
+def cut_record(
+    task: str, record: Record, tokenizer: Any, budget: int
+) -> dict[str, Any]:
+  """Returns the record with its context cut as released evaluations do."""
+  _, field, answers, read = _task(task)
+  values = [record[name] for name in answers]
+  values = [v if isinstance(v, str) else v[0] for v in values if v]
+  context = cut_context(read(record[field]), tokenizer, budget, values)
+  return {**record, field: context}
+
+
+def cut_context(
+    context: str, tokenizer: Any, budget: int, answers: Sequence[str] = ()
+) -> str:
+  """Returns `budget` tokens of a context around the first of its answers.
+
+  All prompts of an example have the same cut, which keeps the answer: scores
+  are those of a reader who knows where to look. The released evaluations have
+  budgets of 950 tokens, 1000 less 50 for the answer.
+
+  Args:
+    context: text; white space around it is dropped.
+    tokenizer: has `encode(text)` and `decode(ids)`.
+    budget: how many tokens are kept.
+    answers: of which the earliest occurrence counts, in upper or lower case;
+      where there is none the first tokens are kept.
+  """
+  context = context.strip()
+  ids = tokenizer.encode(context)
+  found = re.search('|'.join(map(re.escape, answers)), context, re.IGNORECASE)
+  before = len(tokenizer.encode(context[: found.start()])) if found else 0
+  start = max(0, before - budget // 2)
+  return tokenizer.decode(ids[start : start + budget])
+
+
+def _order(p):
+  if p < 1:
+    raise ValueError(f'p must be at least 1, got {p}')
+  return 'DQ' if p == 1 else f'Q{"D" * p}Q'
+
+
+def _arrange(parts, order):
+  if not re.fullmatch('Q?(DQ?)*DQ', order):
+    raise ValueError(
+        'order must be D and Q, each Q but the first after a D, and end with'
+        f' DQ, got {order!r}'
+    )
+  intro = f'{parts.intro} ' if order.startswith('Q') else ''
+  readings = re.findall('DQ?', order)
+  return intro + '\n'.join(
+      parts.context if reading == 'D' else parts.last for reading in readings
+  )
+
+
+def _task(name):
+  if name not in TASKS:
+    raise ValueError(f'task must be one of {", ".join(TASKS)}, got {name!r}')
+  return TASKS[name]
+
+
+def _swde(record, once):
+  text = _without_summary(record['text'])
+  text = _without_end(text, f'{record["key"]}:')
+  if once:
+    return _attribute(record['key'], text.strip().strip('.') + '.')
+  text = text.strip('\n').strip('.').strip()
+  return _attribute(record['key'], text if text.endswith('.') else f'{text}.')
+
+
+def _fda(record, once):
+  del once
+  text = _without_end(record['text'], f'{record["key"]}:')
+  return _attribute(record['key'], text.strip('\n').strip('.') + '.')
+
+
+def _squad(record, once):
+  del once
+  text = record['text'].strip()
+  context = record['context'].split('Question:')[0]
+  question = text.removeprefix(context.strip()).strip()
+  return Parts(record['question'], context, question, text)
+
+
+def _natural_questions(record, once):
+  if once:  # ends that repeat the question otherwise are kept
+    context, question = record['context'].strip(), record['question'].strip()
+    context = context.removesuffix(question)
+    return _cloze(record, once, context, record['orig_question'].strip(':'))
+  return _drop(record, once)
+
+
+def _trivia_qa(record, once):
+  context = re.sub(r'\[(?:PAR|DOC|TLE)\]', '', record['context'].strip())
+  context = _without_end(context, record['question'].strip())
+  return _cloze(record, once, context, record['orig_question'])
+
+
+def _drop(record, once):
+  context = record['context'].strip()
+  context = _without_end(context, record['question'].strip())
+  return _cloze(record, once, context, record['orig_question'].strip(':'))
+
+
+def _attribute(key, context):
+  question = f'{key[:1].upper()}{key[1:]}:'
+  intro = f'Information about {question.strip(":")}.'
+  return Parts(intro, context, question, f'{context} {question}')
+
+
+def _cloze(record, once, context, intro):
+  """Of a question, and of its rewriting whose end is the answer."""
+  context = context.strip().strip('.')
+  context = (context if once else context.strip()) + '.'
+  question = record['question'].strip()
+  return Parts(intro, context, question, f'{context} {question}')
+
+
+def _without_summary(text):
+  return text.partition('Summary of information above...')[0]
+
+
+def _without_end(context, question):
+  """Drops the question that some contexts end with."""
+  while question and context.lower().endswith(question.lower()):
+    context = context[: -len(question)]
+  return context
+
+
+TASKS = {
+    'swde': Task(_swde, 'text', ('key', 'value'), _without_summary),
+    'fda': Task(_fda, 'text', ('key', 'value')),
+    'squad': Task(_squad, 'text', ('value',)),
+    'nq': Task(_natural_questions, 'context', ('answers',)),
+    'triviaqa': Task(_trivia_qa, 'context'),
+    'drop': Task(_drop, 'context'),
+}

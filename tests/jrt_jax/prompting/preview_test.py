@@ -1,0 +1,84 @@
+"""The command `python -m jrt_jax.prompting.preview`, as a user runs it."""
+
+import os
+import pathlib
+import pty
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[3]
+TEXT = """The sky is said to be blue on most days.
+
+The Rhine is a river of Europe and 1,230 km long.\x1b[2J
+"""
+
+
+@pytest.fixture(name='file')
+def fixture_file(tmp_path):
+  path = tmp_path / 'text.txt'
+  path.write_text(TEXT)
+  return path
+
+
+def preview(*arguments, stdout=subprocess.PIPE, **environment):
+  return subprocess.run(
+      [sys.executable, '-m', 'jrt_jax.prompting.preview', *map(str, arguments)],
+      cwd=ROOT,
+      env={**os.environ, 'COLUMNS': '72', **environment},
+      stdout=stdout,
+      stderr=subprocess.PIPE,
+      text=stdout == subprocess.PIPE,
+  )
+
+
+def test_each_piece_of_the_prompt_is_a_line(file):
+  done = preview(file, '--question=How long is the Rhine?', '--ratio=0.3')
+  assert done.returncode == 0, done.stderr
+  end = '\N{REPLACEMENT CHARACTER}['
+  rhine = f'The Rhine is a river of Europe and 1,230 km long.{end}'
+  assert done.stdout.splitlines() == [
+      'read:',
+      '  question       23  How long is the Rhine?',
+      '  context        40  The sky is said to be blue on most days.',
+      f'  context        56  {rhine}',
+      f'  sentence       55  {rhine}',
+      '  question       23  How long is the Rhine?',
+      '197 tokens; 119 read once, 239 read twice',
+  ]
+
+
+def test_what_a_budget_leaves_out_is_shown(file):
+  done = preview(file, '--question=Rhine?', '--ratio=0.3', '--budget=120')
+  assert done.returncode == 0, done.stderr
+  assert 'salient, but beyond the budget:\n  sentence ' in done.stdout
+  assert 'never read' not in done.stdout
+  done = preview(file, '--question=Rhine?', '--budget=60')
+  assert 'never read:\n  cut            56' in done.stdout
+
+
+@pytest.mark.parametrize('no_color', ['', '1'])
+def test_terminals_have_colours_unless_they_are_not_wanted(file, no_color):
+  terminal, stdout = pty.openpty()
+  done = preview(file, '--question=Q', stdout=stdout, NO_COLOR=no_color)
+  os.close(stdout)
+  assert done.returncode == 0, done.stderr
+  shown = os.read(terminal, 10_000).decode()
+  os.close(terminal)
+  assert ('\x1b[32m  sentence' in shown) == (not no_color)
+  assert '\x1b[2J' not in shown  # what the document has is not obeyed
+
+
+def test_a_mistake_is_one_line(file):
+  for arguments, message in (
+      ([file], '--question=TEXT must be given'),
+      ([file, file, '--question=Q'], 'FILE must be one file, got 2'),
+      ([f'{file}x', '--question=Q'], '[Errno 2] No such file'),
+      ([file, '--question=Q', '--tokenizer=x'], "--tokenizer must be 'bytes'"),
+      ([file, '--question=Q', '--repeats=word'], 'repeats must be of'),
+  ):
+    done = preview(*arguments)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f'error: {message}')
