@@ -1,0 +1,209 @@
+r"""Checks, tunes and times the kernels on the GPU of this machine.
+
+python -m pallas_kernels.benchmarks --out DIR --budget 540
+
+Steps: correctness of every kernel, ceilings of the device, tuning, goals, and
+peers as far as the budget goes. What is found is written at once, and the same
+command goes on where it stopped. Nothing that is wrong is timed. DIR gets a
+file for each step, results.json with all of them, times.png and log.txt.
+Without a Hopper GPU the operation is timed on the CPU instead.
+
+Exit codes: 0, 1 when a row failed, 2 for a mistake in the command, 130 after
+Ctrl-C.
+"""
+
+import argparse
+import datetime
+import functools
+import json
+import pathlib
+import shlex
+import signal
+import sys
+import time
+from typing import Any
+
+from pallas_kernels.benchmarks import figure
+from pallas_kernels.benchmarks import publish
+from pallas_kernels.benchmarks import steps as steps_lib
+from pallas_kernels.benchmarks import supervisor
+from pallas_kernels.benchmarks import table
+from pallas_kernels.benchmarks.case import Settings
+from pallas_kernels.benchmarks.results import Folder
+
+_NAME = 'python -m pallas_kernels.benchmarks'
+
+
+def main(argv: list[str]) -> int:
+  """Returns the exit code."""
+  args = _parse(argv)
+  try:
+    if args.table:
+      print(table.markdown(json.loads(args.table.read_text())))
+      return 0
+    settings = Settings(Folder(args.out), args.rehearse)
+    if args.list:
+      _list(settings)
+      return 0
+    if args.publish:
+      print('\n'.join(f'wrote {path}' for path in publish.publish(settings)))
+      return 0
+    return _measure(settings, args.budget, argv)
+  except (OSError, ValueError) as error:
+    print(f'error: {error}', file=sys.stderr)
+    return 2
+  except KeyboardInterrupt:
+    print('stopped; the same command goes on', file=sys.stderr)
+    return 130
+
+
+def _measure(settings, budget, argv):
+  start = time.time()
+  settings.folder.path.mkdir(parents=True, exist_ok=True)
+  machine = dict(supervisor.ask(settings))
+  reason = machine.pop('unfit')
+  steps = steps_lib.GPU
+  if reason and not settings.rehearse:
+    print(f'{reason[0].upper()}{reason[1:]}: the CPU is timed instead.')
+    steps = steps_lib.CPU
+  settings.folder.begin(_about(settings, machine, argv))
+  try:
+    _run(settings, steps, start, budget)
+  finally:
+    _finish(settings, steps)
+  return _summary(settings, steps)
+
+
+def _run(settings, steps, start, budget):
+  """Goes through the steps, then again for rows that had no time left."""
+  end, skipped = start + budget, set()
+
+  def report(name, row):
+    if 'skipped' in row:
+      skipped.add((name, row['name']))
+    spent = f'{time.time() - start:4.0f} of {budget:.0f} s'
+    print(f'[{spent}] {name}: {row["name"]}: {_found(row)}', flush=True)
+
+  for shared in (True, False):
+    for name, step in steps.items():
+      cases = step.cases(settings)
+      supervisor.run(
+          settings,
+          name,
+          [case for case in cases if (name, case.name) not in skipped],
+          until=start + budget * step.until if shared else end,
+          end=end,
+          report=functools.partial(report, name),
+      )
+      settings.folder.finish()
+
+
+def _about(settings, machine, argv):
+  return machine | {
+      'command': shlex.join([*_NAME.split(), *argv]),
+      'date': datetime.date.today().isoformat(),
+      'rehearsal': settings.rehearse,
+  }
+
+
+def _found(row: dict[str, Any]) -> str:
+  """What a row says, in a few words."""
+  for key, text in (
+      ('error', 'FAILED: {}'),
+      ('skipped', 'skipped: {}'),
+      ('waits', 'not yet: {}'),
+      ('per_second', '{:.3g} a second'),
+      ('ms', '{:.4g} ms'),
+      ('worst', 'error {:.1e}'),
+      ('rows', 'done'),
+  ):
+    if key in row:
+      return text.format(row[key])
+  return 'done'
+
+
+def _finish(settings, steps):
+  results = settings.folder.finish()
+  path = settings.folder.path / publish.FIGURE
+  try:
+    figure.draw(results['rows'], path)
+  except (ImportError, ValueError) as error:
+    print(f'no figure: {error}')
+
+
+def _summary(settings, steps):
+  """Prints what was found and what is left; returns the exit code."""
+  print(table.markdown(settings.folder.read()))
+  for name, step in steps.items():
+    left = supervisor.remaining(settings, name, step.cases(settings))
+    if left:
+      print(f'\n{name}: {len(left)} rows are left, {left[0].name!r} first')
+  failed = [
+      f'{name}: {row["name"]}: {row["error"]}'
+      for name in steps
+      for row in settings.folder.rows(name).values()
+      if 'error' in row
+  ]
+  if failed:
+    print('\n'.join(['\nFailed:', *failed]))
+  return 1 if failed else 0
+
+
+def _list(settings):
+  for name, step in steps_lib.STEPS.items():
+    cases = step.cases(settings)
+    print(f'{name}: {len(cases)} rows')
+    print('\n'.join(f'  {case.name}' for case in cases))
+
+
+class _Parser(argparse.ArgumentParser):
+
+  def error(self, message):
+    self.exit(2, f'error: {message}\n')
+
+
+def _parse(argv):
+  parser = _Parser(
+      prog=_NAME,
+      description=__doc__,
+      formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  parser.add_argument(
+      '--out', type=pathlib.Path, help='a folder for the results'
+  )
+  parser.add_argument(
+      '--budget',
+      type=float,
+      default=540.0,
+      help='seconds after which no row is begun; default: 540',
+  )
+  parser.add_argument(
+      '--list', action='store_true', help='show the rows and measure nothing'
+  )
+  parser.add_argument(
+      '--rehearse',
+      action='store_true',
+      help='run all steps on the CPU with tiny shapes, without the kernels',
+  )
+  parser.add_argument(
+      '--publish',
+      action='store_true',
+      help='measure nothing; copy what is in --out to the results of this'
+      ' package, and tiles into the table of their device',
+  )
+  parser.add_argument(
+      '--table',
+      type=pathlib.Path,
+      metavar='RESULTS.json',
+      help='print results as Markdown and measure nothing',
+  )
+  args = parser.parse_args(argv)
+  if not args.out and not args.table and not args.list:
+    parser.error('--out=DIR must be given')
+  args.out = args.out or pathlib.Path('.')
+  return args
+
+
+if __name__ == '__main__':
+  signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends workers too
+  sys.exit(main(sys.argv[1:]))

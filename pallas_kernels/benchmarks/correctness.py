@@ -1,0 +1,245 @@
+"""Holds the kernels to the definition, before anything is timed.
+
+The truth is the definition in float64 on the host, or for long sequences the
+chunked form in float32 on the device. Inputs are fresh in each repetition, and
+memory that results will get is filled with NaN first; on the same inputs all
+repetitions have to be equal bit for bit.
+"""
+
+from collections.abc import Mapping
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import pallas_kernels
+from pallas_kernels import testing
+from pallas_kernels.benchmarks import goals
+from pallas_kernels.benchmarks import inputs as inputs_lib
+from pallas_kernels.benchmarks.case import Case
+from pallas_kernels.benchmarks.case import Settings
+from pallas_kernels.benchmarks.roofline import D
+from pallas_kernels.benchmarks.roofline import Workload
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
+
+VALUE_WIDTHS = 64, 112, 128
+DIRECTIONS = 'forward', 'gradients'
+TOLERANCE = {'forward': 5e-3, 'gradients': 1e-2}  # relative, Frobenius
+FRESH = 3  # inputs that are compared with the truth
+EQUAL = 20  # repetitions on the same inputs
+
+
+class Mode(NamedTuple):
+  """Sizes, and what the operation is given."""
+
+  B: int
+  L: int
+  P: int
+  lengths: tuple[int, ...] | None = None  # of the prefixes; None is P
+  states: bool = False  # an initial state, and a cotangent of the final one
+  exact: bool = True  # whether the truth is computed in float64, O(L²)
+  split: bool = False  # whether the default tiles split the sequence
+
+
+MODES = {
+    'causal': Mode(B=2, L=512, P=0),
+    'prefix': Mode(B=2, L=512, P=256),
+    'ragged': Mode(B=4, L=333, P=200, lengths=(200, 77, 1, 0), states=True),
+    'split': Mode(B=1, L=2048, P=1000, lengths=(900,), states=True, split=True),
+    'long': Mode(B=1, L=32768, P=16384, exact=False, split=True),
+}
+
+_TINY = Mode(B=2, L=6, P=4, lengths=(3, 0), states=True)
+
+
+def cases(settings: Settings) -> list[Case]:
+  """All modes of the kernels as they are by default; forward comes first."""
+  return [
+      Case(
+          row_name(V, mode, direction),
+          functools.partial(check, settings, V, mode, direction),
+      )
+      for V in settings.few(VALUE_WIDTHS)
+      for mode, direction in checks()
+  ]
+
+
+def checks() -> list[tuple[str, str]]:
+  """All that has to be right: each mode forward, then its gradients."""
+  return [(mode, direction) for direction in DIRECTIONS for mode in MODES]
+
+
+def row_name(V: int, mode: str, direction: str) -> str:
+  return f'V{V} {mode} {direction}'
+
+
+def check(
+    settings: Settings,
+    V: int,
+    mode: str,
+    direction: str,
+    tiles: mosaic_sm90_tiles.Tiles = mosaic_sm90_tiles.Tiles(),
+) -> dict[str, Any]:
+  """Returns a row with the relative error of every result, the worst of all.
+
+  Args:
+    settings: what all cases know.
+    V: width of values.
+    mode: one of `MODES`.
+    direction: 'forward' for outputs and state, or 'gradients' of all floats.
+    tiles: of the kernels.
+
+  Returns:
+    The row, with an 'error' if the kernels are wrong.
+  """
+  sizes = MODES[mode]
+  if settings.rehearse:
+    sizes = _TINY._replace(exact=sizes.exact)
+  given = {} if settings.rehearse else {'tiles': tiles}
+  program = _program(settings.implementation, direction, **given)
+  errors = {}
+  for seed in range(settings.repetitions(FRESH)):
+    arguments = make_arguments(sizes, V, seed)
+    found = _poisoned(program, arguments)
+    for name, error in _errors(found, _truth(sizes, direction, arguments)):
+      errors[name] = max(error, errors.get(name, 0.0), key=_nan_is_most)
+  count = settings.repetitions(EQUAL)
+  equal = sum(
+      _same_bits(_poisoned(program, arguments), found) for _ in range(count)
+  )
+  return _row(V, mode, direction, errors, equal, count)
+
+
+def _row(V, mode, direction, errors, equal, count):
+  limit = TOLERANCE[direction]
+  row = {
+      'workload': row_name(V, mode, direction),
+      'implementation': goals.OURS,
+      'errors': errors,
+      'worst': max(errors.values(), key=_nan_is_most),
+      'equal_repetitions': f'{equal} of {count}',
+  }
+  wrong = [
+      f'{name} differs by {error:.2g}, more than {limit:.2g}'
+      for name, error in errors.items()
+      if not error <= limit
+  ]
+  if equal < count:
+    wrong.append(f'only {equal} of {count} repetitions are equal')
+  return row | ({'error': '; '.join(wrong)} if wrong else {})
+
+
+def workload(mode: Mode, V: int) -> Workload:
+  """The sizes of a mode, of two heads."""
+  return Workload(B=mode.B, H=2, L=mode.L, P=mode.P, V=V)
+
+
+def make_arguments(mode: Mode, V: int, seed: int) -> Mapping[str, Any]:
+  """Arguments of the operation, and cotangents of what it returns.
+
+  Returns:
+    'inputs', arguments by name, and 'cotangents', of outputs and final state.
+  """
+  w = workload(mode, V)
+  arrays = inputs_lib.prefix_linear_attention(w, seed)
+  dy = arrays.pop('dy')
+  if mode.lengths:
+    arrays['prefix_len'] = jnp.asarray(mode.lengths, jnp.int32)
+  dstate = pallas_kernels.zero_state(w.B, w.H, D, V, 'taylor_exp')
+  if mode.states:
+    past = inputs_lib.prefix_linear_attention(
+        w._replace(L=3, P=0), seed + FRESH
+    )
+    del past['dy']
+    _, arrays['initial_state'] = _call(past, 'reference')
+    dstate = jax.tree.map(
+        lambda x: jax.random.normal(jax.random.key(seed), x.shape), dstate
+    )
+  return {'inputs': arrays, 'cotangents': (dy, dstate)}
+
+
+@functools.partial(jax.jit, static_argnums=1, static_argnames='tiles')
+def _call(inputs, implementation, **tiles):
+  return pallas_kernels.prefix_linear_attention(
+      **inputs, return_state=True, implementation=implementation, **tiles
+  )
+
+
+@functools.cache
+def _program(implementation, direction, **tiles):
+  """A compiled function of arguments, whose results have names."""
+  forward = lambda inputs: _call(inputs, implementation, **tiles)
+
+  @jax.jit
+  def program(arguments):
+    if direction == 'forward':
+      y, state = forward(arguments['inputs'])
+      return {'y': y, 'state.kv': state.kv, 'state.k': state.k}
+    (y, _), gradients = inputs_lib.with_gradients(
+        forward,
+        arguments['inputs'],
+        jax.tree.map(
+            # In float64 the state is as well.
+            lambda x, like: x.astype(like.dtype),
+            arguments['cotangents'],
+            jax.eval_shape(forward, arguments['inputs']),
+        ),
+    )
+    if 'initial_state' in gradients:
+      state = gradients.pop('initial_state')
+      gradients |= {'initial_state.kv': state.kv, 'initial_state.k': state.k}
+    return gradients
+
+  return program
+
+
+def _truth(mode, direction, arguments):
+  """The same results, as nearly as they can be had."""
+  if not mode.exact:
+    return _program('chunked', direction)(_floats(arguments, jnp.float32))
+  host = jax.local_devices(backend='cpu')[0]
+  with jax.default_device(host), jax.enable_x64(True):
+    arguments = jax.tree.map(np.asarray, arguments)
+    arguments = jax.device_put(_floats(arguments, np.float64), host)
+    return _program('reference', direction)(arguments)
+
+
+def _floats(arguments, dtype):
+  """Everything in the dtype but whole numbers and states."""
+  is_vector = lambda x: x.dtype == jnp.bfloat16
+  return jax.tree.map(
+      lambda x: x.astype(dtype) if is_vector(x) else x, arguments
+  )
+
+
+def _poisoned(program, arguments):
+  """Runs the program in memory that has been filled with NaN."""
+  shapes = jax.eval_shape(program, arguments)
+  # Twice: for results, and for what is in between.
+  poison = [
+      jnp.full(x.shape, jnp.nan, x.dtype)
+      for x in jax.tree.leaves(shapes)
+      for _ in range(2)
+  ]
+  jax.block_until_ready(poison)
+  for x in poison:
+    x.delete()
+  return jax.block_until_ready(program(arguments))
+
+
+def _errors(found, truth):
+  assert found.keys() == truth.keys(), (found.keys(), truth.keys())
+  for name, x in found.items():
+    yield name, testing.relative_error(x, truth[name])
+
+
+def _same_bits(xs, ys):
+  return all(
+      np.array_equal(np.asarray(xs[name]), np.asarray(ys[name])) for name in ys
+  )
+
+
+def _nan_is_most(x):
+  return np.inf if np.isnan(x) else x

@@ -1,0 +1,84 @@
+"""Random inputs, made on the device they are for."""
+
+from collections.abc import Callable
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import pallas_kernels
+from pallas_kernels.benchmarks.roofline import D
+from pallas_kernels.benchmarks.roofline import Workload
+
+Arrays = dict[str, Any]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def normal(
+    shapes: tuple[tuple[str, tuple[int, ...]], ...], seed: int
+) -> Arrays:
+  """Normally distributed bfloat16 arrays of the shapes, by name."""
+  keys = jax.random.split(jax.random.key(seed), len(shapes))
+  return {
+      name: jax.random.normal(key, shape, jnp.bfloat16)
+      for key, (name, shape) in zip(keys, shapes)
+  }
+
+
+def prefix_linear_attention(w: Workload, seed: int = 0) -> Arrays:
+  """Arguments of the operation, and the cotangent `dy` of its outputs.
+
+  Without a prefix there are no arrays of one.
+  """
+  tokens, prefix = (w.B, w.L, w.H), (w.B, w.P, w.H)
+  shapes = {'q': tokens + (D,), 'k': tokens + (D,), 'v': tokens + (w.V,)}
+  if w.P:
+    shapes |= {'k_enc': prefix + (D,), 'v_enc': prefix + (w.V,)}
+  shapes |= {'dy': tokens + (w.V,)}
+  arrays = normal(tuple(shapes.items()), seed)
+  if w.P:
+    arrays['prefix_len'] = jnp.full(w.B, w.P, jnp.int32)
+  return arrays
+
+
+def softmax_attention(w: Workload, seed: int = 0) -> Arrays:
+  """q, k, v and the cotangent dy, all of them [B, L, H, V]."""
+  shape = w.B, w.L, w.H, w.V
+  return normal(tuple((name, shape) for name in ('q', 'k', 'v', 'dy')), seed)
+
+
+def operation(
+    w: Workload, **options: Any
+) -> Callable[[Arrays], tuple[Any, ...]]:
+  """Outputs and the final state, or with `backward` outputs and gradients.
+
+  Args:
+    w: the workload.
+    **options: of `pallas_kernels.prefix_linear_attention`.
+
+  Returns:
+    A function of what `prefix_linear_attention` here returns.
+  """
+
+  def forward(arrays):
+    return pallas_kernels.prefix_linear_attention(
+        **arrays, return_state=not w.backward, **options
+    )
+
+  def function(arrays):
+    arguments = {n: x for n, x in arrays.items() if n != 'dy'}
+    if not w.backward:
+      return forward(arguments)
+    return with_gradients(forward, arguments, arrays['dy'])
+
+  return function
+
+
+def with_gradients(
+    forward: Callable[[Arrays], Any], arguments: Arrays, cotangent: Any
+) -> tuple[Any, Arrays]:
+  """Calls `forward(arguments)`; gradients are of all but whole numbers."""
+  floats = {n: x for n, x in arguments.items() if n != 'prefix_len'}
+  outputs, vjp = jax.vjp(lambda x: forward(arguments | x), floats)
+  return outputs, vjp(cotangent)[0]

@@ -1,0 +1,58 @@
+"""What the program runs on."""
+
+import importlib.metadata
+import platform
+import shutil
+import subprocess
+from typing import Any
+
+import jax
+
+_LEAST_JAX = 0, 11, 2  # what the kernels are written for
+_PACKAGES = 'jax', 'jaxlib', 'numpy', 'torch', 'triton'
+
+
+def describe() -> dict[str, Any]:
+  """The first device that jax finds, and versions of what is installed."""
+  device = jax.devices()[0]
+  return {
+      'device': device.device_kind,
+      'platform': device.platform,
+      'devices': jax.device_count(),
+      'compute_capability': getattr(device, 'compute_capability', None),
+      'driver': _driver(),
+      'python': platform.python_version(),
+      'versions': {name: v for name in _PACKAGES if (v := _version(name))},
+  }
+
+
+def unfit(machine: dict[str, Any]) -> str | None:
+  """Why the kernels cannot run on a machine; None if they can."""
+  if machine['platform'] != 'gpu':
+    return 'there is no GPU'
+  if machine['compute_capability'] != '9.0':
+    return f'{machine["device"]} is no Hopper GPU'
+  if jax.__version_info__ < _LEAST_JAX:
+    return f'jax must be 0.11.2 or newer, got {jax.__version__}'
+  return None
+
+
+def _version(package):
+  try:
+    return importlib.metadata.version(package)
+  except importlib.metadata.PackageNotFoundError:
+    return None
+
+
+def _driver():
+  """Name, driver and memory of each GPU, as nvidia-smi says them."""
+  if not shutil.which('nvidia-smi'):
+    return None
+  query = '--query-gpu=name,driver_version,memory.total'
+  process = subprocess.run(
+      ['nvidia-smi', query, '--format=csv,noheader'],
+      capture_output=True,
+      text=True,
+      timeout=30,
+  )
+  return process.stdout.strip() or process.stderr.strip()

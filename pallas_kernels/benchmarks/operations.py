@@ -1,0 +1,160 @@
+"""Times what goals are about: the operation, and what is around it."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from pallas_kernels.benchmarks import goals
+from pallas_kernels.benchmarks import inputs as inputs_lib
+from pallas_kernels.benchmarks import roofline
+from pallas_kernels.benchmarks import timing
+from pallas_kernels.benchmarks import tuning
+from pallas_kernels.benchmarks import whole_model
+from pallas_kernels.benchmarks.case import Case
+from pallas_kernels.benchmarks.case import Settings
+from pallas_kernels.benchmarks.roofline import Workload
+
+WINDOW = 129  # keys of sliding-window attention: a token and 128 before it
+
+# The goals that carry most come first; the whole model is G14.
+FIRST = 'G1', 'G9', 'G14', 'G7', 'G10'
+
+
+def cases(settings: Settings) -> list[Case]:
+  """One row for each workload."""
+  names = (*FIRST, *(name for name in goals.WORKLOADS if name not in FIRST))
+  return [_case(settings, name) for name in names]
+
+
+def _case(settings, name):
+  if name == 'G14':
+    run = functools.partial(_time_model, settings, name)
+    return Case(name, run, process='whole model', limit=300.0)
+  goal = name.split('-')[0]
+  time = {'G12': _time_window, 'G13': _time_convolution}.get(goal, _time)
+  return Case(name, functools.partial(time, settings, name))
+
+
+def _time(settings, name):
+  """Prefix linear attention, with the tiles that have won."""
+  w = settings.workload(name)
+  tiles = tuning.trusted(settings, w)
+  options = {} if settings.rehearse else {'tiles': tiles}
+  operation = inputs_lib.operation(
+      w, implementation=settings.implementation, **options
+  )
+  arrays = inputs_lib.prefix_linear_attention(w)
+  cost = roofline.prefix_linear_attention(w)
+  row = timed(name, goals.OURS, w, cost, operation, arrays)
+  return row | {'tiles': tiles.entry()}
+
+
+def _time_model(settings, name):
+  """The whole model; it must be told to use kernels that no table has yet."""
+  tuning.trusted(settings, settings.workload('G9'))
+  return whole_model.measure(
+      name, f'--implementation={settings.implementation}'
+  )
+
+
+def timed(
+    name: str,
+    implementation: str,
+    w: Workload,
+    cost: roofline.Cost | None,
+    function: Any,
+    arrays: inputs_lib.Arrays,
+    slower: float = 3.0,
+) -> dict[str, Any]:
+  """A row of results.
+
+  Args:
+    name: of the workload.
+    implementation: what is called.
+    w: the sizes.
+    cost: what the roofline is computed from, or None.
+    function: of `arrays`.
+    arrays: what it is called with.
+    slower: how many times the roofline a call is thought to take.
+  """
+  least = cost or roofline.prefix_linear_attention(w)
+  return about(name, implementation, w, cost) | timing.measure(
+      function,
+      jax.block_until_ready(arrays),
+      expected_ms=slower * least.milliseconds(**roofline.NOMINAL),
+  )
+
+
+def about(
+    name: str, implementation: str, w: Workload, cost: roofline.Cost | None
+) -> dict[str, Any]:
+  """What a row of results says beside the times."""
+  return {
+      'workload': name,
+      'implementation': implementation,
+      'shape': w._asdict(),
+      **({} if cost is None else cost._asdict()),
+  }
+
+
+def _time_window(settings, name):
+  """Sliding-window attention by cuDNN, with rotary embeddings by XLA."""
+  w = settings.workload(name)
+  attention = functools.partial(
+      jax.nn.dot_product_attention,
+      is_causal=True,
+      local_window_size=(WINDOW - 1, 0),
+      implementation='xla' if settings.rehearse else 'cudnn',
+  )
+
+  def forward(x):
+    return attention(_rotated(x['q']), _rotated(x['k']), x['v'])
+
+  cost = roofline.softmax_attention(w, WINDOW)
+  arrays = inputs_lib.softmax_attention(w)
+  function = differentiated(forward, w)
+  return timed(name, 'jax_cudnn', w, cost, function, arrays)
+
+
+def differentiated(forward: Any, w: Workload) -> Any:
+  """A function of arrays and `dy`, as far as the workload says."""
+
+  def function(arrays):
+    arguments = {n: x for n, x in arrays.items() if n != 'dy'}
+    if not w.backward:
+      return forward(arguments)
+    return inputs_lib.with_gradients(forward, arguments, arrays['dy'])
+
+  return function
+
+
+def _rotated(x):
+  """Rotary position embedding of [B, L, H, D]."""
+  L, D = x.shape[1], x.shape[-1]
+  frequencies = 10000 ** (-jnp.arange(0, D, 2) / D)
+  angles = (jnp.arange(L)[:, None] * frequencies)[:, None]
+  cos, sin = jnp.cos(angles), jnp.sin(angles)
+  a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+  rotated = jnp.concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1)
+  return rotated.astype(x.dtype)
+
+
+def _time_convolution(settings, name):
+  """silu(conv₃(u)) · gate of the gated short convolution, left to XLA."""
+  w = settings.workload(name)
+  shape = w.B, w.L, w.V
+  arrays = inputs_lib.normal((('u', shape), ('gate', shape), ('dy', shape)), 0)
+  taps = jnp.array([0.25, 0.5, 1.0], jnp.bfloat16)
+
+  def forward(x):
+    padded = jnp.pad(x['u'], ((0, 0), (2, 0), (0, 0)))
+    convolved = sum(taps[i] * padded[:, i : i + w.L] for i in range(3))
+    return jax.nn.silu(convolved) * x['gate']
+
+  cost = roofline.gated_convolution(
+      B=w.B, L=w.L, channels=w.V, backward=w.backward
+  )
+  function = differentiated(forward, w)
+  return timed(name, 'xla', w, cost, function, arrays)

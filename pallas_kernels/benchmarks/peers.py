@@ -1,0 +1,166 @@
+"""What the kernels are compared with; those that are not installed say so.
+
+Each peer computes the same outputs, or what a user would run in its place: the
+rows say which. Frameworks do not share a process.
+"""
+
+from collections.abc import Callable
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from pallas_kernels.benchmarks import inputs as inputs_lib
+from pallas_kernels.benchmarks import operations
+from pallas_kernels.benchmarks import roofline
+from pallas_kernels.benchmarks.case import Case
+from pallas_kernels.benchmarks.case import Missing
+from pallas_kernels.benchmarks.case import Settings
+
+LENGTHS = 'G6-2k', 'G6-4k', 'G6-8k', 'G6-16k'  # and G1, of 32768
+
+
+def cases(settings: Settings) -> list[Case]:
+  """Processes are ordered by what the goals need most."""
+  return [
+      Case(
+          f'{workload} {name}',
+          functools.partial(_run, settings, workload, name),
+          process,
+      )
+      for process, names in PEERS.items()
+      for name, workloads in names.items()
+      for workload in settings.few(workloads)
+  ]
+
+
+# The peers of a process, and on which workloads they are timed.
+PEERS = {
+    'torch': {
+        'torch_flash': ('G1', 'G7', *LENGTHS, 'G10'),
+        'official_torch': ('G9', 'G6-2k'),
+        'torch_cudnn': ('G1', 'G10'),
+    },
+    'jax': {
+        'chunked': ('G1', 'G9', 'G7', 'G10', *LENGTHS),
+        'jax_cudnn': ('G1', 'G10', 'G7', *LENGTHS),
+        'reference': ('G6-2k', 'G9'),
+    },
+    'fla': {
+        'fla_chunk_160': ('G1', 'G9', 'G10'),
+        'fla_chunk_273': ('G1',),
+        'fla_parallel': ('G9', 'G1'),
+    },
+    'pallas attention': {'pallas_attention': ('G1',)},
+    'jla': {
+        'jla_attention': ('G1', 'G10', 'G12', 'G12-backward'),
+        'jla_gla': ('G1', 'G9'),
+    },
+    'dew': {'dew_fa3': ('G1', 'G10', 'G12', 'G12-backward')},
+}
+
+
+def _run(settings, workload, name):
+  if name.startswith(('torch_', 'official_', 'fla_')):
+    from pallas_kernels.benchmarks import torch_peers  # needs torch
+
+    return torch_peers.measure(settings, workload, name)
+  return JAX_PEERS[name](settings, workload, name)
+
+
+def _ours_without_kernels(settings, workload, name):
+  w = settings.workload(workload)
+  cost = roofline.prefix_linear_attention(w)
+  function = inputs_lib.operation(w, implementation=name)
+  arrays = inputs_lib.prefix_linear_attention(w)
+  return operations.timed(workload, name, w, cost, function, arrays, slower=20)
+
+
+def _softmax(make: Callable[[], Callable[..., Any]]):
+  """Softmax attention with heads of V, causal, in a window for G12."""
+
+  def run(settings, workload, name):
+    w = settings.workload(workload)
+    window = operations.WINDOW if workload.startswith('G12') else None
+    attention = make(settings, window)
+    forward = lambda x: attention(x['q'], x['k'], x['v'])
+    function = operations.differentiated(forward, w)
+    cost = roofline.softmax_attention(w, window)
+    arrays = inputs_lib.softmax_attention(w)
+    return operations.timed(workload, name, w, cost, function, arrays)
+
+  return run
+
+
+def _cudnn(settings, window):
+  del window  # what G12 times itself
+  return functools.partial(
+      jax.nn.dot_product_attention,
+      is_causal=True,
+      implementation='xla' if settings.rehearse else 'cudnn',
+  )
+
+
+def _pallas(settings, window):
+  """The kernel for Hopper among the examples that jax comes with."""
+  from jax.experimental.pallas.ops.gpu import attention_mgpu
+
+  del window
+  _needs_gpu(settings)
+  config = attention_mgpu.TuningConfig(
+      block_q=128, block_kv=128, max_concurrent_steps=2, causal=True
+  )
+  return functools.partial(attention_mgpu.attention, config=config)
+
+
+def _jla(settings, window):
+  from jla.ops.mosaic_gpu import attention
+
+  _needs_gpu(settings)
+  return functools.partial(attention.flash_attention, sliding_window=window)
+
+
+def _dew(settings, window):
+  import dew_flash_attn
+
+  _needs_gpu(settings)
+  return functools.partial(
+      dew_flash_attn.flash_mha,
+      is_causal=True,
+      window_size=(-1, -1) if window is None else (window - 1, 0),
+  )
+
+
+def _gated_linear_attention(settings, workload, name):
+  """GLA with keys as wide as values: another model, with a state as large."""
+  from jla import ops
+
+  _needs_gpu(settings)
+  w = settings.workload(workload)
+  arrays = inputs_lib.softmax_attention(w)
+  decay = jnp.full(arrays['k'].shape, -0.01, jnp.float32)
+
+  def forward(x):
+    return ops.linear_attention(
+        'gla', x['q'], x['k'], x['v'], g=decay, impl='mosaic_gpu'
+    )[0]
+
+  function = operations.differentiated(forward, w)
+  return operations.timed(workload, name, w, None, function, arrays)
+
+
+def _needs_gpu(settings):
+  if settings.rehearse:
+    raise Missing('there is no GPU in a rehearsal')
+
+
+JAX_PEERS = {
+    'chunked': _ours_without_kernels,
+    'reference': _ours_without_kernels,
+    'jax_cudnn': _softmax(_cudnn),
+    'pallas_attention': _softmax(_pallas),
+    'jla_attention': _softmax(_jla),
+    'jla_gla': _gated_linear_attention,
+    'dew_fa3': _softmax(_dew),
+}

@@ -1,0 +1,76 @@
+"""The least time that a device needs: what must be computed, and be moved."""
+
+from typing import NamedTuple
+
+D = 16  # width of queries and keys
+F = 160  # features of a key, padded for the tensor cores
+C = 128  # tokens of a chunk, inside which every pair is weighed
+BYTES = 2  # of a bfloat16
+
+# What an H200 reached: bytes copied, and FLOPs of a matrix product, a second.
+# Only ever used to guess how often to repeat; fractions are of measurements.
+NOMINAL = {'bytes_per_second': 4.3e12, 'flops_per_second': 780e12}
+
+
+class Workload(NamedTuple):
+  """A call of an operation, in bfloat16."""
+
+  B: int  # rows
+  H: int  # heads
+  L: int  # tokens
+  P: int = 0  # positions of the prefix, all of them used
+  V: int = 64  # width of values
+  backward: bool = False  # whether gradients are computed, after the outputs
+
+
+class Cost(NamedTuple):
+  """What a call computes and moves, at least."""
+
+  flops: float
+  bytes: float
+
+  def milliseconds(
+      self, *, bytes_per_second: float, flops_per_second: float
+  ) -> float:
+    """The least time in which a device of these ceilings does both."""
+    return 1e3 * max(
+        self.bytes / bytes_per_second, self.flops / flops_per_second
+    )
+
+
+def prefix_linear_attention(w: Workload) -> Cost:
+  """Chunk-wise, with the features computed on the way; states not counted.
+
+  Forward, the outputs of a token take 2 C (D + V) FLOPs inside its chunk and
+  2 F V from the state, and each key 2 F V. Backward, the gradients take
+  2 C (3 D + 2 V) inside the chunk and 10 F V, of a prefix position 6 F V.
+  """
+  rows = w.B * w.H
+  flops = w.L * (2 * C * (D + w.V) + 4 * F * w.V) + w.P * 2 * F * w.V
+  numbers = w.L * (2 * D + 2 * w.V) + w.P * (D + w.V)  # q, k, v, y; the prefix
+  if w.backward:
+    flops += w.L * (2 * C * (3 * D + 2 * w.V) + 10 * F * w.V)
+    flops += w.P * 6 * F * w.V
+    # q, k, v, y, dy and dq, dk, dv; the prefix and its gradients
+    numbers += w.L * (4 * D + 4 * w.V) + w.P * 2 * (D + w.V)
+  return Cost(rows * flops, rows * numbers * BYTES)
+
+
+def softmax_attention(w: Workload, window: int | None = None) -> Cost:
+  """Causal attention with queries, keys and values of the same width V.
+
+  Args:
+    w: its prefix is not read.
+    window: how many keys a token sees, itself included; None is all.
+  """
+  pairs = w.L * (w.L + 1) / 2 if window is None else w.L * window
+  flops, numbers = 4 * pairs * w.V, 4 * w.L * w.V
+  if w.backward:
+    flops, numbers = 3.5 * flops, 3 * numbers  # five products for two
+  return Cost(w.B * w.H * flops, w.B * w.H * numbers * BYTES)
+
+
+def gated_convolution(*, B: int, L: int, channels: int, backward: bool) -> Cost:
+  """silu(conv₃(u)) · gate, whose FLOPs do not matter."""
+  arrays = 8 if backward else 3  # u, gate, y; then u, gate, dy, du, dgate
+  return Cost(0.0, arrays * B * L * channels * BYTES)

@@ -1,0 +1,32 @@
+"""The steps of the program, in their order."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from pallas_kernels.benchmarks import ceilings
+from pallas_kernels.benchmarks import correctness
+from pallas_kernels.benchmarks import cpu
+from pallas_kernels.benchmarks import operations
+from pallas_kernels.benchmarks import peers
+from pallas_kernels.benchmarks import tuning
+from pallas_kernels.benchmarks.case import Case
+from pallas_kernels.benchmarks.case import Settings
+
+
+class Step(NamedTuple):
+  """Cases, and when the next step begins even if some of them are left."""
+
+  cases: Callable[[Settings], list[Case]]
+  until: float  # share of the budget; what is left over is used up at the end
+
+
+CPU = {'cpu': Step(cpu.cases, 1.0)}
+GPU = {
+    'correctness': Step(correctness.cases, 0.35),
+    'ceilings': Step(ceilings.cases, 0.4),
+    'tuning': Step(tuning.cases, 0.55),
+    'winners': Step(tuning.winners, 0.6),
+    'goals': Step(operations.cases, 0.85),
+    'peers': Step(peers.cases, 1.0),
+}
+STEPS = CPU | GPU
