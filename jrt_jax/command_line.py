@@ -60,8 +60,18 @@ def one_line_errors() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def one_line_failures(*expected: type[Exception]) -> Iterator[None]:
-  """Ends the program on `expected` errors, and when memory does not suffice."""
+def one_line_failures(
+    *expected: type[Exception],
+    advice: str = (
+        'lower config.microbatch_per_device or set config.model.remat=full'
+    ),
+) -> Iterator[None]:
+  """Ends the program on `expected` errors, and when memory does not suffice.
+
+  Args:
+    *expected: errors that say what went wrong.
+    advice: what to do when memory does not suffice.
+  """
   import jax  # slow, and not every command needs it
 
   try:
@@ -73,8 +83,7 @@ def one_line_failures(*expected: type[Exception]) -> Iterator[None]:
       raise
     _exit(
         FAILURE,
-        'out of memory: lower config.microbatch_per_device or set'
-        f' config.model.remat=full ({str(error).splitlines()[0]})',
+        f'out of memory: {advice} ({str(error).splitlines()[0]})',
     )
 
 

@@ -85,7 +85,7 @@ def batches(
     sequence_length: L, tokens that the model reads in an example.
     batch_size: B, examples in a batch, over all parts.
     objective: `config.objective`.
-    prefix: `config.prefix`.
+    prefix: `config.prefix`, as `fitting.fitted` returns it.
     mask_id: the id of [MASK].
     seed: of the order, the prefixes and the masks.
     training: whether to shuffle and to repeat.
@@ -213,10 +213,7 @@ def _example_maker(
         'config.data.packing must be one of'
         f' {", ".join(packings.PACKINGS)}, got {packing!r}'
     )
-  capacity = policies.prefix_capacity(prefix, sequence_length)
-  policy = functools.partial(
-      policies.PREFIX_POLICIES[prefix['name']], capacity=capacity
-  )
+  policy = policies.make(prefix, sequence_length)
   make_example = functools.partial(
       objectives.OBJECTIVES[objective['name']],
       objective=objective,

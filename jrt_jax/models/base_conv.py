@@ -31,12 +31,21 @@ class BaseConv(nnx.Module):
     self.conv = _Taps(init(build.rngs.params(), (kernel, inner)) - limit)
     self.out_proj = build.linear_out(inner, bias=True)
 
-  def __call__(self, x: jax.Array, context: Context, *, return_state=False):
-    """Maps [B, L, E] to [B, L, E], and with `return_state` the state."""
+  def __call__(
+      self, x: jax.Array, context: Context, *, state=None, return_state=False
+  ):
+    """Maps [B, L, E] to [B, L, E], and with `return_state` the state.
+
+    Starts from `state`, which was returned for the tokens before, if given.
+    """
     u, gate = jnp.moveaxis(self.in_proj(x), -2, 0)
     taps = self.conv.kernel[...].astype(u.dtype)
     K = len(taps)
-    shifted = [_shifted_within(u, shift, context) for shift in range(K)]
+    if state is None:
+      shifted = [_shifted_within(u, shift, context) for shift in range(K)]
+    else:  # tokens stand side by side
+      longer = jnp.concatenate([state, u], axis=1)
+      shifted = [longer[:, K - 1 - s :][:, : u.shape[1]] for s in range(K)]
     convolved = sum(taps[K - 1 - s] * shifted[s] for s in range(K))
     y = self.out_proj(jax.nn.silu(convolved) * gate)
     if not return_state:

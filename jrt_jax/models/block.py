@@ -6,6 +6,7 @@ from typing import Any
 
 from flax import nnx
 import jax
+import jax.numpy as jnp
 
 from jrt_jax.models.base_conv import BaseConv
 from jrt_jax.models.context import Context
@@ -84,14 +85,48 @@ class Block(nnx.Module):
     policy = REMAT_POLICIES[self.remat]
     return jax.checkpoint(forward, policy=policy)(x) if policy else forward(x)
 
-  def prefill(self, x: jax.Array, context: Context):
-    """Maps [B, L, E] to [B, L, E] and the decode state of the mixer."""
-    y, state = self.mixer(self.mixer_norm(x), context, return_state=True)
+  def prefill(self, x: jax.Array, context: Context, state: Any = None):
+    """Maps [B, L, E] to [B, L, E] and the decode state of the mixer.
+
+    Starts from `state`, that of the tokens before, if given.
+    """
+    y, following = self.mixer(
+        self.mixer_norm(x), context, state=state, return_state=True
+    )
     x = x + y
-    return x + self.mlp(self.mlp_norm(x)), state
+    if state is not None and context.mask is not None:
+      following = _where(context.mask.any(axis=1), following, state)
+    return x + self.mlp(self.mlp_norm(x)), following
+
+  def prefill_blocks(self, x: jax.Array, masks: jax.Array, state: Any):
+    """As `prefill`, of N blocks [N, B, C, E] in order, all of them prefix."""
+    context = Context(*x.shape[1:3])
+
+    def encode(state, block):
+      x, mask = block
+      x, here = self.mixer_norm(x), context._replace(mask=mask)
+      return self.mixer.read_prefix(x, here, state), None
+
+    def read(state, block):
+      x, mask = block
+      return self.prefill(x, context._replace(mask=mask), state)[::-1]
+
+    if getattr(self.mixer, 'reads_prefix', False):
+      state, _ = jax.lax.scan(encode, state, (x, masks))
+    state, x = jax.lax.scan(read, state, (x, masks))
+    return x, state
 
   def step(self, x: jax.Array, state: Any):
     """Maps one token [B, E] and the state to [B, E] and the next state."""
     y, state = self.mixer.step(self.mixer_norm(x), state)
     x = x + y
     return x + self.mlp(self.mlp_norm(x)), state
+
+
+def _where(rows, new, old):
+  """Takes bool [B] `rows` of the tree `new`, and the others of `old`."""
+
+  def choose(new, old):
+    return jnp.where(jnp.expand_dims(rows, [*range(1, new.ndim)]), new, old)
+
+  return jax.tree.map(choose, new, old)

@@ -81,6 +81,37 @@ def window_attention(
   return y.reshape(B, -1, H, D)[:, :L]
 
 
+def cached_attention(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    positions: jax.Array,
+    *,
+    block: int = 256,
+) -> jax.Array:
+  """Attention over a cache of S slots, with token s in slot s.
+
+  Args:
+    q: [B, L, H, D], queries of the tokens `positions`, int32 [B, L].
+    k, v: [B, S, H, D], with the keys of all tokens up to those.
+    positions: a query sees the slots up to its own.
+    block: queries at a time; memory is O(S · block).
+
+  Returns:
+    [B, L, H, D], in the dtype of v.
+  """
+  B, L, H, D = q.shape
+
+  def attend(query):
+    q, position = query
+    see = jnp.arange(k.shape[1]) <= position[..., None]
+    return masked_attention(q, k, v, see)
+
+  by_block = lambda x: jnp.moveaxis(_blocks(x, min(block, L)), 1, 0)
+  y = jax.lax.map(attend, (by_block(q), by_block(positions)))
+  return jnp.moveaxis(y, 0, 1).reshape(B, -1, H, D)[:, :L]
+
+
 def masked_attention(
     q: jax.Array, k: jax.Array, v: jax.Array, see: jax.Array
 ) -> jax.Array:

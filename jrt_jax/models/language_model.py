@@ -14,6 +14,7 @@ from jrt_jax.models.block import Block
 from jrt_jax.models.block import REMAT_POLICIES
 from jrt_jax.models.context import Context
 from jrt_jax.models.context import count_documents
+from pallas_kernels.prefix_linear_attention import api
 
 PAD_MASKS = ('exclude', 'reference')
 
@@ -108,40 +109,100 @@ class LanguageModel(nnx.Module):
       prefix_capacity: int | None = None,
       segment_ids: jax.Array | None = None,
       mask: jax.Array | None = None,
+      unzeroed: jax.Array | None = None,
       state_capacity: int | None = None,
+      states: tuple[Any, ...] | None = None,
   ) -> tuple[jax.Array, tuple[Any, ...]]:
-    """Reads prompts, as `hidden` does.
+    """Reads prompts, as `hidden` does, or what follows after earlier tokens.
 
     Args:
       tokens, prefix_len, prefix_capacity, segment_ids, mask: see `hidden`.
+      unzeroed: bool [B, L]; the keys of other positions are zeroed in `pla`
+        layers, which leaves them a weight: padding as released models read it.
       state_capacity: tokens of a document, those of `decode_step` included,
         that the state of `attention` layers has room for. After more of them
         the logits of a row are NaN. None: L; all other states have one size.
+      states: what was returned for the tokens before. The tokens of each row
+        then start at its first position; a row without tokens keeps its state,
+        and its logits mean nothing. Positions in the prefix see each other and
+        what was read before, and are seen by what follows.
 
     Returns:
       float32 logits [B, vocab_size] after the last token of each row, and the
       decode state, one entry a layer.
 
     Raises:
-      ValueError: a capacity does not fit the length of the rows.
+      ValueError: a capacity does not fit the length of the rows, or packed
+        documents follow after earlier tokens.
     """
     context = self._context(
         tokens, prefix_len, prefix_capacity, segment_ids, mask
     )
     L = context.length
-    if state_capacity is not None and state_capacity < L:
+    if states is not None and segment_ids is not None:
+      raise ValueError('segment_ids must be None where states are given')
+    if states is None and state_capacity is not None and state_capacity < L:
       raise ValueError(
           f'state_capacity must be at least the length of the rows ({L}), got'
           f' {state_capacity}'
       )
     context = context._replace(state_capacity=state_capacity)
+    if unzeroed is not None:
+      context = context._replace(unzeroed=unzeroed)
     x = self._embed(tokens)
-    states = []
-    for layer in self.layers:
-      x, state = layer.prefill(x, context)
-      states.append(state)
+    following = []
+    for layer, state in zip(self.layers, states or [None] * len(self.layers)):
+      x, state = layer.prefill(x, context, state)
+      following.append(state)
     x = self.final_norm(context.at_last(x))
-    return self.logits(x), tuple(states)
+    return self.logits(x), tuple(following)
+
+  def initial_states(
+      self, batch: int, *, state_capacity: int | None = None
+  ) -> tuple[Any, ...]:
+    """The states of `batch` rows before their first token, as in `prefill`."""
+    token = jnp.zeros((batch, 1), jnp.int32)
+    prefill = functools.partial(self.prefill, state_capacity=state_capacity)
+    return jax.tree.map(jnp.zeros_like, jax.eval_shape(prefill, token)[1])
+
+  def prefill_all(
+      self,
+      tokens: jax.Array,
+      *,
+      mask: jax.Array,
+      block: int,
+      state_capacity: int | None = None,
+  ) -> tuple[jax.Array, tuple[Any, ...]]:
+    """Reads prompts that are prefix as a whole, however long they are.
+
+    Every `pla` layer needs the activations of the whole prompt before it gives
+    the first of its own. Layers therefore come one after the other, each in
+    blocks of tokens: beside activations [B, L, E] memory does not grow with L.
+
+    Args:
+      tokens: int32 [B, L], of which each row starts with its tokens.
+      mask: bool [B, L], which are tokens.
+      block: tokens of a row at a time.
+      state_capacity: see `prefill`.
+
+    Returns:
+      what `prefill` returns.
+    """
+    B, L = tokens.shape
+
+    def split(x):  # [B, L] to [N, B, C]
+      x = jnp.pad(x, ((0, 0), (0, -L % block)))
+      return jnp.swapaxes(x.reshape(B, -1, block), 0, 1)
+
+    x, masks = self._embed(split(tokens)), split(mask)
+    following = []
+    states = self.initial_states(B, state_capacity=state_capacity or L)
+    for layer, state in zip(self.layers, states, strict=True):
+      x, state = layer.prefill_blocks(x, masks, state)
+      following.append(state)
+    last = mask.sum(axis=1) - 1
+    x = self.final_norm(x[last // block, jnp.arange(B), last % block])
+    return self.logits(x), tuple(following)
 
   def decode_step(
       self, tokens: jax.Array, states: tuple[Any, ...]
@@ -228,7 +289,11 @@ def _check(config):
       raise ValueError(
           f'config.model.{key} must be positive, got {config[key]}'
       )
-  for key, names in (('pad_mask', PAD_MASKS), ('remat', REMAT_POLICIES)):
+  for key, names in (
+      ('pad_mask', PAD_MASKS),
+      ('remat', REMAT_POLICIES),
+      ('implementation', ('auto', *api.IMPLEMENTATIONS)),
+  ):
     if config[key] not in names:
       raise ValueError(
           f'config.model.{key} must be one of {sorted(names)}, got'

@@ -85,5 +85,6 @@ class SwiGLU(nnx.Module):
 
   def __call__(self, x: jax.Array) -> jax.Array:
     """Maps [..., E] to [..., E]."""
-    value, gate = jnp.moveaxis(self.fc1(x), -2, 0)
+    both = self.fc1(x)  # sliced: XLA would transpose them for moveaxis
+    value, gate = both[..., 0, :], both[..., 1, :]
     return self.fc2(value * jax.nn.silu(gate))

@@ -50,9 +50,12 @@ class PrefixLinearAttention(nnx.Module):
     self.normalizer = normalizer
     self.implementation = None if implementation == 'auto' else implementation
 
-  def __call__(self, x: jax.Array, context: Context, *, return_state=False):
+  def __call__(
+      self, x: jax.Array, context: Context, *, state=None, return_state=False
+  ):
     """Maps [B, L, E] to [B, L, E]; row b sees all of x[b, :prefix_len[b]].
 
+    Starts from `state`, if given: what was read before, prefixes included.
     With `return_state` returns the state after the last token, too.
     """
     P = context.prefix_capacity if self.reads_prefix else 0
@@ -73,6 +76,7 @@ class PrefixLinearAttention(nnx.Module):
         k_enc,
         v_enc,
         prefix_len,
+        initial_state=state,
         return_state=True,
         feature_map=self.feature_map,
         normalizer=self.normalizer,
@@ -84,6 +88,27 @@ class PrefixLinearAttention(nnx.Module):
     )
     y = self.out_proj(y.reshape(x.shape))
     return (y, state) if return_state else y
+
+  def read_prefix(
+      self, x: jax.Array, context: Context, state: pallas_kernels.State
+  ) -> pallas_kernels.State:
+    """Adds the tokens x [B, L, E] to the prefix that `state` has read."""
+    k = self._heads(self.proj_k_enc(x))
+    # A causal pass over keys of the prefix ends in their sum.
+    _, state = pallas_kernels.prefix_linear_attention(
+        k,
+        k,
+        self._heads(self.proj_v_enc(x)),
+        initial_state=state,
+        return_state=True,
+        feature_map=self.feature_map,
+        normalizer=self.normalizer,
+        mask=context.mask,
+        batch_axes=parallel.BATCH_AXES,
+        head_axes=parallel.HEAD_AXES,
+        implementation=self.implementation,
+    )
+    return state
 
   def step(self, x: jax.Array, state: pallas_kernels.State):
     """Maps one token [B, E] and the state to [B, E] and the next state."""

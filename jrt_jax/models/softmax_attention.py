@@ -1,23 +1,15 @@
 """Softmax attention, over all tokens so far or over the last W, as mixers."""
 
-from typing import NamedTuple
-
 from flax import nnx
 import jax
 import jax.numpy as jnp
 
 from jrt_jax.models import blocked_attention
+from jrt_jax.models import kv_cache
 from jrt_jax.models.context import Context
+from jrt_jax.models.kv_cache import KVCache
 from jrt_jax.models.layers import Build
 from jrt_jax.models.rotary import rotary
-
-
-class KVCache(NamedTuple):
-  """The keys and values that the next token may still see, in S slots."""
-
-  k: jax.Array  # [B, S, H, D], rotated; token p of the document is at p mod S
-  v: jax.Array  # [B, S, H, D]
-  count: jax.Array  # int32 [B], tokens of the document so far
 
 
 class SoftmaxAttention(nnx.Module):
@@ -62,16 +54,29 @@ class SoftmaxAttention(nnx.Module):
     self.rope_fraction = rope_fraction
     self.implementation = implementation
 
-  def __call__(self, x: jax.Array, context: Context, *, return_state=False):
-    """Maps [B, L, E] to [B, L, E], and with `return_state` the state."""
+  def __call__(
+      self, x: jax.Array, context: Context, *, state=None, return_state=False
+  ):
+    """Maps [B, L, E] to [B, L, E], and with `return_state` the state.
+
+    Starts from `state`, which was returned for the tokens before, if given.
+    """
     positions = context.positions()
+    if state is not None:
+      positions += state.count[:, None]
     q, k, v = self._qkv(x, positions)
-    y = self._attend(q, k, v, context)
+    count = context.at_last(positions) + 1
+    if state is not None:
+      y, state = self._continue(q, k, v, positions, count, context, state)
+    else:
+      y = self._attend(q, k, v, context)
     y = self.out_proj(y.reshape(x.shape))
     if not return_state:
       return y
-    slots = self.window or context.state_capacity or context.length
-    return y, _cache(k, v, positions, context, slots)
+    if state is None:
+      slots = self.window or context.state_capacity or context.length
+      state = kv_cache.newest(k, v, count, context.last(), slots)
+    return y, state
 
   def step(self, x: jax.Array, state: KVCache):
     """Maps one token [B, E] and the state to [B, E] and the next state."""
@@ -87,8 +92,8 @@ class SoftmaxAttention(nnx.Module):
     y = blocked_attention.masked_attention(
         q[:, None], state.k, state.v, see[:, None]
     ).reshape(x.shape)
-    if self.window is None:  # what left the cache should have been seen
-      y = jnp.where(state.count[:, None] > S, jnp.nan, y)
+    if self.window is None:
+      y = _nan_beyond_capacity(y, state.count, state)
     return self.out_proj(y), state
 
   def _qkv(self, x, positions):
@@ -97,6 +102,15 @@ class SoftmaxAttention(nnx.Module):
     q, k, v = jnp.moveaxis(qkv, -3, 0)
     turn = {'base': self.rope_base, 'fraction': self.rope_fraction}
     return rotary(q, positions, **turn), rotary(k, positions, **turn), v
+
+  def _continue(self, q, k, v, positions, count, context, state):
+    if W := self.window:
+      q, k, v, context = kv_cache.after_window(state, q, k, v, context)
+      y = self._attend(q, k, v, context)[:, W:]
+      return y, kv_cache.newest(k, v, count, context.last(), W)
+    state = kv_cache.append(state, k, v, count, positions, context.mask)
+    y = blocked_attention.cached_attention(q, state.k, state.v, positions)
+    return _nan_beyond_capacity(y, positions + 1, state), state
 
   def _attend(self, q, k, v, context):
     fits = _cudnn_takes(q, context)
@@ -159,17 +173,9 @@ def fused_attention(
   return y[..., :D]
 
 
-def _cache(k, v, positions, context, S):
-  """The state after the last token of each row."""
-  count = context.at_last(positions) + 1  # [B]
-  # Slot s holds the newest token p < count with p = s mod S, if there is one.
-  newest = count[:, None] - 1
-  token = newest - (newest - jnp.arange(S)) % S  # [B, S]
-  row = token + (context.last()[:, None] - newest)
-  held = (token >= 0)[..., None, None]
-
-  def take(x):
-    taken = jnp.take_along_axis(x, jnp.maximum(row, 0)[..., None, None], axis=1)
-    return jnp.where(held, taken, 0)
-
-  return KVCache(take(k), take(v), count.astype(jnp.int32))
+def _nan_beyond_capacity(y, count, state):
+  """What is no longer in the cache should have been seen."""
+  too_many = count > state.k.shape[1]
+  return jnp.where(
+      jnp.expand_dims(too_many, [*range(count.ndim, y.ndim)]), jnp.nan, y
+  )

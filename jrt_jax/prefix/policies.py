@@ -1,49 +1,79 @@
 """How many tokens of an example its prefix has: one function per policy.
 
-A policy maps `(tokens, *, capacity, rng)` to a prefix length within
-[0, len(tokens)]:
-  tokens: int [n], the example's tokens before any is masked.
-  capacity: int, the tokens that the model's prefix has room for.
-  rng: np.random.Generator, the example's own.
+A policy maps an `Example` to a prefix length within [0, len(example.tokens)].
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from jrt_jax.prefix import heuristic
+from jrt_jax.prefix import learned as learned_lib
+from jrt_jax.prefix import signals
 
-def none(tokens: np.ndarray, *, capacity: int, rng: np.random.Generator) -> int:
+FITTED = ('entropy', 'learned')  # they need what was measured before
+
+
+class Example(NamedTuple):
+  """What a policy may look at."""
+
+  tokens: np.ndarray  # int [n], before any is masked
+  capacity: int  # tokens that the model's prefix has room for
+  prefix: Mapping  # `config.prefix`, as `fitting.fitted` returns it
+  rng: np.random.Generator  # the example's own
+
+  @property
+  def room(self) -> int:
+    return min(self.capacity, len(self.tokens))
+
+
+def none(example: Example) -> int:
   """No prefix: the model is causal."""
-  del tokens, capacity, rng
+  del example
   return 0
 
 
-def full(tokens: np.ndarray, *, capacity: int, rng: np.random.Generator) -> int:
+def full(example: Example) -> int:
   """All tokens: the model is an encoder."""
-  del capacity, rng
-  return len(tokens)
+  return len(example.tokens)
 
 
-def fixed(
-    tokens: np.ndarray, *, capacity: int, rng: np.random.Generator
-) -> int:
+def fixed(example: Example) -> int:
   """As many as there is room for.
 
   Source: Arora et al. 2024 (JRT-RNN), https://arxiv.org/abs/2407.05483, which
   trains with 1024 of 2048 tokens.
   """
-  del rng
-  return min(capacity, len(tokens))
+  return example.room
 
 
-def uniform(
-    tokens: np.ndarray, *, capacity: int, rng: np.random.Generator
-) -> int:
+def uniform(example: Example) -> int:
   """Uniform over 0, …, capacity, both included.
+
+  A model that is trained so has seen every length that another policy gives.
 
   Source: the student report, dynamic prefix lengths.
   """
-  return int(rng.integers(min(capacity, len(tokens)), endpoint=True))
+  return int(example.rng.integers(example.room, endpoint=True))
+
+
+def entropy(example: Example) -> int:
+  """Longer for text whose signal passes thresholds: see `heuristic.py`."""
+  prefix = example.prefix
+  u = heuristic.level(
+      signals.measure(example.tokens, prefix),
+      prefix['fitted']['thresholds'],
+      reduce=prefix['reduce'],
+  )
+  return heuristic.length(u, example.room, prefix)
+
+
+def learned(example: Example) -> int:
+  """The fraction that a trained policy prefers: see `learned.py`."""
+  tokens = example.tokens
+  fraction = learned_lib.fraction(tokens, example.prefix['fitted'])
+  return min(round(fraction * len(tokens)), example.room)
 
 
 PREFIX_POLICIES = {
@@ -51,18 +81,60 @@ PREFIX_POLICIES = {
     'full': full,
     'fixed': fixed,
     'uniform': uniform,
+    'entropy': entropy,
+    'learned': learned,
 }
+
+
+def make(prefix: Mapping, sequence_length: int) -> Callable[..., int]:
+  """Returns a map `(tokens, rng=)` to a prefix length.
+
+  Args:
+    prefix: `config.prefix`, fitted where the policy needs it.
+    sequence_length: L, tokens that the model reads.
+
+  Raises:
+    ValueError: a setting is wrong, or the policy is not fitted.
+  """
+  name, capacity = prefix['name'], prefix_capacity(prefix, sequence_length)
+  if name in FITTED and 'fitted' not in prefix:
+    others = ', '.join(sorted({*PREFIX_POLICIES} - {*FITTED}))
+    raise ValueError(
+        f'config.prefix.name must be one of {others} here, got {name!r}, which'
+        ' needs what training has measured'
+    )
+  policy = PREFIX_POLICIES[name]
+  return lambda tokens, rng: policy(Example(tokens, capacity, prefix, rng))
+
+
+def lengths(
+    rows: Sequence[np.ndarray],
+    prefix: Mapping,
+    sequence_length: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+  """Returns the prefix lengths of a batch, int32 [B].
+
+  Args:
+    rows: int [n] each, the tokens of a row without padding; n may differ.
+    prefix, sequence_length: see `make`.
+    rng: of policies that draw.
+  """
+  policy = make(prefix, sequence_length)
+  return np.array([policy(row, rng=rng) for row in rows], np.int32)
 
 
 def prefix_capacity(prefix: Mapping, sequence_length: int) -> int:
   """Returns P, the static number of tokens that no prefix exceeds.
 
   Args:
-    prefix: `config.prefix`: the policy's name, and capacity, a fraction.
+    prefix: `config.prefix`: the policy's name, capacity, a fraction, and the
+      settings of the policy.
     sequence_length: L, tokens that the model reads.
 
   Raises:
-    ValueError: the name is unknown or the capacity is not a fraction.
+    ValueError: the name is unknown, the capacity is not a fraction, or a
+      setting of the policy is impossible.
   """
   name, capacity = prefix['name'], prefix['capacity']
   if name not in PREFIX_POLICIES:
@@ -75,6 +147,8 @@ def prefix_capacity(prefix: Mapping, sequence_length: int) -> int:
         f'config.prefix.capacity must lie in [0, 1], got {capacity}: a prefix'
         ' cannot be longer than its sequence'
     )
+  if name == 'entropy':
+    heuristic.check(prefix)
   by_name = {'none': 0, 'full': sequence_length}
   return by_name.get(name, int(capacity * sequence_length))
 
@@ -82,4 +156,11 @@ def prefix_capacity(prefix: Mapping, sequence_length: int) -> int:
 def mean_prefix(prefix: Mapping, sequence_length: int) -> float:
   """Returns the mean length that the policy gives to prefixes of training."""
   capacity = prefix_capacity(prefix, sequence_length)
-  return capacity / 2 if prefix['name'] == 'uniform' else capacity
+  if prefix['name'] == 'uniform':
+    return capacity / 2
+  if prefix['name'] == 'entropy':
+    return heuristic.mean_length(capacity, prefix)
+  if prefix['name'] == 'learned':
+    mean = prefix['fitted']['mean_fraction'] * sequence_length
+    return min(mean, capacity)
+  return capacity

@@ -2,7 +2,8 @@
 
 workdir/checkpoints/<step>/
   params/         the flat dict of weights, which can be read alone
-  train/          the step and the optimizer's state
+  train/          the step and the optimizer's state; weights that were not
+                  trained here have none
   meta/           JSON of the caller's, such as where the data iterator is
   digests.json    of every file above; Orbax alone misses flipped bits, and its
                   errors do not tell a damaged file from a model that differs
@@ -77,6 +78,14 @@ class Checkpoints:
           step, {**_parts(state), 'meta': meta}, force=True
       )
 
+  def save_params(
+      self, params: Mapping[str, jax.Array], meta: Mapping[str, Any]
+  ) -> None:
+    """Saves weights alone, as step 0: runs can start from them, not resume."""
+    self._checkpointer.save_checkpointables(
+        0, {'params': params, 'meta': meta}, force=True
+    )
+
   def restore_latest(self, abstract_state: Any) -> tuple[Any, Any] | None:
     """Returns (state, meta) of the newest intact checkpoint, None without any.
 
@@ -89,12 +98,17 @@ class Checkpoints:
 
     Raises:
       ValueError: every checkpoint is damaged, or the newest intact one is of
-        another model.
+        another model or holds weights only.
     """
     path, damaged = _newest_intact(self.directory)
     if path is None:
       return None
     _check_fit(path, abstract_state.params)
+    if not (path / 'train').exists():
+      raise ValueError(
+          f'{path} holds weights only: use another --workdir, and'
+          f' --config.init_from={self.directory.parent} for them'
+      )
     distributed.from_first(lambda: _move_aside(damaged))
     self._checkpointer.reload()
     loaded = self._checkpointer.load_checkpointables(
@@ -159,6 +173,15 @@ def load_params(
   with _context():
     loaded = ocp.load_checkpointables(path, {'params': abstract_params})
   return loaded['params'], int(path.name)
+
+
+def load_meta(workdir: str | pathlib.Path, step: int) -> dict[str, Any]:
+  """Returns what was saved as `meta` beside the weights of `step`."""
+  with _context():
+    loaded = ocp.load_checkpointables(
+        _directory(workdir) / str(step), {'meta': None}
+    )
+  return loaded['meta']
 
 
 def _directory(workdir):

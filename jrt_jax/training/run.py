@@ -15,6 +15,8 @@ from jrt_jax.data import objectives
 from jrt_jax.data import pipeline
 from jrt_jax.data import tokenizers
 from jrt_jax.generation import decode
+from jrt_jax.generation.sampling import Sampling
+from jrt_jax.prefix import fitting
 from jrt_jax.prefix import policies
 from jrt_jax.training import checkpoint
 from jrt_jax.training import distributed
@@ -51,7 +53,6 @@ class Run:
       allow_config_change: bool = False,
   ):
     _check(config)
-    self.config = config
     self.mesh = sharding.make_mesh(config['mesh'])
     accumulation = sharding.check_batch(
         config['batch_size'], config['microbatch_per_device'], self.mesh
@@ -78,6 +79,13 @@ class Run:
           self.tokenizer,
           share=(jax.process_index(), jax.process_count()),
       )
+    prefix = fitting.fitted(
+        config['prefix'],
+        streams['train'],
+        sequence_length=config['sequence_length'],
+        tokenizer=self.tokenizer.fingerprint,
+    )
+    self.config = config = {**config, 'prefix': prefix}
     self._held_out = streams['validation']
     self.train_tokens = len(streams['train'])
     self._data_fingerprint = _fingerprint(self.tokenizer, streams['train'])
@@ -188,7 +196,7 @@ class Run:
     L, P = self.config['sequence_length'], self.steps.prefix_capacity
     length = P if 0 < P < L else -(-L // 2)
     prompt = self._held_out[:length].astype(np.int32)
-    tokens = decode.generate(
+    tokens = decode.continue_prompts(
         self._merge,
         params,
         prompt[None],
@@ -196,7 +204,7 @@ class Run:
         jax.random.key(self.config['seed']),
         num_tokens=self.config['sample_tokens'],
         num_ids=self.tokenizer.size,
-        temperature=0.7,
+        sampling=Sampling(temperature=0.7),
     )
     tokens = multihost_utils.process_allgather(tokens, tiled=True)
     before, after = map(self.tokenizer.decode, (prompt[-100:], tokens[0]))

@@ -220,6 +220,54 @@ def test_prefill_and_decoding_equal_the_parallel_form_at_every_split(
   assert_close(decoded[at < ROW], expected[at[at < ROW]])
 
 
+@pytest.mark.slow
+def test_a_row_that_is_read_in_parts_equals_the_row_at_every_split(
+    model, row, alone
+):
+  splits = np.arange(PREFIX, ROW)
+  *_, state = model.read_batch(
+      [row[:split] for split in splits],
+      lefts=(0, 1, 3, 2, 0, 1, 0, 3),
+      prefix_len=[PREFIX] * B,
+  )
+  rest = make_batch([row[split:] for split in splits], prefix_len=[0] * B)
+
+  @jax.jit
+  def read(params, tokens, mask, states):
+    return model.merge(params).prefill(tokens, mask=mask, states=states)
+
+  logits, state = read(model.params, rest['tokens'], rest['mask'], state)
+  logits_alone, state_alone = take(alone[1:], 0)
+  for b in range(B):
+    assert_close(logits[b], logits_alone)
+    assert_close(take(state, b), state_alone)
+  nothing = np.zeros_like(rest['mask'])
+  _, same = read(model.params, rest['tokens'], nothing, state)
+  jax.tree.map(np.testing.assert_array_equal, same, state)
+
+
+@pytest.mark.slow
+def test_a_prefix_that_is_read_layer_by_layer_equals_one_that_is_not(
+    model, row
+):
+  lengths = ROW - np.arange(B)
+  batch = make_batch([row[:n] for n in lengths], prefix_len=lengths)
+  tokens, mask = batch['tokens'], batch['mask']
+
+  @jax.jit
+  def read(params):
+    language_model = model.merge(params)
+    capacity = {'state_capacity': STATE_CAPACITY}
+    return (
+        language_model.prefill_all(tokens, mask=mask, block=4, **capacity),
+        language_model.prefill(
+            tokens, mask=mask, prefix_len=batch['prefix_len'], **capacity
+        ),
+    )
+
+  assert_close(*read(model.params))
+
+
 def test_a_decode_state_is_as_large_after_any_prompt(model):
   merged = model.merge(model.params)
 

@@ -147,6 +147,33 @@ def test_a_state_without_room_for_the_row_is_refused(model):
     merge(params).prefill(TOKENS, state_capacity=11)
 
 
+def test_documents_after_earlier_tokens_are_refused(model):
+  merge, params = model
+  states = merge(params).initial_states(2)
+  with pytest.raises(ValueError, match='segment_ids must be None where states'):
+    merge(params).prefill(TOKENS, states=states, segment_ids=TOKENS)
+
+
+@pytest.mark.slow
+def test_memory_of_a_long_prefix_is_a_few_activations_a_token(tiny_config):
+  config = tiny_config(mixers=('conv', 'pla', 'swa'), width=64)
+  merge, params = models.abstract(config)
+
+  def memory(length):
+    tokens = jax.ShapeDtypeStruct((1, length), jnp.int32)
+    mask = jax.ShapeDtypeStruct((1, length), jnp.bool)
+
+    @jax.jit
+    def prefill(params, tokens, mask):
+      return merge(params).prefill_all(tokens, mask=mask, block=64)
+
+    compiled = prefill.lower(params, tokens, mask).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+  more = (memory(16384) - memory(8192)) / 8192
+  assert more < 10 * config['width'] * 4
+
+
 @pytest.mark.parametrize(
     'overrides, message',
     [

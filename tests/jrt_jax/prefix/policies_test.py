@@ -1,69 +1,179 @@
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
 import numpy as np
 import pytest
 
+from jrt_jax.prefix import bandit
+from jrt_jax.prefix import heuristic
+from jrt_jax.prefix import learned
 from jrt_jax.prefix import policies
+from jrt_jax.prefix import simulation
 
-TOKENS = np.arange(10, dtype=np.int32)
+L = 40
+FRACTIONS = np.array([0.0, 0.25, 0.5, 1.0])
+rows = st.lists(st.integers(0, 30), max_size=L).map(np.array)
 
 
-def draw(name, capacity, tokens=TOKENS, seed=0):
+@pytest.fixture(scope='session')
+def make(settings):
+  """A function that returns the fitted settings of a policy."""
+
+  def make(name, **changes):
+    prefix = settings(name=name, **changes)
+    if name == 'entropy':
+      prefix['fitted'] = {'thresholds': [1.0, 2.0]}
+    elif name == 'learned':
+      S = len(learned.features(np.arange(3)))
+      rng = np.random.default_rng(0)
+      weights = rng.standard_normal((S + 1, len(FRACTIONS)))
+      choice = learned.Choice(FRACTIONS, np.ones(S), np.ones(S), weights)
+      prefix['fitted'] = {'mean_fraction': 0.4, **learned.to_json(choice)}
+    return prefix
+
+  return make
+
+
+def draw(prefix, tokens, seed=0):
   rng = np.random.default_rng(seed)
-  return policies.PREFIX_POLICIES[name](tokens, capacity=capacity, rng=rng)
+  return int(policies.lengths([tokens], prefix, L, rng)[0])
 
 
 @pytest.mark.parametrize(
-    ('name', 'expected'), [('none', 0), ('full', 10), ('fixed', 4)]
+    ('name', 'expected'), [('none', 0), ('full', 40), ('fixed', 16)]
 )
-def test_policies_without_chance_give_one_length(name, expected):
-  assert draw(name, capacity=4) == expected
+def test_policies_without_a_choice_give_one_length(make, name, expected):
+  assert draw(make(name, capacity=0.4), np.arange(L)) == expected
 
 
 @pytest.mark.parametrize('name', policies.PREFIX_POLICIES)
-def test_a_prefix_is_never_longer_than_its_example(name):
-  lengths = {draw(name, 4, tokens=TOKENS[:3], seed=s) for s in range(50)}
-  assert lengths <= {0, 1, 2, 3}
+@given(tokens=rows, capacity=st.floats(0, 1), seed=st.integers(0, 9))
+def test_a_prefix_fits_its_example_and_the_model(
+    make, name, tokens, capacity, seed
+):
+  prefix = make(name, capacity=capacity)
+  limit = min(len(tokens), policies.prefix_capacity(prefix, L))
+  assert 0 <= draw(prefix, tokens, seed) <= limit
 
 
-def test_uniform_lengths_are_equally_frequent_with_both_ends():
+@pytest.mark.parametrize('name', policies.PREFIX_POLICIES)
+@given(batch=st.lists(rows, min_size=1, max_size=4))
+def test_a_batch_gives_the_lengths_of_its_rows(make, name, batch):
+  prefix, one, all_ = make(name), *map(np.random.default_rng, (0, 0))
+  expected = [policies.lengths([row], prefix, L, one)[0] for row in batch]
+  actual = policies.lengths(batch, prefix, L, all_)
+  assert actual.dtype == np.int32
+  np.testing.assert_array_equal(actual, expected)
+
+
+def test_uniform_lengths_are_equally_frequent_with_both_ends(make):
   rng = np.random.default_rng(0)
-  lengths = [policies.uniform(TOKENS, capacity=4, rng=rng) for _ in range(5000)]
+  prefix = make('uniform', capacity=0.1)
+  lengths = policies.lengths([np.arange(L)] * 5000, prefix, L, rng)
   counts = np.bincount(lengths)
   assert len(counts) == 5
   np.testing.assert_allclose(counts / 5000, 0.2, atol=0.03)
 
 
+def test_entropy_gives_complex_text_a_longer_prefix(make):
+  prefix = make('entropy', signal='unigram_entropy', capacity=1.0)
+  texts = [np.arange(L) % k for k in (1, 3, 30)]
+  assert [draw(prefix, text) for text in texts] == [18, 20, 22]
+  prefix['reduce'] = False
+  assert [draw(prefix, text) for text in texts] == [20, 20, 22]
+
+
+@given(tokens=rows, limit=st.floats(0, 3))
+def test_a_lower_threshold_never_shortens_a_prefix(make, tokens, limit):
+  prefix = make('entropy')
+  lengths = []
+  for limits in ([limit, limit + 1], [limit / 2, limit / 2 + 1]):
+    prefix['fitted'] = {'thresholds': limits}
+    lengths.append(draw(prefix, tokens))
+  assert lengths[0] <= lengths[1]
+
+
+def test_learned_takes_the_fraction_with_the_largest_logit(make):
+  prefix = make('learned', capacity=0.6)
+  fitted, lengths = prefix['fitted'], []
+  for i in range(len(FRACTIONS)):
+    weights = np.zeros_like(fitted['weights'])
+    weights[-1, i] = 1  # whatever the signals
+    prefix['fitted'] = {**fitted, 'weights': weights.tolist()}
+    lengths.append(draw(prefix, np.arange(30)))
+  assert lengths == [0, 8, 15, 24]  # of 30; the last is the capacity
+
+
 @pytest.mark.parametrize(
     ('name', 'expected'),
-    [('none', 0), ('full', 15), ('fixed', 7), ('uniform', 7)],
+    [
+        ('none', 0),
+        ('full', 15),
+        ('fixed', 7),
+        ('uniform', 7),
+        ('entropy', 7),
+        ('learned', 7),
+    ],
 )
-def test_the_capacity_is_a_fraction_of_the_sequence(name, expected):
-  prefix = {'name': name, 'capacity': 0.5}
+def test_the_capacity_is_a_fraction_of_the_sequence(settings, name, expected):
+  prefix = settings(name=name, capacity=0.5)
   assert policies.prefix_capacity(prefix, 15) == expected
 
 
-@pytest.mark.parametrize('name', policies.PREFIX_POLICIES)
-def test_the_mean_prefix_is_that_of_many_draws(name):
-  prefix = {'name': name, 'capacity': 0.5}
-  policy, rng = policies.PREFIX_POLICIES[name], np.random.default_rng(0)
-  capacity = policies.prefix_capacity(prefix, 20)
-  draws = [
-      policy(np.arange(20), capacity=capacity, rng=rng) for _ in range(999)
-  ]
-  assert policies.mean_prefix(prefix, 20) == pytest.approx(
-      np.mean(draws), abs=0.4
-  )
+@pytest.mark.parametrize(
+    'name', ['none', 'full', 'fixed', 'uniform', 'entropy']
+)
+def test_the_mean_prefix_is_that_of_many_examples(make, name):
+  prefix, rng = make(name, capacity=1.0), np.random.default_rng(0)
+  windows = rng.integers(rng.integers(1, 30, size=(999, 1)), size=(999, L))
+  if name == 'entropy':
+    prefix['increment'] = 0.5
+    limits = heuristic.thresholds(windows, prefix)
+    prefix['fitted'] = {'thresholds': limits}
+  mean = policies.lengths(windows, prefix, L, rng).mean()
+  assert policies.mean_prefix(prefix, L) == pytest.approx(mean, abs=0.8)
+
+
+def test_the_mean_prefix_of_a_learned_policy_was_measured(make):
+  assert policies.mean_prefix(make('learned'), L) == 16
 
 
 @pytest.mark.parametrize('capacity', [-0.1, 1.5, float('nan')])
-def test_a_capacity_that_is_no_fraction_is_refused(capacity):
-  prefix = {'name': 'fixed', 'capacity': capacity}
+def test_a_capacity_that_is_no_fraction_is_refused(settings, capacity):
+  prefix = settings(name='fixed', capacity=capacity)
   with pytest.raises(ValueError, match=r'config.prefix.capacity .* \[0, 1\]'):
     policies.prefix_capacity(prefix, 10)
 
 
-def test_an_unknown_policy_is_refused_with_the_known_ones():
-  prefix = {'name': 'fixd', 'capacity': 0.5}
-  with pytest.raises(
-      ValueError, match="none, full, fixed, uniform, got 'fixd'"
-  ):
-    policies.prefix_capacity(prefix, 10)
+def test_an_unknown_policy_is_refused_with_the_known_ones(settings):
+  with pytest.raises(ValueError, match="none, full, .*, learned, got 'fixd'"):
+    policies.prefix_capacity(settings(name='fixd'), 10)
+
+
+@pytest.mark.parametrize('name', policies.FITTED)
+def test_a_policy_that_was_not_fitted_is_refused(settings, name):
+  with pytest.raises(ValueError, match=f"got '{name}', which needs"):
+    policies.make(settings(name=name), 10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', policies.PREFIX_POLICIES)
+def test_a_policy_is_a_switch_of_training(name, start, command, tmp_path):
+  keys = {'prefix__name': name, 'steps': 20}
+  if name == 'learned':
+    table = simulation.table(200, np.random.default_rng(0), length=32)
+    bandit.save(tmp_path / 'plays.npz', table, 'bytes')
+    keys['prefix__file'] = tmp_path / 'policy.json'
+    command(
+        'learn',
+        f'--table={tmp_path}/plays.npz',
+        f'--out={tmp_path}/policy.json',
+    )
+  # A policy that is fitted at each start must be the same again.
+  for again in range(2 if name in policies.FITTED else 1):
+    output, errors = start(tmp_path / 'run', **keys).communicate()
+    assert 'held-out text' in output, errors
+    assert ('resuming from step 20' in output) == again
+  config = json.loads((tmp_path / 'run' / 'config.json').read_text())
+  assert ('fitted' in config['prefix']) == (name in policies.FITTED)

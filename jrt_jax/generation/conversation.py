@@ -1,0 +1,71 @@
+"""A text that is written in turns."""
+
+import dataclasses
+
+import numpy as np
+
+from jrt_jax.generation import long_prompts
+from jrt_jax.generation import reading as reading_lib
+from jrt_jax.generation.completions import Continuation
+from jrt_jax.generation.completions import Settings
+from jrt_jax.generation.model import Model
+from jrt_jax.generation.reading import Reading
+
+
+class Conversation:
+  """Reads what is said and continues it, turn after turn.
+
+  Args:
+    model: that reads and continues.
+    settings: how; the first turn is read as a prompt.
+    turn: how later turns are read. 'turn_blocks': as blocks of prefix, so that
+      a turn sees itself and all before it; 'append_causal': like tokens that
+      the model has generated; 'reencode': with all that came before, as one
+      new prompt.
+    after: what was read before the first turn.
+
+  Raises:
+    ValueError: a name is unknown, or all should be read anew, but is not known.
+  """
+
+  def __init__(
+      self,
+      model: Model,
+      settings: Settings = Settings(),
+      *,
+      turn: str = 'turn_blocks',
+      after: Reading | None = None,
+  ):
+    reading_lib.check_name('turn', turn, long_prompts.TURNS)
+    if turn == 'reencode' and after is not None:
+      raise ValueError(f'{turn=} needs the tokens of all that was read before')
+    self._model, self._settings, self._turn = model, settings, turn
+    self._first = after
+    self._turns, self._last = 0, None  # the newest Continuation
+
+  @property
+  def reading(self) -> Reading | None:
+    """What was read so far: turns, and as they were continued."""
+    return self._last.settled() if self._last else self._first
+
+  def say(self, text: str | np.ndarray) -> Continuation:
+    """Reads a turn and returns its continuation, to be iterated over.
+
+    Raises:
+      ValueError: the turn is empty or has unknown ids.
+    """
+    tokens, after = self._model.encode(text), self.reading
+    if self._turn == 'reencode' and self._last:
+      answer = self._last.completions[0].tokens
+      tokens = np.concatenate([self._last.prompts[0], answer, tokens])
+      after = None
+    seed = self._settings.seed + self._turns
+    self._last = Continuation(
+        self._model,
+        [tokens],
+        dataclasses.replace(self._settings, seed=seed),
+        after=after,
+        turn=self._turn,
+    )
+    self._turns += 1
+    return self._last

@@ -1,0 +1,118 @@
+"""A trained model, ready to generate."""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+import functools
+import hashlib
+import json
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from jrt_jax import models
+from jrt_jax.data import tokenizers
+from jrt_jax.prefix import policies
+from jrt_jax.training import checkpoint
+from jrt_jax.training import workdirs
+
+# Keys of config.model that say how it is computed, not what.
+_HOW = ('implementation', 'remat')
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+  """Weights, and what has to be known to read and write text with them.
+
+  Attributes:
+    config: of the run that trained it, nested dicts.
+    params: the flat dict of weights.
+    tokenizer: of its text.
+    step: of the run, at which the weights were saved.
+    merge: makes a `LanguageModel` of weights.
+  """
+
+  config: Mapping[str, Any]
+  params: Mapping[str, jax.Array]
+  tokenizer: Any
+  step: int = 0
+  merge: Callable = dataclasses.field(init=False)
+
+  def __post_init__(self):
+    # Padding between rows of a batch is ours: no model may see it.
+    config = {**self.config['model'], 'pad_mask': 'exclude'}
+    object.__setattr__(self, 'merge', models.abstract(config)[0])
+
+  @property
+  def prefix_capacity(self) -> int:
+    """M, the longest prefix that it was trained with."""
+    config = self.config
+    return policies.prefix_capacity(config['prefix'], config['sequence_length'])
+
+  @property
+  def block(self) -> int:
+    """How many tokens of a row are read at once."""
+    return self.prefix_capacity or min(self.config['sequence_length'], 1024)
+
+  @property
+  def grows(self) -> bool:
+    """Whether its state takes more room for more tokens."""
+    return 'attention' in self.config['model']['mixers']
+
+  @functools.cached_property
+  def fingerprint(self) -> str:
+    """Differs between models that read the same text differently."""
+    digest = hashlib.sha256(self.tokenizer.fingerprint.encode())
+    config = self.config['model']
+    what = {key: config[key] for key in sorted(config) if key not in _HOW}
+    digest.update(json.dumps(what).encode())
+    for name in sorted(self.params):
+      digest.update(name.encode())
+      digest.update(np.ascontiguousarray(self.params[name]).data)
+    return digest.hexdigest()[:16]
+
+  def encode(self, prompt: str | np.ndarray) -> np.ndarray:
+    """Returns the ids of a text, int32 [n], or checks ids that are given.
+
+    Raises:
+      ValueError: there is no token, or an id that the tokenizer lacks.
+    """
+    ids = self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
+    ids = np.asarray(ids)
+    if not ids.size:
+      raise ValueError('a prompt must hold at least one token, got none')
+    size = self.tokenizer.size
+    wrong = ids[(ids < 0) | (ids >= size)]
+    if wrong.size:
+      raise ValueError(
+          f'token ids of a prompt must lie in [0, {size}), got {wrong[0]}'
+      )
+    return ids.astype(np.int32)
+
+
+def load(workdir: str | pathlib.Path, *, tokenizer: str | None = None) -> Model:
+  """Returns the model of the newest intact checkpoint in `workdir`.
+
+  Args:
+    workdir: of `jrt_jax.train`.
+    tokenizer: where its tokenizer is now, if not where it was in training.
+
+  Raises:
+    FileNotFoundError: there is no run, no checkpoint or no tokenizer.
+    ValueError: they are damaged, or do not fit together.
+  """
+  config, params, step = workdirs.read(workdir)
+  found = tokenizers.load(tokenizer or config['data']['tokenizer'])
+  if found.size > config['model']['vocab_size']:
+    raise ValueError(
+        f'--tokenizer must be that of the model, which has'
+        f" {config['model']['vocab_size']} ids, got one of {found.size}"
+    )
+  data = checkpoint.load_meta(workdir, step).get('data', '')
+  if ' tokenizer ' in data and not data.endswith(f' {found.fingerprint}'):
+    raise ValueError(
+        f'--tokenizer must be that of the training data ({data}), got'
+        f' {found.fingerprint}'
+    )
+  return Model(config, params, found, step)

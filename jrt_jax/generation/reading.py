@@ -1,0 +1,295 @@
+"""Reads prompts of different lengths, block by block, into states."""
+
+from collections.abc import Callable, Sequence
+import functools
+import itertools
+import sys
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tqdm
+
+from jrt_jax.generation import long_prompts
+from jrt_jax.generation.model import Model
+from jrt_jax.prefix import short_prompts
+from jrt_jax.training import units
+
+_SMALLEST = 16  # tokens at once; rows are filled, so that few shapes compile
+_ROOM = 256  # tokens by which caches of attention layers grow, likewise
+
+
+class Reading(NamedTuple):
+  """What B rows remember of all they have read, and what it makes likely."""
+
+  logits: jax.Array  # float32 [B, V], of the next token
+  states: tuple[Any, ...]  # of the layers; leaves are [B, ...]
+  position: jax.Array  # int32 [B], tokens that were read
+  prefix: jax.Array  # int32 [B], how many of these as prefix
+
+
+class Piece(NamedTuple):
+  """Tokens that a row reads next: all of them are prefix, or none."""
+
+  tokens: np.ndarray  # int32 [n]
+  is_prefix: bool
+  padding: int = 0  # how many of the first are padding, in a row's first piece
+  padding_weighs: bool = False  # see prefix.short_prompts
+
+
+def pieces(
+    model: Model, tokens: np.ndarray, *, short: str | None, long: str
+) -> list[Piece]:
+  """Returns what a prompt is read as.
+
+  Args:
+    model: that will read it.
+    tokens: int32 [n].
+    short: of SHORT_PROMPTS, for prompts shorter than the model's prefix;
+      None: as the model was evaluated.
+    long: of LONG_PROMPTS, for longer ones.
+
+  Raises:
+    ValueError: a name is unknown.
+  """
+  if short is None:
+    reference = model.config['model']['pad_mask'] == 'reference'
+    short = 'left_pad_reference' if reference else 'trim'
+  check_name('short_prompt', short, short_prompts.SHORT_PROMPTS)
+  check_name('long_prompt', long, long_prompts.LONG_PROMPTS)
+  M = model.prefix_capacity
+  if len(tokens) >= M:
+    return planned(tokens, long_prompts.LONG_PROMPTS[long](len(tokens), M))
+  space = int(model.tokenizer.encode(' ')[0])
+  read_as = short_prompts.SHORT_PROMPTS[short]
+  prompt = read_as(tokens, capacity=M, pad_id=space)
+  return [Piece(prompt.tokens, True, prompt.padding, prompt.padding_weighs)]
+
+
+def planned(tokens: np.ndarray, plan: long_prompts.Plan) -> list[Piece]:
+  """Returns the pieces into which a plan divides tokens."""
+  starts = [0, *(end for end, _ in plan)]
+  return [Piece(tokens[i:j], p) for i, (j, p) in zip(starts, plan)]
+
+
+def read(
+    model: Model,
+    rows: Sequence[Sequence[Piece]],
+    *,
+    after: Reading | None = None,
+    room: int = 0,
+    tell: Callable[[str], None] | None = None,
+) -> Reading:
+  """Reads the pieces of each row in order, all rows at once.
+
+  What a row reads does not depend on the other rows. Memory does not depend on
+  the number of tokens, but for caches of `attention` layers and prefixes longer
+  than the model's, which are read layer by layer.
+
+  Args:
+    model: that reads.
+    rows: pieces for each row; without `after` at least one.
+    after: what the rows have read before; it stays valid.
+    room: tokens to be decoded afterwards, for caches of `attention` layers.
+    tell: is told what a prefix longer than the model's takes, before it is
+      read. None: stderr.
+
+  Raises:
+    ValueError: a prefix longer than the model's comes after earlier tokens.
+  """
+  before = 0 if after is None else int(after.position.max())
+  longest = max(sum(len(piece.tokens) for piece in row) for row in rows)
+  slots = (
+      -(-(before + longest + room) // _ROOM) * _ROOM if model.grows else None
+  )
+  long = [any(_is_long(model, piece) for piece in row) for row in rows]
+  if not any(long):
+    return _read_blocks(model, rows, after, slots)
+  if after is not None or any(len(rows[b]) > 1 for b in np.flatnonzero(long)):
+    raise ValueError(
+        'a prefix longer than that of the model must be read first and alone'
+    )
+  at = [np.flatnonzero(long), np.flatnonzero(np.logical_not(long))]
+  tell = tell or functools.partial(print, file=sys.stderr, flush=True)
+  whole = [rows[b][0].tokens for b in at[0]]
+  parts = [_read_whole(model, whole, slots, tell)]
+  if len(at[1]):
+    parts.append(_read_blocks(model, [rows[b] for b in at[1]], None, slots))
+  return _take(parts, np.argsort(np.concatenate(at)))
+
+
+def choose(rows: np.ndarray, new: Reading, old: Reading) -> Reading:
+  """Takes bool [B] `rows` of `new`, and the others of `old`."""
+  B = len(rows)
+  return _take([new, old], np.arange(B) + np.where(rows, 0, B))
+
+
+def state_bytes(reading: Reading) -> int:
+  """Returns the bytes that each row keeps for decoding."""
+  leaves = jax.tree.leaves(reading.states)
+  return sum(x.nbytes for x in leaves) // len(reading.position)
+
+
+def check_name(argument: str, name: str, names: Sequence[str]) -> None:
+  """Raises ValueError unless `name` is one of `names`."""
+  if name not in names:
+    raise ValueError(f'{argument} must be one of {sorted(names)}, got {name!r}')
+
+
+@jax.jit
+def _take(readings, index):
+  """Takes rows of several readings, as if they were one after the other."""
+  return jax.tree.map(lambda *x: jnp.concatenate(x)[index], *readings)
+
+
+def _is_long(model, piece):
+  return piece.is_prefix and len(piece.tokens) > model.block
+
+
+def _read_blocks(model, rows, reading, slots):
+  """Reads block after block; a row that has no more of them waits."""
+  rows = [_split(row, model.block) for row in rows]
+  if reading is not None and slots:
+    reading = reading._replace(states=_with_room(model, reading.states, slots))
+  steps = list(itertools.zip_longest(*rows))
+  with _bar(sum(map(_longest, steps))) as bar:
+    for step in steps:
+      batch = _batch(step, model.block)
+      reading = _read(model.merge, model.params, batch, reading, slots)
+      if len(steps) > 1:
+        jax.block_until_ready(reading.logits)
+      bar.update(_longest(step))
+  return reading
+
+
+def _split(row, block):
+  """Cuts the pieces of a row into blocks."""
+  return [
+      piece._replace(tokens=piece.tokens[i : i + block])
+      for piece in row
+      for i in range(0, len(piece.tokens), block)
+  ]
+
+
+def _longest(step):
+  return max(len(piece.tokens) for piece in step if piece)
+
+
+def _bar(total):
+  """Progress with an ETA on a terminal, if it takes more than a second."""
+  return tqdm.tqdm(
+      total=total,
+      desc='reading',
+      unit='tok',
+      unit_scale=True,
+      delay=1,
+      leave=False,
+      disable=None,
+  )
+
+
+class _Batch(NamedTuple):
+  """Pieces of B rows, filled to C tokens."""
+
+  tokens: np.ndarray  # int32 [B, C]
+  mask: np.ndarray  # bool [B, C], which are tokens
+  unzeroed: np.ndarray | None  # bool [B, C], which are no padding that weighs
+  prefix_len: np.ndarray | None  # int32 [B]; None: no piece is prefix
+
+
+def _batch(step, block):
+  B, longest = len(step), _longest(step)
+  C = min(block, max(_SMALLEST, 1 << (longest - 1).bit_length()))
+  tokens = np.zeros((B, C), np.int32)
+  mask, weighs = np.zeros((B, C), bool), np.zeros((B, C), bool)
+  prefix_len = np.zeros(B, np.int32)
+  for b, piece in enumerate(step):
+    if piece is None:
+      continue
+    n = len(piece.tokens)
+    tokens[b, :n] = piece.tokens
+    mask[b, :n] = True
+    (weighs if piece.padding_weighs else ~mask)[b, : piece.padding] = True
+    if not piece.padding_weighs:
+      mask[b, : piece.padding] = False
+    prefix_len[b] = n if piece.is_prefix else 0
+  return _Batch(
+      tokens,
+      mask,
+      ~weighs if weighs.any() else None,
+      prefix_len if prefix_len.any() else None,
+  )
+
+
+@functools.partial(jax.jit, static_argnames=('merge', 'slots'))
+def _read(merge, params, batch, reading, slots):
+  model = merge(params)
+  logits, states = model.prefill(
+      batch.tokens,
+      mask=batch.mask,
+      unzeroed=batch.unzeroed,
+      prefix_len=batch.prefix_len,
+      state_capacity=slots,
+      states=None if reading is None else reading.states,
+  )
+  real = batch.mask if batch.unzeroed is None else batch.mask & batch.unzeroed
+  count = real.sum(axis=1, dtype=jnp.int32)
+  prefix = 0 if batch.prefix_len is None else count * (batch.prefix_len > 0)
+  if reading is None:
+    return Reading(logits, states, count, jnp.zeros_like(count) + prefix)
+  return Reading(
+      jnp.where(count[:, None] > 0, logits, reading.logits),
+      states,
+      reading.position + count,
+      reading.prefix + prefix,
+  )
+
+
+def _read_whole(model, rows, slots, tell):
+  """Reads rows, int32 [n] each, whose every token is prefix."""
+  length = max(map(len, rows))
+  length += -length % model.block
+  tokens = np.zeros((len(rows), length), np.int32)
+  for b, row in enumerate(rows):
+    tokens[b, : len(row)] = row
+  count = np.array([len(row) for row in rows], np.int32)
+  arguments = model.params, tokens, np.arange(length) < count[:, None]
+  program = _whole_program(model, slots, *arguments)
+  sizes = program.memory_analysis()
+  needed = (
+      sizes.argument_size_in_bytes
+      + sizes.output_size_in_bytes
+      + sizes.temp_size_in_bytes
+  )
+  tell(
+      f'a prefix of {max(count):,} tokens is read layer by layer: it takes'
+      f' {units.size(needed)}, weights included'
+  )
+  logits, states = program(*arguments)
+  return Reading(logits, states, jnp.asarray(count), jnp.asarray(count))
+
+
+def _whole_program(model, slots, *arguments):
+  """`prefill_all`, compiled."""
+
+  @jax.jit
+  def prefill(params, tokens, mask):
+    return model.merge(params).prefill_all(
+        tokens, mask=mask, block=model.block, state_capacity=slots
+    )
+
+  return prefill.lower(*arguments).compile()
+
+
+def _with_room(model, states, slots):
+  """Adds empty slots to the caches of `attention` layers."""
+
+  def grown(mixer, state):
+    if mixer != 'attention' or state.k.shape[1] >= slots:
+      return state
+    more = [(0, 0), (0, slots - state.k.shape[1]), (0, 0), (0, 0)]
+    return state._replace(k=jnp.pad(state.k, more), v=jnp.pad(state.v, more))
+
+  mixers = model.config['model']['mixers']
+  return tuple(map(grown, mixers, states))

@@ -1,0 +1,148 @@
+"""What a policy takes from data before training: thresholds, or weights."""
+
+from collections.abc import Mapping
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from jrt_jax.prefix import heuristic
+from jrt_jax.prefix import learned
+from jrt_jax.prefix import policies
+
+# What the file of a policy holds, besides what it was made for.
+_KEYS = {
+    'entropy': ('thresholds',),
+    'learned': ('mean_fraction', *learned.Choice._fields),
+}
+
+WINDOWS = 256  # enough for quantiles to within a few per cent of the windows
+
+
+def sample_windows(
+    tokens: Any, length: int, count: int = WINDOWS
+) -> list[np.ndarray]:
+  """Returns at most `count` windows, evenly spread over a stream.
+
+  Args:
+    tokens: int [n], or a `TokenStream`; it is not copied.
+    length: tokens in a window; a shorter stream is one window.
+    count: of windows.
+
+  Raises:
+    ValueError: the length is not positive.
+  """
+  if length < 1:
+    raise ValueError(f'config.sequence_length must be positive, got {length}')
+  num_windows = max(len(tokens) // length, 1)
+  chosen = np.linspace(0, num_windows - 1, min(count, num_windows))
+  starts = chosen.astype(int) * length
+  return [tokens[start : start + length] for start in starts.tolist()]
+
+
+def calibrated(
+    prefix: Mapping, windows: list[np.ndarray], tokenizer: str
+) -> dict[str, Any]:
+  """Returns what the entropy policy needs: JSON.
+
+  Args:
+    prefix: `config.prefix`, which says what is measured.
+    windows: int [n] each, of a corpus.
+    tokenizer: the fingerprint of their tokenizer.
+  """
+  return {
+      'policy': 'entropy',
+      'thresholds': heuristic.thresholds(windows, prefix),
+      'tokenizer': tokenizer,
+      'tokens': len(windows[0]),
+      'windows': len(windows),
+      **{key: prefix[key] for key in heuristic.MEASURE},
+  }
+
+
+def fitted(
+    prefix: Mapping, tokens: Any, *, sequence_length: int, tokenizer: str
+) -> dict[str, Any]:
+  """Returns `config.prefix` with the key `fitted`, where its policy needs it.
+
+  That is what `config.prefix.file` holds. Without one the entropy policy is
+  calibrated on the training data, the same at every start of a run.
+
+  Args:
+    prefix: `config.prefix`.
+    tokens: the training data, int [n] or a `TokenStream`.
+    sequence_length: L, tokens that the model reads.
+    tokenizer: the fingerprint of the tokenizer.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: a setting is wrong, the file is damaged, or it was made for
+      another policy, tokenizer, length or signal.
+  """
+  name, prefix = prefix['name'], dict(prefix)
+  capacity = policies.prefix_capacity(prefix, sequence_length)
+  if name not in policies.FITTED:
+    return prefix
+  if name == 'entropy':
+    heuristic.warn_of_rounding(capacity, prefix)
+  if prefix['file']:
+    prefix['fitted'] = read(prefix['file'])
+    _compare(prefix, sequence_length, tokenizer)
+  elif name == 'entropy':
+    windows = sample_windows(tokens, sequence_length)
+    prefix['fitted'] = calibrated(prefix, windows, tokenizer)
+  else:
+    raise ValueError(
+        f'config.prefix.name={name!r} needs config.prefix.file, what'
+        ' jrt_jax.prefix.learn has written'
+    )
+  return prefix
+
+
+def read(path: str) -> dict[str, Any]:
+  """Returns what `write` wrote.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: it is not of `write`.
+  """
+  file = pathlib.Path(path).expanduser()
+  if not file.is_file():
+    raise FileNotFoundError(f'config.prefix.file must be a file, got {path!r}')
+  try:
+    content = json.loads(file.read_text())
+    for key in ('tokenizer', 'tokens', *_KEYS[content['policy']]):
+      content[key]
+  except (ValueError, TypeError, KeyError) as error:
+    raise ValueError(
+        f'config.prefix.file={path!r} is not of jrt_jax.prefix.calibrate or'
+        f' .learn: {error!r}'
+    ) from error
+  return content
+
+
+def write(path: str, content: Mapping[str, Any]) -> None:
+  """Writes a fitted policy, for `config.prefix.file`."""
+  file = pathlib.Path(path).expanduser()
+  file.parent.mkdir(parents=True, exist_ok=True)
+  file.write_text(json.dumps(content, indent=2) + '\n')
+
+
+def _compare(prefix, sequence_length, tokenizer):
+  """Raises ValueError if the file was made for something else."""
+  file = prefix['fitted']
+  wanted = {
+      'policy': prefix['name'],
+      'tokens': sequence_length,
+      'tokenizer': tokenizer,
+  }
+  if prefix['name'] == 'entropy':
+    wanted |= {key: prefix[key] for key in heuristic.MEASURE}
+  for key, value in wanted.items():
+    value = list(value) if isinstance(value, tuple) else value  # as in JSON
+    if file.get(key) != value:
+      raise ValueError(
+          f'config.prefix.file={prefix["file"]!r} must be made for'
+          f' {key} {value}, but it is for {file.get(key)}'
+      )

@@ -1,0 +1,62 @@
+r"""Learns how long a prefix each prompt needs, and compares ways to learn it.
+
+python -m jrt_jax.prefix.learn --table=plays.npz --cost=0.1 --out=policy.json
+
+plays.npz holds `tokens` int [N, n], `fractions` [K], ascending, and `scores`
+[N, K], how well a model answers a prompt of which that fraction is prefix; with
+`lengths` [N] rows may be shorter than n, with `seconds` [K] times are shown,
+and `tokenizer` is the fingerprint of the tokenizer. Without --table prompts are
+simulated. A random half of the prompts is held out for the numbers shown.
+
+Train with --config.prefix.name=learned --config.prefix.file=policy.json.
+"""
+
+from absl import app
+from absl import flags
+import numpy as np
+
+from jrt_jax import command_line
+from jrt_jax.prefix import bandit
+from jrt_jax.prefix import fitting
+from jrt_jax.prefix import learned
+from jrt_jax.prefix import simulation
+from jrt_jax.prefix import trial
+
+_TABLE = flags.DEFINE_string('table', None, 'Scores by prompt and fraction.')
+_OUT = flags.DEFINE_string('out', None, 'The file of the policy, if wanted.')
+_METHOD = flags.DEFINE_enum(
+    'method', 'full feedback', trial.LEARNED, 'What --out takes.'
+)
+_COST = flags.DEFINE_float(
+    'cost',
+    simulation.COST,
+    'What a full prefix costs, in units of scores.',
+    lower_bound=0.0,
+)
+_SEED = flags.DEFINE_integer('seed', 0, 'Of halves, controls and draws.')
+
+
+def main(argv: list[str]) -> None:
+  del argv
+  with command_line.one_line_errors():
+    rng = np.random.default_rng(_SEED.value)
+    table, tokenizer = simulation.table(2000, rng), 'simulation'
+    if _TABLE.value:
+      table, tokenizer = bandit.load(_TABLE.value)
+    result = trial.run(table, _COST.value, rng)
+    print(trial.report(result))
+    if _OUT.value:
+      outcome = result[_METHOD.value]
+      content = {
+          'policy': 'learned',
+          'tokenizer': tokenizer,
+          'tokens': max(map(len, table.prompts)),
+          'mean_fraction': outcome.fraction,
+          **learned.to_json(outcome.choice),
+      }
+      fitting.write(_OUT.value, content)
+      print(f'wrote {_OUT.value}')
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=command_line.parser())

@@ -1,0 +1,47 @@
+"""The learned policy: signals of a prompt choose a fraction of it.
+
+Source: the student report, future work (adaptive RL-based prefix lengths).
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jrt_jax.prefix import signals
+
+
+class Choice(NamedTuple):
+  """A softmax policy over K fractions, linear in S features."""
+
+  fractions: np.ndarray  # [K], ascending
+  mean: np.ndarray  # [S], of the features of training prompts
+  scale: np.ndarray  # [S], their standard deviation
+  weights: np.ndarray  # [S + 1, K], of scaled features and 1
+
+  def actions(self, x: np.ndarray) -> np.ndarray:
+    """Maps features [..., S] to the preferred index [...]."""
+    return (scaled(x, self.mean, self.scale) @ self.weights).argmax(axis=-1)
+
+
+def features(tokens: np.ndarray) -> np.ndarray:
+  """All signals of int [n], and the logarithm of n: float [S]."""
+  values = [signal(tokens) for signal in signals.SIGNALS.values()]
+  return np.array([*values, np.log2(max(len(tokens), 1))])
+
+
+def scaled(x: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+  """Maps features [..., S] to [..., S + 1]; the last is 1."""
+  x = (x - mean) / scale
+  return np.concatenate([x, np.ones_like(x[..., :1])], axis=-1)
+
+
+def to_json(choice: Choice) -> dict[str, Any]:
+  """Returns what `fraction` reads."""
+  return {name: array.tolist() for name, array in choice._asdict().items()}
+
+
+def fraction(tokens: np.ndarray, fitted: Mapping[str, Any]) -> float:
+  """Returns the preferred fraction of int [n]."""
+  choice = Choice(*(np.array(fitted[name]) for name in Choice._fields))
+  return float(choice.fractions[choice.actions(features(tokens))])

@@ -1,0 +1,138 @@
+"""How complex a window of tokens is, as one number.
+
+A signal of `SIGNALS` maps int [n] to a float. Values of windows of different
+lengths cannot be compared: few tokens cannot have a high entropy.
+
+Source: the student report, section 4.1 (entropy-based complexity assessment),
+which does not say of which distribution the entropy is.
+"""
+
+from collections.abc import Callable, Mapping
+import math
+import zlib
+
+import numpy as np
+
+Signal = Callable[[np.ndarray], float]
+# Log-probabilities [n, V] in nats; row t predicts token t + 1.
+Score = Callable[[np.ndarray], np.ndarray] | np.ndarray
+
+
+def unigram_entropy(tokens: np.ndarray, *, miller_madow: bool = True) -> float:
+  """H(x_t) of the window's own counts, in bits.
+
+  Args:
+    tokens: int [n].
+    miller_madow: adds (K - 1) / 2n nats, K the number of distinct tokens: what
+      such an estimate lacks on average, to first order.
+
+  Source: Miller 1955, Note on the bias of information estimates.
+  """
+  if not len(tokens):
+    return 0.0
+  counts = _counts(tokens)
+  bias = (len(counts) - 1) / (2 * len(tokens) * math.log(2))
+  return _entropy(counts) + miller_madow * bias
+
+
+def conditional_entropy(tokens: np.ndarray) -> float:
+  """H(x_t | x_{t-1}) of the window's own counts, in bits.
+
+  Higher for lists of keys and values than for prose, of which the unigram
+  entropy says the opposite.
+  """
+  tokens = np.asarray(tokens, np.int64)
+  pairs = tokens[:-1] << 32 | tokens[1:]
+  return _entropy(_counts(pairs)) - _entropy(_counts(tokens[:-1]))
+
+
+def compression_ratio(tokens: np.ndarray) -> float:
+  """Bytes that zlib needs for the tokens, over those of 32 bits for each."""
+  raw = np.asarray(tokens, '<u4').tobytes()
+  return len(zlib.compress(raw)) / max(len(raw), 1)
+
+
+def distinct_ratio(tokens: np.ndarray) -> float:
+  """Distinct tokens over tokens."""
+  return len(np.unique(tokens)) / max(len(tokens), 1)
+
+
+SIGNALS = {
+    'unigram_entropy': unigram_entropy,
+    'conditional_entropy': conditional_entropy,
+    'compression_ratio': compression_ratio,
+    'distinct_ratio': distinct_ratio,
+}
+
+
+def predictive_entropy(tokens: np.ndarray, score: Score) -> float:
+  """The mean entropy of a model's next-token distributions, in bits.
+
+  Args:
+    tokens: int [n].
+    score: what the model makes of `tokens`, or a function that computes it.
+  """
+  log_p = _log_probs(tokens, score)
+  nats = -(np.exp(log_p) * np.where(np.isfinite(log_p), log_p, 0)).sum(axis=-1)
+  return float(nats.mean() / math.log(2)) if len(nats) else 0.0
+
+
+def negative_log_likelihood(tokens: np.ndarray, score: Score) -> float:
+  """What a token costs a model on average, given those before it, in bits.
+
+  Args:
+    tokens: int [n].
+    score: see `predictive_entropy`; its last row is not read.
+  """
+  log_p = _log_probs(tokens, score)[:-1]
+  of_next = log_p[np.arange(len(log_p)), tokens[1:]]
+  return float(-of_next.mean() / math.log(2)) if len(of_next) else 0.0
+
+
+AGGREGATES = {
+    'mean': np.mean,
+    'max': np.max,
+    'p90': lambda values: np.quantile(values, 0.9),
+}
+
+
+def windowed(
+    signal: Signal, tokens: np.ndarray, *, width: int, aggregate: str
+) -> float:
+  """Aggregates a signal over windows that start at every half of their width.
+
+  Args:
+    signal: of a window.
+    tokens: int [n]; the last window ends with them.
+    width: tokens in a window; 0, or as many as there are: one window.
+    aggregate: a name of `AGGREGATES`.
+  """
+  n = len(tokens)
+  if not 0 < width < n:
+    return signal(tokens)
+  starts = [*range(0, n - width, max(width // 2, 1)), n - width]
+  values = [signal(tokens[start : start + width]) for start in starts]
+  return float(AGGREGATES[aggregate](values))
+
+
+def measure(tokens: np.ndarray, prefix: Mapping) -> float:
+  """The signal that `config.prefix` names, of int [n]."""
+  return windowed(
+      SIGNALS[prefix['signal']],
+      tokens,
+      width=prefix['window'],
+      aggregate=prefix['aggregate'],
+  )
+
+
+def _counts(x):
+  return np.unique(x, return_counts=True)[1]
+
+
+def _entropy(counts):
+  p = counts / max(counts.sum(), 1)
+  return float(-(p * np.log2(p)).sum())
+
+
+def _log_probs(tokens, score):
+  return np.asarray(score(tokens) if callable(score) else score)

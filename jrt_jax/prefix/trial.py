@@ -1,0 +1,108 @@
+"""What learned policies gain on prompts that they were not trained on."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import tqdm
+
+from jrt_jax.prefix import bandit
+from jrt_jax.prefix import learned
+
+LEARNED = ('supervised', 'full feedback', 'reinforce')  # what can be kept
+
+
+class Outcome(NamedTuple):
+  """Means over held-out prompts."""
+
+  reward: float
+  score: float
+  fraction: float  # of a prompt that is prefix, M / l
+  seconds: float  # NaN: not measured
+  regret: float  # reward of the oracle less this
+  gain: float  # this less reward of the best fixed fraction
+  gain_error: float  # half of the 95 % interval of `gain`, prompts paired
+  choice: learned.Choice | None  # of policies that see signals
+
+
+def run(
+    table: bandit.Table, cost: float, rng: np.random.Generator
+) -> dict[str, Outcome]:
+  """Trains on a random half of the prompts and evaluates on the other.
+
+  Among the outcomes are controls: a policy trained with the signals of other
+  prompts, and the choices of 'full feedback' dealt to prompts at random, which
+  have the same mean length.
+
+  Args:
+    table: of plays.
+    cost: of a full prefix, in units of scores.
+    rng: of halves, controls and draws.
+  """
+  progress = tqdm.tqdm(
+      table.prompts, 'signals', delay=1, leave=False, disable=None
+  )
+  features = np.array([learned.features(tokens) for tokens in progress])
+  rewards = table.rewards(cost)
+  train, test = np.array_split(rng.permutation(len(features)), 2)
+  choices = _learn(features[train], rewards[train], table.fractions, rng)
+  chosen = {name: c.actions(features[test]) for name, c in choices.items()}
+  fixed = np.full(len(test), rewards[train].mean(axis=0).argmax())
+  chosen = {
+      'best fixed': fixed,
+      **chosen,
+      'lengths shuffled': rng.permutation(chosen['full feedback']),
+      'oracle': rewards[test].argmax(axis=1),
+  }
+  return {
+      name: _outcome(table, rewards, test, actions, fixed, choices.get(name))
+      for name, actions in chosen.items()
+  }
+
+
+def report(outcomes: Mapping[str, Outcome]) -> str:
+  """Returns a table, a policy a line."""
+  lines = [
+      f'{"":<17} {"reward":>7} {"score":>7} {"M / l":>6} {"ms":>7}'
+      f' {"regret":>7}  gain over best fixed (95 %)'
+  ]
+  for name, o in outcomes.items():
+    ms = '-' if np.isnan(o.seconds) else f'{1000 * o.seconds:.1f}'
+    lines.append(
+        f'{name:<17} {o.reward:>7.4f} {o.score:>7.4f} {o.fraction:>6.3f}'
+        f' {ms:>7} {o.regret:>7.4f}  {o.gain:+.4f} ± {o.gain_error:.4f}'
+    )
+  return '\n'.join(lines)
+
+
+def _learn(features, rewards, fractions, rng):
+  """Returns a `Choice` by name."""
+  mean, std = features.mean(axis=0), features.std(axis=0)
+  scale = np.where(std > 1e-9, std, 1.0)  # constant features stay 0
+  x = learned.scaled(features, mean, scale)
+  rewards = rewards / (np.ptp(rewards) or 1.0)  # whatever unit scores have
+  weights = {
+      'supervised': bandit.supervised(x, rewards),
+      'full feedback': bandit.full_feedback(x, rewards),
+      'reinforce': bandit.reinforce(x, rewards, rng),
+      'signals shuffled': bandit.full_feedback(rng.permutation(x), rewards),
+  }
+  return {
+      name: learned.Choice(fractions, mean, scale, w)
+      for name, w in weights.items()
+  }
+
+
+def _outcome(table, rewards, rows, actions, fixed, choice):
+  reward = rewards[rows, actions]
+  gain = reward - rewards[rows, fixed]
+  return Outcome(
+      reward=reward.mean(),
+      score=table.scores[rows, actions].mean(),
+      fraction=float(table.fractions[actions].mean()),
+      seconds=table.seconds[actions].mean(),
+      regret=(rewards[rows].max(axis=1) - reward).mean(),
+      gain=gain.mean(),
+      gain_error=1.96 * gain.std() / np.sqrt(len(gain)),
+      choice=choice,
+  )

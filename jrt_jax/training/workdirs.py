@@ -1,0 +1,80 @@
+"""Workdirs as training leaves them: config.json and a checkpoint of weights."""
+
+from collections.abc import Mapping
+import json
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jrt_jax import models
+from jrt_jax.training import checkpoint
+from jrt_jax.training import resilience
+
+
+def write(
+    workdir: str | pathlib.Path,
+    config: Mapping[str, Any],
+    params: Mapping[str, Any],
+    *,
+    origin: str,
+) -> None:
+  """Makes a workdir with a checkpoint of weights alone.
+
+  Runs in other workdirs start from it with `config.init_from`.
+
+  Args:
+    workdir: that is not yet one.
+    config: with the keys of `configs/base.py`.
+    params: float32, by name.
+    origin: where the weights are from, in words.
+
+  Raises:
+    ValueError: it is a workdir already, or cannot be written to.
+  """
+  path = resilience.check_workdir(workdir)
+  if (path / 'config.json').exists() or checkpoint.exists(path):
+    raise ValueError(
+        f'the workdir must be a new one, got {path}, which has a run'
+    )
+  arrays = {name: jnp.asarray(x) for name, x in params.items()}
+  with checkpoint.Checkpoints(path, keep=1, keep_every=0) as checkpoints:
+    checkpoints.save_params(arrays, {'origin': origin})
+  resilience.record_config(path, config, allow_change=False)
+
+
+class Weights(NamedTuple):
+  """What a run has come to."""
+
+  config: dict[str, Any]  # with the keys of `configs/base.py`
+  params: dict[str, jax.Array]  # float32, by name, on the first device
+  step: int
+
+
+def read(workdir: str | pathlib.Path) -> Weights:
+  """Returns the weights of the newest intact checkpoint of a run.
+
+  Raises:
+    FileNotFoundError: there is no config.json, or no checkpoint.
+    ValueError: they are damaged, or do not belong together.
+  """
+  path = pathlib.Path(workdir) / 'config.json'
+  try:
+    config = json.loads(path.read_text())
+    _, shapes = models.abstract(config['model'])
+  except FileNotFoundError as error:
+    raise FileNotFoundError(
+        f'the workdir must be that of a run, got {str(workdir)!r}, without'
+        ' config.json'
+    ) from error
+  except json.JSONDecodeError as error:
+    raise ValueError(f'{path} must be JSON: {error}') from error
+  except KeyError as error:
+    raise ValueError(f'{path} must have the key {error}') from error
+  first = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+  shapes = {
+      name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=first)
+      for name, x in shapes.items()
+  }
+  return Weights(config, *checkpoint.load_params(workdir, shapes))

@@ -1,0 +1,81 @@
+import json
+
+import numpy as np
+import pytest
+
+from jrt_jax import generation
+from jrt_jax import models
+from jrt_jax.training import workdirs
+from jrt_jax.training import checkpoint
+
+
+@pytest.fixture(scope='module')
+def small(make_model):
+  return make_model(('conv',))
+
+
+@pytest.fixture
+def workdir(tmp_path, small):
+  path = tmp_path / 'run'
+  workdirs.write(path, small.config, small.params, origin='a test')
+  return path
+
+
+def test_a_run_is_loaded_as_it_was_saved(workdir, small):
+  model = generation.load(workdir)
+  assert model.fingerprint == small.fingerprint
+  assert model.prefix_capacity == model.block == 8
+  assert (
+      models.split(model.merge(model.params))[1].keys() == model.params.keys()
+  )
+
+
+def test_one_weight_makes_another_fingerprint(small):
+  name = 'final_norm.scale'
+  params = small.params | {name: small.params[name].at[0].add(1e-3)}
+  other = generation.Model(small.config, params, small.tokenizer)
+  assert other.fingerprint != small.fingerprint
+
+
+def test_a_model_without_a_prefix_reads_in_blocks_all_the_same(small):
+  config = {**small.config, 'prefix': {'name': 'none', 'capacity': 0.5}}
+  model = generation.Model(config, small.params, small.tokenizer)
+  assert (model.prefix_capacity, model.block) == (0, 16)
+
+
+def test_ids_of_prompts_are_int32(small):
+  for prompt in ('hi', [104, 105], np.array([104, 105], np.uint8)):
+    ids = small.encode(prompt)
+    assert ids.tolist() == [104, 105] and ids.dtype == np.int32
+
+
+def test_a_run_without_a_checkpoint_is_named(tmp_path, small):
+  (tmp_path / 'config.json').write_text(json.dumps(small.config))
+  with pytest.raises(FileNotFoundError, match='there is no checkpoint in'):
+    generation.load(tmp_path)
+
+
+def test_a_tokenizer_with_more_ids_than_the_model_is_refused(tmp_path, small):
+  config = {**small.config, 'model': small.config['model'] | {'vocab_size': 9}}
+  params = models.split(models.build(config['model']))[1]
+  workdirs.write(tmp_path, config, params, origin='a test')
+  with pytest.raises(ValueError, match='has 9 ids, got one of 257'):
+    generation.load(tmp_path)
+
+
+def test_a_tokenizer_of_other_text_is_refused(workdir, monkeypatch):
+  for tokenizer, fits in (('bytes', True), ('gpt2', False)):
+    meta = {'data': f'9 tokens 0a1b of tokenizer {tokenizer}'}
+    monkeypatch.setattr(checkpoint, 'load_meta', lambda *_: meta)
+    if fits:
+      generation.load(workdir)
+    else:
+      with pytest.raises(
+          ValueError, match='--tokenizer must be that of the tr'
+      ):
+        generation.load(workdir)
+
+
+def test_a_missing_tokenizer_is_named(workdir):
+  with pytest.raises(FileNotFoundError, match="'gone.json', which is no file"):
+    generation.load(workdir, tokenizer='gone.json')

@@ -1,0 +1,117 @@
+import json
+
+import numpy as np
+import pytest
+
+from configs import base
+from jrt_jax.data import pipeline
+from jrt_jax.data import streams
+from jrt_jax.prefix import fitting
+from jrt_jax.prefix import policies
+
+TOKENS = np.random.default_rng(0).integers(np.arange(1, 1001) // 20 + 1)
+WHAT = {'sequence_length': 20, 'tokenizer': 'bytes'}
+
+
+@pytest.fixture
+def file(settings, tmp_path):
+  """What calibration wrote, for the settings `name='entropy'`."""
+  path = str(tmp_path / 'new' / 'policy.json')
+  windows = fitting.sample_windows(TOKENS, 20)
+  prefix = settings(name='entropy')
+  fitting.write(path, fitting.calibrated(prefix, windows, 'bytes'))
+  return path
+
+
+def test_windows_are_spread_over_the_stream_without_copies():
+  tokens = np.arange(105)
+  windows = fitting.sample_windows(tokens, 10, count=4)
+  assert [window[0] for window in windows] == [0, 30, 60, 90]
+  assert all(len(w) == 10 and np.shares_memory(w, tokens) for w in windows)
+  assert len(fitting.sample_windows(tokens, 10)) == 10
+  np.testing.assert_array_equal(fitting.sample_windows(tokens, 200), [tokens])
+
+
+@pytest.mark.parametrize('name', ['none', 'full', 'fixed', 'uniform'])
+def test_policies_that_look_at_nothing_need_no_fit(settings, name):
+  prefix = settings(name=name)
+  assert fitting.fitted(prefix, TOKENS, **WHAT) == prefix
+
+
+def test_without_a_file_entropy_is_calibrated_on_the_data(settings):
+  prefix = settings(name='entropy', signal='distinct_ratio', capacity=1.0)
+  prefix = fitting.fitted(prefix, TOKENS, **WHAT)
+  rng = np.random.default_rng(0)
+  windows = TOKENS.reshape(-1, 20)
+  lengths = policies.lengths(windows, prefix, 20, rng)
+  values, counts = np.unique(lengths, return_counts=True)
+  assert values.tolist() == [9, 10, 11]
+  np.testing.assert_allclose(counts / len(windows), 1 / 3, atol=0.1)
+  # Few different tokens at the beginning, many at the end.
+  assert lengths[:10].max() < lengths[-10:].min()
+
+
+def test_a_file_gives_what_calibration_gave(settings, file):
+  calibrated = fitting.fitted(settings(name='entropy'), TOKENS, **WHAT)
+  read = fitting.fitted(settings(name='entropy', file=file), None, **WHAT)
+  assert json.dumps(read['fitted']) == json.dumps(calibrated['fitted'])
+
+
+@pytest.mark.parametrize(
+    ('changes', 'what', 'message'),
+    [
+        ({}, {'tokenizer': 'b7'}, 'made for tokenizer b7, but it is for bytes'),
+        ({}, {'sequence_length': 30}, 'made for tokens 30, but it is for 20'),
+        ({'window': 8}, {}, 'made for window 8, but it is for 0'),
+        ({'quantiles': (0.5,)}, {}, r'made for quantiles \[0.5\], but'),
+        ({'name': 'learned'}, {}, 'policy learned, but it is for entropy'),
+    ],
+)
+def test_a_file_for_something_else_is_refused(
+    settings, file, changes, what, message
+):
+  prefix = settings(**{'name': 'entropy', 'file': file, **changes})
+  with pytest.raises(ValueError, match=message):
+    fitting.fitted(prefix, TOKENS, **{**WHAT, **what})
+
+
+def test_a_learned_policy_needs_a_file(settings):
+  with pytest.raises(ValueError, match="'learned' needs config.prefix.file"):
+    fitting.fitted(settings(name='learned'), TOKENS, **WHAT)
+
+
+@pytest.mark.parametrize(
+    'text', ['', '{}', '[1]', '{"policy": "fixed"}', '{"policy": "entropy"}']
+)
+def test_a_damaged_file_is_refused(tmp_path, text):
+  path = tmp_path / 'a.json'
+  path.write_text(text)
+  with pytest.raises(ValueError, match='a.json.* is not of jrt_jax.prefix'):
+    fitting.read(str(path))
+
+
+def test_a_missing_file_is_refused():
+  with pytest.raises(FileNotFoundError, match="file must be a file, got 'no'"):
+    fitting.read('no')
+
+
+def test_batches_of_training_have_the_lengths_of_the_policy(settings):
+  prefix = settings(name='entropy', signal='distinct_ratio', capacity=1.0)
+  prefix = fitting.fitted(prefix, TOKENS, **WHAT)
+  batches = pipeline.batches(
+      streams.in_memory(TOKENS),
+      sequence_length=20,
+      batch_size=7,
+      objective=base.get_config().objective,
+      prefix=prefix,
+      mask_id=99,
+      seed=0,
+      training=False,
+      num_threads=0,
+  )
+  actual = np.concatenate([batch['prefix_len'] for batch in batches])
+  rng = np.random.default_rng(0)
+  windows = TOKENS[:980].reshape(-1, 20)
+  expected = policies.lengths(windows, prefix, 20, rng)
+  np.testing.assert_array_equal(actual, expected)
+  assert len(set(actual)) == 3

@@ -1,0 +1,60 @@
+"""The simulation: what can be gained, what is gained, and the controls."""
+
+import numpy as np
+import pytest
+
+from jrt_jax.prefix import simulation
+from jrt_jax.prefix import trial
+
+
+@pytest.fixture(scope='module')
+def outcomes():
+  rng = np.random.default_rng(0)
+  return trial.run(simulation.table(2000, rng), simulation.COST, rng)
+
+
+def test_full_feedback_beats_the_best_fixed_prefix_and_its_controls(outcomes):
+  reward = {name: outcome.reward for name, outcome in outcomes.items()}
+  assert reward['full feedback'] >= reward['best fixed'] + 0.03
+  assert reward['oracle'] >= reward['full feedback']
+  assert reward['signals shuffled'] == pytest.approx(
+      reward['best fixed'], abs=0.005
+  )
+  assert reward['lengths shuffled'] < reward['full feedback'] - 0.03
+
+
+def test_lengths_at_random_have_the_same_mean(outcomes):
+  fractions = [
+      outcomes[n].fraction for n in ('full feedback', 'lengths shuffled')
+  ]
+  assert fractions[0] == pytest.approx(fractions[1])
+
+
+@pytest.mark.parametrize('name', trial.LEARNED)
+def test_the_gain_is_larger_than_chance_explains(outcomes, name):
+  outcome = outcomes[name]
+  assert outcome.gain > outcome.gain_error > 0
+  assert outcome.choice is not None
+
+
+def test_regret_and_gain_are_differences_of_rewards(outcomes):
+  for outcome in outcomes.values():
+    oracle, fixed = outcomes['oracle'], outcomes['best fixed']
+    assert outcome.regret == pytest.approx(oracle.reward - outcome.reward)
+    assert outcome.gain == pytest.approx(outcome.reward - fixed.reward)
+
+
+def test_the_report_has_a_line_for_each(outcomes):
+  header, *lines = trial.report(outcomes).splitlines()
+  assert header.split()[:2] == ['reward', 'score']
+  assert [line[:17].strip() for line in lines] == list(outcomes)
+
+
+def test_the_unit_of_scores_changes_no_choice(outcomes):
+  rng = np.random.default_rng(0)
+  table = simulation.table(2000, rng)
+  table = table._replace(scores=100 * table.scores)
+  percent = trial.run(table, 100 * simulation.COST, rng)
+  for name in trial.LEARNED:
+    assert percent[name].fraction == pytest.approx(outcomes[name].fraction)
+    assert percent[name].gain == pytest.approx(100 * outcomes[name].gain)
