@@ -1,0 +1,122 @@
+r"""Converts checkpoints of others to workdirs of ours, and back.
+
+python -m jrt_jax.convert from-official DIR WORKDIR --tokenizer=tokenizer.json
+python -m jrt_jax.convert to-official WORKDIR DIR
+python -m jrt_jax.convert from-hf DIR WORKDIR
+
+Official is a checkpoint of HazyResearch's JRT, Based or attention models:
+config.json, and pytorch_model.bin (which needs torch) or safetensors; hf is
+what `jrt_jax.export` writes. --check compares logits with those of another
+implementation. Exit codes: 0, 1 if they differ by more than --tolerance, 2 for
+a mistake in the command or in the files.
+"""
+
+from collections.abc import Callable
+import functools
+import pathlib
+import sys
+
+from absl import app
+from absl import flags
+
+from configs import base
+from jrt_jax import command_line
+from jrt_jax.data import pipeline
+from jrt_jax.data import tokenizers
+from jrt_jax.interchange import agreement
+from jrt_jax.interchange import hugging_face
+from jrt_jax.interchange import official
+from jrt_jax.training import workdirs
+
+_TOKENIZER = flags.DEFINE_string(
+    'tokenizer', None, 'from-*: its tokenizer.json; default: the one in DIR.'
+)
+_BIN = flags.DEFINE_bool(
+    'bin',
+    False,
+    'to-official: write pytorch_model.bin, not model.safetensors; needs torch.',
+)
+_CHECK = flags.DEFINE_string(
+    'check',
+    None,
+    'An .npz with input_ids [B, L] and the logits_parallel [B, L, V] expected.',
+)
+_TOLERANCE = flags.DEFINE_float(
+    'tolerance', 1e-4, 'The largest difference of logits.', lower_bound=0.0
+)
+
+
+def import_from(read: Callable, source: str, destination: str) -> None:
+  """Makes the workdir `destination` of the checkpoint that `read` reads."""
+  config, params = read(source, base.get_config().to_dict())
+  if _TOKENIZER.value:
+    config['data'] = {**config['data'], 'tokenizer': _TOKENIZER.value}
+  if config['data']['tokenizer'] == 'bytes':
+    print('its text is read as bytes: --tokenizer=tokenizer.json changes that')
+  else:
+    pipeline.check_vocabulary(
+        tokenizers.load(config['data']['tokenizer']),
+        model=config['model'],
+        objective=config['objective'],
+    )
+  workdirs.write(destination, config, params, origin=f'converted: {source}')
+  print(
+      f'wrote {destination}; start runs with --config.init_from={destination}'
+  )
+
+
+def to_official(source: str, destination: str) -> None:
+  """Writes the newest weights of the workdir `source` to `destination`."""
+  config, params, _ = workdirs.read(source)
+  folder = pathlib.Path(destination)
+  folder.mkdir(parents=True, exist_ok=True)
+  if any(folder.iterdir()):
+    raise ValueError(f'DIR must be empty or new, got {destination}')
+  official.write(folder, config, params, use_torch=_BIN.value)
+  print(f'wrote {destination}')
+
+
+# What each does with two folders, and which of them is the workdir.
+CONVERSIONS = {
+    'from-official': (functools.partial(import_from, official.read), 1),
+    'from-hf': (functools.partial(import_from, hugging_face.read), 1),
+    'to-official': (to_official, 0),
+}
+
+
+def main(argv: list[str]) -> None:
+  name, *folders = argv[1:]
+  with command_line.one_line_errors():
+    if name not in CONVERSIONS or len(folders) != 2:
+      raise ValueError(
+          f'arguments must be one of {", ".join(CONVERSIONS)} and two folders,'
+          f' got {" ".join(argv[1:])}'
+      )
+    convert, workdir = CONVERSIONS[name]
+    print(f'reading {folders[0]}', flush=True)
+    convert(*folders)
+    if _CHECK.value:
+      _check(folders[workdir])
+
+
+def _check(workdir):
+  """Prints how far logits are apart; ends the program if it is too far."""
+  config, params, _ = workdirs.read(workdir)
+  difference = agreement.max_difference(config, params, _CHECK.value)
+  print(f'max |Δlogit| = {difference:.3g}')
+  if not difference <= _TOLERANCE.value:  # NaN is not
+    print(
+        'error: max |Δlogit| must be at most'
+        f' --tolerance={_TOLERANCE.value:g}, got {difference:.3g}',
+        file=sys.stderr,
+    )
+    sys.exit(command_line.FAILURE)
+
+
+if __name__ == '__main__':
+  app.run(
+      main,
+      flags_parser=command_line.parser(
+          arguments='from-official, from-hf or to-official'
+      ),
+  )

@@ -1,0 +1,37 @@
+r"""Writes a run as a directory that Hugging Face transformers loads.
+
+python -m jrt_jax.export --workdir=runs/jrt_tiny --out=jrt_tiny_hf
+
+AutoModelForCausalLM.from_pretrained('jrt_tiny_hf', trust_remote_code=True) is
+then the model with its newest weights. Neither torch nor transformers is needed
+to write it; `python -m jrt_jax.convert from-hf jrt_tiny_hf WORKDIR` reads it.
+"""
+
+from absl import app
+from absl import flags
+
+from jrt_jax import command_line
+from jrt_jax.generation import model as model_lib
+from jrt_jax.interchange import hugging_face
+
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Where the run is kept.')
+_TOKENIZER = flags.DEFINE_string(
+    'tokenizer', None, 'Its tokenizer.json, if it is not where it was.'
+)
+_OUT = flags.DEFINE_string('out', None, 'The directory to write.')
+
+
+def main(argv: list[str]) -> None:
+  del argv
+  with command_line.one_line_errors():
+    for flag in (_WORKDIR, _OUT):
+      if not flag.value:
+        raise ValueError(f'--{flag.name}=DIR must be given')
+    model = model_lib.load(_WORKDIR.value, tokenizer=_TOKENIZER.value)
+    tokenizer = _TOKENIZER.value or model.config['data']['tokenizer']
+    hugging_face.write(model, _OUT.value, tokenizer=tokenizer)
+    print(f'wrote step {model.step} of {_WORKDIR.value} to {_OUT.value}')
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=command_line.parser())

@@ -1,0 +1,127 @@
+"""The config.json of HazyResearch's models out of a config of ours."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jrt_jax.interchange import official_names as names
+from jrt_jax.prefix import policies
+
+# What the released code must be told beside that, to build such a model.
+_BUILD = {
+    'max_position_embeddings': 0,
+    'embd_pdrop': 0,
+    'attn_pdrop': 0,
+    'resid_pdrop': 0,
+    'qkv_proj_bias': False,
+    'out_proj_bias': False,
+    'mlp_fc1_bias': False,
+    'mlp_fc2_bias': False,
+    'fused_mlp': False,
+    'fused_bias_fc': True,
+    'fused_dropout_add_ln': True,
+    'residual_in_fp32': True,
+    'reorder_and_upcast_attn': False,
+    'use_flash_attn': True,
+}
+
+_MLP_MULTIPLE = 256  # the released code rounds hidden widths up to it
+
+
+def to_official(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns what config.json holds for a model of ours.
+
+  Args:
+    config: of a run, with the keys of `configs/base.py`.
+
+  Raises:
+    ValueError: the released code has no such model.
+  """
+  model = config['model']
+  _check_known(model)
+  # Softmax attention is what `mixer` is when it is null, and nothing else.
+  kinds = sorted(
+      dict.fromkeys(model['mixers']), key=lambda kind: kind != 'attention'
+  )
+  if len(kinds) > len(names.SLOTS):
+    raise ValueError(
+        f'config.model.mixers must name at most {len(names.SLOTS)} kinds of'
+        f' layers for the official format, got {", ".join(kinds)}'
+    )
+  official = {
+      'n_embd': model['width'],
+      'n_head': model['num_heads'],
+      'n_layer': len(model['mixers']),
+      'n_inner': model['mlp_width'],
+      'vocab_size': model['vocab_size'],
+      'pad_vocab_size_multiple': 1,
+      'layer_norm_epsilon': model['norm_eps'],
+      'initializer_range': model['init_std'],
+      'rotary_emb_base': model['rope_base'],
+      'rotary_emb_fraction': model['rope_fraction'],
+      **names.ALWAYS,
+      **_BUILD,
+  }
+  for slot, kind in zip(names.SLOTS, kinds):
+    official[slot] = _mixer(kind, config)
+    if slot != 'mixer':
+      official[f'{slot}_layers'] = [
+          i for i, name in enumerate(model['mixers']) if name == kind
+      ]
+  return official
+
+
+def _check_known(model):
+  """Raises ValueError for what the released code cannot do."""
+  for key, got, needed in (
+      ('normalizer', model['normalizer'], 'sum'),
+      ('feature_map.name', model['feature_map']['name'], 'taylor_exp'),
+  ):
+    if got != needed:
+      raise ValueError(
+          f'config.model.{key} must be {needed} for the official format, got'
+          f' {got}'
+      )
+  if model['mlp_width'] % _MLP_MULTIPLE:
+    raise ValueError(
+        f'config.model.mlp_width must be a multiple of {_MLP_MULTIPLE} for the'
+        f" official format, got {model['mlp_width']}"
+    )
+
+
+def _mixer(kind, config):
+  """What config.json says of one kind of layer; None is softmax attention."""
+  if kind == 'attention':
+    return None
+  model = config['model']
+  length = config['sequence_length']
+  mixer = {'_target_': names.TARGETS[kind]}
+  if kind == 'swa':
+    return mixer | {
+        'num_heads': model['num_heads'],
+        'window_size': 2 * (model['window'] - 1),
+        'causal': True,
+    }
+  mixer['l_max'] = length
+  if kind == 'conv':
+    return mixer | {
+        'use_bias': True,
+        'kernel_size': model['conv_kernel'],
+        'expand_proj': model['conv_expand'],
+    }
+  feature_dim = model['feature_map']['feature_dim']
+  mixer |= {'num_heads': model['num_heads'], 'feature_dim': feature_dim}
+  if kind == 'la':
+    feature_map = {'_target_': names.TAYLOR, 'input_dim': feature_dim}
+    return mixer | {
+        'feature_map': feature_map,
+        'parallel_implementation': 'quadratic',
+    }
+  enc_length = policies.prefix_capacity(config['prefix'], length)
+  return mixer | {
+      'feature_name': 'taylor_exp',
+      'num_key_value_heads': model['num_heads'],
+      'enc_length': enc_length,
+      'dec_length': length - enc_length,
+      'implementation': 'default',
+      'use_mask': True,
+  }

@@ -1,0 +1,248 @@
+"""A directory that transformers loads, from a model; and its weights back.
+
+config.json             `JrtConfig`: what a model is built from
+generation_config.json  ids that end a text, and ids that are no text
+model.safetensors       float32 weights, named and laid out as PyTorch's
+tokenizer.json, tokenizer_config.json
+README.md               the model card
+*_jrt.py                the model in PyTorch: `jrt_jax.interchange.remote_code`
+"""
+
+from collections.abc import Mapping
+import json
+import os
+import pathlib
+import shutil
+import string
+from typing import Any
+
+import numpy as np
+
+from jrt_jax import models
+from jrt_jax.generation.model import Model
+from jrt_jax.interchange import exported_tokenizer
+from jrt_jax.interchange import weights
+
+_HERE = pathlib.Path(__file__).parent
+_CODE = ('configuration_jrt.py', 'mixers_jrt.py', 'modeling_jrt.py')
+_WEIGHTS = 'model.safetensors'
+_TABLE, _PADDING = 'embed_tokens.weight', 'vocabulary_padding'
+
+Path = str | os.PathLike
+Params = dict[str, np.ndarray]
+
+
+def write(model: Model, out: Path, *, tokenizer: str) -> None:
+  """Writes a model as a Hugging Face directory, without torch.
+
+  Args:
+    model: of a run.
+    out: the directory, made if need be; what an earlier export left there is
+      replaced.
+    tokenizer: where its tokenizer is, or 'bytes'.
+
+  Raises:
+    ValueError: `out` is the workdir of a run, or not a directory.
+    OSError: `out` cannot be written.
+  """
+  out = _directory(out)
+  exported_tokenizer.write(out, tokenizer, model.tokenizer.eos_id)
+  for name in _CODE:
+    shutil.copyfile(_HERE / 'remote_code' / name, out / name)
+  kind = exported_tokenizer.kind(tokenizer)
+  _write_json(out / 'config.json', _config(model, kind))
+  _write_json(out / 'generation_config.json', _generation(model))
+  (out / 'README.md').write_text(_card(model))
+  arrays = to_torch(model.params, model.config['model']['vocab_size'])
+  weights.write_safetensors(out / _WEIGHTS, arrays, {'format': 'pt'})
+
+
+def read(
+    folder: Path, base: Mapping[str, Any]
+) -> tuple[dict[str, Any], Params]:
+  """Returns the config and the parameters of an exported model.
+
+  They are those of the run, bit for bit, unless other weights have been saved
+  there since. Then rows of embedding that stand for no token are 0.
+
+  Args:
+    folder: that `write` has written.
+    base: `configs/base.py` as nested dicts, for all that is not exported.
+
+  Raises:
+    FileNotFoundError: there is no config.json or no model.safetensors.
+    ValueError: it is of another kind of model, damaged, or has tensors which
+      the model lacks, or lacks some; they are named.
+  """
+  folder = pathlib.Path(folder)
+  exported = _read_config(folder / 'config.json')
+  training = exported['training']
+  tokenizer = exported_tokenizer.find(folder, training['tokenizer'])
+  config = {
+      **base,
+      'model': {**base['model'], **exported['model']},
+      'prefix': training['prefix'],
+      'objective': training['objective'],
+      'sequence_length': exported['sequence_length'],
+      'data': {**base['data'], 'tokenizer': tokenizer},
+  }
+  arrays = weights.read_safetensors(folder / _WEIGHTS)
+  return config, from_torch(arrays, config['model'])
+
+
+def to_torch(params: Mapping[str, Any], vocab_size: int) -> Params:
+  """Returns parameters under the names and in the layout of PyTorch.
+
+  Rows of embedding beyond `vocab_size` become an array of their own, which
+  `JrtForCausalLM` does not read.
+  """
+  arrays = {
+      _torch_name(name): _to_torch(name, np.asarray(x))
+      for name, x in params.items()
+  }
+  table = arrays[_TABLE]
+  return arrays | {_TABLE: table[:vocab_size], _PADDING: table[vocab_size:]}
+
+
+def from_torch(
+    arrays: Mapping[str, np.ndarray], model: Mapping[str, Any]
+) -> Params:
+  """Returns the flat dict of parameters; the opposite of `to_torch`.
+
+  Args:
+    arrays: by their names in PyTorch.
+    model: `config.model`.
+
+  Raises:
+    ValueError: names or sizes are not those of the model.
+  """
+  _, shapes = models.abstract(model)
+  names = {_torch_name(name): name for name in shapes}
+  _check_names(arrays.keys() - {_PADDING}, names.keys())
+  rows, width = shapes['embedding.embedding'].shape
+  none = np.zeros((rows - model['vocab_size'], width), np.float32)
+  table = np.concatenate([arrays[_TABLE], arrays.get(_PADDING, none)])
+  arrays = {**arrays, _TABLE: table}
+  return {
+      name: _from_torch(name, arrays[torch_name], shapes[name].shape)
+      for torch_name, name in names.items()
+  }
+
+
+def _torch_name(name):
+  if name == 'embedding.embedding':
+    return _TABLE
+  path, _, kind = name.rpartition('.')
+  return f'{path}.{"bias" if kind == "bias" else "weight"}'
+
+
+def _to_torch(name, x):
+  if name.endswith('conv.kernel'):
+    return x.T[:, None]  # [K, I] to [I, 1, K]
+  if name.endswith('kernel'):
+    return x.reshape(len(x), -1).T  # [inputs, *outputs] to [outputs, inputs]
+  return x if name.endswith('embedding') else x.reshape(-1)
+
+
+def _from_torch(name, x, shape):
+  x = x.T if name.endswith('kernel') else x
+  if x.size != np.prod(shape):
+    raise ValueError(
+        f'{_torch_name(name)} must have the size of {[*shape]}, got'
+        f' {[*x.shape]}'
+    )
+  return x.reshape(shape).astype(np.float32)
+
+
+def _check_names(names, wanted):
+  for problem, wrong in (
+      ('lacks', wanted - names),
+      ('also has', names - wanted),
+  ):
+    if wrong:
+      raise ValueError(
+          f'{_WEIGHTS} must hold the tensors of the model of config.json, but'
+          f' {problem} {", ".join(sorted(wrong))}'
+      )
+
+
+def _config(model, tokenizer):
+  config = model.config
+  released = config['model']['pad_mask'] == 'reference'
+  return {
+      'architectures': ['JrtForCausalLM'],
+      'auto_map': {
+          'AutoConfig': 'configuration_jrt.JrtConfig',
+          'AutoModelForCausalLM': 'modeling_jrt.JrtForCausalLM',
+      },
+      'model_type': 'jrt',
+      'dtype': 'float32',
+      'model': config['model'],
+      'prefix_capacity': model.prefix_capacity,
+      'prefix_pad_id': int(model.encode(' ')[0]) if released else None,
+      'sequence_length': config['sequence_length'],
+      'training': {
+          'prefix': config['prefix'],
+          'objective': config['objective'],
+          'tokenizer': tokenizer,
+      },
+  }
+
+
+def _generation(model):
+  size, vocab_size = model.tokenizer.size, model.config['model']['vocab_size']
+  no_text = {'suppress_tokens': [*range(size, vocab_size)]}
+  return {
+      'do_sample': False,
+      'eos_token_id': model.tokenizer.eos_id,
+      'pad_token_id': model.tokenizer.eos_id,
+      **(no_text if size < vocab_size else {}),
+  }
+
+
+def _card(model):
+  config = model.config
+  mixers = config['model']['mixers']
+  counts = ', '.join(f'{mixers.count(m)} {m}' for m in dict.fromkeys(mixers))
+  template = string.Template((_HERE / 'model_card.md').read_text())
+  return template.substitute(
+      parameters=f'{sum(x.size for x in model.params.values()):,}',
+      layers=f'{len(mixers)} layers ({counts})',
+      width=config['model']['width'],
+      step=f'{model.step:,}',
+      batch_size=config['batch_size'],
+      sequence_length=config['sequence_length'],
+      objective=config['objective']['name'],
+      prefix=config['prefix']['name'],
+      prefix_capacity=model.prefix_capacity,
+  )
+
+
+def _directory(out):
+  out = pathlib.Path(out)
+  if (out / 'checkpoints').exists():
+    raise ValueError(f'--out must not be the workdir of a run, got {out}')
+  try:
+    out.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise ValueError(
+        f'--out must be a directory that can be written, got {out}:'
+        f' {error.strerror}'
+    ) from error
+  return out
+
+
+def _read_config(path):
+  try:
+    config = json.loads(path.read_text())
+  except ValueError as error:
+    raise ValueError(f'{path} is damaged: {error}') from error
+  if config.get('model_type') != 'jrt':
+    raise ValueError(
+        f"{path} must be of model_type jrt, got {config.get('model_type')!r}"
+    )
+  return config
+
+
+def _write_json(path, content):
+  path.write_text(json.dumps(content, indent=2) + '\n')

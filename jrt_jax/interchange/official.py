@@ -1,0 +1,228 @@
+"""Checkpoints of HazyResearch's JRT, Based and attention models, in and out.
+
+A folder holds config.json and the weights: pytorch_model.bin, or safetensors.
+Matrices there are [outputs, inputs]; projections that share one are stacked
+along its outputs; the head is a copy of the embedding.
+
+Source: https://github.com/HazyResearch/prefix-linear-attention.
+"""
+
+from collections.abc import Mapping
+import functools
+import json
+import os
+import pathlib
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jrt_jax import models
+from jrt_jax.interchange import config_from_official
+from jrt_jax.interchange import config_to_official
+from jrt_jax.interchange import weights
+
+Path = str | os.PathLike
+Params = dict[str, np.ndarray]
+
+_EMBEDDING = 'embedding.embedding'
+_HEAD = 'lm_head.weight'
+
+# Parts of our names, and what the released code calls them.
+_PARTS = {
+    'embedding.embedding': 'embeddings.word_embeddings.weight',
+    'final_norm.scale': 'ln_f.weight',
+    'mixer_norm.scale': 'norm1.weight',
+    'mlp_norm.scale': 'norm2.weight',
+    'conv.kernel': 'conv.conv.weight',
+    'mixer.qkv': 'mixer.Wqkv',
+    '.kernel': '.weight',
+}
+
+# Entries of state dicts that are no weights: counts of a trainer, and angles.
+_NO_WEIGHT = re.compile('metrics|rotary_emb.inv_freq$')
+
+
+def read(folder: Path, base: Mapping[str, Any]) -> tuple[dict, Params]:
+  """Returns (config, params) of a run that could have trained the checkpoint.
+
+  Args:
+    folder: with config.json, the weights, float32 or narrower, and if it has
+      one a tokenizer.json.
+    base: `configs/base.py` as nested dicts, for all that config.json leaves
+      open.
+
+  Returns:
+    The config, and float32 parameters by our names. Rows of the embedding that
+    pad the vocabulary are 0.
+
+  Raises:
+    OSError: a file is missing or cannot be read.
+    ValueError: a file is damaged, the released model is not one that ours can
+      be, or weights are missing, too many, or of another shape.
+  """
+  folder = pathlib.Path(folder)
+  official = _read_config(folder / 'config.json')
+  arrays = _cleaned(weights.read(folder))
+  config = config_from_official.from_official(
+      official, base, mlp_width=_mlp_width(arrays)
+  )
+  _check(arrays, shapes(config['model']), folder)
+  _, ours = models.abstract(config['model'])
+  params = {
+      name: _from_official(name, arrays[_official_name(name)], x.shape)
+      for name, x in ours.items()
+  }
+  if (tokenizer := folder / 'tokenizer.json').exists():
+    config['data'] = {**config['data'], 'tokenizer': str(tokenizer)}
+  return config, params
+
+
+def write(
+    folder: Path,
+    config: Mapping[str, Any],
+    params: Mapping[str, Any],
+    *,
+    use_torch: bool = False,
+) -> None:
+  """Writes a folder that `read` and the released code can read.
+
+  Args:
+    folder: an existing one.
+    config: of the run.
+    params: float32, by our names.
+    use_torch: whether to write pytorch_model.bin, in place of
+      model.safetensors.
+
+  Raises:
+    OSError: a file cannot be written.
+    ValueError: the released code has no such model, or torch is missing.
+  """
+  folder = pathlib.Path(folder)
+  text = json.dumps(config_to_official.to_official(config), indent=2) + '\n'
+  vocab_size = config['model']['vocab_size']
+  arrays = {
+      _official_name(name): _to_official(name, np.asarray(x), vocab_size)
+      for name, x in params.items()
+  }
+  arrays[_HEAD] = arrays[_official_name(_EMBEDDING)]
+  if use_torch:
+    weights.write_torch(folder / 'pytorch_model.bin', arrays)
+  else:
+    path = folder / 'model.safetensors'
+    weights.write_safetensors(path, arrays, {'format': 'pt'})
+  (folder / 'config.json').write_text(text)
+
+
+def shapes(model: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+  """Returns the shapes of a model's weights by their official names.
+
+  Args:
+    model: `config.model` of a run.
+  """
+  to_official = functools.partial(_to_official, vocab_size=model['vocab_size'])
+  result = {}
+  for name, x in models.abstract(model)[1].items():
+    array = jax.eval_shape(functools.partial(to_official, name), x)
+    result[_official_name(name)] = array.shape
+  return result | {_HEAD: result[_official_name(_EMBEDDING)]}
+
+
+def _read_config(path):
+  try:
+    official = json.loads(path.read_text())
+  except FileNotFoundError as error:
+    raise FileNotFoundError(
+        f'DIR must hold config.json and weights, got {path.parent}, without'
+        ' config.json'
+    ) from error
+  except ValueError as error:
+    raise ValueError(f'{path} must be JSON: {error}') from error
+  if not isinstance(official, dict):
+    raise ValueError(f'{path} must hold a JSON object')
+  return official
+
+
+def _cleaned(arrays):
+  """Weights only, by the names of today's released code."""
+  return {
+      name.removeprefix('model.').replace('.conv1.', '.conv.'): x
+      for name, x in arrays.items()
+      if not _NO_WEIGHT.search(name)
+  }
+
+
+def _mlp_width(arrays):
+  name = 'transformer.layers.0.mlp.fc2.weight'
+  if name not in arrays or arrays[name].ndim != 2:
+    raise ValueError(f'the weights must have {name}, a matrix')
+  return arrays[name].shape[1]
+
+
+def _official_name(name):
+  for ours, theirs in _PARTS.items():
+    name = name.replace(ours, theirs)
+  return f'transformer.{name}'
+
+
+def _to_official(name, x, vocab_size):
+  """Their array out of ours; also of shapes, under `jax.eval_shape`."""
+  if name == _EMBEDDING:
+    return x[:vocab_size]
+  if name.endswith('.conv.kernel'):  # [K, I]
+    return x.T[:, None]
+  if name.endswith('.kernel'):  # [inputs, *outputs]
+    return x.reshape(len(x), -1).T
+  return x.reshape(-1)
+
+
+def _from_official(name, x, shape):
+  """Our array, of `shape`, out of theirs."""
+  x = x.astype(np.float32)
+  if name == _EMBEDDING:
+    return np.pad(x, [(0, shape[0] - len(x)), (0, 0)])
+  if name.endswith('.conv.kernel'):
+    return x[:, 0].T
+  if name.endswith('.kernel'):
+    return x.T.reshape(shape)
+  return x.reshape(shape)
+
+
+def _check(arrays, wanted, folder):
+  """Raises ValueError unless `arrays` are weights of the `wanted` shapes."""
+  if _HEAD not in arrays:  # safetensors may leave out what is tied
+    wanted = {name: shape for name, shape in wanted.items() if name != _HEAD}
+  problems = _differences({n: x.shape for n, x in arrays.items()}, wanted)
+  problems += [
+      f'{name} is {x.dtype}, not float32 or narrower'
+      for name, x in arrays.items()
+      if not jnp.issubdtype(x.dtype, jnp.floating) or x.itemsize > 4
+  ]
+  if problems:
+    raise ValueError(
+        f'the weights in {folder} are not those of its config.json:'
+        f" {'; '.join(problems)}"
+    )
+  embedding = arrays[_official_name(_EMBEDDING)]
+  if not np.array_equal(arrays.get(_HEAD, embedding), embedding):
+    raise ValueError(
+        f'{_HEAD} in {folder} must be the embedding, for our models share them,'
+        ' got other values'
+    )
+
+
+def _differences(found, wanted):
+  """Returns what is wrong with `found` shapes by name, naming each of them."""
+  problems = []
+  for what, names in (
+      ('missing', wanted.keys() - found.keys()),
+      ('unexpected', found.keys() - wanted.keys()),
+  ):
+    if names:
+      problems.append(f"{what} {', '.join(sorted(names))}")
+  for name in sorted(wanted.keys() & found.keys()):
+    if found[name] != wanted[name]:
+      problems.append(f'{name} is {found[name]}, not {wanted[name]}')
+  return problems

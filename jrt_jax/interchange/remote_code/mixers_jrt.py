@@ -1,0 +1,234 @@
+"""The mixers of JRT models, each with the state from which it can go on.
+
+A mixer maps x [B, L, E], its context and the state before it (None: nothing
+was read) to [B, L, E] and the state after it, a tuple of tensors [B, ...].
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import nn
+import torch.nn.functional as F
+
+CHUNK = 128  # positions that are compared with each other at once
+
+
+class Context(NamedTuple):
+  """What a mixer knows of the rows, beside their activations."""
+
+  token: torch.Tensor  # bool [B, L], False at padding
+  prefix: torch.Tensor  # bool [B, P], which of the first P tokens are prefix
+  # Bool [B, L] or None: keys of the others are 0 before the feature map, which
+  # leaves them a weight, as in models that HazyResearch has released.
+  unzeroed: torch.Tensor | None = None
+
+
+class BaseConv(nn.Module):
+  """SiLU(causal depthwise convolution of u) ⊙ gate, between two projections.
+
+  The state is u of the last K - 1 tokens. Source: Based,
+  https://arxiv.org/abs/2402.18668.
+  """
+
+  def __init__(self, model):
+    super().__init__()
+    E, K = model['width'], model['conv_kernel']
+    inner = model['conv_expand'] * E // 2
+    self.in_proj = nn.Linear(E, 2 * inner)
+    self.conv = nn.Conv1d(inner, inner, K, groups=inner, bias=False)
+    self.out_proj = nn.Linear(inner, E)
+
+  def forward(self, x, context, state):
+    u, gate = self.in_proj(x).chunk(2, dim=-1)
+    u = u.masked_fill(~context.token[..., None], 0)
+    past = self.conv.kernel_size[0] - 1
+    tail = u.new_zeros(len(u), past, u.shape[-1]) if state is None else state[0]
+    u = torch.cat([tail, u], dim=1)
+    convolved = self.conv(u.transpose(1, 2)).transpose(1, 2)
+    return self.out_proj(F.silu(convolved) * gate), (u[:, -past:],)
+
+
+class LinearAttention(nn.Module):
+  """Linear attention whose state may first read all of a prefix.
+
+  The prefix has keys and values of its own. The state is the sum of φ(k) vᵀ and
+  the sum of φ(k), in float32. Source: JRT-RNN,
+  https://arxiv.org/abs/2407.05483.
+  """
+
+  def __init__(self, model, reads_prefix):
+    super().__init__()
+    E, self.num_heads = model['width'], model['num_heads']
+    D = model['feature_map']['feature_dim']
+    names = {'q': D, 'k': D, 'v': E // self.num_heads}
+    if reads_prefix:
+      names |= {'k_enc': D, 'v_enc': E // self.num_heads}
+    for name, width in names.items():
+      linear = nn.Linear(E, self.num_heads * width, bias=False)
+      self.add_module(f'proj_{name}', linear)
+    self.out_proj = nn.Linear(E, E, bias=False)
+    self.reads_prefix = reads_prefix
+    self.features, self.kernel = FEATURE_MAPS[model['feature_map']['name']]
+    self.normalizer = NORMALIZERS[model['normalizer']]
+
+  def forward(self, x, context, state):
+    q, k, v = (
+        self._heads(project(x))
+        for project in (self.proj_q, self.proj_k, self.proj_v)
+    )
+    if state is None:
+      nothing = (a[:, :, :0] for a in (k, v, context.token[:, None]))
+      state = self._read((0, 0), *nothing)
+    if self.reads_prefix:
+      k = _zeroed(k, context.unzeroed)
+      P = context.prefix.shape[1]
+      k_enc = self._heads(self.proj_k_enc(x[:, :P]))
+      v_enc = self._heads(self.proj_v_enc(x[:, :P]))
+      k_enc = _zeroed(k_enc, context.unzeroed)
+      for part in _chunks(k_enc, v_enc, context.prefix[:, None]):
+        state = self._read(state, *part)
+    parts = []
+    for part_q, *part in _chunks(q, k, v, context.token[:, None]):
+      parts.append(self._look(part_q, state, *part))
+      state = self._read(state, *part)
+    y = torch.cat(parts, dim=2).transpose(1, 2).flatten(2)
+    return self.out_proj(y.to(x.dtype)), state
+
+  def _look(self, q, state, k, v, see):
+    """Outputs [B, H, C, V] of a chunk that comes after `state`."""
+    weights = self.kernel(q.float() @ k.float().transpose(2, 3), q.shape[-1])
+    weights = weights.masked_fill(~see[:, :, None], 0).tril()
+    phi = self.features(q.float())
+    num = weights @ v.float() + phi @ state[0]
+    den = weights.sum(-1) + (phi @ state[1][..., None])[..., 0]
+    return num / self.normalizer(den)[..., None]
+
+  def _read(self, state, k, v, see):
+    """The state after a chunk."""
+    phi = self.features(k.float()) * see[..., None]
+    return state[0] + phi.transpose(2, 3) @ v.float(), state[1] + phi.sum(2)
+
+  def _heads(self, x):
+    """[B, L, H · D] to [B, H, L, D]."""
+    return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+class SoftmaxAttention(nn.Module):
+  """Each query sees the last W keys, its own included, or all so far.
+
+  The state is the rotated keys, values, and which of them are tokens, of the
+  last W positions (or of all), and the number of tokens so far.
+  """
+
+  def __init__(self, model, window):
+    super().__init__()
+    E, self.num_heads = model['width'], model['num_heads']
+    self.qkv = nn.Linear(E, 3 * E, bias=False)
+    self.out_proj = nn.Linear(E, E, bias=False)
+    self.window = window
+    self.rope = model['rope_base'], model['rope_fraction']
+
+  def forward(self, x, context, state):
+    q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).unbind(2)
+    if state is None:
+      none = k.new_zeros(len(k), self.window or 0, *k.shape[2:])
+      see = torch.zeros(none.shape[:2], dtype=torch.bool, device=x.device)
+      state = none, none, see, see.sum(1)
+    past_k, past_v, past_see, count = state
+    position = count[:, None] + context.token.cumsum(1) - 1
+    q, k = (rotary(a, position, *self.rope) for a in (q, k))
+    k, v = torch.cat([past_k, k], dim=1), torch.cat([past_v, v], dim=1)
+    see = torch.cat([past_see, context.token], dim=1)
+    y = attend(q, k, v, see, self.window)
+    last = slice(-self.window if self.window else 0, None)
+    count = count + context.token.sum(1)
+    return self.out_proj(y), (k[:, last], v[:, last], see[:, last], count)
+
+
+def attend(q, k, v, see, window):
+  """[B, L, E] of the last L of S positions; q [B, L, H, D], k, v [B, S, H, D]."""
+  q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+  L, S = q.shape[2], k.shape[2]
+  parts = []
+  for start in range(S - L, S, CHUNK):
+    stop = min(start + CHUNK, S)
+    first = max(0, start - window + 1) if window else 0
+    i = torch.arange(start, stop, device=q.device)[:, None]
+    j = torch.arange(first, stop, device=q.device)
+    visible = (j <= i) & (i - j < (window or S)) & see[:, None, first:stop]
+    visible |= i == j  # for padding, which would see nothing: 0 / 0
+    part = F.scaled_dot_product_attention(
+        q[:, :, start - (S - L) : stop - (S - L)],
+        k[:, :, first:stop],
+        v[:, :, first:stop],
+        attn_mask=visible[:, None],
+    )
+    parts.append(part)
+  return torch.cat(parts, dim=2).transpose(1, 2).flatten(2)
+
+
+def rotary(x, position, base, fraction):
+  """Turns pairs (i, i + N) of x [B, L, H, D] by angles of positions [B, L].
+
+  The first R = ⌊fraction · D⌋ features make N = ⌈R / 2⌉ pairs, whose angles are
+  position · base^(-2i / R). Source: https://arxiv.org/abs/2104.09864.
+  """
+  rotated = int(fraction * x.shape[-1])
+  pairs = -(-rotated // 2)
+  index = torch.arange(pairs, dtype=torch.float32, device=x.device)
+  angle = position[..., None, None] * base ** (-2 * index / max(rotated, 1))
+  cos, sin = angle.cos(), angle.sin()
+  sizes = [pairs, pairs, x.shape[-1] - 2 * pairs]
+  a, b, rest = x.float().split(sizes, dim=-1)
+  turned = [a * cos - b * sin, b * cos + a * sin, rest]
+  return torch.cat(turned, dim=-1).to(x.dtype)
+
+
+def taylor_features(x):
+  """[..., D] to 1, x and each product x_i x_j once: [..., 1 + D + D(D+1)/2]."""
+  D = x.shape[-1]
+  i, j = torch.triu_indices(D, D, device=x.device)
+  scale = torch.where(i == j, math.sqrt(0.5 / D), math.sqrt(1 / D))
+  products = x[..., i] * x[..., j] * scale
+  return torch.cat([torch.ones_like(x[..., :1]), x * D**-0.25, products], -1)
+
+
+def taylor_kernel(dot, D):
+  """1 + s + s²/2 with s = q·k / √D, the first terms of exp(s)."""
+  s = dot / math.sqrt(D)
+  return 1 + s + s * s / 2
+
+
+# The map φ, and φ(q)·φ(k) as a function of q·k and D.
+FEATURE_MAPS = {
+    'taylor_exp': (taylor_features, taylor_kernel),
+    'identity': (lambda x: x, lambda dot, D: dot),
+}
+
+# What outputs are divided by, as a function of the sum of the weights.
+NORMALIZERS = {
+    'sum': lambda den: den.masked_fill(den == 0, 1),
+    'clamp': lambda den: torch.where(den < 0, -1, 1) * den.abs().clamp(min=1),
+    'none': torch.ones_like,
+}
+
+MIXERS = {
+    'conv': BaseConv,
+    'pla': lambda model: LinearAttention(model, reads_prefix=True),
+    'la': lambda model: LinearAttention(model, reads_prefix=False),
+    'swa': lambda model: SoftmaxAttention(model, model['window']),
+    'attention': lambda model: SoftmaxAttention(model, None),
+}
+
+
+def _chunks(*tensors):
+  """Yields the tensors [B, H, L, ...] in parts of at most CHUNK positions."""
+  return zip(*(x.split(CHUNK, dim=2) for x in tensors))
+
+
+def _zeroed(k, keep):
+  """Keys [B, H, L, D], 0 where `keep` [B, ≥ L] is False."""
+  if keep is None:
+    return k
+  return k.masked_fill(~keep[:, None, : k.shape[2], None], 0)

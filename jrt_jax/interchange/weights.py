@@ -1,0 +1,146 @@
+"""Weights in files of others: safetensors, and the .bin of PyTorch."""
+
+from collections.abc import Mapping
+import os
+import pathlib
+import pickle
+
+import ml_dtypes
+import numpy as np
+import safetensors
+from safetensors import numpy as safetensors_numpy
+
+Path = str | os.PathLike
+
+
+def read(folder: Path) -> dict[str, np.ndarray]:
+  """Returns the arrays of model*.safetensors, or else of pytorch_model*.bin.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: a file is damaged, or two of them hold the same name; also if a
+      .bin needs torch, which is not installed.
+  """
+  folder = pathlib.Path(folder)
+  for pattern, read_file in (
+      ('model*.safetensors', read_safetensors),
+      ('pytorch_model*.bin', read_torch),
+  ):
+    if files := sorted(folder.glob(pattern)):
+      return _joined({file: read_file(file) for file in files})
+  raise FileNotFoundError(
+      f'{folder} must hold model.safetensors or pytorch_model.bin, got neither'
+  )
+
+
+def read_safetensors(path: Path) -> dict[str, np.ndarray]:
+  """Returns the arrays of a file by name; bfloat16 is that of ml_dtypes.
+
+  Raises:
+    OSError: there is no such file, or it cannot be read.
+    ValueError: it is cut off, or no safetensors file.
+  """
+  try:
+    return safetensors_numpy.load_file(path)
+  except safetensors.SafetensorError as error:
+    raise ValueError(
+        f'{path} is no intact safetensors file: {error}'
+    ) from error
+
+
+def write_safetensors(
+    path: Path,
+    arrays: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+  """Writes arrays by name, then renames: `path` is complete or as it was.
+
+  Args:
+    path: of the file, in an existing folder.
+    arrays: of any shape and memory layout; bfloat16 is that of ml_dtypes.
+    metadata: texts for the header; transformers wants {'format': 'pt'}.
+
+  Raises:
+    OSError: the file cannot be written.
+  """
+  path = pathlib.Path(path)
+  # The library writes the memory of an array as it lies, transposed or not.
+  dense = {name: np.asarray(x, order='C') for name, x in arrays.items()}
+  partial = path.with_name(path.name + '.partial')
+  partial.touch()
+  mode = partial.stat().st_mode  # the library would let only the owner read
+  try:
+    safetensors_numpy.save_file(dense, partial, metadata=dict(metadata or {}))
+  except safetensors.SafetensorError as error:
+    raise OSError(f'{path} cannot be written: {error}') from error
+  partial.chmod(mode)
+  partial.replace(path)
+
+
+def read_torch(path: Path) -> dict[str, np.ndarray]:
+  """Returns the tensors of a state dict that torch.save wrote; needs torch.
+
+  Only weights are read: a file with code in it is refused.
+
+  Raises:
+    OSError: there is no such file, or it cannot be read.
+    ValueError: it is damaged, holds more than tensors, or torch is missing.
+  """
+  torch = _torch(path)
+  with open(path, 'rb') as file:
+    try:
+      state = torch.load(file, map_location='cpu', weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+      raise ValueError(
+          f'{path} must be intact and hold nothing but weights: torch cannot'
+          ' load it'
+      ) from error
+  if not isinstance(state, Mapping) or not all(
+      isinstance(x, torch.Tensor) for x in state.values()
+  ):
+    raise ValueError(f'{path} must hold tensors by name, and nothing else')
+  return {name: _array(tensor, torch) for name, tensor in state.items()}
+
+
+def write_torch(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+  """Writes float32 arrays as the state dict that torch.save makes of them.
+
+  Arrays that are one object stay one. Needs torch; `path` is complete or as it
+  was.
+
+  Raises:
+    OSError: the file cannot be written.
+    ValueError: torch is missing.
+  """
+  torch = _torch(path)
+  path = pathlib.Path(path)
+  tensors = {id(x): torch.tensor(x) for x in arrays.values()}
+  partial = path.with_name(path.name + '.partial')
+  with open(partial, 'wb') as file:
+    torch.save({name: tensors[id(x)] for name, x in arrays.items()}, file)
+  partial.replace(path)
+
+
+def _torch(path):
+  try:
+    import torch
+  except ImportError as error:
+    raise ValueError(
+        f"{path} needs torch: pip install 'jrt-jax[hf]', or use safetensors"
+    ) from error
+  return torch
+
+
+def _array(tensor, torch):
+  if tensor.dtype == torch.bfloat16:  # which numpy does not have
+    return tensor.view(torch.uint16).numpy().view(ml_dtypes.bfloat16)
+  return tensor.numpy()
+
+
+def _joined(arrays_by_file):
+  joined = {}
+  for file, arrays in arrays_by_file.items():
+    if again := sorted(joined.keys() & arrays):
+      raise ValueError(f'{file} holds {again[0]}, as another file does')
+    joined |= arrays
+  return joined

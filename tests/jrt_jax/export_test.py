@@ -1,0 +1,66 @@
+"""The command `python -m jrt_jax.export`, run as a user runs it."""
+
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from configs import base
+from jrt_jax import models
+from jrt_jax.interchange import hugging_face
+from jrt_jax.training import workdirs
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture(scope='module')
+def run(tiny_config, tmp_path_factory):
+  """A workdir and its params."""
+  config = base.get_config().to_dict()
+  config['model'] = tiny_config(mixers=['conv'], vocab_size=258, mask_id=257)
+  _, shapes = models.abstract(config['model'])
+  params = {
+      name: np.full(x.shape, i, np.float32)
+      for i, (name, x) in enumerate(shapes.items())
+  }
+  workdir = tmp_path_factory.mktemp('run') / 'workdir'
+  workdirs.write(workdir, config, params, origin='a test')
+  return workdir, params
+
+
+def export(*arguments):
+  return subprocess.run(
+      [sys.executable, '-m', 'jrt_jax.export', *arguments],
+      cwd=ROOT,
+      capture_output=True,
+      text=True,
+  )
+
+
+def test_a_run_becomes_a_directory(run, tmp_path):
+  workdir, params = run
+  done = export(f'--workdir={workdir}', f'--out={tmp_path}/new/hf')
+  assert done.returncode == 0, done.stderr
+  assert done.stdout == f'wrote step 0 of {workdir} to {tmp_path}/new/hf\n'
+  base_config = base.get_config().to_dict()
+  _, exported = hugging_face.read(tmp_path / 'new' / 'hf', base_config)
+  assert exported.keys() == params.keys()
+  for name, x in params.items():
+    np.testing.assert_array_equal(exported[name], x)
+  assert not done.stderr
+
+
+def test_a_mistake_is_one_line(run):
+  for arguments, message in (
+      ([f'--workdir={run[0]}'], '--out=DIR must be given'),
+      (
+          [f'--workdir={run[0]}', f'--out={run[0]}'],
+          '--out must not be the workdir of a run',
+      ),
+  ):
+    done = export(*arguments)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f'error: {message}')

@@ -1,0 +1,168 @@
+"""What is written needs no torch; see remote_code for what transformers does."""
+
+import json
+
+import numpy as np
+import pytest
+
+from configs import base
+from jrt_jax import generation
+from jrt_jax import models
+from jrt_jax.data import tokenizers
+from jrt_jax.interchange import hugging_face
+from jrt_jax.interchange import weights
+
+MIXERS = ['conv', 'pla', 'swa', 'la', 'attention']
+
+
+def make_model(tiny_config, **overrides):
+  """A model of bytes with a prefix of up to 8 tokens; its weights are random."""
+  config = base.get_config().to_dict()
+  config['model'] = tiny_config(
+      mixers=MIXERS, vocab_size=260, vocab_multiple=16, **overrides
+  )
+  config['sequence_length'] = 16
+  config['objective']['mask_rate'] = 0.3
+  _, shapes = models.abstract(config['model'])
+  rng = np.random.default_rng(0)
+  params = {
+      name: rng.standard_normal(x.shape).astype(np.float32)
+      for name, x in shapes.items()
+  }
+  return generation.Model(config, params, tokenizers.Bytes(), step=7)
+
+
+@pytest.fixture(scope='module')
+def model(tiny_config):
+  return make_model(tiny_config)
+
+
+@pytest.fixture
+def folder(model, tmp_path):
+  hugging_face.write(model, tmp_path, tokenizer='bytes')
+  return tmp_path
+
+
+def read_json(path):
+  return json.loads(path.read_text())
+
+
+def change_json(path, **changes):
+  path.write_text(json.dumps(read_json(path) | changes))
+
+
+def test_weights_come_back_bit_for_bit(model, folder):
+  _, params = hugging_face.read(folder, base.get_config().to_dict())
+  assert params.keys() == model.params.keys()
+  for name, x in model.params.items():
+    assert params[name].dtype == np.float32
+    np.testing.assert_array_equal(params[name], x, err_msg=name)
+
+
+def test_the_config_comes_back_with_what_makes_the_model(model, folder):
+  other = base.get_config().to_dict() | {'seed': 5, 'sequence_length': 1}
+  config, _ = hugging_face.read(folder, other)
+  recorded = json.loads(json.dumps(model.config))  # as in a workdir
+  for key in ('model', 'prefix', 'objective', 'sequence_length'):
+    assert config[key] == recorded[key]
+  assert config['data']['tokenizer'] == 'bytes'
+  assert config['seed'] == 5
+
+
+def test_only_rows_of_the_table_that_stand_for_ids_are_the_models(folder):
+  arrays = weights.read_safetensors(folder / 'model.safetensors')
+  assert arrays['embed_tokens.weight'].shape == (260, 16)
+  assert arrays['vocabulary_padding'].shape == (12, 16)
+
+
+def test_weights_that_others_have_saved_lack_only_the_padding(model, folder):
+  arrays = weights.read_safetensors(folder / 'model.safetensors')
+  del arrays['vocabulary_padding']
+  params = hugging_face.from_torch(arrays, model.config['model'])
+  table = params['embedding.embedding']
+  np.testing.assert_array_equal(
+      table[:260], model.params['embedding.embedding'][:260]
+  )
+  assert table.shape == (272, 16)
+  assert not table[260:].any()
+
+
+def test_matrices_have_the_layout_of_torch(model):
+  arrays = hugging_face.to_torch(model.params, 260)
+  x = np.random.default_rng(1).standard_normal(16).astype(np.float32)
+  kernel = model.params['layers.2.mixer.qkv.kernel']
+  np.testing.assert_allclose(
+      arrays['layers.2.mixer.qkv.weight'] @ x,
+      np.einsum('e,eij->ij', x, kernel).reshape(-1),
+      rtol=1e-4,
+      atol=1e-5,
+  )
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        ({'final_norm.weight': None}, 'but lacks final_norm.weight'),
+        ({'extra': np.zeros(3)}, 'but also has extra'),
+        (
+            {'final_norm.weight': np.zeros(3)},
+            r'final_norm.weight must have the size of \[16\], got \[3\]',
+        ),
+    ],
+)
+def test_tensors_of_another_model_are_named(model, change, message):
+  arrays = hugging_face.to_torch(model.params, 260) | change
+  arrays = {name: x for name, x in arrays.items() if x is not None}
+  with pytest.raises(ValueError, match=message):
+    hugging_face.from_torch(arrays, model.config['model'])
+
+
+def test_another_kind_of_model_is_refused(folder):
+  change_json(folder / 'config.json', model_type='llama')
+  with pytest.raises(ValueError, match="model_type jrt, got 'llama'"):
+    hugging_face.read(folder, base.get_config().to_dict())
+
+
+def test_a_damaged_config_is_named(folder):
+  (folder / 'config.json').write_text('{"model_type":')
+  with pytest.raises(ValueError, match='config.json is damaged'):
+    hugging_face.read(folder, base.get_config().to_dict())
+
+
+def test_ids_that_are_no_text_are_never_generated(folder):
+  settings = read_json(folder / 'generation_config.json')
+  assert settings['suppress_tokens'] == [257, 258, 259]
+  assert settings['eos_token_id'] == 256
+  assert settings['do_sample'] is False
+
+
+def test_prompts_are_read_as_the_model_was_trained(folder):
+  config = read_json(folder / 'config.json')
+  assert config['prefix_capacity'] == 8
+  assert config['prefix_pad_id'] is None
+
+
+def test_a_released_model_fills_its_prefix_with_spaces(tiny_config, tmp_path):
+  model = make_model(tiny_config, pad_mask='reference')
+  hugging_face.write(model, tmp_path, tokenizer='bytes')
+  assert read_json(tmp_path / 'config.json')['prefix_pad_id'] == ord(' ')
+
+
+def test_the_card_says_what_the_model_is(folder):
+  card = (folder / 'README.md').read_text()
+  assert 'layers (1 conv, 1 pla, 1 swa, 1 la, 1 attention)' in card
+  assert 'first 8 tokens' in card
+  assert 'for 7 steps' in card
+  assert '$' not in card
+
+
+def test_the_workdir_of_a_run_is_not_overwritten(model, tmp_path):
+  (tmp_path / 'checkpoints').mkdir()
+  with pytest.raises(ValueError, match='--out must not be the workdir'):
+    hugging_face.write(model, tmp_path, tokenizer='bytes')
+
+
+def test_a_file_in_place_of_the_directory_is_a_clear_error(model, tmp_path):
+  (tmp_path / 'file').touch()
+  with pytest.raises(ValueError, match='--out must be a directory'):
+    hugging_face.write(model, tmp_path / 'file', tokenizer='bytes')
