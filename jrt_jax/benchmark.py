@@ -1,0 +1,157 @@
+r"""Measures whole models: training steps, prefill and decoding.
+
+python -m jrt_jax.benchmark --json=results.json
+python -m jrt_jax.benchmark --only=G14 --config=configs/jrt_360m.py \
+    --config.microbatch_per_device=16 --config.model.remat=dots
+
+Without --config every model of the plan is measured, our own before the
+baselines, and --config.KEY=VALUE changes them all. --list shows the plan. Each
+row is measured in a process of its own. Without a GPU the plan is a small one
+for the CPU. Exit codes: 0 when all rows were measured, 1 when one could not be
+or --budget was too short, 2 for a mistake in the command, 130 after Ctrl-C.
+"""
+
+import datetime
+import pathlib
+import sys
+import time
+
+from absl import app
+from absl import flags
+from ml_collections import config_flags
+
+import configs
+from jrt_jax import command_line
+from jrt_jax.benchmarks import plan
+from jrt_jax.benchmarks import processes
+from jrt_jax.benchmarks import results
+from jrt_jax.benchmarks import worker
+from jrt_jax.training import units
+
+_CONFIG = config_flags.DEFINE_config_file(
+    'config', None, 'The only model to measure; --config.KEY=VALUE: see above.'
+)
+_ONLY = flags.DEFINE_list('only', [], 'Goals, as in G14,G21; default: all.')
+_JSON = flags.DEFINE_string('json', None, 'A file for the rows.')
+_BUDGET = flags.DEFINE_float(
+    'budget', None, 'Seconds after which no row runs.', lower_bound=0.0
+)
+_IMPLEMENTATION = flags.DEFINE_string(
+    'implementation', None, 'The same as --config.model.implementation.'
+)
+_LIST = flags.DEFINE_bool('list', False, 'Show the plan and measure nothing.')
+
+_EVERY_MODEL = pathlib.Path(configs.__file__).parent / 'base.py'
+
+
+def main(argv: list[str]) -> None:
+  del argv
+  start = time.monotonic()
+  try:
+    with (
+        command_line.one_line_errors(),
+        command_line.one_line_failures(processes.Failed),
+    ):
+      environment = processes.call(worker.environment)
+      on_gpu = environment['platform'] == 'gpu'
+      if not on_gpu:
+        print('There is no GPU: small models on the CPU instead.')
+      jobs = _jobs(plan.GPU if on_gpu else plan.CPU)
+      complete = _LIST.value or _measure(jobs, environment, start)
+    if _LIST.value:
+      print('\n'.join(_show(row) for row, _ in jobs))
+  except KeyboardInterrupt:
+    print('\ninterrupted', file=sys.stderr)
+    sys.exit(130)
+  sys.exit(0 if complete else command_line.FAILURE)
+
+
+def _jobs(rows):
+  """What to measure: (row, config) each."""
+  flag = flags.FLAGS['config']
+  file = pathlib.Path(config_flags.get_config_filename(flag))
+  overrides = config_flags.get_override_values(flag)
+  if _IMPLEMENTATION.value is not None:
+    overrides['model.implementation'] = _IMPLEMENTATION.value
+  given = None
+  if file != _EVERY_MODEL:
+    given = _CONFIG.value
+    rows = plan.of_model(rows, file.name.removesuffix('.py'))
+  rows = plan.select(rows, _ONLY.value)
+  rows = [plan.change(row, overrides) for row in rows]
+  jobs = [(row, plan.config(row, given)) for row in rows]
+  if given or overrides:  # of the user: a mistake is not the row's
+    processes.call(worker.check, [config for _, config in jobs])
+  return jobs
+
+
+def _measure(jobs, environment, start):
+  """Measures all that there is time for; returns whether that was all."""
+  record = environment | {
+      'date': datetime.datetime.now().astimezone().isoformat('T', 'minutes'),
+      'command': ' '.join(['python -m jrt_jax.benchmark', *sys.argv[1:]]),
+      'rows': [],
+      'left': [str(row) for row, _ in jobs],
+  }
+  _write(record)
+  print(f'{record["hardware"]}, jax {record["versions"]["jax"]}')
+  print(results.HEADER, flush=True)
+  for row, config in jobs:
+    left = None
+    if _BUDGET.value is not None:
+      left = start + _BUDGET.value - time.monotonic()
+      if left <= 0:
+        break
+    _tell_progress(record)
+    record['rows'].append(_measure_row(row, config, left))
+    del record['left'][0]
+    _write(record)
+    print(results.line(record['rows'][-1]), flush=True)
+  for line in results.remarks(record):
+    print(line)
+  failed = any('error' in row for row in record['rows'])
+  return not failed and not record['left']
+
+
+def _measure_row(row, config, seconds):
+  begin = time.monotonic()
+  try:
+    figures = processes.call(worker.measure, row, config, seconds=seconds)
+  except (processes.Failed, ValueError) as error:
+    figures = {'error': str(error)}
+  figures['seconds'] = time.monotonic() - begin
+  return results.row(row, config, figures)
+
+
+def _tell_progress(record):
+  done, left = len(record['rows']), len(record['left'])
+  eta = '?'
+  if done:
+    pace = sum(row['seconds'] for row in record['rows']) / done
+    eta = units.duration(left * pace)
+  print(
+      f'{record["left"][0]}: row {done + 1} of {done + left}, ETA {eta}',
+      file=sys.stderr,
+      flush=True,
+  )
+
+
+def _write(record):
+  if _JSON.value:
+    results.write(pathlib.Path(_JSON.value), record)
+
+
+def _show(row):
+  return f'{row}: {row.target}' if row.target else str(row)
+
+
+def _parse(argv):
+  """Without --config there are still keys to override."""
+  given = any(arg.lstrip('-').split('=')[0] == 'config' for arg in argv[1:])
+  default = [] if given else [f'--config={_EVERY_MODEL}']
+  parse = command_line.parser(config='config')
+  return parse([*argv[:1], *default, *argv[1:]])
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=_parse)

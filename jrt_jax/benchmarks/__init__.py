@@ -1,0 +1,1 @@
+"""What `python -m jrt_jax.benchmark` measures of whole models."""

@@ -1,0 +1,184 @@
+"""Which models are measured at which work, and how fast they are to be.
+
+A goal is a number that others cite, G14 to G22. Each has a row of our own model
+and, where there is one, rows of its baselines: same work, same measurement.
+"""
+
+from collections.abc import Collection, Mapping
+import dataclasses
+import importlib
+from typing import Any
+
+import ml_collections
+
+# Overrides that change how the work of a goal is done, but not the work.
+HOW = {
+    'microbatch_per_device',
+    'model.implementation',
+    'model.remat',
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+  """What a figure of a row must reach, and what would be better still."""
+
+  figure: str
+  must: float
+  stretch: float | None = None
+  at_most: bool = False  # whether less is better
+
+  def __str__(self):
+    return f'{self.figure} {"<=" if self.at_most else ">="} {self.must:,g}'
+
+  def met(self, value: float) -> str:
+    """Returns 'stretch', 'must' or 'no'."""
+    for level in ('stretch', 'must'):
+      limit = getattr(self, level)
+      if limit is None:
+        continue
+      if value <= limit if self.at_most else value >= limit:
+        return level
+    return 'no'
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """One measurement.
+
+  Attributes:
+    goal: its number.
+    what: a key of `worker.MEASUREMENTS`.
+    model: a config, `configs/<model>.py`.
+    work: what it changes of the config, by dotted key.
+    target: None for baselines, and for work that is not the goal's.
+  """
+
+  goal: str
+  what: str
+  model: str
+  work: Mapping[str, Any]
+  target: Target | None = None
+
+  def __str__(self):
+    size = f'{self.work["batch_size"]} x {self.work["sequence_length"]}'
+    return f'{self.goal} {self.what} of {self.model}, {size}'
+
+
+def _rate(must, stretch=None):
+  return Target('tokens_per_second', must, stretch)
+
+
+def _row(goal, what, model, batch_size, length, target=None, **keys):
+  work = {'batch_size': batch_size, 'sequence_length': length, 'mesh.data': 1}
+  return Row(goal, what, model, work | keys, target)
+
+
+def _train(goal, model, target=None, *, batch_size=32, length=2048):
+  return _row(goal, 'train step', model, batch_size, length, target)
+
+
+def _prefill(goal, what, model, length, target=None):
+  return _row(goal, what, model, 1, length, target)
+
+
+def _decode(goal, model, batch_size, context, target=None, what='decode'):
+  work = goal, what, model, batch_size, context
+  return _row(*work, target, sample_tokens=128)
+
+
+def _drift(model, context, target=None):
+  return _decode('G20', model, 1, context, target, 'decode drift')
+
+
+# Ours first, and what matters most before the rest. Source of the targets:
+# rooflines of an H200 and what the fastest public trainers reach on an H100.
+GPU = (
+    _train('G14', 'jrt_360m', _rate(208e3, 231e3)),
+    _prefill(
+        *('G21', 'prefill', 'jrt_360m', 2**15),
+        Target('ms', 50, 40, at_most=True),
+    ),
+    _decode('G18', 'jrt_360m', 1, 2048, _rate(1800, 2900)),
+    _decode('G19', 'jrt_360m', 64, 8192, _rate(85e3, 130e3)),
+    _decode('G19', 'jrt_360m', 256, 2048, _rate(160e3)),
+    _drift('jrt_360m', 2**17, Target('drift', 1.03, at_most=True)),
+    _prefill(
+        *('G22', 'prefill memory', 'jrt_360m', 2048),
+        Target('peak_bytes', 2.5e9, 1.5e9, at_most=True),
+    ),
+    _train('G15', 'jrt_1b', _rate(60e3, 66e3)),
+    _decode('G18', 'jrt_1b', 1, 2048, _rate(900, 1150)),
+    _decode('G19', 'jrt_1b', 64, 8192, _rate(33e3, 45e3)),
+    _decode('G19', 'jrt_1b', 256, 2048, _rate(65e3)),
+    _train('G14', 'attention_360m'),
+    _train('G14', 'based_360m'),
+    _prefill('G21', 'prefill', 'attention_360m', 2**15),
+    _prefill('G21', 'prefill', 'based_360m', 2**15),
+    _decode('G18', 'attention_360m', 1, 2048),
+    _decode('G19', 'attention_360m', 64, 8192),
+    _decode('G19', 'based_360m', 64, 8192),
+    _drift('attention_360m', 2**15),
+    _prefill('G22', 'prefill memory', 'attention_360m', 2048),
+    _train('G15', 'attention_1b'),
+)
+
+# The same measurements of a model that two cores can run, without targets.
+CPU = (
+    _train('G14', 'jrt_tiny', batch_size=4, length=512),
+    _drift('jrt_tiny', 2**13),
+    _prefill('G21', 'prefill', 'jrt_tiny', 2**11),
+    _prefill('G22', 'prefill memory', 'jrt_tiny', 128),
+)
+
+
+def select(rows: Collection[Row], goals: Collection[str]) -> list[Row]:
+  """Returns the rows of `goals`, all if there are none.
+
+  Raises:
+    ValueError: a goal has no rows.
+  """
+  known = sorted({row.goal for row in rows})
+  for goal in goals:
+    if goal not in known:
+      raise ValueError(
+          f'--only must name some of {", ".join(known)}, got {goal!r}'
+      )
+  return [row for row in rows if not goals or row.goal in goals]
+
+
+def of_model(rows: Collection[Row], model: str) -> list[Row]:
+  """Returns the rows of one model.
+
+  A model of which there are none does the work of all goals, without targets.
+  """
+  if own := [row for row in rows if row.model == model]:
+    return own
+  first = {(row.what, *sorted(row.work.items())): row for row in rows[::-1]}
+  return [
+      dataclasses.replace(row, model=model, target=None)
+      for row in reversed(first.values())
+  ]
+
+
+def change(row: Row, overrides: Mapping[str, Any]) -> Row:
+  """Returns a row whose config is changed; other work has no target."""
+  target = row.target if overrides.keys() <= HOW else None
+  work = {**row.work, **overrides}
+  return dataclasses.replace(row, work=work, target=target)
+
+
+def config(
+    row: Row, file: ml_collections.ConfigDict | None = None
+) -> dict[str, Any]:
+  """Returns the config of a row, plain.
+
+  Args:
+    row: of which `work` is changed in the config.
+    file: the config, if it is not that of `configs/`.
+  """
+  if file is None:
+    file = importlib.import_module(f'configs.{row.model}').get_config()
+  changed = file.copy_and_resolve_references()
+  changed.update_from_flattened_dict(row.work)
+  return changed.to_dict()

@@ -1,0 +1,134 @@
+"""Rows that were measured: as JSON, as lines of a table, and compared."""
+
+from collections.abc import Mapping
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any
+
+from jrt_jax.benchmarks import plan
+from jrt_jax.prefix import policies
+from jrt_jax.training import units
+
+_COLUMNS = {
+    'goal': 4,
+    'what': 14,
+    'model': 14,
+    'shape': 12,
+    'tokens/s': 10,
+    'ms': 9,
+    'p90': 9,
+    'MFU': 6,
+    'program': 9,
+    'peak': 9,
+}
+HEADER = '  '.join(f'{name:{width}}' for name, width in _COLUMNS.items())
+
+
+def row(
+    row: plan.Row, config: Mapping[str, Any], figures: Mapping[str, Any]
+) -> dict[str, Any]:
+  """Returns a row as it is recorded.
+
+  Args:
+    row: what was measured.
+    config: with what.
+    figures: what came out; or an `error`.
+  """
+  result = {
+      'goal': row.goal,
+      'what': row.what,
+      'model': row.model,
+      'shape': {
+          'batch_size': config['batch_size'],
+          'sequence_length': config['sequence_length'],
+          'prefix': policies.prefix_capacity(
+              config['prefix'], config['sequence_length']
+          ),
+          'dtype': config['model']['dtype'],
+      },
+      **figures,
+  }
+  if target := row.target:
+    result['target'] = dataclasses.asdict(target)
+    if target.figure in figures:
+      result['met'] = target.met(figures[target.figure])
+  return result
+
+
+def write(path: pathlib.Path, results: Mapping[str, Any]) -> None:
+  """Writes JSON; a reader finds either the old file or the new one."""
+  new = path.with_name(f'{path.name}.new')
+  new.write_text(json.dumps(results, indent=2, allow_nan=False) + '\n')
+  os.replace(new, path)
+
+
+def line(row: Mapping[str, Any]) -> str:
+  """Returns a row under `HEADER`, with its target or its error at the end."""
+  shape = row['shape']
+  length = row.get('prompt_length', shape['sequence_length'])
+  number = lambda name, form: form(row[name]) if row.get(name) else '-'
+  cells = (
+      row['goal'],
+      row['what'],
+      row['model'],
+      f'{shape["batch_size"]} x {length}',
+      number('tokens_per_second', '{:,.0f}'.format),
+      number('ms', '{:,.3f}'.format),
+      number('p90_ms', '{:,.3f}'.format),
+      number('mfu', '{:.1%}'.format),
+      number('compiled_bytes', units.size),
+      number('peak_bytes', units.size),
+  )
+  padded = [f'{c:{width}}' for c, width in zip(cells, _COLUMNS.values())]
+  return '  '.join([*padded, _remark(row)]).rstrip()
+
+
+def _remark(row):
+  if error := row.get('error'):
+    return f'error: {error}'
+  remarks = [f'{k} {row[k]:.3f}' for k in ('drift', 'growth') if k in row]
+  state, expected = map(row.get, ('state_bytes', 'expected_state_bytes'))
+  if state != expected:
+    remarks.append(f'the state has {state:,} bytes in place of {expected:,}')
+  if 'met' in row:
+    remarks.append(f'{plan.Target(**row["target"])}: {row["met"]}')
+  return ', '.join(remarks)
+
+
+def remarks(record: Mapping[str, Any]) -> list[str]:
+  """Returns what there is to say below the table, a line each."""
+  rows = record['rows']
+  lines = _comparisons(rows)
+  lines += dict.fromkeys(
+      f'{row["model"]}: {line}'
+      for row in rows
+      for line in row.get('implementations', ())
+  )
+  if record['left']:
+    lines.append('no time was left for: ' + '; '.join(record['left']))
+  return lines
+
+
+def _comparisons(rows):
+  """A line for each baseline: how ours compares, also where it loses."""
+  ours = {_work(row): row for row in rows if row['model'].startswith('jrt')}
+  lines = []
+  for row in rows:
+    own = ours.get(_work(row))
+    if own is None or own is row:
+      continue
+    figure = 'peak_bytes' if 'growth' in row else 'tokens_per_second'
+    if figure in row and figure in own:
+      lines.append(
+          f'{row["goal"]} {row["what"]}: {own["model"]} has'
+          f' {own[figure] / row[figure]:.2f}x the {figure} of {row["model"]}'
+      )
+  return lines
+
+
+def _work(row):
+  shape, size = row['shape'], row['model'].split('_')[-1]
+  work = shape['batch_size'], shape['sequence_length'], size
+  return row['goal'], row['what'], *work

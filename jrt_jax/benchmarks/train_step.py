@@ -1,0 +1,110 @@
+"""A training step: forward, backward and optimizer, without reading data."""
+
+from collections.abc import Mapping
+import math
+from typing import Any
+
+import jax
+import numpy as np
+
+from jrt_jax import models
+from jrt_jax.benchmarks import timing
+from jrt_jax.data import pipeline
+from jrt_jax.data import streams
+from jrt_jax.prefix import policies
+from jrt_jax.training import optimizer as optimizers
+from jrt_jax.training import report
+from jrt_jax.training import sharding
+from jrt_jax.training import throughput
+from jrt_jax.training import train_state
+
+_CALLS = 2  # steps in a sample
+
+
+def measure(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Trains on one batch of random tokens, as `jrt_jax.train` would.
+
+  Args:
+    config: of a run; its `config.mesh` says which devices take part.
+
+  Returns:
+    Milliseconds of a step, tokens a second, MFU (None where the peak of the
+    device is not known), the loss after the last step, bytes of the compiled
+    step on a device, and how the batch was divided.
+
+  Raises:
+    FloatingPointError: the losses are not finite.
+  """
+  mesh = sharding.make_mesh(config['mesh'])
+  with jax.set_mesh(mesh):
+    state, steps = _start(config, mesh)
+    batch = sharding.put_batch(_batch(config), mesh)
+    shardings = jax.tree.map(lambda x: x.sharding, state)
+    train = jax.jit(
+        steps.train, donate_argnums=0, out_shardings=(shardings, None)
+    )
+    program = train.lower(state, batch).compile()
+    timed = timing.time_calls(
+        lambda carry: program(carry[0], batch), (state, None), calls=_CALLS
+    )
+  loss = float(timed.state[1]['loss'])
+  if not math.isfinite(loss):
+    raise FloatingPointError(f'the loss is {loss}')
+  tokens = config['batch_size'] * config['sequence_length']
+  rates = timing.figures(timed.seconds, tokens=tokens)
+  return rates | {
+      'mfu': throughput.mfu(
+          report.flops_per_token(config),
+          rates['tokens_per_second'],
+          list(mesh.devices.flat),
+      ),
+      'loss': loss,
+      'compiled_bytes': timing.compiled_bytes(program),
+      'accumulation': steps.accumulation,
+      'remat': config['model']['remat'],
+      'devices': mesh.size,
+  }
+
+
+def _start(config, mesh):
+  """The first state, and the steps."""
+  merge, params = models.abstract(config['model'])
+  optimizer = optimizers.build(config['optimizer'], config['steps'])
+  steps = train_state.Steps(
+      merge,
+      optimizer,
+      policies.prefix_capacity(config['prefix'], config['sequence_length']),
+      config['objective']['mlm_weight'],
+      sharding.check_batch(
+          config['batch_size'], config['microbatch_per_device'], mesh
+      ),
+  )
+
+  def first():
+    params = models.split(models.build(config['model'], config['seed']))[1]
+    return train_state.init(params, optimizer)
+
+  shardings = sharding.params_sharding(mesh, jax.eval_shape(first))
+  return jax.jit(first, out_shardings=shardings)(), steps
+
+
+def _batch(config):
+  """Random tokens, with the prefixes and labels of the objective."""
+  B, L = config['batch_size'], config['sequence_length']
+  ids = np.random.default_rng(0).integers(
+      config['model']['mask_id'], size=B * L + 1
+  )
+  batches = pipeline.batches(
+      streams.in_memory(ids.astype(np.int32)),
+      sequence_length=L,
+      batch_size=B,
+      objective=config['objective'],
+      prefix=config['prefix'],
+      mask_id=config['model']['mask_id'],
+      seed=config['seed'],
+      training=True,
+      num_threads=0,
+  )
+  batch = next(batches)
+  batches.close()
+  return batch

@@ -1,0 +1,96 @@
+"""Measures a row: what a process of its own does.
+
+Every row has one, so that one which runs out of memory, crashes or hangs takes
+no other with it, and so that the peak of memory is its own.
+"""
+
+from collections.abc import Mapping, Sequence
+import contextlib
+import logging
+import os
+import platform
+from typing import Any
+
+import jax
+import jaxlib
+
+import jrt_jax
+from jrt_jax import models
+from jrt_jax.benchmarks import decoding
+from jrt_jax.benchmarks import plan
+from jrt_jax.benchmarks import prefill
+from jrt_jax.benchmarks import train_step
+from jrt_jax.data import objectives
+from jrt_jax.prefix import policies
+from jrt_jax.training import sharding
+from jrt_jax.training import throughput
+
+MEASUREMENTS = {
+    'train step': train_step.measure,
+    'prefill': prefill.measure,
+    'prefill memory': prefill.measure_memory,
+    'decode': decoding.measure,
+    'decode drift': decoding.measure_drift,
+}
+
+
+def environment() -> dict[str, Any]:
+  """Returns the devices and versions that rows are measured with."""
+  device = jax.devices()[0]
+  on_cpu = device.platform == 'cpu'
+  cores = f'{os.cpu_count()}-core {platform.machine()} CPU'
+  limit = (device.memory_stats() or {}).get('bytes_limit')
+  return {
+      'platform': device.platform,
+      'hardware': cores if on_cpu else device.device_kind,
+      'devices': jax.device_count(),
+      'memory_limit_bytes': limit,
+      'versions': {
+          'jrt_jax': jrt_jax.__version__,
+          'jax': jax.__version__,
+          'jaxlib': jaxlib.__version__,
+          'python': platform.python_version(),
+          'platform': device.client.platform_version,
+      },
+  }
+
+
+def check(configs: Sequence[Mapping[str, Any]]) -> None:
+  """Raises ValueError for a config that cannot be measured."""
+  for config in configs:
+    policies.prefix_capacity(config['prefix'], config['sequence_length'])
+    objectives.check(config['objective'], config['prefix'])
+    mesh = sharding.make_mesh(config['mesh'])
+    sharding.check_batch(
+        config['batch_size'], config['microbatch_per_device'], mesh
+    )
+    models.abstract(config['model'])
+
+
+def measure(row: plan.Row, config: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the figures of a row, how they were reached, and the memory."""
+  with _dispatched() as implementations:
+    figures = MEASUREMENTS[row.what](config)
+  return figures | {
+      'peak_bytes': throughput.peak_memory(),
+      'implementations': implementations,
+  }
+
+
+@contextlib.contextmanager
+def _dispatched():
+  """Collects what `pallas_kernels` says about what runs, a line each."""
+  lines = []
+  handler = logging.Handler()
+  handler.emit = lambda record: lines.append(record.getMessage())
+  log = logging.getLogger('pallas_kernels.dispatch')
+  level = log.level
+  log.addHandler(handler)
+  log.setLevel(logging.INFO)
+  log.propagate = False  # the row tells
+  try:
+    yield lines
+  finally:
+    log.removeHandler(handler)
+    log.setLevel(level)
+    log.propagate = True

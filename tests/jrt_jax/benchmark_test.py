@@ -1,0 +1,109 @@
+"""The command `python -m jrt_jax.benchmark`, run as a user runs it."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+# One small layer: what is left to wait for are the processes.
+SMALL = (
+    "--config.model.mixers=('pla',)",
+    '--config.model.width=16',
+    '--config.model.num_heads=2',
+    '--config.model.feature_map.feature_dim=4',
+    '--config.model.mlp_width=16',
+    '--config.batch_size=2',
+    '--config.sequence_length=64',
+    '--config.sample_tokens=2',
+)
+
+
+def benchmark(*arguments):
+  return subprocess.run(
+      [sys.executable, '-m', 'jrt_jax.benchmark', *map(str, arguments)],
+      cwd=ROOT,
+      capture_output=True,
+      text=True,
+  )
+
+
+def test_a_goal_is_measured_and_recorded_without_a_gpu(tmp_path):
+  path = tmp_path / 'rows.json'
+  done = benchmark(*SMALL, '--only=G21', f'--json={path}')
+  assert done.returncode == 0, done.stderr
+  record = json.loads(path.read_text())
+  (row,) = record['rows']
+  assert record['platform'] == 'cpu' and record['versions']['jax']
+  assert record['command'].startswith('python -m jrt_jax.benchmark --config.')
+  assert row['goal'] == 'G21' and row['tokens_per_second'] > 0
+  assert row['shape']['sequence_length'] == 64 and not record['left']
+  (line,) = row['implementations']
+  assert line.startswith('prefix_linear_attention runs chunked, not mosaic')
+  first, *_, last = done.stdout.splitlines()
+  assert first == 'There is no GPU: small models on the CPU instead.'
+  assert last == f'jrt_tiny: {line}'
+  assert done.stderr.endswith('row 1 of 1, ETA ?\n')
+
+
+@pytest.mark.slow
+def test_every_measurement_runs_and_a_row_that_fails_stops_no_other(tmp_path):
+  path = tmp_path / 'rows.json'
+  done = benchmark(
+      *SMALL, '--config.objective.mlm_weight=nan', f'--json={path}'
+  )
+  assert done.returncode == 1, done.stderr
+  rows = json.loads(path.read_text())['rows']
+  assert [row['goal'] for row in rows] == ['G14', 'G20', 'G21', 'G22']
+  assert rows[0]['error'].startswith('FloatingPointError: the loss is ')
+  assert not any('error' in row for row in rows[1:])
+  assert [*rows[3]['peak_bytes_by_length']] == ['1024', '4096']
+
+
+@pytest.mark.slow
+def test_what_no_time_is_left_for_is_said(tmp_path):
+  path = tmp_path / 'rows.json'
+  done = benchmark('--budget=0', f'--json={path}')
+  assert done.returncode == 1
+  record = json.loads(path.read_text())
+  assert not record['rows'] and len(record['left']) == 4
+  assert 'no time was left for: G14 train step of jrt_tiny' in done.stdout
+
+
+@pytest.mark.slow
+def test_the_plan_is_listed():
+  done = benchmark('--list', '--only=G22,G14', '--config=configs/based_360m.py')
+  assert done.returncode == 0, done.stderr
+  _, train, memory = done.stdout.splitlines()
+  assert train == 'G14 train step of based_360m, 4 x 512'
+  assert memory == 'G22 prefill memory of based_360m, 1 x 128'
+
+
+def test_a_config_that_is_not_there_is_one_line():
+  check_mistake(['--config=no.py'], "--config must be a file, got 'no.py'")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['--implementation=x'], 'config.model.implementation must be one of'),
+        (['--config.microbatch_per_device=0'], 'config.microbatch_per_device'),
+        (['--config.model.nope=1'], "the config has no key 'nope'"),
+        (['--only=G1'], '--only must name some of G14, G20, G21, G22, got '),
+        (['--json=nowhere/rows.json'], '[Errno 2] No such file or directory'),
+        (['--budget=-1'], 'flag --budget=-1'),
+    ],
+)
+def test_any_other_mistake_is_one_line(arguments, message):
+  check_mistake(arguments, message)
+
+
+def check_mistake(arguments, message):
+  done = benchmark(*arguments)
+  assert done.returncode == 2
+  (line,) = done.stderr.splitlines()
+  assert line.startswith(f'error: {message}')
