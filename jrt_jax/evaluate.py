@@ -1,0 +1,126 @@
+r"""Evaluates a trained model on tasks of lm-evaluation-harness.
+
+python -m jrt_jax.evaluate --workdir=runs/jrt_tiny --tasks=lambada_openai
+python -m jrt_jax.evaluate --workdir=runs/jrt_tiny --tasks=my_task.yaml
+
+Needs the package lm_eval, but no torch. Tasks are names that it knows, names of
+tasks in --include_path, or files that describe one: with `dataset_path: json`
+and `data_files` its data can be local. What is scored after a context is never
+prefix. Exit codes: 0 at the end, 1 if memory did not suffice, 2 for a mistake
+in the command, 130 after Ctrl-C.
+"""
+
+import os
+import pathlib
+import sys
+
+from absl import app
+from absl import flags
+
+from jrt_jax import command_line
+from jrt_jax.generation import long_prompts
+from jrt_jax.prefix import short_prompts
+
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Of the run whose model it is.')
+_TOKENIZER = flags.DEFINE_string(
+    'tokenizer', None, 'Where its tokenizer.json is now, if not as in training.'
+)
+_TASKS = flags.DEFINE_list('tasks', [], 'Names, or YAML files of tasks.')
+_INCLUDE_PATH = flags.DEFINE_string(
+    'include_path', None, 'A folder of further tasks.'
+)
+_NUM_FEWSHOT = flags.DEFINE_integer(
+    'num_fewshot',
+    None,
+    'Examples before each question; default: as the task says.',
+    lower_bound=0,
+)
+_LIMIT = flags.DEFINE_integer(
+    'limit', None, 'Only so many examples of each task.', lower_bound=1
+)
+_BATCH_SIZE = flags.DEFINE_integer(
+    'batch_size', 8, 'Contexts that are read at once.', lower_bound=1
+)
+_SHORT_PROMPT = flags.DEFINE_enum(
+    'short_prompt',
+    None,
+    sorted(short_prompts.SHORT_PROMPTS),
+    'How a context shorter than the prefix is read; default: trim, or as the'
+    ' released models.',
+)
+_LONG_PROMPT = flags.DEFINE_enum(
+    'long_prompt',
+    'head',
+    sorted(long_prompts.LONG_PROMPTS),
+    'Which part of a longer context is prefix.',
+)
+_CHECK_LEAKS = flags.DEFINE_bool(
+    'check_leaks',
+    False,
+    'Also change what is to be scored, and fail if earlier logits move.',
+)
+_OUT = flags.DEFINE_string(
+    'out', None, 'A file for all results and examples, as JSON.'
+)
+
+
+def main(argv: list[str]) -> None:
+  del argv
+  try:
+    with (
+        command_line.one_line_failures(advice='lower --batch_size'),
+        command_line.one_line_errors(),
+    ):
+      if not _WORKDIR.value:
+        raise ValueError('--workdir=DIR must be given')
+      if not _TASKS.value:
+        raise ValueError('--tasks=NAME,… must be given')
+      if _OUT.value:
+        _check_writable(pathlib.Path(_OUT.value))
+      _evaluate()
+  except KeyboardInterrupt:
+    print(file=sys.stderr)
+    sys.exit(130)
+
+
+def _check_writable(path):
+  """Before the work rather than after it."""
+  folder = path.parent
+  if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+    raise ValueError(
+        f'--out must be a file in a folder that can be written to, got {path}'
+    )
+
+
+def _evaluate():
+  try:
+    from jrt_jax.evaluation import harness  # needs an extra
+    from jrt_jax.evaluation import lm_eval_model
+  except ImportError as error:
+    raise ValueError(
+        'evaluation needs the package lm_eval: pip install lm_eval'
+    ) from error
+  model = lm_eval_model.JrtJax(
+      _WORKDIR.value,
+      tokenizer=_TOKENIZER.value,
+      batch_size=_BATCH_SIZE.value,
+      short_prompt=_SHORT_PROMPT.value,
+      long_prompt=_LONG_PROMPT.value,
+      check_leaks=_CHECK_LEAKS.value,
+  )
+  results = harness.evaluate(
+      model,
+      _TASKS.value,
+      include_path=_INCLUDE_PATH.value,
+      num_fewshot=_NUM_FEWSHOT.value,
+      limit=_LIMIT.value,
+  )
+  print(harness.table(results))
+  if _OUT.value:
+    origin = {'workdir': _WORKDIR.value, **model.origin}
+    harness.save({'model': origin, **results}, _OUT.value)
+    print(f'wrote {_OUT.value}')
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=command_line.parser())

@@ -1,0 +1,19 @@
+r"""The command line of lm-evaluation-harness, which knows --model jrt_jax.
+
+python -m jrt_jax.evaluation --model jrt_jax \
+  --model_args workdir=runs/jrt_tiny --tasks lambada_openai --limit 100
+
+--model_args takes what `lm_eval_model.JrtJax` takes; all other options are
+those of the harness.
+"""
+
+import importlib
+
+from lm_eval import __main__ as lm_eval
+
+from jrt_jax import command_line
+
+if __name__ == '__main__':
+  with command_line.one_line_errors():
+    importlib.import_module('jrt_jax.evaluation.lm_eval_model')  # registers it
+    lm_eval.cli_evaluate()

@@ -1,0 +1,73 @@
+"""Tasks of lm-evaluation-harness, run and reported."""
+
+from collections.abc import Sequence
+import json
+import pathlib
+from typing import Any
+
+import datasets
+import lm_eval
+from lm_eval import tasks as tasks_lib
+from lm_eval import utils
+from lm_eval.api import model as lm_eval_api
+
+
+def evaluate(
+    model: lm_eval_api.LM,
+    tasks: Sequence[str],
+    *,
+    include_path: str | None = None,
+    num_fewshot: int | None = None,
+    limit: int | None = None,
+) -> dict[str, Any]:
+  """Returns what the harness finds.
+
+  Args:
+    model: that is evaluated.
+    tasks: names, which may hold * and ?, or YAML files of tasks.
+    include_path: a folder of further tasks, which then have names.
+    num_fewshot: examples before each question; None: as the task says.
+    limit: so many examples of each task; None: all.
+
+  Raises:
+    ValueError: a task is unknown, or its data is damaged.
+    OSError: its data is not there, or cannot be downloaded.
+  """
+  names = [task for task in tasks if not _is_file(task)]
+  # Without names none is looked up: that would take seconds.
+  manager = tasks_lib.TaskManager(
+      include_path=include_path, include_defaults=bool(names)
+  )
+  if missing := [x for x in names if not manager.match_tasks([x])]:
+    raise ValueError(
+        'tasks must be names that lm_eval knows, or files NAME.yaml, got'
+        f' {missing[0]!r}'
+    )
+  try:
+    return lm_eval.simple_evaluate(
+        model=model,
+        tasks=[t for t in tasks if _is_file(t)] + manager.match_tasks(names),
+        task_manager=manager,
+        num_fewshot=num_fewshot,
+        limit=limit,
+    )
+  except datasets.exceptions.DatasetsError as error:
+    if isinstance(error, OSError):
+      raise
+    raise ValueError(f'the data of {",".join(tasks)}: {error}') from error
+
+
+def table(results: dict[str, Any]) -> str:
+  """Returns the metrics of each task and of each group of tasks."""
+  kinds = [kind for kind in ('results', 'groups') if results.get(kind)]
+  return '\n'.join(utils.make_table(results, kind).rstrip() for kind in kinds)
+
+
+def save(results: dict[str, Any], path: str) -> None:
+  """Writes metrics, settings and every example, as JSON."""
+  text = json.dumps(results, indent=2, default=utils.handle_non_serializable)
+  pathlib.Path(path).write_text(text + '\n')
+
+
+def _is_file(task):
+  return task.endswith('.yaml') and pathlib.Path(task).is_file()

@@ -1,0 +1,205 @@
+"""A trained model as lm-evaluation-harness sees it (`--model jrt_jax`).
+
+The harness (https://github.com/EleutherAI/lm-evaluation-harness, an extra)
+needs no torch for that. Its own `hf` model must not score log-likelihoods of
+models with a prefix: it does not tell them where the context ends.
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+from typing import Any
+
+from lm_eval.api import instance
+from lm_eval.api import model as lm_eval_api
+from lm_eval.api import registry
+import numpy as np
+import tqdm
+
+from jrt_jax import generation
+from jrt_jax.evaluation import leak_check
+from jrt_jax.evaluation import scoring
+
+_MAX_TOKENS = 256  # of tasks that do not say, as in other models of the harness
+_CHECKED = 16  # tokens after the context: the check reads it once for each
+
+
+@registry.register_model('jrt_jax')
+class JrtJax(lm_eval_api.TemplateLM):
+  """Reads contexts as prompts; what follows them is never prefix.
+
+  What has no context follows the id that ends a document; so do whole texts.
+  No context is cut off.
+
+  Args:
+    workdir: of `jrt_jax.train`.
+    tokenizer: where its tokenizer is now, if not as in training.
+    batch_size: how many requests at once.
+    short_prompt, long_prompt: see `generation.Settings`.
+    check_leaks: whether the first request of each call is checked with
+      `leak_check`.
+    device, max_batch_size: of other models of the harness; jax chooses.
+
+  Raises:
+    FileNotFoundError, ValueError: see `generation.load` and
+      `scoring.Settings`.
+  """
+
+  def __init__(
+      self,
+      workdir: str,
+      *,
+      tokenizer: str | None = None,
+      batch_size: int | str = 8,
+      short_prompt: str | None = None,
+      long_prompt: str = 'head',
+      check_leaks: bool = False,
+      device: str | None = None,
+      max_batch_size: int | None = None,
+  ):
+    del device, max_batch_size
+    super().__init__()
+    if not str(batch_size).isdecimal():
+      raise ValueError(f'batch_size must be a number, got {batch_size!r}')
+    self._settings = scoring.Settings(
+        int(batch_size), short_prompt, long_prompt
+    )
+    self._check_leaks = check_leaks
+    self.model = generation.load(workdir, tokenizer=tokenizer)
+
+  @property
+  def origin(self) -> dict[str, Any]:
+    """Which model it is, and how it reads: what makes results repeatable."""
+    return {
+        'step': self.model.step,
+        'fingerprint': self.model.fingerprint,
+        'prefix_capacity': self.model.prefix_capacity,
+        **dataclasses.asdict(self._settings),
+    }
+
+  @property
+  def eot_token_id(self) -> int:
+    return self.model.tokenizer.eos_id
+
+  @property
+  def tokenizer_name(self) -> str:
+    return self.model.tokenizer.fingerprint
+
+  def tok_encode(
+      self, string: str, add_special_tokens: bool | None = None, **unused: Any
+  ) -> list[int]:
+    del add_special_tokens, unused  # there are none around a text
+    return self.model.tokenizer.encode(string).tolist()
+
+  def loglikelihood_rolling(
+      self, requests: Sequence[instance.Instance], disable_tqdm: bool = False
+  ) -> list[float]:
+    """Scores whole texts, in windows as long as the sequences of training.
+
+    Of each window but the first, half is context and half is scored.
+    """
+    del disable_tqdm
+    pairs, owners = [], []
+    for owner, request in enumerate(requests):
+      tokens = self.tok_encode(request.args[0])
+      size = self.model.config['sequence_length']
+      for start, first, end in scoring.windows(len(tokens), size):
+        pairs.append((self._context(tokens[start:first]), tokens[first:end]))
+        owners.append(owner)
+    totals = [0.0] * len(requests)
+    for owner, score in zip(owners, self._score(pairs), strict=True):
+      totals[owner] += score.log_likelihood
+    for request, total in zip(requests, totals):
+      self.cache_hook.add_partial('loglikelihood_rolling', request.args, total)
+    return totals
+
+  def generate_until(
+      self, requests: Sequence[instance.Instance], disable_tqdm: bool = False
+  ) -> list[str]:
+    """Continues contexts until one of the texts in `until`.
+
+    Raises:
+      ValueError: an argument of the generation is unknown or out of range.
+    """
+    del disable_tqdm
+    groups, prompts = {}, []
+    for i, request in enumerate(requests):
+      context, arguments = request.args
+      groups.setdefault(self._generation(arguments), []).append(i)
+      prompts.append(self._context(self.tok_encode(context)))
+    texts = [''] * len(requests)
+    with tqdm.tqdm(total=len(texts), desc='generating', disable=None) as bar:
+      for settings, at in groups.items():
+        at.sort(key=lambda i: -len(prompts[i]))
+        for batch in self._batches(at):
+          for i, text in self._continue(batch, prompts, settings, len(at)):
+            texts[i] = text
+            self.cache_hook.add_partial(
+                'generate_until', requests[i].args, text
+            )
+          bar.update(len(batch))
+    return texts
+
+  def _loglikelihood_tokens(self, requests, disable_tqdm=False):
+    del disable_tqdm
+    pairs = [(self._context(context), after) for _, context, after in requests]
+    scores = [tuple(score) for score in self._score(pairs)]
+    for (arguments, _, _), score in zip(requests, scores):
+      self.cache_hook.add_partial('loglikelihood', arguments, score)
+    return scores
+
+  def _score(self, pairs):
+    if self._check_leaks and pairs:
+      context, following = pairs[0]
+      leak_check.leak_check(
+          lambda *pair: scoring.logits(self.model, *pair, self._settings),
+          context,
+          following[:_CHECKED],
+          num_ids=self.model.tokenizer.size,
+      )
+    return scoring.score(self.model, pairs, self._settings)
+
+  def _context(self, tokens):
+    return np.array(tokens or [self.prefix_token_id], np.int32)
+
+  def _batches(self, at):
+    size = self._settings.batch_size
+    return [at[i : i + size] for i in range(0, len(at), size)]
+
+  def _continue(self, batch, prompts, settings, count):
+    """Yields (i, text) of each prompt i of a batch, of `count` in all."""
+    rows = min(count, self._settings.batch_size)
+    filled = batch + [batch[-1]] * (rows - len(batch))  # one shape
+    found = generation.generate(
+        self.model,
+        [prompts[i] for i in filled],
+        dataclasses.replace(settings, seed=batch[0]),
+    )
+    for i, completion in zip(batch, found):
+      yield i, completion.text
+
+  def _generation(self, arguments: Mapping[str, Any]) -> generation.Settings:
+    """What a task asks for; texts are drawn only where do_sample is true."""
+    given = dict(arguments)
+    stop = given.pop('until', None) or ()
+    drawn = {
+        name: given.pop(name)
+        for name in ('temperature', 'top_k', 'top_p', 'repetition_penalty')
+        if name in given
+    }
+    if given.pop('do_sample', False):
+      drawn.setdefault('temperature', 1.0)
+    else:
+      drawn['temperature'] = 0.0
+    max_tokens = given.pop('max_gen_toks', _MAX_TOKENS)
+    if given:
+      raise ValueError(
+          'generation takes until, max_gen_toks, do_sample, temperature, top_k,'
+          f' top_p and repetition_penalty, got {sorted(given)}'
+      )
+    return generation.Settings(
+        generation.Sampling(**drawn),
+        max_tokens=max_tokens,
+        stop=(stop,) if isinstance(stop, str) else tuple(stop),
+        short_prompt=self._settings.short_prompt,
+        long_prompt=self._settings.long_prompt,
+    )

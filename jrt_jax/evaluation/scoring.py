@@ -1,0 +1,215 @@
+"""How likely a model finds what follows a context.
+
+The context is read as a prompt is, and only it can be prefix. What follows is
+read token after token, as the model generates it: in a prefix each of these
+tokens would see those that it is to predict.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import functools
+import itertools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tqdm
+
+from jrt_jax.generation import reading as reading_lib
+from jrt_jax.generation.model import Model
+
+_SMALLEST = 16  # tokens that are scored at once; filled, so few shapes compile
+
+Pair = tuple[
+    np.ndarray, np.ndarray
+]  # int [n] context and int [m], what follows
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """How contexts are read.
+
+  Attributes:
+    batch_size: how many contexts are read at once.
+    short_prompt, long_prompt: see `generation.Settings`; nothing is cut off.
+      'iterate' reads as 'trim', for nothing is generated.
+
+  Raises:
+    ValueError: there would be no context in a batch.
+  """
+
+  batch_size: int = 8
+  short_prompt: str | None = None
+  long_prompt: str = 'head'
+
+  def __post_init__(self):
+    if self.batch_size < 1:
+      raise ValueError(f'batch_size must be positive, got {self.batch_size}')
+
+
+class Score(NamedTuple):
+  """Of what follows a context."""
+
+  log_likelihood: float  # natural, of all tokens together; 0 of none
+  is_greedy: bool  # whether each is the likeliest that the tokenizer has
+
+
+def score(
+    model: Model, pairs: Sequence[Pair], settings: Settings = Settings()
+) -> list[Score]:
+  """Scores what follows each context; a score depends on its own pair only.
+
+  A context that occurs several times is read once.
+
+  Args:
+    model: from `generation.load`.
+    pairs: contexts of at least one token, and what follows each of them.
+    settings: how contexts are read.
+
+  Raises:
+    ValueError: a context is empty, an id is unknown, or a setting is wrong.
+  """
+  same = {}  # the pairs of each context
+  for i, (context, _) in enumerate(pairs):
+    same.setdefault(model.encode(context).tobytes(), []).append(i)
+  # Similar lengths together; the longest first, so that memory fails early.
+  groups = sorted(same.values(), key=lambda at: -len(pairs[at[0]][0]))
+  scores = [None] * len(pairs)
+  B = min(settings.batch_size, len(groups))
+  with _bar(len(pairs)) as bar:
+    for start in range(0, len(groups), settings.batch_size):
+      batch = groups[start : start + settings.batch_size]
+      batch += [[batch[-1][0]]] * (B - len(batch))  # one shape
+      for i, found in _score_batch(model, pairs, batch, settings):
+        bar.update(scores[i] is None)
+        scores[i] = found
+  return scores
+
+
+def logits(
+    model: Model,
+    context: np.ndarray,
+    following: np.ndarray,
+    settings: Settings = Settings(),
+) -> np.ndarray:
+  """Returns what `score` computes with, float32 [m + 1, V].
+
+  Args:
+    model, settings: see `score`.
+    context, following: int [n] and int [m].
+
+  Returns:
+    a row after the context, and one after each token that follows.
+  """
+  end = [*following, 0]  # the last row is seen, not followed
+  reading = _read(model, [context], _fill(len(end)), settings)
+  rows = _follow(model, reading, [end], look=_look_at_logits)
+  return rows[0, : len(end)]
+
+
+def windows(length: int, size: int) -> list[tuple[int, int, int]]:
+  """Divides a text of any length into windows with context.
+
+  Args:
+    length: tokens of the text.
+    size: tokens of a window, at least 2.
+
+  Returns:
+    `(start, first, end)` of each window: tokens [start, first) are its context,
+    [first, end) are scored. Each token is scored once. The first window has no
+    context; the others have size // 2 tokens of it, and score the others.
+  """
+  context = size // 2
+  step = size - context
+  ends = range(min(size, length), length, step)
+  first = [(0, 0, min(size, length))] if length else []
+  return first + [(n - context, n, min(n + step, length)) for n in ends]
+
+
+def _score_batch(model, pairs, groups, settings):
+  """Yields (i, score) of each pair i of each group, which has one context."""
+  longest = max(len(pairs[i][1]) for at in groups for i in at)
+  contexts = [pairs[at[0]][0] for at in groups]
+  reading = _read(model, contexts, _fill(longest), settings)
+  for at in itertools.zip_longest(*groups):
+    following = [[] if i is None else pairs[i][1] for i in at]
+    log_probs, likeliest = _follow(
+        model, reading, following, look=_look_at_token
+    )
+    for b, i in enumerate(at):
+      if i is not None:
+        m = len(following[b])
+        total = float(log_probs[b, :m].sum(dtype=np.float64))
+        yield i, Score(total, bool(likeliest[b, :m].all()))
+
+
+def _read(model, contexts, room, settings):
+  rows = [
+      reading_lib.pieces(
+          model,
+          model.encode(context),
+          short=settings.short_prompt,
+          long=settings.long_prompt,
+      )
+      for context in contexts
+  ]
+  return reading_lib.read(model, rows, room=room)
+
+
+def _fill(length):
+  return max(_SMALLEST, 1 << (length - 1).bit_length())
+
+
+def _filled(following):
+  """Returns int32 [B, N]; what is added after a row changes nothing before."""
+  tokens = np.zeros((len(following), _fill(max(map(len, following)))), np.int32)
+  for b, row in enumerate(following):
+    tokens[b, : len(row)] = row
+  return tokens
+
+
+def _follow(model, reading, following, *, look):
+  """Reads what follows; returns what `look` saw before each token."""
+  num_ids = model.tokenizer.size
+  for row in following:
+    if len(row):
+      model.encode(np.asarray(row))
+  seen = _follow_all(
+      model.merge,
+      model.params,
+      reading.logits,
+      reading.states,
+      _filled(following),
+      look=look,
+      num_ids=num_ids,
+  )
+  return jax.tree.map(lambda x: np.asarray(x).swapaxes(0, 1), seen)
+
+
+@functools.partial(jax.jit, static_argnames=('merge', 'look', 'num_ids'))
+def _follow_all(merge, params, logits, states, tokens, *, look, num_ids):
+  model = merge(params)
+
+  def step(carry, token):
+    logits, states = carry
+    return model.decode_step(token, states), look(logits, token, num_ids)
+
+  return jax.lax.scan(step, (logits, states), tokens.T)[1]
+
+
+def _look_at_token(logits, token, num_ids):
+  """Its log-probability, and whether it is the likeliest."""
+  rows = jnp.arange(len(token))
+  log_prob = jax.nn.log_softmax(logits)[rows, token]
+  return log_prob, logits[:, :num_ids].argmax(axis=-1) == token
+
+
+def _look_at_logits(logits, token, num_ids):
+  del token, num_ids
+  return logits
+
+
+def _bar(total):
+  """Progress with an ETA on a terminal, if it takes more than a second."""
+  return tqdm.tqdm(total=total, desc='scoring', delay=1, disable=None)

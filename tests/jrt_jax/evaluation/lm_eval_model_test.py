@@ -1,0 +1,186 @@
+"""The harness gets what generation and scoring compute."""
+
+import json
+import types
+
+import jax
+import numpy as np
+import pytest
+
+from jrt_jax import generation
+from jrt_jax.evaluation import scoring
+from jrt_jax.training import workdirs
+
+pytestmark = pytest.mark.hf  # needs lm_eval
+
+GENERATION = {'until': ['e'], 'max_gen_toks': 12}
+QUESTIONS = ['a', 'which of these is longer than its prefix?', 'short']
+CHOICES = ['yes', 'no, not at all']
+
+
+@pytest.fixture(scope='module')
+def lm_eval_model():
+  from jrt_jax.evaluation import lm_eval_model
+
+  return lm_eval_model
+
+
+@pytest.fixture(scope='module')
+def harness():
+  from jrt_jax.evaluation import harness
+
+  return harness
+
+
+@pytest.fixture(scope='module')
+def workdir(tmp_path_factory, model):
+  path = tmp_path_factory.mktemp('runs') / 'run'
+  workdirs.write(path, model.config, model.params, origin='a test')
+  return path
+
+
+@pytest.fixture(scope='module')
+def evaluated(lm_eval_model, workdir):
+  return lm_eval_model.JrtJax(str(workdir), batch_size='2', check_leaks=True)
+
+
+@pytest.fixture
+def write_task(tmp_path):
+  """A function that describes a task with local data; returns its file."""
+
+  def write(name, **settings):
+    data = tmp_path / f'{name}.jsonl'
+    rows = [
+        {'question': q, 'choices': CHOICES, 'answer': CHOICES[0]}
+        for q in QUESTIONS
+    ]
+    data.write_text('\n'.join(map(json.dumps, rows)))
+    task = {
+        'task': name,
+        'dataset_path': 'json',
+        'dataset_kwargs': {
+            'data_files': {'test': str(data)},
+            'cache_dir': str(tmp_path / 'cache'),
+        },
+        'test_split': 'test',
+        'doc_to_text': '{{question}}',
+        'doc_to_target': '{{answer}}',
+        'target_delimiter': '',
+        **settings,
+    }
+    path = tmp_path / f'{name}.yaml'
+    path.write_text(json.dumps(task))  # JSON is YAML
+    return str(path)
+
+  return write
+
+
+def requests(*arguments):
+  return [types.SimpleNamespace(args=x) for x in arguments]
+
+
+def responses(results, task):
+  """Of each question, in order; one for each choice."""
+  samples = sorted(results['samples'][task], key=lambda x: x['doc_id'])
+  return [
+      [response for responses in sample['resps'] for response in responses]
+      for sample in samples
+  ]
+
+
+def test_texts_are_those_of_generation(harness, evaluated, model, write_task):
+  task = write_task(
+      'texts', output_type='generate_until', generation_kwargs=GENERATION
+  )
+  results = harness.evaluate(evaluated, [task])
+  settings = generation.Settings(max_tokens=12, stop=('e',))
+  expected = generation.generate(model, QUESTIONS, settings)
+  assert responses(results, 'texts') == [[x.text] for x in expected]
+  assert 'exact_match' in harness.table(results)
+
+
+def test_choices_are_scored_after_their_context(
+    harness, evaluated, model, write_task
+):
+  task = write_task(
+      'choices', output_type='multiple_choice', doc_to_choice='choices'
+  )
+  results = harness.evaluate(evaluated, [task], limit=2)
+  pairs = [
+      (model.encode(question), model.encode(choice))
+      for question in QUESTIONS[:2]
+      for choice in CHOICES
+  ]
+  expected = [score.log_likelihood for score in scoring.score(model, pairs)]
+  found = [x for row in responses(results, 'choices') for x, _ in row]
+  np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize('context', ['', ' '])
+def test_what_has_no_context_follows_the_end_of_a_text(
+    evaluated, model, context
+):
+  (found,) = evaluated.loglikelihood(requests((context, 'abc')))
+  pair = np.array([256]), model.encode(context + 'abc')
+  (expected,) = scoring.score(model, [pair])
+  assert found == pytest.approx(expected)
+
+
+def test_a_text_is_scored_in_windows(evaluated, model):
+  text = 'a text that has more than two windows'  # of 16 tokens
+  found = evaluated.loglikelihood_rolling(requests((text,), ('',)))
+  tokens = model.encode(text)
+  starts = range(16, len(tokens), 8)
+  pairs = [(np.array([256]), tokens[:16])] + [
+      (tokens[i - 8 : i], tokens[i : i + 8]) for i in starts
+  ]
+  expected = sum(x.log_likelihood for x in scoring.score(model, pairs))
+  assert found == pytest.approx([expected, 0.0])
+
+
+def test_draws_can_be_asked_for(evaluated):
+  asked = {'do_sample': True, 'max_gen_toks': 8}
+  greedy, drawn, other = evaluated.generate_until(
+      requests(
+          ('text', {'temperature': 1.0, 'max_gen_toks': 8}),
+          ('text', asked),
+          ('text', asked),
+      )
+  )
+  assert len({greedy, drawn, other}) == 3
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'num_beams': 4}, r"repetition_penalty, got \['num_beams'\]"),
+        ({'max_gen_toks': -1}, 'max_tokens must be at least 0, got -1'),
+    ],
+)
+def test_impossible_arguments_are_refused(evaluated, arguments, message):
+  with pytest.raises(ValueError, match=message):
+    evaluated.generate_until(requests(('a', arguments)))
+
+
+def test_a_leak_ends_the_evaluation(evaluated, model, monkeypatch):
+  def prefix_over_everything(model, context, following, settings):
+    del settings
+    row = np.concatenate([context, following]).astype(np.int32)[None]
+    logits = model.merge(model.params)(row, prefix_len=np.int32([row.size]))
+    return jax.device_get(logits[0])
+
+  monkeypatch.setattr(scoring, 'logits', prefix_over_everything)
+  with pytest.raises(ValueError, match='must not depend on what follows'):
+    evaluated.loglikelihood(requests(('abc', 'def')))
+
+
+def test_a_batch_size_is_a_number(lm_eval_model, workdir):
+  with pytest.raises(ValueError, match="must be a number, got 'auto'"):
+    lm_eval_model.JrtJax(str(workdir), batch_size='auto')
+
+
+def test_damaged_data_is_refused(harness, evaluated, write_task, tmp_path):
+  task = write_task('damaged', output_type='multiple_choice')
+  (tmp_path / 'damaged.jsonl').write_text('{"question": ')
+  with pytest.raises(ValueError, match='the data of .*damaged.yaml: '):
+    harness.evaluate(evaluated, [task])
