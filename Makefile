@@ -42,8 +42,16 @@ test: $(installed)  ## the fast tests, on two cores
 test-slow: $(installed)  ## the other tests, one after another
 	$(VENV)/bin/python -m pytest -m slow --timeout 3600 $(ARGS)
 
+test-aot:  ## programs compiled for H100 GPUs, without one; 3.2 GB of disk
+	@$(MAKE) --no-print-directory test VENV=$(VENV)-aot EXTRAS=aot \
+	  ARGS='-n 0 -m "aot and not slow" tests/aot $(ARGS)'
+
+test-hf:  ## exports in transformers, and lm-eval; needs PyTorch
+	@$(MAKE) --no-print-directory test VENV=$(VENV)-hf EXTRAS=hf \
+	  ARGS='-m hf $(ARGS)'
+
 clean:  ## remove the environment and caches; runs/ stays
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-aot $(VENV)-hf build dist *.egg-info .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 python:  ## show the interpreter that a new environment gets
@@ -52,11 +60,11 @@ python:  ## show the interpreter that a new environment gets
 $(installed): setup.cfg pyproject.toml
 	@$(if $(fresh),"$(python)" -m venv --clear $(VENV))
 	@echo "Installing into $(VENV) with $$($(VENV)/bin/python -V), once:" \
-	  "a minute or two, 0.8 GB of disk"
+	  "a minute or two, 0.8 GB of disk$(EXTRAS:%=, more for %)"
 	@$(VENV)/bin/python -m pip install -qq -e '.[test$(EXTRAS:%=,%)]'
 	@touch $@
 
 ifdef fresh
 .PHONY: $(installed)
 endif
-.PHONY: help train test test-slow clean python
+.PHONY: help train test test-slow test-aot test-hf clean python

@@ -39,6 +39,9 @@ def attend(
   return _attend_forward(launch, length, *arrays)[0]
 
 
+# Functions of their own in a program, so that layers of equal shapes share one
+# lowering of the kernels: it takes seconds.
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def _attend_forward(launch, length, *arrays):
   y, inv_z, kv_t, gram = mosaic_sm90_forward.forward(
       *arrays,
@@ -49,6 +52,7 @@ def _attend_forward(launch, length, *arrays):
   return (y, kv_t, gram), (arrays, y, inv_z)
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def _attend_backward(launch, _, residuals, cotangents):
   arrays, y, inv_z = residuals
   dq, dk, dv, dk_enc, dv_enc, dkv_t, dgram = mosaic_sm90_backward.backward(

@@ -1,0 +1,129 @@
+"""What ptxas makes of every kernel for Hopper.
+
+Those for 64 values are compiled in `train_step_test` as well.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from pallas_kernels import virtual_gpus
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_backward as backward
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_backward_dkv as dkv
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_backward_dprefix as dprefix
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_backward_dq as dq
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_forward as forward
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_limits as limits
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_state as state
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles as tiles
+from pallas_kernels.prefix_linear_attention import roll_features
+
+pytestmark = [pytest.mark.aot, pytest.mark.timeout(900)]
+
+TILES = tiles.Tiles()
+# Bytes that a thread may store for want of registers.
+SPILLS = {'forward': 76, 'dq': 8, 'dkv': 44, 'dprefix': 0, 'state': 0}
+
+
+def slow(*values):
+  return pytest.param(*values, marks=pytest.mark.slow)
+
+
+every_variant = pytest.mark.parametrize(
+    'V, P, with_state',
+    [
+        (112, 256, True),
+        (128, 0, False),
+        slow(64, 256, True),
+        slow(64, 256, False),
+        slow(64, 0, True),
+        slow(64, 0, False),
+        slow(112, 256, False),
+        slow(112, 0, True),
+        slow(112, 0, False),
+        slow(128, 256, True),
+        slow(128, 256, False),
+        slow(128, 0, True),
+    ],
+)
+
+
+def launch_all(q, k, v, prefix, past):
+  """Every launch once, for every output; the values mean nothing."""
+  B, L, _, _ = q.shape
+  arrays = q, k, v, *prefix, *past
+  y, inv_z, *last = forward.forward(*arrays, config=TILES.forward)
+  gradients = backward.backward(
+      *arrays, y, inv_z, y, *last, config=TILES.backward
+  )
+  summed = state.final_state(k, v, jnp.full(B, L, jnp.int32))
+  return y, inv_z, last, gradients, summed
+
+
+@functools.cache
+def compile_all(V, P, with_state):
+  """The kernels by name."""
+  B, L, H = 2, 512, 2
+  bfloat16 = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.bfloat16)
+  float32 = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.float32)
+  q, v, prefix, past = bfloat16(B, L, H, 16), bfloat16(B, L, H, V), (), ()
+  if P:
+    prefix_len = jax.ShapeDtypeStruct((B,), jnp.int32)
+    prefix = bfloat16(B, P, H, 16), bfloat16(B, P, H, V), prefix_len
+  if with_state:
+    past = (
+        float32(B, H, V, roll_features.NUM_FEATURES),
+        float32(B, H, *roll_features.GRAM_SHAPE),
+    )
+  program = virtual_gpus.compile_for(
+      'H100', launch_all, q, q, v, prefix or (None,) * 3, past or (None,) * 2
+  )
+  start = 'prefix_linear_attention_'
+  return {x.name.removeprefix(start): x for x in program.kernels}
+
+
+@every_variant
+def test_every_launch_is_compiled(V, P, with_state):
+  expected = {*SPILLS} if P else {*SPILLS} - {'dprefix'}
+  assert {*compile_all(V, P, with_state)} == expected
+
+
+@every_variant
+def test_no_matrix_product_waits_for_another(V, P, with_state):
+  kernels = compile_all(V, P, with_state)
+  assert not [name for name, kernel in kernels.items() if kernel.serialized]
+
+
+@every_variant
+def test_registers_are_hardly_spilled(V, P, with_state):
+  for name, kernel in compile_all(V, P, with_state).items():
+    assert kernel.spill_stores <= SPILLS[name], name
+
+
+@every_variant
+def test_shared_memory_is_at_most_what_was_predicted(V, P, with_state):
+  stages = TILES.backward.stages
+  predicted = {
+      'forward': forward._scratch(TILES.forward.stages, V=V),
+      'dq': dq.make_scratch(stages, V),
+      'dkv': dkv.make_scratch(stages, V),
+      'dprefix': dprefix.make_scratch(V),
+      'state': state.make_scratch(V),
+  }
+  for name, kernel in compile_all(V, P, with_state).items():
+    most = limits.shared_memory_bytes(predicted[name])
+    assert kernel.shared_memory <= most <= limits.SHARED_MEMORY, name
+
+
+def test_too_few_registers_are_noticed():
+  def starve(q, v):
+    config = forward.ForwardConfig(registers=(24, 128, 128))
+    return forward.forward(q, q, v, *[None] * 5, config=config)
+
+  shape = lambda D: jax.ShapeDtypeStruct((1, 256, 1, D), jnp.bfloat16)
+  program = virtual_gpus.compile_for('H200', starve, shape(16), shape(64))
+  (kernel,) = program.kernels
+  assert kernel.serialized
+  assert kernel.spill_stores > SPILLS['forward']
