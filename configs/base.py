@@ -48,7 +48,7 @@ def get_config() -> ml_collections.ConfigDict:
 
   config.prefix = dict(
       name='fixed',  # none, full, fixed, uniform, entropy or learned
-      capacity=0.5,  # of all but none and full: longest / sequence_length
+      capacity=0.5,  # of all but none and full: room / sequence_length
       # entropy, learned: of jrt_jax.prefix.calibrate or jrt_jax.prefix.learn;
       # without it entropy is calibrated on the training data
       file='',
@@ -58,11 +58,11 @@ def get_config() -> ml_collections.ConfigDict:
       window=0,  # tokens that it is measured on at a time; 0: all
       aggregate='mean',  # of windows: mean, max or p90
       quantiles=(1 / 3, 2 / 3),  # of the signal: where levels begin
-      base=0.5,  # prefix of the middle level / longest
+      base=0.5,  # prefix of the middle level / room
       increment=0.1,  # r, what a level adds
       growth='linear',  # 1 + r u; geometric: (1 + r)^u
       reduce=True,  # whether there are levels below the middle
-      multiple=1,  # lengths are rounded to it
+      multiple=1,  # lengths are rounded to it, within bounds
   )
 
   config.objective = dict(

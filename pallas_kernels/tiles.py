@@ -1,11 +1,14 @@
 """Tables of what was measured to be fastest, one for each kind of device.
 
 A table is a JSON file in `tile_tables/<operation>/`, written by a benchmark
-that has found the kernels right on that device first. So a device with a table
-is one that the kernels are known to work on. Nothing is tuned at run time.
+that has found the kernels right on that device first. So the kernels are known
+to work on a device with a table. A near relative takes that table too: any of
+compute capability 9.0 that has none takes the H200's. Nothing is tuned at run
+time.
 """
 
 from collections.abc import Mapping
+import functools
 import json
 import os
 import pathlib
@@ -41,15 +44,16 @@ def save(
   new = path.with_suffix('.new')
   new.write_text(json.dumps(table._asdict(), indent=2) + '\n')
   os.replace(new, path)
+  _read.cache_clear()
   return path
 
 
 def load(operation: str, device_kind: str) -> Table | None:
-  """Returns the table of exactly this kind of device, or None."""
-  path = _path(operation, device_kind)
-  if not path.exists():
-    return None
-  return Table(**json.loads(path.read_text()))
+  """Returns the table of exactly this kind of device, or None.
+
+  A file is read once; what another process saves later is not seen.
+  """
+  return _read(_path(operation, device_kind))
 
 
 def for_device(operation: str, device: jax.Device) -> Table | None:
@@ -59,6 +63,13 @@ def for_device(operation: str, device: jax.Device) -> Table | None:
     if kind and (table := load(operation, kind)):
       return table
   return None
+
+
+@functools.cache
+def _read(path):
+  if not path.exists():
+    return None
+  return Table(**json.loads(path.read_text()))
 
 
 def _path(operation, device_kind):

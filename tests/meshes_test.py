@@ -23,6 +23,10 @@ MODELS = {
     'based': ('conv', 'la', 'swa'),
     'attention': ('attention', 'attention'),
 }
+# Based is JRT without the prefix.
+every_model = pytest.mark.parametrize(
+    'name', ['jrt', pytest.param('based', marks=pytest.mark.slow), 'attention']
+)
 MESHES = {  # data, fsdp, tensor
     'one device': (1, 1, 1),
     'data': (8, 1, 1),
@@ -94,7 +98,7 @@ def exchanges(hlo, kind):
 
 
 @pytest.mark.parametrize('mesh', list(MESHES)[1:])
-@pytest.mark.parametrize('name', MODELS)
+@every_model
 def test_every_mesh_gives_the_losses_of_one_device(name, mesh):
   expected, _ = train(name, 'one device')
   actual, _ = train(name, mesh)
@@ -102,7 +106,7 @@ def test_every_mesh_gives_the_losses_of_one_device(name, mesh):
   np.testing.assert_allclose(actual, expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize('name', MODELS)
+@every_model
 def test_replicas_exchange_sums_once_a_step(name):
   _, hlo = train(name, 'data')
   for kind in ('all-gather', 'all-to-all', 'collective-permute'):
@@ -115,7 +119,7 @@ def test_replicas_exchange_sums_once_a_step(name):
 
 
 @pytest.mark.parametrize('mesh', ['fsdp', 'fsdp x tensor'])
-@pytest.mark.parametrize('name', MODELS)
+@every_model
 def test_devices_that_share_parameters_gather_nothing_else(name, mesh):
   _, hlo = train(name, mesh)
   tensor = MESHES[mesh][2]

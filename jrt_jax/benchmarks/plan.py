@@ -126,7 +126,7 @@ GPU = (
 # The same measurements of a model that two cores can run, without targets.
 CPU = (
     _train('G14', 'jrt_tiny', batch_size=4, length=512),
-    _drift('jrt_tiny', 2**13),
+    _drift('jrt_tiny', 100 * 2**10),
     _prefill('G21', 'prefill', 'jrt_tiny', 2**11),
     _prefill('G22', 'prefill memory', 'jrt_tiny', 128),
 )

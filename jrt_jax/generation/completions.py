@@ -64,7 +64,8 @@ class Completion(NamedTuple):
   """How a prompt was continued."""
 
   text: str
-  tokens: np.ndarray  # int32 [n]; without the end of text
+  # Int32 [n], without the end of text, with what spells a stop text.
+  tokens: np.ndarray
   ended: str  # by 'end of text', 'stop' or 'length'
 
 
@@ -93,6 +94,8 @@ class Continuation:
   """Prompts that have been read; iterating continues them.
 
   Each iteration yields what was added to the text of each row, a list of str.
+  A repetition penalty counts what is in the prompts and in the continuations,
+  not what was read before.
 
   Args:
     model: that reads and continues.
@@ -137,6 +140,7 @@ class Continuation:
     before = 0 if after is None else after.prefix
     self.prefix_tokens = int((self.reading.prefix - before).sum())
     self._before = self.reading  # the newest tokens
+    self._draws = self._first_draws()
     self._paces = []  # tokens a second of each call of the loop
 
   @property
@@ -149,16 +153,16 @@ class Continuation:
     return np.median(self._paces[1:]) if self._paces[1:] else None
 
   def __iter__(self) -> Iterator[list[str]]:
-    draws = self._draws()
     while not all(row.ended for row in self._rows):
+      self._check_finite()
       self._before, start = self.reading, time.perf_counter()
       anew = self._to_read_anew() is not None
-      tokens, logits, states, draws = decode.decode(
+      tokens, logits, states, self._draws = decode.decode(
           self._model.merge,
           self._model.params,
           self.reading.logits,
           self.reading.states,
-          draws,
+          self._draws,
           num_tokens=self._settings.iterate_every if anew else _CHUNK,
           num_ids=self._model.tokenizer.size,
           sampling=self._settings.sampling,
@@ -202,7 +206,17 @@ class Continuation:
         tokens, plan(len(tokens), self._model.prefix_capacity)
     )
 
-  def _draws(self):
+  def _check_finite(self):
+    """Draws would be the first id, which looks like an answer."""
+    finite = jnp.isfinite(self.reading.logits).all(axis=1)
+    rows = zip(self._rows, np.asarray(finite))
+    if not all(row.ended or fine for row, fine in rows):
+      raise ValueError(
+          'logits must be finite, got others: weights are damaged, or the model'
+          ' has read more than its state can hold'
+      )
+
+  def _first_draws(self):
     B, num_ids = len(self._rows), self._model.tokenizer.size
     keys = jax.vmap(jax.random.key)(self._settings.seed + np.arange(B))
     seen = None

@@ -54,11 +54,12 @@ class Conversation:
     Raises:
       ValueError: the turn is empty or has unknown ids.
     """
-    tokens, after = self._model.encode(text), self.reading
-    if self._turn == 'reencode' and self._last:
+    tokens, after = self._model.encode(text), None
+    if self._turn != 'reencode':
+      after = self.reading
+    elif self._last:
       answer = self._last.completions[0].tokens
       tokens = np.concatenate([self._last.prompts[0], answer, tokens])
-      after = None
     seed = self._settings.seed + self._turns
     self._last = Continuation(
         self._model,

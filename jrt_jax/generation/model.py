@@ -48,7 +48,7 @@ class Model:
   def prefix_capacity(self) -> int:
     """M, the longest prefix that it was trained with."""
     config = self.config
-    return policies.prefix_capacity(config['prefix'], config['sequence_length'])
+    return policies.longest_prefix(config['prefix'], config['sequence_length'])
 
   @property
   def block(self) -> int:
@@ -66,7 +66,7 @@ class Model:
     digest = hashlib.sha256(self.tokenizer.fingerprint.encode())
     config = self.config['model']
     what = {key: config[key] for key in sorted(config) if key not in _HOW}
-    digest.update(json.dumps(what).encode())
+    digest.update(json.dumps(what, sort_keys=True).encode())
     for name in sorted(self.params):
       digest.update(name.encode())
       digest.update(np.ascontiguousarray(self.params[name]).data)

@@ -17,6 +17,8 @@ from jrt_jax.prefix import short_prompts
 from jrt_jax.training import units
 
 _SMALLEST = 16  # tokens at once; rows are filled, so that few shapes compile
+_whole_programs = {}  # compiled, by all that they depend on
+
 _ROOM = 256  # tokens by which caches of attention layers grow, likewise
 
 
@@ -25,7 +27,7 @@ class Reading(NamedTuple):
 
   logits: jax.Array  # float32 [B, V], of the next token
   states: tuple[Any, ...]  # of the layers; leaves are [B, ...]
-  position: jax.Array  # int32 [B], tokens that were read
+  position: jax.Array  # int32 [B], tokens that were read, without padding
   prefix: jax.Array  # int32 [B], how many of these as prefix
 
 
@@ -98,11 +100,10 @@ def read(
   Raises:
     ValueError: a prefix longer than the model's comes after earlier tokens.
   """
-  before = 0 if after is None else int(after.position.max())
   longest = max(sum(len(piece.tokens) for piece in row) for row in rows)
-  slots = (
-      -(-(before + longest + room) // _ROOM) * _ROOM if model.grows else None
-  )
+  slots = None
+  if model.grows:
+    slots = -(-(_slots_used(model, after) + longest + room) // _ROOM) * _ROOM
   long = [any(_is_long(model, piece) for piece in row) for row in rows]
   if not any(long):
     return _read_blocks(model, rows, after, slots)
@@ -255,7 +256,10 @@ def _read_whole(model, rows, slots, tell):
     tokens[b, : len(row)] = row
   count = np.array([len(row) for row in rows], np.int32)
   arguments = model.params, tokens, np.arange(length) < count[:, None]
-  program = _whole_program(model, slots, *arguments)
+  key = model.merge, model.block, slots, tokens.shape
+  if key not in _whole_programs:
+    _whole_programs[key] = _whole_program(model, slots, *arguments)
+  program = _whole_programs[key]
   sizes = program.memory_analysis()
   needed = (
       sizes.argument_size_in_bytes
@@ -280,6 +284,14 @@ def _whole_program(model, slots, *arguments):
     )
 
   return prefill.lower(*arguments).compile()
+
+
+def _slots_used(model, reading):
+  """The most slots that a row has filled: padding that weighs is in them."""
+  if reading is None:
+    return 0
+  layer = model.config['model']['mixers'].index('attention')
+  return int(reading.states[layer].count.max())
 
 
 def _with_room(model, states, slots):

@@ -24,6 +24,7 @@ _DAMAGE = (
     EOFError,
     KeyError,
     NotImplementedError,
+    TypeError,
     ValueError,
 )
 

@@ -133,7 +133,8 @@ class LanguageModel(nnx.Module):
 
     Raises:
       ValueError: a capacity does not fit the length of the rows, or packed
-        documents follow after earlier tokens.
+        documents, or padding as released models read it, follow after earlier
+        tokens.
     """
     context = self._context(
         tokens, prefix_len, prefix_capacity, segment_ids, mask
@@ -141,7 +142,13 @@ class LanguageModel(nnx.Module):
     L = context.length
     if states is not None and segment_ids is not None:
       raise ValueError('segment_ids must be None where states are given')
-    if states is None and state_capacity is not None and state_capacity < L:
+    if states is not None and mask is not None and self.pad_mask == 'reference':
+      raise ValueError(
+          "mask must be None where states are given and pad_mask='reference'"
+      )
+    # With a mask there may be room for all tokens, if not for the padding.
+    room = L if state_capacity is None or mask is not None else state_capacity
+    if states is None and room < L:
       raise ValueError(
           f'state_capacity must be at least the length of the rows ({L}), got'
           f' {state_capacity}'

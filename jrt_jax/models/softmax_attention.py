@@ -110,7 +110,10 @@ class SoftmaxAttention(nnx.Module):
       return y, kv_cache.newest(k, v, count, context.last(), W)
     state = kv_cache.append(state, k, v, count, positions, context.mask)
     y = blocked_attention.cached_attention(q, state.k, state.v, positions)
-    return _nan_beyond_capacity(y, positions + 1, state), state
+    seen = positions + 1
+    if context.mask is not None:  # a NaN of padding would spread to tokens
+      seen = jnp.where(context.mask, seen, 0)
+    return _nan_beyond_capacity(y, seen, state), state
 
   def _attend(self, q, k, v, context):
     fits = _cudnn_takes(q, context)

@@ -59,7 +59,7 @@ def load(path: str) -> tuple[Table, str]:
 
   Raises:
     OSError: it cannot be read.
-    ValueError: it is no .npz, or an array is missing or has the wrong shape.
+    ValueError: it is no .npz, or an array is missing or impossible.
   """
   if not zipfile.is_zipfile(path):
     raise ValueError(f'--table must be an .npz file, got {path!r}')
@@ -83,8 +83,7 @@ def load(path: str) -> tuple[Table, str]:
           f'--table={path}: {name} must have shape {shape}, got'
           f' {arrays[name].shape}'
       )
-  if not np.isfinite(arrays['scores']).all():
-    raise ValueError(f'--table={path}: scores must be finite')
+  _check_values(path, arrays, n)
   prompts = [row[:end] for row, end in zip(tokens, arrays['lengths'])]
   table = Table(prompts, fractions, arrays['scores'], arrays['seconds'])
   return table, str(arrays.get('tokenizer', ''))
@@ -163,6 +162,24 @@ def reinforce(
     weights += rate * x[rows].T @ gradient / batch
     baseline += 0.05 * (reward.mean() - baseline)
   return weights
+
+
+def _check_values(path, arrays, n):
+  lengths, fractions = arrays['lengths'], arrays['fractions']
+  if not np.isfinite(arrays['scores']).all():
+    raise ValueError(f'--table={path}: scores must be finite')
+  inside = (fractions >= 0) & (fractions <= 1)
+  if not (inside.all() and (np.diff(fractions) > 0).all()):
+    raise ValueError(
+        f'--table={path}: fractions must rise within [0, 1], got'
+        f' {fractions.tolist()}'
+    )
+  inside = (lengths >= 1) & (lengths <= n)
+  if lengths.dtype.kind not in 'iu' or not inside.all():
+    raise ValueError(
+        f'--table={path}: lengths must be integers within [1, {n}], got'
+        f' {lengths.dtype} from {lengths.min()} to {lengths.max()}'
+    )
 
 
 def _ascend(x: np.ndarray, num_actions: int, gradient: Gradient) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 A model is compiled for a capacity P, and reads any prefix up to P with it: one
 P serves all lengths, at the cost of the longest. Rows that are grouped by
-buckets cost less, for one compilation each.
+buckets cost less, for one compilation each. Training does not group: it has
+one P, and its rows stay in the order of the data.
 """
 
 from collections.abc import Sequence

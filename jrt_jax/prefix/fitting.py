@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 import json
+import os
 import pathlib
 from typing import Any
 
@@ -100,6 +101,31 @@ def fitted(
   return prefix
 
 
+def recorded(
+    prefix: Mapping, config_file: str | os.PathLike
+) -> dict[str, Any] | None:
+  """Returns `prefix` with what `fitted` added to it in a recorded config.
+
+  So a run continues with what it began with, wherever `config.prefix.file` is
+  now, and to the last bit.
+
+  Args:
+    prefix: `config.prefix`.
+    config_file: the JSON of a config.
+
+  Returns:
+    None if nothing is recorded, or for other settings.
+  """
+  path = pathlib.Path(config_file)
+  if not path.exists():
+    return None
+  settings = json.loads(path.read_text())['prefix']
+  content = settings.pop('fitted', None)
+  if content is None or settings != json.loads(json.dumps(prefix)):
+    return None
+  return {**prefix, 'fitted': content}
+
+
 def read(path: str) -> dict[str, Any]:
   """Returns what `write` wrote.
 
@@ -126,7 +152,9 @@ def write(path: str, content: Mapping[str, Any]) -> None:
   """Writes a fitted policy, for `config.prefix.file`."""
   file = pathlib.Path(path).expanduser()
   file.parent.mkdir(parents=True, exist_ok=True)
-  file.write_text(json.dumps(content, indent=2) + '\n')
+  new = file.with_name(f'{file.name}.new')
+  new.write_text(json.dumps(content, indent=2) + '\n')
+  os.replace(new, file)  # all of it or nothing
 
 
 def _compare(prefix, sequence_length, tokenizer):

@@ -92,12 +92,12 @@ def length(u: int, room: int, prefix: Mapping) -> int:
 def mean_length(capacity: int, prefix: Mapping) -> float:
   """The mean over text like that of the thresholds, of full length."""
   shares = np.diff([0, *prefix['quantiles'], 1])
-  middle = len(prefix['quantiles']) // 2
-  levels = np.arange(len(shares)) - middle
-  if not prefix['reduce']:
-    levels = np.maximum(levels, 0)
-  lengths = [length(int(u), capacity, prefix) for u in levels]
-  return float(shares @ lengths)
+  return float(shares @ _lengths(capacity, prefix))
+
+
+def longest(capacity: int, prefix: Mapping) -> int:
+  """The length of the top level, of text of full length."""
+  return _lengths(capacity, prefix)[-1]
 
 
 def warn_of_rounding(capacity: int, prefix: Mapping) -> None:
@@ -110,3 +110,12 @@ def warn_of_rounding(capacity: int, prefix: Mapping) -> None:
         prefix['multiple'],
         step,
     )
+
+
+def _lengths(capacity, prefix):
+  """The prefix lengths of all levels, from the lowest signal up."""
+  count = len(prefix['quantiles'])
+  levels = np.arange(count + 1) - count // 2
+  if not prefix['reduce']:
+    levels = np.maximum(levels, 0)
+  return [length(int(u), capacity, prefix) for u in levels]

@@ -59,7 +59,12 @@ def uniform(example: Example) -> int:
 
 
 def entropy(example: Example) -> int:
-  """Longer for text whose signal passes thresholds: see `heuristic.py`."""
+  """Longer for text whose signal passes thresholds: see `heuristic.py`.
+
+  The signal is of all tokens of the window, those after the prefix included,
+  which a model that generates has not got: it reads prompts with
+  `longest_prefix` instead.
+  """
   prefix = example.prefix
   u = heuristic.level(
       signals.measure(example.tokens, prefix),
@@ -125,7 +130,9 @@ def lengths(
 
 
 def prefix_capacity(prefix: Mapping, sequence_length: int) -> int:
-  """Returns P, the static number of tokens that no prefix exceeds.
+  """Returns P, the static number of tokens that a prefix has room for.
+
+  Prefixes of a policy may all be shorter: see `longest_prefix`.
 
   Args:
     prefix: `config.prefix`: the policy's name, capacity, a fraction, and the
@@ -151,6 +158,25 @@ def prefix_capacity(prefix: Mapping, sequence_length: int) -> int:
     heuristic.check(prefix)
   by_name = {'none': 0, 'full': sequence_length}
   return by_name.get(name, int(capacity * sequence_length))
+
+
+def longest_prefix(prefix: Mapping, sequence_length: int) -> int:
+  """Returns the length of the longest prefix that occurs in training.
+
+  Args:
+    prefix: `config.prefix`, fitted if the policy is 'learned'.
+    sequence_length: L, tokens that the model reads.
+
+  Raises:
+    ValueError: see `prefix_capacity`.
+  """
+  capacity = prefix_capacity(prefix, sequence_length)
+  if prefix['name'] == 'entropy':
+    return heuristic.longest(capacity, prefix)
+  if prefix['name'] == 'learned':
+    fraction = max(prefix['fitted']['fractions'])
+    return min(round(fraction * sequence_length), capacity)
+  return capacity
 
 
 def mean_prefix(prefix: Mapping, sequence_length: int) -> float:

@@ -79,12 +79,10 @@ class Run:
           self.tokenizer,
           share=(jax.process_index(), jax.process_count()),
       )
-    prefix = fitting.fitted(
-        config['prefix'],
-        streams['train'],
-        sequence_length=config['sequence_length'],
-        tokenizer=self.tokenizer.fingerprint,
-    )
+    with failures.shared():  # one process measures, or reads the file
+      prefix = distributed.from_first(
+          lambda: self._fitted_prefix(config, streams['train'])
+      )
     self.config = config = {**config, 'prefix': prefix}
     self._held_out = streams['validation']
     self.train_tokens = len(streams['train'])
@@ -121,6 +119,18 @@ class Run:
 
   def __exit__(self, *_) -> None:
     self._held.close()
+
+  def _fitted_prefix(self, config, stream):
+    if checkpoint.exists(self.workdir):  # a run that will be continued
+      record = self.workdir / 'config.json'
+      if prefix := fitting.recorded(config['prefix'], record):
+        return prefix
+    return fitting.fitted(
+        config['prefix'],
+        stream,
+        sequence_length=config['sequence_length'],
+        tokenizer=self.tokenizer.fingerprint,
+    )
 
   def _compare_data(self):
     first = distributed.from_first(lambda: self._data_fingerprint)
@@ -193,7 +203,8 @@ class Run:
 
   def sample(self, params: train_state.Params) -> tuple[str, str]:
     """Returns the end of a held-out prompt, and how the model continues it."""
-    L, P = self.config['sequence_length'], self.steps.prefix_capacity
+    L = self.config['sequence_length']
+    P = policies.longest_prefix(self.config['prefix'], L)
     length = P if 0 < P < L else -(-L // 2)
     prompt = self._held_out[:length].astype(np.int32)
     tokens = decode.continue_prompts(
@@ -262,6 +273,13 @@ def _check(config):
   if (bad_steps := config['optimizer']['max_bad_steps']) < 1:
     raise ValueError(
         f'config.optimizer.max_bad_steps must be positive, got {bad_steps}'
+    )
+  packing = config['data']['packing']
+  if config['prefix']['name'] == 'entropy' and packing == 'documents':
+    raise ValueError(
+        "config.prefix.name must not be 'entropy' with config.data.packing="
+        f'{packing!r}: its thresholds are of whole windows, and it would'
+        ' measure the first document only'
     )
   objectives.check(config['objective'], config['prefix'])
   wandb_log.check(config['wandb_project'])

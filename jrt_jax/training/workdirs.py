@@ -34,14 +34,16 @@ def write(
     ValueError: it is a workdir already, or cannot be written to.
   """
   path = resilience.check_workdir(workdir)
-  if (path / 'config.json').exists() or checkpoint.exists(path):
+  if checkpoint.exists(path):
     raise ValueError(
         f'the workdir must be a new one, got {path}, which has a run'
     )
   arrays = {name: jnp.asarray(x) for name, x in params.items()}
-  with checkpoint.Checkpoints(path, keep=1, keep_every=0) as checkpoints:
-    checkpoints.save_params(arrays, {'origin': origin})
-  resilience.record_config(path, config, allow_change=False)
+  with resilience.lock(path):
+    resilience.forget_config(path)  # of a run that has saved nothing
+    resilience.record_config(path, config, allow_change=False)
+    with checkpoint.Checkpoints(path, keep=1, keep_every=0) as checkpoints:
+      checkpoints.save_params(arrays, {'origin': origin})
 
 
 class Weights(NamedTuple):

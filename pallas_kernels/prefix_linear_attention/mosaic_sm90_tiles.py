@@ -1,6 +1,6 @@
 """What can be tuned of the Hopper kernels, and where its values come from.
 
-An explicit argument wins, then the table of the device, see
+An explicit argument wins, then the table of the device or a near relative, see
 `pallas_kernels.tiles`, then the defaults of the classes, which were chosen by
 compiling for the H100: no serialised wgmma, and the fewest spills.
 """

@@ -31,6 +31,7 @@ def benchmark(*arguments):
   )
 
 
+@pytest.mark.slow
 def test_a_goal_is_measured_and_recorded_without_a_gpu(tmp_path):
   path = tmp_path / 'rows.json'
   done = benchmark(*SMALL, '--only=G21', f'--json={path}')

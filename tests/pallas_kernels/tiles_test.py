@@ -52,6 +52,16 @@ def test_a_table_is_read_as_it_was_written(on_device):
   assert Tiles.from_entry(table.entries['V64']) == TUNED
 
 
+def test_a_table_is_read_from_its_file_once_until_it_is_saved_anew(on_device):
+  path = save('NVIDIA H200')
+  first = tiles.load('prefix_linear_attention', 'NVIDIA H200')
+  path.unlink()
+  assert tiles.load('prefix_linear_attention', 'NVIDIA H200') is first
+  save('NVIDIA H200')
+  again = tiles.load('prefix_linear_attention', 'NVIDIA H200')
+  assert again == first and again is not first
+
+
 def test_the_table_of_the_device_wins_then_that_of_its_relative(on_device):
   on_device('NVIDIA H100 80GB HBM3')
   assert mosaic_sm90_tiles.choose(64) == Tiles()

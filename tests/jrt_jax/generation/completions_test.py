@@ -90,6 +90,26 @@ def test_prompts_are_continued_in_a_batch_as_alone(small):
   assert completion.text == together[1].text
 
 
+def test_a_continuation_can_be_left_and_taken_up(small):
+  settings = generation.Settings(
+      sampling=Sampling(temperature=0.8), max_tokens=40, seed=3
+  )
+  (whole,) = generation.generate(small, ['x'], settings)
+  continuation = generation.Continuation(small, ['x'], settings)
+  next(iter(continuation))
+  for _ in continuation:
+    pass
+  assert continuation.completions[0].text == whole.text
+
+
+def test_damaged_weights_are_no_answer(small):
+  name = 'final_norm.scale'
+  params = small.params | {name: small.params[name] * np.nan}
+  damaged = generation.Model(small.config, params, small.tokenizer)
+  with pytest.raises(ValueError, match='logits must be finite'):
+    generation.generate(damaged, ['x'])
+
+
 def test_prompts_can_share_what_was_read_before(small):
   before = reading.read(small, [[reading.Piece(small.encode('book'), False)]])
   settings = generation.Settings(max_tokens=0)

@@ -1,5 +1,6 @@
 """What was read is what the parallel form computes, however it was read."""
 
+import dataclasses
 import functools
 import subprocess
 import sys
@@ -211,8 +212,29 @@ def test_caches_of_attention_get_room_as_it_is_needed(model, read):
   )
 
 
+def test_attention_has_room_for_tokens_if_not_for_padding(make_model):
+  model = make_model(('attention',))
+  config = {**model.config, 'sequence_length': 1024}
+  config['prefix'] = {'name': 'none', 'capacity': 0.5}
+  model = dataclasses.replace(model, config=config)
+  tokens = np.resize(TOKENS, 600)  # padded to 1024, in 768 slots
+  read = reading.read(model, [[Piece(tokens, False)]], room=20)
+  assert read.states[0].k.shape[1] == 768
+  assert np.isfinite(read.logits).all()
+
+
+def test_padding_beside_a_full_cache_does_no_harm(make_model):
+  model = make_model(('attention', 'pla'))
+  tokens = np.resize(TOKENS, 256)
+  first = reading.read(model, [[Piece(tokens[:100], False)]])
+  read = reading.read(model, [[Piece(tokens[100:], False)]], after=first)
+  assert read.states[0].k.shape[1] == read.position[0] == 256
+  assert np.isfinite(read.logits).all()
+
+
 def test_a_long_prefix_says_what_it_takes_before_it_is_read(model, monkeypatch):
   read = []
+  monkeypatch.setattr(reading, '_whole_programs', {})
   monkeypatch.setattr(reading, '_whole_program', lambda *_: FakeProgram(read))
   lines = []
 

@@ -81,6 +81,27 @@ def test_what_a_table_may_leave_out(tmp_path):
         ({'lengths': np.zeros(3)}, r'lengths must have shape \(2,\), got'),
         ({'tokens': np.zeros(3)}, r'tokens must have shape \(N, n\), got'),
         ({'fractions': np.zeros((1, 3))}, r'fractions must have shape \(K,\)'),
+        (
+            {'fractions': [0.0, 0.5, 1.5]},
+            r'fractions must rise within \[0, 1\]',
+        ),
+        (
+            {'fractions': [0.0, 0.0, 1.0]},
+            r'fractions must rise within \[0, 1\]',
+        ),
+        (
+            {'fractions': [0.0, np.nan, 1]},
+            r'fractions must rise within \[0, 1\]',
+        ),
+        (
+            {'lengths': [0, 3]},
+            r'integers within \[1, 3\], got int64 from 0 to 3',
+        ),
+        (
+            {'lengths': [1, 4]},
+            r'integers within \[1, 3\], got int64 from 1 to 4',
+        ),
+        ({'lengths': [1.0, 2.0]}, r'integers within \[1, 3\], got float64'),
     ],
 )
 def test_a_table_that_does_not_fit_together_is_refused(

@@ -1,4 +1,5 @@
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -78,6 +79,27 @@ def test_a_file_for_something_else_is_refused(
 def test_a_learned_policy_needs_a_file(settings):
   with pytest.raises(ValueError, match="'learned' needs config.prefix.file"):
     fitting.fitted(settings(name='learned'), TOKENS, **WHAT)
+
+
+def test_a_recorded_policy_needs_no_file_any_more(settings, file, tmp_path):
+  prefix, record = settings(name='entropy', file=file), tmp_path / 'config.json'
+  assert fitting.recorded(prefix, record) is None
+  fitted = fitting.fitted(prefix, None, **WHAT)
+  record.write_text(json.dumps({'prefix': fitted}))
+  pathlib.Path(file).unlink()
+  assert fitting.recorded(prefix, record) == json.loads(json.dumps(fitted)) | {
+      'quantiles': prefix['quantiles']
+  }
+  assert fitting.recorded({**prefix, 'base': 0.25}, record) is None
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
+  path = tmp_path / 'a.json'
+  fitting.write(str(path), {'tokens': 1})
+  (tmp_path / 'a.json.new').mkdir()
+  with pytest.raises(OSError):
+    fitting.write(str(path), {'tokens': 2})
+  assert json.loads(path.read_text()) == {'tokens': 1}
 
 
 @pytest.mark.parametrize(

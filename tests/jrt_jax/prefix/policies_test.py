@@ -135,6 +135,27 @@ def test_the_mean_prefix_is_that_of_many_examples(make, name):
   assert policies.mean_prefix(prefix, L) == pytest.approx(mean, abs=0.8)
 
 
+@pytest.mark.parametrize(
+    'name', ['none', 'full', 'fixed', 'uniform', 'entropy']
+)
+@given(capacity=st.floats(0, 1), reduce=st.booleans())
+def test_the_longest_prefix_occurs_and_no_longer_one(
+    make, name, capacity, reduce
+):
+  changes = {'signal': 'unigram_entropy', 'reduce': reduce}
+  prefix = make(name, capacity=capacity, **changes)
+  windows = [np.arange(L) % k for k in (1, 3, 30) * 50]
+  lengths = policies.lengths(windows, prefix, L, np.random.default_rng(0))
+  assert lengths.max() == policies.longest_prefix(prefix, L)
+
+
+def test_the_longest_prefix_of_a_learned_policy_is_its_largest_fraction(make):
+  prefix = make('learned', capacity=0.5)
+  assert policies.longest_prefix(prefix, L) == 20  # of 1.0, the capacity
+  prefix['fitted']['fractions'] = [0.0, 0.125, 0.25]
+  assert policies.longest_prefix(prefix, L) == 10
+
+
 def test_the_mean_prefix_of_a_learned_policy_was_measured(make):
   assert policies.mean_prefix(make('learned'), L) == 16
 

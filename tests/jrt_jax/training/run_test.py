@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from jrt_jax.training import run as run_lib
@@ -31,6 +33,10 @@ def config(run_config, tmp_path_factory):
             "config.objective.name='next_token' needs config.prefix.name='none'",
         ),
         (
+            dict(prefix__name='entropy', data__packing='documents'),
+            "config.prefix.name must not be 'entropy' with config.data.packing",
+        ),
+        (
             dict(data__validation_fraction=0.003),
             'held-out data must have at least 8 windows of 17 tokens',
         ),
@@ -56,6 +62,19 @@ def test_a_run_that_saved_nothing_can_start_anew_with_another_config(
     run.checkpoints.save(0, state, run.place())
   with pytest.raises(ValueError, match='another model'):
     run_lib.Run(config(), tmp_path)
+
+
+def test_a_continued_run_keeps_the_policy_that_it_began_with(config, tmp_path):
+  settings = config(prefix__name='entropy')
+  with run_lib.Run(settings, tmp_path) as run:
+    state, _ = run.start()
+    run.checkpoints.save(0, state, run.place())
+  record = tmp_path / 'config.json'
+  began = json.loads(record.read_text())
+  began['prefix']['fitted']['thresholds'] = [0.125, 0.25]  # of another numpy
+  record.write_text(json.dumps(began))
+  with run_lib.Run(settings, tmp_path) as run:
+    assert run.config['prefix']['fitted']['thresholds'] == [0.125, 0.25]
 
 
 def test_other_data_are_refused_where_a_run_would_continue(config, tmp_path):
