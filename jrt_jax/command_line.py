@@ -60,6 +60,18 @@ def one_line_errors() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def reading(argument: str) -> Iterator[None]:
+  """Names the argument whose file cannot be read, by a ValueError."""
+  try:
+    yield
+  except OSError as error:
+    raise ValueError(
+        f'{argument} must be a file that can be read, got'
+        f' {str(error.filename)!r}: {error.strerror}'
+    ) from error
+
+
+@contextlib.contextmanager
 def one_line_failures(
     *expected: type[Exception],
     advice: str = (

@@ -52,7 +52,10 @@ def import_from(read: Callable, source: str, destination: str) -> None:
   if _TOKENIZER.value:
     config['data'] = {**config['data'], 'tokenizer': _TOKENIZER.value}
   if config['data']['tokenizer'] == 'bytes':
-    print('its text is read as bytes: --tokenizer=tokenizer.json changes that')
+    print(
+        'its text is read as bytes: give --tokenizer=tokenizer.json here, or to'
+        ' every command that reads text'
+    )
   else:
     pipeline.check_vocabulary(
         tokenizers.load(config['data']['tokenizer']),
@@ -93,6 +96,9 @@ def main(argv: list[str]) -> None:
           f' got {" ".join(argv[1:])}'
       )
     convert, workdir = CONVERSIONS[name]
+    if _CHECK.value:
+      with command_line.reading('--check'):
+        open(_CHECK.value, 'rb').close()
     print(f'reading {folders[0]}', flush=True)
     convert(*folders)
     if _CHECK.value:

@@ -9,6 +9,8 @@ read is kept in a file, whose size does not depend on how much that was, and
 suffice, 2 for a mistake in the command, 130 after Ctrl-C.
 """
 
+import errno
+import os
 import pathlib
 import sys
 import tempfile
@@ -104,19 +106,22 @@ def main(argv: list[str]) -> None:
       model = generation.load(_WORKDIR.value, tokenizer=_TOKENIZER.value)
       after = None
       if _LOAD_STATE.value:
-        after = state_file.load(_LOAD_STATE.value, model)
+        with command_line.reading('--load_state'):
+          after = state_file.load(_LOAD_STATE.value, model)
       if _INTERACTIVE.value:
         _talk(model, settings, prompts, after)
       else:
         _continue(model, settings, prompts, after)
   except KeyboardInterrupt:
-    print(file=sys.stderr)
+    print('\ninterrupted', file=sys.stderr)
     sys.exit(130)
 
 
 def _check_writable(path):
   """Before anything takes long."""
   try:
+    if path.is_dir():
+      raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     tempfile.TemporaryFile(dir=path.parent).close()
   except OSError as error:
     raise ValueError(
@@ -131,7 +136,9 @@ def _prompts():
   if _FILE.value:
     if given:
       raise ValueError('--file must not be given beside --prompt')
-    given = [pathlib.Path(_FILE.value).read_bytes().decode(errors='replace')]
+    with command_line.reading('--file'):
+      text = pathlib.Path(_FILE.value).read_bytes()
+    given = [text.decode(errors='replace')]
   if not given and not _INTERACTIVE.value:
     raise ValueError('--prompt, --file or --interactive must be given')
   if len(given) > 1 and _INTERACTIVE.value:
@@ -162,7 +169,7 @@ def _continue(model, settings, prompts, after):
       model, prompts, settings, after=after, turn=_TURN.value
   )
   if _SAVE_STATE.value:
-    state_file.save(_SAVE_STATE.value, model, continuation.reading)
+    _save(model, continuation)
   if len(prompts) == 1:
     _stream(continuation)
   else:
@@ -181,9 +188,14 @@ def _talk(model, settings, prompts, after):
   for turn in _turns(prompts):
     continuation = conversation.say(turn)
     if _SAVE_STATE.value:
-      state_file.save(_SAVE_STATE.value, model, continuation.reading)
+      _save(model, continuation)
     _stream(continuation)
     _tell(model, continuation)
+
+
+def _save(model, continuation):
+  state_file.save(_SAVE_STATE.value, model, continuation.reading)
+  print(f'[wrote {_SAVE_STATE.value}]', file=sys.stderr)
 
 
 def _turns(prompts):

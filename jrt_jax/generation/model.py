@@ -56,6 +56,11 @@ class Model:
     return self.prefix_capacity or min(self.config['sequence_length'], 1024)
 
   @property
+  def pad_id(self) -> int:
+    """What short prompts are filled with: a space, if that is a token."""
+    return int(next(iter(self.tokenizer.encode(' ')), 0))
+
+  @property
   def grows(self) -> bool:
     """Whether its state takes more room for more tokens."""
     return 'attention' in self.config['model']['mixers']

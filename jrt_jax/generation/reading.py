@@ -63,9 +63,8 @@ def pieces(
   M = model.prefix_capacity
   if len(tokens) >= M:
     return planned(tokens, long_prompts.LONG_PROMPTS[long](len(tokens), M))
-  space = int(model.tokenizer.encode(' ')[0])
   read_as = short_prompts.SHORT_PROMPTS[short]
-  prompt = read_as(tokens, capacity=M, pad_id=space)
+  prompt = read_as(tokens, capacity=M, pad_id=model.pad_id)
   return [Piece(prompt.tokens, True, prompt.padding, prompt.padding_weighs)]
 
 

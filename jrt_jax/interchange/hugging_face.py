@@ -179,7 +179,7 @@ def _config(model, tokenizer):
       'dtype': 'float32',
       'model': config['model'],
       'prefix_capacity': model.prefix_capacity,
-      'prefix_pad_id': int(model.encode(' ')[0]) if released else None,
+      'prefix_pad_id': model.pad_id if released else None,
       'sequence_length': config['sequence_length'],
       'training': {
           'prefix': config['prefix'],

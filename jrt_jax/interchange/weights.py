@@ -126,7 +126,7 @@ def _torch(path):
     import torch
   except ImportError as error:
     raise ValueError(
-        f"{path} needs torch: pip install 'jrt-jax[hf]', or use safetensors"
+        f'{path} needs torch: pip install torch, or use safetensors'
     ) from error
   return torch
 

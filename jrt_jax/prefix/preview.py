@@ -35,7 +35,7 @@ def main(argv: list[str]) -> None:
     config = _CONFIG.value.to_dict()
     tokenizer = tokenizers.load(config['data']['tokenizer'])
     for path in argv[1:]:
-      with sources.open_text(path) as (file, _):
+      with command_line.reading('FILE'), sources.open_text(path) as (file, _):
         document = tokenizer.encode(file.read())
       print(_preview(path, document, tokenizer, config))
 

@@ -61,7 +61,8 @@ def main(argv: list[str]) -> None:
       raise ValueError(f'FILE must be one file, got {len(argv) - 1}')
     if not _QUESTION.value:
       raise ValueError('--question=TEXT must be given')
-    document = pathlib.Path(argv[1]).read_bytes().decode(errors='replace')
+    with command_line.reading('FILE'):
+      document = pathlib.Path(argv[1]).read_bytes().decode(errors='replace')
     tokenizer = _load_tokenizer()
     prompt = _prompt(document, tokenizer)
   for line in _lines(prompt, tokenizer):

@@ -11,8 +11,10 @@ def markdown(results: Mapping[str, Any]) -> str:
   lines = [f'{about["device"]}, {versions}, {about["date"]}']
   if about['rehearsal']:
     lines.append('A rehearsal: the numbers mean nothing.')
-  lines += ['', '    ' + about['command'], '']
-  return '\n'.join(lines + _times(results['rows']) + _goals(results['goals']))
+  lines += ['', '    ' + about['command'], '', *_times(results['rows'])]
+  if not about['rehearsal']:
+    lines += _goals(results['goals'])
+  return '\n'.join(lines)
 
 
 def _times(rows):

@@ -96,6 +96,10 @@ def test_several_prompts_are_told_apart(workdir):
             "the workdir must be that of a run, got '/no', without"
             ' config.json',
         ),
+        (
+            ['--file=/no'],
+            "--file must be a file that can be read, got '/no': No such file",
+        ),
         (['--prompt=a', '--top_p=2'], 'top_p must be in (0, 1], got 2.0'),
         (
             ['--prompt=', '--workdir={workdir}'],
@@ -114,6 +118,11 @@ def test_several_prompts_are_told_apart(workdir):
             ['--prompt=a', '--workdir={workdir}', '--save_state=/dev/null/a'],
             '--save_state must be a file that can be written, got'
             " '/dev/null/a': Not a directory",
+        ),
+        (
+            ['--prompt=a', '--workdir={workdir}', '--save_state=jrt_jax'],
+            '--save_state must be a file that can be written, got'
+            " 'jrt_jax': Is a directory",
         ),
     ],
 )

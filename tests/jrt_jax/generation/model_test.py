@@ -1,4 +1,6 @@
+import dataclasses
 import json
+import types
 
 import numpy as np
 import pytest
@@ -79,3 +81,9 @@ def test_a_tokenizer_of_other_text_is_refused(workdir, monkeypatch):
 def test_a_missing_tokenizer_is_named(workdir):
   with pytest.raises(FileNotFoundError, match="'gone.json', which is no file"):
     generation.load(workdir, tokenizer='gone.json')
+
+
+def test_prompts_can_be_filled_up_without_a_token_for_spaces(small):
+  assert small.pad_id == ord(' ')
+  words = types.SimpleNamespace(encode=lambda text: text.split())
+  assert dataclasses.replace(small, tokenizer=words).pad_id == 0
