@@ -13,6 +13,7 @@ from typing import Any
 from pallas_kernels.benchmarks.case import Missing
 
 _MODULE = 'jrt_jax.benchmark'
+_PATIENCE = 10.0  # seconds
 
 
 def measure(goal: str, *flags: str) -> dict[str, Any]:
@@ -34,13 +35,22 @@ def measure(goal: str, *flags: str) -> dict[str, Any]:
     while not (rows := _rows(path, goal)) and process.poll() is None:
       time.sleep(0.2)
     rows = rows or _rows(path, goal)
-    process.send_signal(signal.SIGINT)  # it ends what it has started
-    code = process.wait()
+    code = _end(process)
   if not rows:
     raise RuntimeError(f'{_MODULE} ended with code {code} and no row of {goal}')
   if 'error' in rows[0]:
     raise RuntimeError(f'{_MODULE}: {rows[0]["error"]}')
   return {'command': ' '.join(['python', *command[1:]]), 'rows': rows[:1]}
+
+
+def _end(process):
+  """Interrupts it, so that it ends what it has started; returns its code."""
+  process.send_signal(signal.SIGINT)
+  try:
+    return process.wait(_PATIENCE)
+  except subprocess.TimeoutExpired:  # as where a shell started all of this by &
+    process.kill()
+    return process.wait()
 
 
 def _rows(path, goal):
