@@ -27,10 +27,22 @@ def get_config() -> ml_collections.ConfigDict:
       vocab_multiple=128,  # embedding rows are padded to it, so that they shard
       mask_id=50_263,  # [MASK], the last of the existing ids
       feature_map=dict(
-          name='taylor_exp',  # taylor_exp or identity
+          # linear, relu, gelu, gelu_shifted, elu_plus_one, polynomial,
+          # taylor_exp, symmetric_power, gaussian_rff, gaussian_prf, mlp,
+          # hedgehog, or several: hybrid_heads (by head), mixture (a kernel)
+          name='taylor_exp',
           feature_dim=16,  # D, query and key width of a head before the map
+          order=2,  # of taylor_exp
+          degree=2,  # of polynomial and symmetric_power
+          offset=1.0,  # c of polynomial, (c + s)^degree
+          num_features=152,  # F of gaussian_rff, gaussian_prf and mlp
+          parts=('taylor_exp', 'hedgehog'),  # of hybrid_heads and mixture
+          heads=(),  # hybrid_heads: of each part; empty: equally many
+          separate_encoder=False,  # a map of its own for prefix keys; learned
       ),
-      normalizer='sum',  # of linear attention: sum, clamp or none
+      # of linear attention: sum, clamp, none, output_rms (RMSNorm of a head's
+      # outputs), or auto: sum, or output_rms for maps whose weights can vanish
+      normalizer='auto',
       # what computes linear attention: mosaic_sm90 (Hopper GPUs), chunked,
       # reference, or auto: mosaic_sm90 where it has been measured, or chunked
       implementation='auto',

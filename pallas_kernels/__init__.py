@@ -3,11 +3,15 @@
 This package imports jax and numpy only; it can be used without jrt_jax.
 """
 
+from pallas_kernels.prefix_linear_attention import feature_maps as feature_maps
 from pallas_kernels.prefix_linear_attention.api import (
     prefix_linear_attention as prefix_linear_attention,
 )
 from pallas_kernels.prefix_linear_attention.decode import (
     prefix_linear_attention_step as prefix_linear_attention_step,
+)
+from pallas_kernels.prefix_linear_attention.feature_maps import (
+    FeatureMap as FeatureMap,
 )
 from pallas_kernels.prefix_linear_attention.inputs import State as State
 from pallas_kernels.prefix_linear_attention.inputs import (

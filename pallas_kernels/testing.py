@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pallas_kernels.prefix_linear_attention.feature_maps import FEATURE_MAPS
+from pallas_kernels.prefix_linear_attention.feature_maps import FeatureMap
+from pallas_kernels.prefix_linear_attention.inputs import find_map
 from pallas_kernels.prefix_linear_attention.inputs import State
 
 # The largest relative error (Frobenius) of outputs, states and gradients, by
@@ -25,7 +26,7 @@ def make_inputs(
     V: int = 3,
     dtype: str = 'float32',
     seed: int = 0,
-    feature_map: str = 'taylor_exp',
+    feature_map: str | FeatureMap = 'taylor_exp',
     positive: bool = False,
 ) -> dict[str, Any]:
   """Random arguments of `prefix_linear_attention`, by name.
@@ -57,7 +58,7 @@ def make_inputs(
   def values(length):
     return rng.standard_normal((B, length, H, V)).astype(dtype)
 
-  features = jax.jit(FEATURE_MAPS[feature_map].features)
+  features = jax.jit(find_map(feature_map).features)
   phi = np.asarray(features(keys(past).astype('float32')))
   kv = np.einsum('blhf,blhv->bhfv', phi, values(past).astype('float32'))
   return {

@@ -26,8 +26,7 @@ def _linear_attention(build, config, *, reads_prefix):
   return PrefixLinearAttention(
       build,
       num_heads=config['num_heads'],
-      feature_map=config['feature_map']['name'],
-      feature_dim=config['feature_map']['feature_dim'],
+      feature_map=config['feature_map'],
       normalizer=config['normalizer'],
       implementation=config['implementation'],
       reads_prefix=reads_prefix,

@@ -6,8 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jrt_jax.models import language_model
-from pallas_kernels.prefix_linear_attention.feature_maps import FEATURE_MAPS
+from jrt_jax.models import functional
 
 
 def parameters(config: Mapping[str, Any]) -> dict[str, int]:
@@ -17,7 +16,7 @@ def parameters(config: Mapping[str, Any]) -> dict[str, int]:
     config: `config.model` of a run.
   """
   counts: dict[str, int] = {'embedding': 0}
-  for name, x in language_model.abstract(config)[1].items():
+  for name, x in functional.abstract(config)[1].items():
     part = _part(name, config['mixers'])
     counts[part] = counts.get(part, 0) + x.size
   return counts
@@ -35,7 +34,7 @@ def state_bytes(config: Mapping[str, Any], *, length: int) -> int:
 
   Only `attention` layers keep more for longer sequences.
   """
-  merge, params = language_model.abstract(config)
+  merge, params = functional.abstract(config)
 
   def prefill(params):
     token = jnp.zeros((1, 1), jnp.int32)
@@ -57,6 +56,7 @@ def train_flops_per_token(
   Counts what the model is, not how it is computed: 2 for each multiplication
   with a weight or a key, forward once and backward twice. Encoder projections
   count for prefix tokens only, and the head for supervised positions only.
+  Feature maps count for queries and for each kind of keys.
 
   Args:
     config: `config.model` of a run.
@@ -66,27 +66,39 @@ def train_flops_per_token(
   """
   head = config['vocab_size'] * config['width'] * supervised_fraction
   products = head
-  for name, x in language_model.abstract(config)[1].items():
-    if name.endswith('.kernel'):
-      encoder = '_enc.' in name
-      products += x.size * (prefix_fraction if encoder else 1.0)
-  for mixer in config['mixers']:
-    products += _core_products(mixer, config, sequence_length, prefix_fraction)
+  merge, params = functional.abstract(config)
+  for name, x in params.items():
+    if name.endswith(('.kernel', '.projection')):
+      products += x.size * _uses(
+          name, config['mixers'], params, prefix_fraction
+      )
+  for mixer, layer in zip(config['mixers'], merge(params).layers):
+    products += _core_products(
+        mixer, layer.mixer, config, sequence_length, prefix_fraction
+    )
   return 3 * 2 * products
 
 
-def _core_products(mixer, config, L, prefix_fraction):
+def _uses(name, mixers, params, prefix_fraction):
+  """How often a token is multiplied by the weights `name`."""
+  if '_enc.' in name:
+    return prefix_fraction
+  if '.feature_map.' not in name:
+    return 1.0
+  shared = name.replace('.feature_map.', '.feature_map_enc.') not in params
+  reads_prefix = mixers[int(name.split('.')[1])] == 'pla'
+  return 2.0 + (prefix_fraction if shared and reads_prefix else 0.0)
+
+
+def _core_products(name, mixer, config, L, prefix_fraction):
   """Multiplications per token between activations, over all heads."""
   E = config['width']
-  if mixer in ('swa', 'attention'):  # scores and values
-    most = min(config['window'], L) if mixer == 'swa' else L
+  if name in ('swa', 'attention'):  # scores and values
+    most = min(config['window'], L) if name == 'swa' else L
     mean = most - most * (most - 1) / (2 * L)  # the first tokens see fewer
     return 2 * mean * E
-  if mixer in ('la', 'pla'):  # S += φ(k) vᵀ, φ(q)·S, and the prefix
-    name, D = (
-        config['feature_map']['name'],
-        config['feature_map']['feature_dim'],
-    )
-    F = FEATURE_MAPS[name].width(D)
-    return F * E * (2 + (prefix_fraction if mixer == 'pla' else 0))
+  if name in ('la', 'pla'):  # S += φ(k) vᵀ, φ(q)·S, and the prefix
+    V = E // config['num_heads']
+    features = sum(g.num_heads * g.feature_map.width for g in mixer.groups)
+    return features * V * (2 + (prefix_fraction if name == 'pla' else 0))
   return 0

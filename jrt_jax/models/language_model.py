@@ -1,6 +1,6 @@
 """The language model: embed, mix, normalise, predict."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 import functools
 from typing import Any
 
@@ -82,7 +82,7 @@ class LanguageModel(nnx.Module):
     context = self._context(
         tokens, prefix_len, prefix_capacity, segment_ids, mask
     )
-    x = self._embed(tokens)
+    x = self.embed(tokens)
     for layer in self.layers:
       x = layer(x, context)
     return self.final_norm(x)
@@ -156,13 +156,8 @@ class LanguageModel(nnx.Module):
     context = context._replace(state_capacity=state_capacity)
     if unzeroed is not None:
       context = context._replace(unzeroed=unzeroed)
-    x = self._embed(tokens)
-    following = []
-    for layer, state in zip(self.layers, states or [None] * len(self.layers)):
-      x, state = layer.prefill(x, context, state)
-      following.append(state)
-    x = self.final_norm(context.at_last(x))
-    return self.logits(x), tuple(following)
+    x, following = self._read(tokens, context, states)
+    return self.logits(self.final_norm(context.at_last(x))), following
 
   def initial_states(
       self, batch: int, *, state_capacity: int | None = None
@@ -201,7 +196,7 @@ class LanguageModel(nnx.Module):
       x = jnp.pad(x, ((0, 0), (0, -L % block)))
       return jnp.swapaxes(x.reshape(B, -1, block), 0, 1)
 
-    x, masks = self._embed(split(tokens)), split(mask)
+    x, masks = self.embed(split(tokens)), split(mask)
     following = []
     states = self.initial_states(B, state_capacity=state_capacity or L)
     for layer, state in zip(self.layers, states, strict=True):
@@ -215,14 +210,34 @@ class LanguageModel(nnx.Module):
       self, tokens: jax.Array, states: tuple[Any, ...]
   ) -> tuple[jax.Array, tuple[Any, ...]]:
     """Reads one token a row, int32 [B]; returns what `prefill` returns."""
-    x = self._embed(tokens)
+    x = self.embed(tokens)
     following = []
     for layer, state in zip(self.layers, states, strict=True):
       x, state = layer.step(x, state)
       following.append(state)
     return self.logits(self.final_norm(x)), tuple(following)
 
-  def _embed(self, tokens):
+  def decode_steps(
+      self, tokens: jax.Array, states: tuple[Any, ...]
+  ) -> tuple[jax.Array, tuple[Any, ...]]:
+    """Reads int32 [B, L] as L calls of `decode_step` would, but all at once.
+
+    Returns:
+      the normalised activations [B, L, E], of which `logits` makes what each
+      step would have returned, and the decode state.
+    """
+    x, following = self._read(tokens, Context(*tokens.shape), states)
+    return self.final_norm(x), following
+
+  def _read(self, tokens, context, states):
+    x, following = self.embed(tokens), []
+    for layer, state in zip(self.layers, states or [None] * len(self.layers)):
+      x, state = layer.prefill(x, context, state)
+      following.append(state)
+    return x, tuple(following)
+
+  def embed(self, tokens: jax.Array) -> jax.Array:
+    """Maps int32 [...] to float32 [..., E], which the first layer reads."""
     # Or XLA would divide the activations as the columns of the table are.
     table = parallel.spread(self.embedding.embedding[...], parallel.HEAD_AXES)
     x = jnp.take(table, tokens, axis=0)
@@ -250,37 +265,6 @@ class LanguageModel(nnx.Module):
       return context
     # Released models forget the mask of rows that are longer than the prefix.
     return context._replace(mask=None, unzeroed=mask if L <= P else None)
-
-
-def build(config: Mapping[str, Any], seed: int = 0) -> LanguageModel:
-  """Returns a model with initial weights; see `LanguageModel`."""
-  return LanguageModel(config, rngs=nnx.Rngs(seed))
-
-
-def split(
-    model: LanguageModel,
-) -> tuple[Callable[[Mapping[str, jax.Array]], LanguageModel], dict[str, Any]]:
-  """Returns a function from parameters to the model, and the parameters.
-
-  Parameters are one flat dict, `{'layers.0.mixer.in_proj.kernel': …}`.
-  """
-  graph, state = nnx.split(model)
-  variables = nnx.to_flat_state(state)
-  paths = {'.'.join(map(str, path)): path for path, _ in variables}
-  params = [variable.get_value() for _, variable in variables]
-
-  def merge(params):
-    flat = [(paths[name], nnx.Param(x)) for name, x in params.items()]
-    return nnx.merge(graph, nnx.from_flat_state(flat))
-
-  return merge, dict(zip(paths, params, strict=True))
-
-
-def abstract(
-    config: Mapping[str, Any],
-) -> tuple[Callable[[Mapping[str, jax.Array]], LanguageModel], dict[str, Any]]:
-  """What `split` returns, with shapes in place of parameters."""
-  return split(nnx.eval_shape(functools.partial(build, config)))
 
 
 def _check(config):

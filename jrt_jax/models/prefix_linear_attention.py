@@ -1,13 +1,20 @@
 """Linear attention, and prefix linear attention, as mixers."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from flax import nnx
 import jax
 import jax.numpy as jnp
 
-from jrt_jax.models import parallel
+from jrt_jax.models import feature_maps
 from jrt_jax.models.context import Context
+from jrt_jax.models.head_group import HeadGroup
 from jrt_jax.models.layers import Build
 import pallas_kernels
+
+# Of one group of heads; of several, a tuple.
+State = pallas_kernels.State | tuple[pallas_kernels.State, ...]
 
 
 class PrefixLinearAttention(nnx.Module):
@@ -15,8 +22,18 @@ class PrefixLinearAttention(nnx.Module):
 
   The prefix has keys and values of its own, so that the encoder half and the
   causal half can store different facts; queries are shared. With
-  `reads_prefix=False` this is the causal linear attention of Based. The decode
-  state is a `pallas_kernels.State`.
+  `reads_prefix=False` this is the causal linear attention of Based.
+
+  Args:
+    build: what the layers are made with.
+    num_heads: H.
+    feature_map: `config.model.feature_map`.
+    normalizer: `config.model.normalizer`.
+    implementation: `config.model.implementation`.
+    reads_prefix: whether there is a prefix.
+
+  Raises:
+    ValueError: a value of the config is impossible.
 
   Source: Arora et al. 2024 (JRT-RNN), https://arxiv.org/abs/2407.05483.
   """
@@ -26,29 +43,34 @@ class PrefixLinearAttention(nnx.Module):
       build: Build,
       *,
       num_heads: int,
-      feature_map: str,
-      feature_dim: int,
+      feature_map: Mapping[str, Any],
       normalizer: str,
       implementation: str,
       reads_prefix: bool,
   ):
-    E = build.width
+    E, D = build.width, feature_map['feature_dim']
     if E % num_heads:
       raise ValueError(
           f'config.model.width must be a multiple of {num_heads=}, got {E}'
       )
-    self.proj_q = build.linear(E, num_heads * feature_dim)
-    self.proj_k = build.linear(E, num_heads * feature_dim)
+    self.proj_q = build.linear(E, num_heads * D)
+    self.proj_k = build.linear(E, num_heads * D)
     self.proj_v = build.linear(E, E)
     if reads_prefix:
-      self.proj_k_enc = build.linear(E, num_heads * feature_dim)
+      self.proj_k_enc = build.linear(E, num_heads * D)
       self.proj_v_enc = build.linear(E, E)
     self.out_proj = build.linear_out(E)
     self.num_heads = num_heads
     self.reads_prefix = reads_prefix
-    self.feature_map = feature_map
-    self.normalizer = normalizer
-    self.implementation = None if implementation == 'auto' else implementation
+    self.groups = nnx.List(
+        HeadGroup(
+            *maps,
+            normalizer=normalizer,
+            value_dim=E // num_heads,
+            implementation=None if implementation == 'auto' else implementation,
+        )
+        for maps in _maps(feature_map, num_heads, reads_prefix, build.rngs)
+    )
 
   def __call__(
       self, x: jax.Array, context: Context, *, state=None, return_state=False
@@ -69,58 +91,85 @@ class PrefixLinearAttention(nnx.Module):
       keep = context.unzeroed[..., None, None]
       k = jnp.where(keep, k, 0)
       k_enc = jnp.where(keep[:, :P], k_enc, 0) if P else None
-    y, state = pallas_kernels.prefix_linear_attention(
-        self._heads(self.proj_q(x)),
-        k,
-        self._heads(self.proj_v(x)),
-        k_enc,
-        v_enc,
-        prefix_len,
-        initial_state=state,
-        return_state=True,
-        feature_map=self.feature_map,
-        normalizer=self.normalizer,
-        segment_ids=context.segment_ids,
-        mask=context.mask,
-        batch_axes=parallel.BATCH_AXES,
-        head_axes=parallel.HEAD_AXES,
-        implementation=self.implementation,
-    )
+    q, v = self._heads(self.proj_q(x)), self._heads(self.proj_v(x))
+    results = [
+        group.attend(
+            *heads, prefix_len=prefix_len, context=context, state=before
+        )
+        for group, before, *heads in self._by_group(
+            state, q, k, v, k_enc, v_enc
+        )
+    ]
+    y, state = _joined(results)
     y = self.out_proj(y.reshape(x.shape))
     return (y, state) if return_state else y
 
-  def read_prefix(
-      self, x: jax.Array, context: Context, state: pallas_kernels.State
-  ) -> pallas_kernels.State:
+  def read_prefix(self, x: jax.Array, context: Context, state: State) -> State:
     """Adds the tokens x [B, L, E] to the prefix that `state` has read."""
     k = self._heads(self.proj_k_enc(x))
-    # A causal pass over keys of the prefix ends in their sum.
-    _, state = pallas_kernels.prefix_linear_attention(
-        k,
-        k,
-        self._heads(self.proj_v_enc(x)),
-        initial_state=state,
-        return_state=True,
-        feature_map=self.feature_map,
-        normalizer=self.normalizer,
-        mask=context.mask,
-        batch_axes=parallel.BATCH_AXES,
-        head_axes=parallel.HEAD_AXES,
-        implementation=self.implementation,
-    )
-    return state
+    v = self._heads(self.proj_v_enc(x))
+    states = [
+        group.read_prefix(*heads, context=context, state=before)
+        for group, before, *heads in self._by_group(state, k, v)
+    ]
+    return _one_or_all(states)
 
-  def step(self, x: jax.Array, state: pallas_kernels.State):
+  def step(self, x: jax.Array, state: State) -> tuple[jax.Array, State]:
     """Maps one token [B, E] and the state to [B, E] and the next state."""
-    y, state = pallas_kernels.prefix_linear_attention_step(
-        self._heads(self.proj_q(x)),
-        self._heads(self.proj_k(x)),
-        self._heads(self.proj_v(x)),
-        state,
-        feature_map=self.feature_map,
-        normalizer=self.normalizer,
-    )
+    projections = self.proj_q, self.proj_k, self.proj_v
+    q, k, v = (self._heads(project(x)) for project in projections)
+    results = [
+        group.step(*heads, state=before)
+        for group, before, *heads in self._by_group(state, q, k, v)
+    ]
+    y, state = _joined(results)
     return self.out_proj(y.reshape(x.shape)), state
 
   def _heads(self, x):
     return x.reshape(*x.shape[:-1], self.num_heads, -1)
+
+  def _by_group(self, state, *arrays):
+    """Yields groups, their states, and their heads of arrays [..., H, ·]."""
+    one = len(self.groups) == 1
+    states = [state] * len(self.groups) if one or state is None else state
+    start = 0
+    for group, before in zip(self.groups, states, strict=True):
+      own = slice(start, start := start + group.num_heads)
+      heads = [x if one or x is None else x[..., own, :] for x in arrays]
+      yield group, before, *heads
+
+
+def _maps(config, num_heads, reads_prefix, rngs):
+  """The map of each group of heads, and that of its prefix or None."""
+  config = dict(config)
+  separate = config.pop('separate_encoder', False)
+  settings = {'head_dim': config.pop('feature_dim'), 'num_heads': num_heads}
+
+  def build():
+    return feature_maps.build_groups(**settings, **config, rngs=rngs)
+
+  maps = build()
+  if not (separate and reads_prefix):
+    return [(each, None) for each in maps]
+  # Random projections must be those of the queries.
+  own = [each.learned and not each.draws for each in maps]
+  if not any(own):
+    raise ValueError(
+        'config.model.feature_map.separate_encoder must be False for'
+        f' {config["name"]!r}, of which nothing is trained, got True'
+    )
+  return [
+      (each, enc if trained else None)
+      for each, enc, trained in zip(maps, build(), own)
+  ]
+
+
+def _joined(results):
+  """Outputs of all heads [..., H, V], and their state."""
+  y, states = zip(*results)
+  y = y[0] if len(y) == 1 else jnp.concatenate(y, axis=-2)
+  return y, _one_or_all(states)
+
+
+def _one_or_all(states):
+  return states[0] if len(states) == 1 else tuple(states)

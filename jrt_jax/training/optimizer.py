@@ -39,9 +39,11 @@ def decays(name: str) -> bool:
   """Whether weight decay acts on the parameter `name`.
 
   As in the official runs it acts on norm scales and conv kernels too, and
-  spares the (tied) embedding and the biases only.
+  spares the (tied) embedding and the biases only. Random projections of feature
+  maps, which have no gradients, stay as they were drawn.
   """
-  return not name.startswith('embedding.') and not name.endswith('.bias')
+  spared = name.endswith(('.bias', '.projection'))
+  return not spared and not name.startswith('embedding.')
 
 
 def build(

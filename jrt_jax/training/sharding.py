@@ -14,10 +14,11 @@ from jrt_jax.models.parallel import HEAD_AXES
 AXES = (*BATCH_AXES, *HEAD_AXES)
 
 # How parameters lie on the mesh, by the end of their names; others are whole on
-# every device. `tensor` shares the vocabulary, heads and inner channels: the
-# columns of what leads into a mixer or MLP and the rows of what leads out of
-# it, so that what is between them never moves. `fsdp` shares the other side,
-# which is gathered where it is used.
+# every device, but for those of groups of heads, whose first axis is the heads.
+# `tensor` shares the vocabulary, heads and inner channels: the columns of what
+# leads into a mixer or MLP and the rows of what leads out of it, so that what is
+# between them never moves. `fsdp` shares the other side, which is gathered where
+# it is used.
 _IN, _OUT = P('fsdp', 'tensor'), P('tensor', 'fsdp')
 _IN_STACKED = P('fsdp', None, 'tensor')
 PARAMS = {
@@ -70,6 +71,8 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 def param_spec(name: str) -> P:
   """Returns how the parameter `name` lies on a mesh with the axes of `AXES`."""
+  if '.mixer.groups.' in name:
+    return P('tensor')
   return next((spec for end, spec in PARAMS.items() if name.endswith(end)), P())
 
 

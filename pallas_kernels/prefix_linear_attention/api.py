@@ -14,7 +14,7 @@ from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
 from pallas_kernels.prefix_linear_attention import mosaic_sm90
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
 from pallas_kernels.prefix_linear_attention import reference
-from pallas_kernels.prefix_linear_attention.feature_maps import FEATURE_MAPS
+from pallas_kernels.prefix_linear_attention.feature_maps import FeatureMap
 from pallas_kernels.prefix_linear_attention.inputs import check_array
 from pallas_kernels.prefix_linear_attention.inputs import check_name
 
@@ -38,7 +38,7 @@ def prefix_linear_attention(
     *,
     initial_state: inputs_lib.State | None = None,
     return_state: bool = False,
-    feature_map: str = 'taylor_exp',
+    feature_map: str | FeatureMap = 'taylor_exp',
     normalizer: str = 'sum',
     segment_ids: jax.Array | None = None,
     mask: jax.Array | None = None,
@@ -68,11 +68,12 @@ def prefix_linear_attention(
       linear attention, P (and None) is all.
     initial_state: what earlier calls returned, or None.
     return_state: whether to return the state after the last token, too.
-    feature_map: 'taylor_exp', whose kernel is exactly 1 + s + s²/2 with
-      s = q·k / √D, or 'identity' if q and k are features already.
-    normalizer: 'sum' divides by the sum of the weights (for positive kernels;
-      0 where nothing was seen), 'clamp' by that sum kept at least 1 away from
-      0, 'none' by nothing.
+    feature_map: a map of `pallas_kernels.feature_maps`, or its name:
+      'taylor_exp', whose kernel is exactly 1 + s + s²/2 with s = q·k / √D, or
+      'identity' if q and k are features already.
+    normalizer: 'sum' divides by the sum of the weights, or 1e-12 if it is less
+      (for kernels that are never negative; 0 where nothing was seen), 'clamp'
+      by that sum kept at least 1 away from 0, 'none' by nothing.
     segment_ids: int32 [B, L], packed documents: a change of the id resets the
       state. The prefix and the initial state belong to the first segment, the
       returned state to the last.
@@ -101,7 +102,7 @@ def prefix_linear_attention(
   Source: Arora et al. 2024, equation 3, https://arxiv.org/abs/2407.05483.
   """
   plain = segment_ids is None and mask is None
-  check_name('feature_map', feature_map, FEATURE_MAPS)
+  feature_map = inputs_lib.find_map(feature_map)
   check_name('normalizer', normalizer, inputs_lib.NORMALIZERS)
   check_array('q', q, ('B', 'L', 'H', 'D'))
   B, L, H, D = q.shape
@@ -125,7 +126,7 @@ def prefix_linear_attention(
     segment_ids = jnp.zeros((B, L), jnp.int32)
   if initial_state is None:
     initial_state = inputs_lib.zero_state(B, H, D, V, feature_map)
-  F = FEATURE_MAPS[feature_map].width(D)
+  F = feature_map.width(D)
   expected = {
       'v_enc': (v_enc, (B, P, H, V), v.dtype),
       'prefix_len': (prefix_len, (B,), jnp.int32),

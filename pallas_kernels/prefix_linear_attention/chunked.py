@@ -12,7 +12,7 @@ from jax import lax
 import jax.numpy as jnp
 
 from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
-from pallas_kernels.prefix_linear_attention.feature_maps import FEATURE_MAPS
+from pallas_kernels.prefix_linear_attention.feature_maps import FeatureMap
 from pallas_kernels.prefix_linear_attention.inputs import State
 
 CHUNK = 128
@@ -29,7 +29,7 @@ _einsum = functools.partial(
 def chunked(
     inputs: inputs_lib.Inputs,
     *,
-    feature_map: str,
+    feature_map: FeatureMap,
     normalizer: str,
     plain: bool = False,
     chunk: int = CHUNK,
@@ -126,17 +126,16 @@ class _Op(NamedTuple):
   Cotangents of `f` are computed by `f_vjp`.
   """
 
-  feature_map: str
+  feature_map: FeatureMap
 
   def features(self, x, mask):
-    return FEATURE_MAPS[self.feature_map].features(x) * mask.astype(x.dtype)
+    return self.feature_map.features(x) * mask.astype(x.dtype)
 
   def weights(self, c):
     """[B, H, C, C] float32, before masking, and its vjp."""
     dot = _einsum('bhcd,bhjd->bhcj', c.q, c.k)
     D = c.q.shape[-1]
-    kernel = FEATURE_MAPS[self.feature_map].kernel
-    return jax.vjp(lambda dot: kernel(dot, D), dot)
+    return jax.vjp(lambda dot: self.feature_map.kernel(dot, D), dot)
 
   def outputs(self, state, c):
     w = jnp.where(c.sees, self.weights(c)[0], 0)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
-from pallas_kernels.prefix_linear_attention.feature_maps import FEATURE_MAPS
+from pallas_kernels.prefix_linear_attention.feature_maps import FeatureMap
 from pallas_kernels.prefix_linear_attention.inputs import check_array
 from pallas_kernels.prefix_linear_attention.inputs import check_name
 
@@ -15,7 +15,7 @@ def prefix_linear_attention_step(
     v: jax.Array,
     state: inputs_lib.State,
     *,
-    feature_map: str = 'taylor_exp',
+    feature_map: str | FeatureMap = 'taylor_exp',
     normalizer: str = 'sum',
 ) -> tuple[jax.Array, inputs_lib.State]:
   """Reads one token and returns its output and the state that follows.
@@ -34,18 +34,17 @@ def prefix_linear_attention_step(
   Raises:
     ValueError: shapes or dtypes do not fit together, or a name is unknown.
   """
-  check_name('feature_map', feature_map, FEATURE_MAPS)
+  feature_map = inputs_lib.find_map(feature_map)
   check_name('normalizer', normalizer, inputs_lib.NORMALIZERS)
   check_array('q', q, ('B', 'H', 'D'))
   B, H, D = q.shape
   check_array('k', k, q.shape, q.dtype)
   check_array('v', v, (B, H, 'V'))
-  F, V = FEATURE_MAPS[feature_map].width(D), v.shape[-1]
+  F, V = feature_map.width(D), v.shape[-1]
   check_array('state.kv', state.kv, (B, H, F, V), jnp.float32)
   check_array('state.k', state.k, (B, H, F), jnp.float32)
-  features = FEATURE_MAPS[feature_map].features
-  phi_q = features(q).astype(jnp.float32)
-  phi_k = features(k).astype(jnp.float32)
+  phi_q = feature_map.features(q).astype(jnp.float32)
+  phi_k = feature_map.features(k).astype(jnp.float32)
   kv = state.kv + phi_k[..., None] * v.astype(jnp.float32)[..., None, :]
   state = inputs_lib.State(kv, state.k + phi_k)
   num = jnp.einsum('bhf,bhfv->bhv', phi_q, state.kv)

@@ -1,19 +1,97 @@
-"""Feature maps that the operation computes itself."""
+"""Feature maps whose kernel has a closed form: the operation computes them."""
 
 from collections.abc import Callable
+import collections
+import dataclasses
+import functools
+import itertools
 import math
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
-class FeatureMap(NamedTuple):
-  """A map φ and the kernel φ(q)·φ(k) that it stands for."""
+@dataclasses.dataclass(frozen=True)
+class FeatureMap:
+  """A map φ and the kernel φ(q)·φ(k) that it stands for.
 
+  The constructors below are cached: equal settings give one object, which is
+  hashable, so that what was compiled for it is found again.
+  """
+
+  name: str
   features: Callable[[jax.Array], jax.Array]  # [..., D] to [..., F]
   kernel: Callable[[jax.Array, int], jax.Array]  # of q·k and D, elementwise
   width: Callable[[int], int]  # F, from D
+
+  def __str__(self) -> str:
+    return self.name
+
+
+@functools.cache
+def identity() -> FeatureMap:
+  """q and k are features already: of any other map, applied by the caller."""
+  return FeatureMap('identity', lambda x: x, lambda dot, D: dot, lambda D: D)
+
+
+@functools.cache
+def taylor_exp(order: int = 2, /) -> FeatureMap:
+  """The Taylor expansion of exp(s), s = q·k / √D, up to s^order / order!.
+
+  The kernel is positive if `order` is even, else of either sign. Source: Based,
+  https://arxiv.org/abs/2402.18668, with each monomial once.
+
+  Raises:
+    ValueError: the order is not positive.
+  """
+  if order == 2:  # without matrix products; states and GPU kernels rely on it
+    return FeatureMap(
+        'taylor_exp', taylor_features, taylor_kernel, taylor_width
+    )
+  _check_positive(order=order)
+  terms = [1 / math.factorial(m) for m in range(order + 1)]
+
+  def kernel(dot, D):
+    s = dot / math.sqrt(D)
+    return functools.reduce(lambda y, term: y * s + term, reversed(terms))
+
+  return _power_series(f'taylor_exp({order=})', kernel, terms)
+
+
+@functools.cache
+def polynomial(degree: int, offset: float, /) -> FeatureMap:
+  """(offset + s)^degree, s = q·k / √D; not negative if `degree` is even.
+
+  Raises:
+    ValueError: the degree is not positive, or the offset negative.
+  """
+  _check_positive(degree=degree)
+  if offset < 0:
+    raise ValueError(f'offset must not be negative, got {offset}')
+  p = degree
+  terms = [math.comb(p, m) * offset ** (p - m) for m in range(p + 1)]
+
+  def kernel(dot, D):
+    return (offset + dot / math.sqrt(D)) ** degree
+
+  return _power_series(f'polynomial({degree=}, {offset=})', kernel, terms)
+
+
+@functools.cache
+def symmetric_power(degree: int, /) -> FeatureMap:
+  """s^degree, s = q·k / √D; not negative if `degree` is even, else signed.
+
+  Raises:
+    ValueError: the degree is not positive.
+  """
+  _check_positive(degree=degree)
+
+  def kernel(dot, D):
+    return (dot / math.sqrt(D)) ** degree
+
+  terms = [0.0] * degree + [1.0]
+  return _power_series(f'symmetric_power({degree=})', kernel, terms)
 
 
 def taylor_features(x: jax.Array) -> jax.Array:
@@ -40,12 +118,65 @@ def taylor_kernel(dot: jax.Array, D: int) -> jax.Array:
   return 1 + s + s * s / 2
 
 
-FEATURE_MAPS = {
-    # The second-order Taylor expansion of exp(q·k / √D); Based
-    # (https://arxiv.org/abs/2402.18668), with each monomial once.
-    'taylor_exp': FeatureMap(
-        taylor_features, taylor_kernel, lambda D: 1 + D + D * (D + 1) // 2
-    ),
-    # q and k are features already: of any other map, applied by the caller.
-    'identity': FeatureMap(lambda x: x, lambda dot, D: dot, lambda D: D),
-}
+def taylor_width(D: int) -> int:
+  return 1 + D + D * (D + 1) // 2
+
+
+def _check_positive(**argument):
+  for name, value in argument.items():
+    if value < 1:
+      raise ValueError(f'{name} must be positive, got {value}')
+
+
+def _power_series(name, kernel, terms):
+  """The map of Σ_m terms[m] s^m, s = q·k / √D."""
+  terms = tuple(terms)
+  width = lambda D: len(_monomials(D, terms)[1])
+  features = functools.partial(_power_features, terms=terms)
+  return FeatureMap(name, features, kernel, width)
+
+
+def _power_features(x, *, terms):
+  """Maps [..., D] to each monomial once; rounded once, to the dtype of x.
+
+  Factors are selected by products with matrices of zeros and ones: the backward
+  pass of a gather would be slow.
+  """
+  selections, weights = _monomials(x.shape[-1], terms)
+  dtype = jnp.promote_types(x.dtype, jnp.float32)
+  x1 = jnp.concatenate([jnp.ones_like(x[..., :1]), x], axis=-1)
+  factors = (
+      jnp.matmul(
+          x1,
+          jnp.asarray(selection, x.dtype),
+          precision=jax.lax.Precision.HIGHEST,
+          preferred_element_type=dtype,
+      )
+      for selection in selections
+  )
+  product = functools.reduce(jnp.multiply, factors)
+  return (product * weights.astype(dtype)).astype(x.dtype)
+
+
+@functools.cache
+def _monomials(D, terms):
+  """All monomials of (1, x) whose degree has a term, as p factors each.
+
+  Returns:
+    [p, 1 + D, F], ones where a factor is; and [F], the weight of each monomial,
+    whose square is its coefficient in Σ_m terms[m] (q·k / √D)^m.
+  """
+  p = len(terms) - 1
+  factors, weights = [], []
+  for monomial in itertools.combinations_with_replacement(range(D + 1), p):
+    counts = collections.Counter(i for i in monomial if i)  # 0 is the constant
+    m = counts.total()
+    if terms[m]:
+      ways = math.factorial(m) / math.prod(map(math.factorial, counts.values()))
+      factors.append(monomial)
+      weights.append(math.sqrt(terms[m] * ways * D ** (-m / 2)))
+  return np.eye(1 + D)[np.array(factors).T].swapaxes(1, 2), np.array(weights)
+
+
+# Those that have a name in the operation.
+FEATURE_MAPS = {'taylor_exp': taylor_exp(), 'identity': identity()}

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from pallas_kernels.prefix_linear_attention.feature_maps import FEATURE_MAPS
+from pallas_kernels.prefix_linear_attention.feature_maps import FeatureMap
 
 
 class State(NamedTuple):
@@ -17,10 +18,11 @@ class State(NamedTuple):
   k: jax.Array  # [B, H, F], the sum of φ(k)
 
 
-def zero_state(B: int, H: int, D: int, V: int, feature_map: str) -> State:
+def zero_state(
+    B: int, H: int, D: int, V: int, feature_map: str | FeatureMap
+) -> State:
   """The state before the first token; ValueError if the map is unknown."""
-  check_name('feature_map', feature_map, FEATURE_MAPS)
-  F = FEATURE_MAPS[feature_map].width(D)
+  F = find_map(feature_map).width(D)
   return State(
       jnp.zeros((B, H, F, V), jnp.float32), jnp.zeros((B, H, F), jnp.float32)
   )
@@ -58,10 +60,19 @@ def _clamp(den):
 
 # What outputs are divided by, as a function of the sum of the weights.
 NORMALIZERS = {
-    'sum': lambda den: jnp.where(den == 0, 1, den),  # nothing seen: 0 / 1
+    # Where nothing was seen, or weights vanish, gradients stay finite.
+    'sum': lambda den: jnp.maximum(den, 1e-12),
     'clamp': _clamp,  # sign-safe, as in mLSTM
     'none': jnp.ones_like,
 }
+
+
+def find_map(feature_map: str | FeatureMap) -> FeatureMap:
+  """Returns the map that an argument stands for; ValueError if unknown."""
+  if isinstance(feature_map, FeatureMap):
+    return feature_map
+  check_name('feature_map', feature_map, FEATURE_MAPS)
+  return FEATURE_MAPS[feature_map]
 
 
 def check_name(argument: str, name: str, names: Mapping[str, Any]) -> None:

@@ -15,6 +15,8 @@ from pallas_kernels.prefix_linear_attention import mosaic_sm90_derivatives as de
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_segments as segments
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles as tiles_lib
 from pallas_kernels.prefix_linear_attention import roll_features
+from pallas_kernels.prefix_linear_attention.feature_maps import FeatureMap
+from pallas_kernels.prefix_linear_attention.feature_maps import taylor_exp
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import CHUNK
 
 VALUE_WIDTHS = (64, 112, 128)
@@ -23,7 +25,7 @@ VALUE_WIDTHS = (64, 112, 128)
 def mosaic_sm90(
     inputs: inputs_lib.Inputs,
     *,
-    feature_map: str,
+    feature_map: FeatureMap,
     normalizer: str,
     plain: bool,
     tiles: tiles_lib.Tiles | None = None,
@@ -33,7 +35,7 @@ def mosaic_sm90(
 
   Args:
     inputs: bfloat16, D = 16, V one of `VALUE_WIDTHS`.
-    feature_map: 'taylor_exp'.
+    feature_map: `taylor_exp`, of order 2.
     normalizer: 'sum'.
     plain: whether there is neither padding nor a second document.
     tiles: what can be tuned; None for what is best on this device.
@@ -66,8 +68,8 @@ def _check(inputs, feature_map, normalizer, plain):
       f'jax must be 0.11.2 or newer, got {jax.__version__}': (
           jax.__version_info__ < (0, 11, 2)
       ),
-      f"feature_map must be 'taylor_exp', got {feature_map!r}": (
-          feature_map != 'taylor_exp'
+      f"feature_map must be 'taylor_exp', got {feature_map.name!r}": (
+          feature_map != taylor_exp()
       ),
       f"normalizer must be 'sum', got {normalizer!r}": normalizer != 'sum',
       f'q and v must be bfloat16, got {dtypes[0]} and {dtypes[1]}': (

@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 
 from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
-from pallas_kernels.prefix_linear_attention.feature_maps import FEATURE_MAPS
+from pallas_kernels.prefix_linear_attention.feature_maps import FeatureMap
 
 
 def reference(
     inputs: inputs_lib.Inputs,
     *,
-    feature_map: str,
+    feature_map: FeatureMap,
     normalizer: str,
     plain: bool = False,
 ) -> tuple[jax.Array, inputs_lib.State]:
@@ -21,8 +21,7 @@ def reference(
   del plain  # masks are always read
   dtype = jnp.promote_types(inputs.v.dtype, jnp.float32)
   q, k, v, k_enc, v_enc = (x.astype(dtype) for x in inputs[:5])
-  kernel = FEATURE_MAPS[feature_map].kernel
-  features = FEATURE_MAPS[feature_map].features
+  kernel, features = feature_map.kernel, feature_map.features
   L, D = q.shape[1], q.shape[-1]
   segment, state = inputs.segment, inputs.state
 

@@ -95,7 +95,14 @@ def make_batch(rows, *, prefix_len, lefts=(0,) * B, segments=(), junk=0):
   }
 
 
-@pytest.fixture(scope='module', params=MODELS)
+# What all mixers together do right, each of them does.
+@pytest.fixture(
+    scope='module',
+    params=[
+        pytest.param(name, marks=() if name == 'all' else pytest.mark.slow)
+        for name in MODELS
+    ],
+)
 def model(request, tiny_config):
   mixers, sees = MODELS[request.param]
   config = tiny_config(mixers=mixers, vocab_size=VOCAB)
@@ -129,6 +136,7 @@ def test_every_mixer_is_tested():
   assert set(MIXERS) <= set(MODELS)
 
 
+@pytest.mark.parametrize('model', MODELS, indirect=True)
 def test_a_position_sees_exactly_the_tokens_that_it_should(model):
   tokens = jnp.arange(ROW)[None]  # each id once: its embedding is its token
   table = model.params['embedding.embedding']

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import pallas_kernels
+from pallas_kernels import feature_maps
 from pallas_kernels import testing
 
 B, L, P = 3, 13, 8
@@ -31,6 +32,10 @@ MASKS = [
     [1] * 11 + [0, 0],  # on the right
     [1, 0, 1, 1, 0, 0, 1, 1, 1, 0, 1, 0, 1],  # inside
 ]
+
+
+def slow(*values):
+  return pytest.param(*values, marks=pytest.mark.slow)
 
 
 def quadratic(op, **arguments):
@@ -119,9 +124,21 @@ def in_float32(arguments):
   )
 
 
+def views(*names):
+  """Both dtypes of each view; but for the first, bfloat16 is slow."""
+  return pytest.mark.parametrize(
+      'view, dtype',
+      [(names[0], 'bfloat16')]
+      + [(view, 'float32') for view in names]
+      + [
+          pytest.param(view, 'bfloat16', marks=pytest.mark.slow)
+          for view in names[1:]
+      ],
+  )
+
+
 @pytest.mark.parametrize('prefix', PREFIXES)
-@pytest.mark.parametrize('view', [chunked, chained, recurrent])
-@pytest.mark.parametrize('dtype', testing.TOLERANCE)
+@views(chunked, chained, recurrent)
 def test_views_agree(evaluate, view, dtype, prefix):
   inputs = make_inputs(prefix, dtype=dtype)
   actual = evaluate(view, 'taylor_exp', 'sum', inputs)
@@ -130,8 +147,7 @@ def test_views_agree(evaluate, view, dtype, prefix):
 
 
 @pytest.mark.parametrize('rows', ['packed', 'masked', 'packed and masked'])
-@pytest.mark.parametrize('view', [chunked, chained])
-@pytest.mark.parametrize('dtype', testing.TOLERANCE)
+@views(chunked, chained)
 def test_views_agree_on_packed_and_masked_rows(evaluate, view, dtype, rows):
   inputs = make_inputs('odd', dtype=dtype)
   if 'packed' in rows:
@@ -151,3 +167,32 @@ def test_every_map_and_normalizer_agrees(evaluate, feature_map, normalizer):
   actual = evaluate(chunked, feature_map, normalizer, inputs)
   expected = evaluate(quadratic, feature_map, normalizer, inputs)
   testing.assert_close(actual, expected, testing.TOLERANCE['float32'])
+
+
+# Other degrees differ by what `feature_maps_test` knows.
+@pytest.mark.parametrize(
+    'feature_map, normalizer',
+    [
+        (feature_maps.polynomial(2, 0.5), 'sum'),
+        slow(feature_maps.symmetric_power(3), 'none'),
+        slow(feature_maps.taylor_exp(4), 'sum'),
+        slow(feature_maps.taylor_exp(3), 'clamp'),
+        slow(feature_maps.symmetric_power(2), 'none'),
+    ],
+    ids=str,
+)
+def test_every_closed_form_agrees(evaluate, feature_map, normalizer):
+  inputs = make_inputs('mixed', feature_map=feature_map)
+  actual = evaluate(chunked, feature_map, normalizer, inputs)
+  expected = evaluate(quadratic, feature_map, normalizer, inputs)
+  testing.assert_close(actual, expected, testing.TOLERANCE['float32'])
+
+
+def test_gradients_are_finite_where_weights_vanish(evaluate):
+  inputs = make_inputs('mixed', feature_map='identity', positive=True)
+  inputs['q'] = inputs['q'] * np.float32([0, 1e-30, 1e-13])[:, None, None, None]
+  for view in (chunked, quadratic):
+    (y, _), grads = evaluate(view, 'identity', 'sum', inputs)
+    assert not np.any(y[0])
+    for x in jax.tree.leaves((y, grads)):
+      assert np.isfinite(x).all()

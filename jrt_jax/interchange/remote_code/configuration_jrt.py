@@ -14,7 +14,7 @@ class JrtConfig(PretrainedConfig):
       as models that HazyResearch has released do; None: nothing.
     sequence_length: tokens of a training example. Longer texts can be read.
     training: prefix and objective of the run's config, and its tokenizer; for
-      who trains on.
+      who trains on, and for the prefix policy of `generate`.
   """
 
   model_type = 'jrt'

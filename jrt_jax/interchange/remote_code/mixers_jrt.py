@@ -4,12 +4,15 @@ A mixer maps x [B, L, E], its context and the state before it (None: nothing
 was read) to [B, L, E] and the state after it, a tuple of tensors [B, ...].
 """
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import nn
 import torch.nn.functional as F
+
+from .feature_maps_jrt import build_groups
+from .feature_maps_jrt import default_normalizer
+from .feature_maps_jrt import has_own_encoder
 
 CHUNK = 128  # positions that are compared with each other at once
 
@@ -52,9 +55,8 @@ class BaseConv(nn.Module):
 class LinearAttention(nn.Module):
   """Linear attention whose state may first read all of a prefix.
 
-  The prefix has keys and values of its own. The state is the sum of φ(k) vᵀ and
-  the sum of φ(k), in float32. Source: JRT-RNN,
-  https://arxiv.org/abs/2407.05483.
+  The prefix has keys and values of its own. The state is that of each group of
+  heads in turn. Source: JRT-RNN, https://arxiv.org/abs/2407.05483.
   """
 
   def __init__(self, model, reads_prefix):
@@ -69,49 +71,100 @@ class LinearAttention(nn.Module):
       self.add_module(f'proj_{name}', linear)
     self.out_proj = nn.Linear(E, E, bias=False)
     self.reads_prefix = reads_prefix
-    self.features, self.kernel = FEATURE_MAPS[model['feature_map']['name']]
-    self.normalizer = NORMALIZERS[model['normalizer']]
+    self.groups = head_groups(model, reads_prefix)
 
   def forward(self, x, context, state):
-    q, k, v = (
-        self._heads(project(x))
-        for project in (self.proj_q, self.proj_k, self.proj_v)
-    )
-    if state is None:
-      nothing = (a[:, :, :0] for a in (k, v, context.token[:, None]))
-      state = self._read((0, 0), *nothing)
+    heads = {
+        'q': self._heads(self.proj_q(x)),
+        'k': self._heads(self.proj_k(x)),
+        'v': self._heads(self.proj_v(x)),
+    }
     if self.reads_prefix:
-      k = _zeroed(k, context.unzeroed)
       P = context.prefix.shape[1]
       k_enc = self._heads(self.proj_k_enc(x[:, :P]))
-      v_enc = self._heads(self.proj_v_enc(x[:, :P]))
-      k_enc = _zeroed(k_enc, context.unzeroed)
-      for part in _chunks(k_enc, v_enc, context.prefix[:, None]):
-        state = self._read(state, *part)
-    parts = []
-    for part_q, *part in _chunks(q, k, v, context.token[:, None]):
-      parts.append(self._look(part_q, state, *part))
-      state = self._read(state, *part)
-    y = torch.cat(parts, dim=2).transpose(1, 2).flatten(2)
-    return self.out_proj(y.to(x.dtype)), state
-
-  def _look(self, q, state, k, v, see):
-    """Outputs [B, H, C, V] of a chunk that comes after `state`."""
-    weights = self.kernel(q.float() @ k.float().transpose(2, 3), q.shape[-1])
-    weights = weights.masked_fill(~see[:, :, None], 0).tril()
-    phi = self.features(q.float())
-    num = weights @ v.float() + phi @ state[0]
-    den = weights.sum(-1) + (phi @ state[1][..., None])[..., 0]
-    return num / self.normalizer(den)[..., None]
-
-  def _read(self, state, k, v, see):
-    """The state after a chunk."""
-    phi = self.features(k.float()) * see[..., None]
-    return state[0] + phi.transpose(2, 3) @ v.float(), state[1] + phi.sum(2)
+      heads['k'] = _zeroed(heads['k'], context.unzeroed)
+      heads['k_enc'] = _zeroed(k_enc, context.unzeroed)
+      heads['v_enc'] = self._heads(self.proj_v_enc(x[:, :P]))
+    outputs, after, start = [], (), 0
+    for i, group in enumerate(self.groups):
+      own = slice(start, start := start + group.num_heads)
+      before = state and state[2 * i : 2 * i + 2]
+      own_heads = {name: x[:, own] for name, x in heads.items()}
+      y, own_after = group(context, before, **own_heads)
+      outputs.append(y)
+      after += own_after
+    y = torch.cat(outputs, dim=1).transpose(1, 2).flatten(2)
+    return self.out_proj(y.to(x.dtype)), after
 
   def _heads(self, x):
     """[B, L, H · D] to [B, H, L, D]."""
     return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+def head_groups(model, reads_prefix):
+  """The groups of heads of a layer."""
+  settings, H = model['feature_map'], model['num_heads']
+  separate = reads_prefix and settings.get('separate_encoder', False)
+  result = nn.ModuleList()
+  for (name, each, count), (_, encoder, _) in zip(
+      build_groups(settings, H), build_groups(settings, H)
+  ):
+    normalizer = model['normalizer']
+    if normalizer == 'auto':
+      normalizer = default_normalizer(name, settings)
+    if not (separate and has_own_encoder(each)):
+      encoder = None
+    V = model['width'] // H
+    result.append(HeadGroup(each, encoder, normalizer, count, V))
+  return result
+
+
+class HeadGroup(nn.Module):
+  """Heads that share a feature map φ and a normaliser.
+
+  The state is the sum of φ(k) vᵀ and the sum of φ(k), in float32.
+  """
+
+  def __init__(self, feature_map, feature_map_enc, normalizer, num_heads, V):
+    super().__init__()
+    self.feature_map, self.feature_map_enc = feature_map, feature_map_enc
+    self.num_heads, self.normalizer = num_heads, normalizer
+    rms = normalizer == 'output_rms'
+    self.gain = nn.Parameter(torch.empty(num_heads, V)) if rms else None
+
+  def forward(self, context, state, q, k, v, k_enc=None, v_enc=None):
+    """Outputs [B, H, L, V] and the state after them, of heads [B, H, L, ·]."""
+    if state is None:
+      nothing = self.feature_map(k[:, :, :0].float()), v[:, :, :0].float()
+      state = _read((0, 0), *nothing)
+    if k_enc is not None:
+      encode = self.feature_map_enc or self.feature_map
+      for k_enc, v_enc, see in _chunks(k_enc, v_enc, context.prefix[:, None]):
+        phi = encode(k_enc.float()) * see[..., None]
+        state = _read(state, phi, v_enc.float())
+    parts = []
+    for q, k, v, see in _chunks(q, k, v, context.token[:, None]):
+      phi = self.feature_map(k.float()) * see[..., None]
+      parts.append(
+          self._look(self.feature_map(q.float()), state, phi, v.float())
+      )
+      state = _read(state, phi, v.float())
+    return torch.cat(parts, dim=2), state
+
+  def _look(self, phi_q, state, phi_k, v):
+    """Outputs [B, H, C, V] of a chunk that comes after `state`."""
+    weights = (phi_q @ phi_k.transpose(2, 3)).tril()
+    num = weights @ v + phi_q @ state[0]
+    if self.gain is not None:
+      square = num.square().mean(-1, keepdim=True)
+      return num * torch.rsqrt(square + 1e-10) * self.gain.float()[:, None]
+    den = weights.sum(-1) + (phi_q @ state[1][..., None])[..., 0]
+    return num / NORMALIZERS[self.normalizer](den)[..., None]
+
+
+def _read(state, phi, v):
+  """The state after features [B, H, L, F] and values."""
+  return state[0] + phi.transpose(2, 3) @ v, state[1] + phi.sum(2)
 
 
 class SoftmaxAttention(nn.Module):
@@ -185,30 +238,9 @@ def rotary(x, position, base, fraction):
   return torch.cat(turned, dim=-1).to(x.dtype)
 
 
-def taylor_features(x):
-  """[..., D] to 1, x and each product x_i x_j once: [..., 1 + D + D(D+1)/2]."""
-  D = x.shape[-1]
-  i, j = torch.triu_indices(D, D, device=x.device)
-  scale = torch.where(i == j, math.sqrt(0.5 / D), math.sqrt(1 / D))
-  products = x[..., i] * x[..., j] * scale
-  return torch.cat([torch.ones_like(x[..., :1]), x * D**-0.25, products], -1)
-
-
-def taylor_kernel(dot, D):
-  """1 + s + s²/2 with s = q·k / √D, the first terms of exp(s)."""
-  s = dot / math.sqrt(D)
-  return 1 + s + s * s / 2
-
-
-# The map φ, and φ(q)·φ(k) as a function of q·k and D.
-FEATURE_MAPS = {
-    'taylor_exp': (taylor_features, taylor_kernel),
-    'identity': (lambda x: x, lambda dot, D: dot),
-}
-
 # What outputs are divided by, as a function of the sum of the weights.
 NORMALIZERS = {
-    'sum': lambda den: den.masked_fill(den == 0, 1),
+    'sum': lambda den: den.clamp(min=1e-12),
     'clamp': lambda den: torch.where(den < 0, -1, 1) * den.abs().clamp(min=1),
     'none': torch.ones_like,
 }

@@ -19,6 +19,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from .configuration_jrt import JrtConfig
 from .mixers_jrt import Context
 from .mixers_jrt import MIXERS
+from .prefix_jrt import prefix_length
 
 
 class JrtCache(Cache):
@@ -185,18 +186,20 @@ class JrtForCausalLM(PreTrainedModel, GenerationMixin):
       *args: as in `GenerationMixin.generate`.
       attention_mask: [B, L], 0 at padding, which must be on the left.
       prefix_len: how many tokens of each prompt are read non-causally, one
-        number or int [B]; None: the whole prompt, or `config.prefix_capacity`
-        tokens of it if it is longer.
+        number or int [B]; None: as many as the policy of the training run says,
+        at most `config.prefix_capacity`.
       **kwargs: as in `GenerationMixin.generate`.
     """
     ids = kwargs.get('input_ids') if inputs is None else inputs
     if ids is not None:
       if attention_mask is None:
         attention_mask = torch.ones_like(ids)
-      tokens = attention_mask.sum(1)
-      wanted = self.config.prefix_capacity if prefix_len is None else prefix_len
+      if prefix_len is None:
+        prompts = [x[m] for x, m in zip(ids.cpu(), attention_mask.bool().cpu())]
+        prefix_len = [prefix_length(x.numpy(), self.config) for x in prompts]
       # A tensor, so that beams share it; within the prompt, which will grow.
-      prefix_len = torch.as_tensor(wanted, device=ids.device).minimum(tokens)
+      prefix_len = torch.as_tensor(prefix_len, device=ids.device)
+      prefix_len = prefix_len.minimum(attention_mask.sum(1))
       kwargs |= {'attention_mask': attention_mask, 'prefix_len': prefix_len}
     return super().generate(inputs, *args, **kwargs)
 

@@ -20,7 +20,9 @@ from jrt_jax.models import cost
 CONV, PLA, LA, SWA = 6_302_720, 3_932_160, 2_621_440, 4_194_304
 MLP, NORMS, EMBEDDING = 6_291_456, 2_048, 51_470_336
 
-CONFIGS = [m.name for m in pkgutil.iter_modules(configs.__path__)]
+CONFIGS = [
+    m.name for m in pkgutil.iter_modules(configs.__path__) if not m.ispkg
+]
 CONFIGS.remove('base')
 
 
@@ -160,6 +162,24 @@ def test_flops_count_every_multiplication_once(tiny_config):
     assert train_flops(config, 0.5, 0.25, L) == pytest.approx(
         3 * 2 * (expected + mlp + head / 4)
     )
+
+
+def test_flops_of_feature_maps_are_counted_for_queries_and_keys(tiny_config):
+  E, H, D, M, F, L = 16, 2, 4, 16, 6, 8
+  rest = 2.5 * E * H * D + 2.5 * E * E + 3 * E * M + 20 * E / 4
+  mlp = H * (D * 4 * D + 4 * D * F)
+  for name, separate, products in (
+      ('gaussian_prf', False, 2.5 * (H * F * D + F * E)),
+      ('mlp', False, 2.5 * (mlp + F * E)),
+      ('mlp', True, 2.5 * (mlp + F * E)),
+      ('hedgehog', False, 2.5 * (H * D * D + 2 * D * E)),
+      ('hybrid_heads', False, 2.5 * (H * D * D / 2 + (15 + 2 * D) / 2 * E)),
+  ):
+    feature_map = {'name': name, 'feature_dim': D, 'num_features': F}
+    feature_map['separate_encoder'] = separate
+    config = tiny_config(mixers=('pla',), feature_map=feature_map)
+    actual = train_flops(config, 0.5, 0.25, L)
+    assert actual == pytest.approx(3 * 2 * (products + rest)), name
 
 
 def test_a_window_longer_than_the_sequence_costs_what_attention_does(

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,12 +15,11 @@ B, L, P, E, H, D = 2, 8, 5, 12, 3, 4
 @pytest.fixture
 def make_mixer(make_build):
 
-  def make(*, reads_prefix=True, num_heads=H, normalizer='sum'):
+  def make(*, reads_prefix=True, num_heads=H, normalizer='auto', **feature_map):
     return PrefixLinearAttention(
         make_build(width=E),
         num_heads=num_heads,
-        feature_map='taylor_exp',
-        feature_dim=D,
+        feature_map={'name': 'taylor_exp', 'feature_dim': D} | feature_map,
         normalizer=normalizer,
         implementation='auto',
         reads_prefix=reads_prefix,
@@ -97,6 +98,48 @@ def test_the_state_is_that_of_the_operation(make_mixer, x):
   _, state = make_mixer()(x, context(), return_state=True)
   assert isinstance(state, pallas_kernels.State)
   assert state.kv.shape == (B, H, 1 + D + D * (D + 1) // 2, E // H)
+
+
+HYBRID = {
+    'name': 'hybrid_heads',
+    'parts': ('hedgehog', 'linear'),
+    'heads': (1, 2),
+    'separate_encoder': True,
+}
+
+
+def test_groups_of_heads_have_maps_of_their_own(make_mixer, x):
+  mixer = make_mixer(**HYBRID)
+  assert [each.normalizer for each in mixer.groups] == ['sum', 'output_rms']
+  # Only what is trained has a second map for keys of the prefix.
+  assert [bool(each.feature_map_enc) for each in mixer.groups] == [True, False]
+
+  @jax.jit
+  def read(x):
+    y, state = mixer(x, context(), return_state=True)
+    alone = mixer(x[1:, :2], Context(1, 2, prefix_capacity=2))
+    _, prefix = mixer(
+        x[:, :P], Context(B, P, P, jnp.array([P, 2])), return_state=True
+    )
+    decoded = []
+    for i in range(P, L):
+      token, prefix = mixer.step(x[:, i], prefix)
+      decoded.append(token)
+    return y, state, alone, jnp.stack(decoded, axis=1), prefix
+
+  y, state, alone, decoded, decoded_state = read(x)
+  assert [s.kv.shape for s in state] == [(B, 1, 2 * D, 4), (B, 2, D, 4)]
+  close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
+  close(decoded, y[:, P:])
+  jax.tree.map(close, decoded_state, state)
+  close(alone[0], y[1, :2])  # the tokens of its prefix are all that it saw
+
+
+@pytest.mark.parametrize('name', ['taylor_exp', 'gaussian_prf'])
+def test_what_is_not_trained_has_no_map_for_the_prefix(make_mixer, name):
+  message = f"separate_encoder must be False for '{name}', .* got True"
+  with pytest.raises(ValueError, match=message):
+    make_mixer(name=name, num_features=4, separate_encoder=True)
 
 
 def test_a_width_that_heads_cannot_share_is_refused(make_mixer):

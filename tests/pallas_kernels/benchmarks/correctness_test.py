@@ -10,6 +10,7 @@ from pallas_kernels.benchmarks.case import Settings
 from pallas_kernels.benchmarks.results import Folder
 from pallas_kernels.prefix_linear_attention import api
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
+from pallas_kernels.prefix_linear_attention import feature_maps
 from pallas_kernels.prefix_linear_attention import reference
 
 MODE = correctness.Mode(B=2, L=6, P=4, lengths=(3, 0), states=True)
@@ -69,8 +70,9 @@ def test_a_wrong_gradient_is_named(check):
   def change(y, state, inputs):
     del state
     stopped = inputs._replace(v=jax.lax.stop_gradient(inputs.v))
-    options = {'feature_map': 'taylor_exp', 'normalizer': 'sum'}
-    return reference.reference(stopped, **options)
+    return reference.reference(
+        stopped, feature_map=feature_maps.taylor_exp(), normalizer='sum'
+    )
 
   assert check('gradients', change)['error'].startswith('v differs by 1,')
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import pallas_kernels
+from pallas_kernels import feature_maps
 from pallas_kernels import testing
 
 
@@ -25,7 +26,11 @@ def decode(q, k, v, state, store=lambda state: state, **options):
 
 @pytest.mark.parametrize(
     ('feature_map', 'normalizer'),
-    [('taylor_exp', 'sum'), ('identity', 'clamp'), ('identity', 'none')],
+    [
+        ('taylor_exp', 'sum'),
+        (feature_maps.symmetric_power(3), 'clamp'),
+        ('identity', 'none'),
+    ],
 )
 def test_steps_are_one_call(op, feature_map, normalizer):
   options = {'feature_map': feature_map, 'normalizer': normalizer}

@@ -208,7 +208,18 @@ LOWERED = {
 }
 
 
-@pytest.mark.parametrize('variant', LOWERED)
+@pytest.mark.parametrize(
+    'variant',
+    [
+        pytest.param(
+            name,
+            marks=()
+            if name in ('prefix, state, masked', 'neither')
+            else pytest.mark.slow,
+        )
+        for name in LOWERED
+    ],
+)
 def test_every_variant_lowers_for_cuda(variant):
   lower(**LOWERED[variant])
 

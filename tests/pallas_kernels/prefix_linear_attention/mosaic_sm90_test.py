@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import pallas_kernels
+from pallas_kernels import feature_maps
 from pallas_kernels import testing
 from pallas_kernels.prefix_linear_attention import api
 from pallas_kernels.prefix_linear_attention import mosaic_sm90
@@ -100,6 +101,11 @@ def test_in_segments_a_sequence_gives_the_same(interpreted, L, P, count):
         (dict(D=8), {}, 'D must be 16, got 8'),
         (dict(V=80), {}, r'V must be one of \(64, 112, 128\), got 80'),
         (dict(dtype='float32'), {}, 'must be bfloat16, got float32'),
+        (
+            {},
+            dict(feature_map=feature_maps.taylor_exp(3), initial_state=None),
+            r"must be 'taylor_exp', got 'taylor_exp\(order=3\)'",
+        ),
         ({}, dict(normalizer='none'), "must be 'sum', got 'none'"),
         ({}, dict(mask=np.ones((1, 4), bool)), 'mask must not be given'),
         ({}, dict(segment_ids=np.zeros((1, 4), np.int32)), 'segment_ids and'),

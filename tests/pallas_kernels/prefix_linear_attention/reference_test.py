@@ -33,7 +33,7 @@ def by_hand(q, k, v, k_enc, v_enc, prefix_len, weight, divisor):
 @pytest.mark.parametrize('normalizer', DIVISORS)
 @pytest.mark.parametrize('feature_map', WEIGHTS)
 def test_the_equation_by_hand(op, feature_map, normalizer):
-  inputs = testing.make_inputs()
+  inputs = testing.make_inputs(positive=normalizer == 'sum')
   del inputs['initial_state']
   y = op(
       **inputs,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pallas_kernels import testing
+from pallas_kernels.prefix_linear_attention import feature_maps
 from pallas_kernels.prefix_linear_attention import reference
 from pallas_kernels.prefix_linear_attention import roll_algebra
 from pallas_kernels.prefix_linear_attention import roll_features
@@ -37,7 +38,9 @@ def definition(q, k, v, k_enc, v_enc, state, prefix_len):
       mask=jnp.ones((B, L), bool),
       state=state,
   )
-  return reference.reference(inputs, feature_map='taylor_exp', normalizer='sum')
+  return reference.reference(
+      inputs, feature_map=feature_maps.taylor_exp(), normalizer='sum'
+  )
 
 
 # Compiled op by op, which here takes less time than whole programs do.

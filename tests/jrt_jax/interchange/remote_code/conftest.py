@@ -55,9 +55,12 @@ def load_pair():
 def make_pair(tiny_config, load_pair, tmp_path_factory):
   """A function that makes a model of bytes, prefix 8, and exports it."""
 
-  def make(mixers=('conv', 'pla', 'swa', 'la', 'attention'), **overrides):
+  def make(
+      mixers=('conv', 'pla', 'swa', 'la', 'attention'), prefix=(), **overrides
+  ):
     config = base.get_config().to_dict()
     config['sequence_length'] = 16
+    config['prefix'].update(prefix)
     config['model'] = tiny_config(
         mixers=mixers, vocab_size=260, mask_id=259, **overrides
     )

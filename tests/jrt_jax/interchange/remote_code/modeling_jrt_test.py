@@ -11,9 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import base
 from jrt_jax import generation
 from jrt_jax import models
 from jrt_jax.interchange import hugging_face
+from jrt_jax.prefix import heuristic
+from jrt_jax.prefix import learned
+from jrt_jax.prefix import policies
+from jrt_jax.training import recorded_config
 
 pytestmark = pytest.mark.hf
 
@@ -49,8 +54,18 @@ def torch_logits(model, ids, **arguments):
     'overrides',
     [
         {},
-        {'feature_map': {'name': 'identity', 'feature_dim': 4}}
+        {'feature_map': {'name': 'linear', 'feature_dim': 4}}
         | {'normalizer': 'none'},
+        {'feature_map': {'name': 'linear', 'feature_dim': 4}},
+        {
+            'feature_map': {
+                'name': 'hybrid_heads',
+                'feature_dim': 4,
+                'num_features': 6,
+                'parts': ('gaussian_rff', 'mlp'),
+                'separate_encoder': True,
+            }
+        },
         {'normalizer': 'clamp', 'rope_fraction': 0.5, 'conv_kernel': 4},
         {'feature_map': {'name': 'taylor_exp', 'feature_dim': 3}}
         | {'window': 1, 'conv_expand': 2, 'rope_fraction': 0.0},
@@ -199,6 +214,28 @@ def test_models_that_fill_short_prefixes_continue_as_ours(make_pair):
   assert texts != generate(plain)
 
 
+@pytest.mark.parametrize('name', policies.FITTED)
+def test_prompts_have_the_prefixes_of_the_policy(make_pair, name):
+  texts = [np.array([*prompt.encode()]) for prompt in PROMPTS]
+  prefix = base.get_config().prefix.to_dict() | {'name': name, 'increment': 0.4}
+  if name == 'entropy':
+    prefix['fitted'] = {'thresholds': heuristic.thresholds(texts, prefix)}
+  else:
+    features = np.array([learned.features(text) for text in texts])
+    rng = np.random.default_rng(0)
+    weights = rng.standard_normal((features.shape[1] + 1, 3))
+    choice = learned.Choice(
+        np.array([0.1, 0.3, 0.5]), features.mean(axis=0), np.ones(5), weights
+    )
+    prefix['fitted'] = learned.to_json(choice)
+  pair = make_pair(mixers=('conv', 'pla', 'swa', 'pla'), prefix=prefix)
+  found = [pair.ours.prefix_len(text) for text in texts]
+  assert len({*found}) > 2 and found != [min(8, len(text)) for text in texts]
+  texts = generate(pair)
+  assert texts == generate_ours(pair)
+  assert texts != generate(pair, prefix_len=8)
+
+
 def test_generation_without_a_cache_gives_the_same(pair):
   for settings in ({}, {'num_beams': 3}, {'prefix_len': 2}):
     settings |= {'max_new_tokens': 12}
@@ -232,7 +269,7 @@ def test_what_transformers_saves_is_read_back(pair, tmp_path):
 
   pair.theirs.save_pretrained(tmp_path)
   config, params = hugging_face.read(tmp_path, pair.ours.config)
-  assert config == json.loads(json.dumps(pair.ours.config))
+  assert config == recorded_config.complete(pair.ours.config)
   for name, x in pair.ours.params.items():
     rows = slice(260 if 'embedding' in name else None)  # others stand for no id
     np.testing.assert_array_equal(params[name][rows], x[rows])

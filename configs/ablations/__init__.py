@@ -1,0 +1,1 @@
+"""Runs that differ in one thing; the name after the colon says in which."""

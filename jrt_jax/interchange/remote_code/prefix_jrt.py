@@ -1,0 +1,54 @@
+"""How much of a prompt is its prefix, by the policy of the training run.
+
+`signals_jrt.py` is what training has measured with.
+"""
+
+import math
+
+import numpy as np
+
+from .signals_jrt import measure
+from .signals_jrt import SIGNALS
+
+
+def prefix_length(tokens, config):
+  """Returns how many of int [n] tokens are prefix, for a `JrtConfig`.
+
+  Policies that do not look at tokens give `prefix_capacity`, the longest.
+  """
+  n, prefix = len(tokens), (config.training or {}).get('prefix', {})
+  longest = min(config.prefix_capacity, n)
+  policy = POLICIES.get(prefix.get('name'))
+  if policy is None:
+    return longest
+  room = min(int(prefix['capacity'] * config.sequence_length), n)
+  return min(policy(tokens, room, prefix), longest)
+
+
+def entropy(tokens, room, prefix):
+  """Each threshold that the signal passes changes the prefix by a ratio."""
+  limits, multiple = prefix['fitted']['thresholds'], prefix['multiple']
+  u = int(np.searchsorted(limits, measure(tokens, prefix))) - len(limits) // 2
+  if not prefix['reduce']:
+    u = max(u, 0)
+  base, r = prefix['base'] * room, prefix['increment']
+  wanted = (
+      base * {'linear': 1 + r * u, 'geometric': (1 + r) ** u}[prefix['growth']]
+  )
+  rounded = multiple * math.floor(wanted / multiple + 0.5)
+  return int(np.clip(rounded, base / 4, min(2 * base, room)))
+
+
+def learned(tokens, room, prefix):
+  """The fraction of the prompt with the largest logit, linear in signals."""
+  fractions, mean, scale, weights = (
+      np.array(prefix['fitted'][name])
+      for name in ('fractions', 'mean', 'scale', 'weights')
+  )
+  signals = [signal(tokens) for signal in SIGNALS.values()]
+  features = (np.array([*signals, np.log2(max(len(tokens), 1))]) - mean) / scale
+  fraction = fractions[(np.append(features, 1) @ weights).argmax()]
+  return min(round(float(fraction) * len(tokens)), room)
+
+
+POLICIES = {'entropy': entropy, 'learned': learned}

@@ -1,0 +1,142 @@
+"""Feature maps by name: what linear attention compares queries and keys by.
+
+`build` makes one of `FEATURE_MAPS` and `build_groups` those of all heads;
+`print(table())` shows what there is.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from flax import nnx
+
+from jrt_jax.models.feature_maps import closed_form
+from jrt_jax.models.feature_maps import composite
+from jrt_jax.models.feature_maps import elementwise
+from jrt_jax.models.feature_maps import learned
+from jrt_jax.models.feature_maps import random_features
+from jrt_jax.models.feature_maps.base import FeatureMap as FeatureMap
+from jrt_jax.models.feature_maps.base import Settings
+
+
+def _mixture(settings):
+  names = FEATURE_MAPS.keys() - {'mixture'}
+  _check_names('parts', settings.parts, names)
+  parts = [FEATURE_MAPS[name](settings) for name in settings.parts]
+  return composite.Mixture(settings, parts)
+
+
+# Maps by name, each made from `Settings`.
+FEATURE_MAPS = {
+    'linear': closed_form.linear,
+    'relu': elementwise.relu,
+    'gelu': elementwise.gelu,
+    'gelu_shifted': elementwise.gelu_shifted,
+    'elu_plus_one': elementwise.elu_plus_one,
+    'polynomial': closed_form.polynomial,
+    'taylor_exp': closed_form.taylor_exp,
+    'symmetric_power': closed_form.symmetric_power,
+    'gaussian_rff': random_features.GaussianRff,
+    'gaussian_prf': random_features.GaussianPrf,
+    'mlp': learned.Mlp,
+    'hedgehog': learned.Hedgehog,
+    'mixture': _mixture,
+}
+HYBRID = 'hybrid_heads'  # groups of heads with different maps
+
+
+def build(
+    name: str, *, head_dim: int, num_heads: int, rngs: nnx.Rngs, **settings: Any
+) -> FeatureMap:
+  """Returns a map with initial parameters.
+
+  Args:
+    name: a key of `FEATURE_MAPS`.
+    head_dim: D, width of queries and keys.
+    num_heads: H, each with parameters of its own.
+    rngs: of parameters and random projections.
+    **settings: the other fields of `Settings`.
+
+  Raises:
+    ValueError: the name is unknown, or a setting impossible.
+  """
+  _check_names('name', [name], FEATURE_MAPS)
+  if head_dim < 1:
+    raise ValueError(
+        f'config.model.feature_map.feature_dim must be positive, got {head_dim}'
+    )
+  return FEATURE_MAPS[name](Settings(head_dim, num_heads, rngs, **settings))
+
+
+def build_groups(
+    name: str,
+    *,
+    num_heads: int,
+    heads: Sequence[int] = (),
+    **settings: Any,
+) -> list[FeatureMap]:
+  """Returns the maps of consecutive groups of heads.
+
+  Args:
+    name: a key of `FEATURE_MAPS`, of all heads; or `HYBRID`, for `parts`.
+    num_heads: H, of all groups together.
+    heads: how many of them take each of the parts; empty: equally many.
+    **settings: see `build`; `parts` are names of maps.
+
+  Raises:
+    ValueError: a name is unknown, or a setting impossible.
+  """
+  if name != HYBRID:
+    _check_names('name', [name], (*FEATURE_MAPS, HYBRID))
+    return [build(name, num_heads=num_heads, **settings)]
+  parts = settings.get('parts', Settings._field_defaults['parts'])
+  _check_names('parts', parts, FEATURE_MAPS.keys() - {'mixture'})
+  heads = heads or [num_heads // len(parts)] * len(parts)
+  if len(heads) != len(parts) or min(heads) < 1 or sum(heads) != num_heads:
+    raise ValueError(
+        f'config.model.feature_map.heads must divide {num_heads} heads among'
+        f' {len(parts)} parts, got {tuple(heads)}'
+    )
+  return [
+      build(part, num_heads=count, **settings)
+      for part, count in zip(parts, heads)
+  ]
+
+
+def table(*, head_dim: int = 16, **settings: Any) -> str:
+  """Returns what there is, one map a line, with `settings` as of `build`."""
+  rows = [('map', 'F', 'kernel', 'normalizer', 'computed by', 'parameters')]
+  for name in FEATURE_MAPS:
+    make = lambda: build(
+        name, head_dim=head_dim, num_heads=1, rngs=nnx.Rngs(0), **settings
+    )
+    rows.append((name, *_facts(nnx.eval_shape(make))))
+  widths = [max(map(len, column)) + 2 for column in zip(*rows)]
+  return '\n'.join(
+      ''.join(f'{x:{width}}' for x, width in zip(row, widths)).rstrip()
+      for row in rows
+  )
+
+
+def _facts(feature_map):
+  kinds = {'trained': feature_map.learned, 'drawn once': feature_map.draws}
+  return (
+      str(feature_map.width),
+      feature_map.sign,
+      feature_map.normalizer,
+      'the operation' if feature_map.closed_form else 'the model',
+      ', '.join(kind for kind, applies in kinds.items() if applies),
+  )
+
+
+def _check_names(key, given, names):
+  for name in given:
+    if name not in names:
+      raise ValueError(
+          f'config.model.feature_map.{key} must be one of {sorted(names)}, got'
+          f' {name!r}'
+      )
+  if len(given) < (2 if key == 'parts' else 1):
+    raise ValueError(
+        'config.model.feature_map.parts must name at least two maps, got'
+        f' {tuple(given)}'
+    )

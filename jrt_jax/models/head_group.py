@@ -1,0 +1,151 @@
+"""Linear attention of heads that share a feature map and a normaliser."""
+
+from typing import Any
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+
+from jrt_jax.models import parallel
+from jrt_jax.models.context import Context
+from jrt_jax.models.feature_maps import FeatureMap
+import pallas_kernels
+from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
+
+# `auto` is what the map declares; `output_rms` is RMSNorm over the V outputs of
+# a head, which nothing has divided.
+NORMALIZERS = ('auto', 'output_rms', *inputs_lib.NORMALIZERS)
+
+_RMS_EPSILON = 1e-10  # small: how large the outputs are must not count
+
+State = pallas_kernels.State
+
+
+class HeadGroup(nnx.Module):
+  """H heads, from their queries, keys and values to outputs and a state.
+
+  Args:
+    feature_map: of queries and keys.
+    feature_map_enc: of keys of the prefix; None: the same.
+    normalizer: one of `NORMALIZERS`.
+    value_dim: V.
+    implementation: of the operation; None: the default.
+
+  Raises:
+    ValueError: the normaliser is unknown, or not safe with the map.
+  """
+
+  def __init__(
+      self,
+      feature_map: FeatureMap,
+      feature_map_enc: FeatureMap | None,
+      *,
+      normalizer: str,
+      value_dim: int,
+      implementation: str | None,
+  ):
+    self.num_heads = feature_map.num_heads
+    self.normalizer = _resolve(normalizer, feature_map)
+    self.implementation = implementation
+    self.feature_map = feature_map
+    self.feature_map_enc = feature_map_enc
+    gain = nnx.Param(jnp.ones((self.num_heads, value_dim)))
+    self.gain = gain if self.normalizer == 'output_rms' else None
+
+  def attend(
+      self,
+      q: jax.Array,
+      k: jax.Array,
+      v: jax.Array,
+      k_enc: jax.Array | None,
+      v_enc: jax.Array | None,
+      *,
+      prefix_len: jax.Array | None,
+      context: Context,
+      state: State | None,
+  ) -> tuple[jax.Array, State]:
+    """Returns outputs [B, L, H, V] and the state after the last token."""
+    y, state = pallas_kernels.prefix_linear_attention(
+        self.feature_map.prepare(q),
+        self.feature_map.prepare(k),
+        v,
+        None if k_enc is None else self._prepare_enc(k_enc),
+        v_enc,
+        prefix_len,
+        segment_ids=context.segment_ids,
+        **self._options(context, state),
+    )
+    return self._normalize(y), state
+
+  def read_prefix(
+      self,
+      k_enc: jax.Array,
+      v_enc: jax.Array,
+      *,
+      context: Context,
+      state: State,
+  ) -> State:
+    """Adds keys and values [B, L, H, ...] to the prefix `state` has read."""
+    k = self._prepare_enc(k_enc)
+    # A causal pass over keys of the prefix ends in their sum.
+    _, state = pallas_kernels.prefix_linear_attention(
+        k, k, v_enc, **self._options(context, state)
+    )
+    return state
+
+  def step(
+      self, q: jax.Array, k: jax.Array, v: jax.Array, *, state: State
+  ) -> tuple[jax.Array, State]:
+    """Returns outputs [B, H, V] of one token and the next state."""
+    y, state = pallas_kernels.prefix_linear_attention_step(
+        self.feature_map.prepare(q),
+        self.feature_map.prepare(k),
+        v,
+        state,
+        **self._operation(),
+    )
+    return self._normalize(y), state
+
+  def _prepare_enc(self, k_enc):
+    return (self.feature_map_enc or self.feature_map).prepare(k_enc)
+
+  def _operation(self) -> dict[str, Any]:
+    rms = self.normalizer == 'output_rms'
+    return {
+        'feature_map': self.feature_map.operation,
+        'normalizer': 'none' if rms else self.normalizer,
+    }
+
+  def _options(self, context, state) -> dict[str, Any]:
+    return self._operation() | {
+        'initial_state': state,
+        'return_state': True,
+        'mask': context.mask,
+        'batch_axes': parallel.BATCH_AXES,
+        'head_axes': parallel.HEAD_AXES,
+        'implementation': self.implementation,
+    }
+
+  def _normalize(self, y):
+    """RMSNorm in float32, if that is what normalises the outputs."""
+    if self.gain is None:
+      return y
+    x = y.astype(jnp.promote_types(y.dtype, jnp.float32))
+    square = jnp.mean(x * x, axis=-1, keepdims=True)
+    x = x * jax.lax.rsqrt(square + _RMS_EPSILON) * self.gain[...]
+    return x.astype(y.dtype)
+
+
+def _resolve(normalizer, feature_map):
+  if normalizer not in NORMALIZERS:
+    raise ValueError(
+        f'config.model.normalizer must be one of {sorted(NORMALIZERS)}, got'
+        f' {normalizer!r}'
+    )
+  if normalizer == 'sum' and feature_map.sign == 'signed':
+    raise ValueError(
+        'config.model.normalizer must be output_rms, clamp or none (or auto)'
+        ' for a feature map whose weights can be negative, since their sum can'
+        " be 0, got 'sum'"
+    )
+  return feature_map.normalizer if normalizer == 'auto' else normalizer

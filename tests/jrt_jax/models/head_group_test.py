@@ -1,0 +1,135 @@
+import functools
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jrt_jax.models import feature_maps
+from jrt_jax.models.context import Context
+from jrt_jax.models.head_group import HeadGroup
+
+B, L, P, H, D, V = 2, 5, 3, 2, 4, 3
+
+
+@pytest.fixture
+def make_group():
+
+  def make(name='elu_plus_one', *, normalizer='auto', enc=None, **settings):
+    maps = [
+        each
+        and feature_maps.build(
+            each, head_dim=D, num_heads=H, rngs=nnx.Rngs(0), **settings
+        )
+        for each in (name, enc)
+    ]
+    return HeadGroup(
+        *maps, normalizer=normalizer, value_dim=V, implementation='reference'
+    )
+
+  return make
+
+
+@pytest.fixture
+def arrays():
+  rng = np.random.default_rng(0)
+  shapes = [(L, D), (L, D), (L, V), (P, D), (P, V)]
+  return [
+      rng.standard_normal((B, length, H, width)).astype(np.float32)
+      for length, width in shapes
+  ]
+
+
+def attend(group):
+
+  @jax.jit
+  def attend(arrays):
+    y, _ = group.attend(
+        *arrays,
+        prefix_len=jnp.int32([P, 1]),
+        context=Context(B, L),
+        state=None,
+    )
+    return y
+
+  return attend
+
+
+def test_keys_of_the_prefix_can_have_a_map_of_their_own(make_group, arrays):
+  actual = attend(make_group('elu_plus_one', enc='relu'))(arrays)
+  elu = lambda x: np.where(x > 0, x + 1, np.exp(x))
+  q, k, v, k_enc, v_enc = arrays
+  weigh = lambda q, k: np.einsum('blhf,bmhf->blhm', q, k)
+  causal = weigh(elu(q), elu(k)) * np.tri(L)[:, None]
+  is_prefix = np.arange(P) < np.array([[P], [1]])
+  prefix = weigh(elu(q), np.maximum(k_enc, 0)) * is_prefix[:, None, None]
+  num = np.einsum('blhm,bmhv->blhv', causal, v)
+  num += np.einsum('blhm,bmhv->blhv', prefix, v_enc)
+  den = causal.sum(-1) + prefix.sum(-1)
+  np.testing.assert_allclose(actual, num / den[..., None], rtol=1e-4, atol=1e-5)
+
+
+def test_output_rms_does_not_depend_on_how_large_outputs_are(
+    make_group, arrays
+):
+  group = make_group('linear')
+  assert group.normalizer == 'output_rms'
+  gain = np.arange(1.0, 7.0).reshape(H, V)
+  group.gain[...] = gain
+  run = attend(group)
+  y = run(arrays)
+  np.testing.assert_allclose(np.square(y / gain).mean(-1), 1, rtol=1e-4)
+  smaller = run([x * np.float32(0.1) for x in arrays])
+  np.testing.assert_allclose(smaller, y, rtol=1e-2)
+
+
+def test_what_has_seen_nothing_puts_out_0_with_finite_gradients(
+    make_group, arrays
+):
+  group = make_group('linear')
+  mask = np.ones((B, L), bool)
+  mask[:, :2] = False
+
+  @functools.partial(jax.value_and_grad, has_aux=True)
+  def loss(arrays):
+    y, _ = group.attend(
+        *arrays,
+        prefix_len=jnp.int32([0, 0]),
+        context=Context(B, L, mask=mask),
+        state=None,
+    )
+    return y.sum(), y
+
+  (_, y), gradients = jax.jit(loss)(arrays)
+  assert not np.any(y[:, :2]) and np.any(y[:, 2:])
+  for gradient in gradients:
+    assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize(
+    'name, normalizer, used',
+    [
+        ('taylor_exp', 'auto', 'sum'),
+        ('symmetric_power', 'auto', 'output_rms'),
+        ('symmetric_power', 'sum', 'sum'),
+        ('gelu', 'clamp', 'clamp'),
+        ('gelu', 'none', 'none'),
+        ('mlp', 'output_rms', 'output_rms'),
+    ],
+)
+def test_a_map_says_what_auto_is(make_group, name, normalizer, used):
+  assert make_group(name, normalizer=normalizer).normalizer == used
+
+
+@pytest.mark.parametrize('name', ['linear', 'gelu'])
+def test_a_sum_of_weights_that_can_be_0_is_refused(make_group, name):
+  message = "normalizer must be output_rms, .* can be negative.* got 'sum'"
+  with pytest.raises(ValueError, match=message) as error:
+    make_group(name, normalizer='sum')
+  assert '\n' not in str(error.value)
+
+
+def test_an_unknown_normalizer_is_refused(make_group):
+  with pytest.raises(ValueError, match="normalizer must be one .* got 'l2'"):
+    make_group(normalizer='l2')
