@@ -1,0 +1,1 @@
+"""Small questions whose answers are known: what limits recall, and why."""

@@ -1,0 +1,80 @@
+r"""Measures what limits recall on small questions whose answers are known.
+
+python -m jrt_jax.probe
+python -m jrt_jax.probe --only=needle,capacity --out=probes.json
+
+  set_disjointness  what a state must hold, by the order in which sets come
+  capacity          how many pairs the state of each feature map recalls
+  needle            weights set by hand: who can select with one slot of state
+  learned_prefix    what learned prefix lengths gain on simulated prompts
+
+Each has controls that must fail. Figures are means over three seeds with their
+standard deviation; below them are the ranges that they should lie in. Nothing
+is trained but the policies of `learned_prefix`, and no run is needed. Exit
+codes: 0 if all lies in its range, 1 if not, 2 for a mistake in the command, 130
+after Ctrl-C.
+"""
+
+import importlib
+import json
+import sys
+
+from absl import app
+from absl import flags
+import numpy as np
+import tqdm
+
+from jrt_jax import command_line
+from jrt_jax.evaluation import synthetic
+from jrt_jax.evaluation.synthetic import probes
+
+# Modules, each with a PROBE; some take seconds to import.
+_PROBES = ('set_disjointness', 'capacity', 'needle', 'learned_prefix')
+_NUM_SEEDS = 3
+
+_ONLY = flags.DEFINE_list('only', [*_PROBES], 'Probes; default: all.')
+_SEED = flags.DEFINE_integer(
+    'seed', 0, 'The first of three in a row.', lower_bound=0
+)
+_OUT = flags.DEFINE_string('out', None, 'A file for all figures, as JSON.')
+
+
+def main(argv: list[str]) -> None:
+  del argv
+  names = dict.fromkeys(_ONLY.value)
+  with command_line.one_line_errors():
+    if unknown := [name for name in names or [''] if name not in _PROBES]:
+      raise ValueError(
+          f'--only must name some of {",".join(_PROBES)}, got {unknown[0]!r}'
+      )
+    out = command_line.output_file('--out', _OUT.value) if _OUT.value else None
+  seeds = [_SEED.value + i for i in range(_NUM_SEEDS)]
+  results = _measure(names, seeds)
+  if out:
+    figures = {name: probes.to_json(x) for name, x in results.items()}
+    record = {'seeds': seeds, 'probes': figures}
+    out.write_text(json.dumps(record, indent=2) + '\n')
+    print(f'wrote {_OUT.value}')
+  held = [e.holds() for x in results.values() for e in x.expectations]
+  print(f'{sum(held)} of {len(held)} expectations hold')
+  sys.exit(0 if all(held) else command_line.FAILURE)
+
+
+def _measure(names, seeds):
+  """Returns the results, and prints each as soon as it is there."""
+  results = {}
+  with tqdm.tqdm(total=len(names) * len(seeds), disable=None) as progress:
+    for name in names:
+      progress.set_description(name)
+      probe = importlib.import_module(f'{synthetic.__name__}.{name}').PROBE
+      measured = []
+      for seed in seeds:
+        measured.append(probe.measure(np.random.default_rng(seed)))
+        progress.update()
+      results[name] = probes.summarize(probe, measured)
+      progress.write(probes.report(results[name]) + '\n')
+  return results
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=command_line.parser())
