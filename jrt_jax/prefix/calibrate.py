@@ -36,6 +36,7 @@ def main(argv: list[str]) -> None:
   with command_line.one_line_errors():
     if not _OUT.value:
       raise ValueError('--out=FILE must be given')
+    command_line.output_file('--out', _OUT.value)
     config = _CONFIG.value.to_dict()
     prefix = {**config['prefix'], 'name': 'entropy'}
     L = config['sequence_length']

@@ -121,7 +121,9 @@ def recorded(
     return None
   settings = json.loads(path.read_text())['prefix']
   content = settings.pop('fitted', None)
-  if content is None or settings != json.loads(json.dumps(prefix)):
+  wanted = json.loads(json.dumps(prefix))
+  # Keys that it lacks are newer: whoever resumes the run compares them.
+  if content is None or wanted | settings != wanted:
     return None
   return {**prefix, 'fitted': content}
 

@@ -2,11 +2,12 @@ r"""Learns how long a prefix each prompt needs, and compares ways to learn it.
 
 python -m jrt_jax.prefix.learn --table=plays.npz --cost=0.1 --out=policy.json
 
-plays.npz holds `tokens` int [N, n], `fractions` [K], ascending, and `scores`
-[N, K], how well a model answers a prompt of which that fraction is prefix; with
-`lengths` [N] rows may be shorter than n, with `seconds` [K] times are shown,
-and `tokenizer` is the fingerprint of the tokenizer. Without --table prompts are
-simulated. A random half of the prompts is held out for the numbers shown.
+plays.npz is what jrt_jax.plays has written, or anything that holds `tokens` int
+[N, n], `fractions` [K], ascending, and `scores` [N, K], how well a model answers
+a prompt of which that fraction is prefix; with `lengths` [N] rows may be shorter
+than n, with `seconds` [K] times are shown, and `tokenizer` is the fingerprint of
+the tokenizer. Without --table prompts are simulated. A random half of the
+prompts is held out for the numbers shown.
 
 Train with --config.prefix.name=learned --config.prefix.file=policy.json.
 """
@@ -16,9 +17,9 @@ from absl import flags
 import numpy as np
 
 from jrt_jax import command_line
-from jrt_jax.prefix import bandit
 from jrt_jax.prefix import fitting
 from jrt_jax.prefix import learned
+from jrt_jax.prefix import plays
 from jrt_jax.prefix import simulation
 from jrt_jax.prefix import trial
 
@@ -39,10 +40,12 @@ _SEED = flags.DEFINE_integer('seed', 0, 'Of halves, controls and draws.')
 def main(argv: list[str]) -> None:
   del argv
   with command_line.one_line_errors():
+    if _OUT.value:
+      command_line.output_file('--out', _OUT.value)
     rng = np.random.default_rng(_SEED.value)
     table, tokenizer = simulation.table(2000, rng), 'simulation'
     if _TABLE.value:
-      table, tokenizer = bandit.load(_TABLE.value)
+      table, tokenizer = plays.load(_TABLE.value)
     result = trial.run(table, _COST.value, rng)
     print(trial.report(result))
     if _OUT.value:

@@ -61,9 +61,8 @@ def uniform(example: Example) -> int:
 def entropy(example: Example) -> int:
   """Longer for text whose signal passes thresholds: see `heuristic.py`.
 
-  The signal is of all tokens of the window, those after the prefix included,
-  which a model that generates has not got: it reads prompts with
-  `longest_prefix` instead.
+  The signal is of all tokens of the window, those after the prefix included; a
+  model that generates has only the prompt to look at: see `of_prompt`.
   """
   prefix = example.prefix
   u = heuristic.level(
@@ -177,6 +176,27 @@ def longest_prefix(prefix: Mapping, sequence_length: int) -> int:
     fraction = max(prefix['fitted']['fractions'])
     return min(round(fraction * sequence_length), capacity)
   return capacity
+
+
+def of_prompt(tokens: np.ndarray, prefix: Mapping, sequence_length: int) -> int:
+  """Returns how many tokens of a prompt are its prefix when it is continued.
+
+  Policies that look at tokens see those of the prompt, as if it were a window
+  of training. (Few tokens have less entropy than many, and so get the shorter
+  prefixes, unless `config.prefix.window` measures all texts on one width.) The
+  others give as many as there is room for; so does 'uniform', which has trained
+  with every length. None gives more than `longest_prefix`.
+
+  Args:
+    tokens: int [n], the prompt.
+    prefix: `config.prefix`, fitted where the policy needs it.
+    sequence_length: L, tokens that the model has read in training.
+  """
+  longest = min(longest_prefix(prefix, sequence_length), len(tokens))
+  if prefix['name'] not in FITTED:
+    return longest
+  wanted = make(prefix, sequence_length)(tokens, rng=None)  # they draw nothing
+  return min(wanted, longest)
 
 
 def mean_prefix(prefix: Mapping, sequence_length: int) -> float:

@@ -1,7 +1,9 @@
 """What a prompt that is shorter than the model's prefix is read as.
 
-Models that have always seen a whole prefix may want it filled. A strategy maps
-`(tokens, *, capacity, pad_id)` to a `Prompt`:
+Models that have always seen a whole prefix may want it filled. A strategy that
+fills it maps `(tokens, *, capacity, pad_id)` to a `Prompt`, all of which is
+prefix; where there is None, the prompt is read as it is, and the run's policy
+says how much of it is prefix.
   tokens: int32 [n], n < capacity.
   capacity: M, the tokens that the model's prefix has room for.
   pad_id: the id of a space, with which released models were padded.
@@ -19,23 +21,7 @@ class Prompt(NamedTuple):
   """Tokens that are read as prefix, some of which may be padding."""
 
   tokens: np.ndarray  # int32 [n]
-  padding: int = 0  # how many of the first are padding
-  padding_weighs: bool = (
-      False  # whether it leaves traces, as in released models
-  )
-
-
-def trim(tokens: np.ndarray, *, capacity: int, pad_id: int) -> Prompt:
-  """As it is: the prefix is as long as the prompt."""
-  del capacity, pad_id
-  return Prompt(tokens)
-
-
-def left_pad(tokens: np.ndarray, *, capacity: int, pad_id: int) -> Prompt:
-  """Padding before the prompt, which nothing sees: equal to `trim`."""
-  padding = capacity - len(tokens)
-  filled = np.pad(tokens, (padding, 0), constant_values=pad_id)
-  return Prompt(filled, padding)
+  padding: int = 0  # how many of the first are padding, which leaves traces
 
 
 def left_pad_reference(
@@ -46,8 +32,9 @@ def left_pad_reference(
   Convolutions and windows see it like other tokens; in `pla` layers its keys
   are zeroed before the feature map, so that each pad weighs 1.
   """
-  filled = left_pad(tokens, capacity=capacity, pad_id=pad_id)
-  return filled._replace(padding_weighs=True)
+  padding = capacity - len(tokens)
+  filled = np.pad(tokens, (padding, 0), constant_values=pad_id)
+  return Prompt(filled, padding)
 
 
 def read_twice(tokens: np.ndarray, *, capacity: int, pad_id: int) -> Prompt:
@@ -58,10 +45,11 @@ def read_twice(tokens: np.ndarray, *, capacity: int, pad_id: int) -> Prompt:
 
 
 SHORT_PROMPTS = {
-    'trim': trim,
-    'left_pad': left_pad,
+    'trim': None,
+    # Padding that nothing sees changes nothing, so that none is read.
+    'left_pad': None,
     'left_pad_reference': left_pad_reference,
     'read_twice': read_twice,
     # Reads the prompt and what was generated anew, after every few tokens.
-    'iterate': trim,
+    'iterate': None,
 }

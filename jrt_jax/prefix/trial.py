@@ -8,6 +8,7 @@ import tqdm
 
 from jrt_jax.prefix import bandit
 from jrt_jax.prefix import learned
+from jrt_jax.prefix import plays
 
 LEARNED = ('supervised', 'full feedback', 'reinforce')  # what can be kept
 
@@ -26,7 +27,7 @@ class Outcome(NamedTuple):
 
 
 def run(
-    table: bandit.Table, cost: float, rng: np.random.Generator
+    table: plays.Table, cost: float, rng: np.random.Generator
 ) -> dict[str, Outcome]:
   """Trains on a random half of the prompts and evaluates on the other.
 
@@ -80,12 +81,16 @@ def _learn(features, rewards, fractions, rng):
   mean, std = features.mean(axis=0), features.std(axis=0)
   scale = np.where(std > 1e-9, std, 1.0)  # constant features stay 0
   x = learned.scaled(features, mean, scale)
-  rewards = rewards / (np.ptp(rewards) or 1.0)  # whatever unit scores have
+  # Whatever unit scores have: choices move a reward within its row only.
+  unit = np.ptp(rewards, axis=1).max() or 1.0
   weights = {
       'supervised': bandit.supervised(x, rewards),
-      'full feedback': bandit.full_feedback(x, rewards),
-      'reinforce': bandit.reinforce(x, rewards, rng),
-      'signals shuffled': bandit.full_feedback(rng.permutation(x), rewards),
+      'full feedback': bandit.full_feedback(x, rewards / unit),
+      # It sees one reward at a time, not how hard a prompt is.
+      'reinforce': bandit.reinforce(x, rewards / (np.ptp(rewards) or 1.0), rng),
+      'signals shuffled': bandit.full_feedback(
+          rng.permutation(x), rewards / unit
+      ),
   }
   return {
       name: learned.Choice(fractions, mean, scale, w)

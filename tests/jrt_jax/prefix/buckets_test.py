@@ -10,6 +10,7 @@ import pytest
 
 from jrt_jax.prefix import buckets
 from pallas_kernels import prefix_linear_attention
+from pallas_kernels.prefix_linear_attention.chunked import CHUNK
 
 L = 32
 BUCKETS = buckets.capacities(L, 3)
@@ -74,3 +75,25 @@ def test_compilations_do_not_grow_with_the_lengths(xs):
     (capacity,) = buckets.group(np.full(8, length), BUCKETS)
     compiled(xs, np.full(8, length), capacity=capacity)
   assert compiled._cache_size() == len(BUCKETS)
+
+
+def test_chunks_that_no_prefix_reaches_are_skipped_in_one_compilation():
+  long = 2 * CHUNK + 1  # three chunks, of which two are read
+  keys = jax.random.split(jax.random.key(0), 5)
+  q, k, v, k_enc, v_enc = (
+      jax.random.normal(key, (3, long, 1, 2)) for key in keys
+  )
+  unread = np.arange(long)[:, None, None] >= 2 * CHUNK
+  skip = jax.jit(
+      functools.partial(prefix_linear_attention, implementation='chunked')
+  )
+  mask = jax.jit(
+      functools.partial(prefix_linear_attention, implementation='reference')
+  )
+  for lengths in ([0, 5, CHUNK + 1], [CHUNK, 2 * CHUNK, 0]):
+    lengths = np.array(lengths, np.int32)
+    poisoned = [np.where(unread, np.nan, x) for x in (k_enc, v_enc)]
+    skipped = skip(q, k, v, *poisoned, lengths)
+    masked = mask(q, k, v, k_enc, v_enc, lengths)
+    np.testing.assert_allclose(skipped, masked, atol=1e-5)
+  assert skip._cache_size() == mask._cache_size() == 1

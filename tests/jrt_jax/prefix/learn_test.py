@@ -4,14 +4,14 @@ import json
 
 import numpy as np
 
-from jrt_jax.prefix import bandit
 from jrt_jax.prefix import fitting
+from jrt_jax.prefix import plays
 from jrt_jax.prefix import simulation
 
 
 def test_a_table_of_plays_becomes_a_policy(command, settings, tmp_path):
   table = simulation.table(200, np.random.default_rng(0), length=64)
-  bandit.save(tmp_path / 'plays.npz', table, 'bytes')
+  plays.save(tmp_path / 'plays.npz', table, 'bytes')
   out = tmp_path / 'policy.json'
   done = command('learn', f'--table={tmp_path}/plays.npz', f'--out={out}')
   assert done.returncode == 0, done.stderr

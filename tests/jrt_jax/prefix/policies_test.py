@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from jrt_jax.prefix import bandit
 from jrt_jax.prefix import heuristic
 from jrt_jax.prefix import learned
+from jrt_jax.prefix import plays
 from jrt_jax.prefix import policies
 from jrt_jax.prefix import simulation
 
@@ -65,6 +65,19 @@ def test_a_batch_gives_the_lengths_of_its_rows(make, name, batch):
   actual = policies.lengths(batch, prefix, L, all_)
   assert actual.dtype == np.int32
   np.testing.assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize('name', policies.FITTED)
+@given(tokens=st.lists(st.integers(0, 30), max_size=3 * L).map(np.array))
+def test_a_prompt_has_the_prefix_of_a_window_of_its_tokens(make, name, tokens):
+  prefix = make(name, capacity=0.5)
+  if name == 'learned':
+    prefix['fitted'] |= {'fractions': [0.0, 0.1, 0.2, 0.3]}
+  actual = policies.of_prompt(tokens, prefix, L)
+  longest = policies.longest_prefix(prefix, L)
+  assert actual == min(draw(prefix, tokens), longest)
+  if name == 'learned':
+    assert longest == 12  # though a long prompt might have more
 
 
 def test_uniform_lengths_are_equally_frequent_with_both_ends(make):
@@ -184,7 +197,7 @@ def test_a_policy_is_a_switch_of_training(name, start, command, tmp_path):
   keys = {'prefix__name': name, 'steps': 20}
   if name == 'learned':
     table = simulation.table(200, np.random.default_rng(0), length=32)
-    bandit.save(tmp_path / 'plays.npz', table, 'bytes')
+    plays.save(tmp_path / 'plays.npz', table, 'bytes')
     keys['prefix__file'] = tmp_path / 'policy.json'
     command(
         'learn',

@@ -1,3 +1,4 @@
+import functools
 import math
 
 from hypothesis import given
@@ -123,3 +124,22 @@ def test_a_window_as_long_as_the_text_is_the_text(width):
   tokens = np.arange(11)
   whole = signals.windowed(total, tokens, width=width, aggregate='max')
   assert whole == 55
+
+
+@pytest.mark.parametrize(
+    'signal', [signals.predictive_entropy, signals.negative_log_likelihood]
+)
+def test_what_a_model_finds_in_windows_is_aggregated(signal):
+  def score(window):  # the next token is below the first one, no more is known
+    below = np.arange(8) < window[0]
+    return np.tile(np.where(below, -math.log(window[0]), -np.inf), (2, 1))
+
+  def value(aggregate):
+    signal_of_model = functools.partial(signal, score=score)
+    tokens = np.array([8, 7, 4, 3, 2, 1])
+    return signals.windowed(
+        signal_of_model, tokens, width=2, aggregate=aggregate
+    )
+
+  assert value('max') == pytest.approx(3)
+  assert value('mean') == pytest.approx(np.log2([8, 7, 4, 3, 2]).mean())

@@ -58,3 +58,16 @@ def test_the_unit_of_scores_changes_no_choice(outcomes):
   for name in trial.LEARNED:
     assert percent[name].fraction == pytest.approx(outcomes[name].fraction)
     assert percent[name].gain == pytest.approx(100 * outcomes[name].gain)
+
+
+def test_how_hard_a_prompt_is_changes_nothing_that_is_learned():
+  table = simulation.table(200, np.random.default_rng(0), length=32)
+  hard = np.random.default_rng(1).exponential(9, size=(200, 1))
+  easy, hard = (
+      trial.run(t, simulation.COST, np.random.default_rng(0))
+      for t in (table, table._replace(scores=table.scores - hard))
+  )
+  for name in ('supervised', 'full feedback'):
+    np.testing.assert_allclose(
+        hard[name].choice.weights, easy[name].choice.weights, atol=1e-6
+    )

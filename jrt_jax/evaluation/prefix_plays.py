@@ -1,0 +1,143 @@
+"""Prompts cut from text, and how well prefixes of a model answer them.
+
+A prompt is a piece of a document; its answer is what follows there. So nobody
+has to ask questions, and a policy can be learned from any text.
+"""
+
+from collections.abc import Sequence
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jrt_jax.data import recall
+from jrt_jax.data import streams
+from jrt_jax.generation.model import Model
+from jrt_jax.prefix import buckets
+from jrt_jax.prefix import fitting
+from jrt_jax.prefix import plays
+
+# Which tokens of an answer count, by bool [N, k]: which can be recalled.
+ANSWERS = {
+    'recall': lambda recallable: recallable,
+    'all': np.ones_like,
+}
+
+
+class Prompt(NamedTuple):
+  """A piece of a document, and what follows it."""
+
+  tokens: np.ndarray  # int [n]
+  answer: np.ndarray  # int [k]
+  counts: np.ndarray  # bool [k], the tokens of the answer that count
+
+
+def cut(
+    tokens: streams.TokenStream,
+    *,
+    length: int,
+    answer_tokens: int,
+    count: int,
+    eos_id: int,
+    answers: str = 'recall',
+) -> list[Prompt]:
+  """Returns prompts that are spread evenly over a stream.
+
+  A prompt is shorter than `length` where its document ends. There is none where
+  no token of the answer counts, or the prompt would be shorter than its answer.
+
+  Args:
+    tokens: documents, each of which ends with `eos_id`.
+    length: tokens of a prompt, at most.
+    answer_tokens: k, of an answer.
+    count: windows of the stream that are looked at.
+    eos_id: see `tokens`.
+    answers: a name of `ANSWERS`; 'recall' counts tokens that end a rare pair
+      which the document has had before: see `data/recall.py`.
+
+  Raises:
+    ValueError: there are fewer than two.
+  """
+  k = answer_tokens
+  windows = _windows(tokens, length + k, count)
+  ends = windows == eos_id
+  segment_ids = np.cumsum(ends, axis=1) - ends
+  recallable = recall.recallable(windows, segment_ids[:, :-1])
+  prompts = []
+  for window, labels, first in zip(windows, recallable, segment_ids == 0):
+    n = int(first.sum()) - k
+    if n >= k:
+      counts = ANSWERS[answers](labels[n - 1 :][:k])
+      prompts.append(Prompt(window[:n], window[n : n + k], counts))
+  prompts = [prompt for prompt in prompts if prompt.counts.any()]
+  if len(prompts) < 2:  # a half is to be held out
+    raise ValueError(
+        f'the text must have documents of at least {2 * k} tokens, of which'
+        f' some of the last {k} count ({answers}), got {len(prompts)} in'
+        f' {len(windows)} windows'
+    )
+  return prompts
+
+
+def scorer(
+    model: Model, prompts: Sequence[Prompt], *, batch_size: int
+) -> plays.Score:
+  """Returns what `prefix.plays.play` needs to try prefixes of prompts.
+
+  Scores are mean natural log-probabilities of the answer's tokens that count.
+  Only prompts have prefixes, so that no answer sees itself. Batches of shorter
+  prefixes cost less: the model is compiled for a few capacities.
+  """
+  longest = max(len(p.tokens) + len(p.answer) for p in prompts)
+  tokens = np.zeros((len(prompts), longest), np.int32)
+  for row, prompt in zip(tokens, prompts):
+    both = np.concatenate([prompt.tokens, prompt.answer])
+    row[: len(both)] = model.encode(both)
+  lengths = np.array([len(prompt.tokens) for prompt in prompts])
+  counts = np.stack([prompt.counts for prompt in prompts])
+  capacities = buckets.capacities(lengths.max())
+
+  def score(rows, prefix_len):
+    fill = [(0, batch_size - len(rows))]  # one shape
+    batch = np.pad(rows, fill, 'edge')
+    scores = _score(
+        model.merge,
+        model.params,
+        tokens[batch],
+        lengths[batch],
+        counts[batch],
+        np.pad(prefix_len, fill, 'edge'),
+        capacity=max(buckets.group(prefix_len, capacities)),
+    )
+    return np.asarray(scores, np.float64)[: len(rows)]
+
+  return score
+
+
+def _windows(tokens, size, count):
+  windows = fitting.sample_windows(tokens, size, count)
+  if len(windows[0]) < size:
+    raise ValueError(
+        f'the text must have at least {size} tokens, those of a prompt and its'
+        f' answer, got {len(tokens)}'
+    )
+  return np.stack(windows)
+
+
+@functools.partial(jax.jit, static_argnames=('merge', 'capacity'))
+def _score(merge, params, tokens, lengths, counts, prefix_len, *, capacity):
+  model, k = merge(params), counts.shape[1]
+  hidden = model.hidden(
+      tokens,
+      prefix_len=prefix_len,
+      prefix_capacity=capacity,
+      mask=jnp.arange(tokens.shape[1]) < lengths[:, None] + k,
+  )
+  at = lengths[:, None] + jnp.arange(k)
+  before = jnp.take_along_axis(hidden, (at - 1)[..., None], axis=1)
+  log_probs = jax.nn.log_softmax(model.logits(before))
+  answer = jnp.take_along_axis(tokens, at, axis=1)
+  found = jnp.take_along_axis(log_probs, answer[..., None], axis=2)[..., 0]
+  return (found * counts).sum(axis=1) / counts.sum(axis=1)

@@ -1,0 +1,161 @@
+r"""Tries prefixes of a trained model, so that a policy can learn from them.
+
+python -m jrt_jax.plays --workdir=runs/jrt_tiny --out=plays.npz
+python -m jrt_jax.prefix.learn --table=plays.npz --cost=0.01 --out=policy.json
+
+Prompts are pieces of documents, of the data that the run has held out or of
+--input; their answers are the tokens that follow. Every fraction of a prompt is
+tried as its prefix, and scored by the mean log-probability, in nats, of those
+tokens of the answer that could be recalled from the prompt (--answers=all: of
+all tokens). A model that was trained with config.prefix.name=uniform knows all
+lengths up to its longest; others are new to it.
+
+Exit codes: 0 at the end, 1 if memory did not suffice, 2 for a mistake in the
+command, 130 after Ctrl-C.
+"""
+
+import pathlib
+
+from absl import app
+from absl import flags
+import numpy as np
+
+from jrt_jax import command_line
+from jrt_jax import generation
+from jrt_jax.data import pipeline
+from jrt_jax.data import sources
+from jrt_jax.data import streams
+from jrt_jax.evaluation import prefix_plays
+from jrt_jax.prefix import plays
+from jrt_jax.prefix import simulation
+
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Of the run whose model it is.')
+_TOKENIZER = flags.DEFINE_string(
+    'tokenizer', None, 'Where its tokenizer.json is now, if not as in training.'
+)
+_INPUT = flags.DEFINE_string(
+    'input',
+    None,
+    'Files, .jsonl or text, plain, .gz or .zst: comma-separated globs. Default:'
+    ' what the run has held out.',
+)
+_TEXT_KEY = flags.DEFINE_string(
+    'text_key', 'text', 'Where a jsonl record keeps its text.'
+)
+_OUT = flags.DEFINE_string('out', None, 'The .npz file of the plays.')
+_PROMPTS = flags.DEFINE_integer(
+    'prompts',
+    512,
+    'How many are cut, evenly spread over the text; those without an answer'
+    ' that counts are left out.',
+    lower_bound=2,
+)
+_ANSWERS = flags.DEFINE_enum(
+    'answers',
+    'recall',
+    sorted(prefix_plays.ANSWERS),
+    'Which tokens of an answer count.',
+)
+_ANSWER_TOKENS = flags.DEFINE_integer(
+    'answer_tokens', 64, 'Tokens of an answer.', lower_bound=1
+)
+_FRACTIONS = flags.DEFINE_list(
+    'fractions',
+    None,
+    'Prefixes to try, over the prompt, ascending; default: none, 1/8, 1/4, 1/2,'
+    ' 3/4 and all of the longest prefix of training.',
+)
+_BATCH_SIZE = flags.DEFINE_integer(
+    'batch_size', 8, 'Prompts that are read at once.', lower_bound=1
+)
+
+
+def main(argv: list[str]) -> None:
+  del argv
+  with (
+      command_line.one_line_failures(advice='lower --batch_size'),
+      command_line.one_line_errors(),
+  ):
+    if not _WORKDIR.value:
+      raise ValueError('--workdir=DIR must be given')
+    if not _OUT.value:
+      raise ValueError('--out=FILE must be given')
+    out = command_line.output_file('--out', _OUT.value)
+    model = generation.load(_WORKDIR.value, tokenizer=_TOKENIZER.value)
+    _play(model, _fractions(model), out)
+
+
+def _play(model, fractions, out):
+  prompts = prefix_plays.cut(
+      _stream(model),
+      length=model.config['sequence_length'],
+      answer_tokens=_ANSWER_TOKENS.value,
+      count=_PROMPTS.value,
+      eos_id=model.tokenizer.eos_id,
+      answers=_ANSWERS.value,
+  )
+  table = plays.play(
+      [prompt.tokens for prompt in prompts],
+      fractions,
+      prefix_plays.scorer(model, prompts, batch_size=_BATCH_SIZE.value),
+      batch_size=_BATCH_SIZE.value,
+  )
+  plays.save(out, table, model.tokenizer.fingerprint)
+  print(_summary(table, prompts, out))
+
+
+def _fractions(model):
+  """What is tried: --fractions, or a few up to the longest of training."""
+  longest = model.prefix_capacity / model.config['sequence_length']
+  if not longest and _FRACTIONS.value is None:
+    raise ValueError(
+        '--fractions must be given where the run has trained without prefixes,'
+        ' got none'
+    )
+  given = _FRACTIONS.value or longest * np.array(simulation.FRACTIONS)
+  try:
+    fractions = np.array([float(x) for x in given])
+  except ValueError as error:
+    raise ValueError(f'--fractions must be numbers: {error}') from error
+  plays.check_fractions('--fractions', fractions)
+  return fractions
+
+
+def _stream(model):
+  """The text that prompts are cut from."""
+  if not _INPUT.value:
+    data = {**model.config['data'], 'verify': False}  # training has done it
+    return pipeline.token_streams(data, model.tokenizer)['validation']
+  paths = sources.find('--input', _INPUT.value)
+  is_jsonl = '.jsonl' in pathlib.Path(paths[0]).suffixes
+  read = sources.jsonl if is_jsonl else sources.text
+  data = {
+      'path': _INPUT.value,
+      'validation_path': '',
+      'text_key': _TEXT_KEY.value,
+  }
+  with command_line.reading('--input'):
+    tokens = streams.tokenize(read(data)['train'], model.tokenizer)
+  return streams.in_memory(tokens)
+
+
+def _summary(table, prompts, out):
+  counted = sum(int(prompt.counts.sum()) for prompt in prompts)
+  lines = [
+      f'{len(prompts):,} prompts of {max(map(len, table.prompts)):,} tokens at'
+      f' most; {counted:,} tokens of answers count',
+      f'{"M / l":>6} {"score":>8} {"ms":>8}',
+  ]
+  rows = zip(table.fractions, table.scores.mean(axis=0), table.seconds)
+  for fraction, score, seconds in rows:
+    ms = '-' if np.isnan(seconds) else f'{1000 * seconds:.1f}'
+    lines.append(f'{fraction:>6.3f} {score:>8.4f} {ms:>8}')
+  lines.append(
+      f'wrote {out}; learn from it: python -m jrt_jax.prefix.learn'
+      f' --table={out} --cost=0.01 --out=policy.json'
+  )
+  return '\n'.join(lines)
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=command_line.parser())
