@@ -9,11 +9,15 @@ those of the harness.
 
 import importlib
 
-from lm_eval import __main__ as lm_eval
-
 from jrt_jax import command_line
 
 if __name__ == '__main__':
   with command_line.one_line_errors():
+    try:
+      lm_eval = importlib.import_module('lm_eval.__main__')  # an extra
+    except ImportError as error:
+      raise ValueError(
+          'evaluation needs the package lm_eval: pip install lm_eval'
+      ) from error
     importlib.import_module('jrt_jax.evaluation.lm_eval_model')  # registers it
     lm_eval.cli_evaluate()

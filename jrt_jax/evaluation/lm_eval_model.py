@@ -5,9 +5,11 @@ needs no torch for that. Its own `hf` model must not score log-likelihoods of
 models with a prefix: it does not tell them where the context ends.
 """
 
+import collections
 from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any
+import zlib
 
 from lm_eval.api import instance
 from lm_eval.api import model as lm_eval_api
@@ -39,6 +41,9 @@ class JrtJax(lm_eval_api.TemplateLM):
       `leak_check`.
     device, max_batch_size: of other models of the harness; jax chooses.
 
+  Attributes:
+    leaks: what `leak_check` has returned, for each call that was checked.
+
   Raises:
     FileNotFoundError, ValueError: see `generation.load` and
       `scoring.Settings`.
@@ -64,6 +69,7 @@ class JrtJax(lm_eval_api.TemplateLM):
         int(batch_size), short_prompt, long_prompt
     )
     self._check_leaks = check_leaks
+    self.leaks = []
     self.model = generation.load(workdir, tokenizer=tokenizer)
 
   @property
@@ -72,6 +78,7 @@ class JrtJax(lm_eval_api.TemplateLM):
     return {
         'step': self.model.step,
         'fingerprint': self.model.fingerprint,
+        'prefix': self.model.config['prefix']['name'],
         'prefix_capacity': self.model.prefix_capacity,
         **dataclasses.asdict(self._settings),
     }
@@ -117,11 +124,14 @@ class JrtJax(lm_eval_api.TemplateLM):
   ) -> list[str]:
     """Continues contexts until one of the texts in `until`.
 
+    What is drawn for a request depends on its text and on how often it has
+    come before in the call, not on the batch.
+
     Raises:
       ValueError: an argument of the generation is unknown or out of range.
     """
     del disable_tqdm
-    groups, prompts = {}, []
+    groups, prompts, seeds = {}, [], _seeds([x.args[0] for x in requests])
     for i, request in enumerate(requests):
       context, arguments = request.args
       groups.setdefault(self._generation(arguments), []).append(i)
@@ -131,12 +141,18 @@ class JrtJax(lm_eval_api.TemplateLM):
       for settings, at in groups.items():
         at.sort(key=lambda i: -len(prompts[i]))
         for batch in self._batches(at):
-          for i, text in self._continue(batch, prompts, settings, len(at)):
-            texts[i] = text
+          found = generation.generate(
+              self.model,
+              [prompts[i] for i in batch],
+              settings,
+              seeds=[seeds[i] for i in batch],
+          )
+          for i, completion in zip(batch, found):
+            texts[i] = completion.text
             self.cache_hook.add_partial(
-                'generate_until', requests[i].args, text
+                'generate_until', requests[i].args, texts[i]
             )
-          bar.update(len(batch))
+          bar.update(len({*batch}))
     return texts
 
   def _loglikelihood_tokens(self, requests, disable_tqdm=False):
@@ -150,32 +166,23 @@ class JrtJax(lm_eval_api.TemplateLM):
   def _score(self, pairs):
     if self._check_leaks and pairs:
       context, following = pairs[0]
-      leak_check.leak_check(
+      moved = leak_check.leak_check(
           lambda *pair: scoring.logits(self.model, *pair, self._settings),
           context,
           following[:_CHECKED],
           num_ids=self.model.tokenizer.size,
       )
+      self.leaks.append(moved)
     return scoring.score(self.model, pairs, self._settings)
 
   def _context(self, tokens):
     return np.array(tokens or [self.prefix_token_id], np.int32)
 
   def _batches(self, at):
-    size = self._settings.batch_size
+    """Of one shape: the last request fills up the last batch."""
+    size = min(len(at), self._settings.batch_size)
+    at = at + at[-1:] * (-len(at) % size)
     return [at[i : i + size] for i in range(0, len(at), size)]
-
-  def _continue(self, batch, prompts, settings, count):
-    """Yields (i, text) of each prompt i of a batch, of `count` in all."""
-    rows = min(count, self._settings.batch_size)
-    filled = batch + [batch[-1]] * (rows - len(batch))  # one shape
-    found = generation.generate(
-        self.model,
-        [prompts[i] for i in filled],
-        dataclasses.replace(settings, seed=batch[0]),
-    )
-    for i, completion in zip(batch, found):
-      yield i, completion.text
 
   def _generation(self, arguments: Mapping[str, Any]) -> generation.Settings:
     """What a task asks for; texts are drawn only where do_sample is true."""
@@ -203,3 +210,12 @@ class JrtJax(lm_eval_api.TemplateLM):
         short_prompt=self._settings.short_prompt,
         long_prompt=self._settings.long_prompt,
     )
+
+
+def _seeds(texts):
+  """A seed for each text, another one where it comes again."""
+  count, seeds = collections.Counter(), []
+  for text in texts:
+    seeds.append(zlib.crc32(f'{count[text]} {text}'.encode()) >> 1)  # < 2**31
+    count[text] += 1
+  return seeds

@@ -1,7 +1,7 @@
 """How likely a model finds what follows a context.
 
 The context is read as a prompt is, and only it can be prefix. What follows is
-read token after token, as the model generates it: in a prefix each of these
+read causally, with the state after the context: in a prefix each of these
 tokens would see those that it is to predict.
 """
 
@@ -16,10 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 import tqdm
 
+from jrt_jax.generation import pieces
 from jrt_jax.generation import reading as reading_lib
 from jrt_jax.generation.model import Model
 
-_SMALLEST = 16  # tokens that are scored at once; filled, so few shapes compile
+_BLOCK = 512  # tokens of a row that are read at once
+_POSITIONS = 32  # of each row, whose logits exist at once
 
 Pair = tuple[
     np.ndarray, np.ndarray
@@ -77,7 +79,8 @@ def score(
   groups = sorted(same.values(), key=lambda at: -len(pairs[at[0]][0]))
   scores = [None] * len(pairs)
   B = min(settings.batch_size, len(groups))
-  with _bar(len(pairs)) as bar:
+  progress = tqdm.tqdm(total=len(pairs), desc='scoring', delay=1, disable=None)
+  with progress as bar:
     for start in range(0, len(groups), settings.batch_size):
       batch = groups[start : start + settings.batch_size]
       batch += [[batch[-1][0]]] * (B - len(batch))  # one shape
@@ -102,10 +105,9 @@ def logits(
   Returns:
     a row after the context, and one after each token that follows.
   """
-  end = [*following, 0]  # the last row is seen, not followed
-  reading = _read(model, [context], _fill(len(end)), settings)
-  rows = _follow(model, reading, [end], look=_look_at_logits)
-  return rows[0, : len(end)]
+  reading = _read(model, [context], len(following), settings)
+  rows = _follow(model, reading, [following], look=_look_at_logits)
+  return rows[0, : len(following) + 1]
 
 
 def windows(length: int, size: int) -> list[tuple[int, int, int]]:
@@ -131,7 +133,7 @@ def _score_batch(model, pairs, groups, settings):
   """Yields (i, score) of each pair i of each group, which has one context."""
   longest = max(len(pairs[i][1]) for at in groups for i in at)
   contexts = [pairs[at[0]][0] for at in groups]
-  reading = _read(model, contexts, _fill(longest), settings)
+  reading = _read(model, contexts, longest, settings)
   for at in itertools.zip_longest(*groups):
     following = [[] if i is None else pairs[i][1] for i in at]
     log_probs, likeliest = _follow(
@@ -144,9 +146,9 @@ def _score_batch(model, pairs, groups, settings):
         yield i, Score(total, bool(likeliest[b, :m].all()))
 
 
-def _read(model, contexts, room, settings):
+def _read(model, contexts, longest, settings):
   rows = [
-      reading_lib.pieces(
+      pieces.of_prompt(
           model,
           model.encode(context),
           short=settings.short_prompt,
@@ -154,62 +156,78 @@ def _read(model, contexts, room, settings):
       )
       for context in contexts
   ]
-  return reading_lib.read(model, rows, room=room)
+  return reading_lib.read(model, rows, room=sum(_blocks(longest)))
 
 
-def _fill(length):
-  return max(_SMALLEST, 1 << (length - 1).bit_length())
-
-
-def _filled(following):
-  """Returns int32 [B, N]; what is added after a row changes nothing before."""
-  tokens = np.zeros((len(following), _fill(max(map(len, following)))), np.int32)
-  for b, row in enumerate(following):
-    tokens[b, : len(row)] = row
-  return tokens
+def _blocks(length):
+  """How many tokens of a row each block has, when `length` are filled up."""
+  whole, rest = divmod(length, _BLOCK)
+  last = min(_BLOCK, reading_lib.filled_length(rest))
+  return [_BLOCK] * whole + [last] * (rest > 0)
 
 
 def _follow(model, reading, following, *, look):
-  """Reads what follows; returns what `look` saw before each token."""
-  num_ids = model.tokenizer.size
-  for row in following:
+  """Reads what follows; returns what `look` saw before each token, and after.
+
+  Args:
+    model: that reads.
+    reading: of B contexts.
+    following: int [m] for each of them.
+    look: a function of logits [B, V], the tokens [B] that follow them, and the
+      number of ids.
+
+  Returns:
+    arrays [B, N, ...], N > m.
+  """
+  sizes = _blocks(max(map(len, following)))
+  tokens = _filled(model, following, sum(sizes) + 1)
+  num_ids, states, start = model.tokenizer.size, reading.states, 0
+  first = look(reading.logits, tokens[:, 0], num_ids)
+  seen = [jax.tree.map(lambda x: x[None], first)]
+  for size in sizes:
+    found, states = _look_after_each(
+        model.merge,
+        model.params,
+        states,
+        tokens[:, start : start + size + 1],
+        look=look,
+        num_ids=num_ids,
+    )
+    seen.append(found)
+    start += size
+  return jax.tree.map(lambda *x: np.concatenate(x).swapaxes(0, 1), *seen)
+
+
+def _filled(model, following, length):
+  """Int32 [B, length]; what is added after a row changes nothing before."""
+  tokens = np.zeros((len(following), length), np.int32)
+  for b, row in enumerate(following):
     if len(row):
-      model.encode(np.asarray(row))
-  seen = _follow_all(
-      model.merge,
-      model.params,
-      reading.logits,
-      reading.states,
-      _filled(following),
-      look=look,
-      num_ids=num_ids,
-  )
-  return jax.tree.map(lambda x: np.asarray(x).swapaxes(0, 1), seen)
+      tokens[b, : len(row)] = model.encode(np.asarray(row))
+  return tokens
 
 
 @functools.partial(jax.jit, static_argnames=('merge', 'look', 'num_ids'))
-def _follow_all(merge, params, logits, states, tokens, *, look, num_ids):
+def _look_after_each(merge, params, states, tokens, *, look, num_ids):
+  """Reads tokens [B, C + 1] but the last; returns [C, B, ...] and states."""
   model = merge(params)
+  hidden, states = model.decode_steps(tokens[:, :-1], states)
 
-  def step(carry, token):
-    logits, states = carry
-    return model.decode_step(token, states), look(logits, token, num_ids)
+  def look_after(position):
+    hidden, token = position
+    return look(model.logits(hidden), token, num_ids)
 
-  return jax.lax.scan(step, (logits, states), tokens.T)[1]
+  positions = hidden.swapaxes(0, 1), tokens[:, 1:].T
+  return jax.lax.map(look_after, positions, batch_size=_POSITIONS), states
 
 
 def _look_at_token(logits, token, num_ids):
   """Its log-probability, and whether it is the likeliest."""
-  rows = jnp.arange(len(token))
-  log_prob = jax.nn.log_softmax(logits)[rows, token]
+  log_probs = jax.nn.log_softmax(logits)
+  log_prob = jnp.take_along_axis(log_probs, token[:, None], axis=1)[:, 0]
   return log_prob, logits[:, :num_ids].argmax(axis=-1) == token
 
 
 def _look_at_logits(logits, token, num_ids):
   del token, num_ids
   return logits
-
-
-def _bar(total):
-  """Progress with an ETA on a terminal, if it takes more than a second."""
-  return tqdm.tqdm(total=total, desc='scoring', delay=1, disable=None)

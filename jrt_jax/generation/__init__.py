@@ -1,10 +1,10 @@
 """From a prompt to text."""
 
-from jrt_jax.generation.completions import Completion as Completion
 from jrt_jax.generation.completions import Continuation as Continuation
 from jrt_jax.generation.completions import generate as generate
 from jrt_jax.generation.completions import Settings as Settings
+from jrt_jax.generation.continued_text import Completion as Completion
 from jrt_jax.generation.conversation import Conversation as Conversation
 from jrt_jax.generation.model import load as load
 from jrt_jax.generation.model import Model as Model
-from jrt_jax.generation.sampling import Sampling as Sampling
+from jrt_jax.models.sampling import Sampling as Sampling

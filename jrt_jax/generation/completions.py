@@ -3,19 +3,20 @@
 from collections.abc import Iterator, Sequence
 import dataclasses
 import time
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jrt_jax.generation import decode
-from jrt_jax.generation import long_prompts
+from jrt_jax.generation import pieces as pieces_lib
 from jrt_jax.generation import reading as reading_lib
+from jrt_jax.generation.continued_text import Completion
+from jrt_jax.generation.continued_text import ContinuedText
 from jrt_jax.generation.model import Model
-from jrt_jax.generation.reading import Piece
+from jrt_jax.generation.pieces import Piece
 from jrt_jax.generation.reading import Reading
-from jrt_jax.generation.sampling import Sampling
+from jrt_jax.models import decode
+from jrt_jax.models.sampling import Sampling
 
 _CHUNK = 16  # tokens that one call of the compiled loop draws
 
@@ -28,11 +29,12 @@ class Settings:
     sampling: how tokens are drawn.
     max_tokens: a continuation has at most so many; 0 only reads.
     stop: texts, before the first of which a continuation ends.
-    seed: row b draws with seed + b, whatever the other rows are.
+    seed: row b draws with seed + b, whatever the other rows are, unless it is
+      given a seed of its own.
     short_prompt: of SHORT_PROMPTS, for prompts shorter than the prefix. None:
       'trim', but 'left_pad_reference' for models with pad_mask='reference'.
     iterate_every: with short_prompt='iterate', after so many new tokens the
-      whole text is read anew, until it fills the prefix.
+      whole text is read anew, until it is as long as the prefix may be.
     long_prompt: of LONG_PROMPTS, for prompts longer than the prefix.
 
   Raises:
@@ -60,19 +62,12 @@ class Settings:
       raise ValueError("stop must hold texts, got '', which is everywhere")
 
 
-class Completion(NamedTuple):
-  """How a prompt was continued."""
-
-  text: str
-  # Int32 [n], without the end of text, with what spells a stop text.
-  tokens: np.ndarray
-  ended: str  # by 'end of text', 'stop' or 'length'
-
-
 def generate(
     model: Model,
     prompts: Sequence[str | np.ndarray],
     settings: Settings = Settings(),
+    *,
+    seeds: Sequence[int] | None = None,
 ) -> list[Completion]:
   """Continues prompts of any lengths, all at once.
 
@@ -80,11 +75,12 @@ def generate(
     model: from `load`.
     prompts: texts, or ids int [n].
     settings: how.
+    seeds: in [0, 2**31), of each prompt's draws; None: see `Settings`.
 
   Raises:
     ValueError: a prompt is empty or has unknown ids, or a setting is wrong.
   """
-  continuation = Continuation(model, prompts, settings)
+  continuation = Continuation(model, prompts, settings, seeds=seeds)
   for _ in continuation:
     pass
   return continuation.completions
@@ -104,6 +100,7 @@ class Continuation:
     after: what the rows have read before the prompts; a single row has been
       read before each of them.
     turn: how prompts are read then, of TURNS.
+    seeds: see `generate`.
 
   Attributes:
     prompts: their ids, a list of int32 [n].
@@ -120,17 +117,25 @@ class Continuation:
       *,
       after: Reading | None = None,
       turn: str = 'turn_blocks',
+      seeds: Sequence[int] | None = None,
   ):
     if not len(prompts):
       raise ValueError('there must be at least one prompt, got none')
+    seeds = _seeds(len(prompts), seeds, settings.seed)
     after = _for_each(len(prompts), after)
     self._model, self._settings = model, settings
     self.prompts = [model.encode(prompt) for prompt in prompts]
-    self._rows = [_Row(model.tokenizer, settings) for _ in prompts]
+    self._rows = [
+        ContinuedText(model.tokenizer, settings.max_tokens, settings.stop)
+        for _ in prompts
+    ]
     self._iterates = settings.short_prompt == 'iterate' and after is None
     longest = max(map(len, self.prompts))
     self._room = longest + settings.max_tokens + _CHUNK
-    rows = [self._pieces(tokens, after, turn) for tokens in self.prompts]
+    if after is None:
+      rows = [self._as_prompt(tokens) for tokens in self.prompts]
+    else:
+      rows = [pieces_lib.of_turn(model, x, turn) for x in self.prompts]
     start = time.perf_counter()
     self.reading = reading_lib.read(
         model, rows, after=after, room=self._room - longest
@@ -140,7 +145,7 @@ class Continuation:
     before = 0 if after is None else after.prefix
     self.prefix_tokens = int((self.reading.prefix - before).sum())
     self._before = self.reading  # the newest tokens
-    self._draws = self._first_draws()
+    self._draws = self._first_draws(seeds)
     self._paces = []  # tokens a second of each call of the loop
 
   @property
@@ -156,14 +161,14 @@ class Continuation:
     while not all(row.ended for row in self._rows):
       self._check_finite()
       self._before, start = self.reading, time.perf_counter()
-      anew = self._to_read_anew() is not None
+      anew = self._to_read_anew()
       tokens, logits, states, self._draws = decode.decode(
           self._model.merge,
           self._model.params,
           self.reading.logits,
           self.reading.states,
           self._draws,
-          num_tokens=self._settings.iterate_every if anew else _CHUNK,
+          num_tokens=self._settings.iterate_every if anew.any() else _CHUNK,
           num_ids=self._model.tokenizer.size,
           sampling=self._settings.sampling,
       )
@@ -174,8 +179,9 @@ class Continuation:
           states=states,
           position=self.reading.position + tokens.shape[1],
       )
-      yield [row.add(ids) for row, ids in zip(self._rows, tokens)]
-      self._read_anew()
+      new = [row.add(ids) for row, ids in zip(self._rows, tokens)]
+      self._read_anew(anew & self._unfinished())
+      yield new
 
   def settled(self) -> Reading:
     """What has been read when exactly the completion has, of a single row.
@@ -190,20 +196,12 @@ class Continuation:
     piece = Piece(np.array(row.accepted, np.int32), False)
     return reading_lib.read(self._model, [[piece]], after=self._before)
 
-  def _pieces(self, tokens, after, turn):
-    if after is None:
-      return reading_lib.pieces(
-          self._model,
-          tokens,
-          short=self._settings.short_prompt,
-          long=self._settings.long_prompt,
-      )
-    reading_lib.check_name('turn', turn, long_prompts.TURNS)
-    plan = long_prompts.TURNS[turn]
-    if plan is None:
-      raise ValueError(f'{turn=} needs the tokens of all that was read before')
-    return reading_lib.planned(
-        tokens, plan(len(tokens), self._model.prefix_capacity)
+  def _as_prompt(self, tokens):
+    return pieces_lib.of_prompt(
+        self._model,
+        tokens,
+        short=self._settings.short_prompt,
+        long=self._settings.long_prompt,
     )
 
   def _check_finite(self):
@@ -216,41 +214,50 @@ class Continuation:
           ' has read more than its state can hold'
       )
 
-  def _first_draws(self):
-    B, num_ids = len(self._rows), self._model.tokenizer.size
-    keys = jax.vmap(jax.random.key)(self._settings.seed + np.arange(B))
-    seen = None
+  def _first_draws(self, seeds):
+    keys, seen = jax.vmap(jax.random.key)(seeds), None
     if self._settings.sampling.repetition_penalty != 1:
-      seen = np.zeros((B, num_ids), bool)
+      seen = np.zeros((len(seeds), self._model.tokenizer.size), bool)
       for b, tokens in enumerate(self.prompts):
         seen[b, tokens] = True
     draws = decode.Draws(keys, jnp.int32(0), seen)
     # Where later draws are, or the loop would be compiled for both.
     return jax.device_put(draws, self.reading.logits.sharding)
 
-  def _to_read_anew(self):
-    """Bool [B], rows whose prefix has room for what they drew; None: none."""
-    if not self._iterates:
-      return None
-    rows = np.asarray(self.reading.prefix) < self._model.prefix_capacity
-    rows &= [not row.ended for row in self._rows]
-    return rows if rows.any() else None
+  def _unfinished(self):
+    return np.array([not row.ended for row in self._rows])
 
-  def _read_anew(self):
-    if (rows := self._to_read_anew()) is None:
+  def _to_read_anew(self):
+    """Bool [B], rows that will be read again with what they draw next."""
+    has_room = np.asarray(self.reading.position) < self._model.prefix_capacity
+    return has_room & self._unfinished() & self._iterates
+
+  def _read_anew(self, rows):
+    """Reads bool [B] `rows` as prompts, with all that they have drawn."""
+    if not rows.any():
       return
-    M = self._model.prefix_capacity
     texts = [
         np.concatenate([prompt, row.tokens]).astype(np.int32)
         for prompt, row in zip(self.prompts, self._rows)
     ]
     pieces = [
-        reading_lib.planned(x, long_prompts.head(len(x), M)) if read else []
-        for x, read in zip(texts, rows)
+        self._as_prompt(text) if read else [] for text, read in zip(texts, rows)
     ]
-    longest = max(len(x) for x, read in zip(texts, rows) if read)
+    longest = max(len(text) for text, read in zip(texts, rows) if read)
     new = reading_lib.read(self._model, pieces, room=self._room - longest)
     self.reading = reading_lib.choose(rows, new, self.reading)
+
+
+def _seeds(count, seeds, first):
+  """Int32 [count], those that are given or as many from the first one on."""
+  if seeds is None:
+    seeds = first + np.arange(count)
+  if len(seeds) != count:
+    raise ValueError(
+        f'there must be a seed for each of the {count} prompts, got'
+        f' {len(seeds)}'
+    )
+  return np.asarray(seeds, np.int32)
 
 
 def _for_each(count, reading):
@@ -263,56 +270,3 @@ def _for_each(count, reading):
         f' that were read before, got {count}'
     )
   return jax.tree.map(lambda x: jnp.repeat(x, count, axis=0), reading)
-
-
-class _Row:
-  """The text that one prompt is continued with."""
-
-  def __init__(self, tokenizer, settings):
-    self._tokenizer, self._settings = tokenizer, settings
-    self.tokens = []
-    self.accepted, self.rejected = [], []  # of the newest tokens
-    self.text = ''  # all that may be shown
-    self.ended = '' if settings.max_tokens else 'length'
-
-  def add(self, ids):
-    """Takes drawn ids up to where the text ends; returns the text they add."""
-    if self.ended:
-      return ''
-    ids, before = ids.tolist(), len(self.tokens)
-    tokens = (self.tokens + ids)[: self._settings.max_tokens]
-    if self._tokenizer.eos_id in tokens[before:]:
-      self.ended = 'end of text'
-      tokens = tokens[: tokens.index(self._tokenizer.eos_id, before)]
-    elif len(tokens) == self._settings.max_tokens:
-      self.ended = 'length'
-    text = self._tokenizer.decode(tokens)
-    if self._stop(text) is not None:
-      self.ended = 'stop'
-      while self._stop(self._tokenizer.decode(tokens[: before + 1])) is None:
-        before += 1
-      tokens = tokens[: before + 1]
-      text = text[: self._stop(text)]
-    new = len(tokens) - len(self.tokens)
-    self.tokens, self.accepted, self.rejected = tokens, ids[:new], ids[new:]
-    shown = len(self.text)
-    self.text = text if self.ended else self._certain(text)
-    return self.text[shown:]
-
-  def completion(self):
-    text = self.text if self.ended else self._tokenizer.decode(self.tokens)
-    return Completion(text, np.array(self.tokens, np.int32), self.ended)
-
-  def _stop(self, text):
-    """Where the first stop text starts, or None."""
-    found = [text.find(stop) for stop in self._settings.stop]
-    return min((i for i in found if i >= 0), default=None)
-
-  def _certain(self, text):
-    """Without an end that further tokens may still change."""
-    text = text.rstrip('\ufffd')  # part of a character
-    starts = {s[:n] for s in self._settings.stop for n in range(1, len(s))}
-    return text[
-        : len(text)
-        - max((len(s) for s in starts if text.endswith(s)), default=0)
-    ]

@@ -4,8 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from jrt_jax.generation import long_prompts
-from jrt_jax.generation import reading as reading_lib
+from jrt_jax.generation import pieces
 from jrt_jax.generation.completions import Continuation
 from jrt_jax.generation.completions import Settings
 from jrt_jax.generation.model import Model
@@ -36,9 +35,8 @@ class Conversation:
       turn: str = 'turn_blocks',
       after: Reading | None = None,
   ):
-    reading_lib.check_name('turn', turn, long_prompts.TURNS)
-    if turn == 'reencode' and after is not None:
-      raise ValueError(f'{turn=} needs the tokens of all that was read before')
+    if turn != 'reencode' or after is not None:
+      pieces.turn_plan(turn)  # refuses what cannot be, before anything is read
     self._model, self._settings, self._turn = model, settings, turn
     self._first = after
     self._turns, self._last = 0, None  # the newest Continuation

@@ -1,8 +1,10 @@
-"""Which tokens of a prompt are read as prefix, and in what order.
+"""How a prompt is read that may be longer than the prefix: plans.
 
 A plan is a list of spans `(end, is_prefix)` in order, from the first token on.
 A prefix span is seen by all of its own tokens and by all that follow, not by
-those before it.
+those before it. `capacity` is M: for the plans BY_POLICY, what the policy of
+the run gives the prompt; for the others, which make every token prefix, the
+longest prefix of training.
 """
 
 Plan = list[tuple[int, bool]]
@@ -51,8 +53,8 @@ def causal(length: int, capacity: int) -> Plan:
   return _spans((length, False))
 
 
-# Prompts longer than the prefix.
 LONG_PROMPTS = {'head': head, 'tail': tail, 'all': whole, 'blocks': blocks}
+BY_POLICY = ('head', 'tail')
 
 # What is said after the first prompt. None: everything is read anew.
 TURNS = {'append_causal': causal, 'turn_blocks': blocks, 'reencode': None}

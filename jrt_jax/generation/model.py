@@ -15,6 +15,7 @@ from jrt_jax import models
 from jrt_jax.data import tokenizers
 from jrt_jax.prefix import policies
 from jrt_jax.training import checkpoint
+from jrt_jax.training import recorded_config
 from jrt_jax.training import workdirs
 
 # Keys of config.model that say how it is computed, not what.
@@ -50,6 +51,13 @@ class Model:
     config = self.config
     return policies.longest_prefix(config['prefix'], config['sequence_length'])
 
+  def prefix_len(self, prompt: np.ndarray) -> int:
+    """How many tokens of a prompt, int32 [n], the run's policy makes prefix."""
+    config = self.config
+    return policies.of_prompt(
+        prompt, config['prefix'], config['sequence_length']
+    )
+
   @property
   def block(self) -> int:
     """How many tokens of a row are read at once."""
@@ -69,9 +77,9 @@ class Model:
   def fingerprint(self) -> str:
     """Differs between models that read the same text differently."""
     digest = hashlib.sha256(self.tokenizer.fingerprint.encode())
-    config = self.config['model']
-    what = {key: config[key] for key in sorted(config) if key not in _HOW}
-    digest.update(json.dumps(what, sort_keys=True).encode())
+    changes = recorded_config.model_changes(self.config['model'])
+    what = {key: changes[key] for key in changes if key not in _HOW}
+    digest.update(json.dumps(what).encode())
     for name in sorted(self.params):
       digest.update(name.encode())
       digest.update(np.ascontiguousarray(self.params[name]).data)
@@ -108,7 +116,12 @@ def load(workdir: str | pathlib.Path, *, tokenizer: str | None = None) -> Model:
     ValueError: they are damaged, or do not fit together.
   """
   config, params, step = workdirs.read(workdir)
-  found = tokenizers.load(tokenizer or config['data']['tokenizer'])
+  tokenizer = tokenizer or config['data']['tokenizer']
+  if not tokenizer:  # weights of others, which came without it
+    raise ValueError(
+        f'--tokenizer=FILE must be given: {workdir} does not know its tokenizer'
+    )
+  found = tokenizers.load(tokenizer)
   if found.size > config['model']['vocab_size']:
     raise ValueError(
         f'--tokenizer must be that of the model, which has'

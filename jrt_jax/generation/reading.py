@@ -11,15 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import tqdm
 
-from jrt_jax.generation import long_prompts
 from jrt_jax.generation.model import Model
-from jrt_jax.prefix import short_prompts
+from jrt_jax.generation.pieces import Piece
 from jrt_jax.training import units
 
-_SMALLEST = 16  # tokens at once; rows are filled, so that few shapes compile
+_ROOM = 256  # tokens by which caches grow, so that few shapes compile
 _whole_programs = {}  # compiled, by all that they depend on
-
-_ROOM = 256  # tokens by which caches of attention layers grow, likewise
 
 
 class Reading(NamedTuple):
@@ -29,49 +26,6 @@ class Reading(NamedTuple):
   states: tuple[Any, ...]  # of the layers; leaves are [B, ...]
   position: jax.Array  # int32 [B], tokens that were read, without padding
   prefix: jax.Array  # int32 [B], how many of these as prefix
-
-
-class Piece(NamedTuple):
-  """Tokens that a row reads next: all of them are prefix, or none."""
-
-  tokens: np.ndarray  # int32 [n]
-  is_prefix: bool
-  padding: int = 0  # how many of the first are padding, in a row's first piece
-  padding_weighs: bool = False  # see prefix.short_prompts
-
-
-def pieces(
-    model: Model, tokens: np.ndarray, *, short: str | None, long: str
-) -> list[Piece]:
-  """Returns what a prompt is read as.
-
-  Args:
-    model: that will read it.
-    tokens: int32 [n].
-    short: of SHORT_PROMPTS, for prompts shorter than the model's prefix;
-      None: as the model was evaluated.
-    long: of LONG_PROMPTS, for longer ones.
-
-  Raises:
-    ValueError: a name is unknown.
-  """
-  if short is None:
-    reference = model.config['model']['pad_mask'] == 'reference'
-    short = 'left_pad_reference' if reference else 'trim'
-  check_name('short_prompt', short, short_prompts.SHORT_PROMPTS)
-  check_name('long_prompt', long, long_prompts.LONG_PROMPTS)
-  M = model.prefix_capacity
-  if len(tokens) >= M:
-    return planned(tokens, long_prompts.LONG_PROMPTS[long](len(tokens), M))
-  read_as = short_prompts.SHORT_PROMPTS[short]
-  prompt = read_as(tokens, capacity=M, pad_id=model.pad_id)
-  return [Piece(prompt.tokens, True, prompt.padding, prompt.padding_weighs)]
-
-
-def planned(tokens: np.ndarray, plan: long_prompts.Plan) -> list[Piece]:
-  """Returns the pieces into which a plan divides tokens."""
-  starts = [0, *(end for end, _ in plan)]
-  return [Piece(tokens[i:j], p) for i, (j, p) in zip(starts, plan)]
 
 
 def read(
@@ -131,10 +85,9 @@ def state_bytes(reading: Reading) -> int:
   return sum(x.nbytes for x in leaves) // len(reading.position)
 
 
-def check_name(argument: str, name: str, names: Sequence[str]) -> None:
-  """Raises ValueError unless `name` is one of `names`."""
-  if name not in names:
-    raise ValueError(f'{argument} must be one of {sorted(names)}, got {name!r}')
+def filled_length(length: int) -> int:
+  """To how many tokens rows are filled, so that few shapes compile."""
+  return max(16, 1 << (length - 1).bit_length())
 
 
 @jax.jit
@@ -153,7 +106,16 @@ def _read_blocks(model, rows, reading, slots):
   if reading is not None and slots:
     reading = reading._replace(states=_with_room(model, reading.states, slots))
   steps = list(itertools.zip_longest(*rows))
-  with _bar(sum(map(_longest, steps))) as bar:
+  progress = tqdm.tqdm(
+      total=sum(map(_longest, steps)),
+      desc='reading',
+      unit='tok',
+      unit_scale=True,
+      delay=1,
+      leave=False,
+      disable=None,
+  )
+  with progress as bar:
     for step in steps:
       batch = _batch(step, model.block)
       reading = _read(model.merge, model.params, batch, reading, slots)
@@ -176,48 +138,31 @@ def _longest(step):
   return max(len(piece.tokens) for piece in step if piece)
 
 
-def _bar(total):
-  """Progress with an ETA on a terminal, if it takes more than a second."""
-  return tqdm.tqdm(
-      total=total,
-      desc='reading',
-      unit='tok',
-      unit_scale=True,
-      delay=1,
-      leave=False,
-      disable=None,
-  )
-
-
 class _Batch(NamedTuple):
   """Pieces of B rows, filled to C tokens."""
 
   tokens: np.ndarray  # int32 [B, C]
   mask: np.ndarray  # bool [B, C], which are tokens
-  unzeroed: np.ndarray | None  # bool [B, C], which are no padding that weighs
+  unzeroed: np.ndarray | None  # bool [B, C], False at padding that weighs
   prefix_len: np.ndarray | None  # int32 [B]; None: no piece is prefix
 
 
 def _batch(step, block):
-  B, longest = len(step), _longest(step)
-  C = min(block, max(_SMALLEST, 1 << (longest - 1).bit_length()))
-  tokens = np.zeros((B, C), np.int32)
-  mask, weighs = np.zeros((B, C), bool), np.zeros((B, C), bool)
-  prefix_len = np.zeros(B, np.int32)
+  shape = len(step), min(block, filled_length(_longest(step)))
+  tokens, prefix_len = np.zeros(shape, np.int32), np.zeros(len(step), np.int32)
+  mask, unzeroed = np.zeros(shape, bool), np.ones(shape, bool)
   for b, piece in enumerate(step):
     if piece is None:
       continue
     n = len(piece.tokens)
     tokens[b, :n] = piece.tokens
     mask[b, :n] = True
-    (weighs if piece.padding_weighs else ~mask)[b, : piece.padding] = True
-    if not piece.padding_weighs:
-      mask[b, : piece.padding] = False
+    unzeroed[b, : piece.padding] = False
     prefix_len[b] = n if piece.is_prefix else 0
   return _Batch(
       tokens,
       mask,
-      ~weighs if weighs.any() else None,
+      None if unzeroed.all() else unzeroed,
       prefix_len if prefix_len.any() else None,
   )
 

@@ -150,6 +150,20 @@ def test_draws_can_be_asked_for(evaluated):
   assert len({greedy, drawn, other}) == 3
 
 
+def test_what_is_drawn_does_not_depend_on_the_batch(lm_eval_model, workdir):
+  asked = {'do_sample': True, 'max_gen_toks': 8}
+  texts = ['one', 'another', 'and a third', 'one']
+  one_by_one, together = (
+      lm_eval_model.JrtJax(str(workdir), batch_size=size).generate_until(
+          requests(*((text, asked) for text in order))
+      )
+      for size, order in ((1, texts), (4, texts[::-1]))
+  )
+  assert one_by_one[1:3] == together[2:0:-1]
+  assert {one_by_one[0], one_by_one[3]} == {together[0], together[3]}
+  assert one_by_one[0] != one_by_one[3]
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [

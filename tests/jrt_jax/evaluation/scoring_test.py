@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from jrt_jax.evaluation import scoring
+from jrt_jax.generation import pieces
 from jrt_jax.generation import reading
-from jrt_jax.generation.reading import Piece
+from jrt_jax.generation.pieces import Piece
 
 M = 8  # the prefix of the model
 TOKENS = np.random.default_rng(0).integers(257, size=60).astype(np.int32)
@@ -45,12 +46,32 @@ def test_only_the_context_is_prefix(model, parallel, pairs):
   assert scores[3].is_greedy and not scores[0].is_greedy
 
 
+def test_what_follows_is_read_as_decoding_reads_it(model, monkeypatch):
+  monkeypatch.setattr(scoring, '_BLOCK', 16)
+  context, after = TOKENS[:13], TOKENS[20:41]  # in two blocks
+
+  @jax.jit
+  def decode(params, tokens, states):
+    def step(states, token):
+      return model.merge(params).decode_step(token, states)[::-1]
+
+    return jax.lax.scan(step, states, tokens[:, None])[1]
+
+  read = reading.read(
+      model, [pieces.of_prompt(model, context)], room=len(after)
+  )
+  later = decode(model.params, after, read.states)[:, 0]
+  expected = np.concatenate([read.logits, later])
+  actual = scoring.logits(model, context, after)
+  np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_a_long_context_is_read_as_a_prompt(model):
   context, after = TOKENS[:29], TOKENS[30:33]  # 29: more than in training
   found = scoring.logits(
       model, context, after, scoring.Settings(long_prompt='blocks')
   )
-  row = reading.pieces(model, context, short=None, long='blocks')
+  row = pieces.of_prompt(model, context, long='blocks')
   expected = reading.read(model, [[*row, Piece(after, False)]])
   assert len(found) == len(after) + 1
   np.testing.assert_allclose(

@@ -6,11 +6,13 @@ import pathlib
 import numpy as np
 import pytest
 
+from configs import base
 from jrt_jax import generation
 from jrt_jax import models
 from jrt_jax.generation import completions
 from jrt_jax.generation import reading
-from jrt_jax.generation.sampling import Sampling
+from jrt_jax.generation.pieces import Piece
+from jrt_jax.models.sampling import Sampling
 
 PROMPTS = 'a', 'prompt longer than the prefix', 'short'
 GOLDEN = pathlib.Path(__file__).parents[2] / 'golden'
@@ -85,9 +87,13 @@ def test_prompts_are_continued_in_a_batch_as_alone(small):
   settings = generation.Settings(sampling=sampling, max_tokens=20, seed=3)
   together = generation.generate(small, PROMPTS, settings)
   assert len({completion.text for completion in together}) == 3
-  alone = dataclasses.replace(settings, seed=4)
-  (completion,) = generation.generate(small, [PROMPTS[1]], alone)
-  assert completion.text == together[1].text
+  (alone,) = generation.generate(small, [PROMPTS[1]], settings, seeds=[4])
+  assert alone.text == together[1].text
+
+
+def test_each_prompt_has_a_seed(small):
+  with pytest.raises(ValueError, match='each of the 3 prompts, got 1'):
+    generation.generate(small, PROMPTS, seeds=[4])
 
 
 def test_a_continuation_can_be_left_and_taken_up(small):
@@ -111,7 +117,7 @@ def test_damaged_weights_are_no_answer(small):
 
 
 def test_prompts_can_share_what_was_read_before(small):
-  before = reading.read(small, [[reading.Piece(small.encode('book'), False)]])
+  before = reading.read(small, [[Piece(small.encode('book'), False)]])
   settings = generation.Settings(max_tokens=0)
   continuation = generation.Continuation(
       small, ['what', 'where?'], settings, after=before
@@ -123,22 +129,27 @@ def test_prompts_can_share_what_was_read_before(small):
 
 
 def test_iterating_reads_the_text_anew_while_it_fits_the_prefix(small):
-  """The text of each length up to M = 8 is prefix as a whole."""
-  prompt, every = small.encode('abcd'), 2
+  """The text of each length up to M = 8 is read as a prompt: half is prefix."""
+  prefix = base.get_config().prefix.to_dict() | {'name': 'entropy'}
+  prefix |= {'increment': 1.0, 'fitted': {'thresholds': [-1.0, 9.0]}}
+  config = {**small.config, 'prefix': prefix}
+  model = dataclasses.replace(small, config=config)
+  prompt, every = model.encode('abcd'), 2
   settings = generation.Settings(
       short_prompt='iterate', iterate_every=every, max_tokens=8
   )
-  (completion,) = generation.generate(small, [prompt], settings)
+  continuation = generation.Continuation(model, [prompt], settings)
+  assert continuation.prefix_tokens == 2
+  for _ in continuation:
+    pass
+  assert continuation.reading.prefix == 4
   expected = prompt
   while len(expected) < 12:
     few = generation.Settings(max_tokens=every if len(expected) < 8 else 4)
-    (more,) = generation.generate(small, [expected], few)
+    (more,) = generation.generate(model, [expected], few)
     expected = np.concatenate([expected, more.tokens])
+  (completion,) = continuation.completions
   np.testing.assert_array_equal(completion.tokens, expected[4:])
-  (once,) = generation.generate(
-      small, [prompt], generation.Settings(max_tokens=8)
-  )
-  assert not np.array_equal(once.tokens, completion.tokens)
 
 
 class Spaces:

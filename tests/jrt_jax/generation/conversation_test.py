@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from jrt_jax import generation
-from jrt_jax.generation import long_prompts
+from jrt_jax.generation import pieces
 from jrt_jax.generation import reading
+from jrt_jax.generation.pieces import Piece
 
-M = 8
 FIRST, SECOND = 'to begin with', 'and further'
 SETTINGS = generation.Settings(max_tokens=5)  # fewer than are drawn at once
 
@@ -35,12 +35,11 @@ def test_a_turn_is_read_after_all_that_was_said(small, turn):
   conversation = generation.Conversation(small, SETTINGS, turn=turn)
   first, answer = say(conversation, FIRST)
   second, second_answer = say(conversation, SECOND)
-  plan = long_prompts.TURNS[turn](len(second), M)
   row = [
-      *reading.pieces(small, first, short='trim', long='head'),
-      reading.Piece(answer, False),
-      *reading.planned(second, plan),
-      reading.Piece(second_answer, False),
+      *pieces.of_prompt(small, first),
+      Piece(answer, False),
+      *pieces.of_turn(small, second, turn),
+      Piece(second_answer, False),
   ]
   assert_same(conversation.reading, reading.read(small, [row]))
 
@@ -52,8 +51,8 @@ def test_everything_can_be_read_anew(small):
   whole = np.concatenate([first, answer, small.encode(SECOND)])
   np.testing.assert_array_equal(prompt, whole)
   row = [
-      *reading.pieces(small, whole, short='trim', long='head'),
-      reading.Piece(second_answer, False),
+      *pieces.of_prompt(small, whole),
+      Piece(second_answer, False),
   ]
   assert_same(conversation.reading, reading.read(small, [row]))
 
@@ -67,14 +66,14 @@ def test_turns_draw_with_different_seeds(small):
 
 
 def test_a_conversation_starts_from_what_was_read(small):
-  before = reading.read(small, [[reading.Piece(small.encode(FIRST), False)]])
+  before = reading.read(small, [[Piece(small.encode(FIRST), False)]])
   conversation = generation.Conversation(small, SETTINGS, after=before)
   turn, answer = say(conversation, SECOND)
   assert conversation.reading.position[0] == len(FIRST) + len(turn) + 5
 
 
 def test_what_is_only_a_state_cannot_be_read_anew(small):
-  before = reading.read(small, [[reading.Piece(small.encode(FIRST), False)]])
+  before = reading.read(small, [[Piece(small.encode(FIRST), False)]])
   with pytest.raises(ValueError, match="turn='reencode' needs the tokens"):
     generation.Conversation(small, turn='reencode', after=before)
 

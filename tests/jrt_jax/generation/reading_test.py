@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from jrt_jax.generation import long_prompts
+from jrt_jax.generation import pieces
 from jrt_jax.generation import reading
-from jrt_jax.generation.reading import Piece
+from jrt_jax.generation.pieces import Piece
 from jrt_jax.models import cost
 
 M, STEPS, TURN = 8, 3, 10  # prefix, decoded tokens, tokens of a turn
@@ -39,7 +40,7 @@ def sees(policy, lengths=LENGTHS):
 
 def prompts(model, policy='head', short='trim', lengths=LENGTHS):
   return [
-      reading.pieces(model, TOKENS[:n], short=short, long=policy)
+      pieces.of_prompt(model, TOKENS[:n], short=short, long=policy)
       for n in lengths
   ]
 
@@ -141,10 +142,7 @@ def test_tokens_before_a_prefix_at_the_end_see_what_was_before_them(
 
 @pytest.mark.parametrize('turn', ['append_causal', 'turn_blocks'])
 def test_turns_equal_the_parallel_form(model, parallel_logits, read, turn):
-  rows = [
-      reading.planned(TOKENS[n : n + TURN], long_prompts.TURNS[turn](TURN, M))
-      for n in LENGTHS
-  ]
+  rows = [pieces.of_turn(model, TOKENS[n : n + TURN], turn) for n in LENGTHS]
   after = reading.read(model, rows, after=read, room=STEPS)
   see = sees('head')
   if turn == 'turn_blocks':
@@ -167,11 +165,23 @@ def test_what_was_read_before_stays_valid(model, read):
   jax.tree.map(np.testing.assert_array_equal, first, again)
 
 
-def test_a_padded_prompt_is_read_as_without_padding(model, read):
-  short = reading.read(
-      model, prompts(model, short='left_pad'), room=STEPS + TURN
-  )
-  assert_close(short, read)
+def test_a_prompt_is_read_as_with_padding_that_is_masked(model, read):
+  lengths = LENGTHS[:M]
+  tokens, mask = np.full((M, M), model.pad_id, np.int32), np.zeros((M, M), bool)
+  for b, n in enumerate(lengths):
+    tokens[b, M - n :], mask[b, M - n :] = TOKENS[:n], True
+
+  @jax.jit
+  def prefill(params):
+    return model.merge(params).prefill(
+        tokens,
+        mask=mask,
+        prefix_len=np.full(M, M, np.int32),
+        state_capacity=read.states[ATTENTION].k.shape[1],
+    )
+
+  expected = jax.tree.map(lambda x: x[:M], (read.logits, read.states))
+  assert_close(prefill(model.params), expected)
 
 
 def test_padding_of_released_models_is_seen(model, read):
@@ -270,20 +280,13 @@ def test_the_state_has_one_size_at_every_position(make_model):
     assert cost.state_bytes(config, length=length) == 4 * numbers
 
 
-@pytest.mark.parametrize('name', ['short', 'long'])
-def test_unknown_names_are_refused(model, name):
-  names = {'short': 'trim', 'long': 'head', name: 'middle'}
-  with pytest.raises(ValueError, match=f"{name}_prompt .* got 'middle'"):
-    reading.pieces(model, TOKENS, **names)
-
-
 PROGRAM = """
 import resource, sys
 import jax, numpy as np
 from configs import jrt_tiny
 from jrt_jax import generation, models
 from jrt_jax.data import tokenizers
-from jrt_jax.generation import reading
+from jrt_jax.generation import pieces, reading
 
 config = jrt_tiny.get_config().to_dict()
 params = models.split(models.build(config['model']))[1]
@@ -291,8 +294,8 @@ model = generation.Model(config, params, tokenizers.Bytes())
 
 def peak_after(policy, length):
   tokens = np.resize(np.arange(256, dtype=np.int32), length)
-  pieces = reading.pieces(model, tokens, short='trim', long=policy)
-  jax.block_until_ready(reading.read(model, [pieces]))
+  row = pieces.of_prompt(model, tokens, long=policy)
+  jax.block_until_ready(reading.read(model, [row]))
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 short = peak_after(sys.argv[1], 2048)

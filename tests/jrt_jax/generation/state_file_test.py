@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from jrt_jax.generation import reading
+from jrt_jax.generation.pieces import Piece
 from jrt_jax.generation import state_file
 
 MIXERS = 'conv', 'pla', 'attention'
@@ -17,9 +18,7 @@ def small(make_model):
 
 def read_with(model):
   tokens = np.arange(10, dtype=np.int32)
-  return reading.read(
-      model, [[reading.Piece(tokens[:n], False)] for n in (3, 7)]
-  )
+  return reading.read(model, [[Piece(tokens[:n], False)] for n in (3, 7)])
 
 
 @pytest.fixture(scope='module')

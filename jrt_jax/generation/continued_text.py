@@ -1,0 +1,79 @@
+"""Where a text ends, and how much of it may be shown before it does."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Completion(NamedTuple):
+  """How a prompt was continued."""
+
+  text: str
+  # Int32 [n], without the end of text, with what spells a stop text.
+  tokens: np.ndarray
+  ended: str  # by 'end of text', 'stop' or 'length'
+
+
+class ContinuedText:
+  """What one prompt is continued with, as more and more ids are drawn.
+
+  Args:
+    tokenizer: of the ids.
+    max_tokens, stop: see `generation.Settings`.
+
+  Attributes:
+    tokens: a list of the ids up to the end.
+    accepted, rejected: of the newest ids, those up to the end and the others.
+    text: all that may be shown.
+    ended: see `Completion`; '' while it has not.
+  """
+
+  def __init__(self, tokenizer: Any, max_tokens: int, stop: Sequence[str]):
+    self._tokenizer, self._max_tokens, self._stops = tokenizer, max_tokens, stop
+    self.tokens, self.accepted, self.rejected = [], [], []
+    self.text = ''
+    self.ended = '' if max_tokens else 'length'
+
+  def add(self, ids: np.ndarray) -> str:
+    """Takes drawn ids up to where the text ends; returns the text they add."""
+    if self.ended:
+      return ''
+    ids, before = ids.tolist(), len(self.tokens)
+    tokens = (self.tokens + ids)[: self._max_tokens]
+    if self._tokenizer.eos_id in tokens[before:]:
+      self.ended = 'end of text'
+      tokens = tokens[: tokens.index(self._tokenizer.eos_id, before)]
+    elif len(tokens) == self._max_tokens:
+      self.ended = 'length'
+    text = self._tokenizer.decode(tokens)
+    if self._stop(text) is not None:
+      self.ended = 'stop'
+      while self._stop(self._tokenizer.decode(tokens[: before + 1])) is None:
+        before += 1
+      tokens = tokens[: before + 1]
+      text = text[: self._stop(text)]
+    new = len(tokens) - len(self.tokens)
+    self.tokens, self.accepted, self.rejected = tokens, ids[:new], ids[new:]
+    shown = len(self.text)
+    self.text = text if self.ended else self._certain(text)
+    return self.text[shown:]
+
+  def completion(self) -> Completion:
+    """Returns what there is so far, of which all is shown."""
+    text = self.text if self.ended else self._tokenizer.decode(self.tokens)
+    return Completion(text, np.array(self.tokens, np.int32), self.ended)
+
+  def _stop(self, text):
+    """Where the first stop text starts, or None."""
+    found = [text.find(stop) for stop in self._stops]
+    return min((i for i in found if i >= 0), default=None)
+
+  def _certain(self, text):
+    """Without an end that further tokens may still change."""
+    text = text.rstrip('\ufffd')  # part of a character
+    starts = {s[:n] for s in self._stops for n in range(1, len(s))}
+    return text[
+        : len(text)
+        - max((len(s) for s in starts if text.endswith(s)), default=0)
+    ]
