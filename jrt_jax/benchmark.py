@@ -47,22 +47,19 @@ _EVERY_MODEL = pathlib.Path(configs.__file__).parent / 'base.py'
 def main(argv: list[str]) -> None:
   del argv
   start = time.monotonic()
-  try:
-    with (
-        command_line.one_line_errors(),
-        command_line.one_line_failures(processes.Failed),
-    ):
-      environment = processes.call(worker.environment)
-      on_gpu = environment['platform'] == 'gpu'
-      if not on_gpu:
-        print('There is no GPU: small models on the CPU instead.')
-      jobs = _jobs(plan.GPU if on_gpu else plan.CPU)
-      complete = _LIST.value or _measure(jobs, environment, start)
-    if _LIST.value:
-      print('\n'.join(_show(row) for row, _ in jobs))
-  except KeyboardInterrupt:
-    print('\ninterrupted', file=sys.stderr)
-    sys.exit(130)
+  with (
+      command_line.one_line_errors(),
+      command_line.one_line_failures(processes.Failed),
+  ):
+    out = _JSON.value and command_line.output_file('--json', _JSON.value)
+    environment = processes.call(worker.environment)
+    on_gpu = environment['platform'] == 'gpu'
+    if not on_gpu:
+      print('There is no GPU: small models on the CPU instead.')
+    jobs = _jobs(plan.GPU if on_gpu else plan.CPU)
+    complete = _LIST.value or _measure(jobs, environment, start, out)
+  if _LIST.value:
+    print('\n'.join(_show(row) for row, _ in jobs))
   sys.exit(0 if complete else command_line.FAILURE)
 
 
@@ -85,7 +82,7 @@ def _jobs(rows):
   return jobs
 
 
-def _measure(jobs, environment, start):
+def _measure(jobs, environment, start, out):
   """Measures all that there is time for; returns whether that was all."""
   record = environment | {
       'date': datetime.datetime.now().astimezone().isoformat('T', 'minutes'),
@@ -93,7 +90,7 @@ def _measure(jobs, environment, start):
       'rows': [],
       'left': [str(row) for row, _ in jobs],
   }
-  _write(record)
+  _write(record, out)
   print(f'{record["hardware"]}, jax {record["versions"]["jax"]}')
   print(results.HEADER, flush=True)
   for row, config in jobs:
@@ -105,7 +102,7 @@ def _measure(jobs, environment, start):
     _tell_progress(record)
     record['rows'].append(_measure_row(row, config, left))
     del record['left'][0]
-    _write(record)
+    _write(record, out)
     print(results.line(record['rows'][-1]), flush=True)
   for line in results.remarks(record):
     print(line)
@@ -136,9 +133,9 @@ def _tell_progress(record):
   )
 
 
-def _write(record):
-  if _JSON.value:
-    results.write(pathlib.Path(_JSON.value), record)
+def _write(record, out):
+  if out:
+    results.write(out, record)
 
 
 def _show(row):

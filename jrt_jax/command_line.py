@@ -1,17 +1,25 @@
-"""How commands fail: one clear line, and an exit code that is not 0."""
+"""How commands fail: one clear line, and an exit code that is not 0.
+
+Ctrl-C is one line as well, from the import of this module on: commands import
+it before what takes long to import.
+"""
 
 from collections.abc import Callable, Iterator
 import contextlib
+import errno
 import itertools
 import os
+import pathlib
 import re
 import sys
+import tempfile
 
 from absl import flags
 from absl import logging
 
 MISTAKE = 2  # of the user's: the command must change
 FAILURE = 1  # of the run: it may be tried again
+INTERRUPTED = 130  # as shells say of Ctrl-C
 
 
 def parser(
@@ -33,6 +41,8 @@ def parser(
       _check_file(argv, config)
     try:
       rest = flags.FLAGS(argv)[1:]
+    except SystemExit:  # after the text of --help, with a code of failures
+      sys.exit(0)
     except AttributeError as error:  # of a ConfigDict without that key, mostly
       _exit(MISTAKE, _unknown_key(error))
     except (flags.Error, OSError, KeyError, TypeError, ValueError) as error:
@@ -71,6 +81,35 @@ def reading(argument: str) -> Iterator[None]:
     ) from error
 
 
+def output_file(argument: str, path: str) -> pathlib.Path:
+  """Returns a path that can be written; before the work rather than after it.
+
+  Its folder is made if need be.
+
+  Raises:
+    ValueError: it cannot be written; the argument is named.
+  """
+  file = pathlib.Path(path).expanduser()
+  with _named(f'{argument} must be a file that can be written, got {path!r}'):
+    if file.is_dir():
+      raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    _check_writable(file.parent)
+    file.parent.mkdir(parents=True, exist_ok=True)
+  return file
+
+
+def output_folder(argument: str, path: str) -> pathlib.Path:
+  """Returns a path that is, or could be made, a folder that can be written to.
+
+  Raises:
+    ValueError: it cannot; the argument is named.
+  """
+  folder = pathlib.Path(path).expanduser()
+  with _named(f'{argument} must be a folder that can be written, got {path!r}'):
+    _check_writable(folder)
+  return folder
+
+
 @contextlib.contextmanager
 def one_line_failures(
     *expected: type[Exception],
@@ -99,6 +138,21 @@ def one_line_failures(
     )
 
 
+@contextlib.contextmanager
+def _named(problem):
+  """Says what an error of the file system means to the user."""
+  try:
+    yield
+  except OSError as error:
+    raise ValueError(f'{problem}: {error.strerror}') from error
+
+
+def _check_writable(folder):
+  """Raises OSError unless files can be made in it, or in what it would be in."""
+  there = next(path for path in (folder, *folder.parents) if path.exists())
+  tempfile.TemporaryFile(dir=there).close()
+
+
 def _check_file(argv, config):
   """Names a missing file, which ml_collections would not."""
   for argument, following in itertools.zip_longest(argv, argv[1:]):
@@ -118,6 +172,17 @@ def _unknown_key(error):
   if key:
     return f'the config has no key {key.group(1)!r}'
   return error  # of another object, in the config file
+
+
+def _tell_interrupt(kind, error, trace):
+  """Says that Ctrl-C ended the program; tells other errors as before."""
+  if not issubclass(kind, KeyboardInterrupt):
+    return _tell_error(kind, error, trace)
+  print('\ninterrupted', file=sys.stderr)
+  sys.exit(INTERRUPTED)
+
+
+_tell_error, sys.excepthook = sys.excepthook, _tell_interrupt
 
 
 def _exit(code, error):

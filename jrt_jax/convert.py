@@ -13,7 +13,6 @@ a mistake in the command or in the files.
 
 from collections.abc import Callable
 import functools
-import pathlib
 import sys
 
 from absl import app
@@ -24,6 +23,7 @@ from jrt_jax import command_line
 from jrt_jax.data import pipeline
 from jrt_jax.data import tokenizers
 from jrt_jax.interchange import agreement
+from jrt_jax.interchange import folders
 from jrt_jax.interchange import hugging_face
 from jrt_jax.interchange import official
 from jrt_jax.training import workdirs
@@ -48,19 +48,20 @@ _TOLERANCE = flags.DEFINE_float(
 
 def import_from(read: Callable, source: str, destination: str) -> None:
   """Makes the workdir `destination` of the checkpoint that `read` reads."""
+  command_line.output_folder('WORKDIR', destination)
   config, params = read(source, base.get_config().to_dict())
   if _TOKENIZER.value:
     config['data'] = {**config['data'], 'tokenizer': _TOKENIZER.value}
-  if config['data']['tokenizer'] == 'bytes':
-    print(
-        'its text is read as bytes: give --tokenizer=tokenizer.json here, or to'
-        ' every command that reads text'
-    )
-  else:
+  if config['data']['tokenizer']:
     pipeline.check_vocabulary(
         tokenizers.load(config['data']['tokenizer']),
         model=config['model'],
         objective=config['objective'],
+    )
+  else:
+    print(
+        f'{source} has no tokenizer.json: give --tokenizer=FILE here, or to'
+        ' every command that reads text'
     )
   workdirs.write(destination, config, params, origin=f'converted: {source}')
   print(
@@ -70,12 +71,12 @@ def import_from(read: Callable, source: str, destination: str) -> None:
 
 def to_official(source: str, destination: str) -> None:
   """Writes the newest weights of the workdir `source` to `destination`."""
-  config, params, _ = workdirs.read(source)
-  folder = pathlib.Path(destination)
-  folder.mkdir(parents=True, exist_ok=True)
-  if any(folder.iterdir()):
+  folder = command_line.output_folder('DIR', destination)
+  if folder.exists() and any(folder.iterdir()):
     raise ValueError(f'DIR must be empty or new, got {destination}')
-  official.write(folder, config, params, use_torch=_BIN.value)
+  config, params, _ = workdirs.read(source)
+  with folders.whole(folder) as new:
+    official.write(new, config, params, use_torch=_BIN.value)
   print(f'wrote {destination}')
 
 

@@ -10,10 +10,6 @@ prefix. Exit codes: 0 at the end, 1 if memory did not suffice, 2 for a mistake
 in the command, 130 after Ctrl-C.
 """
 
-import os
-import pathlib
-import sys
-
 from absl import app
 from absl import flags
 
@@ -66,33 +62,19 @@ _OUT = flags.DEFINE_string(
 
 def main(argv: list[str]) -> None:
   del argv
-  try:
-    with (
-        command_line.one_line_failures(advice='lower --batch_size'),
-        command_line.one_line_errors(),
-    ):
-      if not _WORKDIR.value:
-        raise ValueError('--workdir=DIR must be given')
-      if not _TASKS.value:
-        raise ValueError('--tasks=NAME,… must be given')
-      if _OUT.value:
-        _check_writable(pathlib.Path(_OUT.value))
-      _evaluate()
-  except KeyboardInterrupt:
-    print(file=sys.stderr)
-    sys.exit(130)
+  with (
+      command_line.one_line_failures(advice='lower --batch_size'),
+      command_line.one_line_errors(),
+  ):
+    if not _WORKDIR.value:
+      raise ValueError('--workdir=DIR must be given')
+    if not _TASKS.value:
+      raise ValueError('--tasks=NAME,… must be given')
+    out = _OUT.value and command_line.output_file('--out', _OUT.value)
+    _evaluate(out)
 
 
-def _check_writable(path):
-  """Before the work rather than after it."""
-  folder = path.parent
-  if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-    raise ValueError(
-        f'--out must be a file in a folder that can be written to, got {path}'
-    )
-
-
-def _evaluate():
+def _evaluate(out):
   try:
     from jrt_jax.evaluation import harness  # needs an extra
     from jrt_jax.evaluation import lm_eval_model
@@ -116,10 +98,22 @@ def _evaluate():
       limit=_LIMIT.value,
   )
   print(harness.table(results))
-  if _OUT.value:
+  if _CHECK_LEAKS.value:
+    print(_leaks(model.leaks))
+  if out:
     origin = {'workdir': _WORKDIR.value, **model.origin}
-    harness.save({'model': origin, **results}, _OUT.value)
-    print(f'wrote {_OUT.value}')
+    harness.save({'model': origin, **results}, out)
+    print(f'wrote {out}')
+
+
+def _leaks(found):
+  """What --check_leaks has found; what is too much has ended the program."""
+  if not found:
+    return 'no request was checked for leaks: none scores a text'
+  return (
+      f'no leaks: other answers moved the logits before them by {max(found):.2g}'
+      f' at most; requests checked: {len(found)}'
+  )
 
 
 if __name__ == '__main__':

@@ -27,10 +27,11 @@ def main(argv: list[str]) -> None:
     for flag in (_WORKDIR, _OUT):
       if not flag.value:
         raise ValueError(f'--{flag.name}=DIR must be given')
+    out = command_line.output_folder('--out', _OUT.value)
     model = model_lib.load(_WORKDIR.value, tokenizer=_TOKENIZER.value)
     tokenizer = _TOKENIZER.value or model.config['data']['tokenizer']
-    hugging_face.write(model, _OUT.value, tokenizer=tokenizer)
-    print(f'wrote step {model.step} of {_WORKDIR.value} to {_OUT.value}')
+    hugging_face.write(model, out, tokenizer=tokenizer)
+    print(f'wrote step {model.step} of {_WORKDIR.value} to {out}')
 
 
 if __name__ == '__main__':

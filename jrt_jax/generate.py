@@ -9,14 +9,12 @@ read is kept in a file, whose size does not depend on how much that was, and
 suffice, 2 for a mistake in the command, 130 after Ctrl-C.
 """
 
-import errno
-import os
 import pathlib
 import sys
-import tempfile
 
 from absl import app
 from absl import flags
+import tqdm
 
 from jrt_jax import command_line
 from jrt_jax import generation
@@ -92,42 +90,25 @@ _LOAD_STATE = flags.DEFINE_string(
 
 def main(argv: list[str]) -> None:
   del argv
-  try:
-    with (
-        command_line.one_line_failures(advice='give fewer prompts at once'),
-        command_line.one_line_errors(),
-    ):
-      prompts = _prompts()
-      settings = _settings()
-      if not _WORKDIR.value:
-        raise ValueError('--workdir=DIR must be given')
-      if _SAVE_STATE.value:
-        _check_writable(pathlib.Path(_SAVE_STATE.value))
-      model = generation.load(_WORKDIR.value, tokenizer=_TOKENIZER.value)
-      after = None
-      if _LOAD_STATE.value:
-        with command_line.reading('--load_state'):
-          after = state_file.load(_LOAD_STATE.value, model)
-      if _INTERACTIVE.value:
-        _talk(model, settings, prompts, after)
-      else:
-        _continue(model, settings, prompts, after)
-  except KeyboardInterrupt:
-    print('\ninterrupted', file=sys.stderr)
-    sys.exit(130)
-
-
-def _check_writable(path):
-  """Before anything takes long."""
-  try:
-    if path.is_dir():
-      raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    tempfile.TemporaryFile(dir=path.parent).close()
-  except OSError as error:
-    raise ValueError(
-        '--save_state must be a file that can be written, got'
-        f' {str(path)!r}: {error.strerror}'
-    ) from error
+  with (
+      command_line.one_line_failures(advice='give fewer prompts at once'),
+      command_line.one_line_errors(),
+  ):
+    prompts = _prompts()
+    settings = _settings()
+    if not _WORKDIR.value:
+      raise ValueError('--workdir=DIR must be given')
+    if _SAVE_STATE.value:
+      command_line.output_file('--save_state', _SAVE_STATE.value)
+    model = generation.load(_WORKDIR.value, tokenizer=_TOKENIZER.value)
+    after = None
+    if _LOAD_STATE.value:
+      with command_line.reading('--load_state'):
+        after = state_file.load(_LOAD_STATE.value, model)
+    if _INTERACTIVE.value:
+      _talk(model, settings, prompts, after)
+    else:
+      _continue(model, settings, prompts, after)
 
 
 def _prompts():
@@ -173,8 +154,7 @@ def _continue(model, settings, prompts, after):
   if len(prompts) == 1:
     _stream(continuation)
   else:
-    for _ in continuation:
-      pass
+    _draw_all(continuation)
     for b, completion in enumerate(continuation.completions):
       print(f'--- prompt {b + 1} of {len(prompts)}\n{completion.text}')
   _tell(model, continuation)
@@ -194,8 +174,9 @@ def _talk(model, settings, prompts, after):
 
 
 def _save(model, continuation):
-  state_file.save(_SAVE_STATE.value, model, continuation.reading)
-  print(f'[wrote {_SAVE_STATE.value}]', file=sys.stderr)
+  path = command_line.output_file('--save_state', _SAVE_STATE.value)
+  state_file.save(path, model, continuation.reading)
+  print(f'[wrote {path}]', file=sys.stderr)
 
 
 def _turns(prompts):
@@ -212,6 +193,21 @@ def _stream(continuation):
   for (text,) in continuation:
     print(text, end='', flush=True)
   print()
+
+
+def _draw_all(continuation):
+  """Draws texts that are shown at the end; a terminal shows how far it is."""
+  count = lambda: sum(len(x.tokens) for x in continuation.completions)
+  with tqdm.tqdm(
+      total=_MAX_TOKENS.value * len(continuation.prompts),
+      desc='drawing',
+      unit='tok',
+      delay=1,
+      leave=False,
+      disable=None,
+  ) as bar:
+    for _ in continuation:
+      bar.update(count() - bar.n)
 
 
 def _tell(model, continuation):

@@ -26,10 +26,11 @@ _SMOOTH = flags.DEFINE_float(
 
 def main(argv: list[str]) -> None:
   with command_line.one_line_errors():
+    out = command_line.output_file('--out', _OUT.value)
     runs = curves.read(argv[1:])
     print(curves.table([run.smoothed(_SMOOTH.value) for run in runs]))
-    figure.draw(runs, _OUT.value, smooth=_SMOOTH.value)
-    print(f'wrote {_OUT.value}')
+    figure.draw(runs, out, smooth=_SMOOTH.value)
+    print(f'wrote {out}')
 
 
 if __name__ == '__main__':

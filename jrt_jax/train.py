@@ -101,8 +101,9 @@ def _show_kernels():
 
 
 def _default_workdir():
-  file = config_flags.get_config_filename(flags.FLAGS['config'])
-  return pathlib.Path('runs') / pathlib.Path(file).stem
+  config = config_flags.get_config_filename(flags.FLAGS['config'])
+  file, _, choice = config.partition(':')
+  return pathlib.Path('runs', pathlib.Path(file).stem, choice)
 
 
 if __name__ == '__main__':

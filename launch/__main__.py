@@ -64,10 +64,12 @@ def _parse(argv):
     )
     launcher.add_arguments(sub)
   arguments = parser.parse_args(argv)
-  file = pathlib.Path(arguments.config.partition(':')[0])
+  path, _, choice = arguments.config.partition(':')
+  file = pathlib.Path(path)
   if not file.is_file():
     raise ValueError(f'--config must be a file, got {str(file)!r}')
-  arguments.workdir = arguments.workdir or str(pathlib.Path('runs', file.stem))
+  default = pathlib.Path('runs', file.stem, choice)
+  arguments.workdir = arguments.workdir or str(default)
   return arguments
 
 

@@ -33,13 +33,21 @@ _MODEL_SIDE = {
     'jrt_jax.evaluation',
 }
 
+# Who works with a trained model.
+_AFTER_TRAINING = {
+    'jrt_jax.benchmarks',
+    'jrt_jax.evaluation',
+    'jrt_jax.interchange',
+}
+
 # Modules that a package must not import, nor anything inside them.
 NEVER = {
     'jrt_jax.prefix': _MODEL_SIDE | {'jrt_jax.data'},
     'jrt_jax.prompting': _MODEL_SIDE | {'jax'},
     'jrt_jax.data': _MODEL_SIDE,
-    # Copied to where there is nothing but torch and transformers.
-    'jrt_jax.interchange.remote_code': _MODEL_SIDE | {'flax', 'jax', 'numpy'},
+    # Copied to where there is nothing but torch and transformers, with numpy.
+    'jrt_jax.interchange.remote_code': {'flax', 'jax', 'jrt_jax.prefix'}
+    | _MODEL_SIDE,
     'jrt_jax.models': {
         'grain',
         'jrt_jax.benchmarks',
@@ -50,6 +58,15 @@ NEVER = {
         'ml_collections',
         'optax',
         'orbax',
+    },
+    'jrt_jax.training': _AFTER_TRAINING | {'jrt_jax.generation'},
+    'jrt_jax.generation': _AFTER_TRAINING,
+    # Questions about what is computed, never about what was trained.
+    'jrt_jax.evaluation.synthetic': {
+        'jrt_jax.data',
+        'jrt_jax.generation',
+        'jrt_jax.interchange',
+        'jrt_jax.training',
     },
     'launch': {'jax', 'jrt_jax', 'pallas_kernels'},
 }
@@ -170,6 +187,16 @@ def test_importing_the_package_imports_nothing_else():
         ('jrt_jax/models/a.py', 'def f():\n  import optax', 'optax'),
         ('jrt_jax/models/a.py', 'from jrt_jax import data', 'jrt_jax.data'),
         ('jrt_jax/training/a.py', 'from jrt_jax import train', 'jrt_jax.train'),
+        (
+            'jrt_jax/training/a.py',
+            'from jrt_jax.generation import b',
+            'jrt_jax.generation.b',
+        ),
+        (
+            'jrt_jax/generation/a.py',
+            'import jrt_jax.evaluation',
+            'jrt_jax.evaluation',
+        ),
         ('jrt_jax/b.py', 'from jrt_jax.train import f', 'jrt_jax.train.f'),
         ('jrt_jax/interchange/remote_code/a.py', 'import jax', 'jax'),
     ],
@@ -190,6 +217,7 @@ def test_an_import_against_the_arrows_is_found(tmp_path, file, text, imported):
         ('jrt_jax/data/a.py', 'import grain\nfrom jrt_jax.prefix import b'),
         ('jrt_jax/models/a.py', 'from jrt_jax import database'),
         ('jrt_jax/train.py', 'from jrt_jax.training import loss'),
+        ('jrt_jax/generation/a.py', 'from jrt_jax.training import workdirs'),
     ],
 )
 def test_an_import_along_the_arrows_is_fine(tmp_path, file, text):

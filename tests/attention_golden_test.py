@@ -100,7 +100,14 @@ class Case(NamedTuple):
     )
 
 
-@pytest.fixture(scope='module', params=[(6, 1.0), (14, 1.0), (14, 0.5)])
+@pytest.fixture(
+    scope='module',
+    params=[
+        (6, 1.0),
+        pytest.param((14, 1.0), marks=pytest.mark.slow),
+        (14, 0.5),
+    ],
+)
 def case(request):
   D, fraction = request.param
   config = base.get_config().model.to_dict() | {

@@ -19,20 +19,29 @@ pytestmark = pytest.mark.skipif(
 
 B, L, P, E, VOCAB, STEPS = 32, 28, 12, 24, 40, 20
 MODELS = {
+    'all': ('conv', 'pla', 'swa', 'attention'),
     'jrt': ('conv', 'pla', 'swa'),
     'based': ('conv', 'la', 'swa'),
     'attention': ('attention', 'attention'),
+    'mlp': ('pla', 'la'),  # a feature map with parameters of each head
 }
-# Based is JRT without the prefix.
-every_model = pytest.mark.parametrize(
-    'name', ['jrt', pytest.param('based', marks=pytest.mark.slow), 'attention']
-)
 MESHES = {  # data, fsdp, tensor
     'one device': (1, 1, 1),
     'data': (8, 1, 1),
     'fsdp': (1, 8, 1),
     'fsdp x tensor': (1, 4, 2),
 }
+
+
+def except_for(fast, names):
+  """All names; their tests are slow, but for those of `fast`."""
+  return [
+      pytest.param(name, marks=() if name in fast else pytest.mark.slow)
+      for name in names
+  ]
+
+
+every_model = pytest.mark.parametrize('name', except_for(['all'], MODELS))
 
 
 @functools.cache
@@ -50,6 +59,8 @@ def make_model(name):
       dtype='float32',
   )
   config.model.feature_map.feature_dim = 4
+  if name == 'mlp':
+    config.model.feature_map.update(name='mlp', num_features=6)
   merge, params = models.split(models.build(config.model.to_dict()))
   return merge, jax.device_get(params)  # every mesh begins with the same
 
@@ -97,7 +108,9 @@ def exchanges(hlo, kind):
   return [tuple(map(int, filter(None, shape.split(',')))) for shape in shapes]
 
 
-@pytest.mark.parametrize('mesh', list(MESHES)[1:])
+@pytest.mark.parametrize(
+    'mesh', except_for(['data', 'fsdp x tensor'], list(MESHES)[1:])
+)
 @every_model
 def test_every_mesh_gives_the_losses_of_one_device(name, mesh):
   expected, _ = train(name, 'one device')
@@ -118,7 +131,9 @@ def test_replicas_exchange_sums_once_a_step(name):
   assert parameters <= sum(counts) < parameters + 100  # and a few scalars
 
 
-@pytest.mark.parametrize('mesh', ['fsdp', 'fsdp x tensor'])
+@pytest.mark.parametrize(
+    'mesh', except_for(['fsdp x tensor'], ['fsdp', 'fsdp x tensor'])
+)
 @every_model
 def test_devices_that_share_parameters_gather_nothing_else(name, mesh):
   _, hlo = train(name, mesh)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 import signal
 import socket
 import time
@@ -12,6 +13,7 @@ import pytest
 from jrt_jax.data import manifest
 from jrt_jax.data import preparation
 from jrt_jax.training import checkpoint
+from jrt_jax.training import resilience
 
 STEPS = 12  # of the runs that `start` starts
 COMPARED = ('loss', 'grad_norm', 'loss_tokens', 'held_out/bits_per_byte')
@@ -106,6 +108,7 @@ def test_two_processes_train_and_evaluate_as_one_does(alone, both):
   assert_same_run(both[0], alone)
 
 
+@pytest.mark.slow
 def test_processes_that_share_parameters_do_too(start_two, alone, tmp_path):
   codes, _, errors = finish(start_two(tmp_path, mesh__tensor=2))
   assert codes == [0, 0], errors
@@ -140,22 +143,17 @@ def test_a_run_of_two_goes_on_alone(
   assert_same_run(tmp_path, alone)
 
 
-def test_a_run_of_one_goes_on_in_two(
-    start, start_two, wait_for_step, alone, tmp_path
-):
-  process = start(tmp_path)
-  wait_for_step(tmp_path, 8, process)
-  process.kill()
-  finish([process])
-  codes, outputs, errors = finish(start_two(tmp_path))
+@pytest.mark.slow
+def test_a_run_of_one_goes_on_in_two(start_two, alone, tmp_path):
+  workdir = shutil.copytree(alone, tmp_path / 'run')
+  shutil.rmtree(workdir / 'checkpoints' / str(STEPS))
+  codes, outputs, errors = finish(start_two(workdir))
   assert codes == [0, 0], errors
-  assert 'resuming from step' in outputs[0]
-  assert_same_run(tmp_path, alone)
+  assert 'resuming from step 9' in outputs[0]
+  assert_same_run(workdir, alone)
 
 
-@pytest.mark.parametrize(
-    'killed', [1, pytest.param(0, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize('killed', [1, pytest.param(0, marks=pytest.mark.slow)])
 def test_the_death_of_one_ends_the_other_with_a_clear_message(
     start_two, wait_for_step, tmp_path, killed
 ):
@@ -171,6 +169,7 @@ def test_the_death_of_one_ends_the_other_with_a_clear_message(
   finish(processes[killed : killed + 1])
 
 
+@pytest.mark.slow
 def test_a_mistake_is_told_once_and_ends_both(start_two, tmp_path):
   codes, _, errors = finish(start_two(tmp_path, batch_size=3))
   assert codes == [2, 2]
@@ -194,14 +193,9 @@ def test_a_damaged_file_that_only_one_process_reads_ends_both(
   assert 'error: ' not in errors[1]
 
 
-def test_a_workdir_in_use_is_refused_by_both(
-    start, start_two, wait_for_step, tmp_path
-):
-  first = start(tmp_path, steps=100_000)
-  wait_for_step(tmp_path, 1, first)
-  codes, _, errors = finish(start_two(tmp_path, steps=100_000))
-  first.kill()
-  finish([first])
+def test_a_workdir_in_use_is_refused_by_both(start_two, tmp_path):
+  with resilience.lock(tmp_path):
+    codes, _, errors = finish(start_two(tmp_path))
   assert codes == [2, 2]
   assert 'is in use by another run' in errors[0]
   assert 'error: ' not in errors[1]

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 
 from jrt_jax.benchmarks import inference
 from jrt_jax.benchmarks import timing
-from jrt_jax.generation import decode
-from jrt_jax.generation import sampling
 from jrt_jax.models import cost
+from jrt_jax.models import decode
+from jrt_jax.models import sampling
 
 _EARLIER = 64  # drift is from a position so many times nearer to the start
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from jrt_jax.benchmarks import inference
 from jrt_jax.benchmarks import timing
-from jrt_jax.generation import long_prompts
+from jrt_jax.generation import pieces
 from jrt_jax.generation import reading
 from jrt_jax.training import throughput
 
@@ -59,9 +59,10 @@ def measure_memory(config: Mapping[str, Any]) -> dict[str, Any]:
   peaks = {}
   for count in _BLOCKS:
     rows = np.asarray(inference.prompts(config, count * model.block))
-    plan = long_prompts.blocks(rows.shape[1], model.prefix_capacity)
     start = time.perf_counter()
-    read = reading.read(model, [reading.planned(row, plan) for row in rows])
+    read = reading.read(
+        model, [pieces.of_prompt(model, x, long='blocks') for x in rows]
+    )
     jax.block_until_ready(read)
     seconds = time.perf_counter() - start
     inference.check_finite(read.logits)

@@ -66,12 +66,13 @@ def main(argv: list[str]) -> None:
         )
       folder = pathlib.Path(_OUT.value).expanduser()
       if _INPUT.value:
+        command_line.output_folder('--out', _OUT.value)
         _prepare(folder)
       if _VERIFY.value:
         _verify(folder)
   except KeyboardInterrupt:
     print('\ninterrupted: the same command continues', file=sys.stderr)
-    sys.exit(130)
+    sys.exit(command_line.INTERRUPTED)
 
 
 def _prepare(folder):

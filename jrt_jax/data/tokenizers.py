@@ -60,7 +60,7 @@ class TokenizerJson:
       self._tokenizer = tokenizers.Tokenizer.from_buffer(content)
     except Exception as error:  # the library raises no narrower type
       raise ValueError(
-          f'config.data.tokenizer={path!r} is not a tokenizer.json:'
+          f'the tokenizer {path!r} is not a tokenizer.json:'
           f' {" ".join(str(error).split())}'
       ) from error
     # Some files ask for it, which would cut or pad every document.
@@ -102,8 +102,8 @@ def load(name_or_path: str) -> Bytes | TokenizerJson:
     return Bytes()
   if not pathlib.Path(name_or_path).is_file():
     raise FileNotFoundError(
-        "config.data.tokenizer must be 'bytes' or the path of a"
-        f' tokenizer.json, got {name_or_path!r}, which is no file'
+        "the tokenizer must be 'bytes' or the path of a tokenizer.json, got"
+        f' {name_or_path!r}, which is no file'
     )
   return TokenizerJson(name_or_path)
 
@@ -131,7 +131,7 @@ def _eos_id(tokenizer: tokenizers.Tokenizer, path: str) -> int:
     if (eos_id := tokenizer.token_to_id(name)) is not None:
       return eos_id
   raise ValueError(
-      f'config.data.tokenizer={path!r} must have a token that ends documents,'
+      f'the tokenizer {path!r} must have a token that ends documents,'
       f' one of {" ".join(_EOS)}'
   )
 

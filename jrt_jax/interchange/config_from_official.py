@@ -58,6 +58,10 @@ def from_official(
   enc_length = settings.pop('enc_length', None)
   length = settings.pop('l_max', base['sequence_length'])
   model = {**base['model'], **model, **settings}
+  model['feature_map'] = {
+      **base['model']['feature_map'],
+      **model['feature_map'],
+  }
   return {**base, **_task(base, enc_length, length), 'model': model}
 
 
@@ -112,6 +116,7 @@ def _settings(kind, mixer, slot):
     settings['num_heads'] = integer('num_heads', 16)
     settings['feature_map'] = {
         'name': 'taylor_exp',
+        'order': 2,
         'feature_dim': integer('feature_dim', 16),
     }
   if kind == 'pla':

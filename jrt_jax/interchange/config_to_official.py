@@ -72,9 +72,11 @@ def to_official(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_known(model):
   """Raises ValueError for what the released code cannot do."""
+  normalizer, feature_map = model['normalizer'], model['feature_map']
   for key, got, needed in (
-      ('normalizer', model['normalizer'], 'sum'),
-      ('feature_map.name', model['feature_map']['name'], 'taylor_exp'),
+      ('normalizer', 'sum' if normalizer == 'auto' else normalizer, 'sum'),
+      ('feature_map.name', feature_map['name'], 'taylor_exp'),
+      ('feature_map.order', feature_map.get('order', 2), 2),
   ):
     if got != needed:
       raise ValueError(

@@ -5,7 +5,8 @@ generation_config.json  ids that end a text, and ids that are no text
 model.safetensors       float32 weights, named and laid out as PyTorch's
 tokenizer.json, tokenizer_config.json
 README.md               the model card
-*_jrt.py                the model in PyTorch: `jrt_jax.interchange.remote_code`
+*_jrt.py                the model in PyTorch, `jrt_jax.interchange.remote_code`,
+                        and what its prefix policy measures, `prefix.signals`
 """
 
 from collections.abc import Mapping
@@ -21,12 +22,23 @@ import numpy as np
 from jrt_jax import models
 from jrt_jax.generation.model import Model
 from jrt_jax.interchange import exported_tokenizer
+from jrt_jax.interchange import folders
 from jrt_jax.interchange import weights
+from jrt_jax.prefix import policies
+from jrt_jax.prefix import signals
+from jrt_jax.training import recorded_config
 
 _HERE = pathlib.Path(__file__).parent
-_CODE = ('configuration_jrt.py', 'mixers_jrt.py', 'modeling_jrt.py')
+_CODE = (
+    'configuration_jrt.py',
+    'feature_maps_jrt.py',
+    'mixers_jrt.py',
+    'modeling_jrt.py',
+    'prefix_jrt.py',
+)
 _WEIGHTS = 'model.safetensors'
 _TABLE, _PADDING = 'embed_tokens.weight', 'vocabulary_padding'
+_GROUPS = '.mixer.groups.'  # parameters by head, which PyTorch has as we do
 
 Path = str | os.PathLike
 Params = dict[str, np.ndarray]
@@ -42,19 +54,25 @@ def write(model: Model, out: Path, *, tokenizer: str) -> None:
     tokenizer: where its tokenizer is, or 'bytes'.
 
   Raises:
-    ValueError: `out` is the workdir of a run, or not a directory.
+    ValueError: `out` is the workdir of a run, or what is exported would read
+      prompts differently.
     OSError: `out` cannot be written.
   """
-  out = _directory(out)
-  exported_tokenizer.write(out, tokenizer, model.tokenizer.eos_id)
-  for name in _CODE:
-    shutil.copyfile(_HERE / 'remote_code' / name, out / name)
-  kind = exported_tokenizer.kind(tokenizer)
-  _write_json(out / 'config.json', _config(model, kind))
-  _write_json(out / 'generation_config.json', _generation(model))
-  (out / 'README.md').write_text(_card(model))
-  arrays = to_torch(model.params, model.config['model']['vocab_size'])
-  weights.write_safetensors(out / _WEIGHTS, arrays, {'format': 'pt'})
+  out = pathlib.Path(out)
+  if (out / 'checkpoints').exists():
+    raise ValueError(f'--out must not be the workdir of a run, got {out}')
+  _check_reading(model.config)
+  with folders.whole(out) as new:
+    exported_tokenizer.write(new, tokenizer, model.tokenizer.eos_id)
+    for name in _CODE:
+      shutil.copyfile(_HERE / 'remote_code' / name, new / name)
+    shutil.copyfile(signals.__file__, new / 'signals_jrt.py')
+    kind = exported_tokenizer.kind(tokenizer)
+    _write_json(new / 'config.json', _config(model, kind))
+    _write_json(new / 'generation_config.json', _generation(model))
+    (new / 'README.md').write_text(_card(model))
+    arrays = to_torch(model.params, model.config['model']['vocab_size'])
+    weights.write_safetensors(new / _WEIGHTS, arrays, {'format': 'pt'})
 
 
 def read(
@@ -78,14 +96,15 @@ def read(
   exported = _read_config(folder / 'config.json')
   training = exported['training']
   tokenizer = exported_tokenizer.find(folder, training['tokenizer'])
-  config = {
+  given = {
       **base,
-      'model': {**base['model'], **exported['model']},
+      'model': exported['model'],
       'prefix': training['prefix'],
       'objective': training['objective'],
       'sequence_length': exported['sequence_length'],
       'data': {**base['data'], 'tokenizer': tokenizer},
   }
+  config = recorded_config.complete(given)  # an export may be older than a key
   arrays = weights.read_safetensors(folder / _WEIGHTS)
   return config, from_torch(arrays, config['model'])
 
@@ -132,11 +151,15 @@ def from_torch(
 def _torch_name(name):
   if name == 'embedding.embedding':
     return _TABLE
+  if _GROUPS in name:
+    return name
   path, _, kind = name.rpartition('.')
   return f'{path}.{"bias" if kind == "bias" else "weight"}'
 
 
 def _to_torch(name, x):
+  if _GROUPS in name:
+    return x
   if name.endswith('conv.kernel'):
     return x.T[:, None]  # [K, I] to [I, 1, K]
   if name.endswith('kernel'):
@@ -145,7 +168,7 @@ def _to_torch(name, x):
 
 
 def _from_torch(name, x, shape):
-  x = x.T if name.endswith('kernel') else x
+  x = x.T if name.endswith('kernel') and _GROUPS not in name else x
   if x.size != np.prod(shape):
     raise ValueError(
         f'{_torch_name(name)} must have the size of {[*shape]}, got'
@@ -200,6 +223,18 @@ def _generation(model):
   }
 
 
+def _check_reading(config):
+  """There, a prefix is filled wherever it is short; here, if the prompt is."""
+  name = config['prefix']['name']
+  fills = config['model']['pad_mask'] == 'reference'
+  if fills and name in policies.FITTED:
+    others = sorted({*policies.PREFIX_POLICIES} - {*policies.FITTED})
+    raise ValueError(
+        "a model with config.model.pad_mask='reference' must have"
+        f' config.prefix.name in {others} to be exported, got {name!r}'
+    )
+
+
 def _card(model):
   config = model.config
   mixers = config['model']['mixers']
@@ -216,20 +251,6 @@ def _card(model):
       prefix=config['prefix']['name'],
       prefix_capacity=model.prefix_capacity,
   )
-
-
-def _directory(out):
-  out = pathlib.Path(out)
-  if (out / 'checkpoints').exists():
-    raise ValueError(f'--out must not be the workdir of a run, got {out}')
-  try:
-    out.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise ValueError(
-        f'--out must be a directory that can be written, got {out}:'
-        f' {error.strerror}'
-    ) from error
-  return out
 
 
 def _read_config(path):

@@ -56,7 +56,7 @@ def read(folder: Path, base: Mapping[str, Any]) -> tuple[dict, Params]:
 
   Returns:
     The config, and float32 parameters by our names. Rows of the embedding that
-    pad the vocabulary are 0.
+    pad the vocabulary are 0. A tokenizer that is not there is ''.
 
   Raises:
     OSError: a file is missing or cannot be read.
@@ -75,8 +75,9 @@ def read(folder: Path, base: Mapping[str, Any]) -> tuple[dict, Params]:
       name: _from_official(name, arrays[_official_name(name)], x.shape)
       for name, x in ours.items()
   }
-  if (tokenizer := folder / 'tokenizer.json').exists():
-    config['data'] = {**config['data'], 'tokenizer': str(tokenizer)}
+  tokenizer = folder / 'tokenizer.json'
+  known = str(tokenizer) if tokenizer.exists() else ''
+  config['data'] = {**config['data'], 'tokenizer': known}
   return config, params
 
 

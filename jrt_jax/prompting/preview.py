@@ -63,7 +63,7 @@ def main(argv: list[str]) -> None:
       raise ValueError('--question=TEXT must be given')
     with command_line.reading('FILE'):
       document = pathlib.Path(argv[1]).read_bytes().decode(errors='replace')
-    tokenizer = _load_tokenizer()
+    tokenizer = tokenizers.load(_TOKENIZER.value)
     prompt = _prompt(document, tokenizer)
   for line in _lines(prompt, tokenizer):
     print(line)
@@ -72,14 +72,6 @@ def main(argv: list[str]) -> None:
   )
   read, once, flat = (_tokens(tokenizer, t) for t in (prompt.text, once, flat))
   print(f'{read:,} tokens; {once:,} read once, {flat:,} read twice')
-
-
-def _load_tokenizer():
-  try:
-    return tokenizers.load(_TOKENIZER.value)
-  except (OSError, ValueError) as error:
-    message = str(error).replace('config.data.tokenizer', '--tokenizer')
-    raise ValueError(message) from error
 
 
 def _prompt(document, tokenizer):

@@ -14,6 +14,8 @@ from typing import Any
 
 from absl import logging
 
+from jrt_jax.training import recorded_config
+
 # These keys change how a run is computed, not what it computes.
 HOW = (
     'data.num_threads',
@@ -131,6 +133,8 @@ def record_config(
   """Writes workdir/config.json, or compares with the one that is there.
 
   A config that replaces another leaves it as config.1.json, config.2.json, …
+  Keys that the recorded one lacks, being older, count as `configs/base.py` has
+  them.
 
   Args:
     workdir: an existing directory.
@@ -147,10 +151,14 @@ def record_config(
   path = workdir / 'config.json'
   if path.exists():
     recorded = path.read_text()
-    changes = _changes(json.loads(recorded), config)
-    if not changes:
+    old, new = (
+        recorded_config.same_words(recorded_config.flat(x))
+        for x in (json.loads(recorded), config)
+    )
+    if old == new:
       return
-    _check_changes(workdir, changes, allow_change)
+    later = recorded_config.later_keys(path, old, new)
+    _check_changes(workdir, _changes(old | later, new), allow_change)
     _first_free(workdir).write_text(recorded)
   temporary = path.with_suffix('.tmp')
   temporary.write_text(json.dumps(config, indent=2) + '\n')
@@ -184,23 +192,12 @@ def _check_changes(workdir, changes, allow_change):
 
 def _changes(old, new):
   """Returns a sorted list of (key, old, new) as texts, where they differ."""
-  old, new = _flatten(old), _flatten(new)
+  text = lambda config, key: json.dumps(config[key]) if key in config else None
   return [
-      (key, old.get(key, '(not set)'), new.get(key, '(not set)'))
+      (key, text(old, key) or '(not set)', text(new, key) or '(not set)')
       for key in sorted(old | new)
-      if old.get(key) != new.get(key)
+      if text(old, key) != text(new, key)
   ]
-
-
-def _flatten(config, prefix=''):
-  """Returns {dotted key: JSON text of the value}."""
-  flat = {}
-  for key, value in config.items():
-    if isinstance(value, Mapping):
-      flat |= _flatten(value, f'{prefix}{key}.')
-    else:
-      flat[f'{prefix}{key}'] = json.dumps(value)
-  return flat
 
 
 def _first_free(workdir):

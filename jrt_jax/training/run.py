@@ -14,8 +14,8 @@ from jrt_jax import models
 from jrt_jax.data import objectives
 from jrt_jax.data import pipeline
 from jrt_jax.data import tokenizers
-from jrt_jax.generation import decode
-from jrt_jax.generation.sampling import Sampling
+from jrt_jax.models import decode
+from jrt_jax.models.sampling import Sampling
 from jrt_jax.prefix import fitting
 from jrt_jax.prefix import policies
 from jrt_jax.training import checkpoint
@@ -184,7 +184,10 @@ class Run:
       return state, f'resuming from step {int(state.step)} in {self.workdir}'
     first_state = jax.jit(self._first_state, out_shardings=shardings)
     if source := self.config['init_from']:
-      params, step = checkpoint.load_params(source, abstract.params)
+      try:
+        params, step = checkpoint.load_params(source, abstract.params)
+      except FileNotFoundError as error:
+        raise FileNotFoundError(f'config.init_from: {error}') from error
       return first_state(params), f'weights of step {step} in {source}'
     build = functools.partial(
         models.build, self.config['model'], self.config['seed']
@@ -204,14 +207,15 @@ class Run:
   def sample(self, params: train_state.Params) -> tuple[str, str]:
     """Returns the end of a held-out prompt, and how the model continues it."""
     L = self.config['sequence_length']
-    P = policies.longest_prefix(self.config['prefix'], L)
-    length = P if 0 < P < L else -(-L // 2)
+    longest = policies.longest_prefix(self.config['prefix'], L)
+    length = longest if 0 < longest < L else -(-L // 2)
     prompt = self._held_out[:length].astype(np.int32)
+    prefix_len = policies.of_prompt(prompt, self.config['prefix'], L)
     tokens = decode.continue_prompts(
         self._merge,
         params,
         prompt[None],
-        np.full(1, min(P, length), np.int32),
+        np.full(1, prefix_len, np.int32),
         jax.random.key(self.config['seed']),
         num_tokens=self.config['sample_tokens'],
         num_ids=self.tokenizer.size,

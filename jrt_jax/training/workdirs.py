@@ -1,7 +1,6 @@
 """Workdirs as training leaves them: config.json and a checkpoint of weights."""
 
 from collections.abc import Mapping
-import json
 import pathlib
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 
 from jrt_jax import models
 from jrt_jax.training import checkpoint
+from jrt_jax.training import recorded_config
 from jrt_jax.training import resilience
 
 
@@ -26,7 +26,7 @@ def write(
 
   Args:
     workdir: that is not yet one.
-    config: with the keys of `configs/base.py`.
+    config: with keys of `configs/base.py`; what it lacks is as there.
     params: float32, by name.
     origin: where the weights are from, in words.
 
@@ -41,7 +41,9 @@ def write(
   arrays = {name: jnp.asarray(x) for name, x in params.items()}
   with resilience.lock(path):
     resilience.forget_config(path)  # of a run that has saved nothing
-    resilience.record_config(path, config, allow_change=False)
+    resilience.record_config(
+        path, recorded_config.complete(config), allow_change=False
+    )
     with checkpoint.Checkpoints(path, keep=1, keep_every=0) as checkpoints:
       checkpoints.save_params(arrays, {'origin': origin})
 
@@ -59,21 +61,16 @@ def read(workdir: str | pathlib.Path) -> Weights:
 
   Raises:
     FileNotFoundError: there is no config.json, or no checkpoint.
-    ValueError: they are damaged, or do not belong together.
+    ValueError: they are damaged, of a later version, or do not belong together.
   """
-  path = pathlib.Path(workdir) / 'config.json'
   try:
-    config = json.loads(path.read_text())
-    _, shapes = models.abstract(config['model'])
-  except FileNotFoundError as error:
+    config = recorded_config.read(pathlib.Path(workdir) / 'config.json')
+  except (FileNotFoundError, NotADirectoryError) as error:
     raise FileNotFoundError(
         f'the workdir must be that of a run, got {str(workdir)!r}, without'
         ' config.json'
     ) from error
-  except json.JSONDecodeError as error:
-    raise ValueError(f'{path} must be JSON: {error}') from error
-  except KeyError as error:
-    raise ValueError(f'{path} must have the key {error}') from error
+  _, shapes = models.abstract(config['model'])
   first = jax.sharding.SingleDeviceSharding(jax.devices()[0])
   shapes = {
       name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=first)

@@ -1,5 +1,7 @@
+import subprocess
 import sys
 
+from absl import app
 from absl import flags
 import jax
 from ml_collections import config_flags
@@ -144,6 +146,58 @@ def test_a_mistake_in_a_config_file_is_one_line(
 def test_an_error_of_the_arguments_is_a_mistake(capsys, error, message):
   end = exit_of(capsys, fail, command_line.one_line_errors(), error)
   assert end == (command_line.MISTAKE, message)
+
+
+def test_help_is_no_failure(monkeypatch, capsys):
+  values = define(monkeypatch, ['--help'])
+  flags.DEFINE_flag(app.HelpFlag(), values)
+  with pytest.raises(SystemExit) as end:
+    command_line.parser()(sys.argv)
+  said = capsys.readouterr()
+  assert end.value.code == 0
+  assert said.out and not said.err
+
+
+@pytest.mark.parametrize(
+    ('error', 'code', 'lines'),
+    [
+        ('KeyboardInterrupt', command_line.INTERRUPTED, ['', 'interrupted']),
+        ('EOFError("no more")', 1, ['EOFError: no more']),
+    ],
+)
+def test_ctrl_c_is_one_line_and_another_error_is_not(error, code, lines):
+  program = f'from jrt_jax import command_line; raise {error}'
+  done = subprocess.run(
+      [sys.executable, '-c', program], capture_output=True, text=True
+  )
+  assert done.returncode == code
+  assert done.stderr.splitlines()[-len(lines) :] == lines
+  assert ('Traceback' in done.stderr) == (code == 1)
+
+
+def test_an_output_is_made_room_for_before_the_work(tmp_path):
+  file = command_line.output_file('--out', f'{tmp_path}/new/folder/a.json')
+  assert file.parent.is_dir() and not file.exists()
+  folder = command_line.output_folder('--out', f'{tmp_path}/other/folder')
+  assert folder == tmp_path / 'other' / 'folder'
+  assert not (tmp_path / 'other').exists()
+
+
+@pytest.mark.parametrize(
+    ('check', 'path', 'message'),
+    [
+        ('output_file', 'file/a', 'file that can be written.*Not a directory'),
+        ('output_file', '', 'file that can be written.*Is a directory'),
+        ('output_folder', 'file', 'folder that can be written.*Not a dir'),
+        ('output_folder', 'file/a/b', 'folder that can be written.*Not a dir'),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_named(
+    tmp_path, check, path, message
+):
+  (tmp_path / 'file').touch()
+  with pytest.raises(ValueError, match=f'^--out must be a {message}'):
+    getattr(command_line, check)('--out', f'{tmp_path}/{path}')
 
 
 def test_memory_that_does_not_suffice_ends_in_advice(capsys):

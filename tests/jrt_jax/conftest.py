@@ -1,8 +1,18 @@
-"""A model small enough to compile in a second."""
+"""A model small enough to compile in a second, and commands that use one."""
 
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
 import pytest
 
 from configs import base
+from jrt_jax import models
+from jrt_jax.training import workdirs
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope='session')
@@ -10,8 +20,9 @@ def tiny_config():
   """A function that returns `config.model` of a small model."""
 
   def make(**overrides):
+    model = base.get_config().model.to_dict()
     return {
-        **base.get_config().model.to_dict(),
+        **model,
         'mixers': ('conv', 'pla', 'swa', 'la', 'pla'),
         'width': 16,
         'num_heads': 2,
@@ -19,7 +30,7 @@ def tiny_config():
         'vocab_size': 20,
         'vocab_multiple': 8,
         'mask_id': 19,
-        'feature_map': {'name': 'taylor_exp', 'feature_dim': 4},
+        'feature_map': {**model['feature_map'], 'feature_dim': 4},
         'window': 5,
         'init_std': 0.3,  # large enough for every token to matter
         'dtype': 'float32',
@@ -27,3 +38,39 @@ def tiny_config():
     }
 
   return make
+
+
+@pytest.fixture(scope='session')
+def bytes_workdir(tmp_path_factory, tiny_config):
+  """Of an untrained model of bytes with a prefix of 16 tokens."""
+  config = tiny_config(mixers=('pla',), vocab_size=257)
+  run = {
+      'model': config,
+      'prefix': {'name': 'fixed', 'capacity': 0.5},
+      'sequence_length': 32,
+      'data': {'tokenizer': 'bytes'},
+  }
+  path = tmp_path_factory.mktemp('runs') / 'run'
+  params = models.split(models.build(config))[1]
+  # Without this an untrained model with tied embeddings repeats its input.
+  scale = jax.random.normal(jax.random.key(2), (config['width'],))
+  params |= {'final_norm.scale': scale}
+  workdirs.write(path, run, params, origin='a test')
+  return path
+
+
+@pytest.fixture(scope='session')
+def run_command():
+  """A function that runs a module, as a user runs it."""
+
+  def run_command(module, *arguments, said='', **environment):
+    return subprocess.run(
+        [sys.executable, '-m', module, *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ | environment,
+        input=said,
+        capture_output=True,
+        text=True,
+    )
+
+  return run_command

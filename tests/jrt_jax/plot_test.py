@@ -46,13 +46,7 @@ def test_runs_become_a_table_and_a_figure(tmp_path):
 
 
 def test_a_mistake_is_one_line(tmp_path):
-  run = write_run(tmp_path / 'a')
-  for arguments, message in (
-      ([run, tmp_path], f'{tmp_path} is no run'),
-      ([run, '--smooth=2'], 'flag --smooth=2'),
-      ([run, f'--out={tmp_path}/no/a.png'], '[Errno 2] No such file'),
-  ):
-    done = plot(*arguments)
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert line.startswith(f'error: {message}')
+  done = plot(write_run(tmp_path / 'a'), tmp_path)
+  assert done.returncode == 2
+  (line,) = done.stderr.splitlines()
+  assert line.startswith(f'error: {tmp_path} is no run')

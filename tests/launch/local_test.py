@@ -77,6 +77,11 @@ def test_each_gpu_gets_a_process(launch):
   assert port.isdigit()
 
 
+def test_choices_of_a_config_have_workdirs_of_their_own(launch):
+  (line,) = planned(launch('--dry_run', '--config=config.py:relu'))
+  assert '--config=config.py:relu --workdir=runs/config/relu' in line
+
+
 def test_processes_take_several_gpus(launch):
   lines = planned(launch('--dry_run', '--devices_per_process=2', gpus=4))
   assert [line.split()[-1] for line in lines] == [

@@ -113,7 +113,7 @@ def test_settings_that_are_missing_have_the_official_defaults():
   expected = {
       'conv_kernel': 3,
       'conv_expand': 2,
-      'feature_map': {'name': 'taylor_exp', 'feature_dim': 16},
+      'feature_map': BASE['model']['feature_map'],
       'window': 65,
       'rope_fraction': 0.0,
       'vocab_size': 50257,

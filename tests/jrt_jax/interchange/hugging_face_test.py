@@ -1,6 +1,9 @@
 """What is written needs no torch; see remote_code for what transformers does."""
 
+import dataclasses
+import importlib
 import json
+import types
 
 import numpy as np
 import pytest
@@ -11,6 +14,10 @@ from jrt_jax import models
 from jrt_jax.data import tokenizers
 from jrt_jax.interchange import hugging_face
 from jrt_jax.interchange import weights
+from jrt_jax.prefix import heuristic
+from jrt_jax.prefix import learned
+from jrt_jax.prefix import policies
+from jrt_jax.training import recorded_config
 
 MIXERS = ['conv', 'pla', 'swa', 'la', 'attention']
 
@@ -62,7 +69,7 @@ def test_weights_come_back_bit_for_bit(model, folder):
 def test_the_config_comes_back_with_what_makes_the_model(model, folder):
   other = base.get_config().to_dict() | {'seed': 5, 'sequence_length': 1}
   config, _ = hugging_face.read(folder, other)
-  recorded = json.loads(json.dumps(model.config))  # as in a workdir
+  recorded = recorded_config.complete(model.config)  # as in a workdir
   for key in ('model', 'prefix', 'objective', 'sequence_length'):
     assert config[key] == recorded[key]
   assert config['data']['tokenizer'] == 'bytes'
@@ -85,6 +92,19 @@ def test_weights_that_others_have_saved_lack_only_the_padding(model, folder):
   )
   assert table.shape == (272, 16)
   assert not table[260:].any()
+
+
+def test_parameters_of_feature_maps_come_back_bit_for_bit(tiny_config):
+  parts = {'parts': ('mlp', 'gaussian_rff'), 'num_features': 6}
+  config = tiny_config(
+      mixers=('pla',),
+      feature_map={'name': 'hybrid_heads', 'feature_dim': 4} | parts,
+  )
+  params = models.split(models.build(config))[1]
+  arrays = hugging_face.to_torch(params, config['vocab_size'])
+  assert 'layers.0.mixer.groups.0.feature_map.fc1.kernel' in arrays
+  for name, x in hugging_face.from_torch(arrays, config).items():
+    np.testing.assert_array_equal(x, params[name], err_msg=name)
 
 
 def test_matrices_have_the_layout_of_torch(model):
@@ -142,6 +162,67 @@ def test_prompts_are_read_as_the_model_was_trained(folder):
   assert config['prefix_pad_id'] is None
 
 
+PROMPTS = [
+    np.random.default_rng(n).integers(k, size=n)
+    for n in (0, 1, 5, 16, 33)
+    for k in (1, 4, 256)
+]
+
+
+def fitted(prefix):
+  """What a policy needs, so that prompts have prefixes of many lengths."""
+  if prefix['name'] == 'entropy':
+    return {'thresholds': heuristic.thresholds(PROMPTS, prefix)}
+  features = np.array([learned.features(tokens) for tokens in PROMPTS])
+  rng = np.random.default_rng(3)
+  choice = learned.Choice(
+      np.array([0.0, 0.2, 0.4, 0.7]),
+      features.mean(axis=0),
+      features.std(axis=0),
+      rng.standard_normal((features.shape[1] + 1, 4)),
+  )
+  return {'mean_fraction': 0.3, **learned.to_json(choice)}
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {'name': 'fixed'},
+        {'name': 'none'},
+        {'name': 'learned', 'capacity': 1.0},
+        {'name': 'entropy', 'increment': 0.4},
+        {'name': 'entropy', 'growth': 'geometric', 'multiple': 2}
+        | {'signal': 'unigram_entropy', 'window': 4, 'aggregate': 'p90'}
+        | {'capacity': 1.0, 'increment': 0.5},
+        {'name': 'entropy', 'reduce': False, 'signal': 'compression_ratio'},
+    ],
+)
+def test_an_export_gives_prompts_the_prefixes_that_we_do(
+    model, tmp_path, monkeypatch, changes
+):
+  prefix = model.config['prefix'] | changes
+  if prefix['name'] in policies.FITTED:
+    prefix['fitted'] = fitted(prefix)
+  model = dataclasses.replace(model, config={**model.config, 'prefix': prefix})
+  hugging_face.write(model, tmp_path, tokenizer='bytes')
+  monkeypatch.syspath_prepend(tmp_path.parent)
+  exported = importlib.import_module(f'{tmp_path.name}.prefix_jrt')
+  config = types.SimpleNamespace(**read_json(tmp_path / 'config.json'))
+  actual = [exported.prefix_length(tokens, config) for tokens in PROMPTS]
+  assert actual == [model.prefix_len(tokens) for tokens in PROMPTS]
+  assert prefix['name'] == 'none' or len(set(actual)) > 3
+
+
+def test_an_export_that_would_fill_other_prefixes_is_refused(
+    tiny_config, tmp_path
+):
+  model = make_model(tiny_config, pad_mask='reference')
+  prefix = model.config['prefix'] | {'name': 'entropy'}
+  model = dataclasses.replace(model, config={**model.config, 'prefix': prefix})
+  with pytest.raises(ValueError, match="must have .* got 'entropy'"):
+    hugging_face.write(model, tmp_path, tokenizer='bytes')
+
+
 def test_a_released_model_fills_its_prefix_with_spaces(tiny_config, tmp_path):
   model = make_model(tiny_config, pad_mask='reference')
   hugging_face.write(model, tmp_path, tokenizer='bytes')
@@ -162,7 +243,7 @@ def test_the_workdir_of_a_run_is_not_overwritten(model, tmp_path):
     hugging_face.write(model, tmp_path, tokenizer='bytes')
 
 
-def test_a_file_in_place_of_the_directory_is_a_clear_error(model, tmp_path):
-  (tmp_path / 'file').touch()
-  with pytest.raises(ValueError, match='--out must be a directory'):
-    hugging_face.write(model, tmp_path / 'file', tokenizer='bytes')
+def test_an_export_that_fails_leaves_nothing(model, tmp_path):
+  with pytest.raises(FileNotFoundError):
+    hugging_face.write(model, tmp_path / 'hf', tokenizer='/no/tokenizer.json')
+  assert not list(tmp_path.iterdir())

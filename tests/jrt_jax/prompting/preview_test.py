@@ -75,7 +75,10 @@ def test_a_mistake_is_one_line(file):
       ([file], '--question=TEXT must be given'),
       ([file, file, '--question=Q'], 'FILE must be one file, got 2'),
       ([f'{file}x', '--question=Q'], 'FILE must be a file that can be read'),
-      ([file, '--question=Q', '--tokenizer=x'], "--tokenizer must be 'bytes'"),
+      (
+          [file, '--question=Q', '--tokenizer=x'],
+          "the tokenizer must be 'bytes'",
+      ),
       ([file, '--question=Q', '--repeats=word'], 'repeats must be of'),
   ):
     done = preview(*arguments)

@@ -117,7 +117,11 @@ needs_8_devices = pytest.mark.skipif(
 
 @needs_8_devices
 @pytest.mark.parametrize(
-    'mesh', [dict(mesh__data=8), dict(mesh__fsdp=4, mesh__tensor=2)]
+    'mesh',
+    [
+        pytest.param(dict(mesh__data=8), marks=pytest.mark.slow),
+        dict(mesh__fsdp=4, mesh__tensor=2),
+    ],
 )
 def test_eight_devices_train_as_one_does_which_can_go_on(
     config, finished, tmp_path, mesh

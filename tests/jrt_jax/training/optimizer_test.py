@@ -110,9 +110,16 @@ def test_without_warm_up_the_first_step_has_the_peak():
         ('layers.3.mixer_norm.scale', True),
         ('layers.3.mlp_norm.scale', True),
         ('final_norm.scale', True),
+        ('layers.3.mixer.groups.0.gain', True),
+        ('layers.3.mixer.groups.0.feature_map.fc1.kernel', True),
+        ('layers.3.mixer.groups.0.feature_map.fc1.bias', False),
+        ('layers.3.mixer.groups.0.feature_map.projection', False),
+        ('layers.3.mixer.groups.0.feature_map.parts.1.projection', False),
     ],
 )
-def test_weight_decay_spares_the_embedding_and_biases_only(name, expected):
+def test_weight_decay_spares_the_embedding_biases_and_random_projections(
+    name, expected
+):
   assert optimizer.decays(name) == expected
 
 

@@ -77,6 +77,30 @@ def test_a_continued_run_keeps_the_policy_that_it_began_with(config, tmp_path):
     assert run.config['prefix']['fitted']['thresholds'] == [0.125, 0.25]
 
 
+def test_a_run_of_an_earlier_version_continues(config, tmp_path, capsys):
+  settings = config(prefix__name='entropy')
+  with run_lib.Run(settings, tmp_path) as run:
+    state, _ = run.start()
+    run.checkpoints.save(0, state, run.place())
+  record = tmp_path / 'config.json'
+  now = json.loads(record.read_text())
+  old = json.loads(record.read_text())
+  del old['model']['feature_map']['order'], old['prefix']['multiple']
+  old['model']['normalizer'] = 'sum'  # what auto is here
+  old['prefix']['fitted']['thresholds'] = [0.125, 0.25]  # must not be refitted
+  record.write_text(json.dumps(old))
+  with run_lib.Run(settings, tmp_path) as run:
+    assert run.start()[1].startswith('resuming from step 0')
+    assert run.config['prefix']['fitted']['thresholds'] == [0.125, 0.25]
+  said = capsys.readouterr().err
+  assert said.count('model.feature_map.order, prefix.multiple: taken') == 1
+  now['prefix']['fitted']['thresholds'] = [0.125, 0.25]
+  assert json.loads(record.read_text()) == now
+  record.write_text(json.dumps(old))
+  with pytest.raises(ValueError, match='prefix.multiple: 1 → 2'):
+    run_lib.Run(config(prefix__name='entropy', prefix__multiple=2), tmp_path)
+
+
 def test_other_data_are_refused_where_a_run_would_continue(config, tmp_path):
   workdir, text = tmp_path / 'run', tmp_path / 'text.txt'
   text.write_text('the dog lay on the log; ' * 1000)

@@ -122,6 +122,25 @@ def test_moments_lie_where_their_parameter_lies_and_the_rest_is_everywhere():
   assert {leaf.mesh for leaf in jax.tree.leaves(shardings)} == {mesh}
 
 
+def test_what_feature_maps_have_for_each_head_lies_with_the_heads(tiny_config):
+  feature_map = {
+      'name': 'hybrid_heads',
+      'feature_dim': 4,
+      'num_features': 6,
+      'parts': ('mlp', 'gaussian_rff'),
+      'separate_encoder': True,
+  }
+  config = tiny_config(mixers=('pla',), num_heads=4, feature_map=feature_map)
+  params = models.abstract(config)[1]
+  of_heads = {n: x for n, x in params.items() if '.groups.' in n}
+  assert len(of_heads) == 4 + 4 + 2  # two MLPs; a projection and a gain
+  for name, x in of_heads.items():
+    assert sharding.param_spec(name) == P('tensor') and x.shape[0] == 2
+  sharding.check_model(config, params, make_mesh(tensor=2))
+  with pytest.raises(ValueError, match='config.mesh.tensor must divide the 2 '):
+    sharding.check_model(config, params, make_mesh(tensor=4))
+
+
 def test_all_but_norms_and_biases_of_outputs_are_divided(tiny_config):
   mixers = tuple(MIXERS)
   _, params = models.abstract(tiny_config(mixers=mixers))

@@ -64,12 +64,56 @@ def test_a_folder_without_a_run_is_a_clear_error(tmp_path):
 def test_a_damaged_config_is_a_clear_error(workdir):
   for text, message in (
       ('{"model":', 'must be JSON'),
+      ('[]', "must have the key 'model'"),
       ('{}', "must have the key 'model'"),
-      ('{"model": {"width": 1}}', 'must have the key'),
+      ('{"model": 1}', 'is of another version, with keys .*: model$'),
   ):
     (workdir / 'config.json').write_text(text)
     with pytest.raises(ValueError, match=f'config.json {message}'):
       workdirs.read(workdir)
+
+
+def without(config, section, key):
+  return {
+      **config,
+      section: {k: v for k, v in config[section].items() if k != key},
+  }
+
+
+def test_a_key_that_came_later_has_its_default(run, workdir, capsys):
+  whole = workdirs.read(workdir).config
+  assert not capsys.readouterr().err
+  old = without(without(whole, 'model', 'remat'), 'data', 'packing')
+  del old['wandb_project']
+  (workdir / 'config.json').write_text(json.dumps(old))
+  assert workdirs.read(workdir).config == whole
+  (line,) = capsys.readouterr().err.splitlines()
+  assert line.startswith(f'{workdir}/config.json is of an earlier version')
+  for key in ('model.remat', 'data.packing', 'wandb_project'):
+    assert key in line
+
+
+def test_a_key_of_a_later_version_is_refused(workdir):
+  config = workdirs.read(workdir).config
+  config['model']['colour'] = 'red'
+  (workdir / 'config.json').write_text(json.dumps(config))
+  with pytest.raises(ValueError, match='another version.* model.colour$'):
+    workdirs.read(workdir)
+
+
+def test_the_policy_that_a_run_has_fitted_is_no_unknown_key(workdir):
+  config = workdirs.read(workdir).config
+  config['prefix']['fitted'] = {'policy': 'entropy', 'thresholds': [1.0, 2.0]}
+  (workdir / 'config.json').write_text(json.dumps(config))
+  assert workdirs.read(workdir).config == config
+
+
+def test_what_is_written_without_a_key_has_its_default(run, tmp_path, capsys):
+  config, params = run
+  partial = without(config, 'model', 'remat')
+  workdirs.write(tmp_path / 'run', partial, params, origin='a test')
+  assert workdirs.read(tmp_path / 'run').config['model']['remat'] == 'none'
+  assert not capsys.readouterr().err
 
 
 def test_weights_of_another_model_are_a_clear_error(run, workdir):

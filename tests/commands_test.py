@@ -1,0 +1,95 @@
+"""Every command, run as a user runs it: mistakes are one line and exit code 2."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.slow  # each of them imports jax
+
+ROOT = pathlib.Path(__file__).parent.parent
+COMMANDS = [
+    '.'.join(path.relative_to(ROOT).with_suffix('').parts)
+    for path in sorted((ROOT / 'jrt_jax').rglob('*.py'))
+    if 'app.run(' in path.read_text()
+]
+CONFIG = '--config=configs/jrt_tiny.py'
+# Commands with a mistake, and what the line says; {tmp} is an empty folder.
+MISTAKES = {
+    'train': '--config=configs/NAME.py must be given',
+    f'train {CONFIG} --workdir=/dev/null/run': 'workdir must be a directory',
+    f'train {CONFIG} --workdir={{tmp}}/run --config.init_from={{tmp}}': (
+        'config.init_from: there is no checkpoint'
+    ),
+    'plot': 'RUN must be given',
+    'plot {tmp}': 'is no run',
+    'plot {tmp} --smooth=2': 'flag --smooth=2',
+    'plot {tmp} --out=/dev/null/a.png': '--out must be a file that can be wri',
+    'generate --prompt=a': '--workdir=DIR must be given',
+    'generate --workdir={tmp} --prompt=a': 'the workdir must be that of a run',
+    'generate --workdir={tmp} --file={tmp}/a': '--file must be a file that can',
+    'convert': 'from-official, from-hf or to-official must be given',
+    'convert from-hf {tmp} {tmp}/a': 'config.json',
+    'convert from-official {tmp} /dev/null/a': 'WORKDIR must be a folder that',
+    'convert to-official {tmp} /dev/null/a': 'DIR must be a folder that can be',
+    'export --out={tmp}/a': '--workdir=DIR must be given',
+    'export --workdir={tmp}': '--out=DIR must be given',
+    'export --workdir={tmp} --out={tmp}/a': 'the workdir must be that of a run',
+    'export --workdir={tmp} --out=/dev/null/a': '--out must be a folder that',
+    'evaluate --workdir={tmp}': '--tasks=NAME,… must be given',
+    'evaluate --workdir={tmp} --tasks=a --out=/dev/null/a': '--out must be a f',
+    'benchmark --json=/dev/null/a': '--json must be a file that can be written',
+    'benchmark --only=G999': 'G999',
+    'probe --only=haystack': "got 'haystack'",
+    'probe --out=/dev/null/a': '--out must be a file that can be written',
+    'data.prepare': '--out=DIR and --input=FILES or --verify must be given',
+    'data.prepare --out={tmp}/a --input={tmp}/*.txt': '--input must name files',
+    'data.prepare --out=/dev/null/a --input=README.md --format=text': '--out m',
+    'data.prepare --out={tmp} --verify': 'manifest.json',
+    f'prefix.calibrate {CONFIG}': '--out=FILE must be given',
+    f'prefix.calibrate {CONFIG} --out=/dev/null/a': '--out must be a file that',
+    'prefix.preview': 'FILE must be given',
+    'prefix.preview {tmp}': 'FILE must be a file that can be read',
+    'prefix.learn --table={tmp}/a.npz': '--table must be an .npz file, got',
+    'prefix.learn --out=/dev/null/a': '--out must be a file that can be writte',
+    'prompting.preview': 'FILE must be given',
+    'prompting.preview README.md': '--question=TEXT must be given',
+    'prompting.preview {tmp} --question=a': 'FILE must be a file that can be r',
+}
+
+
+def run(module, *arguments):
+  return subprocess.run(
+      [sys.executable, '-m', module, *arguments],
+      cwd=ROOT,
+      env=os.environ | {'XLA_FLAGS': ''},  # one device
+      capture_output=True,
+      text=True,
+  )
+
+
+def assert_one_line(done, message):
+  assert done.returncode == 2, done.stderr
+  (line,) = done.stderr.splitlines()
+  assert line.startswith('error: ') and message in line
+
+
+@pytest.mark.parametrize('command', [*COMMANDS, 'launch'])
+def test_help_is_what_was_asked_for(command):
+  done = run(command, '--help')
+  assert done.returncode == 0
+  assert '--' in done.stdout and not done.stderr
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_an_unknown_flag_is_one_line(command):
+  assert_one_line(run(command, '--no_such_flag=3'), "flag 'no_such_flag'")
+
+
+@pytest.mark.parametrize('command', MISTAKES)
+def test_a_mistake_is_one_line(command, tmp_path):
+  module, *arguments = command.split()
+  arguments = [x.format(tmp=tmp_path) for x in arguments]
+  assert_one_line(run(f'jrt_jax.{module}', *arguments), MISTAKES[command])

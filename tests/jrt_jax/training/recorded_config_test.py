@@ -1,0 +1,47 @@
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from configs import base
+from jrt_jax.training import recorded_config
+
+WHOLE = recorded_config.flat(base.get_config().to_dict())
+
+
+@given(st.sets(st.sampled_from(sorted(WHOLE))))
+def test_a_config_without_any_of_its_keys_is_completed(lost):
+  kept = {key: WHOLE[key] for key in WHOLE if key not in lost}
+  completed = recorded_config.complete(recorded_config.nested(kept))
+  assert recorded_config.flat(completed) == WHOLE
+
+
+def test_completing_keeps_what_is_there():
+  completed = recorded_config.complete({'model': {'width': 3, 'colour': 'red'}})
+  assert completed['model']['width'] == 3
+  assert completed['model']['colour'] == 'red'
+
+
+def test_tuples_are_what_json_makes_of_them():
+  assert recorded_config.flat({'a': {'b': (1, 2)}}) == {'a.b': [1, 2]}
+
+
+def test_what_a_model_changes_does_not_depend_on_keys_with_defaults():
+  model = base.get_config().model.to_dict()
+  assert not recorded_config.model_changes(model)
+  changed = json.loads(json.dumps({**model, 'width': 3}))
+  assert recorded_config.model_changes(changed) == {'width': 3}
+  del changed['remat'], changed['feature_map']['name']
+  assert recorded_config.model_changes(changed) == {'width': 3}
+
+
+def test_a_normalizer_with_two_names_is_the_same_for_one_map_only():
+  model = base.get_config().model.to_dict()
+  assert not recorded_config.model_changes({**model, 'normalizer': 'auto'})
+  assert not recorded_config.model_changes({**model, 'normalizer': 'sum'})
+  model['feature_map'] = {**model['feature_map'], 'name': 'linear'}
+  auto, total = (
+      recorded_config.model_changes({**model, 'normalizer': normalizer})
+      for normalizer in ('auto', 'sum')
+  )
+  assert auto != total
