@@ -46,7 +46,7 @@ def parser(
     except AttributeError as error:  # of a ConfigDict without that key, mostly
       _exit(MISTAKE, _unknown_key(error))
     except (flags.Error, OSError, KeyError, TypeError, ValueError) as error:
-      _exit(MISTAKE, error)
+      _exit(MISTAKE, _of_config_file(error))
     if not flags.FLAGS['verbosity'].present:  # libraries tell too much
       logging.set_verbosity(logging.WARNING)
     if rest and not arguments:
@@ -93,6 +93,8 @@ def output_file(argument: str, path: str) -> pathlib.Path:
   with _named(f'{argument} must be a file that can be written, got {path!r}'):
     if file.is_dir():
       raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if file.exists() and not os.access(file, os.W_OK):
+      raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     _check_writable(file.parent)
     file.parent.mkdir(parents=True, exist_ok=True)
   return file
@@ -160,6 +162,13 @@ def _check_file(argv, config):
     path = (value if equals else following or '').partition(':')[0]
     if flag in (f'-{config}', f'--{config}') and not os.path.isfile(path):
       _exit(MISTAKE, f'--{config} must be a file, got {path!r}')
+
+
+def _of_config_file(error):
+  """What a config file has raised, which ml_collections tells with its trace."""
+  while 'Error whilst parsing config file' in str(error) and error.__context__:
+    error = error.__context__
+  return error
 
 
 def _unknown_key(error):

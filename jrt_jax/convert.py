@@ -48,7 +48,7 @@ _TOLERANCE = flags.DEFINE_float(
 
 def import_from(read: Callable, source: str, destination: str) -> None:
   """Makes the workdir `destination` of the checkpoint that `read` reads."""
-  command_line.output_folder('WORKDIR', destination)
+  destination = command_line.output_folder('WORKDIR', destination)
   config, params = read(source, base.get_config().to_dict())
   if _TOKENIZER.value:
     config['data'] = {**config['data'], 'tokenizer': _TOKENIZER.value}

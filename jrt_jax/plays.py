@@ -6,8 +6,8 @@ python -m jrt_jax.prefix.learn --table=plays.npz --cost=0.01 --out=policy.json
 Prompts are pieces of documents, of the data that the run has held out or of
 --input; their answers are the tokens that follow. Every fraction of a prompt is
 tried as its prefix, and scored by the mean log-probability, in nats, of those
-tokens of the answer that could be recalled from the prompt (--answers=all: of
-all tokens). A model that was trained with config.prefix.name=uniform knows all
+tokens of the answer that end a rare pair which the document has had before
+(--answers=all: of all tokens). A model that was trained with config.prefix.name=uniform knows all
 lengths up to its longest; others are new to it.
 
 Exit codes: 0 at the end, 1 if memory did not suffice, 2 for a mistake in the
@@ -99,6 +99,7 @@ def _play(model, fractions, out):
       fractions,
       prefix_plays.scorer(model, prompts, batch_size=_BATCH_SIZE.value),
       batch_size=_BATCH_SIZE.value,
+      sequence_length=model.config['sequence_length'],
   )
   plays.save(out, table, model.tokenizer.fingerprint)
   print(_summary(table, prompts, out))

@@ -53,7 +53,8 @@ def main(argv: list[str]) -> None:
   if out:
     figures = {name: probes.to_json(x) for name, x in results.items()}
     record = {'seeds': seeds, 'probes': figures}
-    out.write_text(json.dumps(record, indent=2) + '\n')
+    with command_line.one_line_errors():
+      out.write_text(json.dumps(record, indent=2) + '\n')
     print(f'wrote {_OUT.value}')
   held = [e.holds() for x in results.values() for e in x.expectations]
   print(f'{sum(held)} of {len(held)} expectations hold')

@@ -24,6 +24,7 @@ MODELS = {
     'based': ('conv', 'la', 'swa'),
     'attention': ('attention', 'attention'),
     'mlp': ('pla', 'la'),  # a feature map with parameters of each head
+    'hybrid': ('pla', 'la'),  # two maps, of two heads each
 }
 MESHES = {  # data, fsdp, tensor
     'one device': (1, 1, 1),
@@ -42,6 +43,10 @@ def except_for(fast, names):
 
 
 every_model = pytest.mark.parametrize('name', except_for(['all'], MODELS))
+# Groups of heads that have maps of their own are exchanged between devices.
+every_uniform_model = pytest.mark.parametrize(
+    'name', except_for(['all'], MODELS.keys() - {'hybrid'})
+)
 
 
 @functools.cache
@@ -61,6 +66,11 @@ def make_model(name):
   config.model.feature_map.feature_dim = 4
   if name == 'mlp':
     config.model.feature_map.update(name='mlp', num_features=6)
+  if name == 'hybrid':
+    config.model.num_heads = 4
+    config.model.feature_map.update(
+        name='hybrid_heads', parts=('mlp', 'hedgehog'), num_features=6
+    )
   merge, params = models.split(models.build(config.model.to_dict()))
   return merge, jax.device_get(params)  # every mesh begins with the same
 
@@ -119,7 +129,7 @@ def test_every_mesh_gives_the_losses_of_one_device(name, mesh):
   np.testing.assert_allclose(actual, expected, rtol=1e-4)
 
 
-@every_model
+@every_uniform_model
 def test_replicas_exchange_sums_once_a_step(name):
   _, hlo = train(name, 'data')
   for kind in ('all-gather', 'all-to-all', 'collective-permute'):
@@ -134,7 +144,7 @@ def test_replicas_exchange_sums_once_a_step(name):
 @pytest.mark.parametrize(
     'mesh', except_for(['fsdp x tensor'], ['fsdp', 'fsdp x tensor'])
 )
-@every_model
+@every_uniform_model
 def test_devices_that_share_parameters_gather_nothing_else(name, mesh):
   _, hlo = train(name, mesh)
   tensor = MESHES[mesh][2]

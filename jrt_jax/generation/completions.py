@@ -257,6 +257,10 @@ def _seeds(count, seeds, first):
         f'there must be a seed for each of the {count} prompts, got'
         f' {len(seeds)}'
     )
+  if min(seeds) < 0 or max(seeds) >= 2**31:
+    raise ValueError(
+        f'seeds must lie in [0, 2**31), got {min(seeds)} to {max(seeds)}'
+    )
   return np.asarray(seeds, np.int32)
 
 

@@ -94,7 +94,7 @@ class Block(nnx.Module):
     )
     x = x + y
     if state is not None and context.mask is not None:
-      following = _where(context.mask.any(axis=1), following, state)
+      following = choose_rows(context.mask.any(axis=1), following, state)
     return x + self.mlp(self.mlp_norm(x)), following
 
   def prefill_blocks(self, x: jax.Array, masks: jax.Array, state: Any):
@@ -122,7 +122,7 @@ class Block(nnx.Module):
     return x + self.mlp(self.mlp_norm(x)), state
 
 
-def _where(rows, new, old):
+def choose_rows(rows: jax.Array, new: Any, old: Any) -> Any:
   """Takes bool [B] `rows` of the tree `new`, and the others of `old`."""
 
   def choose(new, old):

@@ -19,8 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jrt_jax.models import block
 from jrt_jax.models.context import Context
 from jrt_jax.models.language_model import LanguageModel
+from jrt_jax.models.softmax_attention import SoftmaxAttention
 
 MODES = ('exact', 'frozen')
 
@@ -45,7 +47,19 @@ def start(
     batch: B.
     state_capacity: tokens of a row that `attention` layers have room for, as in
       `LanguageModel.prefill`; a model without them needs none.
+
+  Raises:
+    ValueError: the capacity is missing.
   """
+  mixers = [layer.mixer for layer in model.layers]
+  if state_capacity is None and any(
+      isinstance(mixer, SoftmaxAttention) and mixer.window is None
+      for mixer in mixers
+  ):
+    raise ValueError(
+        'state_capacity must be given for a model with attention layers, got'
+        ' None'
+    )
   states = model.initial_states(batch, state_capacity=state_capacity)
   logits = jnp.zeros((batch, model.vocab_size), jnp.float32)
   count = jnp.zeros(batch, jnp.int32)
@@ -77,13 +91,13 @@ def read(
   B, L = tokens.shape
   if mask is None:
     mask = jnp.ones((B, L), bool)
+  count = mask.sum(axis=1, dtype=jnp.int32)
   if as_prefix:
     _check(
-        stream.prefix_len == stream.position,
+        (count == 0) | (stream.prefix_len == stream.position),
         f'as_prefix=True needs a prefix of all {stream.position} tokens that'
         f' were read before, got {stream.prefix_len}: see extend_prefix',
     )
-  count = mask.sum(axis=1, dtype=jnp.int32)
   logits, states = model.prefill(
       tokens,
       mask=mask,
@@ -91,13 +105,14 @@ def read(
       states=stream.states,
   )
   position = stream.position + count
-  return Stream(
-      jnp.where(count[:, None] > 0, logits, stream.logits),
+  new = Stream(
+      logits,
       states,
       states if as_prefix else stream.at_prefix,
       position,
       position if as_prefix else stream.prefix_len,
   )
+  return block.choose_rows(count > 0, new, stream)
 
 
 def extend_prefix(

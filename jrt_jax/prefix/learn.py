@@ -1,12 +1,12 @@
 r"""Learns how long a prefix each prompt needs, and compares ways to learn it.
 
-python -m jrt_jax.prefix.learn --table=plays.npz --cost=0.1 --out=policy.json
+python -m jrt_jax.prefix.learn --table=plays.npz --cost=0.01 --out=policy.json
 
 plays.npz is what jrt_jax.plays has written, or anything that holds `tokens` int
 [N, n], `fractions` [K], ascending, and `scores` [N, K], how well a model answers
 a prompt of which that fraction is prefix; with `lengths` [N] rows may be shorter
-than n, with `seconds` [K] times are shown, and `tokenizer` is the fingerprint of
-the tokenizer. Without --table prompts are simulated. A random half of the
+than n, with `seconds` [K] times are shown, `sequence_length` is that of the model
+(default: n), and `tokenizer` the fingerprint of its tokenizer. Without --table prompts are simulated. A random half of the
 prompts is held out for the numbers shown.
 
 Train with --config.prefix.name=learned --config.prefix.file=policy.json.
@@ -45,7 +45,8 @@ def main(argv: list[str]) -> None:
     rng = np.random.default_rng(_SEED.value)
     table, tokenizer = simulation.table(2000, rng), 'simulation'
     if _TABLE.value:
-      table, tokenizer = plays.load(_TABLE.value)
+      with command_line.reading('--table'):
+        table, tokenizer = plays.load(_TABLE.value)
     result = trial.run(table, _COST.value, rng)
     print(trial.report(result))
     if _OUT.value:
@@ -53,12 +54,17 @@ def main(argv: list[str]) -> None:
       content = {
           'policy': 'learned',
           'tokenizer': tokenizer,
-          'tokens': max(map(len, table.prompts)),
+          'tokens': table.sequence_length,
           'mean_fraction': outcome.fraction,
           **learned.to_json(outcome.choice),
       }
       fitting.write(_OUT.value, content)
       print(f'wrote {_OUT.value}')
+      if outcome.gain <= outcome.gain_error:
+        print(
+            f'{_METHOD.value} does not surely gain over the best fixed prefix'
+            f' here: {outcome.gain:+.4f} ± {outcome.gain_error:.4f}'
+        )
 
 
 if __name__ == '__main__':

@@ -21,7 +21,8 @@ class Table(NamedTuple):
   prompts: list[np.ndarray]  # int [n] each
   fractions: np.ndarray  # [K], ascending
   scores: np.ndarray  # [N, K]: recall, or the answer's log-probability
-  seconds: np.ndarray  # [K], the mean time of a prompt; NaN: not measured
+  seconds: np.ndarray  # [K], the median time of a prompt; NaN: not measured
+  sequence_length: int  # L of the model that reads them
 
   def rewards(self, cost: float) -> np.ndarray:
     """Scores less what prefixes cost, [N, K]; `cost` is that of a full one."""
@@ -34,16 +35,19 @@ def play(
     score: Score,
     *,
     batch_size: int = 1,
+    sequence_length: int | None = None,
 ) -> Table:
   """Tries every fraction on every prompt.
 
-  The first batch is not timed, for programs may be compiled for it.
+  The first batch is not timed, for programs are compiled for it, and times are
+  medians, for some may be compiled later.
 
   Args:
     prompts: int [n] each.
     fractions: of a prompt, ascending.
     score: answers prompts.
     batch_size: prompts that are answered at once.
+    sequence_length: L of the model; None: that of the longest prompt.
   """
   lengths = np.array([len(tokens) for tokens in prompts])
   rows = np.arange(len(prompts))
@@ -56,10 +60,17 @@ def play(
         wanted = np.round(fraction * lengths[rows]).astype(np.int32)
         start = time.perf_counter()
         scores[rows, j] = score(rows, wanted)
-        seconds[i, j] = (time.perf_counter() - start) / len(rows)
+        # A last batch that is smaller is filled: it takes as long.
+        seconds[i, j] = (time.perf_counter() - start) / batch_size
         bar.update(len(rows))
   timed = seconds[1:] if len(batches) > 1 else np.nan * seconds
-  return Table(list(prompts), np.array(fractions), scores, timed.mean(axis=0))
+  return Table(
+      list(prompts),
+      np.array(fractions),
+      scores,
+      np.median(timed, axis=0),
+      sequence_length or int(lengths.max()),
+  )
 
 
 def load(path: str) -> tuple[Table, str]:
@@ -72,7 +83,9 @@ def load(path: str) -> tuple[Table, str]:
     OSError: it cannot be read.
     ValueError: it is no .npz, or an array is missing or impossible.
   """
-  if not zipfile.is_zipfile(path):
+  with open(path, 'rb') as file:
+    is_zip = zipfile.is_zipfile(file)
+  if not is_zip:
     raise ValueError(f'--table must be an .npz file, got {path!r}')
   with np.load(path) as file:
     arrays = {name: file[name] for name in file.files}
@@ -85,10 +98,20 @@ def load(path: str) -> tuple[Table, str]:
         f' fractions must have shape (K,), got {fractions.shape}'
     )
   (N, n), K = tokens.shape, len(fractions)
-  arrays = {'lengths': np.full(N, n), 'seconds': np.full(K, np.nan)} | arrays
+  arrays = {
+      'lengths': np.full(N, n),
+      'seconds': np.full(K, np.nan),
+      'sequence_length': np.array(n),
+  } | arrays
   _check(path, arrays, N, n, K)
   prompts = [row[:end] for row, end in zip(tokens, arrays['lengths'])]
-  table = Table(prompts, fractions, arrays['scores'], arrays['seconds'])
+  table = Table(
+      prompts,
+      fractions,
+      arrays['scores'],
+      arrays['seconds'],
+      int(arrays['sequence_length']),
+  )
   return table, str(arrays.get('tokenizer', ''))
 
 
@@ -108,6 +131,7 @@ def save(path: str | os.PathLike, table: Table, tokenizer: str) -> None:
         fractions=table.fractions,
         scores=table.scores,
         seconds=table.seconds,
+        sequence_length=table.sequence_length,
         tokenizer=tokenizer,
     )
   os.replace(new, path)  # all of it or nothing
@@ -127,7 +151,12 @@ def check_fractions(argument: str, fractions: np.ndarray) -> None:
 
 def _check(path, arrays, N, n, K):
   """Raises ValueError unless the arrays of a file fit together."""
-  shapes = {'scores': (N, K), 'lengths': (N,), 'seconds': (K,)}
+  shapes = {
+      'scores': (N, K),
+      'lengths': (N,),
+      'seconds': (K,),
+      'sequence_length': (),
+  }
   for name, shape in shapes.items():
     if arrays[name].shape != shape:
       raise ValueError(

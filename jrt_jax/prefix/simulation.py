@@ -29,4 +29,5 @@ def table(
       fractions,
       scores,
       np.full(len(fractions), np.nan),
+      length,
   )

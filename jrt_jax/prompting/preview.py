@@ -7,7 +7,6 @@ are for terminals only; NO_COLOR=1 turns them off.
 """
 
 import os
-import pathlib
 import shutil
 import sys
 
@@ -15,6 +14,7 @@ from absl import app
 from absl import flags
 
 from jrt_jax import command_line
+from jrt_jax.data import sources
 from jrt_jax.data import tokenizers
 from jrt_jax.prompting import hierarchy
 from jrt_jax.prompting import saliency
@@ -61,8 +61,8 @@ def main(argv: list[str]) -> None:
       raise ValueError(f'FILE must be one file, got {len(argv) - 1}')
     if not _QUESTION.value:
       raise ValueError('--question=TEXT must be given')
-    with command_line.reading('FILE'):
-      document = pathlib.Path(argv[1]).read_bytes().decode(errors='replace')
+    with command_line.reading('FILE'), sources.open_text(argv[1]) as (file, _):
+      document = file.read().decode(errors='replace')
     tokenizer = tokenizers.load(_TOKENIZER.value)
     prompt = _prompt(document, tokenizer)
   for line in _lines(prompt, tokenizer):
@@ -72,6 +72,8 @@ def main(argv: list[str]) -> None:
   )
   read, once, flat = (_tokens(tokenizer, t) for t in (prompt.text, once, flat))
   print(f'{read:,} tokens; {once:,} read once, {flat:,} read twice')
+  if prompt.cut:
+    print(f'--budget={_BUDGET.value} has no room for the whole document')
 
 
 def _prompt(document, tokenizer):

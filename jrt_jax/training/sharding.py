@@ -8,6 +8,7 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
 import numpy as np
 
+from jrt_jax.models import feature_maps
 from jrt_jax.models.parallel import BATCH_AXES
 from jrt_jax.models.parallel import HEAD_AXES
 
@@ -17,7 +18,7 @@ AXES = (*BATCH_AXES, *HEAD_AXES)
 # every device, but for those of groups of heads, whose first axis is the heads.
 # `tensor` shares the vocabulary, heads and inner channels: the columns of what
 # leads into a mixer or MLP and the rows of what leads out of it, so that what is
-# between them never moves. `fsdp` shares the other side, which is gathered where
+# between them never moves (but between groups of `hybrid_heads`). `fsdp` shares the other side, which is gathered where
 # it is used.
 _IN, _OUT = P('fsdp', 'tensor'), P('tensor', 'fsdp')
 _IN_STACKED = P('fsdp', None, 'tensor')
@@ -111,6 +112,16 @@ def check_model(
         f'config.mesh.tensor must divide config.model.num_heads={heads}, got'
         f' {tensor}'
     )
+  settings = model['feature_map']
+  if settings['name'] == feature_maps.HYBRID:
+    groups = feature_maps.group_sizes(
+        heads, settings['parts'], settings.get('heads', ())
+    )
+    if any(count % tensor for count in groups):
+      raise ValueError(
+          'config.mesh.tensor must divide each of'
+          f' config.model.feature_map.heads={tuple(groups)}, got {tensor}'
+      )
   for name, param in params.items():
     for size, axis in zip(param.shape, param_spec(name)):
       if axis and size % mesh.shape[axis]:

@@ -90,8 +90,12 @@ def symmetric_power(degree: int, /) -> FeatureMap:
   def kernel(dot, D):
     return (dot / math.sqrt(D)) ** degree
 
-  terms = [0.0] * degree + [1.0]
-  return _power_series(f'symmetric_power({degree=})', kernel, terms)
+  name, terms = f'symmetric_power({degree=})', [0.0] * degree + [1.0]
+  if degree == 1:  # one monomial each: no products
+    return FeatureMap(
+        name, lambda x: x * x.shape[-1] ** -0.25, kernel, lambda D: D
+    )
+  return _power_series(name, kernel, terms)
 
 
 def taylor_features(x: jax.Array) -> jax.Array:

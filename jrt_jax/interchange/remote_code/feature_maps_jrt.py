@@ -12,6 +12,8 @@ import torch
 from torch import nn
 import torch.nn.functional as F
 
+LONGEST = 3.0  # vectors of gaussian_prf; others are shortened
+
 
 class PowerSeries(nn.Module):
   """Σ_m terms[m] s^m: each monomial of x once."""
@@ -67,6 +69,8 @@ def trigonometric(x, product):
 
 def positive(x, product):
   square = x.square().sum(-1, keepdim=True)
+  product = product * LONGEST / square.clamp(min=LONGEST**2).sqrt()
+  square = square.clamp(max=LONGEST**2)
   return torch.exp(product - square) / math.sqrt(product.shape[-1])
 
 
@@ -144,9 +148,8 @@ def build_groups(settings, num_heads):
 
 def default_normalizer(name, settings):
   """What suits a map: 'sum', or 'output_rms' where weights can sum up to 0."""
-  s = {**DEFAULTS, **settings}
-  rms = name == 'symmetric_power' or _is_signed(name, s)
-  return 'output_rms' if rms else 'sum'
+  sign = _sign(name, {**DEFAULTS, **settings})
+  return 'sum' if sign == 'positive' else 'output_rms'
 
 
 def has_own_encoder(feature_map):
@@ -155,16 +158,17 @@ def has_own_encoder(feature_map):
   return bool(names) and not any(n.endswith('projection') for n in names)
 
 
-def _is_signed(name, s):
+def _sign(name, s):
   if name == 'mixture':
-    return any(_is_signed(part, s) for part in s['parts'])
-  degrees = {
-      'polynomial': s['degree'],
-      'symmetric_power': s['degree'],
-      'taylor_exp': s['order'],
-  }
-  odd = degrees.get(name, 0) % 2
-  return bool(odd) or name in ('linear', 'gelu', 'gaussian_rff')
+    signs = [_sign(part, s) for part in s['parts']]
+    order = ['signed', 'positive', 'nonnegative']
+    return next(sign for sign in order if sign in signs)
+  if name in ('linear', 'gelu', 'gaussian_rff'):
+    return 'signed'
+  if name in ('polynomial', 'symmetric_power'):
+    return 'signed' if s['degree'] % 2 else 'nonnegative'
+  odd = name == 'taylor_exp' and s['order'] % 2
+  return 'signed' if odd else 'positive'
 
 
 def _polynomial(H, D, s):

@@ -90,16 +90,25 @@ def build_groups(
     return [build(name, num_heads=num_heads, **settings)]
   parts = settings.get('parts', Settings._field_defaults['parts'])
   _check_names('parts', parts, FEATURE_MAPS.keys() - {'mixture'})
-  heads = heads or [num_heads // len(parts)] * len(parts)
-  if len(heads) != len(parts) or min(heads) < 1 or sum(heads) != num_heads:
-    raise ValueError(
-        f'config.model.feature_map.heads must divide {num_heads} heads among'
-        f' {len(parts)} parts, got {tuple(heads)}'
-    )
+  counts = group_sizes(num_heads, parts, heads)
   return [
       build(part, num_heads=count, **settings)
-      for part, count in zip(parts, heads)
+      for part, count in zip(parts, counts)
   ]
+
+
+def group_sizes(
+    num_heads: int, parts: Sequence[str], heads: Sequence[int]
+) -> list[int]:
+  """Returns how many heads take each of `parts`; see `build_groups`."""
+  counts = [*heads] or [num_heads // len(parts)] * len(parts)
+  whole = all(isinstance(count, int) and count > 0 for count in counts)
+  if not whole or len(counts) != len(parts) or sum(counts) != num_heads:
+    raise ValueError(
+        f'config.model.feature_map.heads must divide {num_heads} heads among'
+        f' {len(parts)} parts, got {tuple(heads) or "none"}'
+    )
+  return counts
 
 
 def table(*, head_dim: int = 16, **settings: Any) -> str:

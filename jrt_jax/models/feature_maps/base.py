@@ -40,15 +40,12 @@ class FeatureMap(nnx.Module):
   draws = False
   learned = False
 
-  def __init__(
-      self, settings: Settings, *, width: int, sign: str, normalizer: str = ''
-  ):
+  def __init__(self, settings: Settings, *, width: int, sign: str):
     self.num_heads = settings.num_heads
     self.width = width
     self.sign = sign
-    if not normalizer:
-      normalizer = 'output_rms' if sign == 'signed' else 'sum'
-    self.normalizer = normalizer
+    # Where all weights may vanish, a quotient of their sums is rounding errors.
+    self.normalizer = 'sum' if sign == 'positive' else 'output_rms'
 
   def features(self, x: jax.Array) -> jax.Array:
     """Maps [..., H, D] to φ [..., H, F], in the dtype of `x`.

@@ -15,10 +15,9 @@ class ClosedForm(FeatureMap):
       settings: Settings,
       closed_form: closed_forms.FeatureMap,
       sign: str,
-      normalizer: str = '',
   ):
     width = closed_form.width(settings.head_dim)
-    super().__init__(settings, width=width, sign=sign, normalizer=normalizer)
+    super().__init__(settings, width=width, sign=sign)
     self.closed_form = closed_form
 
   def features(self, x: jax.Array) -> jax.Array:
@@ -50,9 +49,8 @@ def taylor_exp(settings: Settings) -> FeatureMap:
 def symmetric_power(settings: Settings) -> FeatureMap:
   """s^degree, which unlike taylor_exp has no floor that dilutes the state.
 
-  A query that is orthogonal to all keys weighs them 0: outputs are normalised
-  instead of the weights.
+  A query that is orthogonal to all keys weighs them 0.
   """
   sign = 'signed' if settings.degree % 2 else 'nonnegative'
   kernel = closed_forms.symmetric_power(settings.degree)
-  return ClosedForm(settings, kernel, sign, 'output_rms')
+  return ClosedForm(settings, kernel, sign)

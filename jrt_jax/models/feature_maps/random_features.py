@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from jrt_jax.models.feature_maps.base import FeatureMap
 from jrt_jax.models.feature_maps.base import Settings
 
+_LONGEST = 3.0  # of what gaussian_prf maps
+
 
 class _RandomFeatures(FeatureMap):
   draws = True
@@ -19,20 +21,19 @@ class _RandomFeatures(FeatureMap):
   def __init__(self, settings: Settings, *, rows: int, sign: str):
     if settings.num_features < 1:
       raise ValueError(
-          f'num_features must be positive, got {settings.num_features}'
+          'config.model.feature_map.num_features must be positive, got'
+          f' {settings.num_features}'
       )
     super().__init__(settings, width=settings.num_features, sign=sign)
     self.projection = nnx.Param(
         _orthogonal_rows(settings.rngs.params(), settings, rows)
     )
 
-  def _scaled(self, x):
-    """x, so that |q - k|² has the 1/√D of the other maps, and its products."""
-    x = x * x.shape[-1] ** -0.25
+  def _products(self, x):
     rows = jax.lax.stop_gradient(self.projection[...]).astype(x.dtype)
     # A product in less than float32 would turn phases.
     highest = jax.lax.Precision.HIGHEST
-    return x, jnp.einsum('...hd,hmd->...hm', x, rows, precision=highest)
+    return jnp.einsum('...hd,hmd->...hm', x, rows, precision=highest)
 
 
 class GaussianRff(_RandomFeatures):
@@ -44,13 +45,13 @@ class GaussianRff(_RandomFeatures):
   def __init__(self, settings: Settings):
     if settings.num_features % 2:
       raise ValueError(
-          'num_features must be even for gaussian_rff, got'
-          f' {settings.num_features}'
+          'config.model.feature_map.num_features must be even for'
+          f' gaussian_rff, got {settings.num_features}'
       )
     super().__init__(settings, rows=settings.num_features // 2, sign='signed')
 
   def _features(self, x):
-    _, phase = self._scaled(x)
+    phase = self._products(_scaled(x))
     waves = jnp.concatenate([jnp.cos(phase), jnp.sin(phase)], axis=-1)
     return waves * (self.width / 2) ** -0.5
 
@@ -58,9 +59,9 @@ class GaussianRff(_RandomFeatures):
 class GaussianPrf(_RandomFeatures):
   """exp(Wx - ‖x‖²) / √F, whose products have the mean exp(-‖q - k‖² / 2).
 
-  The exponent is at most ‖w‖² / 4, so that no stabiliser is needed; one that
-  depended on the keys would see the future or change the kernel. The variance
-  grows with exp(‖q + k‖²). Source: the positive features of Performer,
+  The exponent is at most ‖w‖² / 4, but the variance grows with exp(‖q + k‖²), and
+  features of long vectors are 0 in float32: longer ones than 3 (after the scaling
+  by D^-1/4) are shortened to 3. Source: the positive features of Performer,
   https://arxiv.org/abs/2009.14794, for the Gaussian instead of exp(q·k).
   """
 
@@ -68,9 +69,16 @@ class GaussianPrf(_RandomFeatures):
     super().__init__(settings, rows=settings.num_features, sign='positive')
 
   def _features(self, x):
-    x, product = self._scaled(x)
+    x = _scaled(x)
     square = jnp.sum(x * x, axis=-1, keepdims=True)
-    return jnp.exp(product - square) * self.width**-0.5
+    x *= _LONGEST * jax.lax.rsqrt(jnp.maximum(square, _LONGEST**2))
+    square = jnp.minimum(square, _LONGEST**2)
+    return jnp.exp(self._products(x) - square) * self.width**-0.5
+
+
+def _scaled(x):
+  """So that ‖q - k‖² has the 1/√D of the other maps."""
+  return x * x.shape[-1] ** -0.25
 
 
 def _orthogonal_rows(key, settings, rows):

@@ -11,7 +11,7 @@ def test_files_come_when_all_of_them_are_there(tmp_path):
   path = tmp_path / 'a' / 'b'
   with folders.whole(path) as new:
     (new / 'file').write_text('text')
-    assert not path.exists()
+    assert not (path / 'file').exists()
   assert (path / 'file').read_text() == 'text'
   assert names(tmp_path / 'a') == ['b']
 
@@ -27,12 +27,12 @@ def test_files_replace_those_of_their_names_and_no_others(tmp_path):
   assert (path / 'kept').read_text() == 'before'
 
 
-def test_an_error_leaves_all_as_it_was(tmp_path):
-  (tmp_path / 'folder.new').mkdir()  # of a process that was killed
-  (tmp_path / 'folder.new' / 'half').touch()
+def test_an_error_leaves_the_files_as_they_were(tmp_path):
+  (tmp_path / 'file').write_text('before')
   with pytest.raises(KeyboardInterrupt):
-    with folders.whole(tmp_path / 'folder') as new:
-      assert not names(new)
-      (new / 'file').touch()
+    with folders.whole(tmp_path) as new:
+      (new / 'file').write_text('after')
+      (new / 'other').touch()
       raise KeyboardInterrupt
-  assert not names(tmp_path)
+  assert names(tmp_path) == ['file']
+  assert (tmp_path / 'file').read_text() == 'before'

@@ -126,6 +126,24 @@ def test_what_grows_in_steps_and_is_read_on_grows_as_far(shallow):
   assert_equal_trees(stream.states, shallow.stream(LONG).states)
 
 
+def test_a_row_may_have_no_more_tokens(shallow):
+  stream, none = shallow.stream(), POSITION.copy()
+  none[1:] += 1  # the first row has ended, and had read beyond its prefix
+  stream = stream._replace(
+      prefix_len=np.where([True, False, False], SHORT, POSITION),
+      at_prefix=stream.states,
+  )
+  after = shallow.read(stream, POSITION, none, as_prefix=True)
+  first = lambda tree: jax.tree.map(lambda x: x[0], tree)
+  assert_equal_trees(first(after), first(stream), atol=0)
+  np.testing.assert_array_equal(after.prefix_len[1:], none[1:])
+
+
+def test_caches_of_attention_need_a_capacity(deep):
+  with pytest.raises(ValueError, match='state_capacity must be given'):
+    lib.start(deep.model, batch=1)
+
+
 def test_new_tokens_can_join_the_prefix(shallow):
   zero = np.zeros(3, np.int32)
   stream = shallow.read(shallow.empty, zero, SHORT, as_prefix=True)

@@ -158,7 +158,13 @@ def test_the_sign_depends_on_the_settings(name, settings, sign):
 
 def test_maps_whose_weights_can_vanish_normalise_outputs():
   by_output = {n for n, each in MAPS.items() if each.normalizer == 'output_rms'}
-  assert by_output == {'linear', 'gelu', 'symmetric_power', 'gaussian_rff'}
+  assert by_output == {
+      'linear',
+      'gelu',
+      'polynomial',
+      'symmetric_power',
+      'gaussian_rff',
+  }
 
 
 def test_hybrid_heads_are_groups_of_consecutive_heads():

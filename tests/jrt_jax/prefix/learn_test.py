@@ -27,4 +27,7 @@ def test_a_table_of_plays_becomes_a_policy(command, settings, tmp_path):
 def test_a_missing_table_is_one_line(command):
   done = command('learn', '--table=no.npz')
   assert done.returncode == 2
-  assert done.stderr == "error: --table must be an .npz file, got 'no.npz'\n"
+  assert done.stderr == (
+      "error: --table must be a file that can be read, got 'no.npz': No such file"
+      ' or directory\n'
+  )

@@ -33,7 +33,9 @@ def test_what_compiling_takes_is_not_timed():
 
 def test_a_saved_table_is_read_as_it_was(tmp_path):
   prompts = [np.array([5, 6, 7]), np.array([8])]
-  table = plays.play(prompts, FRACTIONS, lambda rows, M: rows + M)
+  table = plays.play(
+      prompts, FRACTIONS, lambda rows, M: rows + M, sequence_length=9
+  )
   path = tmp_path / 'plays.npz'
   plays.save(path, table, 'bytes')
   read, tokenizer = plays.load(path)
@@ -41,6 +43,7 @@ def test_a_saved_table_is_read_as_it_was(tmp_path):
   for name in ('fractions', 'scores', 'seconds'):
     np.testing.assert_array_equal(getattr(read, name), getattr(table, name))
   assert [p.tolist() for p in read.prompts] == [[5, 6, 7], [8]]
+  assert read.sequence_length == 9  # documents may all be shorter
 
 
 def test_what_a_table_may_leave_out(tmp_path):

@@ -137,7 +137,7 @@ def test_what_feature_maps_have_for_each_head_lies_with_the_heads(tiny_config):
   for name, x in of_heads.items():
     assert sharding.param_spec(name) == P('tensor') and x.shape[0] == 2
   sharding.check_model(config, params, make_mesh(tensor=2))
-  with pytest.raises(ValueError, match='config.mesh.tensor must divide the 2 '):
+  with pytest.raises(ValueError, match=r'divide each of .*=\(2, 2\), got 4'):
     sharding.check_model(config, params, make_mesh(tensor=4))
 
 
@@ -161,7 +161,22 @@ def test_a_model_that_a_mesh_cannot_share_is_refused(sizes, message):
   params = {'embedding.embedding': np.ones((24, 18))}
   message = message.replace('table', 'embedding.embedding')
   with pytest.raises(ValueError, match=message):
-    sharding.check_model({'num_heads': 2}, params, make_mesh(**sizes))
+    model = {'num_heads': 2, 'feature_map': {'name': 'taylor_exp'}}
+    sharding.check_model(model, params, make_mesh(**sizes))
+
+
+def test_devices_must_share_each_group_of_hybrid_heads():
+  feature_map = dict(name='hybrid_heads', parts=('relu', 'gelu'), heads=(3, 1))
+  model, mesh = dict(num_heads=4, feature_map=feature_map), make_mesh(tensor=2)
+  with pytest.raises(ValueError, match=r'each of .*heads=\(3, 1\), got 2'):
+    sharding.check_model(model, {}, mesh)
+  sharding.check_model(
+      model
+      | {'num_heads': 8}
+      | {'feature_map': feature_map | {'heads': (6, 2)}},
+      {},
+      mesh,
+  )
 
 
 def test_one_process_reads_whole_batches():

@@ -43,6 +43,14 @@ def test_the_mean_of_products_is_the_gaussian(name):
   assert (np.abs(products - others) > 0.1).any()
 
 
+@pytest.mark.parametrize('scale', [1e-3, 1.0, 1e3])
+def test_weights_of_positive_features_never_vanish(scale):
+  q, k = scale * np.random.default_rng(2).standard_normal((2, 9, H, D))
+  phi = jax.jit(build('gaussian_prf').features)
+  weights = jnp.einsum('ihf,jhf->hij', phi(jnp.float32(q)), phi(jnp.float32(k)))
+  assert weights.min() > 1e-11  # the floor of `sum` is lower
+
+
 def test_rows_are_orthogonal_in_blocks_and_as_long_as_gaussian_vectors():
   rows = np.asarray(build('gaussian_prf', num_features=10).projection)
   assert rows.shape == (H, 10, D)
