@@ -16,9 +16,13 @@ def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
   Raises:
     OSError: a file cannot be written.
   """
+  was_there = path.exists()
   path.mkdir(parents=True, exist_ok=True)
-  with tempfile.TemporaryDirectory(dir=path, prefix='.new-') as new:
-    new = pathlib.Path(new)
-    yield new
-    for file in new.iterdir():
-      shutil.move(file, path / file.name)
+  try:
+    with tempfile.TemporaryDirectory(dir=path, prefix='.new-') as new:
+      yield pathlib.Path(new)
+      for file in pathlib.Path(new).iterdir():
+        shutil.move(file, path / file.name)
+  finally:
+    if not was_there and not any(path.iterdir()):
+      path.rmdir()
