@@ -143,7 +143,6 @@ def test_a_run_of_two_goes_on_alone(
   assert_same_run(tmp_path, alone)
 
 
-@pytest.mark.slow
 def test_a_run_of_one_goes_on_in_two(start_two, alone, tmp_path):
   workdir = shutil.copytree(alone, tmp_path / 'run')
   shutil.rmtree(workdir / 'checkpoints' / str(STEPS))
