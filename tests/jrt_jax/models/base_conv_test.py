@@ -55,6 +55,19 @@ def test_the_state_of_a_short_row_starts_with_zeros(make_mixer, x):
   assert not state[:, 0].any() and state[:, 1].all()
 
 
+@pytest.mark.parametrize('split', [1, 2, 4])
+def test_two_calls_chained_by_the_state_are_one_call(make_mixer, x, split):
+  mixer = make_mixer(kernel=4)
+  whole, end = mixer(x, Context(B, L), return_state=True)
+  before, state = mixer(x[:, :split], Context(B, split), return_state=True)
+  after, last = mixer(
+      x[:, split:], Context(B, L - split), state=state, return_state=True
+  )
+  both = np.concatenate([before, after], axis=1)
+  np.testing.assert_allclose(both, whole, rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(last, end, rtol=1e-5, atol=1e-6)
+
+
 def test_a_step_drops_the_oldest_token_of_the_state(make_mixer, x):
   mixer = make_mixer()
   _, state = mixer(x[:, :4], Context(B, 4), return_state=True)

@@ -16,7 +16,9 @@ B, L, P, H, D, V = 2, 5, 3, 2, 4, 3
 @pytest.fixture
 def make_group():
 
-  def make(name='elu_plus_one', *, normalizer='auto', enc=None, **settings):
+  def make(
+      name='elu_plus_one', *, normalizer='auto', enc=None, V=V, **settings
+  ):
     maps = [
         each
         and feature_maps.build(
@@ -82,6 +84,22 @@ def test_output_rms_does_not_depend_on_how_large_outputs_are(
   np.testing.assert_allclose(np.square(y / gain).mean(-1), 1, rtol=1e-4)
   smaller = run([x * np.float32(0.1) for x in arrays])
   np.testing.assert_allclose(smaller, y, rtol=1e-2)
+
+
+def test_output_rms_of_bfloat16_outputs_is_computed_in_float32(make_group):
+  rng = np.random.default_rng(0)
+  arrays = [
+      jnp.asarray(rng.standard_normal((B, length, H, width)), jnp.bfloat16)
+      for length, width in [(L, D), (L, D), (L, 64), (P, D), (P, 64)]
+  ]
+  y = np.float32(
+      attend(make_group('linear', normalizer='none', V=64))(arrays)
+  )
+  rms = np.sqrt(np.square(y).mean(-1, keepdims=True))
+  expected = jnp.asarray(y / rms, jnp.bfloat16)
+  actual = attend(make_group('linear', V=64))(arrays)
+  assert actual.dtype == jnp.bfloat16
+  assert np.mean(actual == expected) > 0.99
 
 
 def test_what_has_seen_nothing_puts_out_0_with_finite_gradients(

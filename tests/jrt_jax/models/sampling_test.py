@@ -67,6 +67,12 @@ def test_only_the_likeliest_are_drawn_in_proportion(settings, drawn):
   np.testing.assert_allclose(frequencies(**settings), expected, atol=0.02)
 
 
+def test_a_nucleus_ends_where_its_probability_is_reached():
+  logits = jnp.tile(jnp.log(jnp.array([3.0, 1.0])), (200, 1))  # 3/4 and 1/4
+  assert not draw(logits=logits, top_p=0.75).any()
+  assert draw(logits=logits, top_p=0.76).any()
+
+
 def test_what_has_occurred_becomes_less_likely():
   logits = jnp.array([[2.0, 1.5, -1.0], [-1.0, -1.5, -9.0]])
   seen = jnp.array([[True, False, False]] * 2)
