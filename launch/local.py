@@ -1,8 +1,8 @@
 """Starts the processes of a run on this machine: one for each GPU, if any.
 
 What the first process prints is shown as it is, and lines of the others with
-their number. Ctrl-C and SIGTERM reach all of them. When one fails, the others
-are ended too.
+their number. Ctrl-C and SIGTERM reach all of them, and a second one hastens the
+end. When one fails, the others are ended too.
 """
 
 import argparse

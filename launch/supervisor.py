@@ -1,6 +1,7 @@
 """Runs processes that belong together: they end together, too."""
 
 from collections.abc import Mapping, Sequence
+import contextlib
 import os
 import queue
 import signal
@@ -9,6 +10,8 @@ import sys
 import threading
 import time
 
+from launch import process_group
+
 
 def run(
     commands: Sequence[Sequence[str]],
@@ -16,59 +19,50 @@ def run(
     *,
     settle: float = 5.0,
     grace: float = 10.0,
+    patience: float = 300.0,
 ) -> int:
   """Runs commands until all have ended; the failure of one ends the others.
 
-  SIGINT and SIGTERM are passed on to all of them.
+  Signals that ask for the end are passed on to all of them. When this returns,
+  or is killed, nothing that they have started goes on.
 
   Args:
     commands: one for each process.
     environment: what is added to this process's.
     settle: seconds in which the others, after a failure, may end by themselves
       and tell why.
-    grace: seconds between SIGTERM and SIGKILL for those that did not.
+    grace: seconds between SIGTERM and SIGKILL for those that did not; also
+      after a second signal.
+    patience: seconds after a first signal, or after this process is killed,
+      in which they may save.
 
   Returns:
     The exit code of the first one that failed, 128 + n after signal n; or 0.
   """
-  processes = []
-  passed_on = _pass_signals_on(processes)
-  for k, command in enumerate(commands):
-    processes.append(_start(k, command, os.environ | environment))
-  ended = queue.SimpleQueue()  # of processes, in the order of their ends
-  threads = [_watch(process, ended) for process in processes]
-  threads += [_label(k, process) for k, process in enumerate(processes) if k]
-  failed = _first_failure(ended, processes)
-  if failed:
-    _end(processes, settle, grace)
+  with process_group.ProcessGroup(patience=patience, grace=grace) as group:
+    processes = [
+        _start(group, k, command, os.environ | environment)
+        for k, command in enumerate(commands)
+    ]
+    ended = queue.SimpleQueue()  # of processes, in the order of their ends
+    threads = [_watch(process, ended) for process in processes]
+    threads += [_label(k, process) for k, process in enumerate(processes) if k]
+    failed = _first_failure(ended, processes)
+    if failed:
+      _await(processes, settle)
+      group.send(signal.SIGTERM)
+      _await(processes, grace)
   for thread in threads:
-    thread.join(timeout=grace)  # what a killed process started may still write
-  return _report(processes, failed, passed_on)
+    thread.join(timeout=grace)  # what has left the group may still write
+  return _report(processes, failed, group.sent)
 
 
-def _pass_signals_on(processes):
-  """Returns a list that fills with the signals that have come."""
-  passed_on = []
-
-  def handle(number, frame):
-    del frame
-    passed_on.append(number)
-    _send(processes, number)
-
-  for number in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(number, handle)
-  return passed_on
-
-
-def _start(k, command, environment):
-  pipe = subprocess.PIPE if k else None
-  # In a session of its own, Ctrl-C comes to it once: from here.
-  return subprocess.Popen(
+def _start(group, k, command, environment):
+  return group.start(
       command,
       env=environment,
-      stdout=pipe,
+      stdout=subprocess.PIPE if k else None,
       stderr=subprocess.STDOUT if k else None,
-      start_new_session=True,
   )
 
 
@@ -85,8 +79,9 @@ def _label(k, process):
 
   def copy():
     for line in process.stdout:
-      sys.stderr.buffer.write(b'[%d] ' % k + line)
-      sys.stderr.flush()
+      with contextlib.suppress(OSError):  # of a terminal that was closed
+        sys.stderr.buffer.write(b'[%d] ' % k + line)
+        sys.stderr.flush()
 
   return _thread(copy)
 
@@ -106,13 +101,6 @@ def _first_failure(ended, processes):
   return None
 
 
-def _end(processes, settle, grace):
-  _await(processes, settle)
-  _send(processes, signal.SIGTERM)
-  _await(processes, grace)
-  _send(processes, signal.SIGKILL)
-
-
 def _await(processes, seconds):
   deadline = time.monotonic() + seconds
   while any(process.returncode is None for process in processes):
@@ -121,12 +109,7 @@ def _await(processes, seconds):
     time.sleep(0.05)
 
 
-def _send(processes, number):
-  for process in processes:
-    process.send_signal(number)  # which leaves out those that have ended
-
-
-def _report(processes, failed, passed_on):
+def _report(processes, failed, sent):
   if not failed:
     return 0
   code = failed.returncode
@@ -134,7 +117,7 @@ def _report(processes, failed, passed_on):
     how, code = f'was killed by {signal.Signals(-code).name}', 128 - code
   else:
     how = f'ended with exit code {code}'
-  if code - 128 not in passed_on:
+  if code - 128 not in sent:
     which = f'process {processes.index(failed)} of {len(processes)}'
     print(f'error: {which} {how}', file=sys.stderr)
   return code
