@@ -11,6 +11,8 @@ import zlib
 
 _COORDINATOR = 'JAX_COORDINATOR_ADDRESS'  # jax reads it as well
 _NUM_PROCESSES = 'JAX_NUM_PROCESSES'
+_PROCESS_ID = 'JAX_PROCESS_ID'
+_ALONE = 'or pass --cluster=none for a run of this process alone'
 _ORTE = 'OMPI_MCA_orte_hnp_uri'  # Open MPI 4 and older
 
 
@@ -62,7 +64,7 @@ def slurm(environment: Mapping[str, str], given: Place) -> Place:
   )
   del given
   address = f'{_first_host(nodes)}:{_port(f"{job}.{step}")}'
-  return Place(address, int(size), int(rank))
+  return _place('slurm', address, size, rank)
 
 
 def openmpi(environment: Mapping[str, str], given: Place) -> Place:
@@ -79,14 +81,40 @@ def openmpi(environment: Mapping[str, str], given: Place) -> Place:
     address = f'{host[1] or f"[{host[2]}]"}:{_port(job)}'
   else:
     address = _coordinator(environment, 'openmpi', given)
-  return Place(address, int(size), int(rank))
+  return _place('openmpi', address, size, rank)
+
+
+def mpich(environment: Mapping[str, str], given: Place) -> Place:
+  """A process of the `mpirun` of MPICH or Intel MPI, by PMI's variables.
+
+  Only Intel MPI names its job, from which all processes of a node can take the
+  same port; elsewhere a coordinator is needed.
+  """
+  size, rank = _need(environment, 'mpich', 'mpirun', 'PMI_SIZE', 'PMI_RANK')
+  job = environment.get('I_MPI_HYDRA_UUID')
+  if job and environment.get('MPI_LOCALNRANKS') == size:
+    address = f'localhost:{_port(job)}'
+  else:
+    address = _coordinator(environment, 'mpich', given)
+  return _place('mpich', address, size, rank)
+
+
+def torchrun(environment: Mapping[str, str], given: Place) -> Place:
+  """A process of `torchrun`, or of an operator that sets its variables."""
+  names = ('MASTER_ADDR', 'MASTER_PORT', 'WORLD_SIZE', 'RANK')
+  host, port, size, rank = _need(environment, 'torchrun', 'torchrun', *names)
+  del given
+  if environment.get('TORCHELASTIC_USE_AGENT_STORE') == 'True':
+    port = _port(port)  # torchrun itself listens there
+  return _place('torchrun', f'{host}:{port}', size, rank)
 
 
 def kubernetes(environment: Mapping[str, str], given: Place) -> Place:
   """A pod of an Indexed Job, whose template names the others.
 
   Kubernetes sets JOB_COMPLETION_INDEX; the Job's template must set
-  JAX_COORDINATOR_ADDRESS and JAX_NUM_PROCESSES, or pass the flags.
+  JAX_COORDINATOR_ADDRESS and JAX_NUM_PROCESSES, or pass the flags. Where each
+  pod is a run of its own, JAX_NUM_PROCESSES is 1.
   """
   (rank,) = _need(
       environment, 'kubernetes', 'an Indexed Job', 'JOB_COMPLETION_INDEX'
@@ -95,19 +123,31 @@ def kubernetes(environment: Mapping[str, str], given: Place) -> Place:
   if size is None:
     (size,) = _need(environment, 'kubernetes', 'its template', _NUM_PROCESSES)
   address = _coordinator(environment, 'kubernetes', given)
-  return Place(address, int(size), int(rank))
+  return _place('kubernetes', address, size, rank)
+
+
+def skypilot(environment: Mapping[str, str], given: Place) -> Place:
+  """SkyPilot's one process on each node, which takes all GPUs of it."""
+  names = ('SKYPILOT_NODE_IPS', 'SKYPILOT_NODE_RANK', 'SKYPILOT_TASK_ID')
+  nodes, rank, task = _need(environment, 'skypilot', 'SkyPilot', *names)
+  del given
+  hosts = nodes.split()
+  return _place('skypilot', f'{hosts[0]}:{_port(task)}', len(hosts), rank)
 
 
 def flags(environment: Mapping[str, str], given: Place) -> Place:
-  """--coordinator, --num_processes and --process_id."""
-  del environment
-  for name, value in given._asdict().items():
-    if value is None:
+  """--coordinator, --num_processes and --process_id, or jax's variables."""
+  variables = (_COORDINATOR, _NUM_PROCESSES, _PROCESS_ID)
+  texts = []
+  for flag, variable in zip(Place._fields, variables):
+    value = getattr(given, flag)
+    texts.append(environment.get(variable) if value is None else value)
+    if texts[-1] is None:
       raise ValueError(
           '--cluster=flags needs --coordinator, --num_processes and'
-          f' --process_id: --{name} is not given'
+          f' --process_id: --{flag} is not given, {variable} neither'
       )
-  return given
+  return _place('flags', *texts)
 
 
 # A function of (environment, given by flags) each.
@@ -115,7 +155,10 @@ CLUSTERS: dict[str, Callable[[Mapping[str, str], Place], Place]] = {
     'none': none,
     'slurm': slurm,
     'openmpi': openmpi,
+    'mpich': mpich,
+    'torchrun': torchrun,
     'kubernetes': kubernetes,
+    'skypilot': skypilot,
     'flags': flags,
 }
 
@@ -123,20 +166,27 @@ CLUSTERS: dict[str, Callable[[Mapping[str, str], Place], Place]] = {
 def _detect(environment, given):
   """Names the cluster that plainly started several processes.
 
-  SLURM_NTASKS is set in batch scripts and in the shells of `salloc` as well,
-  and an Indexed Job may be many runs of one process each.
+  What starts processes within another's comes first: its variables are about
+  them. Others are no sign. SLURM_NTASKS is set in batch scripts and in the
+  shells of `salloc` as well, and WORLD_SIZE in scripts that go on to `srun`.
   """
-  coordinator = given.coordinator or environment.get(_COORDINATOR)
   if None not in given:
     return 'flags'
-  alone = (None, '', '1')
-  if environment.get('OMPI_COMM_WORLD_SIZE') not in alone:
-    return 'openmpi'  # first: mpirun may have been started by srun
-  if environment.get('SLURM_STEP_NUM_TASKS') not in alone:
-    return 'slurm'
-  if 'JOB_COMPLETION_INDEX' in environment and coordinator:
-    return 'kubernetes'
-  return 'none' if given == Place() else 'flags'
+  size = lambda name: environment.get(name) or '1'
+  tasks = size('SLURM_STEP_NUM_TASKS')
+  started = {
+      'openmpi': size('OMPI_COMM_WORLD_SIZE') != '1',
+      # `srun` sets PMI's variables, too, and MPICH may start one task on each
+      # node by it; with as many tasks as ranks they are the same.
+      'mpich': size('PMI_SIZE') not in ('1', tasks),
+      'torchrun': 'RANK' in environment and size('WORLD_SIZE') != '1',
+      'slurm': tasks != '1',
+      'kubernetes': 'JOB_COMPLETION_INDEX' in environment
+      and environment.get(_NUM_PROCESSES) != '1',
+      'skypilot': len(environment.get('SKYPILOT_NODE_IPS', '').split()) > 1,
+      'flags': size(_NUM_PROCESSES) != '1' or given != Place(),
+  }
+  return next((name for name, yes in started.items() if yes), 'none')
 
 
 def _need(environment, cluster, launcher, *names):
@@ -145,7 +195,7 @@ def _need(environment, cluster, launcher, *names):
     if not environment.get(name):
       raise ValueError(
           f'--cluster={cluster} needs the environment variable {name}, which'
-          f' is not set: {launcher} sets it'
+          f' is not set: {launcher} sets it, {_ALONE}'
       )
   return [environment[name] for name in names]
 
@@ -155,9 +205,20 @@ def _coordinator(environment, cluster, given):
   if not address:
     raise ValueError(
         f'--cluster={cluster} cannot tell where process 0 runs: pass'
-        f' --coordinator=HOST:PORT, or set {_COORDINATOR}'
+        f' --coordinator=HOST:PORT, set {_COORDINATOR}, {_ALONE}'
     )
   return address
+
+
+def _place(cluster, address, size, rank):
+  """A Place of numbers that may be texts."""
+  try:
+    return Place(address, int(size), int(rank))
+  except ValueError as error:
+    raise ValueError(
+        f'--cluster={cluster} needs whole numbers of processes, got process'
+        f' {rank!r} of {size!r}'
+    ) from error
 
 
 def _check(cluster, place):
