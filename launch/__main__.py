@@ -5,6 +5,7 @@
 
 import argparse
 import pathlib
+import shlex
 import sys
 
 from launch import local
@@ -32,7 +33,7 @@ def main(argv: list[str], module: str = COMMAND) -> int:
   """
   argv, flags = _split(argv)
   try:
-    arguments = _parse(argv)
+    arguments = _parse(argv, module)
     return LAUNCHERS[arguments.launcher].run(arguments, module, flags)
   except (ValueError, OSError) as error:
     print(f'error: {error}', file=sys.stderr)
@@ -45,7 +46,7 @@ def _split(argv):
   return argv[:at], argv[at + 1 :]
 
 
-def _parse(argv):
+def _parse(argv, module):
   parser = _Parser(prog='python -m launch', description=__doc__)
   parsers = parser.add_subparsers(
       dest='launcher', required=True, parser_class=_Parser
@@ -63,7 +64,12 @@ def _parse(argv):
         '--dry_run', action='store_true', help='print what would be done only'
     )
     launcher.add_arguments(sub)
-  arguments = parser.parse_args(argv)
+  arguments, unknown = parser.parse_known_args(argv)
+  if unknown:
+    raise ValueError(
+        f'unrecognized arguments: {shlex.join(unknown)} (flags of {module} must'
+        ' follow " -- ")'
+    )
   path, _, choice = arguments.config.partition(':')
   file = pathlib.Path(path)
   if not file.is_file():

@@ -17,6 +17,9 @@ import sys
 # What is set already stays as it is; README.md has the reasons.
 _ENVIRONMENT = {'NCCL_DEBUG': 'WARN', 'XLA_PYTHON_CLIENT_MEM_FRACTION': '0.9'}
 
+# Options whose values add up: a further mount leaves the project mounted.
+_LISTS = ('container-mounts',)
+
 _JOB = """\
 #!/bin/bash
 {options}
@@ -62,7 +65,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='append',
         default=[],
         metavar='KEY[=VALUE]',
-        help=f'another option of {name}',
+        help=f'another option of {name}, or another value of one of ours',
+    )
+    parser.add_argument(
+        f'--no_{name}',
+        action='append',
+        default=[],
+        metavar='KEY',
+        help=f'an option of {name} to leave out',
     )
 
 
@@ -139,7 +149,7 @@ def _sbatch(arguments):
   for name in 'time', 'partition', 'account', 'qos':
     if value := vars(arguments)[name]:
       options[name] = value
-  return options | _extra('sbatch', arguments.sbatch)
+  return _changed('sbatch', options, arguments)
 
 
 def _srun(arguments):
@@ -155,16 +165,27 @@ def _srun(arguments):
         'container-mounts': f'{here}:{here}',
         'container-workdir': here,
     }
-  return options | _extra('srun', arguments.srun)
+  return _changed('srun', options, arguments)
 
 
-def _extra(name, pairs):
-  """Reads KEY=VALUE, and KEY alone, which has the value None."""
-  options = {}
-  for pair in pairs:
+def _changed(name, options, arguments):
+  """Options without those that are left out, with those that are added.
+
+  What is added is KEY=VALUE, or KEY alone, which has the value None.
+  """
+  options = {**options}
+  for key in vars(arguments)[f'no_{name}']:
+    if key not in options:
+      raise ValueError(
+          f'--no_{name} must be one of {", ".join(options)}, got {key!r}'
+      )
+    del options[key]
+  for pair in vars(arguments)[name]:
     key, equals, value = pair.removeprefix('--').partition('=')
     if not re.fullmatch('[a-z][a-z0-9-]*', key):
       raise ValueError(f'--{name} must be KEY or KEY=VALUE, got {pair!r}')
+    if key in _LISTS and key in options:
+      value = f'{options[key]},{value}'
     options[key] = value if equals else None
   return options
 

@@ -119,6 +119,12 @@ def test_further_flags_come_last_and_unchanged(launch):
         (['--processes=3'], 2, 'need 3 GPUs, and this machine has 2'),
         (['--config=no.py'], 0, "--config must be a file, got 'no.py'"),
         (['--proces=2'], 0, 'unrecognized arguments: --proces=2'),
+        (
+            ['--config.steps=3', '--config.a', 'b'],
+            0,
+            'unrecognized arguments: --config.steps=3 --config.a b (flags of'
+            ' train must follow " -- ")',
+        ),
     ],
 )
 def test_a_mistake_is_one_line(launch, arguments, gpus, message):

@@ -111,6 +111,34 @@ def test_further_options_are_added_or_replace_ours(cluster, capsys):
   assert '\n  python -m train' in text  # the container's
 
 
+def test_further_mounts_leave_the_project_mounted(cluster, capsys):
+  here = cluster / 'a project'
+  text = printed(
+      capsys,
+      '--container=image',
+      *('--srun', 'container-mounts=/data:/data', '--srun=container-mounts=/x'),
+  )
+  assert f"--container-mounts='{here}:{here},/data:/data,/x'" in text
+  text = printed(
+      capsys,
+      '--container=image',
+      *('--no_srun=container-mounts', '--srun=container-mounts=/x'),
+  )
+  assert '--container-mounts=/x ' in text
+
+
+def test_options_of_ours_can_be_left_out(cluster, capsys):
+  del cluster
+  text = printed(
+      capsys,
+      *('--no_sbatch=gpus-per-node', '--sbatch=gres=gpu:8'),
+      *('--no_sbatch=requeue', '--no_srun=cpu-bind'),
+  )
+  assert options(text).isdisjoint({'gpus-per-node=8', 'requeue'})
+  assert 'gres=gpu:8' in options(text)
+  assert 'cpu-bind' not in text
+
+
 def test_what_is_submitted_trains(cluster):
   code = launch(
       *('--workdir', 'runs/my run', '--setup', 'export SETUP="it is"'),
@@ -165,6 +193,11 @@ def test_a_cancelled_job_is_not_requeued(cluster, monkeypatch):
         (['--gpus_per_node=-8'], '--gpus_per_node must be positive, got -8'),
         (['--nodes=two'], "argument --nodes: invalid int value: 'two'"),
         (['--sbatch', '9=a'], "--sbatch must be KEY or KEY=VALUE, got '9=a'"),
+        (
+            ['--no_srun=mpi'],
+            '--no_srun must be one of kill-on-bad-exit, cpus-per-task, cpu-bind,'
+            " got 'mpi'",
+        ),
         (['--account=a\nb'], "must be one line, got 'a\\nb'"),
         (['--setup', 'if ['], '--setup must be bash'),
     ],
