@@ -2,9 +2,13 @@ r"""Compares runs: a figure of their curves, and a table in the terminal.
 
 python -m jrt_jax.plot runs/jrt_360m runs/based_360m --out=curves.png
 
-Each RUN is the workdir of `jrt_jax.train`, of a run that may still be going on.
+Each RUN is the workdir of `jrt_jax.train`, of a run that may still be going on;
+what is no run is left out. Training losses of runs whose tokenizers differ are in
+bits per byte.
 The name of --out says what the figure is: .png, .pdf or .svg. Needs matplotlib.
 """
+
+import sys
 
 from absl import app
 from absl import flags
@@ -27,10 +31,14 @@ _SMOOTH = flags.DEFINE_float(
 def main(argv: list[str]) -> None:
   with command_line.one_line_errors():
     out = command_line.output_file('--out', _OUT.value)
-    runs = curves.read(argv[1:])
+    runs = curves.read(argv[1:], skip=_tell)
     print(curves.table([run.smoothed(_SMOOTH.value) for run in runs]))
     figure.draw(runs, out, smooth=_SMOOTH.value)
     print(f'wrote {out}')
+
+
+def _tell(error):
+  print(f'left out: {error}', file=sys.stderr)
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
 """What runs have recorded, to compare them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import json
 import pathlib
@@ -13,6 +13,10 @@ from jrt_jax.training import units
 
 _LONGEST_SETTING = 24  # characters; longer ones would fill the legend
 _MOST_SETTINGS = 3
+
+
+class NoRun(ValueError):
+  """A path is not the workdir of a run that has trained."""
 
 
 class Curve(NamedTuple):
@@ -55,9 +59,34 @@ class Run:
     }
     return dataclasses.replace(self, curves=curves)
 
+  def per_byte(self) -> 'Run':
+    """Replaces `next_token_loss` by `bits_per_byte`.
 
-def read(workdirs: Sequence[str]) -> list[Run]:
+    Tokens have as many bytes as those of the held-out text; before the first
+    evaluation that is not known, and the loss is left out.
+    """
+    curves = {**self.curves}
+    loss = curves.pop('next_token_loss', None)
+    nats = self.last('held_out/next_token_loss')
+    bits = self.last('held_out/bits_per_byte')
+    if loss and nats and bits:
+      values = loss.values * bits / nats
+      curves['bits_per_byte'] = loss._replace(values=values)
+    return dataclasses.replace(self, curves=curves)
+
+
+def read(
+    workdirs: Sequence[str], *, skip: Callable[[NoRun], None] | None = None
+) -> list[Run]:
   """Reads runs, which may still be going on.
+
+  Where their tokenizers differ, so does what a nat per token says: training
+  losses are in bits per byte then.
+
+  Args:
+    workdirs: of runs.
+    skip: is called for each path that is no run, which is then left out. By
+      default that is an error, as it is if there is no run at all.
 
   Raises:
     ValueError: a path is given twice, or is no run, or its files are damaged.
@@ -66,14 +95,25 @@ def read(workdirs: Sequence[str]) -> list[Run]:
   for path, workdir in zip(paths, workdirs):
     if paths.count(path) > 1:
       raise ValueError(f'{workdir} is given twice')
-  configs = [_read_config(pathlib.Path(workdir)) for workdir in workdirs]
-  runs = []
-  for workdir, config, label in zip(workdirs, configs, _labels(paths, configs)):
-    file = pathlib.Path(workdir) / 'metrics.jsonl'
-    lines = _read_lines(file)
-    if not any('step_seconds' in line for line in lines):
-      raise ValueError(f'{workdir} has no metrics of training yet, in {file}')
-    runs.append(Run(label, lines[-1]['step'], _curves(lines, config)))
+  found, errors = [], []
+  for path, workdir in zip(paths, workdirs):
+    try:
+      found.append((path, *_read(pathlib.Path(workdir))))
+    except NoRun as error:
+      errors.append(error)
+  if errors and not (skip and found):
+    raise errors[0]
+  for error in errors:
+    skip(error)
+  paths, configs, all_lines = zip(*found)
+  runs = [
+      Run(label, lines[-1]['step'], _curves(lines, config))
+      for label, config, lines in zip(
+          _labels(paths, configs), configs, all_lines
+      )
+  ]
+  if len({config.get('data.tokenizer', 'bytes') for config in configs}) > 1:
+    runs = [run.per_byte() for run in runs]
   return runs
 
 
@@ -105,11 +145,21 @@ def _text(value, spec):
   return '–' if value is None else format(value, spec)
 
 
+def _read(workdir):
+  """Returns the config of a run, and what it has logged."""
+  config = _read_config(workdir)
+  file = workdir / 'metrics.jsonl'
+  lines = _read_lines(file)
+  if not any('step_seconds' in line for line in lines):
+    raise NoRun(f'{workdir} has no metrics of training yet, in {file}')
+  return config, lines
+
+
 def _read_config(workdir):
   """Returns the config with dotted keys."""
   file = workdir / 'config.json'
   if not file.is_file():
-    raise ValueError(f'{workdir} is no run: there is no {file}')
+    raise NoRun(f'{workdir} is no run: there is no {file}')
   text = file.read_text(encoding='utf-8', errors='replace')
   try:
     config = traverse_util.flatten_dict(json.loads(text), sep='.')
@@ -117,7 +167,7 @@ def _read_config(workdir):
       return config
   except (ValueError, AssertionError):
     pass
-  raise ValueError(
+  raise NoRun(
       f'{file} must hold the config of a run, got {text[:40].strip()!r}'
   )
 

@@ -18,6 +18,8 @@ class Panel(NamedTuple):
 
 PANELS = {
     'next_token_loss': Panel('Training loss', 'nats per next token'),
+    # Instead, of runs whose tokens differ.
+    'bits_per_byte': Panel('Training loss', 'bits per byte'),
     'held_out/bits_per_byte': Panel('Held-out text', 'bits per byte'),
     'held_out/recall_accuracy': Panel(
         'Recall', '% of repeated rare pairs', 100.0

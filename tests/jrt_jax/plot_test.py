@@ -45,8 +45,18 @@ def test_runs_become_a_table_and_a_figure(tmp_path):
   assert not done.stderr
 
 
+def test_what_is_no_run_is_left_out_with_a_word(tmp_path):
+  write_run(tmp_path / 'a')
+  (tmp_path / 'notes.txt').write_text('')
+  done = plot(*sorted(tmp_path.iterdir()), f'--out={tmp_path}/curves.png')
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.splitlines()[1].startswith('a ')
+  (line,) = done.stderr.splitlines()
+  assert line.startswith(f'left out: {tmp_path}/notes.txt is no run')
+
+
 def test_a_mistake_is_one_line(tmp_path):
-  done = plot(write_run(tmp_path / 'a'), tmp_path)
+  done = plot(tmp_path, f'--out={tmp_path}/curves.png')
   assert done.returncode == 2
   (line,) = done.stderr.splitlines()
   assert line.startswith(f'error: {tmp_path} is no run')

@@ -168,6 +168,36 @@ def test_what_is_no_run_is_one_line(write_run, file, text, message):
   assert message in str(error.value) and '\n' not in str(error.value)
 
 
+def test_what_is_no_run_is_told_and_left_out(write_run, tmp_path):
+  workdirs = [write_run('a'), str(tmp_path), write_run('b')]
+  told = []
+  runs = curves.read(workdirs, skip=told.append)
+  assert [run.label for run in runs] == ['a', 'b']
+  assert [str(e) for e in told] == [
+      f'{tmp_path} is no run: there is no {tmp_path}/config.json'
+  ]
+  with pytest.raises(ValueError, match='is no run'):
+    curves.read(workdirs[1:2], skip=told.append)
+
+
+def test_losses_of_other_tokens_are_in_bits_per_byte(write_run):
+  trained = {'step': 10, 'next_token_loss': 3.0, 'step_seconds': 0.5}
+  evaluated = {  # of tokens of 4 bytes
+      'step': 10,
+      'held_out/next_token_loss': 4 * np.log(2),
+      'held_out/bits_per_byte': 1.0,
+  }
+  a = write_run('a', [trained, evaluated], data={'tokenizer': 'a.json'})
+  b = write_run('b', [trained], data={'tokenizer': 'bytes'})
+  for run in curves.read([a]), curves.read([b]):
+    assert run[0].last('next_token_loss') == 3.0
+  first, second = curves.read([a, b])
+  assert first.last('bits_per_byte') == pytest.approx(3 / 4 / np.log(2))
+  # Nobody knows how many bytes the tokens of the second one have.
+  assert first.last('next_token_loss') is None
+  assert not second.curves.keys() & {'next_token_loss', 'bits_per_byte'}
+
+
 def test_a_run_that_is_given_twice_is_refused(write_run, tmp_path):
   a = write_run('a')
   with pytest.raises(ValueError, match='/a is given twice'):
