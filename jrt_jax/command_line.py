@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import contextlib
 import errno
 import itertools
+import logging as python_logging
 import os
 import pathlib
 import re
@@ -49,6 +50,8 @@ def parser(
       _exit(MISTAKE, _of_config_file(error))
     if not flags.FLAGS['verbosity'].present:  # libraries tell too much
       logging.set_verbosity(logging.WARNING)
+    # Of jax, which says there what plugins it goes on without.
+    python_logging.getLogger('jax._src.xla_bridge').addFilter(_shorten)
     if rest and not arguments:
       _exit(MISTAKE, f'arguments must start with --, got {rest[0]!r}')
     if arguments and not rest:
@@ -181,6 +184,16 @@ def _unknown_key(error):
   if key:
     return f'the config has no key {key.group(1)!r}'
   return error  # of another object, in the config file
+
+
+def _shorten(record):
+  """Makes one line of a log message with a traceback."""
+  if not record.exc_info:
+    return True
+  logging.debug('error', exc_info=record.exc_info)  # --verbosity=1 shows it
+  reason = ' '.join(str(record.exc_info[1]).split())
+  print(f'warning: {record.getMessage()}: {reason}', file=sys.stderr)
+  return False
 
 
 def _tell_interrupt(kind, error, trace):

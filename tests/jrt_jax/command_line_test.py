@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -223,3 +224,24 @@ def test_an_expected_failure_is_one_line(capsys):
 def test_another_failure_keeps_its_traceback(error):
   with pytest.raises(type(error), match='bug'):
     fail(command_line.one_line_failures(KeyError), error)
+
+
+def test_a_plugin_of_jax_that_cannot_be_used_is_one_line(tmp_path):
+  plugin = tmp_path / 'jax_plugins' / 'broken' / '__init__.py'
+  plugin.parent.mkdir(parents=True)
+  plugin.write_text('def initialize():\n  raise RuntimeError("no\\ncuDNN")\n')
+  program = (
+      'import jax; from absl import app; from jrt_jax import command_line;'
+      ' app.run(lambda _: print(jax.devices()[0].platform),'
+      ' flags_parser=command_line.parser())'
+  )
+  done = subprocess.run(
+      [sys.executable, '-c', program],
+      env=os.environ | {'PYTHONPATH': str(tmp_path)},
+      capture_output=True,
+      text=True,
+  )
+  assert (done.returncode, done.stdout) == (0, 'cpu\n'), done.stderr
+  (line,) = [x for x in done.stderr.splitlines() if 'jax_plugins.broken' in x]
+  assert line.startswith('warning: ') and line.endswith('no cuDNN')
+  assert 'Traceback' not in done.stderr
