@@ -47,3 +47,19 @@ def races(monkeypatch):
   monkeypatch.setattr(gpu_callbacks, 'GPURaceDetectionState', Recorded)
   yield lambda: [launch.races_found for launch in launches]
   gpu_callbacks.reset_gpu_interpret_mode_state()
+
+
+@pytest.fixture
+def stopped_by_race():
+  """Whether the detector stops a call, as it does since jax 0.12."""
+
+  def stopped(function, *args, **kwargs):
+    try:
+      function(*args, **kwargs)
+    except jax.errors.JaxRuntimeError as error:
+      if 'RACE DETECTED' not in str(error):
+        raise
+      return True
+    return False
+
+  return stopped
