@@ -54,6 +54,15 @@ def test_each_metric_has_a_column_against_tokens_and_time(drawn):
   assert [text.get_text() for text in legend.get_texts()] == ['a', 'b']
 
 
+def test_training_losses_say_what_they_are_per(drawn):
+  for name, unit in (
+      ('next_token_loss', 'nats per next token'),
+      ('bits_per_byte', 'bits per byte'),
+  ):
+    ax = drawn(make_run('a', [name])).axes[0]
+    assert (ax.get_title(), ax.get_ylabel()) == ('Training loss', unit)
+
+
 def test_what_is_drawn_is_the_metric_after_the_first_fall(drawn):
   run = make_run('a', ['held_out/recall_accuracy'], steps=200)
   for ax, x in zip(drawn(run).axes, (1000.0, 10 / 60)):
