@@ -1,7 +1,8 @@
 """How commands fail: one clear line, and an exit code that is not 0.
 
 Ctrl-C is one line as well, from the import of this module on: commands import
-it before what takes long to import.
+it before what takes long to import. Nothing else may import it, for that changes
+the program.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,9 +19,9 @@ import tempfile
 from absl import flags
 from absl import logging
 
-MISTAKE = 2  # of the user's: the command must change
-FAILURE = 1  # of the run: it may be tried again
-INTERRUPTED = 130  # as shells say of Ctrl-C
+from jrt_jax.exit_codes import FAILURE
+from jrt_jax.exit_codes import INTERRUPTED
+from jrt_jax.exit_codes import MISTAKE
 
 
 def parser(

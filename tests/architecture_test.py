@@ -7,6 +7,7 @@ point; configs are data.
 
 import ast
 import pathlib
+import subprocess
 import sys
 
 import pytest
@@ -120,6 +121,8 @@ def broken_layers(root):
     never = entries.union(*(NEVER[p] for p in NEVER if within(name, [p])))
     if name in entries:  # nobody imports it, so that it may read data
       never -= {'jrt_jax.data'}
+    else:  # a library changes nothing in the program that imports it
+      never |= {'jrt_jax.command_line'}
     for imported in imported_names(name, path, tree):
       top = imported.split('.')[0]
       outside = only and top not in only | sys.stdlib_module_names
@@ -166,6 +169,51 @@ def test_every_file_is_where_its_name_belongs():
   assert not misplaced_files(ROOT)
 
 
+# Imports modules into a program, and prints what of it has changed.
+HOST = """
+import contextlib, importlib, logging, signal, sys
+import jax
+from orbax.checkpoint import v1  # what it changes is not ours
+
+def state():
+  return {
+      'excepthook': sys.excepthook,
+      'signals': [signal.getsignal(x) for x in signal.valid_signals()],
+      'path': [*sys.path],
+      'logging': (logging.root.level, [*logging.root.handlers]),
+      'jax.config': dict(jax.config.values),
+  }
+
+before = state()
+for name in sys.argv[1:]:
+  with contextlib.suppress(ImportError):  # of an extra
+    importlib.import_module(name)
+after = state()
+print(*(part for part in before if before[part] != after[part]))
+"""
+
+
+def what_importing_changes(*modules):
+  done = subprocess.run(
+      [sys.executable, '-c', HOST, *modules],
+      cwd=ROOT,
+      stdout=subprocess.PIPE,
+      text=True,
+      check=True,
+  )
+  return done.stdout.split()
+
+
+def test_importing_a_library_changes_nothing_in_the_program():
+  libraries = [
+      name
+      for name, (_, tree) in parse_modules(ROOT).items()
+      if not is_entry_point(name, tree) and name != 'jrt_jax.command_line'
+  ]
+  assert not what_importing_changes(*libraries)
+  assert what_importing_changes('jrt_jax.generate') == ['excepthook']
+
+
 def test_importing_the_package_imports_nothing_else():
   modules = parse_modules(ROOT)
   assert not list(imported_names('jrt_jax', *modules['jrt_jax']))
@@ -198,6 +246,11 @@ def test_importing_the_package_imports_nothing_else():
             'jrt_jax.evaluation',
         ),
         ('jrt_jax/b.py', 'from jrt_jax.train import f', 'jrt_jax.train.f'),
+        (
+            'jrt_jax/training/a.py',
+            'from jrt_jax import command_line',
+            'jrt_jax.command_line',
+        ),
         ('jrt_jax/interchange/remote_code/a.py', 'import jax', 'jax'),
     ],
 )
@@ -217,6 +270,10 @@ def test_an_import_against_the_arrows_is_found(tmp_path, file, text, imported):
         ('jrt_jax/data/a.py', 'import grain\nfrom jrt_jax.prefix import b'),
         ('jrt_jax/models/a.py', 'from jrt_jax import database'),
         ('jrt_jax/train.py', 'from jrt_jax.training import loss'),
+        (
+            'jrt_jax/a.py',
+            'from jrt_jax import command_line\nif __name__ == "__main__": ...',
+        ),
         ('jrt_jax/generation/a.py', 'from jrt_jax.training import workdirs'),
     ],
 )

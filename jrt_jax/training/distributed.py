@@ -17,7 +17,7 @@ from jax.experimental import multihost_utils
 import numpy as np
 from orbax.checkpoint import multihost
 
-from jrt_jax import command_line
+from jrt_jax import exit_codes
 from jrt_jax.training import clusters
 from jrt_jax.training import gpus
 
@@ -229,7 +229,7 @@ def _give_up(place, timeout):
       f' at {address}: are all of them started, and can they reach it?\n'
   )
   os.write(2, text.encode())
-  os._exit(command_line.FAILURE)
+  os._exit(exit_codes.FAILURE)
 
 
 def _restrict_gpus(ids):

@@ -12,7 +12,7 @@ import traceback
 from absl import logging
 import jax
 
-from jrt_jax import command_line
+from jrt_jax import exit_codes
 from jrt_jax.training import distributed
 
 _PATIENCE = 20  # seconds that a process with an error waits for the others
@@ -25,7 +25,7 @@ _blocks = itertools.count()
 
 @contextlib.contextmanager
 def shared(
-    *kinds: type[Exception], exit_code: int = command_line.MISTAKE
+    *kinds: type[Exception], exit_code: int = exit_codes.MISTAKE
 ) -> Iterator[None]:
   """Errors within the block end every process, and are told once.
 
@@ -101,7 +101,7 @@ def _labelled(process, packed, kinds):
 
 def _is_agreed(error):
   """Whether all processes end in this way: without an error, or by a signal."""
-  code = getattr(error, 'code', command_line.FAILURE)
+  code = getattr(error, 'code', exit_codes.FAILURE)
   return isinstance(error, SystemExit) and (not code or code >= 128)
 
 
@@ -112,11 +112,11 @@ def _is_lost_peer(error):
 
 def _leave(error):
   """Ends the process as Python would, but at once and for all threads."""
-  code = command_line.FAILURE
+  code = exit_codes.FAILURE
   if isinstance(error, SystemExit):
     code = error.code  # its line has been printed
   elif isinstance(error, KeyboardInterrupt):
-    code = 130
+    code = exit_codes.INTERRUPTED
   elif _is_lost_peer(error):
     logging.debug('error', exc_info=True)  # --verbosity=1 shows it
     reason = ' '.join(str(error).split())
