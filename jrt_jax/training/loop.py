@@ -12,6 +12,7 @@ import jax
 from jrt_jax.training import distributed
 from jrt_jax.training import metrics as metrics_lib
 from jrt_jax.training import optimizer
+from jrt_jax.training import recorded_result
 from jrt_jax.training import report
 from jrt_jax.training import resilience
 from jrt_jax.training import throughput
@@ -106,20 +107,36 @@ class _Loop:
       )
       return stopped_by
     self._progress.close()
+    if evaluated is None and (kept := self._kept_result(step)):
+      if distributed.is_first():
+        print(kept)
+    else:
+      self._show_result(step, state, evaluated)
+    return None
+
+  def _kept_result(self, step):
+    """What was printed when the run ended, if it had ended before."""
+    return distributed.from_first(
+        lambda: recorded_result.load(self._run.workdir, step, self._config)
+    )
+
+  def _show_result(self, step, state, evaluated):
+    """Prints the result of the last step, and keeps it."""
     if evaluated is None:  # the run had ended before
       evaluated = self._run.evaluation.run(self._evaluate_step, state.params)
     sample = self._run.sample(state.params)
-    if distributed.is_first():
-      print(
-          report.result(
-              self._config,
-              evaluation=self._run.evaluation,
-              metrics=evaluated,
-              tokens_per_second=self._speed,
-              sample=sample,
-          )
-      )
-    return None
+    if not distributed.is_first():
+      return
+    result = report.result(
+        self._config,
+        evaluation=self._run.evaluation,
+        metrics=evaluated,
+        tokens_per_second=self._speed,
+        sample=sample,
+    )
+    print(result)
+    self._run.checkpoints.wait()
+    recorded_result.save(self._run.workdir, step, self._config, result)
 
   def _stopped_by(self, step):
     """The signal that ends the run now, or None; the same in all processes."""

@@ -169,6 +169,17 @@ def test_the_end_shows_the_result_even_if_a_signal_comes_too_late(
   assert 'bits per byte' in shown and '▶' in shown
 
 
+def test_the_result_is_shown_again_without_computing_it(
+    config, finished, capsys
+):
+  def forget_how(run):
+    run.evaluation.run = run.sample = None
+
+  assert train(config(), finished, forget_how) is None
+  shown = capsys.readouterr().out
+  assert 'bits per byte' in shown and '▶' in shown
+
+
 def test_every_step_that_was_logged_is_saved_before_a_stop(
     config, tmp_path, monkeypatch
 ):

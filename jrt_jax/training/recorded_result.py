@@ -1,0 +1,44 @@
+"""What a run printed at its end, for the same command to print again at once.
+
+The first line of workdir/result.txt tells of which config and which weights it
+is: what it says of others is never shown.
+"""
+
+from collections.abc import Mapping
+import hashlib
+import json
+import pathlib
+from typing import Any
+
+from jrt_jax.training import checkpoint
+
+
+def save(
+    workdir: pathlib.Path, step: int, config: Mapping[str, Any], text: str
+) -> None:
+  """Keeps the text; the checkpoint of `step` must be there."""
+  file = workdir / 'result.txt'
+  temporary = file.with_suffix('.tmp')
+  temporary.write_text(f'{_origin(workdir, step, config)}\n{text}\n')
+  temporary.replace(file)  # all of it or nothing
+
+
+def load(
+    workdir: pathlib.Path, step: int, config: Mapping[str, Any]
+) -> str | None:
+  """Returns what `save` has kept of the same; None if there is nothing."""
+  try:
+    kept = (workdir / 'result.txt').read_text(errors='replace')
+  except OSError:
+    return None
+  origin, _, text = kept.partition('\n')
+  same = origin == _origin(workdir, step, config)
+  return text.removesuffix('\n') if same else None
+
+
+def _origin(workdir, step, config):
+  """One line that differs between configs, and between weights."""
+  digest = hashlib.sha256(json.dumps(config).encode())
+  digests = workdir / 'checkpoints' / str(step) / checkpoint.DIGESTS
+  digest.update(digests.read_bytes())
+  return f'The result of config and weights {digest.hexdigest()}:'
