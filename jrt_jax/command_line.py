@@ -23,6 +23,8 @@ from jrt_jax.exit_codes import FAILURE
 from jrt_jax.exit_codes import INTERRUPTED
 from jrt_jax.exit_codes import MISTAKE
 
+flags.disclaim_key_flags()  # --help has them among those of the command
+
 
 def parser(
     *, config: str | None = None, arguments: str | None = None
@@ -62,6 +64,15 @@ def parser(
     return argv[:1] + rest
 
   return parse
+
+
+def define_compilation_cache() -> flags.FlagHolder[bool]:
+  """Defines --nocompilation_cache, for commands that compile."""
+  return flags.DEFINE_bool(
+      'compilation_cache',
+      True,
+      'Keep what is compiled, for later commands, in ~/.cache/jrt_jax.',
+  )
 
 
 @contextlib.contextmanager

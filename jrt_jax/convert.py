@@ -20,6 +20,7 @@ from absl import flags
 
 from configs import base
 from jrt_jax import command_line
+from jrt_jax import compilation_cache
 from jrt_jax.data import pipeline
 from jrt_jax.data import tokenizers
 from jrt_jax.interchange import agreement
@@ -44,6 +45,7 @@ _CHECK = flags.DEFINE_string(
 _TOLERANCE = flags.DEFINE_float(
     'tolerance', 1e-4, 'The largest difference of logits.', lower_bound=0.0
 )
+_COMPILATION_CACHE = command_line.define_compilation_cache()
 
 
 def import_from(read: Callable, source: str, destination: str) -> None:
@@ -100,6 +102,8 @@ def main(argv: list[str]) -> None:
     if _CHECK.value:
       with command_line.reading('--check'):
         open(_CHECK.value, 'rb').close()
+    if _COMPILATION_CACHE.value:
+      compilation_cache.turn_on()
     print(f'reading {folders[0]}', flush=True)
     convert(*folders)
     if _CHECK.value:

@@ -14,6 +14,7 @@ from absl import app
 from absl import flags
 
 from jrt_jax import command_line
+from jrt_jax import compilation_cache
 from jrt_jax.generation import long_prompts
 from jrt_jax.prefix import short_prompts
 
@@ -58,6 +59,7 @@ _CHECK_LEAKS = flags.DEFINE_bool(
 _OUT = flags.DEFINE_string(
     'out', None, 'A file for all results and examples, as JSON.'
 )
+_COMPILATION_CACHE = command_line.define_compilation_cache()
 
 
 def main(argv: list[str]) -> None:
@@ -71,6 +73,8 @@ def main(argv: list[str]) -> None:
     if not _TASKS.value:
       raise ValueError('--tasks=NAME,… must be given')
     out = _OUT.value and command_line.output_file('--out', _OUT.value)
+    if _COMPILATION_CACHE.value:
+      compilation_cache.turn_on()
     _evaluate(out)
 
 

@@ -17,6 +17,7 @@ from absl import flags
 import tqdm
 
 from jrt_jax import command_line
+from jrt_jax import compilation_cache
 from jrt_jax import generation
 from jrt_jax.generation import long_prompts
 from jrt_jax.generation import reading as reading_lib
@@ -86,6 +87,7 @@ _LOAD_STATE = flags.DEFINE_string(
     None,
     'What --save_state has written: read before the prompts.',
 )
+_COMPILATION_CACHE = command_line.define_compilation_cache()
 
 
 def main(argv: list[str]) -> None:
@@ -100,6 +102,8 @@ def main(argv: list[str]) -> None:
       raise ValueError('--workdir=DIR must be given')
     if _SAVE_STATE.value:
       command_line.output_file('--save_state', _SAVE_STATE.value)
+    if _COMPILATION_CACHE.value:
+      compilation_cache.turn_on()
     model = generation.load(_WORKDIR.value, tokenizer=_TOKENIZER.value)
     after = None
     if _LOAD_STATE.value:

@@ -21,6 +21,7 @@ from absl import flags
 import numpy as np
 
 from jrt_jax import command_line
+from jrt_jax import compilation_cache
 from jrt_jax import generation
 from jrt_jax.data import pipeline
 from jrt_jax.data import sources
@@ -68,6 +69,7 @@ _FRACTIONS = flags.DEFINE_list(
 _BATCH_SIZE = flags.DEFINE_integer(
     'batch_size', 8, 'Prompts that are read at once.', lower_bound=1
 )
+_COMPILATION_CACHE = command_line.define_compilation_cache()
 
 
 def main(argv: list[str]) -> None:
@@ -81,6 +83,8 @@ def main(argv: list[str]) -> None:
     if not _OUT.value:
       raise ValueError('--out=FILE must be given')
     out = command_line.output_file('--out', _OUT.value)
+    if _COMPILATION_CACHE.value:
+      compilation_cache.turn_on()
     model = generation.load(_WORKDIR.value, tokenizer=_TOKENIZER.value)
     _play(model, _fractions(model), out)
 

@@ -25,6 +25,7 @@ import numpy as np
 import tqdm
 
 from jrt_jax import command_line
+from jrt_jax import compilation_cache
 from jrt_jax.evaluation import synthetic
 from jrt_jax.evaluation.synthetic import probes
 
@@ -37,6 +38,7 @@ _SEED = flags.DEFINE_integer(
     'seed', 0, 'The first of three in a row.', lower_bound=0
 )
 _OUT = flags.DEFINE_string('out', None, 'A file for all figures, as JSON.')
+_COMPILATION_CACHE = command_line.define_compilation_cache()
 
 
 def main(argv: list[str]) -> None:
@@ -48,6 +50,8 @@ def main(argv: list[str]) -> None:
           f'--only must name some of {",".join(_PROBES)}, got {unknown[0]!r}'
       )
     out = command_line.output_file('--out', _OUT.value) if _OUT.value else None
+  if _COMPILATION_CACHE.value:
+    compilation_cache.turn_on()
   seeds = [_SEED.value + i for i in range(_NUM_SEEDS)]
   results = _measure(names, seeds)
   if out:

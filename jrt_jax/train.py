@@ -17,6 +17,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from jrt_jax import command_line
+from jrt_jax import compilation_cache
 from jrt_jax.training import clusters
 from jrt_jax.training import distributed
 from jrt_jax.training import failures
@@ -52,6 +53,7 @@ _PROCESS_ID = flags.DEFINE_integer(
 _LOCAL_DEVICE_IDS = flags.DEFINE_list(
     'local_device_ids', None, 'GPUs of its node that this process takes.'
 )
+_COMPILATION_CACHE = command_line.define_compilation_cache()
 
 
 def main(argv: list[str]) -> None:
@@ -71,6 +73,10 @@ def _train(config):
         process_id=_PROCESS_ID.value,
         local_device_ids=_LOCAL_DEVICE_IDS.value,
     )
+    # Of several processes only one would write, and where others do not see its
+    # files they would wait for what it measures when it compiles.
+    if _COMPILATION_CACHE.value and peers.num_processes == 1:
+      compilation_cache.turn_on()
     if distributed.is_first():
       _show_kernels()
     run = run_lib.Run(

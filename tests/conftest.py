@@ -15,7 +15,7 @@ _FLAGS = {
 }
 
 
-def _set_devices():
+def _set_environment():
   """Must run before the first import of jax, which reads the environment."""
   os.environ.setdefault('JAX_PLATFORMS', 'cpu')
   # Threads of XLA: the interpreter of Mosaic GPU blocks one for each warpgroup.
@@ -23,9 +23,12 @@ def _set_devices():
   flags = os.environ.get('XLA_FLAGS', '')
   new = [f'{k}={v}' for k, v in _FLAGS.items() if k not in flags]
   os.environ['XLA_FLAGS'] = ' '.join([*flags.split(), *new])
+  # No test writes into the cache of the user who runs it.
+  if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
+    os.environ.setdefault('JAX_ENABLE_COMPILATION_CACHE', 'false')
 
 
-_set_devices()
+_set_environment()
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -62,6 +65,7 @@ def start(tmp_path_factory):
   env = os.environ | {
       'JAX_PLATFORMS': 'cpu',
       'XLA_FLAGS': '--xla_backend_optimization_level=0',
+      'JAX_ENABLE_COMPILATION_CACHE': 'true',
       'JAX_COMPILATION_CACHE_DIR': str(folder / 'compiled'),
       'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
   }

@@ -10,6 +10,7 @@ those of the harness.
 import importlib
 
 from jrt_jax import command_line
+from jrt_jax import compilation_cache
 
 if __name__ == '__main__':
   with command_line.one_line_errors():
@@ -20,4 +21,5 @@ if __name__ == '__main__':
           'evaluation needs the package lm_eval: pip install lm_eval'
       ) from error
     importlib.import_module('jrt_jax.evaluation.lm_eval_model')  # registers it
+    compilation_cache.turn_on()
     lm_eval.cli_evaluate()

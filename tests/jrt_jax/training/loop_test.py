@@ -66,6 +66,7 @@ def metrics(workdir):
 def shared_compilation(tmp_path_factory):
   """Runs of this file share what they compile."""
   settings = {
+      'jax_enable_compilation_cache': True,
       'jax_compilation_cache_dir': str(tmp_path_factory.mktemp('compiled')),
       'jax_persistent_cache_min_compile_time_secs': 0,
   }

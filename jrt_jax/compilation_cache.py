@@ -1,0 +1,70 @@
+"""Compiled programs on disk, so that only the first command compiles them.
+
+It is JAX's cache, which knows a program by what it computes, by the versions of
+JAX and XLA and their flags, and by the device: for a CPU also by the instructions
+that it has. Commands turn it on; a library must not.
+"""
+
+import os
+import pathlib
+import warnings
+
+import jax
+
+MAX_BYTES = 2**30
+
+# JAX would bound the size by reading a file for each program whenever it adds
+# one: with thousands of them that takes longer than to compile most.
+_SETTINGS = {
+    'jax_compilation_cache_max_size': -1,
+    'jax_persistent_cache_min_compile_time_secs': 0,
+    'jax_persistent_cache_enable_xla_caches': 'none',  # they would be unbounded
+}
+
+
+def turn_on(max_bytes: int = MAX_BYTES) -> None:
+  """Keeps what is compiled from now on in a folder of the user's.
+
+  Does nothing if the user has given JAX a folder or has forbidden it caches, nor
+  if the folder cannot be made. What was not used for longest is removed first.
+
+  Args:
+    max_bytes: what programs of earlier commands may take.
+  """
+  config = jax.config
+  if (
+      config.jax_compilation_cache_dir
+      or not config.jax_enable_compilation_cache
+  ):
+    return
+  folder = _folder()
+  if not folder.is_absolute():  # there is no home
+    return
+  try:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # they can be run
+    _remove_oldest(folder, max_bytes)
+  except OSError:
+    return
+  # What cannot be read or written is compiled: nobody has to be told.
+  warnings.filterwarnings(
+      'ignore', 'Error (reading|writing) persistent compilation cache'
+  )
+  for name, value in _SETTINGS.items():
+    config.update(name, value)
+  config.update('jax_compilation_cache_dir', str(folder))
+
+
+def _folder():
+  """As the XDG Base Directory Specification says."""
+  caches = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+  return pathlib.Path(caches, 'jrt_jax', 'compiled')
+
+
+def _remove_oldest(folder, max_bytes):
+  files = [(file, file.stat()) for file in folder.iterdir() if file.is_file()]
+  files.sort(key=lambda x: max(x[1].st_atime, x[1].st_mtime), reverse=True)
+  total = 0
+  for file, stat in files:
+    total += stat.st_size
+    if total > max_bytes:
+      file.unlink(missing_ok=True)  # another process may remove it as well
