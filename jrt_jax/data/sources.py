@@ -12,6 +12,7 @@ import gzip
 import json
 import os
 import pathlib
+import re
 import sys
 import sysconfig
 from typing import BinaryIO
@@ -40,6 +41,10 @@ _NOT_STDLIB = {
     'turtledemo',
     'venv',
 }
+
+
+_LOOKED_AT = 2**16  # bytes of a file, to tell whether it is text
+_NO_TEXT = re.compile('[\x00-\x07\x0e-\x1a\x1c-\x1f\x7f\ufffd]')
 
 
 def python_stdlib(data: Mapping) -> dict[str, Documents]:
@@ -141,6 +146,23 @@ def record(line: bytes, text_key: str, place: str) -> str:
   return fields[text_key]
 
 
+def check_text(content: bytes, path: str) -> bytes:
+  """Returns the content of a file of text.
+
+  Raises:
+    ValueError: a tenth of how it begins is no text in UTF-8. Fewer broken
+      characters are taken as they are: large collections have some.
+  """
+  start = content[:_LOOKED_AT].decode(errors='replace')
+  strange = len(_NO_TEXT.findall(start))
+  if 10 * strange > len(start):
+    raise ValueError(
+        f'{path} must be text in UTF-8, got {strange:,} of its first'
+        f' {len(start):,} characters that are none: is it a binary file?'
+    )
+  return content
+
+
 def _hash(name: str) -> int:
   return zlib.crc32(name.encode())
 
@@ -185,7 +207,7 @@ def _files(data: Mapping) -> dict[str, list[str]]:
 
 def _read(path: str) -> bytes:
   with open_text(path) as (file, _):
-    return file.read()
+    return check_text(file.read(), path)
 
 
 def _records(paths: list[str], text_key: str) -> Iterator[str]:

@@ -26,7 +26,8 @@ class Batch:
     file: its number.
     first: the number of the first unit in the file, from 0.
     units: lines of JSON, or documents.
-    read: bytes of the file on disk that have been read so far.
+    read: bytes of the file on disk until the end of these units, roughly: the
+      documents of a text count alike.
   """
 
   path: str
@@ -73,21 +74,25 @@ def read(
     file, unit: where to start.
 
   Raises:
-    ValueError: a file is broken.
+    ValueError: a file is broken, or a text is none.
     OSError: it cannot be read.
   """
   for number in range(file, len(paths)):
     with sources.open_text(paths[number]) as (text, raw):
-      units = text if format == 'jsonl' else _documents(text, separator)
+      units = text
+      if format == 'text':  # read as a whole
+        units = _documents(text, separator, paths[number])
       first = unit if number == file else 0
-      units = itertools.islice(units, first, None)
-      while taken := _take(units):
-        yield Batch(paths[number], number, first, taken, raw.tell())
-        first += len(taken)
+      left = itertools.islice(units, first, None)
+      while taken := _take(left):
+        start, first, read = first, first + len(taken), raw.tell()
+        if format == 'text':
+          read = read * first // len(units)
+        yield Batch(paths[number], number, start, taken, read)
 
 
-def _documents(text, separator):
-  content = text.read()
+def _documents(text, separator, path):
+  content = sources.check_text(text.read(), path)
   if not separator or separator.encode() not in content:
     return [content]
   return [document.strip() for document in content.split(separator.encode())]

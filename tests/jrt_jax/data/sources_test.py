@@ -1,6 +1,7 @@
 import gzip
 import json
 
+import numpy as np
 import pytest
 
 from jrt_jax.data import sources
@@ -63,6 +64,36 @@ def test_text_files_are_documents_in_the_order_of_their_globs(tmp_path):
   path = f'{tmp_path}/c*,{tmp_path}/a[1].txt,{tmp_path}/b*.txt,{tmp_path}/b1*'
   expected = [b'text c', b'text a[1]', b'text b1', b'text b2']
   assert read('text', path) == {'train': expected}
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        np.random.default_rng(0).bytes(300),
+        'a text in UTF-16'.encode('utf-16'),
+        'текст'.encode('koi8-r'),
+        bytes(2**17),
+    ],
+)
+def test_a_binary_file_is_refused_in_one_line(content, tmp_path):
+  (tmp_path / 'a.txt').write_bytes(content)
+  with pytest.raises(ValueError, match='a.txt must be text in UTF-8') as error:
+    read('text', tmp_path / 'a.txt')
+  assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        b'',
+        '日本語と\x1b[1mcolour\x1b[0m'.encode(),
+        'd\xe9j\xe0 vu, a text in Latin-1 and its accents'.encode('latin-1'),
+        b'page\x0c' + '語'.encode() * 2**16,  # the look ends within a character
+    ],
+)
+def test_text_with_few_strange_characters_is_taken(content, tmp_path):
+  (tmp_path / 'a.txt').write_bytes(content)
+  assert read('text', tmp_path / 'a.txt') == {'train': [content]}
 
 
 def test_a_validation_path_holds_documents_out(tmp_path):

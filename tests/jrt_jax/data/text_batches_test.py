@@ -65,6 +65,24 @@ def test_text_is_divided_into_documents(separator, documents, tmp_path):
   assert batch.units == documents
 
 
+def test_what_is_read_grows_with_every_batch_of_a_text(tmp_path, monkeypatch):
+  monkeypatch.setattr(text_batches, '_BATCH_UNITS', 1)
+  path = tmp_path / 'a.txt.gz'
+  path.write_bytes(gzip.compress(b'one|two|three|four'))
+  size = path.stat().st_size
+  expected = [size * documents // 4 for documents in (1, 2, 3, 4)]
+  assert [batch.read for batch in read([path], 'text', '|')] == expected
+  resumed = read([path], 'text', '|', unit=2)
+  assert [batch.read for batch in resumed] == expected[2:]
+
+
+def test_a_binary_file_is_no_text(tmp_path):
+  path = tmp_path / 'a.txt'
+  path.write_bytes(bytes(range(256)))
+  with pytest.raises(ValueError, match='a.txt must be text in UTF-8'):
+    read([path], 'text', '|')
+
+
 @pytest.mark.parametrize(
     ('names', 'expected'),
     [
