@@ -2,7 +2,8 @@
 
 A packing maps `(window, *, policy, make_example, eos_id, rng)` to an example:
   window: int [L + 1], consecutive tokens of the stream.
-  policy: maps `(tokens, rng=)` to a prefix length, as in `prefix/policies.py`.
+  policy: maps `(tokens, rng=)` to the prefix length of tokens that are a whole
+    sequence, as `policies.of_document` does.
   make_example: maps `(window, prefix_len, rng=)` to an example, as in
     `objectives.py`.
   eos_id: the id that ends a document.
@@ -45,18 +46,25 @@ def documents(
   """Documents do not see each other.
 
   The example has `segment_ids` too, int32 [L], its documents counted from 0.
-  The prefix lies in the first document, the only one that the policy sees, and
-  masks lie in the prefix. The end of a document does not predict the next one.
+  The first document has the prefix, as long as if it were a sequence of its
+  own, so that some of it is left to predict; masks lie in the prefix. The end
+  of a document does not predict the next one.
   """
-  ends = window[:-1] == eos_id
-  first = int(ends.argmax()) + 1 if ends.any() else len(ends)
-  prefix_len = policy(window[:first], rng=rng)
+  tokens = window[:-1]
+  ends = tokens == eos_id
+  prefix_len = policy(first_document(tokens, eos_id), rng=rng)
   example = make_example(window, prefix_len, rng=rng)
   crossing = ends & (example['supervision'] == objectives.NEXT_TOKEN)
   example['targets'][crossing] = 0
   example['supervision'][crossing] = objectives.UNSUPERVISED
   example['segment_ids'] = np.cumsum(ends, dtype=np.int32) - ends
   return example
+
+
+def first_document(tokens: np.ndarray, eos_id: int) -> np.ndarray:
+  """Returns the tokens before the first end of a document, or all of them."""
+  ends = np.flatnonzero(tokens == eos_id)
+  return tokens[: ends[0]] if len(ends) else tokens
 
 
 PACKINGS = {

@@ -5,6 +5,7 @@ import functools
 import time
 
 import grain
+import numpy as np
 
 from jrt_jax.data import megatron
 from jrt_jax.data import objectives
@@ -13,6 +14,7 @@ from jrt_jax.data import shards
 from jrt_jax.data import sources
 from jrt_jax.data import streams
 from jrt_jax.data import tokenizers
+from jrt_jax.prefix import fitting
 from jrt_jax.prefix import policies
 
 Tokenizer = tokenizers.Bytes | tokenizers.TokenizerJson
@@ -156,6 +158,29 @@ def tokens_per_second(
   return tokens / elapsed
 
 
+def mean_prefix(
+    tokens: streams.TokenStream,
+    *,
+    sequence_length: int,
+    prefix: Mapping,
+    packing: str,
+    eos_id: int,
+) -> float:
+  """Returns the mean prefix of examples; documents are measured on a sample.
+
+  Args:
+    tokens: that are trained on.
+    sequence_length, prefix, packing, eos_id: see `batches`.
+  """
+  if packing == 'concat':
+    return policies.mean_prefix(prefix, sequence_length)
+  lengths = [
+      policies.mean_prefix(prefix, len(packings.first_document(x, eos_id)))
+      for x in fitting.sample_windows(tokens, sequence_length)
+  ]
+  return float(np.mean(lengths))
+
+
 def check_vocabulary(
     tokenizer: Tokenizer, *, model: Mapping, objective: Mapping
 ):
@@ -213,7 +238,8 @@ def _example_maker(
         'config.data.packing must be one of'
         f' {", ".join(packings.PACKINGS)}, got {packing!r}'
     )
-  policy = policies.make(prefix, sequence_length)
+  policies.make(prefix, sequence_length)  # refuses what is wrong in it
+  policy = functools.partial(policies.of_document, prefix=prefix)
   make_example = functools.partial(
       objectives.OBJECTIVES[objective['name']],
       objective=objective,

@@ -6,7 +6,6 @@ Where it leaves a key out, the default of the released code is taken.
 from collections.abc import Mapping
 import functools
 import json
-import math
 from typing import Any
 
 from jrt_jax.interchange import official_names as names
@@ -158,7 +157,7 @@ def _task(base, enc_length, length):
   prefix, objective = {'name': 'none'}, {'name': 'next_token'}
   if enc_length is not None:
     length = max(length, enc_length)
-    prefix = {'name': 'fixed', 'capacity': _fraction(enc_length, length)}
+    prefix = {'name': 'fixed', 'capacity': enc_length / length}
     objective = {'name': 'jrt'}
   reference = {'boundary': 'reference', 'token_zero': 'reference'}
   return {
@@ -166,13 +165,6 @@ def _task(base, enc_length, length):
       'prefix': {**base['prefix'], **prefix},
       'objective': {**base['objective'], **reference, **objective},
   }
-
-
-def _fraction(part, whole):
-  """The fraction of which `policies.prefix_capacity` makes `part` again."""
-  fraction = part / whole
-  exact = int(fraction * whole) == part
-  return fraction if exact else math.nextafter(fraction, 1)
 
 
 def _vocab_size(official):

@@ -111,6 +111,19 @@ def make(prefix: Mapping, sequence_length: int) -> Callable[..., int]:
   return lambda tokens, rng: policy(Example(tokens, capacity, prefix, rng))
 
 
+def of_document(
+    tokens: np.ndarray, prefix: Mapping, *, rng: np.random.Generator
+) -> int:
+  """Returns the prefix length of a text that is its own sequence in training.
+
+  Args:
+    tokens: int [n], all of it; its prefix has room for a fraction of them.
+    prefix: `config.prefix`, fitted where the policy needs it.
+    rng: of policies that draw.
+  """
+  return make(prefix, len(tokens))(tokens, rng=rng) if len(tokens) else 0
+
+
 def lengths(
     rows: Sequence[np.ndarray],
     prefix: Mapping,
@@ -131,7 +144,8 @@ def lengths(
 def prefix_capacity(prefix: Mapping, sequence_length: int) -> int:
   """Returns P, the static number of tokens that a prefix has room for.
 
-  Prefixes of a policy may all be shorter: see `longest_prefix`.
+  Prefixes of a policy may all be shorter: see `longest_prefix`. Fractions are
+  rounded to the nearest length: .29 of 100 tokens is 28.999… in floats.
 
   Args:
     prefix: `config.prefix`: the policy's name, capacity, a fraction, and the
@@ -156,7 +170,7 @@ def prefix_capacity(prefix: Mapping, sequence_length: int) -> int:
   if name == 'entropy':
     heuristic.check(prefix)
   by_name = {'none': 0, 'full': sequence_length}
-  return by_name.get(name, int(capacity * sequence_length))
+  return by_name.get(name, round(capacity * sequence_length))
 
 
 def longest_prefix(prefix: Mapping, sequence_length: int) -> int:

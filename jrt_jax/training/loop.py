@@ -72,7 +72,9 @@ class _Loop:
     self._throughput = throughput.Throughput()
     self._agreed, self._next_agreement = (0, time.perf_counter()), 0
     self._speed = None  # tokens per second, at the last log
-    self._flops = report.flops_per_token(run.config)
+    self._flops = report.flops_per_token(
+        run.config, run.mean_prefix / run.config['sequence_length']
+    )
     self._learning_rate = optimizer.learning_rate(
         run.config['optimizer'], run.config['steps']
     )

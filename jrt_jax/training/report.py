@@ -15,14 +15,22 @@ _GOOD_MFU = 0.5  # few training runs use more of their devices
 
 
 def prefix_fraction(config: Mapping[str, Any]) -> float:
-  """The mean prefix over the sequence length."""
+  """The mean prefix over the sequence length, where windows are one text."""
   length = config['sequence_length']
   return policies.mean_prefix(config['prefix'], length) / length
 
 
-def flops_per_token(config: Mapping[str, Any]) -> float:
-  """Of a training step, over the tokens of its batch."""
-  prefix, objective = prefix_fraction(config), config['objective']
+def flops_per_token(
+    config: Mapping[str, Any], prefix: float | None = None
+) -> float:
+  """Of a training step, over the tokens of its batch.
+
+  Args:
+    config: of the run.
+    prefix: the mean fraction of a sequence; None: `prefix_fraction`.
+  """
+  objective = config['objective']
+  prefix = prefix_fraction(config) if prefix is None else prefix
   masked = objective['mask_rate'] if objective['name'] == 'jrt' else 0.0
   return cost.train_flops_per_token(
       config['model'],
@@ -40,6 +48,7 @@ def plan(
     tokenizer,
     train_tokens: int,
     data_rate: float,
+    mean_prefix: float,
 ) -> str:
   """Returns what the run will do, one fact a line.
 
@@ -50,8 +59,10 @@ def plan(
     tokenizer: of the data.
     train_tokens: that there are.
     data_rate: tokens a second that can be read.
+    mean_prefix: tokens of the prefix of a sequence.
   """
   model = config['model']
+  flops = flops_per_token(config, mean_prefix / config['sequence_length'])
   parts = cost.parameters(model)
   total = sum(parts.values())
   copies = 4 if accumulation == 1 else 5  # gradients of one microbatch more
@@ -66,7 +77,7 @@ def plan(
       'devices': f'{len(devices)} x {devices[0].device_kind} ({axes})',
       'parameters': f'{total:,} ({by_part})',
       'decode state': _decode_state(config, units.size),
-      'compute': f'{flops_per_token(config) / 1e9:.3g} GFLOP a trained token',
+      'compute': f'{flops / 1e9:.3g} GFLOP a trained token',
       'data': (
           f'{config["data"]["source"]}: {units.count(train_tokens)} tokens, of'
           f' {tokenizer.size:,} ids'
@@ -75,7 +86,11 @@ def plan(
           f'{config["steps"]:,} steps x {batch} x {length} ='
           f' {units.count(tokens)} tokens ({tokens / train_tokens:.3g} epochs)'
       ),
-      'data pipeline': _pipeline(data_rate, flops_per_token(config), devices),
+      'prefix': (
+          f'{config["prefix"]["name"]}: {mean_prefix:,.0f} of {length:,} tokens'
+          ' on average'
+      ),
+      'data pipeline': _pipeline(data_rate, flops, devices),
       'microbatches': f'{accumulation} of {batch // accumulation} sequences',
       'memory': (
           f'{units.size(copies * 4 * total / shards)} for weights, gradients'

@@ -86,6 +86,13 @@ class Run:
     self.config = config = {**config, 'prefix': prefix}
     self._held_out = streams['validation']
     self.train_tokens = len(streams['train'])
+    self.mean_prefix = pipeline.mean_prefix(
+        streams['train'],
+        sequence_length=config['sequence_length'],
+        prefix=prefix,
+        packing=config['data']['packing'],
+        eos_id=self.tokenizer.eos_id,
+    )
     self._data_fingerprint = _fingerprint(self.tokenizer, streams['train'])
     with failures.shared():
       self._compare_data()
@@ -158,6 +165,7 @@ class Run:
         tokenizer=self.tokenizer,
         train_tokens=self.train_tokens,
         data_rate=self._data_rate(),
+        mean_prefix=self.mean_prefix,
     )
 
   def put(self, batch: Mapping[str, Any]) -> dict[str, jax.Array]:

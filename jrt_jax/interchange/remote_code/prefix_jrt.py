@@ -21,7 +21,7 @@ def prefix_length(tokens, config):
   policy = POLICIES.get(prefix.get('name'))
   if policy is None:
     return longest
-  room = min(int(prefix['capacity'] * config.sequence_length), n)
+  room = min(round(prefix['capacity'] * config.sequence_length), n)
   return min(policy(tokens, room, prefix), longest)
 
 

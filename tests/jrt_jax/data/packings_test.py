@@ -49,10 +49,23 @@ def test_no_label_crosses_the_end_of_a_document():
   assert example['targets'].tolist() == [2, 3, EOS, 0, EOS, 0, 0, 6]
 
 
-def test_the_policy_sees_the_first_document_only():
+def test_the_policy_sees_the_first_document_only_without_its_end():
   seen = []
   pack('documents', policy=lambda tokens: seen.append(tokens.tolist()) or 0)
-  assert seen == [[1, 2, 3, EOS]]
+  assert seen == [[1, 2, 3]]
+
+
+def test_a_prefix_leaves_a_label_of_the_first_document():
+  example = pack('documents', policy=len)
+  predicts = example['supervision'] == NEXT_TOKEN
+  assert predicts[: example['prefix_len']].tolist() == [0, 0, 1]
+  assert example['targets'][2] == EOS
+
+
+def test_a_window_that_begins_with_an_end_has_no_tokens_for_a_prefix():
+  example = pack('documents', np.array([EOS, 1, 2, 3]))
+  assert example['prefix_len'] == 0
+  assert example['segment_ids'].tolist() == [0, 1, 1]
 
 
 def test_the_policy_sees_a_window_without_ends_whole():
@@ -65,18 +78,16 @@ def test_the_policy_sees_a_window_without_ends_whole():
 
 def test_masks_lie_in_the_prefix():
   example = pack('documents')
-  assert example['prefix_len'] == 4
-  assert example['tokens'].tolist() == [MASK] * 3 + WINDOW[3:-1].tolist()
+  assert example['prefix_len'] == 3
+  assert example['tokens'].tolist() == [MASK] * 2 + WINDOW[2:-1].tolist()
   masked = example['supervision'] == MASKED_TOKEN
-  assert masked.tolist() == [1, 1, 1, 0, 0, 0, 0, 0]
+  assert masked.tolist() == [1, 1, 0, 0, 0, 0, 0, 0]
 
 
-def test_a_masked_end_keeps_its_label_and_its_place():
+def test_the_end_of_a_document_is_never_masked():
   reference = SETTINGS | {'boundary': 'reference'}  # masks the last one too
   example = pack('documents', settings=reference)
-  assert example['tokens'][3] == MASK
-  assert example['targets'][3] == EOS
-  assert example['supervision'][3] == MASKED_TOKEN
+  assert example['tokens'].tolist() == [MASK] * 3 + WINDOW[3:-1].tolist()
   assert example['segment_ids'].tolist() == [0, 0, 0, 0, 1, 1, 2, 3]
 
 

@@ -93,6 +93,46 @@ def test_each_epoch_draws_prefixes_and_masks_of_its_own():
   assert (fixed['tokens'][first] != fixed['tokens'][second]).any()
 
 
+def documents(lengths, eos_id=0):
+  """Tokens of documents of these lengths, their ends included."""
+  return np.concatenate([[*range(1, n), eos_id] for n in lengths])
+
+
+@pytest.mark.parametrize('name', ['fixed', 'uniform', 'full'])
+def test_every_packed_window_predicts_a_token_of_its_first_document(name):
+  tokens = documents([7, 3, 2, 90, 1, 30, 12, 5] * 9)
+  batch = next(
+      batches(
+          tokens,
+          sequence_length=32,
+          batch_size=36,
+          packing='documents',
+          eos_id=0,
+          prefix={'name': name, 'capacity': 0.9},
+      )
+  )
+  first = batch['segment_ids'] == 0
+  predicted = ((batch['supervision'] == 1) & first).any(axis=1)
+  np.testing.assert_array_equal(predicted, batch['tokens'][:, 0] != 0)
+
+
+@pytest.mark.parametrize('packing', ['concat', 'documents'])
+@pytest.mark.parametrize('name', ['none', 'fixed', 'uniform'])
+def test_the_mean_prefix_is_that_of_the_examples(packing, name):
+  tokens = documents(np.random.default_rng(0).integers(2, 40, size=400))
+  options = dict(
+      sequence_length=32,
+      packing=packing,
+      eos_id=0,
+      prefix={'name': name, 'capacity': 0.5},
+  )
+  drawn = examples(200, tokens=tokens, **options)['prefix_len']
+  mean = pipeline.mean_prefix(streams.in_memory(tokens), **options)
+  assert mean == pytest.approx(drawn.mean(), abs=0.8)
+  if packing == 'documents' and name == 'fixed':
+    assert mean < 12  # of a capacity of 16
+
+
 @pytest.mark.parametrize('changes', [{'num_threads': 3}, {'batch_size': 5}])
 def test_examples_do_not_depend_on_threads_or_batches(changes):
   np.testing.assert_equal(examples(25, **changes), examples(25))

@@ -123,15 +123,33 @@ def test_learned_takes_the_fraction_with_the_largest_logit(make):
     [
         ('none', 0),
         ('full', 15),
-        ('fixed', 7),
-        ('uniform', 7),
-        ('entropy', 7),
-        ('learned', 7),
+        ('fixed', 8),
+        ('uniform', 8),
+        ('entropy', 8),
+        ('learned', 8),
     ],
 )
 def test_the_capacity_is_a_fraction_of_the_sequence(settings, name, expected):
   prefix = settings(name=name, capacity=0.5)
   assert policies.prefix_capacity(prefix, 15) == expected
+
+
+@pytest.mark.parametrize('percent', range(101))
+def test_a_fraction_is_rounded_to_the_nearest_length(settings, percent):
+  prefix = settings(name='fixed', capacity=percent / 100)
+  assert policies.prefix_capacity(prefix, 100) == percent
+
+
+@given(tokens=rows, capacity=st.floats(0, 1), length=st.integers(1, 2 * L))
+def test_the_prefix_of_a_document_is_that_of_a_sequence_of_its_length(
+    settings, tokens, capacity, length
+):
+  prefix = settings(name='fixed', capacity=capacity)
+  rng = np.random.default_rng(0)
+  M = policies.of_document(tokens, prefix, rng=rng)
+  assert M == policies.prefix_capacity(prefix, len(tokens))
+  whole = policies.prefix_capacity(prefix, max(length, len(tokens)))
+  assert M <= whole  # what the model has room for
 
 
 @pytest.mark.parametrize(

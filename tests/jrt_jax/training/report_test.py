@@ -29,6 +29,7 @@ def plan():
       tokenizer=tokenizers.Bytes(),
       train_tokens=10**9,
       data_rate=2.5e6,
+      mean_prefix=737.4,
   )
   return dict(re.split('  +', line, maxsplit=1) for line in text.splitlines())
 
@@ -41,6 +42,7 @@ def test_the_plan_of_the_paper_has_its_figures(plan):
   assert plan['parameters'].startswith('356,619,264 (embedding 51.5M, ')
   assert plan['devices'] == '2 x NVIDIA H100 (data 2, fsdp 1, tensor 1)'
   assert plan['microbatches'] == '16 of 16 sequences'
+  assert plan['prefix'] == 'fixed: 737 of 2,048 tokens on average'
   assert plan['data'] == 'python_stdlib: 1B tokens, of 257 ids'
   # Weights, two moments, gradients of the batch and of a microbatch, float32.
   assert plan['memory'].startswith(f'{20 * 356_619_264 / 2**30:.3g} GiB')
