@@ -18,6 +18,7 @@ from ml_collections import config_flags
 
 from jrt_jax import command_line
 from jrt_jax import compilation_cache
+from jrt_jax.data import shards
 from jrt_jax.training import clusters
 from jrt_jax.training import distributed
 from jrt_jax.training import failures
@@ -34,7 +35,9 @@ _WORKDIR = flags.DEFINE_string(
 _ALLOW_CONFIG_CHANGE = flags.DEFINE_bool(
     'allow_config_change', False, 'Continue a run with another config.'
 )
-
+_VERIFY_DATA = flags.DEFINE_bool(
+    'verify_data', False, 'Compare shards that have not changed once more.'
+)
 _CLUSTER = flags.DEFINE_string(
     'cluster',
     'auto',
@@ -79,6 +82,8 @@ def _train(config):
       compilation_cache.turn_on()
     if distributed.is_first():
       _show_kernels()
+    if _VERIFY_DATA.value:
+      shards.forget_verified(config['data'])
     run = run_lib.Run(
         config,
         _WORKDIR.value or _default_workdir(),

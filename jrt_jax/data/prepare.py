@@ -9,7 +9,6 @@ the shards with their checksums. Exit codes: 0 at the end, 2 for a mistake in
 the command or in the text, 130 after Ctrl-C.
 """
 
-import os
 import pathlib
 import sys
 import time
@@ -84,7 +83,7 @@ def _prepare(folder):
       validation_fraction=_VALIDATION_FRACTION.value,
       shard_tokens=_SHARD_TOKENS.value,
   )
-  workers = _cores() if _WORKERS.value is None else _WORKERS.value
+  workers = shards.num_cores() if _WORKERS.value is None else _WORKERS.value
   before = manifests.read(folder).tokens if manifests.exists(folder) else 0
   start = time.perf_counter()
   manifest = preparation.prepare(
@@ -95,13 +94,6 @@ def _prepare(folder):
   if new := manifest.tokens - before:
     print(f'{new / seconds:,.0f} tokens/s ({new:,} in {seconds:,.0f} s)')
   print(_how_to_train(folder))
-
-
-def _cores():
-  try:
-    return len(os.sched_getaffinity(0))
-  except AttributeError:  # not on every system
-    return os.cpu_count()
 
 
 def _summary(folder, manifest):
@@ -135,7 +127,7 @@ def _how_to_train(folder):
 def _verify(folder):
   manifest = manifests.read(folder)
   shards.check_sizes(folder, manifest)
-  shards.verify(folder, manifest)
+  shards.verify(folder, manifest.shards)
   print(f'{len(manifest.shards):,} shards in {folder} are what was written')
 
 

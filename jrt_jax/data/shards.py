@@ -1,6 +1,6 @@
 """Token shards of `jrt_jax.data.prepare`, memory-mapped."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import concurrent.futures
 import functools
 import hashlib
@@ -14,8 +14,7 @@ import tqdm
 from jrt_jax.data import manifest as manifests
 from jrt_jax.data import streams
 from jrt_jax.data import tokenizers
-
-_THREADS = 8  # at most; a disk that needs more is rare
+from jrt_jax.data import verified
 
 
 def open_splits(
@@ -29,8 +28,9 @@ def open_splits(
   A folder that holds no documents out gives the end of its tokens.
 
   Args:
-    data: `config.data`: `path` is the folder; `verify` compares the shards
-      with their checksums, not only with their sizes.
+    data: `config.data`: `path` is the folder; `verify` compares shards with
+      their checksums, not only with their sizes, unless that was done since
+      they were last written.
     tokenizer: what the shards must be made with.
     share: (part, parts), which shards this process compares.
 
@@ -53,7 +53,8 @@ def open_splits(
   _check_tokenizer(folder, manifest, tokenizer)
   check_sizes(folder, manifest)
   if data['verify']:
-    verify(folder, manifest, share)
+    part, parts = share
+    verify(folder, _not_verified(folder, manifest.shards[part::parts]))
   splits = {
       split: [_map(folder, manifest, shard) for shard in manifest.of(split)]
       for split in ('train', 'validation')
@@ -88,39 +89,49 @@ def check_sizes(folder: pathlib.Path, manifest: manifests.Manifest) -> None:
       )
 
 
-def verify(
-    folder: pathlib.Path,
-    manifest: manifests.Manifest,
-    share: tuple[int, int] = (0, 1),
-) -> None:
-  """Compares shards with their checksums; shows progress on a terminal.
+def forget_verified(data: Mapping) -> None:
+  """Makes `open_splits` compare all shards with their checksums once more.
 
   Args:
-    folder: of the shards.
-    manifest: of the folder.
-    share: (part, parts): every parts-th shard, from part on.
+    data: `config.data`, of shards.
+
+  Raises:
+    ValueError: there are no shards to compare.
+    FileNotFoundError: the manifest or a shard is missing.
+  """
+  if data['source'] != 'shards' or not data['verify']:
+    raise ValueError(
+        '--verify_data needs config.data.source=shards and'
+        f' config.data.verify=True, got {data["source"]} and {data["verify"]}'
+    )
+  folder = pathlib.Path(data['path']).expanduser()
+  for shard in manifests.read(folder).shards:
+    verified.mark(folder / shard.file, shard.sha256).unlink(missing_ok=True)
+
+
+def verify(folder: pathlib.Path, shards: Sequence[manifests.Shard]) -> None:
+  """Compares shards with their checksums, on all cores; remembers the result.
+
+  Shows progress on a terminal.
 
   Raises:
     ValueError: the content of a shard is another.
   """
-  part, parts = share
-  shards = manifest.shards[part::parts]
   bar = tqdm.tqdm(
-      total=sum(_num_bytes(manifest, shard) for shard in shards),
+      total=sum((folder / shard.file).stat().st_size for shard in shards),
       desc='verifying shards',
       unit='B',
       unit_scale=True,
       leave=False,
       disable=None,
   )
-  threads = min(_THREADS, os.cpu_count())
-  pool = concurrent.futures.ThreadPoolExecutor(threads)
+  pool = concurrent.futures.ThreadPoolExecutor(num_cores())
   damaged = []
   try:
-    digests = pool.map(functools.partial(_sha256, folder, bar), shards)
-    for shard, digest in zip(shards, digests):
-      if digest != shard.sha256:
-        damaged.append(shard.file)
+    intact = pool.map(functools.partial(_is_intact, folder, bar), shards)
+    damaged = [
+        shard.file for shard, is_intact in zip(shards, intact) if not is_intact
+    ]
   finally:
     pool.shutdown(cancel_futures=True)  # after Ctrl-C there may be hours left
     bar.close()
@@ -131,13 +142,34 @@ def verify(
     )
 
 
-def _sha256(folder, bar, shard):
-  digest = hashlib.sha256()
-  with open(folder / shard.file, 'rb') as file:
+def num_cores() -> int:
+  """Returns how many cores this process may use."""
+  try:
+    return len(os.sched_getaffinity(0))
+  except AttributeError:  # not on every system
+    return os.cpu_count()
+
+
+def _not_verified(folder, shards):
+  """Those that may have changed since they were verified."""
+  return [
+      shard
+      for shard in shards
+      if not verified.mark(folder / shard.file, shard.sha256).exists()
+  ]
+
+
+def _is_intact(folder, bar, shard):
+  path = folder / shard.file
+  mark, digest = verified.mark(path, shard.sha256), hashlib.sha256()
+  with open(path, 'rb') as file:
     while block := file.read(2**22):
       digest.update(block)
       bar.update(len(block))
-  return digest.hexdigest()
+  if digest.hexdigest() != shard.sha256:
+    return False
+  verified.remember(mark)
+  return True
 
 
 def _map(folder, manifest, shard):

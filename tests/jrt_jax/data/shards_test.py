@@ -1,4 +1,5 @@
 import hashlib
+import os
 
 import numpy as np
 import pytest
@@ -106,9 +107,10 @@ def test_the_fingerprint_depends_on_the_content(tmp_path):
 
 
 def flip_a_bit(path):
-  content = bytearray(path.read_bytes())
+  content, changed = bytearray(path.read_bytes()), path.stat().st_mtime_ns
   content[len(content) // 2] ^= 1
   path.write_bytes(content)
+  os.utime(path, ns=(changed, changed + 1))  # clocks of disks may tick slowly
 
 
 @pytest.mark.parametrize('name', ['train-00001.bin', 'validation-00000.bin'])
@@ -137,7 +139,57 @@ def test_all_damaged_shards_are_named(tmp_path):
   for name in ('train-00000.bin', 'train-00002.bin'):
     flip_a_bit(tmp_path / name)
   with pytest.raises(ValueError, match='train-00000.bin, train-00002.bin;'):
-    shards.verify(tmp_path, manifest)
+    shards.verify(tmp_path, manifest.shards)
+
+
+@pytest.fixture
+def hashed(monkeypatch):
+  """The names of the shards that are hashed, while they are."""
+  names, original = [], shards._is_intact
+  monkeypatch.setattr(
+      shards,
+      '_is_intact',
+      lambda folder, bar, shard: names.append(shard.file)
+      or original(folder, bar, shard),
+  )
+  return names
+
+
+def test_a_shard_is_hashed_once_and_again_when_it_has_changed(tmp_path, hashed):
+  manifest = write(tmp_path, SPLITS)
+  for part in range(2):
+    read(tmp_path, share=(part, 2))
+  assert sorted(hashed) == sorted(shard.file for shard in manifest.shards)
+  hashed.clear()
+  read(tmp_path)
+  assert not hashed
+  flip_a_bit(tmp_path / 'train-00001.bin')
+  for _ in range(2):  # what is damaged is not remembered
+    with pytest.raises(ValueError, match='damaged'):
+      read(tmp_path)
+  assert hashed == ['train-00001.bin'] * 2
+
+
+def test_shards_are_hashed_again_when_asked_for(tmp_path, hashed):
+  manifest = write(tmp_path, SPLITS)
+  read(tmp_path)
+  hashed.clear()
+  data = {'source': 'shards', 'path': str(tmp_path), 'verify': True}
+  shards.forget_verified(data)
+  read(tmp_path)
+  assert sorted(hashed) == sorted(shard.file for shard in manifest.shards)
+
+
+@pytest.mark.parametrize(
+    'data',
+    [
+        {'source': 'text', 'verify': True},
+        {'source': 'shards', 'verify': False},
+    ],
+)
+def test_what_is_not_verified_cannot_be_verified_again(data):
+  with pytest.raises(ValueError, match='--verify_data needs config.data.'):
+    shards.forget_verified(data)
 
 
 @pytest.mark.parametrize('verify', [True, False])
