@@ -22,10 +22,12 @@ Document = str | bytes
 
 _EOS = ('<|endoftext|>', '</s>', '<eos>', '<|end_of_text|>')
 
-# Long texts are tokenized in pieces of at least 16 KiB. A piece ends between
-# a word and a line break, where BPE's regular expressions end a word anyway.
-_PIECE = re.compile(r'(?s).{16384,}?[^\W_](?=\n)|.+')
+# Long texts are tokenized in pieces, which end where words of the tokenizer do.
+_PIECE = 2**14  # characters at least
 _PIECES_AT_ONCE = 64
+_MAY_END = re.compile(r'\w(?=\s)')
+_TRIES = 64  # places; a tokenizer may have no words, or few
+_AROUND = 64  # characters on either side, which tell whether a word ends there
 
 
 class Bytes:
@@ -82,13 +84,47 @@ class TokenizerJson:
 
   def stream(self, documents: Iterable[Document]) -> Iterator[np.ndarray]:
     """Yields arrays of ids: the documents, `eos_id` after each."""
-    pieces = _pieces(documents)
+    pieces = self._pieces(documents)
     while batch := list(itertools.islice(pieces, _PIECES_AT_ONCE)):
       encodings = self._tokenizer.encode_batch_fast(
           [piece for piece, _ in batch], add_special_tokens=False
       )
       for encoding, (_, is_last) in zip(encodings, batch):
         yield np.array(encoding.ids + [self.eos_id] * is_last)
+
+  def _pieces(
+      self, documents: Iterable[Document]
+  ) -> Iterator[tuple[str, bool]]:
+    """Yields pieces of documents, and whether they are the last of theirs."""
+    for document in documents:
+      text, start = _to_text(document), 0
+      while end := self._word_end(text, start + _PIECE):
+        yield text[start:end], False
+        start = end
+      yield text[start:], True
+
+  def _word_end(self, text: str, start: int) -> int | None:
+    """Returns the end of a word after `start`; None if none is found soon."""
+    places = itertools.islice(_MAY_END.finditer(text, start), _TRIES)
+    return next((x.end() for x in places if self._divides(text, x.end())), None)
+
+  def _divides(self, text: str, i: int) -> bool:
+    """Whether the parts of a text before and from i have the ids of the whole.
+
+    They have if they do so near i, and belong to different words there: a model
+    of words does not look beyond.
+    """
+    before, after = text[max(i - _AROUND, 0) : i], text[i : i + _AROUND]
+    whole, *parts = (
+        self._tokenizer.encode(part, add_special_tokens=False)
+        for part in (before + after, before, after)
+    )
+    n = len(parts[0].ids)
+    return (
+        whole.ids == parts[0].ids + parts[1].ids
+        and 0 < n < len(whole.ids)
+        and whole.word_ids[n - 1] != whole.word_ids[n]
+    )
 
 
 def load(name_or_path: str) -> Bytes | TokenizerJson:
@@ -116,14 +152,6 @@ def to_bytes(text: Document) -> bytes:
 
 def _to_text(text: Document) -> str:
   return to_bytes(text).decode(errors='replace')
-
-
-def _pieces(documents: Iterable[Document]) -> Iterator[tuple[str, bool]]:
-  """Yields pieces of documents, and whether they are the last of theirs."""
-  for document in documents:
-    text = _to_text(document)
-    for match in _PIECE.finditer(text):
-      yield match[0], match.end() == len(text)
 
 
 def _eos_id(tokenizer: tokenizers.Tokenizer, path: str) -> int:

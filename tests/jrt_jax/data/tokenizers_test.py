@@ -1,6 +1,10 @@
+import functools
 import gzip
 import pathlib
+from unittest import mock
 
+from hypothesis import given
+from hypothesis import strategies as st
 import numpy as np
 import pytest
 import tokenizers as hf
@@ -91,15 +95,131 @@ def test_a_stream_ends_each_document(tokenizer):
   assert tokenizer.decode(stream) == 'é éab'
 
 
-def test_long_documents_have_the_same_ids_in_pieces(byte_level, monkeypatch):
-  monkeypatch.setattr(tokenizers, '_PIECES_AT_ONCE', 2)
-  tokenizer = tokenizers.load(byte_level)
-  document = ('one two, \n\n three\n\n\tfour.\n' * 4000) + '\n'
-  assert len(list(tokenizers._pieces([document]))) > 5
+def gpt2_like():
+  tokenizer = hf.Tokenizer(hf.models.BPE())
+  tokenizer.pre_tokenizer = hf.pre_tokenizers.ByteLevel(add_prefix_space=False)
+  alphabet = hf.pre_tokenizers.ByteLevel.alphabet()
+  return tokenizer, hf.trainers.BpeTrainer(initial_alphabet=alphabet)
+
+
+def metaspace(scheme='always', split=True):
+  tokenizer = hf.Tokenizer(hf.models.BPE(unk_token='<unk>', fuse_unk=True))
+  tokenizer.pre_tokenizer = hf.pre_tokenizers.Metaspace(
+      prepend_scheme=scheme, split=split
+  )
+  return tokenizer, hf.trainers.BpeTrainer()
+
+
+def unigram():
+  tokenizer = hf.Tokenizer(hf.models.Unigram())
+  tokenizer.normalizer = hf.normalizers.Sequence(
+      [hf.normalizers.NFKC(), hf.normalizers.Replace(hf.Regex(' {2,}'), ' ')]
+  )
+  tokenizer.pre_tokenizer = hf.pre_tokenizers.Metaspace()
+  return tokenizer, hf.trainers.UnigramTrainer(unk_token='<unk>')
+
+
+def llama_like():
+  """All of a text is one word, which begins with an added space."""
+  tokenizer = hf.Tokenizer(hf.models.BPE(unk_token='<unk>', fuse_unk=True))
+  tokenizer.normalizer = hf.normalizers.Sequence(
+      [hf.normalizers.Prepend('▁'), hf.normalizers.Replace(' ', '▁')]
+  )
+  return tokenizer, hf.trainers.BpeTrainer()
+
+
+def word_piece():
+  tokenizer = hf.Tokenizer(hf.models.WordPiece(unk_token='<unk>'))
+  tokenizer.normalizer = hf.normalizers.BertNormalizer()
+  tokenizer.pre_tokenizer = hf.pre_tokenizers.BertPreTokenizer()
+  return tokenizer, hf.trainers.WordPieceTrainer()
+
+
+def whitespace():
+  tokenizer = hf.Tokenizer(hf.models.WordLevel(unk_token='<unk>'))
+  tokenizer.normalizer = hf.normalizers.Strip()
+  tokenizer.pre_tokenizer = hf.pre_tokenizers.Whitespace()
+  return tokenizer, hf.trainers.WordLevelTrainer()
+
+
+KINDS = {
+    'GPT-2': gpt2_like,
+    'Metaspace': metaspace,
+    'Metaspace, first': lambda: metaspace('first'),
+    'Metaspace, unsplit': lambda: metaspace('first', split=False),
+    'Unigram': unigram,
+    'Llama': llama_like,
+    'WordPiece': word_piece,
+    'whitespace': whitespace,
+}
+ONE_WORD = ('Metaspace, unsplit', 'Llama')
+
+
+@pytest.fixture(scope='module')
+def of_kind(tmp_path_factory):
+  """A function that returns a trained tokenizer of a kind, each made once."""
+
+  @functools.cache
+  def of_kind(kind):
+    tokenizer, trainer = KINDS[kind]()
+    trainer.vocab_size = 300
+    trainer.show_progress = False
+    trainer.special_tokens = ['</s>', '<unk>']
+    tokenizer.train_from_iterator([PROSE, TEXT] * 3, trainer)
+    tokenizer.add_tokens(
+        [
+            hf.AddedToken('<left>', lstrip=True),
+            hf.AddedToken('<right>', rstrip=True),
+            'two words',
+        ]
+    )
+    return tokenizers.load(save(tokenizer, tmp_path_factory.mktemp('kind')))
+
+  return of_kind
+
+
+PROSE = 'one two, \n\n three\n\n\tfour.  \nfive\n'
+
+
+def assert_ids_of_the_whole(tokenizer, document):
   stream = np.concatenate(list(tokenizer.stream([document, 'x'])))
   expected = [tokenizer.encode(document), [tokenizer.eos_id]]
   expected += [tokenizer.encode('x'), [tokenizer.eos_id]]
   np.testing.assert_array_equal(stream, np.concatenate(expected))
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_long_documents_have_the_same_ids_in_pieces(of_kind, kind, monkeypatch):
+  monkeypatch.setattr(tokenizers, '_PIECES_AT_ONCE', 2)
+  tokenizer, document = of_kind(kind), PROSE * 4000
+  pieces = len(list(tokenizer._pieces([document])))
+  assert pieces == 1 if kind in ONE_WORD else pieces > 5
+  assert_ids_of_the_whole(tokenizer, document)
+
+
+words = st.sampled_from(
+    [*' \n\t', '\n\n', '  ', ' ', "it's", 'one', 'Zwei', 'é', 'e', '\u0301']
+    + [
+        '日本',
+        '<left>',
+        '<right>',
+        'two words',
+        'two',
+        'words',
+        '.',
+        '12',
+        '😀',
+    ]
+)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@given(parts=st.lists(words, max_size=60))
+def test_a_text_has_the_same_ids_wherever_its_words_are_cut(
+    of_kind, kind, parts
+):
+  with mock.patch.object(tokenizers, '_PIECE', 3):
+    assert_ids_of_the_whole(of_kind(kind), ''.join(parts))
 
 
 def test_text_that_is_no_unicode_is_replaced(tokenizer):
