@@ -23,9 +23,11 @@ def get_config() -> ml_collections.ConfigDict:
       width=1024,  # E, of the residual stream
       num_heads=16,  # H, of all mixers but conv
       mlp_width=2048,  # M, of the SwiGLU MLP
-      vocab_size=50_264,  # ids that exist: GPT-2's 50257 and padding up to 8
+      # ids that exist, GPT-2's 50257 and padding up to 8; a tokenizer that has
+      # no room in them sets both keys: its ids, and [MASK] after them
+      vocab_size=50_264,
       vocab_multiple=128,  # embedding rows are padded to it, so that they shard
-      mask_id=50_263,  # [MASK], the last of the existing ids
+      mask_id=50_263,  # [MASK], the last of them
       feature_map=dict(
           # linear, relu, gelu, gelu_shifted, elu_plus_one, polynomial,
           # taylor_exp, symmetric_power, gaussian_rff, gaussian_prf, mlp,

@@ -18,6 +18,7 @@ from ml_collections import config_flags
 
 from jrt_jax import command_line
 from jrt_jax import compilation_cache
+from jrt_jax.data import pipeline
 from jrt_jax.data import shards
 from jrt_jax.training import clusters
 from jrt_jax.training import distributed
@@ -59,10 +60,13 @@ _LOCAL_DEVICE_IDS = flags.DEFINE_list(
 _COMPILATION_CACHE = command_line.define_compilation_cache()
 
 
+_FAILURES = loop.Diverged, pipeline.UnknownId
+
+
 def main(argv: list[str]) -> None:
   del argv
   with failures.together():
-    with command_line.one_line_failures(loop.Diverged):
+    with command_line.one_line_failures(*_FAILURES):
       signal = _train(_CONFIG.value.to_dict())
     sys.exit(128 + signal if signal else 0)
 
@@ -99,7 +103,7 @@ def _train(config):
     state, origin = run.start()
     if distributed.is_first():
       print(f'start: {origin}', flush=True)
-  with failures.shared(loop.Diverged, exit_code=command_line.FAILURE):
+  with failures.shared(*_FAILURES, exit_code=command_line.FAILURE):
     return loop.train(run, state)
 
 

@@ -100,6 +100,7 @@ def _batch(config):
       batch_size=B,
       objective=config['objective'],
       prefix=config['prefix'],
+      num_ids=config['model']['mask_id'],
       mask_id=config['model']['mask_id'],
       seed=config['seed'],
       training=True,

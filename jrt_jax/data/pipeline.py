@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 import functools
 import time
+from typing import Any
 
 import grain
 import numpy as np
@@ -16,6 +17,11 @@ from jrt_jax.data import streams
 from jrt_jax.data import tokenizers
 from jrt_jax.prefix import fitting
 from jrt_jax.prefix import policies
+
+
+class UnknownId(ValueError):
+  """The data hold an id that is no token's; its embedding was never trained."""
+
 
 Tokenizer = tokenizers.Bytes | tokenizers.TokenizerJson
 
@@ -62,6 +68,7 @@ def batches(
     batch_size: int,
     objective: Mapping,
     prefix: Mapping,
+    num_ids: int,
     mask_id: int,
     seed: int,
     training: bool,
@@ -88,6 +95,7 @@ def batches(
     batch_size: B, examples in a batch, over all parts.
     objective: `config.objective`.
     prefix: `config.prefix`, as `fitting.fitted` returns it.
+    num_ids: that the tokenizer has; the stream must have no other.
     mask_id: the id of [MASK].
     seed: of the order, the prefixes and the masks.
     training: whether to shuffle and to repeat.
@@ -104,6 +112,7 @@ def batches(
 
   Raises:
     ValueError: a setting is wrong, or the stream is too short.
+    UnknownId: (of the iterator) the tokenizer has no such token.
   """
   part, parts = share
   if batch_size % parts:
@@ -119,7 +128,7 @@ def batches(
         f'config.sequence_length={sequence_length} needs more tokens than that'
         f' {"to train on" if training else "held out"}, got {len(tokens)}'
     )
-  windows = _Windows(tokens, sequence_length)
+  windows = _Windows(tokens, sequence_length, num_ids)
   dataset = grain.MapDataset.source(windows).seed(seed)
   if training:
     dataset = dataset.shuffle().repeat()
@@ -181,22 +190,27 @@ def mean_prefix(
   return float(np.mean(lengths))
 
 
-def check_vocabulary(
-    tokenizer: Tokenizer, *, model: Mapping, objective: Mapping
-):
-  """Raises ValueError unless `config.model` has an id for every token."""
-  size = tokenizer.size
+def with_vocabulary(
+    model: Mapping, tokenizer: Tokenizer, objective: Mapping
+) -> dict[str, Any]:
+  """Returns `config.model` with an id for every token, and for [MASK].
+
+  A vocabulary without room for them becomes the tokenizer's, and [MASK] after
+  it; any other stays as it is.
+
+  Raises:
+    ValueError: there is room, but mask_id is the id of a token, or of none.
+  """
+  size, has_masks = tokenizer.size, objective['name'] == 'jrt'
   vocab_size, mask_id = model['vocab_size'], model['mask_id']
-  if size > vocab_size:
-    raise ValueError(
-        f"config.model.vocab_size must hold the tokenizer's {size} ids, got"
-        f' {vocab_size}'
-    )
-  if objective['name'] == 'jrt' and not size <= mask_id < vocab_size:
+  if size + has_masks > vocab_size:
+    return {**model, 'vocab_size': size + 1, 'mask_id': size}
+  if has_masks and not size <= mask_id < vocab_size:
     raise ValueError(
         f"config.model.mask_id must lie beyond the tokenizer's {size} ids and"
         f' below {vocab_size=}, got {mask_id}'
     )
+  return dict(model)
 
 
 def _tokenized(
@@ -257,13 +271,22 @@ def _example_maker(
 class _Windows:
   """Random access to int [L + 1]; the last token of one begins the next."""
 
-  def __init__(self, tokens, sequence_length):
+  def __init__(self, tokens, sequence_length, num_ids):
     self._tokens = tokens
     self._length = sequence_length
+    self._num_ids = num_ids
 
   def __len__(self):
     return (len(self._tokens) - 1) // self._length
 
   def __getitem__(self, i):
     start = i * self._length
-    return self._tokens[start : start + self._length + 1]
+    window = self._tokens[start : start + self._length + 1]
+    unknown = np.flatnonzero((window < 0) | (window >= self._num_ids))
+    if len(unknown):
+      raise UnknownId(
+          f'the ids of config.data must lie in [0, {self._num_ids}), as those of'
+          f' its tokenizer do, got {window[unknown[0]]} at token'
+          f' {start + unknown[0]:,}: prepare the data again'
+      )
+    return window

@@ -10,6 +10,7 @@ the command or in the text, 130 after Ctrl-C.
 """
 
 import pathlib
+import shlex
 import sys
 import time
 
@@ -116,11 +117,17 @@ def _summary(folder, manifest):
 
 def _how_to_train(folder):
   copy = folder / 'tokenizer.json'
-  tokenizer = copy if copy.is_file() else 'bytes'
+  flags = {
+      'config': 'configs/jrt_tiny.py',
+      'workdir': f'runs/{folder.resolve().name}',
+      'config.data.source': 'shards',
+      'config.data.path': folder,
+      'config.data.tokenizer': copy if copy.is_file() else 'bytes',
+  }
+  command = [f'--{name}={value}' for name, value in flags.items()]
   return (
-      'train on it: python -m jrt_jax.train --config=configs/NAME.py'
-      f' --config.data.source=shards --config.data.path={folder}'
-      f' --config.data.tokenizer={tokenizer}'
+      'train on it, with this or any other of configs/:\npython -m'
+      f' jrt_jax.train {shlex.join(command)}'
   )
 
 

@@ -39,9 +39,7 @@ class Evaluation:
   ):
     self._put = put
     objective = config['objective']
-    batches = functools.partial(
-        _batches, config, tokens, rows=rows, eos_id=tokenizer.eos_id
-    )
+    batches = functools.partial(_batches, config, tokenizer, tokens, rows=rows)
     has_masks = objective['name'] == 'jrt'
     clean = {**objective, 'name': 'prefix_lm'} if has_masks else objective
     self._batches = {'clean': batches(objective=clean)}
@@ -91,7 +89,7 @@ class Evaluation:
     return jax.tree.map(lambda *x: float(np.sum(x, dtype=np.float64)), *sums)
 
 
-def _batches(config, tokens, *, rows, eos_id, objective):
+def _batches(config, tokenizer, tokens, *, rows, objective):
   # Whole batches of the run if there are any: `rows` depends on the devices.
   length, batch = config['sequence_length'], config['batch_size']
   windows = (len(tokens) - 1) // length
@@ -103,11 +101,12 @@ def _batches(config, tokens, *, rows, eos_id, objective):
       batch_size=rows,
       objective=objective,
       prefix=config['prefix'],
+      num_ids=tokenizer.size,
       mask_id=config['model']['mask_id'],
       seed=config['seed'],
       training=False,
       packing=config['data']['packing'],
-      eos_id=eos_id,
+      eos_id=tokenizer.eos_id,
       num_threads=0,
   )
   return list(itertools.islice(batches, count))

@@ -80,7 +80,7 @@ def plan(
       'compute': f'{flops / 1e9:.3g} GFLOP a trained token',
       'data': (
           f'{config["data"]["source"]}: {units.count(train_tokens)} tokens, of'
-          f' {tokenizer.size:,} ids'
+          f' {tokenizer.size:,} ids; the model has {model["vocab_size"]:,}'
       ),
       'training': (
           f'{config["steps"]:,} steps x {batch} x {length} ='

@@ -57,6 +57,11 @@ class Run:
     accumulation = sharding.check_batch(
         config['batch_size'], config['microbatch_per_device'], self.mesh
     )
+    self.tokenizer = tokenizers.load(config['data']['tokenizer'])
+    model = pipeline.with_vocabulary(
+        config['model'], self.tokenizer, config['objective']
+    )
+    config = {**config, 'model': model}
     self._merge, self._abstract_params = models.abstract(config['model'])
     sharding.check_model(config['model'], self._abstract_params, self.mesh)
     _check_kernels(config['model']['implementation'], self.mesh)
@@ -69,10 +74,6 @@ class Run:
         accumulation,
     )
     self.workdir = pathlib.Path(workdir)
-    self.tokenizer = tokenizers.load(config['data']['tokenizer'])
-    pipeline.check_vocabulary(
-        self.tokenizer, model=config['model'], objective=config['objective']
-    )
     with failures.shared():  # each process looks at other files
       streams = pipeline.token_streams(
           config['data'],
@@ -241,6 +242,7 @@ class Run:
         batch_size=config['batch_size'],
         objective=config['objective'],
         prefix=config['prefix'],
+        num_ids=self.tokenizer.size,
         mask_id=config['model']['mask_id'],
         seed=config['seed'],
         training=True,

@@ -156,9 +156,9 @@ MISTAKES = {
     'unknown key': (dict(model__colour=3), "no key 'colour'"),
     'wrong type': (dict(steps='many'), '--config.steps=many'),
     'missing data': (dict(data__path='missing.txt'), 'config.data.path'),
-    'small vocabulary': (
-        dict(model__vocab_size=200),
-        "config.model.vocab_size must hold the tokenizer's 257 ids, got 200",
+    'mask among the tokens': (
+        dict(model__mask_id=9),
+        "config.model.mask_id must lie beyond the tokenizer's 257 ids",
     ),
     'long prefix': (dict(prefix__capacity=1.5), 'config.prefix.capacity'),
     'indivisible batch': (

@@ -1,9 +1,13 @@
+import importlib
 import itertools
 import json
+import pathlib
+import types
 
 import numpy as np
 import pytest
 
+import configs
 from jrt_jax.data import pipeline
 from jrt_jax.data import streams
 from jrt_jax.data import tokenizers
@@ -26,6 +30,7 @@ def batches(tokens=TOKENS, **changes):
       batch_size=2,
       objective=OBJECTIVE,
       prefix=PREFIX,
+      num_ids=MASK,
       mask_id=MASK,
       seed=0,
       training=True,
@@ -224,7 +229,7 @@ def test_resuming_far_ahead_reads_nothing_on_the_way(monkeypatch):
 
 
 def test_windows_are_views_of_the_stream():
-  windows = pipeline._Windows(streams.in_memory(TOKENS), 8)
+  windows = pipeline._Windows(streams.in_memory(TOKENS), 8, num_ids=MASK)
   assert len(windows) == 10
   assert all(np.shares_memory(windows[i], TOKENS) for i in range(10))
 
@@ -326,29 +331,62 @@ def test_data_that_cannot_be_used_is_refused(changes, message, tmp_path):
     token_streams(tmp_path, **changes)
 
 
-@pytest.mark.parametrize(
-    ('vocab_size', 'mask_id', 'message'),
-    [
-        (256, 255, "vocab_size must hold the tokenizer's 257 ids, got 256"),
-        (
-            300,
-            256,
-            "mask_id must lie beyond the tokenizer's 257 ids .* got 256",
-        ),
-        (300, 300, 'mask_id must lie .* below vocab_size=300, got 300'),
-    ],
-)
-def test_ids_beyond_the_vocabulary_are_refused(vocab_size, mask_id, message):
-  model = {'vocab_size': vocab_size, 'mask_id': mask_id}
-  with pytest.raises(ValueError, match=message):
-    pipeline.check_vocabulary(
-        tokenizers.Bytes(), model=model, objective=OBJECTIVE
+def with_vocabulary(size, objective='jrt', **model):
+  tokenizer = types.SimpleNamespace(size=size)
+  return pipeline.with_vocabulary(model, tokenizer, {'name': objective})
+
+
+CONFIGS = [
+    path.stem
+    for path in pathlib.Path(configs.__file__).parent.glob('*.py')
+    if path.stem not in ('__init__', 'base')
+]
+
+
+@pytest.mark.parametrize('size', [2, 257, 258, 50_257, 50_264, 128_256])
+@pytest.mark.parametrize('name', CONFIGS)
+def test_every_config_has_room_for_any_tokenizer(name, size):
+  config = importlib.import_module(f'configs.{name}').get_config().to_dict()
+  tokenizer = types.SimpleNamespace(size=size)
+  model = pipeline.with_vocabulary(
+      config['model'], tokenizer, config['objective']
+  )
+  assert size <= model['vocab_size']
+  if config['objective']['name'] == 'jrt':
+    assert size <= model['mask_id'] < model['vocab_size']
+  again = pipeline.with_vocabulary(model, tokenizer, config['objective'])
+  assert again == model  # as a run that is continued finds it
+
+
+def test_a_vocabulary_with_room_stays_as_it_is():
+  gpt2 = {'vocab_size': 50_264, 'mask_id': 50_263}
+  assert with_vocabulary(50_257, **gpt2) == gpt2
+  assert with_vocabulary(257, **gpt2) == gpt2
+  causal = {'vocab_size': 257, 'mask_id': 0}
+  assert with_vocabulary(257, 'next_token', **causal) == causal
+
+
+def test_a_vocabulary_without_room_is_the_tokenizers_and_its_mask():
+  for vocab_size in (1, 256, 257):
+    model = with_vocabulary(257, vocab_size=vocab_size, mask_id=0, width=4)
+    assert model == {'vocab_size': 258, 'mask_id': 257, 'width': 4}
+
+
+@pytest.mark.parametrize('mask_id', [0, 256, 300])
+def test_a_mask_that_is_a_token_or_no_id_is_refused(mask_id):
+  with pytest.raises(ValueError, match=f'mask_id must lie .* got {mask_id}'):
+    with_vocabulary(257, vocab_size=300, mask_id=mask_id)
+
+
+@pytest.mark.parametrize('num_threads', [0, 2])
+@pytest.mark.parametrize('unknown', [-1, 35, 2**31])
+def test_an_id_that_is_no_token_is_refused(unknown, num_threads):
+  tokens = np.arange(8 * 4 + 1, dtype=np.int64)
+  tokens[21] = unknown
+  message = rf'must lie in \[0, 35\), .* got {unknown} at token 21'
+  with pytest.raises(pipeline.UnknownId, match=message):
+    list(
+        itertools.islice(
+            batches(tokens, num_ids=35, num_threads=num_threads), 4
+        )
     )
-
-
-def test_ids_within_the_vocabulary_pass():
-  tokenizer, model = tokenizers.Bytes(), {'vocab_size': 258, 'mask_id': 257}
-  pipeline.check_vocabulary(tokenizer, model=model, objective=OBJECTIVE)
-  causal = OBJECTIVE | {'name': 'next_token'}
-  model = {'vocab_size': 257, 'mask_id': 0}
-  pipeline.check_vocabulary(tokenizer, model=model, objective=causal)

@@ -1,13 +1,16 @@
 """The command itself: `python -m jrt_jax.data.prepare`."""
 
 import json
+import os
 import pathlib
+import shlex
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+import tokenizers
 
 from jrt_jax.data import manifest as manifests
 from jrt_jax.data import preparation
@@ -114,9 +117,55 @@ def test_the_command_says_what_it_made_and_how_to_use_it(text, tmp_path):
   assert f'{manifest.tokens:,} tokens' in made.stdout
   assert '6,000 documents' in made.stdout
   assert 'No document is held out' in made.stdout
-  assert (
-      f'--config.data.source=shards --config.data.path={folder}' in made.stdout
+
+
+@pytest.mark.parametrize(
+    'config',
+    ['jrt_tiny', pytest.param('jrt_360m', marks=pytest.mark.slow)],
+)
+def test_the_command_that_it_prints_trains(config, text, tmp_path):
+  tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(unk_token='0'))
+  tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+  trainer = tokenizers.trainers.WordLevelTrainer(
+      special_tokens=['</s>'], show_progress=False
   )
+  tokenizer.train([str(text)], trainer)
+  assert tokenizer.get_vocab_size() > 258  # what jrt_tiny has room for
+  tokenizer.save(str(tmp_path / 'words.json'))
+  made = run(
+      f'--input={text}',
+      f'--out={tmp_path}/a folder',
+      f'--tokenizer={tmp_path}/words.json',
+  )
+  python, *command = shlex.split(made.stdout.splitlines()[-1])
+  assert python == 'python'
+  command = [
+      f'--config=configs/{config}.py' if x.startswith('--config=') else x
+      for x in command
+  ]
+  smaller = [f'--config.{key}={value}' for key, value in SMALLER.items()]
+  trained = subprocess.run(
+      [sys.executable, *command, *smaller, f'--workdir={tmp_path}/run'],
+      env=os.environ | {'XLA_FLAGS': '--xla_backend_optimization_level=0'},
+      capture_output=True,
+      text=True,
+  )
+  assert trained.returncode == 0, trained.stderr
+
+
+SMALLER = {
+    'steps': 1,
+    'batch_size': 2,
+    'microbatch_per_device': 1,
+    'sequence_length': 16,
+    'eval_batches': 1,
+    'sample_tokens': 1,
+    'model.mixers': "('pla',)",
+    'model.width': 16,
+    'model.num_heads': 1,
+    'model.mlp_width': 16,
+    'optimizer.warmup_steps': 1,
+}
 
 
 def test_a_flipped_bit_is_found(tmp_path):

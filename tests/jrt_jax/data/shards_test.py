@@ -77,6 +77,7 @@ def test_a_place_in_the_data_is_kept_across_shards(tmp_path):
       objective={'name': 'next_token', 'boundary': 'predict'}
       | {'mask_rate': 0.0, 'token_zero': 'predict'},
       prefix={'name': 'none', 'capacity': 0.0},
+      num_ids=257,
       mask_id=300,
       seed=0,
       training=True,

@@ -126,6 +126,7 @@ def test_batches_of_training_have_the_lengths_of_the_policy(settings):
       batch_size=7,
       objective=base.get_config().objective,
       prefix=prefix,
+      num_ids=99,
       mask_id=99,
       seed=0,
       training=False,

@@ -43,7 +43,9 @@ def test_the_plan_of_the_paper_has_its_figures(plan):
   assert plan['devices'] == '2 x NVIDIA H100 (data 2, fsdp 1, tensor 1)'
   assert plan['microbatches'] == '16 of 16 sequences'
   assert plan['prefix'] == 'fixed: 737 of 2,048 tokens on average'
-  assert plan['data'] == 'python_stdlib: 1B tokens, of 257 ids'
+  assert plan['data'] == (
+      'python_stdlib: 1B tokens, of 257 ids; the model has 50,264'
+  )
   # Weights, two moments, gradients of the batch and of a microbatch, float32.
   assert plan['memory'].startswith(f'{20 * 356_619_264 / 2**30:.3g} GiB')
   assert f'jax {jax.__version__}' in plan['software']
