@@ -7,6 +7,7 @@ from typing import Any
 from flax import nnx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jrt_jax.models import layers
 from jrt_jax.models import parallel
@@ -237,7 +238,13 @@ class LanguageModel(nnx.Module):
     return x, tuple(following)
 
   def embed(self, tokens: jax.Array) -> jax.Array:
-    """Maps int32 [...] to float32 [..., E], which the first layer reads."""
+    """Maps int32 [...] to float32 [..., E], which the first layer reads.
+
+    Raises:
+      ValueError: an id, of padding too, is none of the vocabulary (under `jit`,
+        where values are unknown, the caller has to see to it).
+    """
+    _check_ids(tokens, self.vocab_size)
     # Or XLA would divide the activations as the columns of the table are.
     table = parallel.spread(self.embedding.embedding[...], parallel.HEAD_AXES)
     x = jnp.take(table, tokens, axis=0)
@@ -265,6 +272,15 @@ class LanguageModel(nnx.Module):
       return context
     # Released models forget the mask of rows that are longer than the prefix.
     return context._replace(mask=None, unzeroed=mask if L <= P else None)
+
+
+def _check_ids(tokens, vocab_size):
+  """Other rows of the table, those from its end included, are not trained."""
+  if isinstance(tokens, jax.core.Tracer):
+    return
+  ids = np.asarray(tokens)
+  if unknown := ids[(ids < 0) | (ids >= vocab_size)].tolist():
+    raise ValueError(f'tokens must lie in [0, {vocab_size}), got {unknown[0]}')
 
 
 def _check(config):

@@ -135,6 +135,22 @@ def test_memory_of_prefill_grows_linearly_with_the_length(tiny_config):
   assert temp(32768) <= 2.1 * temp(16384)
 
 
+@pytest.mark.parametrize('unknown', [-1, 20, 23, 24])
+def test_ids_beyond_the_vocabulary_are_refused(model, unknown):
+  merge, params = model
+  assert len(params['embedding.embedding']) == 24
+  model = merge(params)
+  message = rf'tokens must lie in \[0, 20\), got {unknown}'
+  tokens = jnp.array([[3, 19], [0, unknown]])
+  with pytest.raises(ValueError, match=message):
+    model(tokens)
+  with pytest.raises(ValueError, match=message):
+    model.prefill(tokens)
+  states = model.initial_states(2)
+  with pytest.raises(ValueError, match=message):
+    model.decode_step(tokens[:, 1], states)
+
+
 def test_a_capacity_beyond_the_row_is_refused(model):
   merge, params = model
   with pytest.raises(ValueError, match=r'length of the rows \(12\), got 13'):
