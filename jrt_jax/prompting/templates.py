@@ -87,42 +87,14 @@ def task_parts(task: str, record: Record, *, once: bool = False) -> Parts:
 
   Released prompts clean the context differently if it is read `once`.
   """
-  return _task(task).parts(record, once)
+  return find_task(task).parts(record, once)
 
 
-def cut_record(
-    task: str, record: Record, tokenizer: Any, budget: int
-) -> dict[str, Any]:
-  """Returns the record with its context cut as released evaluations do."""
-  _, field, answers, read = _task(task)
-  values = [record[name] for name in answers]
-  values = [v if isinstance(v, str) else v[0] for v in values if v]
-  context = cut_context(read(record[field]), tokenizer, budget, values)
-  return {**record, field: context}
-
-
-def cut_context(
-    context: str, tokenizer: Any, budget: int, answers: Sequence[str] = ()
-) -> str:
-  """Returns `budget` tokens of a context around the first of its answers.
-
-  All prompts of an example have the same cut, which keeps the answer: scores
-  are those of a reader who knows where to look. The released evaluations have
-  budgets of 950 tokens, 1000 less 50 for the answer.
-
-  Args:
-    context: text; white space around it is dropped.
-    tokenizer: has `encode(text)` and `decode(ids)`.
-    budget: how many tokens are kept.
-    answers: of which the earliest occurrence counts, in upper or lower case;
-      where there is none the first tokens are kept.
-  """
-  context = context.strip()
-  ids = tokenizer.encode(context)
-  found = re.search('|'.join(map(re.escape, answers)), context, re.IGNORECASE)
-  before = len(tokenizer.encode(context[: found.start()])) if found else 0
-  start = max(0, before - budget // 2)
-  return tokenizer.decode(ids[start : start + budget])
+def find_task(name: str) -> Task:
+  """Returns the task of a name; ValueError if there is none."""
+  if name not in TASKS:
+    raise ValueError(f'task must be one of {", ".join(TASKS)}, got {name!r}')
+  return TASKS[name]
 
 
 def _order(p):
@@ -142,12 +114,6 @@ def _arrange(parts, order):
   return intro + '\n'.join(
       parts.context if reading == 'D' else parts.last for reading in readings
   )
-
-
-def _task(name):
-  if name not in TASKS:
-    raise ValueError(f'task must be one of {", ".join(TASKS)}, got {name!r}')
-  return TASKS[name]
 
 
 def _swde(record, once):

@@ -1,13 +1,8 @@
 """Released prompts, to the character."""
 
-import hypothesis
-from hypothesis import strategies as st
 import pytest
 
-from jrt_jax.data import tokenizers
 from jrt_jax.prompting import templates
-
-BYTES = tokenizers.Bytes()
 
 FDA = {
     'text': '\nK160702 is an immunoassay by Phadia.\n',
@@ -140,47 +135,3 @@ def test_a_prompt_is_made_of_its_parts(task):
   assert twice == f'{intro} {context}\n{last}'
   assert last.startswith(context)
   assert last.split() == [*context.split(), *question.split()]
-
-
-def test_a_cut_keeps_as_much_before_the_answer_as_after_its_start():
-  context = ' ' + 'a' * 50 + 'Rhine' + 'b' * 45 + '\n'
-  cut = templates.cut_context(context, BYTES, 20, ['RHINE'])
-  assert cut == 'a' * 10 + 'Rhine' + 'b' * 5
-  assert templates.cut_context(context, BYTES, 7, ['no']) == 'a' * 7
-  assert templates.cut_context(context, BYTES, 7) == 'a' * 7
-  assert templates.cut_context(context, BYTES, 200) == context.strip()
-
-
-def test_a_record_is_cut_around_the_first_of_its_answers():
-  fda = templates.cut_record('fda', {**FDA, 'key': 'assay'}, BYTES, 10)
-  assert fda == {**FDA, 'key': 'assay', 'text': 'mmunoassay'}
-  nq = templates.cut_record('nq', CLOZE, BYTES, 16)
-  assert nq['context'] == '] It is 1,230 km'
-  drop = templates.cut_record('drop', CLOZE, BYTES, 11)
-  assert drop['context'] == '[DOC] [TLE]'
-
-
-def test_the_summary_of_a_page_is_no_context_of_its_cut():
-  cut = templates.cut_record('swde', SWDE, BYTES, 1000)
-  assert cut['text'].endswith('director:')
-  prompt = templates.task_prompt('swde', cut)
-  assert prompt == templates.task_prompt('swde', {**SWDE, 'text': cut['text']})
-  assert prompt.count('Michael Mann') == 2
-
-
-@hypothesis.settings(deadline=None, derandomize=True)
-@hypothesis.given(
-    before=st.text('ab .\n', max_size=60),
-    after=st.text('ab .\n', max_size=60),
-    budget=st.integers(16, 80),
-)
-def test_a_cut_has_the_answer_and_no_more_than_the_budget(
-    before, after, budget
-):
-  context = before + 'ANSWER' + after
-  cut = templates.cut_context(context, BYTES, budget, ['answer'])
-  assert 'ANSWER' in cut
-  assert cut in context
-  assert len(BYTES.encode(cut)) == min(budget, len(context.strip())) or (
-      context.strip().endswith(cut)
-  )

@@ -1,0 +1,115 @@
+"""Contexts cut to a budget of tokens, around their answers.
+
+All prompts of an example have the same cut, which keeps the answer: scores are
+those of a reader who knows where to look. The released evaluations have budgets
+of 950 tokens, 1000 less 50 for the answer.
+
+Source: `truncate_context` of the released evaluation harness,
+https://github.com/HazyResearch/prefix-linear-attention.
+"""
+
+from collections.abc import Sequence
+import re
+from typing import Any
+
+from jrt_jax.prompting import templates
+from jrt_jax.prompting import tokens
+
+
+def cut_record(
+    task: str,
+    record: templates.Record,
+    tokenizer: Any,
+    budget: int,
+    *,
+    rule: str = 'released',
+) -> dict[str, Any] | None:
+  """Returns the record with its context cut around the first of its answers.
+
+  If none of them is there, the record's `alt_answers` are looked for. With the
+  rule 'released' it is None where an answer has less than two characters:
+  released evaluations leave such records out.
+
+  Args:
+    task: a key of `templates.TASKS`.
+    record: a row of the task's dataset, with the fields of the original.
+    tokenizer, budget, rule: as `cut_context` takes them.
+
+  Raises:
+    ValueError: `task` or `rule` is unknown.
+  """
+  _, field, names, read = templates.find_task(task)
+  answers = [_first(record[name]) for name in names]
+  if rule == 'released' and any(len(answer) < 2 for answer in answers):
+    return None
+  context = read(record[field])
+  others = ([answer] for answer in record.get('alt_answers', ()))
+  found = (each for each in (answers, *others) if _find(each, context))
+  cut = cut_context(context, tokenizer, budget, next(found, answers), rule=rule)
+  return {**record, field: cut}
+
+
+def cut_context(
+    context: str,
+    tokenizer: Any,
+    budget: int,
+    answers: Sequence[str] = (),
+    *,
+    rule: str = 'released',
+) -> str:
+  """Returns `budget` tokens of a context around the first of its answers.
+
+  Args:
+    context: text; white space around it is dropped.
+    tokenizer: has `encode(text)` and `decode(ids)`, or is a name or path as in
+      `config.data`. Special tokens that it adds count, but are never text.
+    budget: how many tokens are kept.
+    answers: of which the earliest occurrence counts, in upper or lower case;
+      without answers the first tokens are kept.
+    rule: a key of `RULES`. 'released' has the answer begin in the middle, also
+      where the context then ends before the budget does; it keeps the end,
+      half a budget of it, of a context without an answer. 'centred' has the
+      answer in the middle if there is text around it, spends all of the budget
+      and keeps the start of a context without an answer.
+
+  Raises:
+    ValueError: `rule` is unknown.
+  """
+  if rule not in RULES:
+    raise ValueError(f'rule must be one of {", ".join(RULES)}, got {rule!r}')
+  context, tokenizer = context.strip(), tokens.load(tokenizer)
+  ids = tokens.encode(tokenizer, context)
+
+  def count(end):
+    return len(tokens.encode(tokenizer, context[:end]))
+
+  start = RULES[rule](count, len(ids), budget, _find(answers, context))
+  return tokens.decode(tokenizer, ids[start : start + budget])
+
+
+def _first(answer):
+  """A text, or the first of a list of texts; '' if there is none."""
+  return answer if isinstance(answer, str) else next(iter(answer), '')
+
+
+def _find(answers, context):
+  return re.search('|'.join(map(re.escape, answers)), context, re.IGNORECASE)
+
+
+def _released(count, length, budget, found):
+  del length
+  # A missing answer is at -1 there, before the last character.
+  return max(0, count(found.start() if found else -1) - budget // 2)
+
+
+def _centred(count, length, budget, found):
+  if not found:
+    return 0
+  first, last = count(found.start()), count(found.end())
+  middle = min(first, (first + last - budget) // 2)
+  return max(0, min(middle, length - budget))
+
+
+# Where to start: functions of how many tokens lie before a character, of the
+# tokens of the context, of the budget and of where the answer is.
+RULES = {'released': _released, 'centred': _centred}
