@@ -43,8 +43,15 @@ class Context(NamedTuple):
       return index
     return index - jax.lax.cummax(jnp.where(same, 0, index), axis=1)
 
+  def document_length(self) -> jax.Array:
+    """Int32 [B], tokens of the last document of each row; 0 if it has none."""
+    length = self.at_last(self.positions()) + 1
+    if self.mask is None:
+      return length
+    return jnp.where(self.mask.any(axis=1), length, 0)
+
   def last(self) -> jax.Array:
-    """Int32 [B], the index of the last token of each row."""
+    """Int32 [B], the index of the last token of each row, L - 1 of none."""
     if self.mask is None:
       return jnp.full(self.batch, self.length - 1)
     return self.length - 1 - jnp.argmax(self.mask[:, ::-1], axis=1)

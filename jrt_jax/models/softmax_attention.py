@@ -61,11 +61,11 @@ class SoftmaxAttention(nnx.Module):
 
     Starts from `state`, which was returned for the tokens before, if given.
     """
-    positions = context.positions()
+    positions, count = context.positions(), context.document_length()
     if state is not None:
       positions += state.count[:, None]
+      count += state.count
     q, k, v = self._qkv(x, positions)
-    count = context.at_last(positions) + 1
     if state is not None:
       y, state = self._continue(q, k, v, positions, count, context, state)
     else:

@@ -196,6 +196,16 @@ def test_a_prefix_of_length_0_is_no_prefix(model, row):
     assert_close((hidden[b], *take((logits, state), b)), take(without, 0))
 
 
+def test_a_row_without_tokens_has_read_nothing(model, row):
+  _, _, states = model.read_batch([row, row[:0]], prefix_len=[PREFIX] * 2)
+  nothing = model.merge(model.params).initial_states(
+      B, state_capacity=STATE_CAPACITY
+  )
+  jax.tree.map(
+      np.testing.assert_array_equal, take(states, 1), take(nothing, 1)
+  )
+
+
 @pytest.mark.parametrize('ids', [(0, 1, 2), (7, 2, 7)])  # changes matter, only
 def test_packed_documents_equal_separate_ones(model, row, ids):
   lengths = (7, 1, 4)

@@ -42,6 +42,14 @@ def test_the_last_token_is_before_the_padding():
   np.testing.assert_array_equal(make(mask=True).at_last(x), [3, 11])
 
 
+def test_the_length_is_that_of_the_last_document():
+  np.testing.assert_array_equal(make().document_length(), [6, 6])
+  context = make(segments=True, mask=True)
+  np.testing.assert_array_equal(context.document_length(), [1, 6])
+  nothing = context._replace(mask=jnp.zeros((2, 6), bool))
+  np.testing.assert_array_equal(nothing.document_length(), [0, 0])
+
+
 def test_everything_is_one_document_unless_said_otherwise():
   assert make().same_document(1) is None
 
