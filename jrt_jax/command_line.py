@@ -19,6 +19,7 @@ import tempfile
 from absl import flags
 from absl import logging
 
+from configs import base
 from jrt_jax.exit_codes import FAILURE
 from jrt_jax.exit_codes import INTERRUPTED
 from jrt_jax.exit_codes import MISTAKE
@@ -61,6 +62,9 @@ def parser(
       _exit(MISTAKE, f'{arguments} must be given, at least one')
     if config and flags.FLAGS[config].value is None:
       _exit(MISTAKE, f'--{config}=configs/NAME.py must be given')
+    if config:
+      with one_line_errors():
+        base.check(flags.FLAGS[config].value.to_dict())
     return argv[:1] + rest
 
   return parse

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jaxlib
 
+from configs import base
 import jrt_jax
 from jrt_jax import models
 from jrt_jax.benchmarks import decoding
@@ -21,7 +22,6 @@ from jrt_jax.benchmarks import plan
 from jrt_jax.benchmarks import prefill
 from jrt_jax.benchmarks import train_step
 from jrt_jax.data import objectives
-from jrt_jax.prefix import policies
 from jrt_jax.training import sharding
 from jrt_jax.training import throughput
 
@@ -58,8 +58,10 @@ def environment() -> dict[str, Any]:
 def check(configs: Sequence[Mapping[str, Any]]) -> None:
   """Raises ValueError for a config that cannot be measured."""
   for config in configs:
-    policies.prefix_capacity(config['prefix'], config['sequence_length'])
-    objectives.check(config['objective'], config['prefix'])
+    base.check(config)
+    objectives.check(
+        config['objective'], config['prefix'], config['sequence_length']
+    )
     mesh = sharding.make_mesh(config['mesh'])
     sharding.check_batch(
         config['batch_size'], config['microbatch_per_device'], mesh

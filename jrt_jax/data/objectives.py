@@ -20,6 +20,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from jrt_jax.prefix import policies
+
 UNSUPERVISED, NEXT_TOKEN, MASKED_TOKEN = 0, 1, 2
 
 
@@ -83,34 +85,23 @@ OBJECTIVES = {
 }
 
 
-def check(objective: Mapping, prefix: Mapping):
+def check(objective: Mapping, prefix: Mapping, sequence_length: int) -> None:
   """Raises ValueError unless `config.objective` fits `config.prefix`."""
-  choices = {
-      'name': tuple(OBJECTIVES),
-      'boundary': ('predict', 'reference'),
-      'token_zero': ('predict', 'reference'),
-  }
-  for key, values in choices.items():
-    if objective[key] not in values:
-      raise ValueError(
-          f'config.objective.{key} must be one of {", ".join(values)}, got'
-          f' {objective[key]!r}'
-      )
-  if not 0 <= objective['mask_rate'] <= 1:
-    raise ValueError(
-        'config.objective.mask_rate must lie in [0, 1], got'
-        f' {objective["mask_rate"]}'
-    )
   if objective['name'] == 'next_token' and prefix['name'] != 'none':
     raise ValueError(
         "config.objective.name='next_token' needs config.prefix.name='none',"
         f' got {prefix["name"]!r}: a position inside a prefix has seen its'
         ' label'
     )
-  if prefix['name'] == 'full' and objective['boundary'] == 'reference':
+  always_all = (
+      prefix['name'] in ('full', 'fixed')
+      and policies.prefix_capacity(prefix, sequence_length) == sequence_length
+  )
+  if always_all and objective['boundary'] == 'reference':
     raise ValueError(
         "config.objective.boundary='reference' leaves no next token to predict"
-        " with config.prefix.name='full': use 'predict'"
+        f" with config.prefix.name={prefix['name']!r}, whose prefixes are whole"
+        " sequences: use 'predict', or a smaller config.prefix.capacity"
     )
 
 

@@ -44,16 +44,7 @@ def token_streams(
     ValueError: a setting is wrong, a file is broken, or there is no text.
     FileNotFoundError: a path names no file.
   """
-  source, fraction = data['source'], data['validation_fraction']
-  if source not in SOURCES:
-    raise ValueError(
-        'config.data.source must be one of'
-        f' {", ".join(SOURCES)}, got {source!r}'
-    )
-  if not 0 < fraction < 1:
-    raise ValueError(
-        f'config.data.validation_fraction must lie in (0, 1), got {fraction}'
-    )
+  source = data['source']
   splits = SOURCES[source](data, tokenizer, share=share)
   for split, stream in splits.items():
     if not len(stream):
@@ -246,12 +237,7 @@ def _example_maker(
     sequence_length, objective, prefix, mask_id, packing, eos_id
 ):
   """Returns a map from `(window, rng)` to an example."""
-  objectives.check(objective, prefix)
-  if packing not in packings.PACKINGS:
-    raise ValueError(
-        'config.data.packing must be one of'
-        f' {", ".join(packings.PACKINGS)}, got {packing!r}'
-    )
+  objectives.check(objective, prefix, sequence_length)
   policies.make(prefix, sequence_length)  # refuses what is wrong in it
   policy = functools.partial(policies.of_document, prefix=prefix)
   make_example = functools.partial(

@@ -19,10 +19,6 @@ class BaseConv(nnx.Module):
   """
 
   def __init__(self, build: Build, *, kernel: int, expand: int):
-    if kernel < 2:
-      raise ValueError(
-          f'config.model.conv_kernel must be at least 2, got {kernel}'
-      )
     inner = expand * build.width // 2
     self.in_proj = build.linear(build.width, (2, inner), bias=True)
     # Each channel has its own K taps, the last one on the token itself.

@@ -10,11 +10,6 @@ from jrt_jax.models import parallel
 from jrt_jax.models.context import Context
 from jrt_jax.models.feature_maps import FeatureMap
 import pallas_kernels
-from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
-
-# `auto` is what the map declares; `output_rms` is RMSNorm over the V outputs of
-# a head, which nothing has divided.
-NORMALIZERS = ('auto', 'output_rms', *inputs_lib.NORMALIZERS)
 
 _RMS_EPSILON = 1e-10  # small: how large the outputs are must not count
 
@@ -27,12 +22,14 @@ class HeadGroup(nnx.Module):
   Args:
     feature_map: of queries and keys.
     feature_map_enc: of keys of the prefix; None: the same.
-    normalizer: one of `NORMALIZERS`.
+    normalizer: of the operation; or `auto`, what the map declares; or
+      `output_rms`, RMSNorm over the V outputs of a head, which nothing has
+      divided.
     value_dim: V.
     implementation: of the operation; None: the default.
 
   Raises:
-    ValueError: the normaliser is unknown, or not safe with the map.
+    ValueError: the normaliser is not safe with the map.
   """
 
   def __init__(
@@ -137,11 +134,6 @@ class HeadGroup(nnx.Module):
 
 
 def _resolve(normalizer, feature_map):
-  if normalizer not in NORMALIZERS:
-    raise ValueError(
-        f'config.model.normalizer must be one of {sorted(NORMALIZERS)}, got'
-        f' {normalizer!r}'
-    )
   if normalizer == 'sum' and feature_map.sign == 'signed':
     raise ValueError(
         'config.model.normalizer must be output_rms, clamp or none (or auto)'

@@ -9,15 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from configs import base
 from jrt_jax.models import layers
 from jrt_jax.models import parallel
 from jrt_jax.models.block import Block
-from jrt_jax.models.block import REMAT_POLICIES
 from jrt_jax.models.context import Context
 from jrt_jax.models.context import count_documents
-from pallas_kernels.prefix_linear_attention import api
-
-PAD_MASKS = ('exclude', 'reference')
 
 
 class LanguageModel(nnx.Module):
@@ -35,7 +32,7 @@ class LanguageModel(nnx.Module):
   """
 
   def __init__(self, config: Mapping[str, Any], *, rngs: nnx.Rngs):
-    _check(config)
+    base.RANGES['model'].check('config.model', config)
     build = layers.make_build(
         width=config['width'],
         num_layers=len(config['mixers']),
@@ -281,35 +278,3 @@ def _check_ids(tokens, vocab_size):
   ids = np.asarray(tokens)
   if unknown := ids[(ids < 0) | (ids >= vocab_size)].tolist():
     raise ValueError(f'tokens must lie in [0, {vocab_size}), got {unknown[0]}')
-
-
-def _check(config):
-  for key in (
-      'width',
-      'num_heads',
-      'mlp_width',
-      'vocab_size',
-      'vocab_multiple',
-      'conv_expand',
-  ):
-    if config[key] < 1:
-      raise ValueError(
-          f'config.model.{key} must be positive, got {config[key]}'
-      )
-  for key, names in (
-      ('pad_mask', PAD_MASKS),
-      ('remat', REMAT_POLICIES),
-      ('implementation', ('auto', *api.IMPLEMENTATIONS)),
-  ):
-    if config[key] not in names:
-      raise ValueError(
-          f'config.model.{key} must be one of {sorted(names)}, got'
-          f' {config[key]!r}'
-      )
-  if not config['mixers']:
-    raise ValueError('config.model.mixers must name at least one layer')
-  if config['dtype'] not in ('bfloat16', 'float32'):
-    raise ValueError(
-        'config.model.dtype must be bfloat16 or float32, got'
-        f" {config['dtype']!r}"
-    )

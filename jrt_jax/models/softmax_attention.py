@@ -39,13 +39,6 @@ class SoftmaxAttention(nnx.Module):
           f'config.model.width must be a multiple of {2 * num_heads} for rotary'
           f' embeddings in {num_heads} heads, got {build.width}'
       )
-    if window is not None and window < 1:
-      raise ValueError(f'config.model.window must be at least 1, got {window}')
-    if not 0 <= rope_fraction <= 1:
-      raise ValueError(
-          'config.model.rope_fraction must lie in [0, 1], got'
-          f' {rope_fraction}'
-      )
     self.qkv = build.linear(build.width, (3, build.width))
     self.out_proj = build.linear_out(build.width)
     self.num_heads = num_heads

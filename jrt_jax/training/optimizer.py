@@ -63,7 +63,9 @@ def build(
       weight_decay=config['weight_decay'],
       mask=lambda params: {name: decays(name) for name in params},
   )
-  clip = optax.clip_by_global_norm(config['clip_norm'])
+  clip = optax.identity()
+  if config['clip_norm']:
+    clip = optax.clip_by_global_norm(config['clip_norm'])
   return skip_bad_steps(optax.chain(clip, adamw), config['spike_factor'])
 
 

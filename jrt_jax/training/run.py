@@ -10,6 +10,7 @@ import jax
 from jax.experimental import multihost_utils
 import numpy as np
 
+from configs import base
 from jrt_jax import models
 from jrt_jax.data import objectives
 from jrt_jax.data import pipeline
@@ -272,22 +273,7 @@ class Run:
 
 def _check(config):
   """Raises ValueError for what no part of the run would notice in time."""
-  for key in (
-      'steps',
-      'batch_size',
-      'sequence_length',
-      'log_every',
-      'eval_batches',
-      'checkpoint_every',
-      'keep_checkpoints',
-      'sample_tokens',
-  ):
-    if config[key] < 1:
-      raise ValueError(f'config.{key} must be positive, got {config[key]}')
-  if (bad_steps := config['optimizer']['max_bad_steps']) < 1:
-    raise ValueError(
-        f'config.optimizer.max_bad_steps must be positive, got {bad_steps}'
-    )
+  base.check(config)
   packing = config['data']['packing']
   if config['prefix']['name'] == 'entropy' and packing == 'documents':
     raise ValueError(
@@ -295,7 +281,9 @@ def _check(config):
         f'{packing!r}: its thresholds are of whole windows, and it would'
         ' measure the first document only'
     )
-  objectives.check(config['objective'], config['prefix'])
+  objectives.check(
+      config['objective'], config['prefix'], config['sequence_length']
+  )
   wandb_log.check(config['wandb_project'])
 
 

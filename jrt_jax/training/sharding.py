@@ -139,11 +139,6 @@ def check_batch(batch_size: int, microbatch_per_device: int, mesh: Mesh) -> int:
   Raises:
     ValueError: the batch does not divide evenly.
   """
-  if microbatch_per_device < 1:
-    raise ValueError(
-        f'config.microbatch_per_device must be positive, got'
-        f' {microbatch_per_device}'
-    )
   replicas = num_replicas(mesh)
   at_once = replicas * min(
       microbatch_per_device, max(batch_size // replicas, 1)
@@ -207,11 +202,7 @@ def put_whole_batch(
 
 
 def _mesh_shape(config, num_devices):
-  data, fsdp, tensor = sizes = [config[axis] for axis in AXES]
-  for axis, size in zip(AXES, sizes):
-    if size < 1 and (axis, size) != ('data', -1):
-      allowed = 'positive or -1' if axis == 'data' else 'positive'
-      raise ValueError(f'config.mesh.{axis} must be {allowed}, got {size}')
+  data, fsdp, tensor = (config[axis] for axis in AXES)
   if data == -1:
     data, rest = divmod(num_devices, fsdp * tensor)
     if rest:

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+MOST_MONOMIALS = 2**16  # they are listed one by one
+
 
 @dataclasses.dataclass(frozen=True)
 class FeatureMap:
@@ -171,6 +173,11 @@ def _monomials(D, terms):
     whose square is its coefficient in Σ_m terms[m] (q·k / √D)^m.
   """
   p = len(terms) - 1
+  if (count := math.comb(D + p, p)) > MOST_MONOMIALS:
+    raise ValueError(
+        f'{D=} and an order or degree of {p} make {count:,} monomials, which'
+        f' must be at most {MOST_MONOMIALS:,}: lower one of them'
+    )
   factors, weights = [], []
   for monomial in itertools.combinations_with_replacement(range(D + 1), p):
     counts = collections.Counter(i for i in monomial if i)  # 0 is the constant

@@ -9,6 +9,7 @@ from typing import Any
 
 from flax import nnx
 
+from configs.base import RANGES
 from jrt_jax.models.feature_maps import closed_form
 from jrt_jax.models.feature_maps import composite
 from jrt_jax.models.feature_maps import elementwise
@@ -19,8 +20,6 @@ from jrt_jax.models.feature_maps.base import Settings
 
 
 def _mixture(settings):
-  names = FEATURE_MAPS.keys() - {'mixture'}
-  _check_names('parts', settings.parts, names)
   parts = [FEATURE_MAPS[name](settings) for name in settings.parts]
   return composite.Mixture(settings, parts)
 
@@ -59,11 +58,7 @@ def build(
   Raises:
     ValueError: the name is unknown, or a setting impossible.
   """
-  _check_names('name', [name], FEATURE_MAPS)
-  if head_dim < 1:
-    raise ValueError(
-        f'config.model.feature_map.feature_dim must be positive, got {head_dim}'
-    )
+  _check({'name': name, 'feature_dim': head_dim, **settings})
   return FEATURE_MAPS[name](Settings(head_dim, num_heads, rngs, **settings))
 
 
@@ -86,10 +81,9 @@ def build_groups(
     ValueError: a name is unknown, or a setting impossible.
   """
   if name != HYBRID:
-    _check_names('name', [name], (*FEATURE_MAPS, HYBRID))
     return [build(name, num_heads=num_heads, **settings)]
   parts = settings.get('parts', Settings._field_defaults['parts'])
-  _check_names('parts', parts, FEATURE_MAPS.keys() - {'mixture'})
+  _check({'parts': parts})
   counts = group_sizes(num_heads, parts, heads)
   return [
       build(part, num_heads=count, **settings)
@@ -137,15 +131,7 @@ def _facts(feature_map):
   )
 
 
-def _check_names(key, given, names):
-  for name in given:
-    if name not in names:
-      raise ValueError(
-          f'config.model.feature_map.{key} must be one of {sorted(names)}, got'
-          f' {name!r}'
-      )
-  if len(given) < (2 if key == 'parts' else 1):
-    raise ValueError(
-        'config.model.feature_map.parts must name at least two maps, got'
-        f' {tuple(given)}'
-    )
+def _check(settings):
+  ranges = RANGES['model']['feature_map']
+  for key, value in settings.items():
+    ranges[key].check(f'config.model.feature_map.{key}', value)

@@ -59,10 +59,6 @@ class Mlp(FeatureMap):
 
   def __init__(self, settings: Settings):
     H, D, F = settings.num_heads, settings.head_dim, settings.num_features
-    if F < 1:
-      raise ValueError(
-          'config.model.feature_map.num_features must be positive, got' f' {F}'
-      )
     super().__init__(settings, width=F, sign='positive')
     kernel = initializers.lecun_normal(batch_axis=0)
     options = {'rngs': settings.rngs, 'bias': True}

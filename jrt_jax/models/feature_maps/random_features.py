@@ -19,11 +19,6 @@ class _RandomFeatures(FeatureMap):
   draws = True
 
   def __init__(self, settings: Settings, *, rows: int, sign: str):
-    if settings.num_features < 1:
-      raise ValueError(
-          'config.model.feature_map.num_features must be positive, got'
-          f' {settings.num_features}'
-      )
     super().__init__(settings, width=settings.num_features, sign=sign)
     self.projection = nnx.Param(
         _orthogonal_rows(settings.rngs.params(), settings, rows)

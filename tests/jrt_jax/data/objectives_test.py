@@ -136,32 +136,18 @@ def test_examples_have_the_types_that_the_model_reads(name):
   }
 
 
-@pytest.mark.parametrize(
-    ('change', 'message'),
-    [
-        ({'name': 'mlm'}, "name must be .* jrt, got 'mlm'"),
-        ({'boundary': True}, 'boundary must be one of predict, reference, got'),
-        ({'token_zero': 'no'}, 'token_zero must be one of predict, reference'),
-        ({'mask_rate': 1.5}, r'mask_rate must lie in \[0, 1\], got 1.5'),
-        (
-            {'name': 'next_token'},
-            "needs config.prefix.name='none', got 'fixed'",
-        ),
-    ],
-)
-def test_settings_that_make_no_sense_are_refused(change, message):
-  good = SOUND | {'name': 'jrt'}
-  objectives.check(good, {'name': 'fixed'})
-  with pytest.raises(ValueError, match=message):
-    objectives.check(good | change, {'name': 'fixed'})
-
-
-def test_a_full_prefix_needs_the_label_at_its_boundary():
-  full = {'name': 'full'}
-  objectives.check(SOUND | {'name': 'jrt'}, full)
+@pytest.mark.parametrize('name, capacity', [('full', 0.5), ('fixed', 1.0)])
+def test_a_prefix_of_everything_needs_the_label_at_its_boundary(name, capacity):
+  prefix = {'name': name, 'capacity': capacity}
+  objectives.check(SOUND | {'name': 'jrt'}, prefix, 16)
+  reference = SOUND | {'name': 'jrt', 'boundary': 'reference'}
+  objectives.check(reference, {'name': 'fixed', 'capacity': 0.99}, 16)
   with pytest.raises(ValueError, match="no next token .* use 'predict'"):
-    objectives.check(SOUND | {'name': 'jrt', 'boundary': 'reference'}, full)
+    objectives.check(reference, prefix, 16)
 
 
 def test_next_token_goes_without_a_prefix():
-  objectives.check(SOUND | {'name': 'next_token'}, {'name': 'none'})
+  next_token = SOUND | {'name': 'next_token'}
+  objectives.check(next_token, {'name': 'none', 'capacity': 0.5}, 16)
+  with pytest.raises(ValueError, match="prefix.name='none', got 'fixed'"):
+    objectives.check(next_token, {'name': 'fixed', 'capacity': 0.5}, 16)

@@ -253,18 +253,9 @@ def test_a_pass_over_less_than_a_batch_is_refused():
     batches(training=False, batch_size=11)
 
 
-@pytest.mark.parametrize(
-    'changes',
-    [
-        {'objective': OBJECTIVE | {'name': 'next_token'}},
-        {'objective': OBJECTIVE | {'mask_rate': -1}},
-        {'prefix': PREFIX | {'capacity': 2}},
-        {'packing': 'first_fit'},
-    ],
-)
-def test_settings_that_make_no_sense_are_refused(changes):
-  with pytest.raises(ValueError, match='^config'):
-    batches(**changes)
+def test_an_objective_that_does_not_fit_the_prefix_is_refused():
+  with pytest.raises(ValueError, match='^config.objective.name='):
+    batches(objective=OBJECTIVE | {'name': 'next_token'})
 
 
 def test_throughput_is_measured_with_at_least_a_batch():
@@ -314,21 +305,10 @@ def test_the_standard_library_becomes_two_streams(tmp_path):
   assert (split['train'][:] == 256).sum() > 100
 
 
-@pytest.mark.parametrize(
-    ('changes', 'message'),
-    [
-        (
-            {'source': 'csv'},
-            'must be one of python_stdlib, text, jsonl, shards, megatron, got',
-        ),
-        ({'text': ''}, "config.data.source='text' has no train text"),
-        ({'validation_fraction': 0}, r'must lie in \(0, 1\), got 0'),
-        ({'validation_fraction': 1.0}, r'must lie in \(0, 1\), got 1.0'),
-    ],
-)
-def test_data_that_cannot_be_used_is_refused(changes, message, tmp_path):
+def test_data_without_text_are_refused(tmp_path):
+  message = "config.data.source='text' has no train text"
   with pytest.raises(ValueError, match=message):
-    token_streams(tmp_path, **changes)
+    token_streams(tmp_path, text='')
 
 
 def with_vocabulary(size, objective='jrt', **model):

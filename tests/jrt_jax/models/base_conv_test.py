@@ -73,8 +73,3 @@ def test_a_step_drops_the_oldest_token_of_the_state(make_mixer, x):
   _, state = mixer(x[:, :4], Context(B, 4), return_state=True)
   _, following = mixer.step(x[:, 4], state)
   np.testing.assert_array_equal(following[:, 0], state[:, 1])
-
-
-def test_a_convolution_of_one_tap_is_refused(make_mixer):
-  with pytest.raises(ValueError, match='conv_kernel must be at least 2, got 1'):
-    make_mixer(kernel=1)

@@ -181,22 +181,27 @@ def test_hybrid_heads_are_groups_of_consecutive_heads():
 @pytest.mark.parametrize(
     'name, settings, message',
     [
-        ('exp', {}, r"name must be one of \['elu_plus_one', .*, got 'exp'"),
+        ('exp', {}, r"name must be one of linear, .*, got 'exp'"),
         (
             'mixture',
             {'parts': ('exp', 'mlp')},
-            "parts must be one .* got 'exp'",
+            r"parts\[0\] must be one .* got 'exp'",
         ),
-        ('mixture', {'parts': ('mixture',)}, "parts must be one .* 'mixture'"),
-        ('mixture', {'parts': ('mlp',)}, 'parts must name at least two maps'),
-        ('hybrid_heads', {'parts': ()}, 'parts must name at least two maps'),
+        (
+            'mixture',
+            {'parts': 2 * ('mixture',)},
+            r"parts\[0\] .*, got 'mixture'",
+        ),
+        ('mixture', {'parts': ('mlp',)}, 'parts must be a list of 2 .* got 1'),
+        ('hybrid_heads', {'parts': ()}, 'parts must be a list of 2 .* got 0'),
         ('hybrid_heads', {'heads': (1, 2)}, r'divide 2 heads .* got \(1, 2\)'),
         ('hybrid_heads', {'heads': (2, 0)}, r'divide 2 heads .* got \(2, 0\)'),
-        ('mlp', {'num_features': 0}, 'num_features must be positive, got 0'),
-        ('gaussian_prf', {'num_features': 0}, 'num_features must be positive'),
+        ('mlp', {'num_features': 0}, 'num_features must be .* from 1 .* got 0'),
         ('gaussian_rff', {'num_features': 3}, 'num_features must be even .* 3'),
-        ('linear', {'head_dim': 0}, 'feature_dim must be positive, got 0'),
-        ('taylor_exp', {'order': 0}, 'order must be positive, got 0'),
+        ('linear', {'head_dim': 0}, 'feature_dim must be .* from 1 .* got 0'),
+        ('taylor_exp', {'order': 0}, 'order must be a whole number .* got 0'),
+        ('taylor_exp', {'order': 99}, 'order must be .* from 1 to 8, got 99'),
+        ('taylor_exp', {'order': 8, 'head_dim': 99}, 'monomials.*lower one'),
     ],
 )
 def test_impossible_settings_are_one_line(name, settings, message):

@@ -146,8 +146,3 @@ def test_a_sum_of_weights_that_can_be_0_is_refused(make_group, name):
   with pytest.raises(ValueError, match=message) as error:
     make_group(name, normalizer='sum')
   assert '\n' not in str(error.value)
-
-
-def test_an_unknown_normalizer_is_refused(make_group):
-  with pytest.raises(ValueError, match="normalizer must be one .* got 'l2'"):
-    make_group(normalizer='l2')

@@ -193,13 +193,13 @@ def test_memory_of_a_long_prefix_is_a_few_activations_a_token(tiny_config):
 @pytest.mark.parametrize(
     'overrides, message',
     [
-        ({'mixers': ('conv', 'mamba')}, r"config.model.mixers .* 'mamba'"),
-        ({'mixers': ()}, 'config.model.mixers must name at least one layer'),
+        ({'mixers': ('conv', 'mamba')}, r"config.model.mixers\[1\] .*'mamba'"),
+        ({'mixers': ()}, 'config.model.mixers must be a list of 1 to .* got 0'),
         ({'num_heads': 3}, 'multiple of .*3.* 16'),
-        ({'num_heads': 0}, 'config.model.num_heads must be positive, got 0'),
+        ({'colour': 3}, "config.model must not have the key 'colour'"),
         ({'dtype': 'float16'}, "config.model.dtype .* got 'float16'"),
-        ({'rope_fraction': 2}, r'rope_fraction must lie in \[0, 1\], got 2'),
-        ({'remat': 'some'}, "config.model.remat .*'dots'.* got 'some'"),
+        ({'rope_fraction': 2}, 'rope_fraction must be .* 0 to 1, got 2'),
+        ({'remat': 'some'}, "config.model.remat .* dots, got 'some'"),
         ({'pad_mask': 'zero'}, "config.model.pad_mask .* got 'zero'"),
     ],
 )

@@ -176,18 +176,6 @@ def test_a_width_that_heads_cannot_share_is_refused(make_mixer):
     make_mixer(num_heads=3)
 
 
-def test_an_empty_window_is_refused(make_mixer):
-  with pytest.raises(ValueError, match='window must be at least 1, got 0'):
-    make_mixer(window=0)
-
-
-@pytest.mark.parametrize('fraction', [-0.5, 1.5])
-def test_more_than_a_whole_head_cannot_turn(make_mixer, fraction):
-  message = rf'rope_fraction must lie in \[0, 1\], got {fraction}'
-  with pytest.raises(ValueError, match=message):
-    make_mixer(rope_fraction=fraction)
-
-
 def test_rotary_embeddings_turn_the_fraction_of_the_config(make_mixer):
   x, context = jnp.broadcast_to(inputs(1), (1, 4, 16)), Context(1, 4)
 

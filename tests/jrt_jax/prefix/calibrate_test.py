@@ -38,4 +38,6 @@ def test_a_mistake_is_one_line(command, arguments):
   done = command('calibrate', *arguments, '--out=a', '--config.prefix.base=2.')
   assert done.returncode == 2
   (line,) = done.stderr.splitlines()
-  assert line.startswith('error: config.prefix.base must lie in (0, 1], got 2')
+  assert line.startswith(
+      'error: config.prefix.base must be a number from 1e-06'
+  )

@@ -191,18 +191,6 @@ def test_the_mean_prefix_of_a_learned_policy_was_measured(make):
   assert policies.mean_prefix(make('learned'), L) == 16
 
 
-@pytest.mark.parametrize('capacity', [-0.1, 1.5, float('nan')])
-def test_a_capacity_that_is_no_fraction_is_refused(settings, capacity):
-  prefix = settings(name='fixed', capacity=capacity)
-  with pytest.raises(ValueError, match=r'config.prefix.capacity .* \[0, 1\]'):
-    policies.prefix_capacity(prefix, 10)
-
-
-def test_an_unknown_policy_is_refused_with_the_known_ones(settings):
-  with pytest.raises(ValueError, match="none, full, .*, learned, got 'fixd'"):
-    policies.prefix_capacity(settings(name='fixd'), 10)
-
-
 @pytest.mark.parametrize('name', policies.FITTED)
 def test_a_policy_that_was_not_fitted_is_refused(settings, name):
   with pytest.raises(ValueError, match=f"got '{name}', which needs"):

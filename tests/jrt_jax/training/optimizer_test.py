@@ -146,6 +146,16 @@ def test_gradients_are_clipped_to_the_global_norm():
   assert clipped.last_norm == pytest.approx(7.0 * norm, rel=1e-5)
 
 
+def test_a_clip_norm_of_0_is_none():
+  (_, without), step = make(clip_norm=0.0, eps=1.0)
+  (_, huge), clipped_step = make(clip_norm=1e9, eps=1.0)
+  assert jax.tree.structure(without) == jax.tree.structure(huge)
+  params, state = make_params(), make_grads(0, scale=100.0)
+  assert_equal(
+      step((params, without), state), clipped_step((params, huge), state)
+  )
+
+
 @pytest.mark.parametrize('bad', [NAN, INF, -INF])
 @pytest.mark.parametrize('name', sorted(make_params()))
 def test_one_bad_gradient_entry_leaves_everything_unchanged(bad, name):

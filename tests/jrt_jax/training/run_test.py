@@ -19,10 +19,13 @@ def config(run_config, tmp_path_factory):
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (dict(steps=0), 'config.steps must be positive, got 0'),
+        (
+            dict(steps=0),
+            'config.steps must be a whole number from 1 to .* got 0',
+        ),
         (
             dict(optimizer__max_bad_steps=0),
-            'config.optimizer.max_bad_steps must be positive, got 0',
+            'config.optimizer.max_bad_steps must be .* from 1 to .* got 0',
         ),
         (
             dict(model__implementation='mosaic_sm90'),

@@ -38,8 +38,6 @@ def test_a_smaller_mesh_uses_the_first_devices():
 @pytest.mark.parametrize(
     'sizes, message',
     [
-        (dict(data=0), r'config\.mesh\.data must be positive or -1, got 0$'),
-        (dict(fsdp=-1), r'config\.mesh\.fsdp must be positive, got -1$'),
         (dict(data=9), r'asks for 9 x 1 x 1 = 9 devices, there are 8$'),
         (dict(tensor=3), r'config\.mesh\.tensor = 3 must divide .* 8$'),
     ],
@@ -84,7 +82,6 @@ def test_accumulation_follows_from_batch_devices_and_microbatch(
         (12, 8, 8, r'multiple of 8 \(8 parts x 1 .* got 12; .* 8 or 16$'),
         (3, 8, 8, r'multiple of 8 \(8 parts x 1 .* got 3; nearest: 8$'),
         (0, 8, 2, r'config\.batch_size .* got 0; nearest: 2$'),
-        (8, 0, 2, r'config\.microbatch_per_device must be positive, got 0$'),
     ],
 )
 def test_a_batch_that_does_not_divide_is_refused_with_what_would(

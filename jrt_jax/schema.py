@@ -1,0 +1,210 @@
+"""What a value may be: of a config, or of a file that somebody else wrote.
+
+A schema is made of the classes below, `Fields({'steps': Whole(1, 10**9)})`. Its
+`check` raises a ValueError of one line that names the key, what it must be and
+what it is. What passes is of a bounded size, and its numbers are finite.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import reprlib
+from typing import Any
+
+_REPR = reprlib.Repr()
+_REPR.maxlevel = 2
+_LONGEST_SHOWN = 80
+
+
+class Value:
+  """What a value may be; `str` says it in words."""
+
+  def check(self, key: str, value: Any) -> None:
+    """Raises ValueError, which begins with `key`, unless it may be `value`.
+
+    Args:
+      key: as the user knows it, 'config.steps'; or the file that has it, with
+        a colon, as in 'manifest.json:'.
+      value: as Python or JSON has it; tuples count as lists.
+    """
+    raise NotImplementedError
+
+  def allows(self, value: Any) -> bool:
+    """Whether it may be `value`."""
+    try:
+      self.check('', value)
+    except ValueError:
+      return False
+    return True
+
+  def _require(self, allowed, key, value):
+    if not allowed:
+      raise ValueError(f'{key} must be {self}, got {shown(value)}')
+
+
+@dataclasses.dataclass(frozen=True)
+class Whole(Value):
+  """A whole number within bounds, both included."""
+
+  low: int
+  high: int
+
+  def __str__(self) -> str:
+    return f'a whole number from {self.low:,} to {self.high:,}'
+
+  def check(self, key: str, value: Any) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    self._require(whole and self.low <= value <= self.high, key, value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Real(Value):
+  """A number within bounds, both included; NaN is within none."""
+
+  low: float
+  high: float
+
+  def __str__(self) -> str:
+    return f'a number from {self.low:,} to {self.high:,}'
+
+  def check(self, key: str, value: Any) -> None:
+    real = isinstance(value, int | float) and not isinstance(value, bool)
+    self._require(real and self.low <= value <= self.high, key, value)
+
+
+class OneOf(Value):
+  """One of a few values, names mostly."""
+
+  def __init__(self, *choices: Any):
+    self.choices = choices
+
+  def __str__(self) -> str:
+    few = len(self.choices) == 1
+    return f'{"" if few else "one of "}{", ".join(map(str, self.choices))}'
+
+  def check(self, key: str, value: Any) -> None:
+    self._require(value in self.choices, key, value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Text(Value):
+  """A string that is not longer than a path may be."""
+
+  longest: int = 4096
+
+  def __str__(self) -> str:
+    return f'a text of at most {self.longest:,} characters'
+
+  def check(self, key: str, value: Any) -> None:
+    text = isinstance(value, str)
+    self._require(text and len(value) <= self.longest, key, value)
+
+
+class Flag(Value):
+  """True or False."""
+
+  def __str__(self) -> str:
+    return 'True or False'
+
+  def check(self, key: str, value: Any) -> None:
+    self._require(isinstance(value, bool), key, value)
+
+
+class Anything(Value):
+  """What is not looked at."""
+
+  def __str__(self) -> str:
+    return 'anything'
+
+  def check(self, key: str, value: Any) -> None:
+    del key, value
+
+
+@dataclasses.dataclass(frozen=True)
+class ListOf(Value):
+  """A list, or a tuple, whose length is within bounds."""
+
+  item: Value
+  shortest: int
+  longest: int
+
+  def __str__(self) -> str:
+    return f'a list of {self.shortest:,} to {self.longest:,}, each {self.item}'
+
+  def check(self, key: str, value: Any) -> None:
+    listed = isinstance(value, list | tuple)
+    if listed and not self.shortest <= len(value) <= self.longest:
+      raise ValueError(f'{key} must be {self}, got {len(value):,}')
+    self._require(listed, key, value)
+    for i, item in enumerate(value):
+      self.item.check(f'{key}[{i}]', item)
+
+
+class AnyOf(Value):
+  """What one of several schemas allows."""
+
+  def __init__(self, *options: Value):
+    self.options = options
+
+  def __str__(self) -> str:
+    return ' or '.join(map(str, self.options))
+
+  def check(self, key: str, value: Any) -> None:
+    self._require(any(x.allows(value) for x in self.options), key, value)
+
+
+class Fields(Value):
+  """A dict by key.
+
+  Args:
+    keys: that it must have; a dict among them stands for `Fields`.
+    optional: that it may have; of a dict among them likewise.
+    others: what all others may be; None: there must be none.
+  """
+
+  def __init__(
+      self,
+      keys: Mapping[str, Any],
+      *,
+      optional: Mapping[str, Any] | None = None,
+      others: Value | None = None,
+  ):
+    self._needed = keys.keys()
+    self._others = others
+    self._keys = {k: _value(x) for k, x in keys.items()}
+    for k, x in (optional or {}).items():
+      self._keys[k] = _value(x, optional=True)
+
+  def __str__(self) -> str:
+    return 'an object with keys'
+
+  def __getitem__(self, name: str) -> Value:
+    return self._keys[name]
+
+  def check(self, key: str, value: Any) -> None:
+    self._require(isinstance(value, Mapping), key, value)
+    for name in self._needed:
+      if name not in value:
+        raise ValueError(f'{_below(key, name)} must be given, it is missing')
+    for name, item in value.items():
+      if name in self._keys:
+        self._keys[name].check(_below(key, name), item)
+      elif self._others is None:
+        raise ValueError(f'{key} must not have the key {shown(name)}')
+      else:
+        self._others.check(f'{key}[{shown(name)}]', item)
+
+
+def shown(value: Any) -> str:
+  """Returns a value for a message: one line, shortened."""
+  text = _REPR.repr(value)
+  return text if len(text) <= _LONGEST_SHOWN else f'{text[:_LONGEST_SHOWN]}…'
+
+
+def _value(value, optional=False):
+  if not isinstance(value, Mapping):
+    return value
+  return Fields({}, optional=value) if optional else Fields(value)
+
+
+def _below(key, name):
+  return f'{key} {name}' if key.endswith(':') else f'{key}.{name}'
