@@ -19,6 +19,7 @@ import tempfile
 from absl import flags
 from absl import logging
 
+import configs
 from configs import base
 from jrt_jax.exit_codes import FAILURE
 from jrt_jax.exit_codes import INTERRUPTED
@@ -52,6 +53,8 @@ def parser(
       _exit(MISTAKE, _unknown_key(error))
     except (flags.Error, OSError, KeyError, TypeError, ValueError) as error:
       _exit(MISTAKE, _of_config_file(error))
+    except Exception as error:  # a config file is a program
+      _exit(MISTAKE, f'--{config}: {type(error).__name__}: {error}')
     if not flags.FLAGS['verbosity'].present:  # libraries tell too much
       logging.set_verbosity(logging.WARNING)
     # Of jax, which says there what plugins it goes on without.
@@ -175,12 +178,19 @@ def _check_writable(folder):
 
 
 def _check_file(argv, config):
-  """Names a missing file, which ml_collections would not."""
+  """Names a missing file, and what there is, which ml_collections would not."""
   for argument, following in itertools.zip_longest(argv, argv[1:]):
     flag, equals, value = argument.partition('=')
     path = (value if equals else following or '').partition(':')[0]
-    if flag in (f'-{config}', f'--{config}') and not os.path.isfile(path):
-      _exit(MISTAKE, f'--{config} must be a file, got {path!r}')
+    wrong = not path.endswith('.py') or not os.path.isfile(path)
+    if flag in (f'-{config}', f'--{config}') and wrong:
+      folder = pathlib.Path(configs.__file__).parent
+      there = sorted(folder.glob('**/[a-z]*.py'))
+      names = ', '.join(os.path.relpath(file) for file in there)
+      _exit(
+          MISTAKE,
+          f'--{config} must be a .py file, got {path!r}: there are {names}',
+      )
 
 
 def _of_config_file(error):

@@ -33,6 +33,7 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string(
     'workdir', None, 'Where the run is kept; default: runs/ and the config.'
 )
+flags.register_validator('workdir', lambda x: x != '', 'must be a folder')
 _ALLOW_CONFIG_CHANGE = flags.DEFINE_bool(
     'allow_config_change', False, 'Continue a run with another config.'
 )

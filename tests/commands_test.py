@@ -19,6 +19,10 @@ CONFIG = '--config=configs/jrt_tiny.py'
 # Commands with a mistake, and what the line says; {tmp} is an empty folder.
 MISTAKES = {
     'train': '--config=configs/NAME.py must be given',
+    'train --config=/etc/passwd': "--config must be a .py file, got '/etc/pa",
+    f'train {CONFIG} --config.batch_size=1000000000': 'config.batch_size must',
+    f'train {CONFIG} --config.model.feature_map.order=99': 'order must be a w',
+    f'train {CONFIG} --workdir=': 'flag --workdir=: must be a folder',
     f'train {CONFIG} --workdir=/dev/null/run': 'workdir must be a directory',
     f'train {CONFIG} --workdir={{tmp}}/run --config.init_from={{tmp}}': (
         'config.init_from: there is no checkpoint'

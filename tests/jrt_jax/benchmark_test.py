@@ -84,7 +84,7 @@ def test_the_plan_is_listed():
 
 
 def test_a_config_that_is_not_there_is_one_line():
-  check_mistake(['--config=no.py'], "--config must be a file, got 'no.py'")
+  check_mistake(['--config=no.py'], "--config must be a .py file, got 'no.py'")
 
 
 @pytest.mark.slow

@@ -68,9 +68,6 @@ def test_both_ways_to_give_the_config_work(parse, arguments):
     ('arguments', 'message'),
     [
         ([], '--config=configs/NAME.py must be given'),
-        (['--config=no.py'], "--config must be a file, got 'no.py'"),
-        (['--config', 'no.py'], "--config must be a file, got 'no.py'"),
-        (['--config'], "--config must be a file, got ''"),
         (
             ['--config=configs/base.py', 'steps=3'],
             "arguments must start with --, got 'steps=3'",
@@ -88,6 +85,29 @@ def test_both_ways_to_give_the_config_work(parse, arguments):
 def test_a_mistake_is_one_line(parse, capsys, arguments, message):
   code, error = exit_of(capsys, parse, *arguments)
   assert (code, error) == (command_line.MISTAKE, f'error: {message}')
+
+
+@pytest.mark.parametrize('arguments', [['--config=PATH'], ['--config', 'PATH']])
+@pytest.mark.parametrize('path', ['no.py', '/etc/passwd', 'configs', ''])
+def test_a_path_of_no_config_is_told_which_there_are(
+    parse, capsys, arguments, path
+):
+  arguments = [x.replace('PATH', path) for x in arguments]
+  code, error = exit_of(capsys, parse, *arguments)
+  assert code == command_line.MISTAKE
+  assert error.startswith(f'error: --config must be a .py file, got {path!r}:')
+  assert 'configs/jrt_360m.py' in error and '__init__' not in error
+  assert 'configs/ablations/feature_map.py' in error and '\n' not in error
+
+
+def test_a_value_out_of_its_range_is_one_line_of_any_command(parse, capsys):
+  arguments = ['--config=configs/base.py', '--config.batch_size=1000000000']
+  code, error = exit_of(capsys, parse, *arguments)
+  assert code == command_line.MISTAKE
+  assert error.startswith(
+      'error: config.batch_size must be a whole number from'
+  )
+  assert error.endswith('got 1000000000')
 
 
 @pytest.mark.parametrize(
@@ -119,6 +139,10 @@ def test_a_mistake_beside_such_arguments_is_one_line(
         ('config.stpes = 3', "no key 'stpes': did you mean 'steps'?"),
         ('config.model.colour = 3', "no key 'colour'"),
         ('config = base.get_confg()', "no attribute 'get_confg'"),
+        ('config = bace.get_config()', "NameError: name 'bace' is not defined"),
+        ('import nowhere', "ModuleNotFoundError: No module named 'nowhere'"),
+        ('config = = 3', 'SyntaxError: invalid syntax (mine.py, line 5)'),
+        ('config.steps = -1', 'from 1 to 1,000,000,000, got -1'),
     ],
 )
 def test_a_mistake_in_a_config_file_is_one_line(
