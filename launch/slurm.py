@@ -173,7 +173,6 @@ def _changed(name, options, arguments):
 
   What is added is KEY=VALUE, or KEY alone, which has the value None.
   """
-  options = {**options}
   for key in vars(arguments)[f'no_{name}']:
     if key not in options:
       raise ValueError(
