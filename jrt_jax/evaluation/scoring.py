@@ -78,7 +78,7 @@ def score(
   # Similar lengths together; the longest first, so that memory fails early.
   groups = sorted(same.values(), key=lambda at: -len(pairs[at[0]][0]))
   scores = [None] * len(pairs)
-  B = min(settings.batch_size, len(groups))
+  B = min(settings.batch_size, reading_lib.filled(len(groups)))
   progress = tqdm.tqdm(total=len(pairs), desc='scoring', delay=1, disable=None)
   with progress as bar:
     for start in range(0, len(groups), settings.batch_size):
@@ -162,7 +162,7 @@ def _read(model, contexts, longest, settings):
 def _blocks(length):
   """How many tokens of a row each block has, when `length` are filled up."""
   whole, rest = divmod(length, _BLOCK)
-  last = min(_BLOCK, reading_lib.filled_length(rest))
+  last = min(_BLOCK, reading_lib.filled(rest, 16))
   return [_BLOCK] * whole + [last] * (rest > 0)
 
 
@@ -187,7 +187,7 @@ def _follow(model, reading, following, *, look):
   for size in sizes:
     found, states = _look_after_each(
         model.merge,
-        model.params,
+        model.served,
         states,
         tokens[:, start : start + size + 1],
         look=look,

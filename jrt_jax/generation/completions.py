@@ -18,7 +18,7 @@ from jrt_jax.generation.reading import Reading
 from jrt_jax.models import decode
 from jrt_jax.models.sampling import Sampling
 
-_CHUNK = 16  # tokens that one call of the compiled loop draws
+CHUNK = 16  # tokens that one call of the compiled loop draws
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +71,8 @@ def generate(
 ) -> list[Completion]:
   """Continues prompts of any lengths, all at once.
 
+  A batch is filled up to a power of two, so that few sizes are compiled.
+
   Args:
     model: from `load`.
     prompts: texts, or ids int [n].
@@ -104,7 +106,6 @@ class Continuation:
 
   Attributes:
     prompts: their ids, a list of int32 [n].
-    reading: what the rows have read, drawn tokens included.
     prefix_tokens: how many tokens of the prompts were read as prefix.
     read_seconds: what reading the prompts took, compilation included.
   """
@@ -131,22 +132,31 @@ class Continuation:
     ]
     self._iterates = settings.short_prompt == 'iterate' and after is None
     longest = max(map(len, self.prompts))
-    self._room = longest + settings.max_tokens + _CHUNK
+    self._room = longest + settings.max_tokens + CHUNK
     if after is None:
       rows = [self._as_prompt(tokens) for tokens in self.prompts]
     else:
       rows = [pieces_lib.of_turn(model, x, turn) for x in self.prompts]
+    self.prefix_tokens = sum(map(_prefix_tokens, rows))
+    rows = reading_lib.with_empty(rows)
     start = time.perf_counter()
-    self.reading = reading_lib.read(
+    # Of the rows, and of those that fill up the batch.
+    self._reading = reading_lib.read(
         model, rows, after=after, room=self._room - longest
     )
-    jax.block_until_ready(self.reading)
+    jax.block_until_ready(self._reading)
     self.read_seconds = time.perf_counter() - start
-    before = 0 if after is None else after.prefix
-    self.prefix_tokens = int((self.reading.prefix - before).sum())
-    self._before = self.reading  # the newest tokens
+    self._before = self._reading  # the newest tokens
     self._draws = self._first_draws(seeds)
     self._paces = []  # tokens a second of each call of the loop
+
+  @property
+  def reading(self) -> Reading:
+    """What the rows have read, drawn tokens included."""
+    count = len(self._rows)
+    if len(self._reading.position) == count:
+      return self._reading
+    return reading_lib.take([self._reading], np.arange(count))
 
   @property
   def completions(self) -> list[Completion]:
@@ -160,24 +170,24 @@ class Continuation:
   def __iter__(self) -> Iterator[list[str]]:
     while not all(row.ended for row in self._rows):
       self._check_finite()
-      self._before, start = self.reading, time.perf_counter()
+      self._before, start = self._reading, time.perf_counter()
       anew = self._to_read_anew()
       tokens, logits, states, self._draws = decode.decode(
           self._model.merge,
-          self._model.params,
-          self.reading.logits,
-          self.reading.states,
+          self._model.served,
+          self._reading.logits,
+          self._reading.states,
           self._draws,
-          num_tokens=self._settings.iterate_every if anew.any() else _CHUNK,
+          num_tokens=self._settings.iterate_every if anew.any() else CHUNK,
           num_ids=self._model.tokenizer.size,
           sampling=self._settings.sampling,
       )
-      tokens = np.asarray(tokens)
+      tokens = np.asarray(tokens)[: len(self._rows)]
       self._paces.append(tokens.size / (time.perf_counter() - start))
-      self.reading = self.reading._replace(
+      self._reading = self._reading._replace(
           logits=logits,
           states=states,
-          position=self.reading.position + tokens.shape[1],
+          position=self._reading.position + tokens.shape[1],
       )
       new = [row.add(ids) for row, ids in zip(self._rows, tokens)]
       self._read_anew(anew & self._unfinished())
@@ -190,7 +200,7 @@ class Continuation:
     """
     (row,) = self._rows
     if not row.rejected:
-      return self.reading
+      return self._reading
     if not row.accepted:
       return self._before
     piece = Piece(np.array(row.accepted, np.int32), False)
@@ -206,30 +216,31 @@ class Continuation:
 
   def _check_finite(self):
     """Draws would be the first id, which looks like an answer."""
-    finite = jnp.isfinite(self.reading.logits).all(axis=1)
-    rows = zip(self._rows, np.asarray(finite))
-    if not all(row.ended or fine for row, fine in rows):
+    finite = np.asarray(_are_finite(self._reading.logits))
+    if not all(row.ended or fine for row, fine in zip(self._rows, finite)):
       raise ValueError(
           'logits must be finite, got others: weights are damaged, or the model'
           ' has read more than its state can hold'
       )
 
   def _first_draws(self, seeds):
-    keys, seen = jax.vmap(jax.random.key)(seeds), None
+    B, seen = len(self._reading.position), None
+    keys = jax.vmap(jax.random.key)(np.resize(seeds, B))
     if self._settings.sampling.repetition_penalty != 1:
-      seen = np.zeros((len(seeds), self._model.tokenizer.size), bool)
-      for b, tokens in enumerate(self.prompts):
-        seen[b, tokens] = True
+      seen = np.zeros((B, self._model.tokenizer.size), bool)
+      for row, tokens in zip(seen, self.prompts):
+        row[tokens] = True
     draws = decode.Draws(keys, jnp.int32(0), seen)
     # Where later draws are, or the loop would be compiled for both.
-    return jax.device_put(draws, self.reading.logits.sharding)
+    return jax.device_put(draws, self._reading.logits.sharding)
 
   def _unfinished(self):
     return np.array([not row.ended for row in self._rows])
 
   def _to_read_anew(self):
     """Bool [B], rows that will be read again with what they draw next."""
-    has_room = np.asarray(self.reading.position) < self._model.prefix_capacity
+    position = np.asarray(self._reading.position)[: len(self._rows)]
+    has_room = position < self._model.prefix_capacity
     return has_room & self._unfinished() & self._iterates
 
   def _read_anew(self, rows):
@@ -240,12 +251,23 @@ class Continuation:
         np.concatenate([prompt, row.tokens]).astype(np.int32)
         for prompt, row in zip(self.prompts, self._rows)
     ]
-    pieces = [
-        self._as_prompt(text) if read else [] for text, read in zip(texts, rows)
-    ]
+    pieces = reading_lib.with_empty(
+        [self._as_prompt(x) if read else () for x, read in zip(texts, rows)]
+    )
     longest = max(len(text) for text, read in zip(texts, rows) if read)
     new = reading_lib.read(self._model, pieces, room=self._room - longest)
-    self.reading = reading_lib.choose(rows, new, self.reading)
+    rows = np.pad(rows, (0, len(pieces) - len(rows)))
+    self._reading = reading_lib.choose(rows, new, self._reading)
+
+
+@jax.jit
+def _are_finite(logits):
+  """Bool [B]: whether all of float32 [B, V] are."""
+  return jnp.isfinite(logits).all(axis=1)
+
+
+def _prefix_tokens(row):
+  return sum(len(p.tokens) - p.padding for p in row if p.is_prefix)
 
 
 def _seeds(count, seeds, first):
@@ -265,12 +287,14 @@ def _seeds(count, seeds, first):
 
 
 def _for_each(count, reading):
-  """Gives each of `count` prompts what was read before it."""
-  if reading is None or len(reading.position) == count:
-    return reading
-  if len(reading.position) > 1:
+  """Gives each row of a batch of `count` prompts what was read before it."""
+  if reading is None:
+    return None
+  rows = len(reading.position)
+  if rows not in (1, count):
     raise ValueError(
-        f'there must be a prompt for each of the {len(reading.position)} texts'
-        f' that were read before, got {count}'
+        f'there must be a prompt for each of the {rows} texts that were read'
+        f' before, got {count}'
     )
-  return jax.tree.map(lambda x: jnp.repeat(x, count, axis=0), reading)
+  B = reading_lib.filled(count)
+  return reading_lib.take([reading], np.arange(B) % rows)

@@ -9,6 +9,7 @@ import pathlib
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jrt_jax import models
@@ -43,7 +44,8 @@ class Model:
   def __post_init__(self):
     # Padding between rows of a batch is ours: no model may see it.
     config = {**self.config['model'], 'pad_mask': 'exclude'}
-    object.__setattr__(self, 'merge', models.abstract(config)[0])
+    merge = _merge(json.dumps(config, sort_keys=True))
+    object.__setattr__(self, 'merge', merge)
 
   @property
   def prefix_capacity(self) -> int:
@@ -67,6 +69,16 @@ class Model:
   def pad_id(self) -> int:
     """What short prompts are filled with: a space, if that is a token."""
     return int(next(iter(self.tokenizer.encode(' ')), 0))
+
+  @functools.cached_property
+  def served(self) -> dict[str, jax.Array]:
+    """The weights that texts are read and written with; see `as_served`.
+
+    They are committed to their devices, and so is what is computed of them:
+    jax would compile anew for what is not.
+    """
+    weights = as_served(self.config['model'], self.params)
+    return {name: jax.device_put(x, x.sharding) for name, x in weights.items()}
 
   @property
   def grows(self) -> bool:
@@ -102,6 +114,32 @@ class Model:
           f'token ids of a prompt must lie in [0, {size}), got {wrong[0]}'
       )
     return ids.astype(np.int32)
+
+
+def as_served(
+    config: Mapping[str, Any], params: Mapping[str, jax.Array]
+) -> dict[str, jax.Array]:
+  """Returns weights of which kernels have the dtype of their products.
+
+  Products round them to it anyhow; a decoded token reads half as many bytes of
+  a bfloat16 model then.
+
+  Args:
+    config: `config.model` of a run.
+    params: its weights, by name.
+  """
+
+  def dtype(name):  # feature maps are computed in float32
+    in_products = name.endswith('.kernel') and '.feature_map' not in name
+    return config['dtype'] if in_products else None
+
+  return {name: jnp.asarray(x, dtype(name)) for name, x in params.items()}
+
+
+@functools.lru_cache(maxsize=16)
+def _merge(config):
+  """One function for equal configs: what is compiled with it is shared."""
+  return models.abstract(json.loads(config))[0]
 
 
 def load(workdir: str | pathlib.Path, *, tokenizer: str | None = None) -> Model:

@@ -15,8 +15,8 @@ from jrt_jax.generation.model import Model
 from jrt_jax.generation.pieces import Piece
 from jrt_jax.training import units
 
-_ROOM = 256  # tokens by which caches grow, so that few shapes compile
-_whole_programs = {}  # compiled, by all that they depend on
+_LENGTH = 16  # tokens, of the shortest rows
+_SLOTS = 256  # by which caches of `attention` layers grow at least
 
 
 class Reading(NamedTuple):
@@ -40,11 +40,12 @@ def read(
 
   What a row reads does not depend on the other rows. Memory does not depend on
   the number of tokens, but for caches of `attention` layers and prefixes longer
-  than the model's, which are read layer by layer.
+  than the model's, which are read layer by layer. Rows are filled up to few
+  lengths, and so are caches: what is compiled grows with their logarithm.
 
   Args:
     model: that reads.
-    rows: pieces for each row; without `after` at least one.
+    rows: pieces for each row, or none. Each number of rows is compiled for.
     after: what the rows have read before; it stays valid.
     room: tokens to be decoded afterwards, for caches of `attention` layers.
     tell: is told what a prefix longer than the model's takes, before it is
@@ -56,27 +57,39 @@ def read(
   longest = max(sum(len(piece.tokens) for piece in row) for row in rows)
   slots = None
   if model.grows:
-    slots = -(-(_slots_used(model, after) + longest + room) // _ROOM) * _ROOM
-  long = [any(_is_long(model, piece) for piece in row) for row in rows]
-  if not any(long):
+    slots = slots_for(_slots_used(model, after) + longest + room)
+  long = np.array([any(_is_long(model, piece) for piece in r) for r in rows])
+  if not long.any():
     return _read_blocks(model, rows, after, slots)
   if after is not None or any(len(rows[b]) > 1 for b in np.flatnonzero(long)):
     raise ValueError(
         'a prefix longer than that of the model must be read first and alone'
     )
-  at = [np.flatnonzero(long), np.flatnonzero(np.logical_not(long))]
   tell = tell or functools.partial(print, file=sys.stderr, flush=True)
-  whole = [rows[b][0].tokens for b in at[0]]
-  parts = [_read_whole(model, whole, slots, tell)]
-  if len(at[1]):
-    parts.append(_read_blocks(model, [rows[b] for b in at[1]], None, slots))
-  return _take(parts, np.argsort(np.concatenate(at)))
+  whole, others = (
+      [rows[b] for b in np.flatnonzero(at)] for at in (long, ~long)
+  )
+  parts = [
+      _read_whole(model, with_empty(whole), slots, tell),
+      _read_blocks(model, with_empty(others), None, slots),
+  ]
+  # The rows of the parts, in the order in which they were given.
+  place = np.where(
+      long, np.cumsum(long) - 1, filled(len(whole)) + np.cumsum(~long) - 1
+  )
+  return take(parts, place)
 
 
 def choose(rows: np.ndarray, new: Reading, old: Reading) -> Reading:
   """Takes bool [B] `rows` of `new`, and the others of `old`."""
   B = len(rows)
-  return _take([new, old], np.arange(B) + np.where(rows, 0, B))
+  return take([new, old], np.arange(B) + np.where(rows, 0, B))
+
+
+@jax.jit
+def take(readings: Sequence[Reading], index: np.ndarray) -> Reading:
+  """Takes rows of several readings, as if they were one after the other."""
+  return jax.tree.map(lambda *x: jnp.concatenate(x)[index], *readings)
 
 
 def state_bytes(reading: Reading) -> int:
@@ -85,15 +98,23 @@ def state_bytes(reading: Reading) -> int:
   return sum(x.nbytes for x in leaves) // len(reading.position)
 
 
-def filled_length(length: int) -> int:
-  """To how many tokens rows are filled, so that few shapes compile."""
-  return max(16, 1 << (length - 1).bit_length())
+def filled(size: int, least: int = 1) -> int:
+  """To what a size is filled up, so that few shapes compile: a power of two."""
+  return max(least, 1 << max(size - 1, 0).bit_length())
 
 
-@jax.jit
-def _take(readings, index):
-  """Takes rows of several readings, as if they were one after the other."""
-  return jax.tree.map(lambda *x: jnp.concatenate(x)[index], *readings)
+def slots_for(tokens: int) -> int:
+  """How many slots caches have for so many tokens: four sizes an octave.
+
+  Decoding reads all of them, so that powers of two would cost up to twice.
+  """
+  step = max(_SLOTS, filled(tokens) // 8)
+  return -(-tokens // step) * step
+
+
+def with_empty(rows: Sequence[Sequence[Piece]]) -> list[Sequence[Piece]]:
+  """Adds rows without pieces, so that few numbers of rows compile."""
+  return [*rows, *[()] * (filled(len(rows)) - len(rows))]
 
 
 def _is_long(model, piece):
@@ -102,10 +123,16 @@ def _is_long(model, piece):
 
 def _read_blocks(model, rows, reading, slots):
   """Reads block after block; a row that has no more of them waits."""
-  rows = [_split(row, model.block) for row in rows]
-  if reading is not None and slots:
+  if reading is None:
+    reading = _nothing(model.merge, model.served, len(rows), slots)
+  elif slots:
     reading = reading._replace(states=_with_room(model, reading.states, slots))
-  steps = list(itertools.zip_longest(*rows))
+  # Where later ones are, or reading would be compiled for both.
+  place = jax.tree.leaves(model.served)[0].sharding
+  reading = jax.device_put(reading, place)
+  steps = list(
+      itertools.zip_longest(*(_split(row, model.block) for row in rows))
+  )
   progress = tqdm.tqdm(
       total=sum(map(_longest, steps)),
       desc='reading',
@@ -118,7 +145,7 @@ def _read_blocks(model, rows, reading, slots):
   with progress as bar:
     for step in steps:
       batch = _batch(step, model.block)
-      reading = _read(model.merge, model.params, batch, reading, slots)
+      reading = _read(model.merge, model.served, batch, reading)
       if len(steps) > 1:
         jax.block_until_ready(reading.logits)
       bar.update(_longest(step))
@@ -143,12 +170,12 @@ class _Batch(NamedTuple):
 
   tokens: np.ndarray  # int32 [B, C]
   mask: np.ndarray  # bool [B, C], which are tokens
-  unzeroed: np.ndarray | None  # bool [B, C], False at padding that weighs
+  unzeroed: np.ndarray  # bool [B, C], False at padding that weighs
   prefix_len: np.ndarray | None  # int32 [B]; None: no piece is prefix
 
 
 def _batch(step, block):
-  shape = len(step), min(block, filled_length(_longest(step)))
+  shape = len(step), min(block, filled(_longest(step), _LENGTH))
   tokens, prefix_len = np.zeros(shape, np.int32), np.zeros(len(step), np.int32)
   mask, unzeroed = np.zeros(shape, bool), np.ones(shape, bool)
   for b, piece in enumerate(step):
@@ -159,30 +186,33 @@ def _batch(step, block):
     mask[b, :n] = True
     unzeroed[b, : piece.padding] = False
     prefix_len[b] = n if piece.is_prefix else 0
+  # Without a prefix a cheaper program reads.
   return _Batch(
-      tokens,
-      mask,
-      None if unzeroed.all() else unzeroed,
-      prefix_len if prefix_len.any() else None,
+      tokens, mask, unzeroed, prefix_len if prefix_len.any() else None
   )
 
 
-@functools.partial(jax.jit, static_argnames=('merge', 'slots'))
-def _read(merge, params, batch, reading, slots):
+@functools.partial(jax.jit, static_argnames=('merge', 'rows', 'slots'))
+def _nothing(merge, params, rows, slots):
+  """What rows have read before their first token."""
   model = merge(params)
-  logits, states = model.prefill(
+  count = jnp.zeros(rows, jnp.int32)
+  logits = jnp.zeros((rows, model.vocab_size), jnp.float32)
+  states = model.initial_states(rows, state_capacity=slots)
+  return Reading(logits, states, count, count)
+
+
+@functools.partial(jax.jit, static_argnames='merge')
+def _read(merge, params, batch, reading):
+  logits, states = merge(params).prefill(
       batch.tokens,
       mask=batch.mask,
       unzeroed=batch.unzeroed,
       prefix_len=batch.prefix_len,
-      state_capacity=slots,
-      states=None if reading is None else reading.states,
+      states=reading.states,
   )
-  real = batch.mask if batch.unzeroed is None else batch.mask & batch.unzeroed
-  count = real.sum(axis=1, dtype=jnp.int32)
+  count = (batch.mask & batch.unzeroed).sum(axis=1, dtype=jnp.int32)
   prefix = 0 if batch.prefix_len is None else count * (batch.prefix_len > 0)
-  if reading is None:
-    return Reading(logits, states, count, jnp.zeros_like(count) + prefix)
   return Reading(
       jnp.where(count[:, None] > 0, logits, reading.logits),
       states,
@@ -192,18 +222,17 @@ def _read(merge, params, batch, reading, slots):
 
 
 def _read_whole(model, rows, slots, tell):
-  """Reads rows, int32 [n] each, whose every token is prefix."""
-  length = max(map(len, rows))
-  length += -length % model.block
-  tokens = np.zeros((len(rows), length), np.int32)
+  """Reads rows of one piece, or none, whose every token is prefix."""
+  rows = [row[0].tokens if row else () for row in rows]
+  longest = max(map(len, rows))
+  shape = len(rows), model.block * filled(-(-longest // model.block))
+  tokens, mask = np.zeros(shape, np.int32), np.zeros(shape, bool)
   for b, row in enumerate(rows):
     tokens[b, : len(row)] = row
-  count = np.array([len(row) for row in rows], np.int32)
-  arguments = model.params, tokens, np.arange(length) < count[:, None]
-  key = model.merge, model.block, slots, tokens.shape
-  if key not in _whole_programs:
-    _whole_programs[key] = _whole_program(model, slots, *arguments)
-  program = _whole_programs[key]
+    mask[b, : len(row)] = True
+  program = _prefill_all.lower(
+      model.merge, model.served, tokens, mask, model.block, slots
+  ).compile()
   sizes = program.memory_analysis()
   needed = (
       sizes.argument_size_in_bytes
@@ -211,23 +240,19 @@ def _read_whole(model, rows, slots, tell):
       + sizes.temp_size_in_bytes
   )
   tell(
-      f'a prefix of {max(count):,} tokens is read layer by layer: it takes'
+      f'a prefix of {longest:,} tokens is read layer by layer: it takes'
       f' {units.size(needed)}, weights included'
   )
-  logits, states = program(*arguments)
-  return Reading(logits, states, jnp.asarray(count), jnp.asarray(count))
+  logits, states = program(model.served, tokens, mask)
+  count = jnp.asarray([len(row) for row in rows], jnp.int32)
+  return Reading(logits, states, count, count)
 
 
-def _whole_program(model, slots, *arguments):
-  """`prefill_all`, compiled."""
-
-  @jax.jit
-  def prefill(params, tokens, mask):
-    return model.merge(params).prefill_all(
-        tokens, mask=mask, block=model.block, state_capacity=slots
-    )
-
-  return prefill.lower(*arguments).compile()
+@functools.partial(jax.jit, static_argnames=('merge', 'block', 'slots'))
+def _prefill_all(merge, params, tokens, mask, block, slots):
+  return merge(params).prefill_all(
+      tokens, mask=mask, block=block, state_capacity=slots
+  )
 
 
 def _slots_used(model, reading):

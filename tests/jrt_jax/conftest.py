@@ -41,6 +41,16 @@ def tiny_config():
 
 
 @pytest.fixture(scope='session')
+def compilations():
+  """A function that returns how many programs have been compiled so far."""
+  events = []
+  jax.monitoring.register_event_duration_secs_listener(
+      lambda name, *_, **__: events.append(name)
+  )
+  return lambda: events.count('/jax/core/compile/backend_compile_duration')
+
+
+@pytest.fixture(scope='session')
 def bytes_workdir(tmp_path_factory, tiny_config):
   """Of an untrained model of bytes with a prefix of 16 tokens."""
   config = tiny_config(mixers=('pla',), vocab_size=257)

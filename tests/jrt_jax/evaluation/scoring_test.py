@@ -79,6 +79,25 @@ def test_a_long_context_is_read_as_a_prompt(model):
   )
 
 
+def test_pairs_of_other_lengths_compile_nothing(model, compilations):
+  rng = np.random.default_rng(1)
+
+  def score(contexts, longest):
+    pairs = [
+        (rng.integers(256, size=n), rng.integers(256, size=longest))
+        for n in contexts
+    ]
+    scoring.score(model, pairs, scoring.Settings(batch_size=2))
+
+  for contexts in ([20], [20, 3]):  # alone and together
+    score(contexts, 5)
+  before = compilations()
+  for _ in range(10):
+    count, longest = rng.integers(1, 6), rng.integers(1, 16)
+    score(rng.integers(1, 60, size=count), longest)
+  assert compilations() == before
+
+
 def test_no_pairs_have_no_scores(model):
   assert not scoring.score(model, [])
 

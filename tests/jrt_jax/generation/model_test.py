@@ -2,6 +2,8 @@ import dataclasses
 import json
 import types
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -43,6 +45,22 @@ def test_a_model_without_a_prefix_reads_in_blocks_all_the_same(small):
   config = {**small.config, 'prefix': {'name': 'none', 'capacity': 0.5}}
   model = generation.Model(config, small.params, small.tokenizer)
   assert (model.prefix_capacity, model.block) == (0, 16)
+
+
+def test_weights_are_served_as_products_round_them(make_model):
+  feature_map = {'name': 'hedgehog', 'feature_dim': 4}
+  model = make_model(
+      ('conv', 'pla', 'swa'), dtype='bfloat16', feature_map=feature_map
+  )
+  in_bfloat16 = {
+      name for name, x in model.served.items() if x.dtype == jnp.bfloat16
+  }
+  assert 'layers.2.mixer.qkv.kernel' in in_bfloat16
+  assert all(name.endswith('.kernel') for name in in_bfloat16)
+  merged = model.merge(model.params), model.merge(model.served)
+  tokens = np.arange(12)[None]
+  expected, served = (jax.jit(m)(tokens) for m in merged)
+  np.testing.assert_array_equal(served, expected)
 
 
 def test_ids_of_prompts_are_int32(small):

@@ -66,19 +66,24 @@ def expected_logits(parallel_logits, see, lengths):
   return np.asarray(every)[np.arange(len(lengths))[:, None], at]
 
 
-class FakeProgram:
-  """Takes 6 KiB; notes that it was called."""
+class Called(Exception):
+  """The program runs."""
 
-  def __init__(self, calls):
-    self._calls = calls
+
+class FakeProgram:
+  """Takes 6 KiB; says that it was called."""
+
+  def lower(self, *_):
+    return self
+
+  compile = lower
 
   def memory_analysis(self):
     names = 'argument', 'output', 'temp'
     return types.SimpleNamespace(**{f'{n}_size_in_bytes': 2048 for n in names})
 
-  def __call__(self, *args):
-    self._calls.append(args)
-    return np.zeros(1), ()
+  def __call__(self, *_):
+    raise Called
 
 
 def assert_close(actual, expected):
@@ -233,6 +238,13 @@ def test_attention_has_room_for_tokens_if_not_for_padding(make_model):
   assert np.isfinite(read.logits).all()
 
 
+def test_caches_are_of_few_sizes_and_hardly_larger_than_they_must_be():
+  tokens = np.arange(1, 2**16)
+  slots = np.array([reading.slots_for(int(n)) for n in tokens])
+  assert (slots >= tokens).all() and (slots <= tokens * 1.25 + 256).all()
+  assert len(np.unique(slots)) < 32
+
+
 def test_padding_beside_a_full_cache_does_no_harm(make_model):
   model = make_model(('attention', 'pla'))
   tokens = np.resize(TOKENS, 256)
@@ -243,17 +255,11 @@ def test_padding_beside_a_full_cache_does_no_harm(make_model):
 
 
 def test_a_long_prefix_says_what_it_takes_before_it_is_read(model, monkeypatch):
-  read = []
-  monkeypatch.setattr(reading, '_whole_programs', {})
-  monkeypatch.setattr(reading, '_whole_program', lambda *_: FakeProgram(read))
+  monkeypatch.setattr(reading, '_prefill_all', FakeProgram())
   lines = []
-
-  def tell(line):
-    assert not read
-    lines.append(line)
-
-  reading.read(model, prompts(model, 'all')[-1:], tell=tell)
-  assert read and lines == [
+  with pytest.raises(Called):
+    reading.read(model, prompts(model, 'all')[-1:], tell=lines.append)
+  assert lines == [
       'a prefix of 24 tokens is read layer by layer: it takes 6 KiB, weights'
       ' included'
   ]
