@@ -1,4 +1,4 @@
-"""Generating tokens, with the whole loop compiled."""
+"""Generating tokens, with the compiled loop of `jrt_jax.generate`."""
 
 from collections.abc import Mapping
 import functools
@@ -6,9 +6,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jrt_jax.benchmarks import inference
 from jrt_jax.benchmarks import timing
+from jrt_jax.generation import completions
+from jrt_jax.generation import pieces
+from jrt_jax.generation import reading
 from jrt_jax.models import cost
 from jrt_jax.models import decode
 from jrt_jax.models import sampling
@@ -17,7 +21,7 @@ _EARLIER = 64  # drift is from a position so many times nearer to the start
 
 
 def measure(config: Mapping[str, Any]) -> dict[str, Any]:
-  """Continues `batch_size` prompts of `sequence_length` tokens, greedily.
+  """Continues `batch_size` prompts of `sequence_length` tokens.
 
   Returns:
     Milliseconds until every row has one more token, tokens a second over all
@@ -70,54 +74,53 @@ class _Decoding:
   def __init__(self, model, position):
     self.position = position
     self._config = config = model.config
-    self._num_tokens = config['sample_tokens']
-    tokens = inference.prompts(config, position)
-    prefill = inference.compile_prefill(model, tokens, room=self._num_tokens)
-    start = prefill(model.params, tokens)
-    loop = functools.partial(
-        _continue,
-        model.merge,
-        num_tokens=self._num_tokens,
+    prompts = np.asarray(inference.prompts(config, position))
+    read = reading.read(
+        model,
+        [pieces.of_prompt(model, tokens) for tokens in prompts],
+        room=completions.CHUNK,
+    )
+    self._draw = functools.partial(
+        decode.decode,
+        num_tokens=completions.CHUNK,
         num_ids=config['model']['mask_id'],
+        sampling=sampling.FOR_TEXT,
     )
-    loop = jax.jit(loop, donate_argnums=1)
-    self._program = loop.lower(model.params, start).compile()
-    self.timed = timing.Timed(
-        lambda carry: self._program(model.params, carry), start
-    )
+    self._weights = model.merge, model.served
+    keys = jax.vmap(jax.random.key)(np.arange(len(prompts)))
+    draws = decode.Draws(keys, jnp.int32(0), seen=None)
+    draws = jax.device_put(draws, read.logits.sharding)
+    self.timed = timing.Timed(self._again, (read.logits, read.states, draws))
 
   def state_bytes(self):
     """Of a row."""
-    state = self.timed.state[1]
-    total = sum(x.nbytes for x in jax.tree.leaves(state))
+    _, states, _ = self.timed.state
+    total = sum(x.nbytes for x in jax.tree.leaves(states))
     return total // self._config['batch_size']
 
   def figures(self):
     inference.check_finite(self.timed.state[0])
+    program = self._draw.func.lower(
+        *self._weights, *self.timed.state, **self._draw.keywords
+    )
+    tokens = self.position + completions.CHUNK
     return timing.figures(
         self.timed.seconds,
         tokens=self._config['batch_size'],
-        parts=self._num_tokens,
+        parts=completions.CHUNK,
     ) | {
         'state_bytes': self.state_bytes(),
         'expected_state_bytes': cost.state_bytes(
-            self._config['model'], length=self.position + self._num_tokens
+            self._config['model'], length=reading.slots_for(tokens)
         ),
-        'compiled_bytes': timing.compiled_bytes(self._program),
+        'compiled_bytes': timing.compiled_bytes(program.compile()),
     }
 
-
-def _continue(merge, params, start, num_tokens, num_ids):
-  """Logits and state after so many tokens more, at the position of `start`."""
-  keys = jax.random.split(jax.random.key(0), len(start[0]))
-  _, logits, state, _ = decode.decode(
-      *(merge, params, *start),
-      decode.Draws(keys, jnp.int32(0), seen=None),
-      num_tokens=num_tokens,
-      num_ids=num_ids,
-      sampling=sampling.Sampling(),
-  )
-  return logits, jax.tree.map(_keep_counts, state, start[1])
+  def _again(self, carry):
+    """Logits, states and draws after tokens at the position of `carry`."""
+    _, states, _ = carry
+    _, logits, following, draws = self._draw(*self._weights, *carry)
+    return logits, jax.tree.map(_keep_counts, following, states), draws
 
 
 def _keep_counts(new, old):

@@ -1,4 +1,4 @@
-"""What prefill and decoding are measured with: weights, prompts, a program."""
+"""What prefill and decoding are measured with: weights and prompts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,24 +7,18 @@ import jax
 import jax.numpy as jnp
 
 from jrt_jax import models
+from jrt_jax.generation.model import as_served
 from jrt_jax.generation.model import Model
 from jrt_jax.prefix import policies
 
 
 def serve(config: Mapping[str, Any]) -> Model:
-  """Returns a model with initial weights, kernels in the dtype of products.
-
-  They are rounded to it before every product anyhow, so that results are the
-  same, and a decoded token reads half as many bytes.
-  """
+  """Returns a model with initial weights, kept only as they are served."""
   model = config['model']
 
   def initial():
     params = models.split(models.build(model, config['seed']))[1]
-    return {
-        name: x.astype(model['dtype']) if name.endswith('.kernel') else x
-        for name, x in params.items()
-    }
+    return as_served(model, params)
 
   return Model(config, jax.jit(initial)(), tokenizer=None)  # prompts are ids
 
@@ -35,13 +29,12 @@ def prompts(config: Mapping[str, Any], length: int) -> jax.Array:
   return jax.random.randint(jax.random.key(config['seed']), shape, 0, ids)
 
 
-def compile_prefill(model: Model, tokens: jax.Array, *, room: int = 0) -> Any:
+def compile_prefill(model: Model, tokens: jax.Array) -> Any:
   """Compiles a function of (params, tokens): logits, and the decode state.
 
   Args:
     model: that reads; its policy says how much is prefix.
     tokens: int32 [B, L].
-    room: tokens to be decoded, for states that grow.
   """
   B, L = tokens.shape
   P = policies.prefix_capacity(model.config['prefix'], L)
@@ -51,10 +44,9 @@ def compile_prefill(model: Model, tokens: jax.Array, *, room: int = 0) -> Any:
         tokens,
         prefix_len=jnp.full(B, P, jnp.int32) if P else None,
         prefix_capacity=P,
-        state_capacity=L + room,
     )
 
-  return jax.jit(prefill).lower(model.params, tokens).compile()
+  return jax.jit(prefill).lower(model.served, tokens).compile()
 
 
 def check_finite(logits: jax.Array) -> None:

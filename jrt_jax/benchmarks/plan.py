@@ -83,8 +83,7 @@ def _prefill(goal, what, model, length, target=None):
 
 
 def _decode(goal, model, batch_size, context, target=None, what='decode'):
-  work = goal, what, model, batch_size, context
-  return _row(*work, target, sample_tokens=128)
+  return _row(goal, what, model, batch_size, context, target)
 
 
 def _drift(model, context, target=None):

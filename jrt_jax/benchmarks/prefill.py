@@ -34,7 +34,7 @@ def measure(config: Mapping[str, Any]) -> dict[str, Any]:
   tokens = inference.prompts(config, config['sequence_length'])
   program = inference.compile_prefill(model, tokens)
   timed = timing.time_calls(
-      lambda _: program(model.params, tokens), None, calls=_CALLS
+      lambda _: program(model.served, tokens), None, calls=_CALLS
   )
   inference.check_finite(timed.state[0])
   return timing.figures(timed.seconds, tokens=tokens.size) | {

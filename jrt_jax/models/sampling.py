@@ -38,6 +38,12 @@ class Sampling:
         raise ValueError(f'{name} must be {wanted}, got {getattr(self, name)}')
 
 
+# Of text that is to be read: the likeliest text of small models is blank, or
+# goes in circles (Holtzman et al. 2020, https://arxiv.org/abs/1904.09751).
+# Nothing is cut off, for which every step would sort the whole vocabulary.
+FOR_TEXT = Sampling(temperature=0.7)
+
+
 def sample(
     logits: jax.Array,
     keys: jax.Array,

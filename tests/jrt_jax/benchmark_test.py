@@ -18,7 +18,6 @@ SMALL = (
     '--config.model.mlp_width=16',
     '--config.batch_size=2',
     '--config.sequence_length=64',
-    '--config.sample_tokens=2',
 )
 
 

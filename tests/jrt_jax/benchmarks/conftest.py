@@ -15,7 +15,7 @@ def small_run(tiny_config):
     if 'pla' not in mixers:
       config['prefix']['name'] = 'none'
       config['objective']['name'] = 'next_token'
-    sizes = {'batch_size': 4, 'sequence_length': 64, 'sample_tokens': 3}
+    sizes = {'batch_size': 4, 'sequence_length': 64}
     mesh = {'data': 1, 'fsdp': 1, 'tensor': 1}
     return {**config, 'model': model, 'mesh': mesh, **sizes, **keys}
 
