@@ -8,13 +8,14 @@ sentences, `('paragraph',)` in paragraphs.
 Source: the student report, section 4.3 (hierarchical JRT-prompting).
 """
 
-import bisect
 from collections.abc import Sequence
 import math
 from typing import Any, NamedTuple
 
+from jrt_jax.prompting import excerpt
 from jrt_jax.prompting import saliency as saliency_lib
 from jrt_jax.prompting import segment
+from jrt_jax.prompting import tokens
 
 
 class Piece(NamedTuple):
@@ -29,7 +30,7 @@ class Prompt(NamedTuple):
 
   pieces: Sequence[Piece]
   left_out: Sequence[Piece]  # salient, but there is no budget to repeat it
-  cut: str  # the end of the context, if there is no budget to read it
+  cut: Sequence[str]  # of the context, what there is no budget to read
 
   @property
   def text(self) -> str:
@@ -47,7 +48,7 @@ def hierarchical_prompt(
     order: str = 'breadth',
     budget: int | None = None,
     intro: str | None = None,
-    width: int = 128,
+    width: int = 100,
     overlap: float = 0.2,
 ) -> Prompt:
   """Reads a context once, and the best segments of some levels again.
@@ -58,7 +59,8 @@ def hierarchical_prompt(
   Args:
     context: what the answer is in; not empty.
     question: the end of the prompt, which the answer continues.
-    tokenizer: has `encode(text)`, or counts the tokens of a text.
+    tokenizer: has `encode(text)`, or is a name or path as in `config.data`, or
+      counts the tokens of a text; of this only the budget depends.
     repeats: the levels that are read after the context, keys of `LEVELS`.
     ratio: the share of a level's segments that is repeated.
     saliency: which of them; see `jrt_jax.prompting.saliency`.
@@ -66,31 +68,35 @@ def hierarchical_prompt(
       'interleaved' reads after each paragraph what is repeated of it.
     budget: the most tokens that the prompt may have. It is spent on the first
       reading, then on `repeats` in turn: on the most salient segments that
-      still fit. A context that is too long is cut after a sentence.
+      still fit. Of a context that is too long the most salient passages are
+      read; see `jrt_jax.prompting.excerpt`.
     intro: the question as it is asked first, if not as it is asked last.
     width, overlap: of windows; see `segment.windows`.
 
   Raises:
-    ValueError: an argument is out of range, or no sentence of the context fits
-      into `budget` beside the question.
+    ValueError: an argument is out of range, or nothing of the context fits into
+      `budget` beside the question.
   """
   _check(context, repeats, ratio, order)
-  count = segment.counter(tokenizer)
+  count = tokens.counter(tokenizer)
   budget = math.inf if budget is None else budget
   intro = question if intro is None else intro
-  layout = _Layout(intro, question, repeats, order)
-  read = _cut(context, layout, count, budget)
+  layout = _Layout(intro, question, repeats, order, count)
+  read, cut = context, []
+  if layout.once(context) > budget:
+    read, cut = excerpt.excerpt(
+        context, question, saliency, layout.once, budget
+    )
   wanted = []
   for i, level in enumerate(repeats):
     options = {'width': width, 'overlap': overlap} if level == 'window' else {}
-    segments = LEVELS[level](read, count, **options)
+    segments = LEVELS[level](read, **options)
     best = _best(segments, saliency, question, ratio)
     wanted += [_Repeat(i, level, s) for s in best]
-  paragraphs = segment.paragraphs(read, count)
-  chosen = _afford(wanted, paragraphs, layout, count, budget)
+  paragraphs = segment.paragraphs(read)
+  chosen = _afford(wanted, paragraphs, layout, budget)
   taken = {*chosen}
   left_out = [Piece(r.level, r.part.text) for r in wanted if r not in taken]
-  cut = context[len(read) :]
   return Prompt(layout.pieces(paragraphs, chosen), left_out, cut)
 
 
@@ -109,6 +115,7 @@ class _Layout(NamedTuple):
   question: str
   repeats: Sequence[str]
   order: str
+  count: tokens.Count
 
   def pieces(self, paragraphs, chosen=()):
     return [
@@ -117,8 +124,13 @@ class _Layout(NamedTuple):
         Piece('question', f' {self.question}'),
     ]
 
-  def tokens(self, count, paragraphs, chosen=()):
-    return count(''.join(p.text for p in self.pieces(paragraphs, chosen)))
+  def tokens(self, paragraphs, chosen=()):
+    pieces = self.pieces(paragraphs, chosen)
+    return self.count(''.join(piece.text for piece in pieces))
+
+  def once(self, context):
+    """Tokens of the prompt that reads a context, and repeats nothing."""
+    return self.tokens([segment.Segment(0, len(context), context)])
 
 
 def _check(context, repeats, ratio, order):
@@ -133,24 +145,6 @@ def _check(context, repeats, ratio, order):
     raise ValueError(f'order must be one of {", ".join(ORDERS)}, got {order!r}')
 
 
-def _cut(context, layout, count, budget):
-  """Returns the start of the context that can be read once."""
-
-  def tokens(end):
-    return layout.tokens(count, [segment.Segment(0, end, context[:end])])
-
-  if tokens(len(context)) <= budget:
-    return context
-  ends = [s.end for s in segment.sentences(context, count)]
-  fitting = bisect.bisect_right(ends, budget, key=tokens)
-  if not fitting:
-    raise ValueError(
-        f'budget must be at least {tokens(ends[0])} tokens, for the question'
-        f' and a sentence, got {budget}'
-    )
-  return context[: ends[fitting - 1]]
-
-
 def _best(segments, saliency, question, ratio):
   """The share `ratio` of segments, most salient first."""
   scores = saliency([s.text for s in segments], question)
@@ -158,17 +152,17 @@ def _best(segments, saliency, question, ratio):
   return [segments[i] for i in ranks[: math.ceil(ratio * len(segments))]]
 
 
-def _afford(wanted, paragraphs, layout, count, budget):
+def _afford(wanted, paragraphs, layout, budget):
   """Takes what still fits, in turn."""
-  room = budget - layout.tokens(count, paragraphs)
+  room = budget - layout.tokens(paragraphs)
   chosen = []
   for repeat in wanted:
-    tokens = count(repeat.part.text)
-    if tokens <= room:
+    cost = layout.count(repeat.part.text)
+    if cost <= room:
       chosen.append(repeat)
-      room -= tokens
+      room -= cost
   # Texts can have more tokens together than apart: line breaks have some.
-  while chosen and layout.tokens(count, paragraphs, chosen) > budget:
+  while chosen and layout.tokens(paragraphs, chosen) > budget:
     chosen.pop()
   return chosen
 

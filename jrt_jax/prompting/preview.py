@@ -38,9 +38,12 @@ _ORDER = flags.DEFINE_enum(
     'order', 'breadth', [*hierarchy.ORDERS], 'When it is repeated.'
 )
 _BUDGET = flags.DEFINE_integer(
-    'budget', None, 'The prompt has at most so many tokens; default: any.'
+    'budget',
+    None,
+    'The prompt has at most so many tokens, which are bytes without a'
+    ' --tokenizer; default: any.',
 )
-_WIDTH = flags.DEFINE_integer('width', 128, 'Tokens of a window.')
+_WIDTH = flags.DEFINE_integer('width', 100, 'Words of a window.')
 _OVERLAP = flags.DEFINE_float(
     'overlap', 0.2, 'The share of a window that the next one reads again.'
 )
@@ -71,7 +74,8 @@ def main(argv: list[str]) -> None:
       templates.jrt_prompt(document, _QUESTION.value, p) for p in (1, 2)
   )
   read, once, flat = (_tokens(tokenizer, t) for t in (prompt.text, once, flat))
-  print(f'{read:,} tokens; {once:,} read once, {flat:,} read twice')
+  unit = 'bytes' if _TOKENIZER.value == 'bytes' else 'tokens'
+  print(f'{read:,} {unit}; {once:,} read once, {flat:,} read twice')
   if prompt.cut:
     print(f'--budget={_BUDGET.value} has no room for the whole document')
 
@@ -95,7 +99,7 @@ def _prompt(document, tokenizer):
 def _lines(prompt, tokenizer):
   """Yields a line for each piece of the prompt and of what is not in it."""
   columns = shutil.get_terminal_size().columns
-  cut = [hierarchy.Piece('cut', prompt.cut)] if prompt.cut else []
+  cut = [hierarchy.Piece('cut', text) for text in prompt.cut]
   for title, pieces in (
       ('read', prompt.pieces),
       ('salient, but beyond the budget', prompt.left_out),

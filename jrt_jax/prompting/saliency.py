@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from jrt_jax.prompting import tokens
+
 Saliency = Callable[[Sequence[str], str], Sequence[float]]
 Score = Callable[[np.ndarray], np.ndarray]
 
@@ -59,10 +61,11 @@ def random(seed: int) -> Saliency:
 
 def nll(score: Score, tokenizer: Any) -> Saliency:
   """What a model did not expect: the mean loss of a text's tokens, in nats."""
+  encode = _encoder(tokenizer)
 
   def saliency(texts, question):
     del question
-    losses = [-score(_encode(tokenizer, text)) for text in texts]
+    losses = [-score(encode(text)) for text in texts]
     return [float(loss.mean()) if loss.size else 0.0 for loss in losses]
 
   return saliency
@@ -70,18 +73,20 @@ def nll(score: Score, tokenizer: Any) -> Saliency:
 
 def query_gain(score: Score, tokenizer: Any) -> Saliency:
   """How much likelier a text makes the question: log p(Q | text) - log p(Q)."""
+  encode = _encoder(tokenizer)
 
   def saliency(texts, question):
-    tokens = _encode(tokenizer, question)
-    alone = score(tokens).sum()
+    asked = encode(question)
+    alone = score(asked).sum()
     gains = []
     for text in texts:
-      both = np.concatenate([_encode(tokenizer, text), tokens])
-      gains.append(float(score(both)[-len(tokens) :].sum() - alone))
+      both = np.concatenate([encode(text), asked])
+      gains.append(float(score(both)[-len(asked) :].sum() - alone))
     return gains
 
   return saliency
 
 
-def _encode(tokenizer, text):
-  return np.asarray(tokenizer.encode(text), np.int32)
+def _encoder(tokenizer):
+  tokenizer = tokens.load(tokenizer)
+  return lambda text: np.asarray(tokens.encode(tokenizer, text), np.int32)

@@ -1,26 +1,27 @@
 """A document in paragraphs, sentences and windows; nothing of it is lost.
 
 White space belongs to the segment after it, as most tokenizers have it, so that
-segments that are left out leave no gap. A tokenizer is any object with
-`encode(text)`, or a callable that counts the tokens of a text.
+segments that are left out leave no gap. Lengths are in words, whatever the
+tokenizer is.
 """
 
 import bisect
-from collections.abc import Callable, Iterable, Sequence
-import functools
+from collections.abc import Iterable, Sequence
 import itertools
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-Count = Callable[[str], int]
-
-# In tokens. What is shorter than a sentence joins the next one.
-_SHORTEST_SENTENCE, _LONGEST_SENTENCE = 8, 64
-_LONGEST_PARAGRAPH, _PART_OF_PARAGRAPH = 256, 128
+# In words. What is shorter than a sentence joins the next one.
+_SHORTEST_SENTENCE, _LONGEST_SENTENCE = 6, 50
+_LONGEST_PARAGRAPH, _PART_OF_PARAGRAPH = 200, 100
 _SNAP = 0.1  # the share of a window that its ends may move by
 
 # East Asian sentences end without white space after them.
 _WORD = re.compile(r'\s*[^\s。！？]*[。！？]+[」』”’）]*|\s*\S+|\s+')
+# Two ideographs or kana count as a word, as do twelve characters of others.
+_COUNTED = re.compile(
+    r'[\u2e80-\u9fff\uf900-\ufaff]{1,2}|[^\s\u2e80-\u9fff\uf900-\ufaff]{1,12}'
+)
 _CLOSING, _OPENING = '"\'”’»)]*_」』）', '"\'“‘«([*_'
 _ABBREVIATION = re.compile(
     r'\W*(?:(?i:dr|mr|mrs|ms|prof|rev|gen|gov|sen|st|sr|jr|vs|figs?|nos?|eq|sec'
@@ -37,50 +38,50 @@ class Segment(NamedTuple):
   text: str
 
 
-def counter(tokenizer: Any) -> Count:
-  """Returns how to count the tokens of a text; it remembers what it counted."""
-  if hasattr(tokenizer, 'encode'):
-    return functools.cache(lambda text: len(tokenizer.encode(text)))
-  return tokenizer
+def count_words(text: str) -> int:
+  """Returns how many words a text has; very long ones count as several."""
+  return sum(1 for _ in _COUNTED.finditer(text))
 
 
-def paragraphs(document: str, tokenizer: Any) -> list[Segment]:
-  """Splits at blank lines, and long paragraphs into runs of sentences."""
-  count, blocks = counter(tokenizer), _blocks(document)
+def paragraphs(document: str) -> list[Segment]:
+  """Splits at blank lines, and long paragraphs into runs of sentences.
+
+  What has more than 200 words becomes runs of 100 words or less, and so does a
+  document without blank lines.
+  """
+  blocks = _blocks(document)
   longest = _LONGEST_PARAGRAPH if len(blocks) > 1 else _PART_OF_PARAGRAPH
   texts = []
   for block in blocks:
-    if count(block) <= longest:
+    if count_words(block) <= longest:
       texts.append(block)
     else:
-      texts += _runs(_sentences(block, count), count)
+      texts += _runs(_sentences(block))
   return _locate(texts)
 
 
-def sentences(document: str, tokenizer: Any) -> list[Segment]:
+def sentences(document: str) -> list[Segment]:
   """Splits at the ends of sentences, at line breaks and before ` | `.
 
-  A sentence of less than 8 tokens joins the next one of its paragraph, and one
-  of more than 64 tokens is split at white space, if it has any. Sentences never
+  A sentence of less than 6 words joins the next one of its paragraph, and one
+  of more than 50 words is split at white space, if it has any. Sentences never
   cross the ends of `paragraphs`.
   """
-  count = counter(tokenizer)
-  texts = (_sentences(block, count) for block in _blocks(document))
+  texts = (_sentences(block) for block in _blocks(document))
   return _locate(itertools.chain.from_iterable(texts))
 
 
 def windows(
-    document: str, tokenizer: Any, *, width: int = 128, overlap: float = 0.2
+    document: str, *, width: int = 100, overlap: float = 0.2
 ) -> list[Segment]:
-  """Splits into windows of `width` tokens that overlap.
+  """Splits into windows of `width` words that overlap.
 
   Both ends of a window are moved by up to 10 % of its width, to the end of a
   sentence if there is one, else to that of a word.
 
   Args:
     document: a text.
-    tokenizer: see above.
-    width: of a window, in tokens.
+    width: of a window, in words.
     overlap: the share of a window that the next one reads again.
 
   Raises:
@@ -94,12 +95,12 @@ def windows(
   if not 0 <= overlap <= 0.5:
     raise ValueError(f'overlap must lie in [0, 0.5], got {overlap}')
   stride = max(1, round(width * (1 - overlap)))
-  words, ends = _stops(document, counter(tokenizer))
+  words, ends = _stops(document)
 
-  def snap(tokens):
-    nearest = _nearest(ends, tokens)
-    if abs(nearest[0] - tokens) > _SNAP * width:
-      nearest = _nearest(words, tokens)
+  def snap(position):
+    nearest = _nearest(ends, position)
+    if abs(nearest[0] - position) > _SNAP * width:
+      nearest = _nearest(words, position)
     return nearest[1]
 
   bounds = [(0, snap(width))]
@@ -126,14 +127,13 @@ def _blocks(document: str) -> list[str]:
   return [document[i:j] for i, j in bounds if i < j]
 
 
-def _sentences(block: str, count: Count) -> list[str]:
+def _sentences(block: str) -> list[str]:
   texts = ['']
   for before, word in itertools.pairwise(['', *_WORD.findall(block)]):
     if _is_boundary(before, word):
       texts.append('')
     texts[-1] += word
-  texts = _join_short(texts, count)
-  return [half for text in texts for half in _halves(text, count)]
+  return [half for text in _join_short(texts) for half in _halves(text)]
 
 
 def _is_boundary(before: str, word: str) -> bool:
@@ -150,11 +150,11 @@ def _is_boundary(before: str, word: str) -> bool:
   return not goes_on and not _ABBREVIATION.fullmatch(before)
 
 
-def _join_short(texts: Sequence[str], count: Count) -> list[str]:
+def _join_short(texts: Sequence[str]) -> list[str]:
   joined, short = [], ''
   for text in texts:
     short += text
-    if count(short) >= _SHORTEST_SENTENCE:
+    if count_words(short) >= _SHORTEST_SENTENCE:
       joined.append(short)
       short = ''
   if short:
@@ -162,40 +162,40 @@ def _join_short(texts: Sequence[str], count: Count) -> list[str]:
   return joined
 
 
-def _halves(text: str, count: Count) -> list[str]:
-  if len(text) < 2 or count(text) <= _LONGEST_SENTENCE:
+def _halves(text: str) -> list[str]:
+  if count_words(text) <= _LONGEST_SENTENCE:
     return [text]
   middle = len(text) // 2
   space = text.rfind(' ', 1, middle + 1)
   cut = space if space > 0 else middle
-  return _halves(text[:cut], count) + _halves(text[cut:], count)
+  return _halves(text[:cut]) + _halves(text[cut:])
 
 
-def _runs(texts: Sequence[str], count: Count) -> list[str]:
+def _runs(texts: Sequence[str]) -> list[str]:
   """Joins neighbours as long as they stay short enough."""
   runs, room = [], 0
   for text in texts:
-    tokens = count(text)
-    if tokens <= room:
+    length = count_words(text)
+    if length <= room:
       runs[-1] += text
     else:
       runs.append(text)
       room = _PART_OF_PARAGRAPH
-    room -= tokens
+    room -= length
   return runs
 
 
-def _stops(document, count):
-  """Where words and where sentences end: pairs (tokens, characters) before."""
-  words, ends = [(0, 0)], [(0, 0)]
-  for sentence in sentences(document, count):
+def _stops(document):
+  """Where words and where sentences end: pairs (words, characters) before."""
+  stops, ends = [(0, 0)], [(0, 0)]
+  for sentence in sentences(document):
     for word in _WORD.findall(sentence.text):
-      tokens, characters = words[-1]
-      words.append((tokens + count(word), characters + len(word)))
-    ends.append(words[-1])
-  return words, ends
+      words, characters = stops[-1]
+      stops.append((words + count_words(word), characters + len(word)))
+    ends.append(stops[-1])
+  return stops, ends
 
 
-def _nearest(stops, tokens):
-  i = bisect.bisect_left(stops, (tokens,))
-  return min(stops[max(0, i - 1) : i + 1], key=lambda s: abs(s[0] - tokens))
+def _nearest(stops, position):
+  i = bisect.bisect_left(stops, (position,))
+  return min(stops[max(0, i - 1) : i + 1], key=lambda s: abs(s[0] - position))

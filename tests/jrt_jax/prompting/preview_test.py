@@ -45,7 +45,7 @@ def test_each_piece_of_the_prompt_is_a_line(file):
       f'  context        56  {rhine}',
       f'  sentence       55  {rhine}',
       '  question       23  How long is the Rhine?',
-      '197 tokens; 119 read once, 239 read twice',
+      '197 bytes; 119 read once, 239 read twice',
   ]
 
 
