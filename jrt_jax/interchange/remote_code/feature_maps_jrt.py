@@ -100,7 +100,7 @@ class Hedgehog(nn.Module):
 
 
 class Mlp(nn.Module):
-  """softplus(W₂ GELU(W₁x + b₁) + b₂)."""
+  """softplus(W₂ g(W₁x + b₁) + b₂), g the approximation of GELU by tanh."""
 
   def __init__(self, H, D, features):
     super().__init__()

@@ -49,9 +49,9 @@ class Hedgehog(FeatureMap):
 
 
 class Mlp(FeatureMap):
-  """softplus(W₂ GELU(W₁x + b₁) + b₂), 4D hidden units; F = `num_features`.
+  """softplus(W₂ g(W₁x + b₁) + b₂), 4D hidden units; F = `num_features`.
 
-  Source: the student report, section 4.2 (learnable MLP), with softplus, so
+  g is the approximation of GELU by tanh. Source: the student report, section 4.2 (learnable MLP), with softplus, so
   that weights are positive.
   """
 
@@ -66,7 +66,8 @@ class Mlp(FeatureMap):
     self.fc2 = HeadLinear(kernel, H, _EXPANSION * D, F, **options)
 
   def _features(self, x):
-    return jax.nn.softplus(self.fc2(jax.nn.gelu(self.fc1(x))))
+    hidden = jax.nn.gelu(self.fc1(x), approximate=True)
+    return jax.nn.softplus(self.fc2(hidden))
 
 
 def _identities(key, shape):
