@@ -134,10 +134,10 @@ class HeadGroup(nnx.Module):
 
 
 def _resolve(normalizer, feature_map):
-  if normalizer == 'sum' and feature_map.sign == 'signed':
+  if normalizer == 'sum' and feature_map.sign != 'positive':
     raise ValueError(
         'config.model.normalizer must be output_rms, clamp or none (or auto)'
-        ' for a feature map whose weights can be negative, since their sum can'
-        " be 0, got 'sum'"
+        ' for a feature map whose weights can be 0 or negative, since their sum'
+        " can be 0, got 'sum'"
     )
   return feature_map.normalizer if normalizer == 'auto' else normalizer

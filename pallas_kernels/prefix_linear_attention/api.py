@@ -16,7 +16,6 @@ from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
 from pallas_kernels.prefix_linear_attention import reference
 from pallas_kernels.prefix_linear_attention.feature_maps import FeatureMap
 from pallas_kernels.prefix_linear_attention.inputs import check_array
-from pallas_kernels.prefix_linear_attention.inputs import check_name
 
 IMPLEMENTATIONS = {
     'chunked': chunked.chunked,
@@ -72,7 +71,7 @@ def prefix_linear_attention(
       'taylor_exp', whose kernel is exactly 1 + s + s²/2 with s = q·k / √D, or
       'identity' if q and k are features already.
     normalizer: 'sum' divides by the sum of the weights, or 1e-12 if it is less
-      (for kernels that are never negative; 0 where nothing was seen), 'clamp'
+      (for kernels that are positive; 0 where nothing was seen), 'clamp'
       by that sum kept at least 1 away from 0, 'none' by nothing.
     segment_ids: int32 [B, L], packed documents: a change of the id resets the
       state. The prefix and the initial state belong to the first segment, the
@@ -94,16 +93,17 @@ def prefix_linear_attention(
     [B, L, H, V], and with `return_state` the float32 `State`.
 
   Raises:
-    ValueError: shapes or dtypes do not fit together, a name is unknown, or a
-      prefix ends after its segment (under `jit`, where values are unknown, it
-      is cut there instead).
+    ValueError: shapes or dtypes do not fit together, a name is unknown, the
+      normalizer is 'sum' and the weights of the map can vanish, or a prefix
+      ends after its segment (under `jit`, where values are unknown, it is cut
+      there instead).
     NotImplementedError: the named implementation cannot take these inputs.
 
   Source: Arora et al. 2024, equation 3, https://arxiv.org/abs/2407.05483.
   """
   plain = segment_ids is None and mask is None
   feature_map = inputs_lib.find_map(feature_map)
-  check_name('normalizer', normalizer, inputs_lib.NORMALIZERS)
+  inputs_lib.check_normalizer(normalizer, feature_map)
   check_array('q', q, ('B', 'L', 'H', 'D'))
   B, L, H, D = q.shape
   check_array('k', k, q.shape, q.dtype)

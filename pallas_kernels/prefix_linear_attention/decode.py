@@ -6,7 +6,6 @@ import jax.numpy as jnp
 from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
 from pallas_kernels.prefix_linear_attention.feature_maps import FeatureMap
 from pallas_kernels.prefix_linear_attention.inputs import check_array
-from pallas_kernels.prefix_linear_attention.inputs import check_name
 
 
 def prefix_linear_attention_step(
@@ -32,10 +31,10 @@ def prefix_linear_attention_step(
     [B, H, V] and the state, whose size does not depend on how much was read.
 
   Raises:
-    ValueError: shapes or dtypes do not fit together, or a name is unknown.
+    ValueError: as `prefix_linear_attention`.
   """
   feature_map = inputs_lib.find_map(feature_map)
-  check_name('normalizer', normalizer, inputs_lib.NORMALIZERS)
+  inputs_lib.check_normalizer(normalizer, feature_map)
   check_array('q', q, ('B', 'H', 'D'))
   B, H, D = q.shape
   check_array('k', k, q.shape, q.dtype)

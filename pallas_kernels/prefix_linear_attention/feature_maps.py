@@ -26,6 +26,7 @@ class FeatureMap:
   features: Callable[[jax.Array], jax.Array]  # [..., D] to [..., F]
   kernel: Callable[[jax.Array, int], jax.Array]  # of q·k and D, elementwise
   width: Callable[[int], int]  # F, from D
+  positive: bool = True  # the kernel, and nowhere near 0; else no mean is safe
 
   def __str__(self) -> str:
     return self.name
@@ -33,7 +34,10 @@ class FeatureMap:
 
 @functools.cache
 def identity() -> FeatureMap:
-  """q and k are features already: of any other map, applied by the caller."""
+  """q and k are features already: of any other map, applied by the caller.
+
+  Whether their products are positive is for the caller to know.
+  """
   return FeatureMap('identity', lambda x: x, lambda dot, D: dot, lambda D: D)
 
 
@@ -58,7 +62,9 @@ def taylor_exp(order: int = 2, /) -> FeatureMap:
     s = dot / math.sqrt(D)
     return functools.reduce(lambda y, term: y * s + term, reversed(terms))
 
-  return _power_series(f'taylor_exp({order=})', kernel, terms)
+  return _power_series(
+      f'taylor_exp({order=})', kernel, terms, positive=order % 2 == 0
+  )
 
 
 @functools.cache
@@ -95,7 +101,11 @@ def symmetric_power(degree: int, /) -> FeatureMap:
   name, terms = f'symmetric_power({degree=})', [0.0] * degree + [1.0]
   if degree == 1:  # one monomial each: no products
     return FeatureMap(
-        name, lambda x: x * x.shape[-1] ** -0.25, kernel, lambda D: D
+        name,
+        lambda x: x * x.shape[-1] ** -0.25,
+        kernel,
+        lambda D: D,
+        positive=False,
     )
   return _power_series(name, kernel, terms)
 
@@ -134,12 +144,12 @@ def _check_positive(**argument):
       raise ValueError(f'{name} must be positive, got {value}')
 
 
-def _power_series(name, kernel, terms):
+def _power_series(name, kernel, terms, positive=False):
   """The map of Σ_m terms[m] s^m, s = q·k / √D."""
   terms = tuple(terms)
   width = lambda D: len(_monomials(D, terms)[1])
   features = functools.partial(_power_features, terms=terms)
-  return FeatureMap(name, features, kernel, width)
+  return FeatureMap(name, features, kernel, width, positive)
 
 
 def _power_features(x, *, terms):

@@ -60,7 +60,7 @@ def _clamp(den):
 
 # What outputs are divided by, as a function of the sum of the weights.
 NORMALIZERS = {
-    # Where nothing was seen, or weights vanish, gradients stay finite.
+    # Where nothing was seen, outputs are 0 and gradients stay finite.
     'sum': lambda den: jnp.maximum(den, 1e-12),
     'clamp': _clamp,  # sign-safe, as in mLSTM
     'none': jnp.ones_like,
@@ -73,6 +73,21 @@ def find_map(feature_map: str | FeatureMap) -> FeatureMap:
     return feature_map
   check_name('feature_map', feature_map, FEATURE_MAPS)
   return FEATURE_MAPS[feature_map]
+
+
+def check_normalizer(normalizer: str, feature_map: FeatureMap) -> None:
+  """Raises ValueError if it is unknown, or divides by what can vanish.
+
+  A mean by weights that are rounding errors is none: with s², and queries that
+  are orthogonal to all keys, it is 10^6 times the largest value in float32, and
+  10^10 times in bfloat16.
+  """
+  check_name('normalizer', normalizer, NORMALIZERS)
+  if normalizer == 'sum' and not feature_map.positive:
+    raise ValueError(
+        "normalizer must be 'clamp' or 'none' for a feature map whose weights"
+        f" can all be 0, as those of {feature_map} can, got 'sum'"
+    )
 
 
 def check_name(argument: str, name: str, names: Mapping[str, Any]) -> None:

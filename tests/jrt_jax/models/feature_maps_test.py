@@ -167,6 +167,33 @@ def test_maps_whose_weights_can_vanish_normalise_outputs():
   }
 
 
+def test_a_mean_is_never_larger_than_its_values_or_it_is_refused(weigh):
+  rng = np.random.default_rng(0)
+  basis = np.linalg.qr(rng.standard_normal((D, D)))[0].astype(np.float32)
+  # Up to rounding no query has anything of a key.
+  q = rng.standard_normal((L, H, D // 2), np.float32) @ basis[: D // 2]
+  k = rng.standard_normal((L, H, D // 2), np.float32) @ basis[D // 2 :]
+  signs = np.where(np.arange(L) % 2, 1, -1)
+  refused = set()
+  for name, weights in weigh(q, k).items():
+    try:
+      HeadGroup(
+          MAPS[name], None, normalizer='sum', value_dim=1, implementation=None
+      )
+    except ValueError:
+      refused.add(name)
+    else:
+      mean = (weights * signs).sum(-1) / weights.sum(-1)
+      assert abs(mean).max() < 1.001, name
+  assert refused == {
+      'linear',
+      'gelu',
+      'polynomial',
+      'symmetric_power',
+      'gaussian_rff',
+  }
+
+
 def test_hybrid_heads_are_groups_of_consecutive_heads():
   settings = {'head_dim': D, 'num_heads': 6, 'rngs': nnx.Rngs(0)}
   parts = ('mlp', 'linear', 'hedgehog')

@@ -130,7 +130,7 @@ def test_what_has_seen_nothing_puts_out_0_with_finite_gradients(
     [
         ('taylor_exp', 'auto', 'sum'),
         ('symmetric_power', 'auto', 'output_rms'),
-        ('symmetric_power', 'sum', 'sum'),
+        ('symmetric_power', 'clamp', 'clamp'),
         ('gelu', 'clamp', 'clamp'),
         ('gelu', 'none', 'none'),
         ('mlp', 'output_rms', 'output_rms'),
@@ -140,9 +140,11 @@ def test_a_map_says_what_auto_is(make_group, name, normalizer, used):
   assert make_group(name, normalizer=normalizer).normalizer == used
 
 
-@pytest.mark.parametrize('name', ['linear', 'gelu'])
+@pytest.mark.parametrize(
+    'name', ['linear', 'gelu', 'symmetric_power', 'polynomial']
+)
 def test_a_sum_of_weights_that_can_be_0_is_refused(make_group, name):
-  message = "normalizer must be output_rms, .* can be negative.* got 'sum'"
+  message = "normalizer must be output_rms, .* can be 0 or negative.* got 'sum'"
   with pytest.raises(ValueError, match=message) as error:
     make_group(name, normalizer='sum')
   assert '\n' not in str(error.value)

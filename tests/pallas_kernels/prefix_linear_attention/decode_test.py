@@ -75,6 +75,10 @@ def test_a_float32_state_is_accurate_where_a_bfloat16_one_is_not():
     ('change', 'message'),
     [
         ({'feature_map': 'exp'}, "^feature_map must be one of .*, got 'exp'"),
+        (
+            {'feature_map': feature_maps.symmetric_power(2)},
+            "^normalizer must be 'clamp' or 'none' .* got 'sum'",
+        ),
         ({'normalizer': 'l2'}, "^normalizer must be one of .*, got 'l2'"),
         (
             {'q': jnp.ones((2, 4))},

@@ -4,6 +4,7 @@ import pytest
 import pallas_kernels
 from pallas_kernels import testing
 from pallas_kernels.prefix_linear_attention import api
+from pallas_kernels.prefix_linear_attention import feature_maps
 
 L = 13
 
@@ -13,6 +14,18 @@ L = 13
     [
         ({'feature_map': 'exp'}, "^feature_map must be one of .*, got 'exp'"),
         ({'normalizer': 'l2'}, "^normalizer must be one of .*, got 'l2'"),
+        (
+            {'feature_map': feature_maps.symmetric_power(2)},
+            "^normalizer must be 'clamp' or 'none' .*degree=2.* got 'sum'",
+        ),
+        (
+            {'feature_map': feature_maps.polynomial(2, 1.0)},
+            '^normalizer must be .* of polynomial',
+        ),
+        (
+            {'feature_map': feature_maps.taylor_exp(3)},
+            '^normalizer must be .* of taylor_exp',
+        ),
         ({'implementation': 'x'}, "^implementation must be one of .*, got 'x'"),
         ({'q': (13, 2, 4)}, r'^q must have shape \[B, L, H, D\], got \[13, '),
         ({'q': 'float16'}, '^q must be bfloat16 or float32, got float16'),
