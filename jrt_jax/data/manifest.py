@@ -5,8 +5,52 @@ import json
 import os
 import pathlib
 
+from jrt_jax import foreign
+from jrt_jax.schema import Fields
+from jrt_jax.schema import ListOf
+from jrt_jax.schema import OneOf
+from jrt_jax.schema import Real
+from jrt_jax.schema import shown
+from jrt_jax.schema import Text
+from jrt_jax.schema import Whole
+
 _NAME = 'manifest.json'
 _VERSION = 1
+_COUNT = Whole(0, 2**60)
+_SCHEMA = Fields(
+    {
+        'version': OneOf(_VERSION),
+        'tokenizer': {
+            'fingerprint': Text(),
+            'size': Whole(1, 2**24),
+            'eos_id': Whole(0, 2**24),
+        },
+        'dtype': OneOf('uint16', 'uint32'),
+        'settings': {
+            'format': OneOf('jsonl', 'text'),
+            'text_key': Text(),
+            'separator': Text(),
+            'validation_fraction': Real(0, 1),
+            'shard_tokens': _COUNT,
+        },
+        'inputs': ListOf(Fields({'path': Text(), 'bytes': _COUNT}), 0, 10**7),
+        'shards': ListOf(
+            Fields(
+                {
+                    'file': Text(),
+                    'split': OneOf('train', 'validation'),
+                    'tokens': _COUNT,
+                    'documents': _COUNT,
+                    'sha256': Text(),
+                }
+            ),
+            0,
+            10**6,
+        ),
+        'file': _COUNT,
+        'unit': _COUNT,
+    }
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,18 +138,16 @@ def read(folder: pathlib.Path) -> Manifest:
         f'{path} does not exist: python -m jrt_jax.data.prepare makes it, and'
         ' the shards beside it'
     )
-  try:
-    fields = json.loads(path.read_bytes())
-    version = fields.pop('version')
-    if version == _VERSION:
-      shards = [Shard(**shard) for shard in fields.pop('shards')]
-      settings = Settings(**fields.pop('settings'))
-      return Manifest(**fields, settings=settings, shards=shards)
-  except (ValueError, TypeError, AttributeError, KeyError) as error:
-    raise ValueError(
-        f'{path}: garbled, it is not what jrt_jax.data.prepare wrote ({error})'
-    ) from error
-  raise ValueError(f'{path}: version must be {_VERSION}, got {version!r}')
+  fields = foreign.read_json(path, _SCHEMA)
+  del fields['version']
+  shards = [Shard(**shard) for shard in fields.pop('shards')]
+  for shard in shards:
+    if not shard.file or pathlib.PurePath(shard.file).name != shard.file:
+      raise ValueError(
+          f'{path}: a shard must lie beside it, got {shown(shard.file)}'
+      )
+  settings = Settings(**fields.pop('settings'))
+  return Manifest(**fields, settings=settings, shards=shards)
 
 
 def write(folder: pathlib.Path, manifest: Manifest) -> None:

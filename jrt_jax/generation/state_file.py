@@ -7,25 +7,28 @@ The file is an .npz of numpy: an array for each leaf of the `Reading`, and
 import json
 import os
 import pathlib
-import zipfile
-import zlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jrt_jax import foreign
 from jrt_jax.generation.model import Model
 from jrt_jax.generation.reading import Reading
+from jrt_jax.schema import AnyOf
+from jrt_jax.schema import Fields
+from jrt_jax.schema import OneOf
+from jrt_jax.schema import Text
+from jrt_jax.schema import Whole
 
 _FORMAT = 1
-_DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    KeyError,
-    NotImplementedError,
-    TypeError,
-    ValueError,
+_META = Fields(
+    {
+        'format': Whole(0, 2**16),
+        'model': Text(),
+        'rows': Whole(1, 2**20),
+        'slots': AnyOf(OneOf(None), Whole(1, 2**24)),
+    }
 )
 
 
@@ -68,28 +71,34 @@ def load(path: str | pathlib.Path, model: Model) -> Reading:
     OSError: it cannot be read.
     ValueError: it is damaged, or the memory of another model.
   """
-  try:
-    with np.load(path, allow_pickle=False) as file:
-      arrays = {name: file[name] for name in file.files}
-    meta = json.loads(str(arrays['meta'][()]))
-    found = meta['format'], meta['model']
-    rows, slots = meta['rows'], meta['slots']
-  except _DAMAGE as error:
-    raise ValueError(
-        f'{path} is damaged, or not the memory of a model: {error}'
-    ) from error
+  file = foreign.Npz(path)
+  meta = foreign.parse_json(file.text('meta'), f'{path}: meta', _META)
+  found = meta['format'], meta['model']
   if found != (_FORMAT, model.fingerprint):
     raise ValueError(
         f'{path} must be of this model ({model.fingerprint}, format'
         f' {_FORMAT}), got that of model {found[1]}, format {found[0]}'
     )
-  empty = jax.eval_shape(lambda: _empty(model, rows, slots))
-  leaves = []
-  for name, x in _leaves(empty):
-    if name not in arrays or arrays[name].shape != x.shape:
-      raise ValueError(f'{path} is damaged: {name} must have shape {x.shape}')
-    leaves.append(jnp.asarray(arrays[name], x.dtype))
-  return jax.tree.unflatten(jax.tree.structure(empty), leaves)
+  if model.grows == (meta['slots'] is None):
+    raise ValueError(f'{path}: slots must fit the model, got {meta["slots"]}')
+  empty = jax.eval_shape(lambda: _empty(model, meta['rows'], meta['slots']))
+  leaves = [_read(path, file, name, x) for name, x in _leaves(empty)]
+  reading = jax.tree.unflatten(jax.tree.structure(empty), leaves)
+  if (reading.prefix > reading.position).any():
+    raise ValueError(f'{path}: prefix must not exceed position')
+  return reading
+
+
+def _read(path, file, name, like):
+  """An array like another: finite, or whole numbers that are not negative."""
+  whole = jnp.issubdtype(like.dtype, jnp.integer)
+  x = file.array(name, like.shape, 'i' if whole else 'f')
+  most = jnp.iinfo(like.dtype).max if whole else jnp.finfo(like.dtype).max
+  least = 0 if whole else -most
+  if not ((x >= least) & (x <= most)).all():
+    wanted = f'within [0, {most:,}]' if whole else 'finite'
+    raise ValueError(f'{path}: {name} must be {wanted}')
+  return jnp.asarray(x, like.dtype)
 
 
 def _empty(model, rows, slots):

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 import os
 from typing import Any
-import zipfile
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jrt_jax import foreign
 from jrt_jax import models
 from jrt_jax.prefix import policies
 
@@ -55,32 +55,15 @@ def max_difference(
 
 
 def _read(file, vocab_size):
-  ids, logits = _load(file, ('input_ids', 'logits_parallel'))
-  if ids.ndim != 2 or not np.issubdtype(ids.dtype, np.integer) or not ids.size:
-    raise ValueError(
-        f'{file}: input_ids must be whole numbers [B, L], got {ids.dtype}'
-        f' {[*ids.shape]}'
-    )
+  arrays = foreign.Npz(file)
+  ids = arrays.array('input_ids', (None, None), 'iu')
+  if not ids.size:
+    raise ValueError(f'{file}: input_ids must not be empty')
   if not 0 <= ids.min() <= ids.max() < vocab_size:
     raise ValueError(
         f'{file}: input_ids must be at least 0 and below {vocab_size}, got'
         f' {ids.min()} to {ids.max()}'
     )
-  if logits.shape != (*ids.shape, vocab_size):
-    raise ValueError(
-        f'{file}: logits_parallel must be {[*ids.shape, vocab_size]}, got'
-        f' {[*logits.shape]}'
-    )
-  return ids.astype(np.int32), logits
-
-
-def _load(file, names):
-  try:
-    with np.load(file) as arrays:
-      return [arrays[name] for name in names]
-  except (EOFError, TypeError, ValueError, zipfile.BadZipFile) as error:
-    raise ValueError(f'{file} must be an intact .npz file') from error
-  except KeyError as error:
-    raise ValueError(
-        f'{file} must hold the arrays {" and ".join(names)}'
-    ) from error
+  return ids.astype(np.int32), arrays.array(
+      'logits_parallel', (*ids.shape, vocab_size), 'f'
+  )

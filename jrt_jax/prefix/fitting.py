@@ -8,15 +8,50 @@ from typing import Any
 
 import numpy as np
 
+from configs import base
+from jrt_jax import foreign
 from jrt_jax.prefix import heuristic
 from jrt_jax.prefix import learned
 from jrt_jax.prefix import policies
+from jrt_jax.schema import Anything
+from jrt_jax.schema import Fields
+from jrt_jax.schema import ListOf
+from jrt_jax.schema import OneOf
+from jrt_jax.schema import Real
+from jrt_jax.schema import Text
+from jrt_jax.schema import Whole
 
-# What the file of a policy holds, besides what it was made for.
-_KEYS = {
-    'entropy': ('thresholds',),
-    'learned': ('mean_fraction', *learned.Choice._fields),
+# What the file of a policy holds: what was fitted, and what it was made for.
+_NUMBER, _FRACTION = Real(-(10**9), 10**9), Real(0, 1)
+_MADE_FOR = {'tokenizer': Text(), 'tokens': Whole(1, 2**22)}
+_RANGES = base.RANGES['prefix']
+_S = learned.NUM_FEATURES
+_FILES = {
+    'entropy': Fields(
+        {
+            'policy': OneOf('entropy'),
+            'thresholds': ListOf(_NUMBER, 1, 100),
+            **_MADE_FOR,
+        },
+        optional={
+            'windows': Whole(1, 10**9),
+            **{key: _RANGES[key] for key in heuristic.MEASURE},
+        },
+    ),
+    'learned': Fields(
+        {
+            'policy': OneOf('learned'),
+            'mean_fraction': _FRACTION,
+            'fractions': ListOf(_FRACTION, 1, 1000),
+            'mean': ListOf(_NUMBER, _S, _S),
+            'scale': ListOf(Real(1e-9, 10**9), _S, _S),
+            'weights': ListOf(ListOf(_NUMBER, 1, 1000), _S + 1, _S + 1),
+            **_MADE_FOR,
+        }
+    ),
 }
+_KIND = Fields({'policy': OneOf(*_FILES)}, others=Anything())
+_RECORDED = Fields({'prefix': foreign.OBJECT}, others=Anything())
 
 WINDOWS = 256  # enough for quantiles to within a few per cent of the windows
 
@@ -119,12 +154,13 @@ def recorded(
   path = pathlib.Path(config_file)
   if not path.exists():
     return None
-  settings = json.loads(path.read_text())['prefix']
+  settings = foreign.read_json(path, _RECORDED)['prefix']
   content = settings.pop('fitted', None)
   wanted = json.loads(json.dumps(prefix))
   # Keys that it lacks are newer: whoever resumes the run compares them.
   if content is None or wanted | settings != wanted:
     return None
+  check(f'{path}: prefix', {**prefix, 'fitted': content})
   return {**prefix, 'fitted': content}
 
 
@@ -138,16 +174,23 @@ def read(path: str) -> dict[str, Any]:
   file = pathlib.Path(path).expanduser()
   if not file.is_file():
     raise FileNotFoundError(f'config.prefix.file must be a file, got {path!r}')
-  try:
-    content = json.loads(file.read_text())
-    for key in ('tokenizer', 'tokens', *_KEYS[content['policy']]):
-      content[key]
-  except (ValueError, TypeError, KeyError) as error:
-    raise ValueError(
-        f'config.prefix.file={path!r} is not of jrt_jax.prefix.calibrate or'
-        f' .learn: {error!r}'
-    ) from error
+  content = foreign.read_json(file, _KIND)
+  _check_fitted(f'{file}:', content['policy'], content)
   return content
+
+
+def check(key: str, prefix: Mapping) -> None:
+  """Raises ValueError unless a `config.prefix` that was recorded is sound.
+
+  Args:
+    key: where it is from, for the error.
+    prefix: as `fitted` returns it.
+  """
+  fitted = prefix.get('fitted')
+  _RANGES.check(key, {k: prefix[k] for k in prefix if k != 'fitted'})
+  if prefix['name'] in policies.FITTED:
+    foreign.OBJECT.check(f'{key}.fitted', fitted)
+    _check_fitted(f'{key}.fitted', prefix['name'], fitted)
 
 
 def write(path: str, content: Mapping[str, Any]) -> None:
@@ -176,3 +219,14 @@ def _compare(prefix, sequence_length, tokenizer):
           f'config.prefix.file={prefix["file"]!r} must be made for'
           f' {key} {value}, but it is for {file.get(key)}'
       )
+
+
+def _check_fitted(key, name, content):
+  """Raises ValueError unless this is what the policy `name` reads."""
+  _FILES[name].check(key, content)
+  rising = 'thresholds' if name == 'entropy' else 'fractions'
+  if (np.diff(content[rising]) < 0).any():
+    raise ValueError(f'{key} {rising} must rise, got {content[rising]}')
+  K = len(content[rising])
+  if any(len(row) != K for row in content.get('weights', ())):
+    raise ValueError(f'{key} weights must have {K} columns, one a fraction')

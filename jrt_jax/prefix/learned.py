@@ -10,6 +10,8 @@ import numpy as np
 
 from jrt_jax.prefix import signals
 
+NUM_FEATURES = len(signals.SIGNALS) + 1  # S
+
 
 class Choice(NamedTuple):
   """A softmax policy over K fractions, linear in S features."""

@@ -5,10 +5,15 @@ import os
 import pathlib
 import time
 from typing import NamedTuple
-import zipfile
 
 import numpy as np
 import tqdm
+
+from jrt_jax import foreign
+
+_MOST_PROMPTS = 10**6
+_LARGEST_ID = 2**24
+_LONGEST = 2**22
 
 # Maps prompts, int [b] of their indices, and prefix lengths, int32 [b], to how
 # well each prompt is answered, float [b].
@@ -83,36 +88,34 @@ def load(path: str) -> tuple[Table, str]:
     OSError: it cannot be read.
     ValueError: it is no .npz, or an array is missing or impossible.
   """
-  with open(path, 'rb') as file:
-    is_zip = zipfile.is_zipfile(file)
-  if not is_zip:
-    raise ValueError(f'--table must be an .npz file, got {path!r}')
-  with np.load(path) as file:
-    arrays = {name: file[name] for name in file.files}
-  if missing := {'tokens', 'fractions', 'scores'} - {*arrays}:
-    raise ValueError(f'--table={path} must hold {", ".join(sorted(missing))}')
-  tokens, fractions = arrays['tokens'], arrays['fractions']
-  if tokens.ndim != 2 or fractions.ndim != 1:
-    raise ValueError(
-        f'--table={path}: tokens must have shape (N, n), got {tokens.shape};'
-        f' fractions must have shape (K,), got {fractions.shape}'
-    )
+  file = foreign.Npz(path)
+  tokens = file.array('tokens', (None, None), 'iu')
+  fractions = file.array('fractions', (None,))
   (N, n), K = tokens.shape, len(fractions)
-  arrays = {
-      'lengths': np.full(N, n),
-      'seconds': np.full(K, np.nan),
-      'sequence_length': np.array(n),
-  } | arrays
-  _check(path, arrays, N, n, K)
-  prompts = [row[:end] for row, end in zip(tokens, arrays['lengths'])]
-  table = Table(
-      prompts,
-      fractions,
-      arrays['scores'],
-      arrays['seconds'],
-      int(arrays['sequence_length']),
-  )
-  return table, str(arrays.get('tokenizer', ''))
+  scores = file.array('scores', (N, K))
+  lengths = file.array('lengths', (N,), 'iu', default=np.full(N, n))
+  seconds = file.array('seconds', (K,), default=np.full(K, np.nan))
+  L = file.array('sequence_length', (), 'iu', default=np.array(n))
+  if not 2 <= N <= _MOST_PROMPTS:
+    raise ValueError(
+        f'{path} must hold 2 to {_MOST_PROMPTS:,} prompts, got {N:,}'
+    )
+  if not np.isfinite(scores).all():
+    raise ValueError(f'{path}: scores must be finite')
+  check_fractions(f'{path}: fractions', fractions)
+  for name, x, low, high in (
+      ('lengths', lengths, 1, n),
+      ('tokens', tokens, 0, _LARGEST_ID),
+      ('sequence_length', L, 1, _LONGEST),
+  ):
+    if ((x < low) | (x > high)).any():
+      raise ValueError(
+          f'{path}: {name} must be integers within [{low}, {high}], got'
+          f' {x.min()} to {x.max()}'
+      )
+  prompts = [row[:end] for row, end in zip(tokens, lengths)]
+  tokenizer = file.text('tokenizer') if 'tokenizer' in file.shapes else ''
+  return Table(prompts, fractions, scores, seconds, int(L)), tokenizer
 
 
 def save(path: str | os.PathLike, table: Table, tokenizer: str) -> None:
@@ -146,32 +149,4 @@ def check_fractions(argument: str, fractions: np.ndarray) -> None:
     raise ValueError(
         f'{argument} must be at least two that rise within [0, 1], got'
         f' {fractions.tolist()}'
-    )
-
-
-def _check(path, arrays, N, n, K):
-  """Raises ValueError unless the arrays of a file fit together."""
-  shapes = {
-      'scores': (N, K),
-      'lengths': (N,),
-      'seconds': (K,),
-      'sequence_length': (),
-  }
-  for name, shape in shapes.items():
-    if arrays[name].shape != shape:
-      raise ValueError(
-          f'--table={path}: {name} must have shape {shape}, got'
-          f' {arrays[name].shape}'
-      )
-  if N < 2:
-    raise ValueError(f'--table={path} must hold at least 2 prompts, got {N}')
-  if not np.isfinite(arrays['scores']).all():
-    raise ValueError(f'--table={path}: scores must be finite')
-  check_fractions(f'--table={path}: fractions', arrays['fractions'])
-  lengths = arrays['lengths']
-  inside = (lengths >= 1) & (lengths <= n)
-  if lengths.dtype.kind not in 'iu' or not inside.all():
-    raise ValueError(
-        f'--table={path}: lengths must be integers within [1, {n}], got'
-        f' {lengths.dtype} from {lengths.min()} to {lengths.max()}'
     )

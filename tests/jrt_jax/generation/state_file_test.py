@@ -1,3 +1,4 @@
+import json
 import pickle
 
 import jax
@@ -78,9 +79,53 @@ def test_a_damaged_file_is_refused_in_one_line(path, small):
       pickle.dumps([1]),
   ):
     path.write_bytes(damaged)
-    with pytest.raises(ValueError, match='is damaged, or not') as error:
+    with pytest.raises(ValueError, match='must be an intact .npz') as error:
       state_file.load(path, small)
     assert '\n' not in str(error.value)
+
+
+def rewritten(path, changes, **meta):
+  """Changes arrays and values of `meta`; None removes an array."""
+  with np.load(path) as file:
+    arrays = dict(file)
+  meta = json.loads(str(arrays['meta'])) | meta
+  arrays |= {'meta': np.array(json.dumps(meta))} | changes
+  np.savez(path, **{k: x for k, x in arrays.items() if x is not None})
+
+
+@pytest.mark.parametrize(
+    ('changes', 'meta', 'message'),
+    [
+        ({}, {'rows': 3}, r'logits must have shape \(3, .*\), got \(2, '),
+        ({}, {'rows': -1}, 'meta: rows must be a whole number from 1'),
+        ({}, {'rows': '2'}, "meta: rows must be a whole number .*, got '2'"),
+        ({}, {'rows': 10**6}, r'logits must have shape \(1000000, '),
+        ({}, {'slots': None}, 'slots must fit the model, got None'),
+        ({}, {'slots': 7}, r'must have shape \(2, 7, '),
+        ({}, {'slots': 10**9}, 'meta: slots must be None or a whole number'),
+        ({'position': None}, {}, 'position must be given, it is missing'),
+        ({'position': np.array([3, -7])}, {}, r'position must be within \[0, 2,147'),
+        ({'position': np.array([3, 2**40])}, {}, r'position must be within \[0, 2,147'),
+        ({'position': np.array([3.0, 7.0])}, {}, 'position must be int, got f'),
+        ({'prefix': np.array([3, 8])}, {}, 'prefix must not exceed position'),
+        (
+            {'logits': np.full((2, 257), 'a')},
+            {},
+            'logits must be float, got <U',
+        ),
+        ({'logits': np.full((2, 257), np.nan)}, {}, 'logits must be finite'),
+        ({'logits': np.full((2, 257), 1e300)}, {}, 'logits must be finite'),
+        ({'meta': np.array('[' * 10**5)}, {}, 'meta must be JSON'),
+        ({'meta': np.array(1)}, {}, 'meta must be text, got int64'),
+    ],
+)
+def test_what_no_model_can_have_read_is_refused(
+    path, small, changes, meta, message
+):
+  rewritten(path, changes, **meta)
+  with pytest.raises(ValueError, match=f'memory.npz: .*{message}') as error:
+    state_file.load(path, small)
+  assert '\n' not in str(error.value)
 
 
 def test_code_in_a_file_is_not_run(path, small, tmp_path):
@@ -90,7 +135,7 @@ def test_code_in_a_file_is_not_run(path, small, tmp_path):
       return (tmp_path / 'ran').touch, ()
 
   np.savez(path, meta=np.array([Code()], dtype=object))
-  with pytest.raises(ValueError, match='is damaged, or not'):
+  with pytest.raises(ValueError, match='must be an intact .npz'):
     state_file.load(path, small)
   assert not (tmp_path / 'ran').exists()
 

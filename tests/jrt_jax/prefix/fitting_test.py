@@ -103,13 +103,46 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'text', ['', '{}', '[1]', '{"policy": "fixed"}', '{"policy": "entropy"}']
+    ('text', 'message'),
+    [
+        ('', 'must be JSON'),
+        ('{}', 'policy must be given'),
+        ('[1]', 'must be an object'),
+        ('{"policy": "fixed"}', "must be one of entropy, learned, got 'fixed'"),
+        ('{"policy": "entropy"}', 'thresholds must be given'),
+    ],
 )
-def test_a_damaged_file_is_refused(tmp_path, text):
+def test_a_damaged_file_is_refused(tmp_path, text, message):
   path = tmp_path / 'a.json'
   path.write_text(text)
-  with pytest.raises(ValueError, match='a.json.* is not of jrt_jax.prefix'):
+  with pytest.raises(ValueError, match=f'a.json.* {message}'):
     fitting.read(str(path))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'thresholds': [2.0, 1.0]}, r'thresholds must rise, got \[2.0, 1.0\]'),
+        ({'thresholds': [float('nan')]}, r'thresholds\[0\] must be a number'),
+        ({'thresholds': []}, 'thresholds must be a list of 1 to 100'),
+        ({'tokens': -1}, 'tokens must be a whole number'),
+        ({'colour': 1}, "must not have the key 'colour'"),
+    ],
+)
+def test_a_file_of_what_cannot_be_is_refused(file, changes, message):
+  path = pathlib.Path(file)
+  path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+  with pytest.raises(ValueError, match=f'policy.json: {message}'):
+    fitting.read(file)
+
+
+def test_a_recorded_policy_must_be_whole(settings):
+  fitting.check('prefix', settings(name='fixed'))
+  for name in policies.FITTED:
+    with pytest.raises(ValueError, match='^prefix.fitted must be an object'):
+      fitting.check('prefix', settings(name=name))
+    with pytest.raises(ValueError, match='^prefix.fitted.* must be given'):
+      fitting.check('prefix', settings(name=name, fitted={}))
 
 
 def test_a_missing_file_is_refused():

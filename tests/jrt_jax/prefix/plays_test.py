@@ -58,17 +58,26 @@ def test_what_a_table_may_leave_out(tmp_path):
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'tokens': np.zeros((1, 3))}, r'scores must have shape \(1, 3\), got'),
         (
-            {'tokens': np.zeros((1, 3)), 'scores': np.zeros((1, 3))},
-            'must hold at least 2 prompts, got 1',
+            {'tokens': np.zeros((1, 3), int)},
+            r'scores must have shape \(1, 3\), got',
+        ),
+        (
+            {'tokens': np.zeros((1, 3), int), 'scores': np.zeros((1, 3), int)},
+            'must hold 2 to 1,000,000 prompts, got 1',
         ),
         ({'fractions': [0.5], 'scores': np.zeros((2, 1))}, 'at least two'),
         ({'scores': np.zeros((3, 2))}, r'scores must have shape \(2, 3\), got'),
         ({'scores': np.full((2, 3), np.nan)}, 'scores must be finite'),
-        ({'lengths': np.zeros(3)}, r'lengths must have shape \(2,\), got'),
-        ({'tokens': np.zeros(3)}, r'tokens must have shape \(N, n\), got'),
-        ({'fractions': np.zeros((1, 3))}, r'fractions must have shape \(K,\)'),
+        ({'lengths': np.zeros(3, int)}, r'lengths must have shape \(2,\), got'),
+        (
+            {'tokens': np.zeros(3, int)},
+            r'tokens must have shape \(\*, \*\), got',
+        ),
+        (
+            {'fractions': np.zeros((1, 3), int)},
+            r'fractions must have shape \(\*,\)',
+        ),
         (
             {'fractions': [0.0, 0.5, 1.5]},
             r'fractions must be at least two that rise within \[0, 1\]',
@@ -83,20 +92,22 @@ def test_what_a_table_may_leave_out(tmp_path):
         ),
         (
             {'lengths': [0, 3]},
-            r'integers within \[1, 3\], got int64 from 0 to 3',
+            r'lengths must be integers within \[1, 3\], got 0 to 3',
         ),
         (
             {'lengths': [1, 4]},
-            r'integers within \[1, 3\], got int64 from 1 to 4',
+            r'lengths must be integers within \[1, 3\], got 1 to 4',
         ),
-        ({'lengths': [1.0, 2.0]}, r'integers within \[1, 3\], got float64'),
+        ({'lengths': [1.0, 2.0]}, 'lengths must be int or uint, got float64'),
+        ({'tokens': [[0, -1, 2]] * 2}, r'tokens must be integers within \[0, '),
+        ({'sequence_length': 0}, r'sequence_length must be .* got 0 to 0'),
     ],
 )
 def test_a_table_that_does_not_fit_together_is_refused(
     tmp_path, changes, message
 ):
   path = tmp_path / 'plays.npz'
-  arrays = {'tokens': np.zeros((2, 3)), 'scores': np.zeros((2, 3))}
+  arrays = {'tokens': np.zeros((2, 3), int), 'scores': np.zeros((2, 3))}
   np.savez(path, **{**arrays, 'fractions': FRACTIONS, **changes})
   with pytest.raises(ValueError, match=message):
     plays.load(path)
@@ -105,10 +116,10 @@ def test_a_table_that_does_not_fit_together_is_refused(
 def test_a_file_that_is_no_table_is_refused(tmp_path):
   path = tmp_path / 'a.npz'
   path.write_text('no')
-  with pytest.raises(ValueError, match='--table must be an .npz file'):
+  with pytest.raises(ValueError, match='a.npz must be an intact .npz file'):
     plays.load(path)
-  np.savez(path, tokens=np.zeros((2, 3)))
-  with pytest.raises(ValueError, match='must hold fractions, scores'):
+  np.savez(path, tokens=np.zeros((2, 3), int))
+  with pytest.raises(ValueError, match='fractions must be given'):
     plays.load(path)
 
 

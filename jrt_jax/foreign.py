@@ -1,0 +1,187 @@
+"""Files that somebody else wrote: JSON and .npz, checked before they are used.
+
+A reader returns what a schema allows, or raises a ValueError of one line that
+begins with the file. Nothing in a file is executed, and its size is known from
+headers before memory is taken for it.
+"""
+
+from collections.abc import Iterator, Sequence
+import contextlib
+import json
+import math
+import os
+import pathlib
+from typing import Any
+import zipfile
+
+import numpy as np
+
+from jrt_jax.schema import Anything
+from jrt_jax.schema import Fields
+from jrt_jax.schema import Value
+
+OBJECT = Fields({}, others=Anything())
+
+_MOST_JSON = 2**26  # bytes
+_DEEPEST_JSON = 32  # objects and lists inside each other
+_MOST_UNPACKED = 2**30  # bytes of an .npz that is larger than its file
+_LONGEST_TEXT = 2**22  # bytes; a character has 4
+_KINDS = {'b': 'bool', 'i': 'int', 'u': 'uint', 'f': 'float', 'U': 'text'}
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+Path = str | os.PathLike
+
+
+def read_json(path: Path, schema: Value) -> Any:
+  """Returns what a file of JSON holds.
+
+  Raises:
+    OSError: there is no such file, or it cannot be read.
+    ValueError: it is no JSON, too large or too deep, or not what `schema` says.
+  """
+  path = pathlib.Path(path)
+  check_size(path, _MOST_JSON)
+  return parse_json(path.read_bytes(), str(path), schema)
+
+
+def parse_json(content: str | bytes, place: str, schema: Value) -> Any:
+  """Returns what a text of JSON holds; `place` says in errors where it is from.
+
+  Raises:
+    ValueError: see `read_json`.
+  """
+  try:
+    value = json.loads(content)
+  except (ValueError, RecursionError) as error:
+    raise ValueError(f'{place} must be JSON: {error}') from error
+  level, depth = [value], 0
+  while level := [x for inner in level for x in _inside(inner)]:
+    depth += 1
+    if depth > _DEEPEST_JSON:
+      raise ValueError(
+          f'{place} must be JSON of at most {_DEEPEST_JSON} objects and lists'
+          ' inside each other'
+      )
+  schema.check(f'{place}:', value)
+  return value
+
+
+def check_size(path: Path, most: int) -> None:
+  """Raises ValueError if a file has more than `most` bytes."""
+  size = os.path.getsize(path)
+  if size > most:
+    raise ValueError(f'{path} must have at most {most:,} bytes, got {size:,}')
+
+
+@contextlib.contextmanager
+def intact(path: Path, kind: str) -> Iterator[None]:
+  """Makes a ValueError of all that a library raises over a damaged file.
+
+  Libraries that parse raise much more than they document.
+
+  Args:
+    path: of the file.
+    kind: what it must be, as in '.npz file'.
+  """
+  try:
+    yield
+  except (OSError, MemoryError):
+    raise
+  except Exception as error:
+    reason = ' '.join(str(error).split())[:200]
+    raise ValueError(f'{path} must be an intact {kind}: {reason}') from error
+
+
+class Npz:
+  """The arrays of an .npz by name, of which each is read when it is asked for.
+
+  Attributes:
+    shapes, dtypes: by name.
+
+  Raises:
+    OSError: there is no such file, or it cannot be read.
+    ValueError: it is damaged, holds more than numbers and texts, or would take
+      much more memory than the file has bytes.
+  """
+
+  def __init__(self, path: Path):
+    self._path = path
+    with intact(path, '.npz file'), zipfile.ZipFile(path) as file:
+      members = file.infolist()
+      unpacked = sum(member.file_size for member in members)
+      most = max(os.path.getsize(path), _MOST_UNPACKED)
+      if unpacked > most:
+        raise ValueError(f'it unpacks to {unpacked:,} bytes, above {most:,}')
+      headers = {
+          member.filename.removesuffix('.npy'): _header(file, member)
+          for member in members
+      }
+    self.shapes = {name: shape for name, (shape, _) in headers.items()}
+    self.dtypes = {name: dtype for name, (_, dtype) in headers.items()}
+
+  def array(
+      self,
+      name: str,
+      shape: Sequence[int | None],
+      kinds: str = 'iuf',
+      *,
+      default: np.ndarray | None = None,
+  ) -> np.ndarray:
+    """Returns an array.
+
+    Args:
+      name: of the array.
+      shape: that it must have; None: any length.
+      kinds: of dtypes that it may have, numpy's letters.
+      default: what is returned if there is none; None: it must be there.
+
+    Raises:
+      ValueError: there is none, or it is another.
+    """
+    place = f'{self._path}: {name}'
+    if name not in self.shapes and default is not None:
+      return default
+    if name not in self.shapes:
+      raise ValueError(f'{place} must be given, it is missing')
+    actual, dtype = self.shapes[name], self.dtypes[name]
+    same = len(actual) == len(shape)
+    if not same or any(m not in (None, n) for n, m in zip(actual, shape)):
+      wanted = str(tuple(shape)).replace('None', '*')
+      raise ValueError(f'{place} must have shape {wanted}, got {actual}')
+    if dtype.kind not in kinds:
+      wanted = ' or '.join(_KINDS[kind] for kind in kinds)
+      raise ValueError(f'{place} must be {wanted}, got {dtype}')
+    with (
+        intact(self._path, '.npz file'),
+        zipfile.ZipFile(self._path) as archive,
+        archive.open(f'{name}.npy') as file,
+    ):
+      return np.lib.format.read_array(file, allow_pickle=False)
+
+  def text(self, name: str) -> str:
+    """Returns a text of at most a million characters; see `array`."""
+    if name in self.dtypes and self.dtypes[name].itemsize > _LONGEST_TEXT:
+      raise ValueError(f'{self._path}: {name} must be a shorter text')
+    return str(self.array(name, (), 'U'))
+
+
+def _inside(value):
+  if isinstance(value, dict):
+    return value.values()
+  return value if isinstance(value, list) else ()
+
+
+def _header(archive, member):
+  """Returns the shape and dtype of an array, of which there are such bytes."""
+  with archive.open(member) as file:
+    version = np.lib.format.read_magic(file)
+    shape, _, dtype = _HEADERS[version](file)
+    size = member.file_size - file.tell()
+  if dtype.kind not in 'biufU' or not dtype.itemsize:
+    raise ValueError(f'an array of {dtype} is no numbers')
+  if any(n < 0 for n in shape) or math.prod(shape) * dtype.itemsize != size:
+    raise ValueError(f'{shape} of {dtype} does not take {size:,} bytes')
+  return shape, dtype
