@@ -83,7 +83,7 @@ class SkipState(NamedTuple):
 def skip_bad_steps(
     inner: optax.GradientTransformation, spike_factor: float = 0.0
 ) -> optax.GradientTransformationExtraArgs:
-  """Skips steps whose gradients are not finite, or much larger than usual.
+  """Skips steps that are not finite, or have much larger gradients than usual.
 
   A skipped step changes neither the parameters nor the state of `inner` (its
   moments and its schedule's time): training goes on as if the batch had never
@@ -97,8 +97,8 @@ def skip_bad_steps(
       been that many; 0 never does.
 
   Returns:
-    A transformation whose `update` also takes `value`, the loss; a loss that
-    is not finite makes a bad step as well.
+    A transformation whose `update` also takes `value`, the loss. Neither it
+    nor gradients nor what `inner` makes of them may be other than finite.
   """
 
   def init(params):
@@ -107,13 +107,14 @@ def skip_bad_steps(
 
   def update(grads, state, params=None, *, value=0.0, **_):
     norm = optax.tree.norm(grads)  # XLA shares it with the one that clips
+    updates, inner_state = inner.update(grads, state.inner, params)
     good = jnp.isfinite(norm) & jnp.isfinite(value)
+    good &= jnp.isfinite(optax.tree.norm(updates))
     if spike_factor:
       spike = norm > spike_factor * state.mean_norm
       good &= ~(spike & (state.accepted >= NORM_MEMORY))
     # A select fuses into the loops that update; a cond would cut them off.
     keep = lambda new, old: jnp.where(good, new, old)
-    updates, inner_state = inner.update(grads, state.inner, params)
     memory = jnp.minimum(state.accepted + 1, NORM_MEMORY)
     return jax.tree.map(lambda u: keep(u, 0), updates), SkipState(
         accepted=state.accepted + good,

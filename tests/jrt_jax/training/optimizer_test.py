@@ -178,6 +178,13 @@ def test_a_bad_loss_leaves_everything_unchanged(value):
   assert int(state.skipped) == 1
 
 
+def test_updates_that_are_not_finite_leave_everything_unchanged():
+  carry, step = make(b1=1.0)  # whose bias correction divides by zero
+  params, state = step(carry, make_grads(0))
+  assert_equal((params, state.inner), (carry[0], carry[1].inner))
+  assert [int(x) for x in state[:3]] == [0, 1, 1]
+
+
 def test_recovery_equals_never_having_seen_the_bad_steps():
   clean, step = make()
   dirty = clean
@@ -221,9 +228,10 @@ def test_the_mean_norm_is_that_of_accepted_gradients():
   assert carry[1].mean_norm == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_gradient_norm_is_computed_once():
+def test_gradients_and_updates_are_summed_up_once():
   tx = optimizer.build(CONFIG, steps=50)
   params = make_params()
   hlo = jax.jit(tx.update).lower(params, tx.init(params), params)
-  # One sum of squares for each parameter: what clips and what logs share it.
-  assert hlo.compile().as_text().count(' reduce(') == len(params)
+  # Two sums of squares for each parameter: of its gradient, which what clips
+  # and what logs share, and of its update.
+  assert hlo.compile().as_text().count(' reduce(') == 2 * len(params)
