@@ -12,24 +12,30 @@ Orbax writes to <step>.orbax-checkpoint-tmp and renames: a directory that is
 named by a number was complete once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+import contextlib
 import dataclasses
-import hashlib
-import json
 import pathlib
+import re
 from typing import Any
 
 from absl import logging
 import jax
+import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 
 from jrt_jax.training import distributed
+from jrt_jax.training import intact
 
-DIGESTS = 'digests.json'
+
+class NotSaved(Exception):
+  """The disk refused a checkpoint, or its numbers are not finite."""
 
 
 class Checkpoints:
   """The checkpoints of one run; a context manager that waits for saves.
+
+  What Orbax logs of its errors is left out, since it raises them as well.
 
   Args:
     workdir: of the run; checkpoints are in its folder `checkpoints`.
@@ -61,6 +67,7 @@ class Checkpoints:
         preservation_policy=policies.AnyPreservationPolicy(kept),
         cleanup_tmp_directories=True,
     )
+    logging.get_absl_logger().addFilter(_is_news)
 
   def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
     """Starts to save; the state may be donated as soon as this returns.
@@ -72,10 +79,23 @@ class Checkpoints:
       step: the name of the checkpoint.
       state: a dataclass with the fields step, params and opt_state.
       meta: anything that JSON can hold.
+
+    Raises:
+      NotSaved: the state is not finite, or an earlier one was not written.
     """
-    if step not in (saved.step for saved in self._checkpointer.checkpoints):
-      self._checkpointer.save_checkpointables_async(
-          step, {**_parts(state), 'meta': meta}, force=True
+    self.check_finite(state)
+    with self._writing():
+      if step not in (saved.step for saved in self._checkpointer.checkpoints):
+        self._checkpointer.save_checkpointables_async(
+            step, {**_parts(state), 'meta': meta}, force=True
+        )
+
+  def check_finite(self, state: Any) -> None:
+    """Raises NotSaved if training cannot go on from `state`."""
+    if not _is_finite(state):
+      raise NotSaved(
+          f'weights or moments at step {int(state.step)} are not finite: the'
+          f' same command goes back to {self._last()}'
       )
 
   def save_params(
@@ -90,7 +110,8 @@ class Checkpoints:
     """Returns (state, meta) of the newest intact checkpoint, None without any.
 
     Damaged checkpoints that are newer are renamed to <step>.damaged, with one
-    warning each; an intact one that does not fit is an error.
+    warning each, and so are those whose numbers are not finite; an intact one
+    that does not fit is an error.
 
     Args:
       abstract_state: a dataclass as in `save`; its leaves give the shapes,
@@ -100,17 +121,43 @@ class Checkpoints:
       ValueError: every checkpoint is damaged, or the newest intact one is of
         another model or holds weights only.
     """
-    path, damaged = _newest_intact(self.directory)
-    if path is None:
-      return None
+    ruined = {}
+    while True:
+      path, damaged = intact.newest(self.directory, ruined=ruined)
+      if path is None:
+        return None
+      state, meta = self._load(path, abstract_state)
+      if _is_finite(state):
+        break
+      ruined[path.name] = 'its numbers are not finite'
+    distributed.from_first(lambda: intact.move_aside(damaged))
+    self._checkpointer.reload()
+    return state, meta
+
+  def wait(self) -> None:
+    """Blocks until the last save is committed; raises NotSaved if it failed."""
+    with self._writing():
+      self._checkpointer.wait()
+
+  def close(self) -> None:
+    """Waits, then releases threads; raises NotSaved if the last save failed."""
+    with self._writing():
+      self._checkpointer.close()
+    logging.get_absl_logger().removeFilter(_is_news)
+
+  def __enter__(self) -> 'Checkpoints':
+    return self
+
+  def __exit__(self, *_) -> None:
+    self.close()
+
+  def _load(self, path, abstract_state):
     _check_fit(path, abstract_state.params)
     if not (path / 'train').exists():
       raise ValueError(
           f'{path} holds weights only: use another --workdir, and'
           f' --config.init_from={self.directory.parent} for them'
       )
-    distributed.from_first(lambda: _move_aside(damaged))
-    self._checkpointer.reload()
     loaded = self._checkpointer.load_checkpointables(
         int(path.name), {**_parts(abstract_state), 'meta': None}
     )
@@ -119,29 +166,34 @@ class Checkpoints:
     )
     return state, loaded['meta']
 
-  def wait(self) -> None:
-    """Blocks until the last save is committed; raises if it failed."""
-    self._checkpointer.wait()
+  @contextlib.contextmanager
+  def _writing(self):
+    """Raises what the file system refuses as NotSaved."""
+    try:
+      yield
+    except (OSError, ValueError) as error:
+      refusal = _refusal(error)
+      if not refusal:
+        raise
+      raise NotSaved(
+          f'a checkpoint could not be written to {self.directory}: {refusal};'
+          f' the same command goes back to {self._last()}'
+      ) from error
 
-  def close(self) -> None:
-    """Waits, then releases threads."""
-    self._checkpointer.close()
+  def _last(self):
+    """The newest complete checkpoint, in words."""
+    last = next(iter(intact.saved(self.directory)), None)
+    return f'step {last.name}' if last else 'the start: nothing was saved'
 
-  def __enter__(self) -> 'Checkpoints':
-    return self
-
-  def __exit__(self, *_) -> None:
-    self.close()
-
-  def _before_commit(self) -> None:
+  def _before_commit(self):
     """Orbax calls this when all is written, before the rename that commits."""
     for path in self.directory.glob('*.orbax-checkpoint-tmp'):
-      (path / DIGESTS).write_text(json.dumps(_digests(path), indent=1))
+      intact.seal(path)
 
 
 def exists(workdir: str | pathlib.Path) -> bool:
   """Whether a checkpoint was saved in `workdir`, intact or not."""
-  return bool(_saved(_directory(workdir)))
+  return bool(intact.saved(_directory(workdir)))
 
 
 def load_params(
@@ -162,7 +214,7 @@ def load_params(
     ValueError: every checkpoint is damaged, or it is of another model.
   """
   directory = _directory(workdir)
-  path, damaged = _newest_intact(directory, part='params/')
+  path, damaged = intact.newest(directory, part='params/')
   if path is None:
     raise FileNotFoundError(f'there is no checkpoint in {directory}')
   for bad, problem in damaged.items():
@@ -202,72 +254,32 @@ def _parts(state):
   return {'params': state.params, 'train': train}
 
 
-def _newest_intact(directory, part=''):
-  """Returns a path, or None, and {path: problem} of the newer damaged ones."""
-  name, damaged = distributed.from_first(lambda: _find_intact(directory, part))
-  path = directory / name if name else None
-  return path, {directory / bad: why for bad, why in damaged.items()}
+def _is_finite(state):
+  """Whether weights and moments are.
+
+  Scalars do not count: they may hold the norm of a step that was skipped.
+  """
+  arrays = jax.tree.leaves((state.params, state.opt_state))
+  return bool(_all_finite([x for x in arrays if x.ndim]))
 
 
-def _find_intact(directory, part):
-  """What `_newest_intact` returns, of names."""
-  damaged = {}
-  for path in _saved(directory):
-    problem = _problem(path, part)
-    if not problem:
-      return path.name, damaged
-    damaged[path.name] = problem
-  if damaged:
-    reasons = '; '.join(f'{name}: {why}' for name, why in damaged.items())
-    raise ValueError(
-        f'every checkpoint in {directory} is damaged ({reasons}); move the'
-        ' folder away to start anew'
-    )
-  return None, damaged
+@jax.jit
+def _all_finite(arrays):
+  return jnp.array([jnp.isfinite(x).all() for x in arrays]).all()
 
 
-def _saved(directory):
-  """Returns the paths of all checkpoints, the newest first."""
-  paths = [path for path in directory.glob('*') if path.name.isdigit()]
-  return sorted(paths, key=lambda path: int(path.name), reverse=True)
+def _refusal(error):
+  """What the file system has said, or None; tensorstore tells in ValueErrors."""
+  if isinstance(error, OSError):
+    return error.strerror
+  said = re.search(r'([^:]*) \[os_error_code=', str(error))
+  return said and said.group(1).strip()
 
 
-def _problem(path, part):
-  """Returns what is wrong with the files under `part`, or None."""
-  try:
-    digests = json.loads((path / DIGESTS).read_text())
-  except (FileNotFoundError, ValueError):
-    return f'{DIGESTS} is missing or cut off'
-  for name, digest in digests.items():
-    if not name.startswith(part):
-      continue
-    if not (path / name).is_file():
-      return f'{name} is missing'
-    if _digest(path / name) != digest:
-      return f'{name} is not as it was written'
-
-
-def _digests(path):
-  files = [file for file in path.glob('*/**/*') if file.is_file()]
-  return {str(file.relative_to(path)): _digest(file) for file in sorted(files)}
-
-
-def _digest(path):
-  with open(path, 'rb') as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()
-
-
-def _move_aside(damaged):
-  for path, problem in damaged.items():
-    aside = path.with_suffix('.damaged')
-    count = 1
-    while aside.exists():
-      count += 1
-      aside = path.with_suffix(f'.damaged-{count}')
-    path.rename(aside)
-    logging.warning(
-        '%s is damaged (%s): moved to %s', path, problem, aside.name
-    )
+def _is_news(record):
+  """Whether a record is no error of Orbax's, or its details are asked for."""
+  raised = record.exc_info and 'orbax' in record.pathname
+  return not raised or logging.level_debug()
 
 
 def _saved_params(path):

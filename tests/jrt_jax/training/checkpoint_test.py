@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import pathlib
+import resource
 import shutil
 import threading
 
@@ -12,6 +13,7 @@ import optax
 import pytest
 
 from jrt_jax.training import checkpoint
+from jrt_jax.training import intact
 
 
 @jax.tree_util.register_dataclass
@@ -117,13 +119,13 @@ def test_a_state_may_be_donated_while_it_is_saved(tmp_path):
 def test_saving_goes_on_in_the_background_until_all_is_written(
     tmp_path, monkeypatch
 ):
-  go_on, digests = threading.Event(), checkpoint._digests
+  go_on, seal = threading.Event(), intact.seal
 
-  def wait_and_digest(path):
+  def wait_and_seal(path):
     assert go_on.wait(60)
-    return digests(path)
+    seal(path)
 
-  monkeypatch.setattr(checkpoint, '_digests', wait_and_digest)
+  monkeypatch.setattr(intact, 'seal', wait_and_seal)
   with open_checkpoints(tmp_path) as checkpoints:
     checkpoints.save(1, make_state(1), META)
     assert '1' not in steps(tmp_path)
@@ -134,13 +136,90 @@ def test_saving_goes_on_in_the_background_until_all_is_written(
 
 def test_what_goes_wrong_in_the_background_is_raised(tmp_path, monkeypatch):
   def fail(path):
-    raise OSError('no space left')
+    raise KeyError('a bug')
 
-  monkeypatch.setattr(checkpoint, '_digests', fail)
-  with pytest.raises(OSError, match='no space left'):
+  monkeypatch.setattr(intact, 'seal', fail)
+  with pytest.raises(KeyError, match='a bug'):
     with open_checkpoints(tmp_path) as checkpoints:
       checkpoints.save(1, make_state(1), META)
   assert '1' not in steps(tmp_path)
+
+
+@pytest.fixture
+def full_disk():
+  """No file can be longer than 4 kB: larger ones are cut off by an error."""
+  before = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+  yield
+  resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_refuses_a_checkpoint_is_one_line_that_names_the_last(
+    workdir, full_disk, capfd
+):
+  large = make_state(30, width=4096)
+  with pytest.raises(checkpoint.NotSaved) as error:
+    with open_checkpoints(workdir) as checkpoints:
+      checkpoints.save(30, large, META)
+  assert str(error.value) == (
+      f'a checkpoint could not be written to {workdir}/checkpoints: File too'
+      ' large; the same command goes back to step 20'
+  )
+  assert 'Traceback' not in capfd.readouterr().err
+  assert {'10', '20'} <= {*steps(workdir)} and '30' not in steps(workdir)
+
+
+@pytest.mark.parametrize('part', ['params', 'opt_state'])
+def test_numbers_that_are_not_finite_are_never_saved(workdir, part):
+  state = ruined(make_state(30), part)
+  with open_checkpoints(workdir) as checkpoints:
+    with pytest.raises(checkpoint.NotSaved) as error:
+      checkpoints.save(30, state, META)
+  assert str(error.value) == (
+      'weights or moments at step 30 are not finite: the same command goes back'
+      ' to step 20'
+  )
+  assert steps(workdir) == ['10', '20']
+
+
+def ruined(state, part):
+  """The state with one bad number in its largest array."""
+  arrays, structure = jax.tree.flatten(getattr(state, part))
+  largest = max(range(len(arrays)), key=lambda i: arrays[i].size)
+  arrays[largest] = arrays[largest].at[3, 2].set(np.nan)
+  return dataclasses.replace(state, **{part: structure.unflatten(arrays)})
+
+
+def test_the_norm_of_a_skipped_step_may_be_anything(tmp_path):
+  state = make_state(1)
+  state.opt_state = (state.opt_state, jnp.float32(np.inf))
+  with open_checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(1, state, META)
+  assert steps(tmp_path) == ['1']
+
+
+def test_ruined_weights_that_were_saved_are_set_aside(
+    workdir, warnings, monkeypatch
+):
+  with monkeypatch.context() as earlier:
+    earlier.setattr(checkpoint.Checkpoints, 'check_finite', lambda *_: None)
+    with open_checkpoints(workdir) as checkpoints:
+      checkpoints.save(30, ruined(make_state(30), 'params'), META)
+  assert_equal(restore(workdir)[0], make_state(20))
+  (line,) = warnings
+  assert line.endswith(
+      '30 is damaged (its numbers are not finite): moved to 30.damaged'
+  )
+
+
+def test_when_all_are_ruined_it_is_an_error_every_time(tmp_path, monkeypatch):
+  with monkeypatch.context() as earlier:
+    earlier.setattr(checkpoint.Checkpoints, 'check_finite', lambda *_: None)
+    with open_checkpoints(tmp_path) as checkpoints:
+      checkpoints.save(1, ruined(make_state(1), 'opt_state'), META)
+  for _ in range(2):
+    with pytest.raises(ValueError, match='1: its numbers are not finite'):
+      restore(tmp_path)
 
 
 def test_at_least_one_checkpoint_is_kept(tmp_path):

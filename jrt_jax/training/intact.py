@@ -1,0 +1,99 @@
+"""Which checkpoints are intact: what Orbax does not notice, digests do."""
+
+from collections.abc import Mapping
+import hashlib
+import json
+import pathlib
+
+from absl import logging
+
+from jrt_jax.training import distributed
+
+DIGESTS = 'digests.json'
+
+
+def seal(checkpoint: pathlib.Path) -> None:
+  """Records the digests of all files of a checkpoint that is complete."""
+  files = [file for file in checkpoint.glob('*/**/*') if file.is_file()]
+  digests = {str(f.relative_to(checkpoint)): _digest(f) for f in sorted(files)}
+  (checkpoint / DIGESTS).write_text(json.dumps(digests, indent=1))
+
+
+def saved(directory: pathlib.Path) -> list[pathlib.Path]:
+  """Returns the paths of all checkpoints, intact or not, the newest first."""
+  paths = [path for path in directory.glob('*') if path.name.isdigit()]
+  return sorted(paths, key=lambda path: int(path.name), reverse=True)
+
+
+def newest(
+    directory: pathlib.Path,
+    part: str = '',
+    ruined: Mapping[str, str] | None = None,
+) -> tuple[pathlib.Path | None, dict[pathlib.Path, str]]:
+  """Returns the newest intact checkpoint, and {path: problem} of newer ones.
+
+  Without any checkpoint, None and nothing.
+
+  Args:
+    directory: of checkpoints.
+    part: what the names of the files that count start with.
+    ruined: {name: problem} of those whose files are intact, but no use.
+
+  Raises:
+    ValueError: all are damaged.
+  """
+  name, damaged = distributed.from_first(lambda: _find(directory, part, ruined))
+  path = directory / name if name else None
+  return path, {directory / bad: why for bad, why in damaged.items()}
+
+
+def move_aside(damaged: Mapping[pathlib.Path, str]) -> None:
+  """Renames damaged checkpoints, with a warning that says their problems."""
+  for path, problem in damaged.items():
+    aside = path.with_suffix('.damaged')
+    count = 1
+    while aside.exists():
+      count += 1
+      aside = path.with_suffix(f'.damaged-{count}')
+    path.rename(aside)
+    logging.warning(
+        '%s is damaged (%s): moved to %s', path, problem, aside.name
+    )
+
+
+def _find(directory, part, ruined):
+  """What `newest` returns, of names."""
+  damaged = {}
+  for path in saved(directory):
+    problem = (ruined or {}).get(path.name) or _problem(path, part)
+    if not problem:
+      return path.name, damaged
+    damaged[path.name] = problem
+  if damaged:
+    reasons = '; '.join(f'{name}: {why}' for name, why in damaged.items())
+    raise ValueError(
+        f'every checkpoint in {directory} is damaged ({reasons}); move the'
+        ' folder away to start anew'
+    )
+  return None, damaged
+
+
+def _problem(checkpoint, part):
+  """Returns what is wrong with its files under `part`, or None."""
+  try:
+    digests = json.loads((checkpoint / DIGESTS).read_text())
+  except (FileNotFoundError, ValueError):
+    return f'{DIGESTS} is missing or cut off'
+  for name, digest in digests.items():
+    if not name.startswith(part):
+      continue
+    if not (checkpoint / name).is_file():
+      return f'{name} is missing'
+    if _digest(checkpoint / name) != digest:
+      return f'{name} is not as it was written'
+  return None
+
+
+def _digest(path):
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
