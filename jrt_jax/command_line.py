@@ -27,6 +27,14 @@ from jrt_jax.exit_codes import MISTAKE
 
 flags.disclaim_key_flags()  # --help has them among those of the command
 
+# How XLA, CUDA, the C++ library and the system say that memory is short.
+_NO_MEMORY = re.compile(
+    'RESOURCE_EXHAUSTED|out of memory|OUT_OF_MEMORY|bad_alloc'
+    '|(failed to|cannot|unable to) allocate',
+    re.IGNORECASE,
+)
+_LONGEST_REASON = 200  # characters; XLA goes on with lists of buffers
+
 
 def parser(
     *, config: str | None = None, arguments: str | None = None
@@ -147,19 +155,15 @@ def one_line_failures(
     *expected: errors that say what went wrong.
     advice: what to do when memory does not suffice.
   """
-  import jax  # slow, and not every command needs it
-
   try:
     yield
   except expected as error:
     _exit(FAILURE, error)
-  except jax.errors.JaxRuntimeError as error:
-    if 'RESOURCE_EXHAUSTED' not in str(error):
+  except (MemoryError, OSError, RuntimeError) as error:  # jax's: the last
+    if not isinstance(error, MemoryError) and not _NO_MEMORY.search(str(error)):
       raise
-    _exit(
-        FAILURE,
-        f'out of memory: {advice} ({str(error).splitlines()[0]})',
-    )
+    reason = ' '.join((str(error) or repr(error)).split())
+    _exit(FAILURE, f'out of memory: {advice} ({reason[:_LONGEST_REASON]})')
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ python -m jrt_jax.train --config=configs/jrt_360m.py --workdir=runs/jrt_360m \
     --config.batch_size=128
 
 The same command continues a run that was stopped. Exit codes: 0 at the last
-step, 1 if training diverged or ran out of memory, 2 for a mistake in the
+step, 1 if training diverged or ran out of memory or disk, 2 for a mistake in the
 command, 128 + n after signal n.
 """
 
@@ -14,16 +14,22 @@ import sys
 
 from absl import app
 from absl import flags
+import jax
 from ml_collections import config_flags
 
+import jrt_jax
 from jrt_jax import command_line
 from jrt_jax import compilation_cache
 from jrt_jax.data import pipeline
 from jrt_jax.data import shards
+from jrt_jax.training import checkpoint
 from jrt_jax.training import clusters
 from jrt_jax.training import distributed
 from jrt_jax.training import failures
 from jrt_jax.training import loop
+from jrt_jax.training import memory
+from jrt_jax.training import program
+from jrt_jax.training import recorded_config
 from jrt_jax.training import report
 from jrt_jax.training import run as run_lib
 
@@ -61,7 +67,12 @@ _LOCAL_DEVICE_IDS = flags.DEFINE_list(
 _COMPILATION_CACHE = command_line.define_compilation_cache()
 
 
-_FAILURES = loop.Diverged, pipeline.UnknownId
+_FAILURES = (
+    checkpoint.NotSaved,
+    loop.Diverged,
+    memory.TooLittle,
+    pipeline.UnknownId,
+)
 
 
 def main(argv: list[str]) -> None:
@@ -74,38 +85,51 @@ def main(argv: list[str]) -> None:
 
 def _train(config):
   with command_line.one_line_errors(), failures.shared():
-    peers = distributed.initialize(
-        _CLUSTER.value,
-        coordinator=_COORDINATOR.value,
-        num_processes=_NUM_PROCESSES.value,
-        process_id=_PROCESS_ID.value,
-        local_device_ids=_LOCAL_DEVICE_IDS.value,
-    )
-    # Of several processes only one would write, and where others do not see its
-    # files they would wait for what it measures when it compiles.
-    if _COMPILATION_CACHE.value and peers.num_processes == 1:
-      compilation_cache.turn_on()
-    if distributed.is_first():
-      _show_kernels()
-    if _VERIFY_DATA.value:
-      shards.forget_verified(config['data'])
-    run = run_lib.Run(
-        config,
-        _WORKDIR.value or _default_workdir(),
-        allow_config_change=_ALLOW_CONFIG_CHANGE.value,
-    )
-    plan = run.plan()
-    if distributed.is_first():
-      if peers.num_processes > 1:
-        print(peers)
-      print(plan)
-      if remark := report.demonstration(config, run.tokenizer):
-        print(remark)
+    run = _prepare(config)
+  with failures.shared(*_FAILURES, exit_code=command_line.FAILURE):
+    train_step = program.compile_step(run)  # before weights take memory
+  with command_line.one_line_errors(), failures.shared():
     state, origin = run.start()
     if distributed.is_first():
       print(f'start: {origin}', flush=True)
   with failures.shared(*_FAILURES, exit_code=command_line.FAILURE):
-    return loop.train(run, state)
+    return loop.train(run, state, train_step)
+
+
+def _prepare(config):
+  """Joins the other processes, and returns the run, whose plan is printed."""
+  peers = distributed.initialize(
+      _CLUSTER.value,
+      coordinator=_COORDINATOR.value,
+      num_processes=_NUM_PROCESSES.value,
+      process_id=_PROCESS_ID.value,
+      local_device_ids=_LOCAL_DEVICE_IDS.value,
+  )
+  workdir = _WORKDIR.value or _default_workdir()
+  distributed.check_same(
+      {f'--config.{k}': x for k, x in recorded_config.flat(config).items()}
+      | {'--workdir': str(workdir), 'the version of jax': jax.__version__}
+      | {'the version of jrt_jax': jrt_jax.__version__}
+  )
+  # Of several processes only one would write, and where others do not see its
+  # files they would wait for what it measures when it compiles.
+  if _COMPILATION_CACHE.value and peers.num_processes == 1:
+    compilation_cache.turn_on()
+  if distributed.is_first():
+    _show_kernels()
+  if _VERIFY_DATA.value:
+    shards.forget_verified(config['data'])
+  run = run_lib.Run(
+      config, workdir, allow_config_change=_ALLOW_CONFIG_CHANGE.value
+  )
+  plan = run.plan()
+  if distributed.is_first():
+    if peers.num_processes > 1:
+      print(peers)
+    print(plan, flush=True)
+    if remark := report.demonstration(config, run.tokenizer):
+      print(remark)
+  return run
 
 
 def _show_kernels():

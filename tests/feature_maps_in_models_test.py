@@ -14,6 +14,7 @@ from jrt_jax import models
 from jrt_jax.models import feature_maps
 from jrt_jax.training import loop
 from jrt_jax.training import optimizer
+from jrt_jax.training import program
 from jrt_jax.training import run as run_lib
 from jrt_jax.training import train_state
 
@@ -151,7 +152,8 @@ def test_every_map_trains_through_the_config_alone(name, tmp_path):
   )
   with run_lib.Run(config.to_dict(), tmp_path / 'run') as run:
     first = run.start()[0].params
-    assert loop.train(run, run.start()[0]) is None
+    train_step = program.compile_step(run)
+    assert loop.train(run, run.start()[0], train_step) is None
     last = run.start()[0].params  # of the checkpoint
   lines = (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()
   losses = [x['loss'] for x in map(json.loads, lines) if 'loss' in x]

@@ -12,8 +12,8 @@ from jrt_jax.benchmarks import timing
 from jrt_jax.data import pipeline
 from jrt_jax.data import streams
 from jrt_jax.prefix import policies
+from jrt_jax.training import estimate
 from jrt_jax.training import optimizer as optimizers
-from jrt_jax.training import report
 from jrt_jax.training import sharding
 from jrt_jax.training import throughput
 from jrt_jax.training import train_state
@@ -54,7 +54,7 @@ def measure(config: Mapping[str, Any]) -> dict[str, Any]:
   rates = timing.figures(timed.seconds, tokens=tokens)
   return rates | {
       'mfu': throughput.mfu(
-          report.flops_per_token(config),
+          estimate.flops_per_token(config),
           rates['tokens_per_second'],
           list(mesh.devices.flat),
       ),

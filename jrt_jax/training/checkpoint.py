@@ -29,7 +29,7 @@ from jrt_jax.training import intact
 
 
 class NotSaved(Exception):
-  """The disk refused a checkpoint, or its numbers are not finite."""
+  """The disk refuses what is written, or numbers are not finite."""
 
 
 class Checkpoints:
@@ -84,7 +84,7 @@ class Checkpoints:
       NotSaved: the state is not finite, or an earlier one was not written.
     """
     self.check_finite(state)
-    with self._writing():
+    with self.writing():
       if step not in (saved.step for saved in self._checkpointer.checkpoints):
         self._checkpointer.save_checkpointables_async(
             step, {**_parts(state), 'meta': meta}, force=True
@@ -136,14 +136,28 @@ class Checkpoints:
 
   def wait(self) -> None:
     """Blocks until the last save is committed; raises NotSaved if it failed."""
-    with self._writing():
+    with self.writing():
       self._checkpointer.wait()
 
   def close(self) -> None:
     """Waits, then releases threads; raises NotSaved if the last save failed."""
-    with self._writing():
+    with self.writing():
       self._checkpointer.close()
     logging.get_absl_logger().removeFilter(_is_news)
+
+  @contextlib.contextmanager
+  def writing(self) -> Iterator[None]:
+    """Raises what the disk refuses as NotSaved, which names the last checkpoint."""
+    try:
+      yield
+    except (OSError, ValueError) as error:
+      refusal = _refusal(error)
+      if not refusal:
+        raise
+      raise NotSaved(
+          f'{self.directory.parent} could not be written to: {refusal}; the same'
+          f' command goes back to {self._last()}'
+      ) from error
 
   def __enter__(self) -> 'Checkpoints':
     return self
@@ -165,20 +179,6 @@ class Checkpoints:
         abstract_state, params=loaded['params'], **loaded['train']
     )
     return state, loaded['meta']
-
-  @contextlib.contextmanager
-  def _writing(self):
-    """Raises what the file system refuses as NotSaved."""
-    try:
-      yield
-    except (OSError, ValueError) as error:
-      refusal = _refusal(error)
-      if not refusal:
-        raise
-      raise NotSaved(
-          f'a checkpoint could not be written to {self.directory}: {refusal};'
-          f' the same command goes back to {self._last()}'
-      ) from error
 
   def _last(self):
     """The newest complete checkpoint, in words."""

@@ -3,7 +3,7 @@
 In a run of one process nothing here does anything.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import itertools
 import json
 import os
@@ -147,6 +147,36 @@ def from_first(function: Callable[[], Any]) -> Any:
     raise
   client.key_value_set(key, json.dumps([None, result]))
   return result
+
+
+def everyones(name: str, value: Any) -> list[Any]:
+  """Returns the values of all processes, in their order; uses no device.
+
+  Args:
+    name: of what is asked for, once in a run.
+    value: of this process: JSON.
+  """
+  if not jax.distributed.is_initialized():
+    return [value]
+  texts = gather(f'jrt_jax/{name}', json.dumps(value))
+  return [json.loads(text) for text in texts]
+
+
+def check_same(facts: Mapping[str, Any]) -> None:
+  """Raises ValueError, in all processes, if they do not have the same facts.
+
+  Args:
+    facts: by name: what JSON can hold.
+  """
+  facts, *others = everyones('facts', facts)
+  for process, other in enumerate(others, 1):
+    for name in sorted(facts | other):
+      here, there = (x.get(name, '(not set)') for x in (facts, other))
+      if json.dumps(here) != json.dumps(there):
+        raise ValueError(
+            f'all processes must be started alike: {name} is {here!r} in'
+            f' process 0 and {there!r} in process {process}'
+        )
 
 
 def gather(key: str, text: str, seconds: float = LONG) -> list[str]:

@@ -10,6 +10,7 @@ import time
 import jax
 
 from jrt_jax.training import distributed
+from jrt_jax.training import estimate
 from jrt_jax.training import metrics as metrics_lib
 from jrt_jax.training import optimizer
 from jrt_jax.training import recorded_result
@@ -29,12 +30,15 @@ class Diverged(Exception):
   """Too many steps in a row had to be skipped."""
 
 
-def train(run: Run, state: TrainState) -> signal.Signals | None:
+def train(
+    run: Run, state: TrainState, train_step: jax.stages.Compiled
+) -> signal.Signals | None:
   """Trains to the last step and prints the result, or until a signal.
 
   Args:
     run: what to train; it is closed at the end.
     state: where to start, from `run.start`; it is consumed.
+    train_step: of the run, from `program.compile_step`.
 
   Returns:
     The signal that stopped the run, which is saved then; None at its end.
@@ -42,12 +46,15 @@ def train(run: Run, state: TrainState) -> signal.Signals | None:
   Raises:
     Diverged: when metrics are logged, the last `config.optimizer.max_bad_steps`
       steps or more have been skipped.
+    NotSaved: a checkpoint could not be written, or numbers of the state are not
+      finite.
   """
   with contextlib.ExitStack() as stack:
     first = distributed.is_first()
     stop = stack.enter_context(resilience.StopRequest(tell=first))
     stack.enter_context(jax.set_mesh(run.mesh))
     stack.enter_context(run)
+    stack.enter_context(run.checkpoints.writing())  # metrics are written, too
     step = int(state.step)
     if first:
       writer = metrics_lib.MetricWriter(run.workdir, step, run.config)
@@ -58,13 +65,14 @@ def train(run: Run, state: TrainState) -> signal.Signals | None:
     stack.enter_context(writer)
     progress = metrics_lib.Progress(run.config['steps'], step, screen)
     stack.callback(progress.close)
-    return _Loop(run, writer, progress, stop).run(state)
+    return _Loop(run, train_step, writer, progress, stop).run(state)
 
 
 class _Loop:
 
-  def __init__(self, run, writer, progress, stop):
+  def __init__(self, run, train_step, writer, progress, stop):
     self._run = run
+    self._train_step = train_step
     self._config = run.config
     self._writer = writer
     self._progress = progress
@@ -72,9 +80,7 @@ class _Loop:
     self._throughput = throughput.Throughput()
     self._agreed, self._next_agreement = (0, time.perf_counter()), 0
     self._speed = None  # tokens per second, at the last log
-    self._flops = report.flops_per_token(
-        run.config, run.mean_prefix / run.config['sequence_length']
-    )
+    self._flops = estimate.flops_per_token(run.config, run.mean_prefix)
     self._learning_rate = optimizer.learning_rate(
         run.config['optimizer'], run.config['steps']
     )
@@ -85,22 +91,24 @@ class _Loop:
 
   def run(self, state: TrainState) -> signal.Signals | None:
     step, last = int(state.step), self._config['steps']
-    train_step, evaluated = None, None
+    evaluated, previous = None, None
+    if self._missed_evaluation(step):
+      evaluated = self._evaluate(step, state)
     while step < last and not (stopped_by := self._stopped_by(step)):
       with self._throughput.waiting():
         batch = next(self._run.data)
       batch = self._run.put(batch)
-      if train_step is None:
-        train_step = self._compile(state, batch)
-      state, metrics = train_step(state, batch)
-      step += 1
+      state, metrics = self._train_step(state, batch)
+      jax.block_until_ready(previous)  # devices have a step to do meanwhile
+      self._progress.advance(step)
+      step, previous = step + 1, metrics
       self._throughput.add(self._tokens_per_step, metrics['loss_tokens'])
       if self._due(step, 'log_every'):
-        self._log(step, metrics)
-      if self._due(step, 'eval_every'):
-        evaluated = self._evaluate(step, state)
+        self._log(step, metrics, state)
       if self._due(step, 'checkpoint_every'):
         self._save(step, state)
+      if self._due(step, 'eval_every'):
+        evaluated = self._evaluate(step, state)
     if step < last:
       self._save(step, state)
       self._progress.print(
@@ -163,26 +171,17 @@ class _Loop:
     every = self._config[key]
     return step == self._config['steps'] or (every and step % every == 0)
 
-  def _compile(self, state, batch):
-    with self._throughput.paused():
-      start = time.perf_counter()
-      # The next step finds its state where this one found it.
-      shardings = jax.tree.map(lambda x: x.sharding, state)
-      step = jax.jit(
-          self._run.steps.train,
-          donate_argnums=0,
-          out_shardings=(shardings, None),
-      )
-      compiled = step.lower(state, batch).compile()
-      memory = compiled.memory_analysis()
-      used = memory.argument_size_in_bytes + memory.temp_size_in_bytes
-      self._progress.print(
-          f'compiled in {units.duration(time.perf_counter() - start)}: a step'
-          f' takes {units.size(used)} on each device'
-      )
-    return compiled
+  def _missed_evaluation(self, step):
+    """Whether a run was killed after it saved `step`, before it evaluated it."""
+    return (
+        step
+        and self._due(step, 'eval_every')
+        and distributed.from_first(
+            lambda: not metrics_lib.has_evaluation(self._run.workdir, step)
+        )
+    )
 
-  def _log(self, step, metrics):
+  def _log(self, step, metrics, state):
     metrics = {name: x.item() for name, x in jax.device_get(metrics).items()}
     rates = self._throughput.read()
     self._speed = rates['tokens_per_second']
@@ -210,12 +209,13 @@ class _Loop:
             'tokens/s': units.count(self._speed),
         },
     )
-    bad = metrics['skipped_in_a_row']
+    if bad := metrics['skipped_in_a_row']:
+      self._run.checkpoints.check_finite(state)
     if bad >= self._config['optimizer']['max_bad_steps']:
       raise Diverged(
-          f'the gradients of the last {bad} steps, {step - bad + 1} to {step},'
-          ' were not finite or spiked; lower config.optimizer.peak_lr, or look'
-          ' at the data of these steps'
+          f'the gradients or updates of the last {bad} steps, {step - bad + 1} to'
+          f' {step}, were not finite or spiked; lower config.optimizer.peak_lr,'
+          ' or look at the data of these steps'
       )
 
   def _evaluate(self, step, state):

@@ -111,14 +111,14 @@ class Progress:
 
   Args:
     total: steps of the run.
-    start: the step it starts or resumes from.
+    start: the step it starts or resumes from, now: all is compiled.
     file: where to write; standard error by default.
   """
 
   def __init__(self, total: int, start: int = 0, file: TextIO | None = None):
     self._file = file or sys.stderr
     self._total = total
-    self._first = None  # (step, time) of the first update: compiling is over
+    self._start = start, time.perf_counter()
     self._bar = None
     if self._file.isatty():
       self._bar = tqdm.tqdm(
@@ -129,6 +129,11 @@ class Progress:
           file=self._file,
       )
 
+  def advance(self, step: int) -> None:
+    """Moves the bar, if there is one, to `step` steps."""
+    if self._bar is not None:
+      self._bar.update(step - self._bar.n)
+
   def update(self, step: int, metrics: Mapping[str, Any]) -> None:
     """Shows that `step` steps are done, and their metrics."""
     shown = '  '.join(
@@ -137,7 +142,7 @@ class Progress:
     )
     if self._bar is not None:
       self._bar.set_postfix_str(shown, refresh=False)
-      self._bar.update(step - self._bar.n)
+      self.advance(step)
     else:
       self.print(f'step {step}/{self._total}  {shown}  ETA {self._eta(step)}')
 
@@ -151,14 +156,16 @@ class Progress:
       self._bar.close()
 
   def _eta(self, step):
-    now = time.perf_counter()
-    if self._first is None:
-      self._first = step, now
-    first_step, first_time = self._first
-    if step == first_step:
-      return '?'
-    pace = (now - first_time) / (step - first_step)
+    start, then = self._start
+    pace = (time.perf_counter() - then) / (step - start)
     return units.duration((self._total - step) * pace)
+
+
+def has_evaluation(workdir: pathlib.Path, step: int) -> bool:
+  """Whether metrics.jsonl has held-out losses of `step`."""
+  path = workdir / 'metrics.jsonl'
+  lines = path.read_text(encoding='utf-8').splitlines() if path.exists() else ()
+  return any(_step(line) == step and 'held_out/' in line for line in lines)
 
 
 def _number(value):

@@ -7,37 +7,10 @@ import jax
 
 import jrt_jax
 from jrt_jax.models import cost
-from jrt_jax.prefix import policies
-from jrt_jax.training import throughput
+from jrt_jax.training import estimate
 from jrt_jax.training import units
 
-_GOOD_MFU = 0.5  # few training runs use more of their devices
-
-
-def prefix_fraction(config: Mapping[str, Any]) -> float:
-  """The mean prefix over the sequence length, where windows are one text."""
-  length = config['sequence_length']
-  return policies.mean_prefix(config['prefix'], length) / length
-
-
-def flops_per_token(
-    config: Mapping[str, Any], prefix: float | None = None
-) -> float:
-  """Of a training step, over the tokens of its batch.
-
-  Args:
-    config: of the run.
-    prefix: the mean fraction of a sequence; None: `prefix_fraction`.
-  """
-  objective = config['objective']
-  prefix = prefix_fraction(config) if prefix is None else prefix
-  masked = objective['mask_rate'] if objective['name'] == 'jrt' else 0.0
-  return cost.train_flops_per_token(
-      config['model'],
-      sequence_length=config['sequence_length'],
-      prefix_fraction=prefix,
-      supervised_fraction=1 - prefix + prefix * masked,
-  )
+_PATIENCE = 30 * 86400  # seconds that a run may take without a warning
 
 
 def plan(
@@ -49,6 +22,7 @@ def plan(
     train_tokens: int,
     data_rate: float,
     mean_prefix: float,
+    matmul_rate: float,
 ) -> str:
   """Returns what the run will do, one fact a line.
 
@@ -60,14 +34,16 @@ def plan(
     train_tokens: that there are.
     data_rate: tokens a second that can be read.
     mean_prefix: tokens of the prefix of a sequence.
+    matmul_rate: of the devices, from `estimate.matmul_rate`.
   """
   model = config['model']
-  flops = flops_per_token(config, mean_prefix / config['sequence_length'])
   parts = cost.parameters(model)
   total = sum(parts.values())
   copies = 4 if accumulation == 1 else 5  # gradients of one microbatch more
   batch, length = config['batch_size'], config['sequence_length']
-  tokens = config['steps'] * batch * length
+  tokens = estimate.tokens(config)
+  flops = estimate.flops_per_token(config, mean_prefix)
+  rate = estimate.tokens_per_second(config, matmul_rate, mean_prefix)
   devices = list(mesh.devices.flat)
   shards = mesh.shape['fsdp'] * mesh.shape['tensor']
   by_part = ', '.join(f'{k} {units.count(n)}' for k, n in parts.items())
@@ -90,7 +66,15 @@ def plan(
           f'{config["prefix"]["name"]}: {mean_prefix:,.0f} of {length:,} tokens'
           ' on average'
       ),
-      'data pipeline': _pipeline(data_rate, flops, devices),
+      'expected time': (
+          f'{units.duration(tokens / rate)}, {units.count(rate)} tokens/s: at'
+          f' {estimate.UTILIZATION:.0%} of what these devices reach in products'
+          f' of {model["dtype"]} matrices'
+      ),
+      'data pipeline': (
+          f'{units.count(data_rate)} tokens/s, of the {units.count(rate)}'
+          ' expected'
+      ),
       'microbatches': f'{accumulation} of {batch // accumulation} sequences',
       'memory': (
           f'{units.size(copies * 4 * total / shards)} for weights, gradients'
@@ -98,6 +82,17 @@ def plan(
       ),
   }
   return _table(lines)
+
+
+def patience(seconds: float) -> str | None:
+  """One line, if a run of so many seconds takes longer than anybody waits."""
+  if seconds <= _PATIENCE:
+    return None
+  return (
+      f'warning: this run will take about {units.duration(seconds)} here. Use'
+      ' more or faster devices, lower --config.steps, or train a smaller model:'
+      ' configs/jrt_tiny.py takes minutes on a CPU'
+  )
 
 
 def demonstration(config: Mapping[str, Any], tokenizer) -> str | None:
@@ -161,15 +156,6 @@ def result(
       f'{_table(lines)}\n\nA held-out prompt, and after ▶ what the model makes'
       f' of it:\n…{prompt}▶{continuation}'
   )
-
-
-def _pipeline(rate, flops, devices):
-  """How fast data come, beside how fast the devices could take them at best."""
-  line = f'{units.count(rate)} tokens/s'
-  if peak := throughput.peak_flops(devices):
-    need = units.count(_GOOD_MFU * peak / flops)
-    line += f'; training takes {need} at {_GOOD_MFU:.0%} of peak FLOP/s'
-  return line
 
 
 def _decode_state(config, unit):

@@ -21,6 +21,7 @@ from jrt_jax.prefix import fitting
 from jrt_jax.prefix import policies
 from jrt_jax.training import checkpoint
 from jrt_jax.training import distributed
+from jrt_jax.training import estimate
 from jrt_jax.training import evaluation
 from jrt_jax.training import failures
 from jrt_jax.training import optimizer
@@ -159,8 +160,9 @@ class Run:
     )
 
   def plan(self) -> str:
-    """What the run will do, one fact a line."""
-    return report.plan(
+    """What the run will do, one fact a line; last a warning if it is hopeless."""
+    rate = estimate.matmul_rate(self.mesh, self.config['model']['dtype'])
+    plan = report.plan(
         self.config,
         mesh=self.mesh,
         accumulation=self.steps.accumulation,
@@ -168,11 +170,28 @@ class Run:
         train_tokens=self.train_tokens,
         data_rate=self._data_rate(),
         mean_prefix=self.mean_prefix,
+        matmul_rate=rate,
     )
+    seconds = estimate.seconds(self.config, rate, self.mean_prefix)
+    warning = report.patience(seconds)
+    return f'{plan}\n{warning}' if warning else plan
 
   def put(self, batch: Mapping[str, Any]) -> dict[str, jax.Array]:
     """Places this process's rows of a batch on the devices."""
     return sharding.put_batch(batch, self.mesh)
+
+  def abstract_state(self) -> train_state.TrainState:
+    """Shapes, dtypes and shardings of the state, which takes no memory."""
+    first = jax.eval_shape(self._first_state, self._abstract_params)
+    shardings = sharding.params_sharding(self.mesh, first)
+    return jax.tree.map(_sharded, first, shardings)
+
+  def abstract_batch(self) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes, dtypes and shardings of what `put` makes of a batch."""
+    batches = self._training_data()
+    batch = self.put(next(batches))
+    batches.close()
+    return {name: _sharded(x, x.sharding) for name, x in batch.items()}
 
   def start(self) -> tuple[train_state.TrainState, str]:
     """Returns the state to train from, and where it came from, in words.
@@ -184,9 +203,8 @@ class Run:
       ValueError: no checkpoint is intact, or it is of another model.
       FileNotFoundError: there is none in `init_from`.
     """
-    first = jax.eval_shape(self._first_state, self._abstract_params)
-    shardings = sharding.params_sharding(self.mesh, first)
-    abstract = jax.tree.map(_sharded, first, shardings)
+    abstract = self.abstract_state()
+    shardings = jax.tree.map(lambda x: x.sharding, abstract)
     restored = self.checkpoints.restore_latest(abstract)
     if restored is not None:
       state, place = restored

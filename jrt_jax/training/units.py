@@ -14,9 +14,10 @@ def size(num_bytes: float) -> str:
 
 
 def duration(seconds: float) -> str:
-  """75 → '1m15s', 90061 → '1d01h', 4.2 → '4s'."""
+  """75 → '1m15s', 90061 → '1d01h', 4e7 → '1y97d', 4.2 → '4s'."""
   seconds = round(seconds)
   for name, length, rest_name, rest_length in (
+      ('y', 365 * 86400, 'd', 86400),
       ('d', 86400, 'h', 3600),
       ('h', 3600, 'm', 60),
       ('m', 60, 's', 1),

@@ -16,6 +16,7 @@ import pytest
 
 from jrt_jax.training import checkpoint
 from jrt_jax.training import loop
+from jrt_jax.training import program
 from jrt_jax.training import resilience
 from jrt_jax.training import run as run_lib
 
@@ -53,7 +54,8 @@ def train(config, workdir, change=lambda run: None, **kwargs):
   """Runs to the end or a signal, which is returned."""
   run = run_lib.Run(config, workdir, **kwargs)
   change(run)
-  return loop.train(run, run.start()[0])
+  train_step = program.compile_step(run)
+  return loop.train(run, run.start()[0], train_step)
 
 
 def metrics(workdir):

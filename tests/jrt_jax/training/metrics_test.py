@@ -101,15 +101,16 @@ def clock(monkeypatch):
 
 def test_without_a_terminal_each_update_is_a_line_with_eta(clock):
   file = io.StringIO()
+  clock.now += 1000  # compiling is over
   progress = metrics.Progress(total=100, start=40, file=file)
-  clock.now += 1000  # compiling is not extrapolated
   for step in (50, 60):
-    progress.update(step, {'loss': 2.345678, 'tok/s': '1.2k'})
     clock.now += 10
+    progress.advance(step)
+    progress.update(step, {'loss': 2.345678, 'tok/s': '1.2k'})
   progress.print('saved')
   progress.close()
   assert file.getvalue().splitlines() == [
-      'step 50/100  loss 2.346  tok/s 1.2k  ETA ?',
+      'step 50/100  loss 2.346  tok/s 1.2k  ETA 50s',
       'step 60/100  loss 2.346  tok/s 1.2k  ETA 40s',
       'saved',
   ]
@@ -123,3 +124,21 @@ def test_a_terminal_gets_a_bar_that_starts_where_the_run_does():
   progress.close()
   assert '40/100' in file.getvalue() and '60/100' in file.getvalue()
   assert 'loss 2.346' in file.getvalue() and 'saved\n' in file.getvalue()
+
+
+def test_the_bar_moves_between_two_updates():
+  file = Terminal()
+  progress = metrics.Progress(total=100, file=file)
+  progress.update(60, {'loss': 2.345678})
+  progress.advance(75)
+  progress.close()
+  assert '75/100' in file.getvalue() and 'loss 2.346' in file.getvalue()
+
+
+def test_it_is_known_what_was_evaluated(tmp_path):
+  assert not metrics.has_evaluation(tmp_path, 1)
+  with metrics.MetricWriter(tmp_path) as writer:
+    writer.write(1, {'held_out/next_token_loss': 3.5})
+    writer.write(2, {'loss': 3.5})
+  assert metrics.has_evaluation(tmp_path, 1)
+  assert not metrics.has_evaluation(tmp_path, 2)

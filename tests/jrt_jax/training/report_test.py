@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from configs import base
-from configs import based_360m
 from configs import jrt_360m
 from configs import jrt_tiny
 from jrt_jax.data import tokenizers
 from jrt_jax.models import cost
+from jrt_jax.training import estimate
 from jrt_jax.training import report
+from jrt_jax.training import units
 
 
 @pytest.fixture(scope='module')
@@ -29,7 +30,8 @@ def plan():
       tokenizer=tokenizers.Bytes(),
       train_tokens=10**9,
       data_rate=2.5e6,
-      mean_prefix=737.4,
+      mean_prefix=1024,
+      matmul_rate=1e12,
   )
   return dict(re.split('  +', line, maxsplit=1) for line in text.splitlines())
 
@@ -42,13 +44,30 @@ def test_the_plan_of_the_paper_has_its_figures(plan):
   assert plan['parameters'].startswith('356,619,264 (embedding 51.5M, ')
   assert plan['devices'] == '2 x NVIDIA H100 (data 2, fsdp 1, tensor 1)'
   assert plan['microbatches'] == '16 of 16 sequences'
-  assert plan['prefix'] == 'fixed: 737 of 2,048 tokens on average'
+  assert plan['prefix'] == 'fixed: 1,024 of 2,048 tokens on average'
   assert plan['data'] == (
       'python_stdlib: 1B tokens, of 257 ids; the model has 50,264'
   )
   # Weights, two moments, gradients of the batch and of a microbatch, float32.
   assert plan['memory'].startswith(f'{20 * 356_619_264 / 2**30:.3g} GiB')
   assert f'jax {jax.__version__}' in plan['software']
+
+
+def test_the_plan_says_how_long_the_run_will_take(plan):
+  config = jrt_360m.get_config().to_dict()
+  seconds = estimate.seconds(config, 1e12)
+  assert plan['expected time'].startswith(f'{units.duration(seconds)}, ')
+  speed = units.count(60_000 * 256 * 2048 / seconds)
+  assert f', {speed} tokens/s: ' in plan['expected time']
+  assert plan['data pipeline'] == f'2.5M tokens/s, of the {speed} expected'
+
+
+def test_a_run_that_takes_more_than_a_month_is_warned_of():
+  month = 30 * 86_400
+  assert report.patience(0.99 * month) is None
+  warning = report.patience(1.01 * month)
+  assert warning.startswith('warning: this run will take about 30d')
+  assert '--config.steps' in warning and 'configs/jrt_tiny.py' in warning
 
 
 def test_the_plan_says_the_state_and_the_compute_of_a_token(plan):
@@ -60,20 +79,6 @@ def test_the_plan_says_the_state_and_the_compute_of_a_token(plan):
   )
   gflop = float(plan['compute'].split()[0])
   assert 6 * 0.3 < gflop < 6 * 0.45  # 6 FLOP for most of the parameters
-
-
-@pytest.mark.parametrize(
-    ('module', 'supervised'),
-    [(jrt_360m, 0.5 + 0.5 * 0.15), (based_360m, 1.0)],
-)
-def test_flops_count_the_positions_that_have_labels(module, supervised):
-  config = module.get_config().to_dict()
-  assert report.flops_per_token(config) == cost.train_flops_per_token(
-      config['model'],
-      sequence_length=2048,
-      prefix_fraction=report.prefix_fraction(config),
-      supervised_fraction=supervised,
-  )
 
 
 def test_the_full_model_on_the_built_in_text_is_called_a_demonstration():

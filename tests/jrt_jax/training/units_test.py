@@ -46,6 +46,8 @@ def test_sizes_are_binary(num_bytes, expected):
         (3599.7, '1h00m'),
         (3661, '1h01m'),
         (90_061, '1d01h'),
+        (364.9 * 86_400, '364d21h'),
+        (400 * 86_400, '1y35d'),
     ],
 )
 def test_durations_have_two_units(seconds, expected):

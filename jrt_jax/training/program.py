@@ -1,0 +1,100 @@
+"""The train step of a run, compiled before its weights take memory."""
+
+import dataclasses
+import sys
+import time
+
+import jax
+
+from jrt_jax import models
+from jrt_jax.training import distributed
+from jrt_jax.training import memory
+from jrt_jax.training import sharding
+from jrt_jax.training import units
+from jrt_jax.training.run import Run
+
+
+def compile_step(run: Run) -> jax.stages.Compiled:
+  """Returns the train step of a run; stderr says what it takes.
+
+  Raises:
+    TooLittle: more memory than there is; with what would fit.
+  """
+  _tell('compiling …')
+  start = time.perf_counter()
+  program = _compile(run, run.steps)
+  need = memory.needed(program)
+  took = units.duration(time.perf_counter() - start)
+  _tell(f'compiled in {took}: a step takes {units.size(need)} on each device')
+  free = _free()
+  if need > free:
+    _tell('more than is free: looking for what would fit …')
+    raise memory.TooLittle(
+        f'a step takes {units.size(need)} on each device, of which'
+        f' {units.size(free)} are free: {_advice(run, need, free)}'
+    )
+  return program
+
+
+def _free():
+  """What all devices of all processes can give, in bytes; inf: unknown."""
+  own = memory.free(jax.local_devices())
+  known = [
+      x for x in distributed.everyones('free memory', own) if x is not None
+  ]
+  return min(known, default=float('inf'))
+
+
+def _advice(run, need, free):
+  """Flags with which a step would fit, found by compiling it."""
+  rows = run.config['batch_size'] // sharding.num_replicas(run.mesh)
+  now, remat = rows // run.steps.accumulation, run.config['model']['remat']
+  if now > 1:
+    least = _needed(run, 1, remat)
+    if least <= free:
+      # What a step takes grows with the microbatch in a straight line.
+      most = 1 + (now - 1) * (free - least) / (need - least)
+      larger = max(n for n in range(1, now) if n <= most and not rows % n)
+      taken = _needed(run, larger, remat)
+      if taken <= free:
+        return _choice(larger, remat, taken)
+      return _choice(1, remat, least)
+  least = _needed(run, 1, 'full')
+  if least <= free:
+    return _choice(1, 'full', least)
+  return (
+      f'even {_choice(1, "full", least)}; use a smaller model, or'
+      ' --config.mesh.fsdp to share its weights among devices'
+  )
+
+
+def _choice(microbatch, remat, taken):
+  return (
+      f'--config.microbatch_per_device={microbatch} --config.model.remat={remat}'
+      f' takes {units.size(taken)}'
+  )
+
+
+def _needed(run, microbatch, remat):
+  steps = dataclasses.replace(
+      run.steps,
+      merge=models.abstract({**run.config['model'], 'remat': remat})[0],
+      accumulation=sharding.check_batch(
+          run.config['batch_size'], microbatch, run.mesh
+      ),
+  )
+  return memory.needed(_compile(run, steps))
+
+
+def _compile(run, steps):
+  state, batch = run.abstract_state(), run.abstract_batch()
+  # The next step finds its state where this one found it.
+  shardings = jax.tree.map(lambda x: x.sharding, state)
+  step = jax.jit(steps.train, donate_argnums=0, out_shardings=(shardings, None))
+  with jax.set_mesh(run.mesh):
+    return step.lower(state, batch).compile()
+
+
+def _tell(line):
+  if distributed.is_first():
+    print(line, file=sys.stderr, flush=True)

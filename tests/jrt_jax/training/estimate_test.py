@@ -1,0 +1,39 @@
+import jax
+import pytest
+
+from configs import based_360m
+from configs import jrt_360m
+from jrt_jax.models import cost
+from jrt_jax.training import estimate
+from jrt_jax.training import sharding
+
+
+@pytest.mark.parametrize(
+    ('module', 'prefix', 'supervised'),
+    [(jrt_360m, 0.5, 0.5 + 0.5 * 0.15), (based_360m, 0.0, 1.0)],
+)
+def test_flops_count_the_positions_that_have_labels(module, prefix, supervised):
+  config = module.get_config().to_dict()
+  assert estimate.flops_per_token(config) == cost.train_flops_per_token(
+      config['model'],
+      sequence_length=2048,
+      prefix_fraction=prefix,
+      supervised_fraction=supervised,
+  )
+
+
+def test_time_is_that_of_all_flops_at_half_the_rate(run_config):
+  config = run_config()
+  flops = 6 * 8 * 16 * estimate.flops_per_token(config)  # steps x B x L
+  assert estimate.seconds(config, 2 * flops) == pytest.approx(1)
+
+
+@pytest.mark.parametrize('devices', [1, jax.device_count()])
+def test_the_rate_counts_the_products_of_all_devices(monkeypatch, devices):
+  mesh = sharding.make_mesh({'data': devices, 'fsdp': 1, 'tensor': 1})
+  monkeypatch.setattr(estimate, '_WIDTHS', {'cpu': 16})
+  monkeypatch.setattr(estimate, '_SECONDS', 0.0)
+  seconds = iter([5.0, 5.0, 7.0])  # the start, before and after 8 products
+  monkeypatch.setattr(estimate.time, 'perf_counter', lambda: next(seconds))
+  rate = estimate.matmul_rate(mesh, 'bfloat16')
+  assert rate == 8 * devices * 2 * 16**3 / 2.0
