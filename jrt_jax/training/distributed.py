@@ -20,6 +20,7 @@ from orbax.checkpoint import multihost
 from jrt_jax import exit_codes
 from jrt_jax.training import clusters
 from jrt_jax.training import gpus
+from jrt_jax.training import last_words
 
 HEARTBEAT = 30  # seconds of silence after which a process counts as dead
 
@@ -231,6 +232,7 @@ def _connect(place, timeout):
         shutdown_timeout_seconds=LONG,
     )
     _place = place
+    last_words.watch(place.process_id)
   finally:
     alarm.cancel()
 

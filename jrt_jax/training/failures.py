@@ -14,6 +14,7 @@ import jax
 
 from jrt_jax import exit_codes
 from jrt_jax.training import distributed
+from jrt_jax.training import last_words
 
 _PATIENCE = 20  # seconds that a process with an error waits for the others
 # Of broken collectives and a lost coordinator: a status of XLA's, and who says.
@@ -119,12 +120,9 @@ def _leave(error):
     code = exit_codes.INTERRUPTED
   elif _is_lost_peer(error):
     logging.debug('error', exc_info=True)  # --verbosity=1 shows it
+    sys.stdout.flush()
     reason = ' '.join(str(error).split())
-    print(
-        f'error: process {distributed.process_id()} seems to have lost another'
-        f' one, whose output tells why; the same command continues ({reason})',
-        file=sys.stderr,
-    )
+    last_words.leave(distributed.process_id(), reason)
   else:
     traceback.print_exception(error)
   sys.stdout.flush()
