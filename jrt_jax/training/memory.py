@@ -1,7 +1,6 @@
 """How much memory a compiled program takes, and how much is free."""
 
-from collections.abc import Iterator, Sequence
-import os
+from collections.abc import Sequence
 import pathlib
 import resource
 
@@ -31,20 +30,26 @@ def needed(program: jax.stages.Compiled) -> int:
   return sizes.argument_size_in_bytes + sizes.temp_size_in_bytes + new_outputs
 
 
-def free(devices: Sequence[jax.Device]) -> int | None:
+def free(
+    devices: Sequence[jax.Device], root: pathlib.Path = pathlib.Path('/')
+) -> int | None:
   """Returns the bytes that each of `devices` can still give; None: unknown.
 
   Devices without a memory of their own share that of the machine.
+
+  Args:
+    devices: of this process.
+    root: of the file system in which Linux tells of the machine.
   """
   stats = [device.memory_stats() or {} for device in devices]
   if all('bytes_limit' in stat for stat in stats):
     return min(stat['bytes_limit'] - stat['bytes_in_use'] for stat in stats)
-  machine = min(_machine(), default=None)
-  return machine and machine // len(devices)
+  machine = min(_machine(root), default=None)
+  return machine and max(machine // len(devices), 0)
 
 
-def _machine(root: pathlib.Path = pathlib.Path('/')) -> Iterator[int]:
-  """Yields what each limit of this process leaves; nothing where none tells."""
+def _machine(root):
+  """What each limit of this process leaves."""
   for line in _lines(root / 'proc/meminfo'):
     name, kib, *_ = line.split()
     if name == 'MemAvailable:':
@@ -53,7 +58,7 @@ def _machine(root: pathlib.Path = pathlib.Path('/')) -> Iterator[int]:
   limit, _ = resource.getrlimit(resource.RLIMIT_AS)  # ulimit -v
   for line in _lines(root / 'proc/self/statm'):
     if limit != resource.RLIM_INFINITY:
-      yield limit - int(line.split()[0]) * os.sysconf('SC_PAGE_SIZE')
+      yield limit - int(line.split()[0]) * resource.getpagesize()
 
 
 def _control_groups(root):

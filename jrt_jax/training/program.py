@@ -55,15 +55,15 @@ def _advice(run, need, free):
       # What a step takes grows with the microbatch in a straight line.
       most = 1 + (now - 1) * (free - least) / (need - least)
       larger = max(n for n in range(1, now) if n <= most and not rows % n)
-      taken = _needed(run, larger, remat)
-      if taken <= free:
+      if larger > 1 and (taken := _needed(run, larger, remat)) <= free:
         return _choice(larger, remat, taken)
       return _choice(1, remat, least)
-  least = _needed(run, 1, 'full')
-  if least <= free:
-    return _choice(1, 'full', least)
+  if (now, remat) != (1, 'full'):
+    need = _needed(run, 1, 'full')
+  if need <= free:
+    return _choice(1, 'full', need)
   return (
-      f'even {_choice(1, "full", least)}; use a smaller model, or'
+      f'even {_choice(1, "full", need)}; use a smaller model, or'
       ' --config.mesh.fsdp to share its weights among devices'
   )
 

@@ -50,11 +50,13 @@ def config(run_config, tokenizer_json, tmp_path_factory):
   return make
 
 
-def train(config, workdir, change=lambda run: None, **kwargs):
+def train(
+    config, workdir, change=lambda run: None, change_step=lambda step: step
+):
   """Runs to the end or a signal, which is returned."""
-  run = run_lib.Run(config, workdir, **kwargs)
+  run = run_lib.Run(config, workdir)
   change(run)
-  train_step = program.compile_step(run)
+  train_step = change_step(program.compile_step(run))
   return loop.train(run, run.start()[0], train_step)
 
 
@@ -230,3 +232,45 @@ def test_a_run_gives_up_after_bad_steps_in_a_row(config, tmp_path):
   values = metrics(tmp_path)
   assert sorted(values) == [1, 2, 3]
   assert values[3]['loss'] is None and values[3]['skipped'] == 3
+
+
+def ruining(step):
+  """A train step after whose third call a weight is not finite."""
+
+  def ruined(state, batch):
+    state, metrics = step(state, batch)
+    if int(state.step) == 3:
+      name = 'embedding.embedding'
+      weights = state.params[name].at[0, 0].set(math.nan)
+      state.params[name] = jax.device_put(weights, state.params[name].sharding)
+    return state, metrics
+
+  return ruined
+
+
+def test_ruined_weights_end_a_run_which_goes_back_to_the_last_good_ones(
+    config, tmp_path
+):
+  often = config(**CHEAP, checkpoint_every=2)
+  with pytest.raises(checkpoint.NotSaved, match='step 4 are not .* to step 2$'):
+    train(often, tmp_path, change_step=ruining)
+  assert checkpoint.load_params(tmp_path)[1] == 2
+  assert train(often, tmp_path) is None
+  assert [metrics(tmp_path)[step]['skipped'] for step in (2, 4, 6)] == [0, 0, 0]
+
+
+def test_what_is_due_is_saved_before_an_evaluation_which_is_made_up_for(
+    config, tmp_path
+):
+  often = config(**CHEAP, checkpoint_every=2, eval_every=2)
+
+  def fail(run):
+    run.evaluation.run = lambda *_: 1 / 0
+
+  with pytest.raises(ZeroDivisionError):
+    train(often, tmp_path, fail)
+  assert checkpoint.load_params(tmp_path)[1] == 2
+  assert train(often, tmp_path) is None
+  lines = map(json.loads, (tmp_path / 'metrics.jsonl').open())
+  evaluated = [x['step'] for x in lines if 'held_out/next_token_loss' in x]
+  assert evaluated == [2, 4, 6]

@@ -1,0 +1,54 @@
+import re
+
+import pytest
+
+from jrt_jax.training import memory
+from jrt_jax.training import program
+from jrt_jax.training import run as run_lib
+
+
+@pytest.fixture
+def compile_step(run_config, tmp_path, monkeypatch):
+  """Compiles the step of a small run where so many bytes are free."""
+  text = tmp_path / 'text.txt'
+  text.write_text('the cat sat on the mat; ' * 4000)
+
+  def compile_step(free, **keys):
+    config = run_config(
+        data__path=str(text),
+        sequence_length=64,
+        mesh__data=1,
+        model__mixers=('conv',),
+        **keys,
+    )
+    monkeypatch.setattr(memory, 'free', lambda devices: free)
+    with run_lib.Run(config, tmp_path / 'run') as run:
+      return program.compile_step(run)
+
+  return compile_step
+
+
+def test_a_step_that_does_not_fit_is_refused_with_what_does(
+    compile_step, capsys
+):
+  with pytest.raises(memory.TooLittle) as error:
+    compile_step(free=1_200_000, microbatch_per_device=8)
+  line = str(error.value)
+  assert '\n' not in line and 'of which 1.14 MiB are free' in line
+  microbatch, remat = re.search(
+      '--config.microbatch_per_device=(.*) --config.model.remat=(.*) takes',
+      line,
+  ).groups()
+  assert 1 < int(microbatch) < 8 and remat == 'none'
+  assert capsys.readouterr().err.startswith('compiling …\ncompiled in')
+  fits = compile_step(free=1_200_000, microbatch_per_device=int(microbatch))
+  assert memory.needed(fits) <= 1_200_000
+
+
+def test_where_nothing_would_fit_the_least_is_said(compile_step):
+  with pytest.raises(memory.TooLittle, match='even .*=1 .*=full takes .* KiB'):
+    compile_step(free=1000, microbatch_per_device=1, model__remat='full')
+
+
+def test_where_nobody_knows_what_is_free_nothing_is_refused(compile_step):
+  assert compile_step(free=None, microbatch_per_device=8)
