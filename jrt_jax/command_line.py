@@ -52,6 +52,7 @@ def parser(
 
   def parse(argv):
     if config:
+      argv = _with_recorded_configs(argv, config)
       _check_file(argv, config)
     try:
       rest = flags.FLAGS(argv)[1:]
@@ -179,6 +180,26 @@ def _check_writable(folder):
   """Raises OSError unless files can be made in it, or in what it would be in."""
   there = next(path for path in (folder, *folder.parents) if path.exists())
   tempfile.TemporaryFile(dir=there).close()
+
+
+def _with_recorded_configs(argv, config):
+  """Says what --config=….json and --from=WORKDIR stand for, as config files."""
+  recorded = pathlib.Path(configs.__file__).with_name('recorded.py')
+  arguments, rest = [], iter(argv)
+  sources = []
+  for argument in rest:
+    flag, equals, value = argument.partition('=')
+    name = flag.removeprefix('-').removeprefix('-')
+    if flag != name and name in (config, 'from') and name in flags.FLAGS:
+      value = value if equals else next(rest, '')
+      if name == 'from' or value.endswith('.json'):
+        value = f'{recorded}:{value}'
+      argument = f'--{config}={value}'
+      sources.append(name)
+    arguments.append(argument)
+  if 'from' in sources and len(sources) > 1:
+    _exit(MISTAKE, f'--from brings its own config: leave --{config} out')
+  return arguments
 
 
 def _check_file(argv, config):

@@ -67,7 +67,8 @@ def import_from(read: Callable, source: str, destination: str) -> None:
     )
   workdirs.write(destination, config, params, origin=f'converted: {source}')
   print(
-      f'wrote {destination}; start runs with --config.init_from={destination}'
+      f'wrote {destination}; python -m jrt_jax.train --from={destination}'
+      ' --workdir=DIR starts a run from it'
   )
 
 

@@ -3,6 +3,9 @@ r"""Trains a model, or continues training it.
 python -m jrt_jax.train --config=configs/jrt_360m.py --workdir=runs/jrt_360m \
     --config.batch_size=128
 
+`--from=WORKDIR` in place of `--config` starts from the weights of another run,
+or of a checkpoint that was converted, with its own model and config.
+
 The same command continues a run that was stopped. Exit codes: 0 at the last
 step, 1 if training diverged or ran out of memory or disk, 2 for a mistake in the
 command, 128 + n after signal n.
@@ -35,6 +38,12 @@ from jrt_jax.training import run as run_lib
 
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'A file of configs/; --config.KEY=VALUE changes a key.'
+)
+flags.DEFINE_string(
+    'from',
+    None,
+    'In place of --config: a workdir, whose config and newest weights start'
+    ' another run.',
 )
 _WORKDIR = flags.DEFINE_string(
     'workdir', None, 'Where the run is kept; default: runs/ and the config.'
@@ -143,6 +152,8 @@ def _show_kernels():
 def _default_workdir():
   config = config_flags.get_config_filename(flags.FLAGS['config'])
   file, _, choice = config.partition(':')
+  if pathlib.Path(file).stem == 'recorded':
+    raise ValueError('--workdir must be given, with the config of another run')
   return pathlib.Path('runs', pathlib.Path(file).stem, choice)
 
 

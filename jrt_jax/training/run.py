@@ -216,6 +216,11 @@ class Run:
         params, step = checkpoint.load_params(source, abstract.params)
       except FileNotFoundError as error:
         raise FileNotFoundError(f'config.init_from: {error}') from error
+      except ValueError as error:
+        raise ValueError(
+            f'config.init_from: {error}; --from={source} in place of --config'
+            ' takes its model as well'
+        ) from error
       return first_state(params), f'weights of step {step} in {source}'
     build = functools.partial(
         models.build, self.config['model'], self.config['seed']

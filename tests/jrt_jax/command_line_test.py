@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import jax
 from ml_collections import config_flags
 import pytest
 
+from configs import base
 from jrt_jax import command_line
 
 
@@ -17,6 +19,7 @@ def parse(monkeypatch):
 
   def parse(*arguments):
     values = define(monkeypatch, arguments)
+    flags.DEFINE_string('from', None, '', flag_values=values)
     config_flags.DEFINE_config_file('config', flag_values=values)
     command_line.parser(config='config')(sys.argv)
     return values.config
@@ -65,8 +68,65 @@ def test_both_ways_to_give_the_config_work(parse, arguments):
 
 
 @pytest.mark.parametrize(
+    ('flag', 'starts_from_it'),
+    [
+        ('--from={}', True),
+        ('--from {}', True),
+        ('--config={}/config.json', False),
+        ('--config {}/config.json', False),
+    ],
+)
+def test_what_a_run_has_recorded_is_a_config(
+    parse, tmp_path, flag, starts_from_it
+):
+  recorded = base.get_config().to_dict()
+  recorded['model'] |= {'mixers': ['conv', 'pla'], 'width': 48}
+  del recorded['model']['pad_mask']  # of an earlier version
+  recorded['prefix']['fitted'] = {'thresholds': [1.5, 2.5]}
+  (tmp_path / 'config.json').write_text(json.dumps(recorded))
+  config = parse(*flag.format(tmp_path).split(), '--config.steps=7')
+  assert (config.steps, config.model.width) == (7, 48)
+  assert config.model.mixers == ('conv', 'pla')
+  assert config.model.pad_mask == 'exclude' and 'fitted' not in config.prefix
+  assert config.init_from == (str(tmp_path) if starts_from_it else '')
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        (None, '{}/config.json must be a workdir or its config.json'),
+        ('[1]', "{}/config.json must be the config of a run, with the key 'mo"),
+        (
+            '{"model": {"colour": 3}}',
+            '{}/config.json is of another version: Key "colour" does not exist',
+        ),
+        (
+            '{"model": {"width": "a"}}',
+            '{}/config.json is of another version: ',
+        ),
+        ('{"model', '{}/config.json must be JSON: Unterminated string'),
+    ],
+)
+def test_what_no_run_has_recorded_is_one_line(
+    parse, capsys, tmp_path, text, message
+):
+  path = tmp_path / 'config.json'
+  if text is not None:
+    path.write_text(text)
+  code, error = exit_of(capsys, parse, f'--config={path}')
+  assert code == command_line.MISTAKE
+  assert error.startswith('error: ' + message.format(tmp_path))
+  assert '\n' not in error
+
+
+@pytest.mark.parametrize(
     ('arguments', 'message'),
     [
+        (
+            ['--config=configs/base.py', '--from=runs/a'],
+            '--from brings its own config: leave --config out',
+        ),
+        (['--from=runs/none'], 'runs/none must be a workdir or its config.json'),
         ([], '--config=configs/NAME.py must be given'),
         (
             ['--config=configs/base.py', 'steps=3'],

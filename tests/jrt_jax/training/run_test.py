@@ -1,8 +1,12 @@
 import json
 
+import numpy as np
 import pytest
 
+from configs import recorded
+from jrt_jax import models
 from jrt_jax.training import run as run_lib
+from jrt_jax.training import workdirs
 
 
 @pytest.fixture(scope='module')
@@ -65,6 +69,25 @@ def test_a_run_that_saved_nothing_can_start_anew_with_another_config(
     run.checkpoints.save(0, state, run.place())
   with pytest.raises(ValueError, match='another model'):
     run_lib.Run(config(), tmp_path)
+
+
+def test_weights_of_another_model_start_a_run_with_their_own_config(
+    config, tmp_path
+):
+  settings = config(model__vocab_multiple=1, sequence_length=8)
+  params = models.split(models.build(settings['model']))[1]
+  workdirs.write(tmp_path / 'released', settings, params, origin='a test')
+  other = config(init_from=str(tmp_path / 'released'))
+  with run_lib.Run(other, tmp_path / 'other') as run:
+    with pytest.raises(ValueError, match=f'--from={tmp_path}/released in pl'):
+      run.start()
+  own = recorded.get_config(str(tmp_path / 'released')).to_dict()
+  with run_lib.Run(own, tmp_path / 'own') as run:
+    state, origin = run.start()
+  assert origin == f'weights of step 0 in {tmp_path}/released'
+  np.testing.assert_array_equal(
+      state.params['embedding.embedding'], params['embedding.embedding']
+  )
 
 
 def test_a_continued_run_keeps_the_policy_that_it_began_with(config, tmp_path):
