@@ -10,7 +10,7 @@ import json
 import pathlib
 from typing import Any
 
-from jrt_jax.training import checkpoint
+from jrt_jax.training import intact
 
 
 def save(
@@ -39,6 +39,6 @@ def load(
 def _origin(workdir, step, config):
   """One line that differs between configs, and between weights."""
   digest = hashlib.sha256(json.dumps(config).encode())
-  digests = workdir / 'checkpoints' / str(step) / checkpoint.DIGESTS
+  digests = workdir / 'checkpoints' / str(step) / intact.DIGESTS
   digest.update(digests.read_bytes())
   return f'The result of config and weights {digest.hexdigest()}:'

@@ -126,7 +126,10 @@ def test_what_no_run_has_recorded_is_one_line(
             ['--config=configs/base.py', '--from=runs/a'],
             '--from brings its own config: leave --config out',
         ),
-        (['--from=runs/none'], 'runs/none must be a workdir or its config.json'),
+        (
+            ['--from=runs/none'],
+            'runs/none must be a workdir or its config.json',
+        ),
         ([], '--config=configs/NAME.py must be given'),
         (
             ['--config=configs/base.py', 'steps=3'],

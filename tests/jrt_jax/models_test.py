@@ -201,9 +201,7 @@ def test_a_row_without_tokens_has_read_nothing(model, row):
   nothing = model.merge(model.params).initial_states(
       B, state_capacity=STATE_CAPACITY
   )
-  jax.tree.map(
-      np.testing.assert_array_equal, take(states, 1), take(nothing, 1)
-  )
+  jax.tree.map(np.testing.assert_array_equal, take(states, 1), take(nothing, 1))
 
 
 @pytest.mark.parametrize('ids', [(0, 1, 2), (7, 2, 7)])  # changes matter, only

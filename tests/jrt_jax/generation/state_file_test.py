@@ -104,8 +104,16 @@ def rewritten(path, changes, **meta):
         ({}, {'slots': 7}, r'must have shape \(2, 7, '),
         ({}, {'slots': 10**9}, 'meta: slots must be None or a whole number'),
         ({'position': None}, {}, 'position must be given, it is missing'),
-        ({'position': np.array([3, -7])}, {}, r'position must be within \[0, 2,147'),
-        ({'position': np.array([3, 2**40])}, {}, r'position must be within \[0, 2,147'),
+        (
+            {'position': np.array([3, -7])},
+            {},
+            r'position must be within \[0, 2,147',
+        ),
+        (
+            {'position': np.array([3, 2**40])},
+            {},
+            r'position must be within \[0, 2,147',
+        ),
         ({'position': np.array([3.0, 7.0])}, {}, 'position must be int, got f'),
         ({'prefix': np.array([3, 8])}, {}, 'prefix must not exceed position'),
         (

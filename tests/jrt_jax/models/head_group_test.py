@@ -92,9 +92,7 @@ def test_output_rms_of_bfloat16_outputs_is_computed_in_float32(make_group):
       jnp.asarray(rng.standard_normal((B, length, H, width)), jnp.bfloat16)
       for length, width in [(L, D), (L, D), (L, 64), (P, D), (P, 64)]
   ]
-  y = np.float32(
-      attend(make_group('linear', normalizer='none', V=64))(arrays)
-  )
+  y = np.float32(attend(make_group('linear', normalizer='none', V=64))(arrays))
   rms = np.sqrt(np.square(y).mean(-1, keepdims=True))
   expected = jnp.asarray(y / rms, jnp.bfloat16)
   actual = attend(make_group('linear', V=64))(arrays)
