@@ -31,10 +31,17 @@ while :; do sleep 0.05; done
 """
 
 
+def heed_signals():
+  """What started the tests may have them ignored, as nohup does."""
+  for number in (signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+
+
 def start(*lines, patience=60.0):
   return subprocess.Popen(
       [sys.executable, '-c', PROGRAM, str(patience), *lines],
       cwd=ROOT,
+      preexec_fn=heed_signals,
       text=True,
       stdout=subprocess.PIPE,
       stderr=subprocess.PIPE,
