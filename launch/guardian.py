@@ -1,8 +1,7 @@
 """Ends a process group when the process that watches over it is killed.
 
-A script, started by `process_group` as the leader of that group. It shares
-nothing with the processes that it outlives, so it can be neither forgotten nor
-hang with them.
+A script of its own, started by `process_group` as the leader of that group: what
+kills or hangs the others leaves it alone.
 """
 
 import os
