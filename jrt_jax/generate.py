@@ -3,10 +3,14 @@ r"""Continues text with a trained model.
 python -m jrt_jax.generate --workdir=runs/jrt_tiny --prompt='def main('
 python -m jrt_jax.generate --workdir=runs/jrt_tiny --file=a.py --interactive
 
-Several --prompt are continued at once. With --save_state the memory of what was
-read is kept in a file, whose size does not depend on how much that was, and
---load_state continues from it. Exit codes: 0 at the end, 1 if memory did not
-suffice, 2 for a mistake in the command, 130 after Ctrl-C.
+Several --prompt are continued at once. Tokens are drawn; --temperature=0 takes
+the likeliest. A terminal shows each prompt before its continuation, and control
+characters spelled out; a pipe gets the continuations only, as they are.
+
+With --save_state the memory of what was read is kept in a file, whose size does
+not depend on how much that was, and --load_state continues from it. Exit codes:
+0 at the end, 1 if memory did not suffice, 2 for a mistake in the command, 130
+after Ctrl-C.
 """
 
 import pathlib
@@ -22,6 +26,8 @@ from jrt_jax import generation
 from jrt_jax.generation import long_prompts
 from jrt_jax.generation import reading as reading_lib
 from jrt_jax.generation import state_file
+from jrt_jax.generation import terminal
+from jrt_jax.models import sampling as sampling_lib
 from jrt_jax.prefix import short_prompts
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Of the run whose model it is.')
@@ -42,7 +48,9 @@ _STOP = flags.DEFINE_multi_string(
     'stop', [], 'A text before which a continuation ends.'
 )
 _TEMPERATURE = flags.DEFINE_float(
-    'temperature', 0.0, 'Divides the logits; 0 takes the likeliest token.'
+    'temperature',
+    sampling_lib.FOR_TEXT.temperature,
+    'Divides the logits; 0 takes the likeliest token.',
 )
 _TOP_K = flags.DEFINE_integer(
     'top_k', 0, 'Draw among so many of the likeliest tokens; 0: all.'
@@ -156,11 +164,14 @@ def _continue(model, settings, prompts, after):
   if _SAVE_STATE.value:
     _save(model, continuation)
   if len(prompts) == 1:
+    terminal.echo(prompts[0])
     _stream(continuation)
   else:
     _draw_all(continuation)
     for b, completion in enumerate(continuation.completions):
-      print(f'--- prompt {b + 1} of {len(prompts)}\n{completion.text}')
+      print(f'--- prompt {b + 1} of {len(prompts)}')
+      terminal.echo(prompts[b])
+      terminal.write(completion.text + '\n')
   _tell(model, continuation)
 
 
@@ -169,10 +180,12 @@ def _talk(model, settings, prompts, after):
   conversation = generation.Conversation(
       model, settings, turn=_TURN.value, after=after
   )
-  for turn in _turns(prompts):
+  for i, turn in enumerate(_turns(prompts)):
     continuation = conversation.say(turn)
     if _SAVE_STATE.value:
       _save(model, continuation)
+    if i < len(prompts):  # what is typed is on the terminal
+      terminal.echo(turn)
     _stream(continuation)
     _tell(model, continuation)
 
@@ -195,8 +208,8 @@ def _turns(prompts):
 
 def _stream(continuation):
   for (text,) in continuation:
-    print(text, end='', flush=True)
-  print()
+    terminal.write(text)
+  terminal.write('\n')
 
 
 def _draw_all(continuation):

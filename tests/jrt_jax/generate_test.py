@@ -1,7 +1,11 @@
 """The command `python -m jrt_jax.generate`, run as a user runs it."""
 
 import functools
+import os
+import pty
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -24,6 +28,38 @@ def test_a_prompt_is_continued_and_what_it_took_is_said(
       r' most\); drew 20 tokens, [\d,]+ tokens/s; state 1,080 bytes a prompt\]\n',
       done.stderr,
   )
+
+
+@pytest.mark.slow
+def test_a_terminal_shows_the_prompt_and_is_not_commanded(bytes_workdir):
+  ours, its = pty.openpty()
+  command = [sys.executable, '-m', 'jrt_jax.generate', '--prompt=say \x1b[31m']
+  command += [f'--workdir={bytes_workdir}', '--max_tokens=200']
+  done = subprocess.run(command, stdout=its, stderr=subprocess.PIPE)
+  assert done.returncode == 0, done.stderr
+  os.close(its)
+  shown = os.read(ours, 10**5)  # all of it waits in the buffer
+  os.close(ours)
+  assert shown.startswith(rb'say \x1b[31m')
+  controls = {i for i in range(32)} - {*b'\r\n\t'}
+  assert not controls & {*shown}
+
+
+@pytest.mark.slow
+def test_text_is_drawn_unless_the_likeliest_is_asked_for(
+    generate, bytes_workdir
+):
+  arguments = f'--workdir={bytes_workdir}', '--prompt=a', '--max_tokens=40'
+  drawn, other, likeliest, again = (
+      generate(*arguments, *more).stdout
+      for more in (
+          [],
+          ['--seed=1'],
+          ['--temperature=0'],
+          ['--temperature=0', '--seed=1'],
+      )
+  )
+  assert drawn != other and likeliest == again != ''
 
 
 @pytest.mark.slow
