@@ -3,10 +3,11 @@ r"""Evaluates a trained model on tasks of lm-evaluation-harness.
 python -m jrt_jax.evaluate --workdir=runs/jrt_tiny --tasks=lambada_openai
 python -m jrt_jax.evaluate --workdir=runs/jrt_tiny --tasks=my_task.yaml
 
-Needs the package lm_eval, but no torch. Tasks are names that it knows, names of
-tasks in --include_path, or files that describe one: with `dataset_path: json`
-and `data_files` its data can be local. What is scored after a context is never
-prefix. Exit codes: 0 at the end, 1 if memory did not suffice, 2 for a mistake
+Needs the package lm_eval (pip install -e '.[eval]'), but no torch. Tasks are
+names that it knows, names of tasks in --include_path, or files that describe one:
+with `dataset_path: json` and `data_files` its data can be local. `!function` in
+such a file runs code of a Python file beside it: evaluate no task that you would
+not run. What is scored after a context is never prefix. Exit codes: 0 at the end, 1 if memory did not suffice, 2 for a mistake
 in the command, 130 after Ctrl-C.
 """
 
@@ -22,9 +23,11 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'Of the run whose model it is.')
 _TOKENIZER = flags.DEFINE_string(
     'tokenizer', None, 'Where its tokenizer.json is now, if not as in training.'
 )
-_TASKS = flags.DEFINE_list('tasks', [], 'Names, or YAML files of tasks.')
+_TASKS = flags.DEFINE_list(
+    'tasks', [], 'Names, or YAML files of tasks, whose !function runs code.'
+)
 _INCLUDE_PATH = flags.DEFINE_string(
-    'include_path', None, 'A folder of further tasks.'
+    'include_path', None, 'A folder of further tasks, likewise.'
 )
 _NUM_FEWSHOT = flags.DEFINE_integer(
     'num_fewshot',
@@ -54,7 +57,8 @@ _LONG_PROMPT = flags.DEFINE_enum(
 _CHECK_LEAKS = flags.DEFINE_bool(
     'check_leaks',
     False,
-    'Also change what is to be scored, and fail if earlier logits move.',
+    'Also change what is scored or was drawn after each context, and fail if'
+    ' earlier logits move.',
 )
 _OUT = flags.DEFINE_string(
     'out', None, 'A file for all results and examples, as JSON.'
@@ -84,8 +88,9 @@ def _evaluate(out):
     from jrt_jax.evaluation import lm_eval_model
   except ImportError as error:
     raise ValueError(
-        'evaluation needs the package lm_eval: pip install lm_eval'
+        "evaluation needs the package lm_eval: pip install -e '.[eval]'"
     ) from error
+  harness.prepare_process()
   model = lm_eval_model.JrtJax(
       _WORKDIR.value,
       tokenizer=_TOKENIZER.value,
@@ -102,22 +107,10 @@ def _evaluate(out):
       limit=_LIMIT.value,
   )
   print(harness.table(results))
-  if _CHECK_LEAKS.value:
-    print(_leaks(model.leaks))
   if out:
     origin = {'workdir': _WORKDIR.value, **model.origin}
     harness.save({'model': origin, **results}, out)
     print(f'wrote {out}')
-
-
-def _leaks(found):
-  """What --check_leaks has found; what is too much has ended the program."""
-  if not found:
-    return 'no request was checked for leaks: none scores a text'
-  return (
-      f'no leaks: other answers moved the logits before them by {max(found):.2g}'
-      f' at most; requests checked: {len(found)}'
-  )
 
 
 if __name__ == '__main__':

@@ -3,23 +3,43 @@ r"""The command line of lm-evaluation-harness, which knows --model jrt_jax.
 python -m jrt_jax.evaluation --model jrt_jax \
   --model_args workdir=runs/jrt_tiny --tasks lambada_openai --limit 100
 
---model_args takes what `lm_eval_model.JrtJax` takes; all other options are
-those of the harness.
+Needs the package lm_eval: pip install -e '.[eval]', in the folder of jrt_jax.
+--model_args takes what `lm_eval_model.JrtJax` takes, as workdir=DIR,
+tokenizer=FILE, short_prompt=NAME, long_prompt=NAME and check_leaks=True; all other
+options are those of the harness. `!function` in the file of a task runs code of a
+Python file beside it. JAX_ENABLE_COMPILATION_CACHE=false keeps nothing that was
+compiled.
 """
 
 import importlib
+import re
+import sys
 
 from jrt_jax import command_line
 from jrt_jax import compilation_cache
 
+
+def main() -> None:
+  wants_help = not {'-h', '--help'}.isdisjoint(sys.argv)
+  if wants_help:
+    print(__doc__, flush=True)
+  try:
+    lm_eval = importlib.import_module('lm_eval.__main__')  # an extra
+    harness = importlib.import_module('jrt_jax.evaluation.harness')
+    importlib.import_module('jrt_jax.evaluation.lm_eval_model')  # registers it
+  except ImportError as error:
+    if wants_help:
+      return
+    raise ValueError(
+        "evaluation needs the package lm_eval: pip install -e '.[eval]'"
+    ) from error
+  harness.prepare_process()
+  compilation_cache.turn_on()
+  # By this word the harness names the folder of --output_path; else by chance.
+  sys.argv = [re.sub(r'\bworkdir=', 'pretrained=', x) for x in sys.argv]
+  lm_eval.cli_evaluate()
+
+
 if __name__ == '__main__':
   with command_line.one_line_errors():
-    try:
-      lm_eval = importlib.import_module('lm_eval.__main__')  # an extra
-    except ImportError as error:
-      raise ValueError(
-          'evaluation needs the package lm_eval: pip install lm_eval'
-      ) from error
-    importlib.import_module('jrt_jax.evaluation.lm_eval_model')  # registers it
-    compilation_cache.turn_on()
-    lm_eval.cli_evaluate()
+    main()

@@ -1,7 +1,13 @@
-"""Tasks of lm-evaluation-harness, run and reported."""
+"""Tasks of lm-evaluation-harness, run and reported.
+
+The file of a task is a program: `!function` in it runs code of a Python file
+beside it. Load none that you would not run.
+"""
 
 from collections.abc import Sequence
 import json
+import logging
+import os
 import pathlib
 from typing import Any
 
@@ -10,6 +16,18 @@ import lm_eval
 from lm_eval import tasks as tasks_lib
 from lm_eval import utils
 from lm_eval.api import model as lm_eval_api
+
+from jrt_jax.evaluation import metrics as metrics  # registers them
+
+# Resamples for standard errors that have no formula. The harness takes 100,000
+# on many processes; here it has one, and these suffice for two digits.
+_RESAMPLES = 1000
+
+
+def prepare_process() -> None:
+  """For commands: nothing forks beside JAX's threads, nor tells each retry."""
+  os.environ['DISABLE_MULTIPROC'] = '1'  # the harness's word
+  logging.getLogger('huggingface_hub').setLevel(logging.ERROR)
 
 
 def evaluate(
@@ -30,14 +48,12 @@ def evaluate(
     limit: so many examples of each task; None: all.
 
   Raises:
-    ValueError: a task is unknown, or its data is damaged.
+    ValueError: a task or a metric is unknown, or its data is damaged.
     OSError: its data is not there, or cannot be downloaded.
   """
   names = [task for task in tasks if not _is_file(task)]
   # Without names none is looked up: that would take seconds.
-  manager = tasks_lib.TaskManager(
-      include_path=include_path, include_defaults=bool(names)
-  )
+  manager = _Tasks(include_path=include_path, include_defaults=bool(names))
   if missing := [x for x in names if not manager.match_tasks([x])]:
     raise ValueError(
         'tasks must be names that lm_eval knows, or files NAME.yaml, got'
@@ -50,6 +66,7 @@ def evaluate(
         task_manager=manager,
         num_fewshot=num_fewshot,
         limit=limit,
+        bootstrap_iters=_RESAMPLES,
     )
   except datasets.exceptions.DatasetsError as error:
     if isinstance(error, OSError):
@@ -67,6 +84,28 @@ def save(results: dict[str, Any], path: str) -> None:
   """Writes metrics, settings and every example, as JSON."""
   text = json.dumps(results, indent=2, default=utils.handle_non_serializable)
   pathlib.Path(path).write_text(text + '\n')
+
+
+class _Tasks(tasks_lib.TaskManager):
+  """Tasks that can be scored; the harness would find out after it has run."""
+
+  def load(self, task_list):
+    try:
+      loaded = super().load(task_list)
+    except KeyError as error:  # None: of a metric that it has just warned of
+      raise ValueError(
+          f'the files of tasks must have the keys and metrics that lm_eval'
+          f' knows, got none for {error}'
+      ) from error
+    for name, task in loaded['tasks'].items():
+      scored_by = getattr(task, '_metric_fn_list', {})
+      unknown = [metric for metric, f in scored_by.items() if f is None]
+      if unknown and task.config.process_results is None:
+        raise ValueError(
+            f'metric_list of the task {name} must name metrics that lm_eval'
+            f' knows, got {unknown[0]!r}'
+        )
+    return loaded
 
 
 def _is_file(task):

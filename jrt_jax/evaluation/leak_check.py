@@ -19,10 +19,11 @@ def leak_check(
   the context, and none from which a token up to it is predicted, may move.
 
   Args:
-    logits: a function of a context, int [n], and of what follows, int [m], to
-      float32 [r, V]: rows after r consecutive tokens, of which the last is the
-      last that follows, and the first is the last of the context or earlier.
-    context, following: its arguments.
+    logits: a function of a context, int [n], and of what may follow, int [N, m],
+      to float32 [N, r, V]: rows after r consecutive tokens, of which the last is
+      the last that follows, and the first is the last of the context or earlier.
+    context: its first argument.
+    following: int [m], at least one token.
     num_ids: ids lie in [0, num_ids).
     tolerance: how much a logit may move.
 
@@ -32,20 +33,22 @@ def leak_check(
   Raises:
     ValueError: a logit moved by more than `tolerance`.
   """
-  following = np.asarray(following)
-  expected = logits(context, following)
-  m, largest = len(following), 0.0
-  rng = np.random.default_rng(0)
-  for j in reversed(range(m)):  # so that the error names the token
-    other = following.copy()
+  m, rng = len(following), np.random.default_rng(0)
+  others = np.tile(following, (m, 1))
+  for j, other in enumerate(others):
     other[j:] = (other[j:] + rng.integers(1, num_ids, m - j)) % num_ids
-    before = len(expected) - (m - j)
-    actual = logits(context, other)
-    moved = float(np.abs(actual[:before] - expected[:before]).max())
-    if not moved <= tolerance:
-      raise ValueError(
-          f'logits must not depend on what follows, but token {j} after the'
-          f' context moves one before it by {moved:.2g}'
-      )
-    largest = max(largest, moved)
-  return largest
+  expected, *found = logits(context, np.stack([following, *others]))
+  moved = np.array(
+      [
+          np.abs(rows - expected)[: len(expected) - m + j].max()
+          for j, rows in enumerate(found)
+      ]
+  )
+  leaks = np.flatnonzero(~(moved <= tolerance))
+  if leaks.size:
+    j = leaks[-1]  # so that the error names the token
+    raise ValueError(
+        f'logits must not depend on what follows, but token {j} after the'
+        f' context moves one before it by {moved[j]:.2g}'
+    )
+  return float(moved.max())

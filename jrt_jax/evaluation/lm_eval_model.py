@@ -8,9 +8,11 @@ models with a prefix: it does not tell them where the context ends.
 import collections
 from collections.abc import Mapping, Sequence
 import dataclasses
+import pathlib
 from typing import Any
 import zlib
 
+from jinja2 import sandbox
 from lm_eval.api import instance
 from lm_eval.api import model as lm_eval_api
 from lm_eval.api import registry
@@ -22,7 +24,7 @@ from jrt_jax.evaluation import leak_check
 from jrt_jax.evaluation import scoring
 
 _MAX_TOKENS = 256  # of tasks that do not say, as in other models of the harness
-_CHECKED = 16  # tokens after the context: the check reads it once for each
+_CHECKED = 15  # tokens after a context: the check reads them once for each
 
 
 @registry.register_model('jrt_jax')
@@ -33,44 +35,45 @@ class JrtJax(lm_eval_api.TemplateLM):
   No context is cut off.
 
   Args:
-    workdir: of `jrt_jax.train`.
+    pretrained: a workdir of `jrt_jax.train`; the harness names its results by
+      what this argument of its models says.
     tokenizer: where its tokenizer is now, if not as in training.
-    batch_size: how many requests at once.
+    batch_size: how many requests at once; 'auto' is 8.
     short_prompt, long_prompt: see `generation.Settings`.
-    check_leaks: whether the first request of each call is checked with
-      `leak_check`.
+    chat_template: a file with the Jinja template by which --apply_chat_template
+      makes prompts of messages; a workdir has none.
+    check_leaks: whether every request is checked with `leak_check`: what is
+      scored after its context, or what was drawn. A line says what was checked.
     device, max_batch_size: of other models of the harness; jax chooses.
-
-  Attributes:
-    leaks: what `leak_check` has returned, for each call that was checked.
 
   Raises:
     FileNotFoundError, ValueError: see `generation.load` and
-      `scoring.Settings`.
+      `scoring.Settings`; or there is no such template.
   """
 
   def __init__(
       self,
-      workdir: str,
+      pretrained: str,
       *,
       tokenizer: str | None = None,
       batch_size: int | str = 8,
       short_prompt: str | None = None,
       long_prompt: str = 'head',
+      chat_template: str | None = None,
       check_leaks: bool = False,
       device: str | None = None,
       max_batch_size: int | None = None,
   ):
     del device, max_batch_size
     super().__init__()
-    if not str(batch_size).isdecimal():
-      raise ValueError(f'batch_size must be a number, got {batch_size!r}')
     self._settings = scoring.Settings(
-        int(batch_size), short_prompt, long_prompt
+        _number_of_rows(batch_size), short_prompt, long_prompt
     )
     self._check_leaks = check_leaks
-    self.leaks = []
-    self.model = generation.load(workdir, tokenizer=tokenizer)
+    self._template = None
+    if chat_template:
+      self._template = pathlib.Path(chat_template).read_text()
+    self.model = generation.load(pretrained, tokenizer=tokenizer)
 
   @property
   def origin(self) -> dict[str, Any]:
@@ -96,6 +99,28 @@ class JrtJax(lm_eval_api.TemplateLM):
   ) -> list[int]:
     del add_special_tokens, unused  # there are none around a text
     return self.model.tokenizer.encode(string).tolist()
+
+  def chat_template(self, chat_template: bool | str = False) -> str:
+    del chat_template  # the name of one among several
+    if self._template is None:
+      raise ValueError(
+          '--apply_chat_template needs chat_template=FILE in --model_args, a'
+          ' Jinja template'
+      )
+    return self._template
+
+  def apply_chat_template(
+      self,
+      chat_history: list[dict[str, str]],
+      add_generation_prompt: bool = True,
+  ) -> str:
+    # As transformers does, whose templates these are.
+    environment = sandbox.ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(self.chat_template()).render(
+        messages=chat_history, add_generation_prompt=add_generation_prompt
+    )
 
   def loglikelihood_rolling(
       self, requests: Sequence[instance.Instance], disable_tqdm: bool = False
@@ -136,7 +161,7 @@ class JrtJax(lm_eval_api.TemplateLM):
       context, arguments = request.args
       groups.setdefault(self._generation(arguments), []).append(i)
       prompts.append(self._context(self.tok_encode(context)))
-    texts = [''] * len(requests)
+    texts, drawn = [''] * len(requests), [None] * len(requests)
     with tqdm.tqdm(total=len(texts), desc='generating', disable=None) as bar:
       for settings, at in groups.items():
         at.sort(key=lambda i: -len(prompts[i]))
@@ -148,11 +173,12 @@ class JrtJax(lm_eval_api.TemplateLM):
               seeds=[seeds[i] for i in batch],
           )
           for i, completion in zip(batch, found):
-            texts[i] = completion.text
+            texts[i], drawn[i] = completion.text, completion.tokens
             self.cache_hook.add_partial(
                 'generate_until', requests[i].args, texts[i]
             )
           bar.update(len({*batch}))
+    self._check([*zip(prompts, drawn)], 'drawn')
     return texts
 
   def _loglikelihood_tokens(self, requests, disable_tqdm=False):
@@ -164,16 +190,31 @@ class JrtJax(lm_eval_api.TemplateLM):
     return scores
 
   def _score(self, pairs):
-    if self._check_leaks and pairs:
-      context, following = pairs[0]
-      moved = leak_check.leak_check(
-          lambda *pair: scoring.logits(self.model, *pair, self._settings),
-          context,
-          following[:_CHECKED],
-          num_ids=self.model.tokenizer.size,
-      )
-      self.leaks.append(moved)
+    self._check(pairs, 'scored')
     return scoring.score(self.model, pairs, self._settings)
+
+  def _check(self, pairs, what):
+    """Raises ValueError for a leak, if asked to look; says where it looked."""
+    if not self._check_leaks or not pairs:
+      return
+    moved = [
+        leak_check.leak_check(
+            lambda *both: scoring.logits(self.model, *both, self._settings),
+            context,
+            np.asarray(following[:_CHECKED]),
+            num_ids=self.model.tokenizer.size,
+        )
+        for context, following in tqdm.tqdm(
+            pairs, desc='checking for leaks', delay=1, disable=None
+        )
+        if len(following)
+    ]
+    print(
+        f'no leaks in the first {_CHECKED} tokens of {len(moved)} {what} texts'
+        f' ({len(pairs) - len(moved)} more are empty): other tokens moved the'
+        f' logits before them by {max(moved, default=0.0):.2g} at most',
+        flush=True,
+    )
 
   def _context(self, tokens):
     return np.array(tokens or [self.prefix_token_id], np.int32)
@@ -210,6 +251,15 @@ class JrtJax(lm_eval_api.TemplateLM):
         short_prompt=self._settings.short_prompt,
         long_prompt=self._settings.long_prompt,
     )
+
+
+def _number_of_rows(batch_size):
+  """Of a batch, as the harness says it: a number, 'auto' or 'auto:N'."""
+  if str(batch_size).startswith('auto'):
+    return scoring.Settings().batch_size
+  if not str(batch_size).isdecimal():
+    raise ValueError(f'batch_size must be a number or auto, got {batch_size!r}')
+  return int(batch_size)
 
 
 def _seeds(texts):

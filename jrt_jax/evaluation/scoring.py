@@ -96,18 +96,22 @@ def logits(
     following: np.ndarray,
     settings: Settings = Settings(),
 ) -> np.ndarray:
-  """Returns what `score` computes with, float32 [m + 1, V].
+  """Returns what `score` computes with, float32 [N, m + 1, V].
 
   Args:
     model, settings: see `score`.
-    context, following: int [n] and int [m].
+    context: int [n], read once.
+    following: int [N, m], what may follow it.
 
   Returns:
-    a row after the context, and one after each token that follows.
+    of each, a row after the context and one after each token that follows.
   """
-  reading = _read(model, [context], len(following), settings)
-  rows = _follow(model, reading, [following], look=_look_at_logits)
-  return rows[0, : len(following) + 1]
+  N, m = following.shape
+  B = reading_lib.filled_length(N)  # few shapes compile
+  reading = _read(model, [context], m, settings)
+  reading = jax.tree.map(lambda x: jnp.repeat(x, B, axis=0), reading)
+  rows = np.pad(following, [(0, B - N), (0, 0)], 'edge')
+  return _follow(model, reading, rows, look=_look_at_logits)[:N, : m + 1]
 
 
 def windows(length: int, size: int) -> list[tuple[int, int, int]]:

@@ -7,59 +7,93 @@ import pytest
 
 
 @pytest.fixture(scope='module')
-def task(tmp_path_factory):
-  """The file of a task whose data is local."""
+def write_task(tmp_path_factory):
+  """A function that describes a task with local data; returns its file."""
   folder = tmp_path_factory.mktemp('tasks')
   (folder / 'data.jsonl').write_text(
       '{"question": "one, two, ", "choices": ["three", "four"]}\n'
+      '{"question": "two, three, ", "choices": ["four", "five"]}\n'
   )
-  description = {
-      'task': 'counting',
+  common = {
       'dataset_path': 'json',
       'dataset_kwargs': {
           'data_files': {'test': f'{folder}/data.jsonl'},
           'cache_dir': f'{folder}/cache',
       },
       'test_split': 'test',
-      'output_type': 'multiple_choice',
       'doc_to_text': '{{question}}',
-      'doc_to_choice': 'choices',
-      'doc_to_target': 0,
       'target_delimiter': '',
   }
-  (folder / 'counting.yaml').write_text(json.dumps(description))
-  return folder / 'counting.yaml'
+
+  def write(name, **settings):
+    path = folder / f'{name}.yaml'
+    path.write_text(json.dumps(common | {'task': name} | settings))
+    return path
+
+  return write
+
+
+@pytest.fixture(scope='module')
+def task(write_task):
+  return write_task(
+      'counting',
+      output_type='multiple_choice',
+      doc_to_choice='choices',
+      doc_to_target=0,
+  )
 
 
 @pytest.mark.hf
-def test_a_task_is_evaluated(run_command, bytes_workdir, task, tmp_path):
+def test_tasks_are_evaluated(
+    run_command, bytes_workdir, write_task, task, tmp_path
+):
+  likely = write_task(
+      'likely', output_type='loglikelihood', doc_to_target='{{choices[0]}}'
+  )
+  drawn = write_task(
+      'drawn',
+      output_type='generate_until',
+      doc_to_target='{{choices[0]}}',
+      generation_kwargs={'until': ['\n'], 'max_gen_toks': 4},
+      metric_list=[{'metric': 'contains'}],
+  )
   done = run_command(
       'jrt_jax.evaluate',
       f'--workdir={bytes_workdir}',
-      f'--tasks={task}',
+      f'--tasks={task},{likely},{drawn}',
       f'--out={tmp_path}/out.json',
       '--check_leaks',
   )
   assert done.returncode == 0, done.stderr
-  assert '|counting|' in done.stdout
-  assert re.search('no leaks: .* at most; requests checked: 1', done.stdout)
+  assert 'fork' not in done.stderr
+  for what in ('6 scored', '2 drawn'):
+    line = (
+        rf'no leaks in the first 15 tokens of {what} texts \(0 more .* at most'
+    )
+    assert re.search(line, done.stdout)
   results = json.loads((tmp_path / 'out.json').read_text())
   assert results['model']['prefix_capacity'] == 16
-  assert results['results']['counting']['acc,none'] in (0, 1)
+  assert results['results']['counting']['acc,none'] in (0, 0.5, 1)
+  assert results['results']['likely']['perplexity_stderr,none'] > 0
+  assert results['results']['drawn']['contains,none'] in (0, 0.5, 1)
 
 
 @pytest.mark.hf
 def test_the_command_line_of_the_harness_knows_the_model(
-    run_command, bytes_workdir, task
+    run_command, bytes_workdir, task, tmp_path
 ):
   done = run_command(
       'jrt_jax.evaluation',
       '--model=jrt_jax',
       f'--model_args=workdir={bytes_workdir}',
       f'--tasks={task}',
+      '--batch_size=auto',
+      f'--output_path={tmp_path}',
   )
   assert done.returncode == 0, done.stderr
   assert '|counting|' in done.stdout
+  (folder,) = tmp_path.iterdir()  # named after the run
+  assert folder.name == str(bytes_workdir).replace('/', '__')
 
 
 @pytest.mark.hf
@@ -69,6 +103,36 @@ def test_an_unknown_task_is_one_line(run_command, bytes_workdir):
   )
   assert done.returncode == 2
   assert done.stderr.endswith(", or files NAME.yaml, got 'no_such'\n")
+
+
+@pytest.mark.hf
+def test_data_that_cannot_be_downloaded_are_one_line(
+    run_command, bytes_workdir, write_task, tmp_path
+):
+  far = write_task('far', dataset_path='a/b', dataset_kwargs={})
+  done = run_command(
+      'jrt_jax.evaluate',
+      f'--workdir={bytes_workdir}',
+      f'--tasks={far}',
+      HF_ENDPOINT='http://127.0.0.1:9',  # refuses, again and again
+      HF_HOME=str(tmp_path),
+  )
+  assert done.returncode == 2
+  assert 'Retry' not in done.stderr and 'Traceback' not in done.stderr
+  assert done.stderr.splitlines()[-1].startswith("error: Couldn't reach 'a/b'")
+
+
+@pytest.fixture
+def without_lm_eval(tmp_path):
+  """A path for Python, on which lm_eval cannot be imported."""
+  (tmp_path / 'lm_eval.py').write_text('raise ImportError')
+  return str(tmp_path)
+
+
+def test_help_names_the_extra(run_command, without_lm_eval):
+  done = run_command('jrt_jax.evaluation', '--help', PYTHONPATH=without_lm_eval)
+  assert done.returncode == 0
+  assert "pip install -e '.[eval]'" in done.stdout and not done.stderr
 
 
 @pytest.mark.slow
@@ -83,13 +147,14 @@ def test_an_unknown_task_is_one_line(run_command, bytes_workdir):
         ),
         (
             ['--workdir=/no', '--tasks=a'],
-            'evaluation needs the package lm_eval: pip install lm_eval',
+            "evaluation needs the package lm_eval: pip install -e '.[eval]'",
         ),
     ],
 )
-def test_a_mistake_is_one_line(run_command, tmp_path, arguments, message):
-  (tmp_path / 'lm_eval.py').write_text('raise ImportError')
-  done = run_command('jrt_jax.evaluate', *arguments, PYTHONPATH=str(tmp_path))
+def test_a_mistake_is_one_line(
+    run_command, without_lm_eval, arguments, message
+):
+  done = run_command('jrt_jax.evaluate', *arguments, PYTHONPATH=without_lm_eval)
   assert done.returncode == 2
   assert done.stderr.startswith(f'error: {message}')
   assert done.stderr.count('\n') == 1

@@ -9,14 +9,18 @@ from jrt_jax.evaluation import leak_check
 from jrt_jax.evaluation import scoring
 
 CONTEXT, FOLLOWING = np.array([5, 6, 7]), np.array([1, 2, 3])
-check = functools.partial(leak_check.leak_check, num_ids=257)
+
+
+def check(logits, context, following):
+  """Checks logits of one context and of one text that follows it."""
+  each = lambda context, texts: np.stack([logits(context, x) for x in texts])
+  return leak_check.leak_check(each, context, following, num_ids=257)
 
 
 def test_scores_do_not_leak(model):
-  def logits(context, following):
-    return scoring.logits(model, context, following)
-
-  assert check(logits, CONTEXT, FOLLOWING) <= 1e-5
+  logits = functools.partial(scoring.logits, model)
+  moved = leak_check.leak_check(logits, CONTEXT, FOLLOWING, num_ids=257)
+  assert moved <= 1e-5
 
 
 def test_a_prefix_over_everything_leaks(parallel):

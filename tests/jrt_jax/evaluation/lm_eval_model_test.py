@@ -176,21 +176,115 @@ def test_impossible_arguments_are_refused(evaluated, arguments, message):
     evaluated.generate_until(requests(('a', arguments)))
 
 
-def test_a_leak_ends_the_evaluation(evaluated, model, monkeypatch):
-  def prefix_over_everything(model, context, following, settings):
-    del settings
-    row = np.concatenate([context, following]).astype(np.int32)[None]
-    logits = model.merge(model.params)(row, prefix_len=np.int32([row.size]))
-    return jax.device_get(logits[0])
+@pytest.fixture
+def leaky(monkeypatch):
+  """A function that makes the last of some contexts leak."""
+  honest = scoring.logits
 
-  monkeypatch.setattr(scoring, 'logits', prefix_over_everything)
+  def leak_after(last):
+    def logits(model, context, following, settings):
+      if not np.array_equal(context, last):
+        return honest(model, context, following, settings)
+      rows = np.int32([np.concatenate([context, x]) for x in following])
+      everything = np.full(len(rows), rows.shape[1], np.int32)
+      return jax.device_get(
+          model.merge(model.params)(rows, prefix_len=everything)
+      )
+
+    monkeypatch.setattr(scoring, 'logits', logits)
+
+  return leak_after
+
+
+CONTEXTS = ['the first', 'another', 'the last']
+
+
+@pytest.mark.parametrize(
+    ('method', 'argument', 'context'),
+    [
+        ('loglikelihood', 'abc', None),
+        ('generate_until', {'max_gen_toks': 3}, None),
+        ('loglikelihood_rolling', None, [256]),
+    ],
+)
+def test_every_request_is_checked_for_leaks(
+    evaluated, model, leaky, capsys, method, argument, context
+):
+  asked = requests(*((text, argument) for text in CONTEXTS))
+  getattr(evaluated, method)(asked)
+  assert 'no leaks in the first 15 tokens of 3' in capsys.readouterr().out
+  leaky(model.encode(CONTEXTS[-1]) if context is None else context)
   with pytest.raises(ValueError, match='must not depend on what follows'):
-    evaluated.loglikelihood(requests(('abc', 'def')))
+    getattr(evaluated, method)(asked)
+
+
+def test_what_was_not_checked_is_told(evaluated, capsys):
+  evaluated.generate_until(requests(('a', {'max_gen_toks': 0})))
+  said = capsys.readouterr().out
+  assert 'no leaks in the first 15 tokens of 0 drawn texts (1 more are' in said
+
+
+@pytest.mark.parametrize('size', ['auto', 'auto:4'])
+def test_a_batch_size_may_be_left_to_the_model(lm_eval_model, workdir, size):
+  model = lm_eval_model.JrtJax(str(workdir), batch_size=size)
+  assert model.origin['batch_size'] == 8
 
 
 def test_a_batch_size_is_a_number(lm_eval_model, workdir):
-  with pytest.raises(ValueError, match="must be a number, got 'auto'"):
-    lm_eval_model.JrtJax(str(workdir), batch_size='auto')
+  with pytest.raises(ValueError, match="a number or auto, got 'many'"):
+    lm_eval_model.JrtJax(str(workdir), batch_size='many')
+
+
+def test_messages_become_a_prompt(lm_eval_model, workdir, tmp_path):
+  (tmp_path / 'chat.jinja').write_text(
+      '{% for message in messages %}\n'
+      '<{{ message.role }}> {{ message.content }}\n'
+      '{% endfor %}\n'
+      '{% if add_generation_prompt %}\n<assistant>{% endif %}'
+  )
+  model = lm_eval_model.JrtJax(
+      str(workdir), chat_template=str(tmp_path / 'chat.jinja')
+  )
+  messages = [{'role': 'user', 'content': 'one, two'}]
+  assert model.apply_chat_template(messages) == '<user> one, two\n<assistant>'
+  assert model.apply_chat_template(messages, False) == '<user> one, two\n'
+
+
+def test_messages_need_a_template(evaluated):
+  with pytest.raises(ValueError, match='needs chat_template=FILE in --model_a'):
+    evaluated.chat_template(True)
+
+
+def test_an_answer_may_contain_its_reference(harness, evaluated, write_task):
+  task = write_task(
+      'contained',
+      output_type='generate_until',
+      generation_kwargs={'max_gen_toks': 2},
+      metric_list=[{'metric': 'contains'}],
+  )
+  results = harness.evaluate(evaluated, [task], limit=1)
+  assert results['results']['contained']['contains,none'] == 0.0
+  contains = harness.metrics.contains
+  assert contains(['Yes', 'no'], ['oh, yes', 'not']) == 1.0
+  assert contains(['yes', 'no'], ['yesterday', 'yes']) == 0.5
+
+
+@pytest.mark.parametrize(
+    ('metric', 'message'),
+    [
+        ({'metric': 'accurracy', 'aggregation': 'mean'}, "got 'accurracy'"),
+        ({'metric': 'accurracy'}, 'metrics that lm_eval knows, got none for'),
+    ],
+)
+def test_an_unknown_metric_is_refused_before_anything_is_scored(
+    harness, evaluated, write_task, monkeypatch, metric, message
+):
+  monkeypatch.setattr(evaluated, 'generate_until', None)
+  task = write_task(
+      'misspelt', output_type='generate_until', metric_list=[metric]
+  )
+  with pytest.raises(ValueError, match=message):
+    harness.evaluate(evaluated, [task])
 
 
 def test_damaged_data_is_refused(harness, evaluated, write_task, tmp_path):

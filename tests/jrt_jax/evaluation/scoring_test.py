@@ -62,14 +62,14 @@ def test_what_follows_is_read_as_decoding_reads_it(model, monkeypatch):
   )
   later = decode(model.params, after, read.states)[:, 0]
   expected = np.concatenate([read.logits, later])
-  actual = scoring.logits(model, context, after)
+  (actual,) = scoring.logits(model, context, after[None])
   np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_long_context_is_read_as_a_prompt(model):
   context, after = TOKENS[:29], TOKENS[30:33]  # 29: more than in training
-  found = scoring.logits(
-      model, context, after, scoring.Settings(long_prompt='blocks')
+  (found,) = scoring.logits(
+      model, context, after[None], scoring.Settings(long_prompt='blocks')
   )
   row = pieces.of_prompt(model, context, long='blocks')
   expected = reading.read(model, [[*row, Piece(after, False)]])

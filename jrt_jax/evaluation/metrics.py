@@ -1,0 +1,22 @@
+"""Metrics for task files of lm-evaluation-harness, beside its own."""
+
+from collections.abc import Sequence
+
+import lm_eval.api.metrics  # its own must be there first
+from lm_eval.api import registry
+
+
+@registry.register_metric(
+    metric='contains',
+    higher_is_better=True,
+    output_type='generate_until',
+    aggregation='mean',
+)
+def contains(references: Sequence[str], predictions: Sequence[str]) -> float:
+  """The fraction of answers that hold their reference, whatever the case.
+
+  Source: `contains_score` of https://github.com/HazyResearch/prefix-linear-
+  attention, by which FDA, SWDE and SQuAD are scored.
+  """
+  pairs = [*zip(references, predictions, strict=True)]
+  return sum(r.lower() in p.lower() for r, p in pairs) / len(pairs)
