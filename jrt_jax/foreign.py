@@ -24,7 +24,7 @@ OBJECT = Fields({}, others=Anything())
 
 _MOST_JSON = 2**26  # bytes
 _DEEPEST_JSON = 32  # objects and lists inside each other
-_MOST_UNPACKED = 2**30  # bytes of an .npz that is larger than its file
+_MOST_UNPACKED = 2**30  # bytes of a file that is packed
 _LONGEST_TEXT = 2**22  # bytes; a character has 4
 _KINDS = {'b': 'bool', 'i': 'int', 'u': 'uint', 'f': 'float', 'U': 'text'}
 _HEADERS = {
@@ -76,11 +76,19 @@ def check_size(path: Path, most: int) -> None:
     raise ValueError(f'{path} must have at most {most:,} bytes, got {size:,}')
 
 
+def check_unpacked(path: Path, size: int) -> None:
+  """Raises ValueError if a file unpacks to much more than its own size."""
+  most = max(os.path.getsize(path), _MOST_UNPACKED)
+  if size > most:
+    raise ValueError(f'it unpacks to {size:,} bytes, above {most:,}')
+
+
 @contextlib.contextmanager
 def intact(path: Path, kind: str) -> Iterator[None]:
   """Makes a ValueError of all that a library raises over a damaged file.
 
-  Libraries that parse raise much more than they document.
+  Libraries that parse raise much more than they document; those in Rust panic,
+  which is no Exception.
 
   Args:
     path: of the file.
@@ -88,9 +96,12 @@ def intact(path: Path, kind: str) -> Iterator[None]:
   """
   try:
     yield
-  except (OSError, MemoryError):
+  except MemoryError:
     raise
-  except Exception as error:
+  except BaseException as error:
+    of_files = isinstance(error, OSError) and error.filename is not None
+    if of_files or not (isinstance(error, Exception) or _is_panic(error)):
+      raise
     reason = ' '.join(str(error).split())[:200]
     raise ValueError(f'{path} must be an intact {kind}: {reason}') from error
 
@@ -111,10 +122,7 @@ class Npz:
     self._path = path
     with intact(path, '.npz file'), zipfile.ZipFile(path) as file:
       members = file.infolist()
-      unpacked = sum(member.file_size for member in members)
-      most = max(os.path.getsize(path), _MOST_UNPACKED)
-      if unpacked > most:
-        raise ValueError(f'it unpacks to {unpacked:,} bytes, above {most:,}')
+      check_unpacked(path, sum(member.file_size for member in members))
       headers = {
           member.filename.removesuffix('.npy'): _header(file, member)
           for member in members
@@ -166,6 +174,10 @@ class Npz:
     if name in self.dtypes and self.dtypes[name].itemsize > _LONGEST_TEXT:
       raise ValueError(f'{self._path}: {name} must be a shorter text')
     return str(self.array(name, (), 'U'))
+
+
+def _is_panic(error):
+  return type(error).__name__ == 'PanicException'
 
 
 def _inside(value):

@@ -11,8 +11,8 @@ import reprlib
 from typing import Any
 
 _REPR = reprlib.Repr()
-_REPR.maxlevel = 2
 _LONGEST_SHOWN = 80
+_REPR.maxlevel, _REPR.maxstring = 2, _LONGEST_SHOWN
 
 
 class Value:
@@ -149,7 +149,13 @@ class AnyOf(Value):
     return ' or '.join(map(str, self.options))
 
   def check(self, key: str, value: Any) -> None:
-    self._require(any(x.allows(value) for x in self.options), key, value)
+    for option in self.options:
+      try:
+        return option.check(key, value)
+      except ValueError as error:
+        if not str(error).startswith(f'{key} must'):
+          raise  # it is of this kind, but for something inside
+    self._require(False, key, value)
 
 
 class Fields(Value):
@@ -159,6 +165,9 @@ class Fields(Value):
     keys: that it must have; a dict among them stands for `Fields`.
     optional: that it may have; of a dict among them likewise.
     others: what all others may be; None: there must be none.
+
+  Attributes:
+    keys: what each key may be that has a name.
   """
 
   def __init__(
@@ -170,15 +179,15 @@ class Fields(Value):
   ):
     self._needed = keys.keys()
     self._others = others
-    self._keys = {k: _value(x) for k, x in keys.items()}
+    self.keys = {k: _value(x) for k, x in keys.items()}
     for k, x in (optional or {}).items():
-      self._keys[k] = _value(x, optional=True)
+      self.keys[k] = _value(x, optional=True)
 
   def __str__(self) -> str:
     return 'an object with keys'
 
   def __getitem__(self, name: str) -> Value:
-    return self._keys[name]
+    return self.keys[name]
 
   def check(self, key: str, value: Any) -> None:
     self._require(isinstance(value, Mapping), key, value)
@@ -186,12 +195,12 @@ class Fields(Value):
       if name not in value:
         raise ValueError(f'{_below(key, name)} must be given, it is missing')
     for name, item in value.items():
-      if name in self._keys:
-        self._keys[name].check(_below(key, name), item)
+      if name in self.keys:
+        self.keys[name].check(_below(key, name), item)
       elif self._others is None:
         raise ValueError(f'{key} must not have the key {shown(name)}')
       else:
-        self._others.check(f'{key}[{shown(name)}]', item)
+        self._others.check(_below(key, shown(name)), item)
 
 
 def shown(value: Any) -> str:

@@ -133,7 +133,7 @@ def record(line: bytes, text_key: str, place: str) -> str:
   """
   try:
     fields = json.loads(line)
-  except ValueError as error:
+  except (ValueError, RecursionError) as error:
     raise ValueError(f'{place}: not JSON ({error})') from error
   if not isinstance(fields, dict):
     kind = type(fields).__name__

@@ -18,7 +18,12 @@ import re
 import numpy as np
 import tokenizers
 
+from jrt_jax import foreign
+
 Document = str | bytes
+
+_MOST_BYTES = 2**28  # of a tokenizer.json
+_LARGEST_ID = 2**24
 
 _EOS = ('<|endoftext|>', '</s>', '<eos>', '<|end_of_text|>')
 
@@ -57,19 +62,16 @@ class TokenizerJson:
   """A tokenizer.json of the `tokenizers` library."""
 
   def __init__(self, path: str):
+    foreign.check_size(path, _MOST_BYTES)
     content = pathlib.Path(path).read_bytes()
-    try:
+    with foreign.intact(path, 'tokenizer.json'):
       self._tokenizer = tokenizers.Tokenizer.from_buffer(content)
-    except Exception as error:  # the library raises no narrower type
-      raise ValueError(
-          f'the tokenizer {path!r} is not a tokenizer.json:'
-          f' {" ".join(str(error).split())}'
-      ) from error
     # Some files ask for it, which would cut or pad every document.
     self._tokenizer.no_truncation()
     self._tokenizer.no_padding()
     self.eos_id = _eos_id(self._tokenizer, path)
-    self.num_bytes = _num_bytes(self._tokenizer)
+    with foreign.intact(path, 'tokenizer.json'):
+      self.num_bytes = _num_bytes(self._tokenizer)
     self.size = len(self.num_bytes)
     self.fingerprint = hashlib.sha256(content).hexdigest()[:16]
 
@@ -171,11 +173,15 @@ def _num_bytes(tokenizer: tokenizers.Tokenizer) -> np.ndarray:
   for each byte, and SentencePiece, with ▁ for a space and <0x0A> for a byte.
   """
   vocabulary = tokenizer.get_vocab()
+  added_tokens = tokenizer.get_added_tokens_decoder()
   byte_level = 'ByteLevel' in repr(tokenizer.decoder)
-  counts = np.zeros(max(vocabulary.values()) + 1, np.int32)
+  largest = max([*vocabulary.values(), *added_tokens])
+  if largest > _LARGEST_ID:
+    raise ValueError(f'ids must be at most {_LARGEST_ID:,}, got {largest:,}')
+  counts = np.zeros(largest + 1, np.int32)
   for token, i in vocabulary.items():
     text = re.sub('<0x..>', '.', token).replace('▁', ' ')
     counts[i] = len(token) if byte_level else len(text.encode())
-  for i, added in tokenizer.get_added_tokens_decoder().items():
+  for i, added in added_tokens.items():
     counts[i] = 0 if added.special else len(added.content.encode())
   return counts

@@ -4,13 +4,62 @@ Where it leaves a key out, the default of the released code is taken.
 """
 
 from collections.abc import Mapping
-import functools
 import json
 from typing import Any
 
+from configs.base import RANGES
+from jrt_jax import foreign
 from jrt_jax.interchange import official_names as names
+from jrt_jax.schema import AnyOf
+from jrt_jax.schema import Anything
+from jrt_jax.schema import Fields
+from jrt_jax.schema import ListOf
+from jrt_jax.schema import OneOf
+from jrt_jax.schema import shown
+from jrt_jax.schema import Text
+from jrt_jax.schema import Whole
 
 _MASK_ID = 50_263  # of every released model that was trained with masks
+
+_NULL = OneOf(None)
+_MODEL = RANGES['model']
+_MAP = _MODEL['feature_map']
+_LENGTH = Whole(0, 2**22)
+_MIXER = Fields(
+    {},
+    optional={
+        '_target_': AnyOf(_NULL, Text()),
+        'kernel_size': _MODEL['conv_kernel'],
+        'expand_proj': _MODEL['conv_expand'],
+        'window_size': _LENGTH,
+        'num_heads': _MODEL['num_heads'],
+        'feature_dim': _MAP['feature_dim'],
+        'feature_map': AnyOf(_NULL, foreign.OBJECT),
+        'enc_length': _LENGTH,
+        'l_max': RANGES['sequence_length'],
+    },
+    others=Anything(),
+)
+_LAYERS = AnyOf(_NULL, ListOf(Whole(0, 10**6), 0, 512))
+SCHEMA = Fields(
+    {
+        'n_layer': Whole(1, 512),
+        'n_embd': _MODEL['width'],
+        'n_head': _MODEL['num_heads'],
+    },
+    optional={
+        'vocab_size': _MODEL['vocab_size'],
+        'pad_vocab_size_multiple': _MODEL['vocab_multiple'],
+        'rotary_emb_base': _MODEL['rope_base'],
+        'rotary_emb_fraction': _MODEL['rope_fraction'],
+        'layer_norm_epsilon': _MODEL['norm_eps'],
+        'initializer_range': _MODEL['init_std'],
+        'alt_mixer_layers': _LAYERS,
+        'alt_mixer_2_layers': _LAYERS,
+        **{slot: AnyOf(_NULL, _MIXER) for slot in names.SLOTS},
+    },
+    others=Anything(),
+)
 
 
 def from_official(
@@ -30,25 +79,23 @@ def from_official(
   Raises:
     ValueError: config.json is not that of a model which ours can be.
   """
+  SCHEMA.check('config.json:', official)
   _check_always(official)
-  slots = [_slot(official, i) for i in range(_integer(official, 'n_layer'))]
-  mixers = {slot: _mixer(official, slot) for slot in dict.fromkeys(slots)}
+  slots = [_slot(official, i) for i in range(official['n_layer'])]
+  mixers = {s: official.get(s) or {} for s in dict.fromkeys(slots)}
   kinds = {slot: _kind(mixer, slot) for slot, mixer in mixers.items()}
   vocab_size = _vocab_size(official)
-  number = functools.partial(
-      _get, official, types=(int, float), wanted='a number'
-  )
   model = {
       'mixers': [kinds[slot] for slot in slots],
-      'width': _integer(official, 'n_embd'),
-      'num_heads': _integer(official, 'n_head'),
+      'width': official['n_embd'],
+      'num_heads': official['n_head'],
       'mlp_width': mlp_width,
       'vocab_size': vocab_size,
       'mask_id': min(_MASK_ID, vocab_size - 1),
-      'rope_base': number('rotary_emb_base', 10_000.0),
-      'rope_fraction': number('rotary_emb_fraction', 0.0),
-      'norm_eps': number('layer_norm_epsilon', 1e-5),
-      'init_std': number('initializer_range', 0.02),
+      'rope_base': official.get('rotary_emb_base', 10_000.0),
+      'rope_fraction': official.get('rotary_emb_fraction', 0.0),
+      'norm_eps': official.get('layer_norm_epsilon', 1e-5),
+      'init_std': official.get('initializer_range', 0.02),
       'pad_mask': 'reference',
   }
   settings = {'num_heads': model['num_heads']}
@@ -69,23 +116,16 @@ def _check_always(official):
     if official.get(key, value) != value:
       raise ValueError(
           f'config.json: {key} must be {json.dumps(value)}, got'
-          f' {json.dumps(official[key])}'
+          f' {shown(official[key])}'
       )
 
 
 def _slot(official, layer):
   """Which key of config.json describes the mixer of a layer."""
   for slot in ('alt_mixer_2', 'alt_mixer'):
-    key = f'{slot}_layers'
-    layers = _get(official, key, None, (list, type(None)), 'a list or null')
-    if layer in (layers or ()):
+    if layer in (official.get(f'{slot}_layers') or ()):
       return slot
   return 'mixer'
-
-
-def _mixer(official, slot):
-  wanted = 'an object or null'
-  return _get(official, slot, None, (dict, type(None)), wanted) or {}
 
 
 def _kind(mixer, slot):
@@ -95,32 +135,33 @@ def _kind(mixer, slot):
   if name not in names.KINDS:
     raise ValueError(
         f'config.json: {slot}._target_ must end with one of'
-        f' {", ".join(names.KINDS)}, got {mixer.get("_target_")!r}'
+        f' {", ".join(names.KINDS)}, got {shown(mixer.get("_target_"))}'
     )
   return names.KINDS[name]
 
 
 def _settings(kind, mixer, slot):
   """What a mixer says of the whole model, in our keys."""
-  integer = functools.partial(_integer, mixer, where=f'{slot}.')
   settings = {}
   if kind == 'conv':
-    settings['conv_kernel'] = integer('kernel_size', 3)
-    settings['conv_expand'] = integer('expand_proj', 2)
+    settings['conv_kernel'] = mixer.get('kernel_size', 3)
+    settings['conv_expand'] = mixer.get('expand_proj', 2)
   if kind == 'swa':
     # Half of it lies before the query, whose own key is seen as well.
-    settings['window'] = integer('window_size', 128) // 2 + 1
+    settings['window'] = mixer.get('window_size', 128) // 2 + 1
   if kind in ('la', 'pla'):
     _check_features(mixer, slot)
-    settings['num_heads'] = integer('num_heads', 16)
+    settings['num_heads'] = mixer.get('num_heads', 16)
     settings['feature_map'] = {
         'name': 'taylor_exp',
         'order': 2,
-        'feature_dim': integer('feature_dim', 16),
+        'feature_dim': mixer.get('feature_dim', 16),
     }
   if kind == 'pla':
-    settings['enc_length'] = integer('enc_length')
-    settings['l_max'] = integer('l_max', 2048)
+    if 'enc_length' not in mixer:
+      raise ValueError(f'config.json: {slot}.enc_length must be given')
+    settings['enc_length'] = mixer['enc_length']
+    settings['l_max'] = mixer.get('l_max', 2048)
   return settings
 
 
@@ -139,7 +180,9 @@ def _check_features(mixer, slot):
       ('feature_map.input_dim', feature_map.get('input_dim', D), D),
   ):
     if str(got).split('.')[-1] != str(needed).split('.')[-1]:
-      raise ValueError(f'config.json: {slot}.{key} must be {needed}, got {got}')
+      raise ValueError(
+          f'config.json: {slot}.{key} must be {needed}, got {shown(got)}'
+      )
 
 
 def _merge(settings, new, slot):
@@ -168,25 +211,6 @@ def _task(base, enc_length, length):
 
 
 def _vocab_size(official):
-  size = _integer(official, 'vocab_size', 50_257)
-  multiple = _integer(official, 'pad_vocab_size_multiple', 1, least=1)
+  size = official.get('vocab_size', 50_257)
+  multiple = official.get('pad_vocab_size_multiple', 1)
   return -(-size // multiple) * multiple
-
-
-def _integer(official, key, default=None, *, least=0, where=''):
-  value = _get(official, key, default, int, 'a whole number', where)
-  if value < least:
-    raise ValueError(
-        f'config.json: {where}{key} must be at least {least}, got {value}'
-    )
-  return value
-
-
-def _get(official, key, default, types, wanted, where=''):
-  """The value of a key, which must be of `types`: `wanted`, in words."""
-  value = official.get(key, default)
-  if isinstance(value, bool) or not isinstance(value, types):
-    raise ValueError(
-        f'config.json: {where}{key} must be {wanted}, got {json.dumps(value)}'
-    )
-  return value

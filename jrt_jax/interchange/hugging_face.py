@@ -19,13 +19,19 @@ from typing import Any
 
 import numpy as np
 
+from configs.base import RANGES
+from jrt_jax import foreign
 from jrt_jax import models
 from jrt_jax.generation.model import Model
 from jrt_jax.interchange import exported_tokenizer
 from jrt_jax.interchange import folders
 from jrt_jax.interchange import weights
+from jrt_jax.prefix import fitting
 from jrt_jax.prefix import policies
 from jrt_jax.prefix import signals
+from jrt_jax.schema import Anything
+from jrt_jax.schema import Fields
+from jrt_jax.schema import OneOf
 from jrt_jax.training import recorded_config
 
 _HERE = pathlib.Path(__file__).parent
@@ -39,6 +45,20 @@ _CODE = (
 _WEIGHTS = 'model.safetensors'
 _TABLE, _PADDING = 'embed_tokens.weight', 'vocabulary_padding'
 _GROUPS = '.mixer.groups.'  # parameters by head, which PyTorch has as we do
+
+_SCHEMA = Fields(
+    {
+        'model_type': OneOf('jrt'),
+        'model': RANGES['model'],
+        'sequence_length': RANGES['sequence_length'],
+        'training': {
+            'prefix': fitting.SETTINGS,
+            'objective': RANGES['objective'],
+            'tokenizer': OneOf('bytes', 'tokenizer.json'),
+        },
+    },
+    others=Anything(),
+)
 
 Path = str | os.PathLike
 Params = dict[str, np.ndarray]
@@ -93,7 +113,8 @@ def read(
       the model lacks, or lacks some; they are named.
   """
   folder = pathlib.Path(folder)
-  exported = _read_config(folder / 'config.json')
+  path = folder / 'config.json'
+  exported = foreign.read_json(path, _SCHEMA)
   training = exported['training']
   tokenizer = exported_tokenizer.find(folder, training['tokenizer'])
   given = {
@@ -105,6 +126,7 @@ def read(
       'data': {**base['data'], 'tokenizer': tokenizer},
   }
   config = recorded_config.complete(given)  # an export may be older than a key
+  recorded_config.check_model(f'{path}:', config)
   arrays = weights.read_safetensors(folder / _WEIGHTS)
   return config, from_torch(arrays, config['model'])
 
@@ -251,18 +273,6 @@ def _card(model):
       prefix=config['prefix']['name'],
       prefix_capacity=model.prefix_capacity,
   )
-
-
-def _read_config(path):
-  try:
-    config = json.loads(path.read_text())
-  except ValueError as error:
-    raise ValueError(f'{path} is damaged: {error}') from error
-  if config.get('model_type') != 'jrt':
-    raise ValueError(
-        f"{path} must be of model_type jrt, got {config.get('model_type')!r}"
-    )
-  return config
 
 
 def _write_json(path, content):

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jrt_jax import foreign
 from jrt_jax import models
 from jrt_jax.interchange import config_from_official
 from jrt_jax.interchange import config_to_official
@@ -133,17 +134,12 @@ def shapes(model: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 def _read_config(path):
   try:
-    official = json.loads(path.read_text())
+    return foreign.read_json(path, config_from_official.SCHEMA)
   except FileNotFoundError as error:
     raise FileNotFoundError(
         f'DIR must hold config.json and weights, got {path.parent}, without'
         ' config.json'
     ) from error
-  except ValueError as error:
-    raise ValueError(f'{path} must be JSON: {error}') from error
-  if not isinstance(official, dict):
-    raise ValueError(f'{path} must hold a JSON object')
-  return official
 
 
 def _cleaned(arrays):

@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 import os
 import pathlib
-import pickle
+import zipfile
 
 import ml_dtypes
 import numpy as np
 import safetensors
 from safetensors import numpy as safetensors_numpy
+
+from jrt_jax import foreign
+from jrt_jax.schema import shown
 
 Path = str | os.PathLike
 
@@ -38,14 +41,11 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
   Raises:
     OSError: there is no such file, or it cannot be read.
-    ValueError: it is cut off, or no safetensors file.
+    ValueError: it is cut off, no safetensors file, or not of finite numbers.
   """
-  try:
-    return safetensors_numpy.load_file(path)
-  except safetensors.SafetensorError as error:
-    raise ValueError(
-        f'{path} is no intact safetensors file: {error}'
-    ) from error
+  with foreign.intact(path, 'safetensors file'):  # which checks its sizes
+    arrays = safetensors_numpy.load_file(path)
+  return _finite(path, arrays)
 
 
 def write_safetensors(
@@ -87,19 +87,17 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
     ValueError: it is damaged, holds more than tensors, or torch is missing.
   """
   torch = _torch(path)
-  with open(path, 'rb') as file:
-    try:
-      state = torch.load(file, map_location='cpu', weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-      raise ValueError(
-          f'{path} must be intact and hold nothing but weights: torch cannot'
-          ' load it'
-      ) from error
-  if not isinstance(state, Mapping) or not all(
-      isinstance(x, torch.Tensor) for x in state.values()
-  ):
-    raise ValueError(f'{path} must hold tensors by name, and nothing else')
-  return {name: _array(tensor, torch) for name, tensor in state.items()}
+  kind = 'file of nothing but weights'
+  with foreign.intact(path, kind), open(path, 'rb') as file:
+    if zipfile.is_zipfile(path):  # as torch writes it, without compression
+      with zipfile.ZipFile(path) as archive:
+        sizes = [member.file_size for member in archive.infolist()]
+      foreign.check_unpacked(path, sum(sizes))
+    state = torch.load(file, map_location='cpu', weights_only=True)
+    if not isinstance(state, Mapping):
+      raise ValueError(f'it holds a {type(state).__name__}')
+    arrays = {name: _array(name, x, torch) for name, x in state.items()}
+  return _finite(path, arrays)
 
 
 def write_torch(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -131,10 +129,21 @@ def _torch(path):
   return torch
 
 
-def _array(tensor, torch):
+def _array(name, tensor, torch):
+  if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+    raise ValueError(f'{shown(name)} is no tensor by name')
+  if tensor.nbytes > tensor.untyped_storage().nbytes():
+    raise ValueError(f'{name} is larger than what is stored of it')
   if tensor.dtype == torch.bfloat16:  # which numpy does not have
     return tensor.view(torch.uint16).numpy().view(ml_dtypes.bfloat16)
   return tensor.numpy()
+
+
+def _finite(path, arrays):
+  for name, x in arrays.items():
+    if x.dtype.kind not in 'biu' and not np.isfinite(x).all():
+      raise ValueError(f'{path}: {shown(name)} must be finite')
+  return arrays
 
 
 def _joined(arrays_by_file):

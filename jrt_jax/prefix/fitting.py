@@ -24,7 +24,7 @@ from jrt_jax.schema import Whole
 # What the file of a policy holds: what was fitted, and what it was made for.
 _NUMBER, _FRACTION = Real(-(10**9), 10**9), Real(0, 1)
 _MADE_FOR = {'tokenizer': Text(), 'tokens': Whole(1, 2**22)}
-_RANGES = base.RANGES['prefix']
+_RANGES = base.RANGES['prefix'].keys
 _S = learned.NUM_FEATURES
 _FILES = {
     'entropy': Fields(
@@ -50,6 +50,9 @@ _FILES = {
         }
     ),
 }
+# `config.prefix` as runs record it.
+SETTINGS = Fields({}, optional={**_RANGES, 'fitted': foreign.OBJECT})
+
 _KIND = Fields({'policy': OneOf(*_FILES)}, others=Anything())
 _RECORDED = Fields({'prefix': foreign.OBJECT}, others=Anything())
 
@@ -186,11 +189,9 @@ def check(key: str, prefix: Mapping) -> None:
     key: where it is from, for the error.
     prefix: as `fitted` returns it.
   """
-  fitted = prefix.get('fitted')
-  _RANGES.check(key, {k: prefix[k] for k in prefix if k != 'fitted'})
+  SETTINGS.check(key, prefix)
   if prefix['name'] in policies.FITTED:
-    foreign.OBJECT.check(f'{key}.fitted', fitted)
-    _check_fitted(f'{key}.fitted', prefix['name'], fitted)
+    _check_fitted(f'{key}.fitted', prefix['name'], prefix.get('fitted'))
 
 
 def write(path: str, content: Mapping[str, Any]) -> None:

@@ -9,10 +9,26 @@ from typing import Any, NamedTuple
 from flax import traverse_util
 import numpy as np
 
+from configs import base
+from jrt_jax import foreign
+from jrt_jax.schema import AnyOf
+from jrt_jax.schema import Anything
+from jrt_jax.schema import Fields
+from jrt_jax.schema import OneOf
+from jrt_jax.schema import Real
+from jrt_jax.schema import Whole
 from jrt_jax.training import units
 
 _LONGEST_SETTING = 24  # characters; longer ones would fill the legend
 _MOST_SETTINGS = 3
+
+_SIZES = ('batch_size', 'sequence_length')
+_CONFIG = Fields({k: base.RANGES[k] for k in _SIZES}, others=Anything())
+_LINE = Fields(
+    {'step': Whole(0, 10**9)},
+    optional={'tokens': Whole(0, 10**18)},
+    others=AnyOf(OneOf(None), Real(-(10.0**30), 10.0**30)),
+)
 
 
 class NoRun(ValueError):
@@ -160,16 +176,11 @@ def _read_config(workdir):
   file = workdir / 'config.json'
   if not file.is_file():
     raise NoRun(f'{workdir} is no run: there is no {file}')
-  text = file.read_text(encoding='utf-8', errors='replace')
   try:
-    config = traverse_util.flatten_dict(json.loads(text), sep='.')
-    if {'batch_size', 'sequence_length'} <= config.keys():
-      return config
-  except (ValueError, AssertionError):
-    pass
-  raise NoRun(
-      f'{file} must hold the config of a run, got {text[:40].strip()!r}'
-  )
+    config = foreign.read_json(file, _CONFIG)
+  except ValueError as error:
+    raise NoRun(f'{workdir} is no run: {error}') from error
+  return traverse_util.flatten_dict(config, sep='.')
 
 
 def _read_lines(file):
@@ -177,20 +188,10 @@ def _read_lines(file):
     return []
   *lines, rest = file.read_text(encoding='utf-8', errors='replace').split('\n')
   del rest  # what is being written now
-  return [_parse(line, f'{file}:{i}') for i, line in enumerate(lines, 1)]
-
-
-def _parse(line, place):
-  try:
-    values = json.loads(line)
-    numbers = [x for x in values.values() if x is not None]
-    if 'step' in values and all(isinstance(x, int | float) for x in numbers):
-      return values
-  except (ValueError, AttributeError):
-    pass
-  raise ValueError(
-      f'{place} must hold a step and numbers in JSON, got {line[:40]!r}'
-  )
+  return [
+      foreign.parse_json(line, f'{file}:{i}', _LINE)
+      for i, line in enumerate(lines, 1)
+  ]
 
 
 def _curves(lines, config):

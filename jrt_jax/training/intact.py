@@ -7,9 +7,13 @@ import pathlib
 
 from absl import logging
 
+from jrt_jax import foreign
+from jrt_jax.schema import Fields
+from jrt_jax.schema import Text
 from jrt_jax.training import distributed
 
 DIGESTS = 'digests.json'
+_DIGESTS = Fields({}, others=Text())  # by file
 
 
 def seal(checkpoint: pathlib.Path) -> None:
@@ -81,12 +85,13 @@ def _find(directory, part, ruined):
 def _problem(checkpoint, part):
   """Returns what is wrong with its files under `part`, or None."""
   try:
-    digests = json.loads((checkpoint / DIGESTS).read_text())
+    digests = foreign.read_json(checkpoint / DIGESTS, _DIGESTS)
   except (FileNotFoundError, ValueError):
     return f'{DIGESTS} is missing or cut off'
+  digests = {k: digests[k] for k in digests if k.startswith(part)}
+  if not digests:
+    return f'{DIGESTS} names no file'
   for name, digest in digests.items():
-    if not name.startswith(part):
-      continue
     if not (checkpoint / name).is_file():
       return f'{name} is missing'
     if _digest(checkpoint / name) != digest:

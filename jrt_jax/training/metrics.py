@@ -13,6 +13,10 @@ import numpy as np
 import tensorboardX
 import tqdm
 
+from jrt_jax import foreign
+from jrt_jax.schema import Anything
+from jrt_jax.schema import Fields
+from jrt_jax.schema import Whole
 from jrt_jax.training import units
 from jrt_jax.training import wandb_log
 
@@ -187,8 +191,11 @@ def _drop_after(path, step):
   temporary.replace(path)
 
 
+_LINE = Fields({'step': Whole(0, 10**9)}, others=Anything())
+
+
 def _step(line):
   try:
-    return json.loads(line)['step']
+    return foreign.parse_json(line, '', _LINE)['step']
   except ValueError:
     return math.inf

@@ -13,8 +13,17 @@ from typing import Any
 from flax import traverse_util
 
 from configs import base
+from jrt_jax import foreign
+from jrt_jax.prefix import fitting
+from jrt_jax.schema import Anything
+from jrt_jax.schema import Fields
+from jrt_jax.schema import shown
 
-_FITTED = 'prefix.fitted.'  # what a run adds to its config
+_SCHEMA = Fields(
+    {'model': foreign.OBJECT},
+    optional={'prefix': foreign.OBJECT},
+    others=Anything(),
+)
 
 Flat = dict[str, Any]  # a value as JSON has it, by dotted key
 
@@ -24,27 +33,43 @@ def read(path: pathlib.Path) -> dict[str, Any]:
 
   Raises:
     FileNotFoundError: there is no such file.
-    ValueError: it is not the config of a run, or has keys of another version.
+    ValueError: it is not the config of a run, has keys of another version, or a
+      value that no model can have.
   """
-  try:
-    config = json.loads(path.read_text())
-  except ValueError as error:
-    raise ValueError(f'{path} must be JSON: {error}') from error
-  if not isinstance(config, dict) or 'model' not in config:
-    raise ValueError(f"{path} must have the key 'model'")
+  config, fitted = _apart(foreign.read_json(path, _SCHEMA))
   recorded, defaults = flat(config), _defaults()
-  extra = {key for key in recorded if not key.startswith(_FITTED)}
-  if unknown := sorted(extra - defaults.keys()):
+  if unknown := sorted(recorded.keys() - defaults.keys()):
     raise ValueError(
         f'{path} is of another version, with keys that configs/base.py lacks:'
-        f' {", ".join(unknown)}'
+        f' {shown(", ".join(unknown))}'
     )
-  return nested(recorded | later_keys(path, recorded, defaults))
+  later = later_keys(path, recorded, defaults)
+  config = _together(recorded | later, fitted)
+  check_model(f'{path}:', config)
+  return config
+
+
+def check_model(key: str, config: Mapping[str, Any]) -> None:
+  """Checks what a model is built from, and reads prompts by.
+
+  All else is for training, which checks it: earlier versions took more.
+
+  Args:
+    key: where the config is from, for the error.
+    config: with all keys.
+
+  Raises:
+    ValueError: a value is out of its range.
+  """
+  for name in ('model', 'data', 'sequence_length'):
+    base.RANGES[name].check(f'{key} {name}', config[name])
+  fitting.check(f'{key} prefix', config['prefix'])
 
 
 def complete(config: Mapping[str, Any]) -> dict[str, Any]:
   """Returns a config with the defaults of all keys that it lacks."""
-  return nested(_defaults() | flat(config))
+  config, fitted = _apart(config)
+  return _together(_defaults() | flat(config), fitted)
 
 
 def flat(config: Mapping[str, Any]) -> Flat:
@@ -99,6 +124,20 @@ def model_changes(model: Mapping[str, Any]) -> Flat:
       for key in sorted(config)
       if key not in defaults or config[key] != defaults[key]
   }
+
+
+def _apart(config):
+  """A config of keys that have defaults, and `prefix.fitted`, or None."""
+  prefix = dict(config.get('prefix', {}))
+  fitted = prefix.pop('fitted', None)
+  return {**config, 'prefix': prefix}, fitted
+
+
+def _together(config, fitted):
+  config = nested(config)
+  if fitted is not None:
+    config['prefix']['fitted'] = fitted
+  return config
 
 
 def _defaults():

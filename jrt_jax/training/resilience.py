@@ -14,6 +14,7 @@ from typing import Any
 
 from absl import logging
 
+from jrt_jax import foreign
 from jrt_jax.training import recorded_config
 
 # These keys change how a run is computed, not what it computes.
@@ -151,9 +152,10 @@ def record_config(
   path = workdir / 'config.json'
   if path.exists():
     recorded = path.read_text()
+    there = foreign.parse_json(recorded, str(path), foreign.OBJECT)
     old, new = (
         recorded_config.same_words(recorded_config.flat(x))
-        for x in (json.loads(recorded), config)
+        for x in (there, config)
     )
     if old == new:
       return

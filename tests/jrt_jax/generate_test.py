@@ -127,7 +127,7 @@ def test_several_prompts_are_told_apart(generate, bytes_workdir):
                 '--workdir={bytes_workdir}',
                 '--load_state=setup.cfg',
             ],
-            'setup.cfg is damaged, or not the memory of a model',
+            'setup.cfg must be an intact .npz file',
         ),
         (
             [

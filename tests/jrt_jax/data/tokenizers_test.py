@@ -1,5 +1,8 @@
 import functools
 import gzip
+import json
+import pathlib
+import gzip
 import pathlib
 from unittest import mock
 
@@ -245,7 +248,34 @@ def test_a_missing_file_is_refused(tmp_path):
 def test_a_file_that_is_no_tokenizer_is_refused_in_one_line(tmp_path):
   path = tmp_path / 'config.json'
   path.write_text('{\n"model": 1}')
-  with pytest.raises(ValueError, match='is not a tokenizer.json') as error:
+  with pytest.raises(
+      ValueError, match='must be an intact tokenizer.json'
+  ) as error:
+    tokenizers.load(str(path))
+  assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'continuing_subword_prefix': 'x' * 9}, 'must be an intact tokenizer'),
+        (
+            {'vocab': {'<eos>': 2**31}},
+            'ids must be at most 16,777,216, got 2,1',
+        ),
+        ({'vocab': {'<eos>': -1}}, 'must be an intact tokenizer'),
+    ],
+)
+def test_a_file_at_which_the_library_panics_is_refused_in_one_line(
+    byte_level, tmp_path, changes, message
+):
+  content = json.loads(pathlib.Path(byte_level).read_text())
+  content['model'] |= changes
+  if 'vocab' in changes:
+    content['model']['merges'], content['added_tokens'] = [], []
+  path = tmp_path / 'tokenizer.json'
+  path.write_text(json.dumps(content))
+  with pytest.raises(ValueError, match=message) as error:
     tokenizers.load(str(path))
   assert '\n' not in str(error.value)
 

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from configs import base
@@ -143,21 +145,29 @@ def test_names_of_older_checkpoints_are_known(official_config):
             {'activation_function': 'gelu_new'},
             'activation_function must be "sw',
         ),
-        ({'rms_norm': False}, 'rms_norm must be true, got false'),
+        ({'rms_norm': False}, 'rms_norm must be true, got False'),
         ({'tie_word_embeddings': False}, 'tie_word_embeddings must be true'),
-        ({'fixed_decay': True}, 'fixed_decay must be false, got true'),
-        ({'n_embd': '64'}, 'n_embd must be a whole number, got "64"'),
-        ({'n_layer': None}, 'n_layer must be a whole number, got null'),
-        ({'n_head': True}, 'n_head must be a whole number, got true'),
-        ({'vocab_size': -1}, 'vocab_size must be at least 0, got -1'),
-        ({'pad_vocab_size_multiple': 0}, 'multiple must be at least 1, got 0'),
+        ({'fixed_decay': True}, 'fixed_decay must be false, got True'),
+        ({'n_embd': '64'}, "n_embd must be a whole number .*, got '64'"),
+        ({'n_layer': None}, 'n_layer must be a whole number .*, got None'),
+        ({'n_layer': 10**8}, 'n_layer must be .* to 512, got 100000000'),
+        ({'n_head': True}, 'n_head must be a whole number .*, got True'),
+        ({'vocab_size': -1}, 'vocab_size must be a whole number .*, got -1'),
+        ({'pad_vocab_size_multiple': 0}, 'multiple must be a whole .*, got 0'),
+        ({'layer_norm_epsilon': math.nan}, 'epsilon must be a number .* nan'),
+        ({'rotary_emb_base': 0}, 'rotary_emb_base must be a number .* got 0'),
         (
             {'mixer': {'_target_': 'mamba.Mamba'}},
             'mixer._target_ must end with',
         ),
-        ({'mixer': 'conv'}, 'mixer must be an object or null, got "conv"'),
+        (
+            {'mixer': 'conv'},
+            "mixer must be None or an object with keys, got 'conv'",
+        ),
         ({'alt_mixer': {'enc_length': None}}, 'alt_mixer.enc_length must be a'),
         ({'alt_mixer': {'l_max': '${x}'}}, 'alt_mixer.l_max must be a whole'),
+        ({'alt_mixer': {'l_max': 10**12}}, 'alt_mixer.l_max must be a whole'),
+        ({'alt_mixer': {'feature_map': []}}, 'alt_mixer.feature_map must be'),
         (
             {'alt_mixer': {'feature_name': 'relu'}},
             'feature_name must be taylor',
@@ -167,7 +177,7 @@ def test_names_of_older_checkpoints_are_known(official_config):
             'alt_mixer.scale_dim must be 8, got',
         ),
         ({'alt_mixer': {'num_heads': 2}}, 'num_heads of the other layers, 4, '),
-        ({'alt_mixer_layers': 1}, 'alt_mixer_layers must be a list or null'),
+        ({'alt_mixer_layers': 1}, 'alt_mixer_layers must be None or a list'),
         ({'rotary_emb_fraction': 'x'}, 'rotary_emb_fraction must be a number'),
     ],
 )

@@ -77,8 +77,16 @@ def test_a_damaged_safetensors_file_is_refused(tmp_path):
   weights.write_safetensors(path, ARRAYS)
   for content in (path.read_bytes()[:-1], b'', b'x' * 100):
     path.write_bytes(content)
-    with pytest.raises(ValueError, match='model.safetensors is no intact'):
+    with pytest.raises(ValueError, match='must be an intact safetensors file'):
       weights.read_safetensors(path)
+
+
+@pytest.mark.parametrize('dtype', [np.float32, ml_dtypes.bfloat16])
+def test_weights_that_are_not_finite_are_refused(tmp_path, dtype):
+  path = tmp_path / 'model.safetensors'
+  weights.write_safetensors(path, {'a': np.array([1, np.inf]).astype(dtype)})
+  with pytest.raises(ValueError, match="model.safetensors: 'a' must be finite"):
+    weights.read_safetensors(path)
 
 
 def test_code_in_a_bin_does_not_run(tmp_path, capsys):
@@ -88,7 +96,9 @@ def test_code_in_a_bin_does_not_run(tmp_path, capsys):
   zipped = path.read_bytes()
   for content in (zipped, pickle.dumps({'a': Code()})):
     path.write_bytes(content)
-    with pytest.raises(ValueError, match='hold nothing but weights') as error:
+    with pytest.raises(
+        ValueError, match='intact file of nothing but weights'
+    ) as error:
       weights.read_torch(path)
     assert len(str(error.value).splitlines()) == 1
   assert not capsys.readouterr().out
@@ -100,17 +110,24 @@ def test_a_damaged_bin_is_refused(tmp_path):
   weights.write_torch(path, {'a': np.ones(1000, np.float32)})
   for content in (path.read_bytes()[:-500], b'', b'x' * 100):
     path.write_bytes(content)
-    with pytest.raises(ValueError, match='pytorch_model.bin must be intact'):
+    with pytest.raises(ValueError, match='pytorch_model.bin must be an intact'):
       weights.read_torch(path)
 
 
 def test_a_bin_of_something_else_is_refused(tmp_path):
   torch = pytest.importorskip('torch')
   path = tmp_path / 'pytorch_model.bin'
-  for content in ([torch.ones(1)], {'state_dict': {'a': torch.ones(1)}}):
+  for content, message in (
+      ([torch.ones(1)], 'it holds a list'),
+      ({'state_dict': {'a': torch.ones(1)}}, "'state_dict' is no tensor"),
+      ({3: torch.ones(1)}, '3 is no tensor by name'),
+      ({'a': torch.ones(1).expand(10**9)}, 'a is larger than what is stored'),
+      ({'a': torch.tensor([float('nan')])}, "'a' must be finite"),
+  ):
     torch.save(content, path)
-    with pytest.raises(ValueError, match='must hold tensors by name'):
+    with pytest.raises(ValueError, match=message) as error:
       weights.read_torch(path)
+    assert '\n' not in str(error.value)
 
 
 def test_a_bin_without_torch_is_a_clear_error(tmp_path, monkeypatch):

@@ -63,13 +63,27 @@ def test_a_folder_without_a_run_is_a_clear_error(tmp_path):
 
 def test_a_damaged_config_is_a_clear_error(workdir):
   for text, message in (
-      ('{"model":', 'must be JSON'),
-      ('[]', "must have the key 'model'"),
-      ('{}', "must have the key 'model'"),
-      ('{"model": 1}', 'is of another version, with keys .*: model$'),
+      ('{"model":', ' must be JSON'),
+      ('[' * 10**5, ' must be JSON'),
+      ('[]', ': must be an object'),
+      ('{}', ': model must be given'),
+      ('{"model": 1}', ': model must be an object with keys, got 1'),
+      ('{"model": {}, "prefix": 1}', ': prefix must be an object'),
+      ('{"model": {}, "optimizer": 1}', ' is of another version.*: .optimizer'),
+      ('{"model": {"width": 1e9}}', ': model.width must be .*, got 1000000000'),
+      ('{"model": {"norm_eps": NaN}}', ': model.norm_eps must be .*, got nan'),
+      ('{"model": {}, "prefix": {"capacity": "x"}}', ': prefix.capacity must'),
+      (
+          '{"model": {}, "prefix": {"name": "learned"}}',
+          ': prefix.fitted must be an object with keys, got None',
+      ),
+      (
+          '{"model": {}, "sequence_length": 1000000000000}',
+          ': sequence_length must be a whole number',
+      ),
   ):
     (workdir / 'config.json').write_text(text)
-    with pytest.raises(ValueError, match=f'config.json {message}'):
+    with pytest.raises(ValueError, match=f'config.json{message}'):
       workdirs.read(workdir)
 
 
@@ -93,11 +107,20 @@ def test_a_key_that_came_later_has_its_default(run, workdir, capsys):
     assert key in line
 
 
+def test_what_an_earlier_version_trained_with_is_still_read(workdir):
+  config = workdirs.read(workdir).config
+  config['objective']['mlm_weight'] = -1.0
+  config['optimizer']['weight_decay'] = -0.1
+  config |= {'keep_every': -3, 'seed': 2**33}
+  (workdir / 'config.json').write_text(json.dumps(config))
+  assert workdirs.read(workdir).config == config
+
+
 def test_a_key_of_a_later_version_is_refused(workdir):
   config = workdirs.read(workdir).config
   config['model']['colour'] = 'red'
   (workdir / 'config.json').write_text(json.dumps(config))
-  with pytest.raises(ValueError, match='another version.* model.colour$'):
+  with pytest.raises(ValueError, match='another version.* .model.colour.$'):
     workdirs.read(workdir)
 
 
