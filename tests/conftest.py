@@ -89,6 +89,23 @@ def start(tmp_path_factory):
 
 
 @pytest.fixture(scope='session')
+def error_line():
+  """A function that returns the one error which a command wrote to stderr.
+
+  Libraries may warn there as well.
+  """
+
+  def error_line(stderr):
+    assert 'Traceback' not in stderr, stderr
+    lines = stderr.splitlines()
+    (error,) = (k for k, line in enumerate(lines) if line.startswith('error: '))
+    assert error == len(lines) - 1, stderr  # and nothing follows
+    return lines[error]
+
+  return error_line
+
+
+@pytest.fixture(scope='session')
 def wait_for_step():
   """A function that returns as soon as a run in a workdir logs a step."""
 

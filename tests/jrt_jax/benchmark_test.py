@@ -21,6 +21,17 @@ SMALL = (
 )
 
 
+@pytest.fixture
+def check_mistake(error_line):
+
+  def check_mistake(arguments, message):
+    done = benchmark(*arguments)
+    assert done.returncode == 2
+    assert error_line(done.stderr).startswith(f'error: {message}')
+
+  return check_mistake
+
+
 def benchmark(*arguments):
   return subprocess.run(
       [sys.executable, '-m', 'jrt_jax.benchmark', *map(str, arguments)],
@@ -82,7 +93,7 @@ def test_the_plan_is_listed():
   assert memory == 'G22 prefill memory of based_360m, 1 x 128'
 
 
-def test_a_config_that_is_not_there_is_one_line():
+def test_a_config_that_is_not_there_is_one_line(check_mistake):
   check_mistake(['--config=no.py'], "--config must be a .py file, got 'no.py'")
 
 
@@ -98,12 +109,5 @@ def test_a_config_that_is_not_there_is_one_line():
         (['--budget=-1'], 'flag --budget=-1'),
     ],
 )
-def test_any_other_mistake_is_one_line(arguments, message):
+def test_any_other_mistake_is_one_line(check_mistake, arguments, message):
   check_mistake(arguments, message)
-
-
-def check_mistake(arguments, message):
-  done = benchmark(*arguments)
-  assert done.returncode == 2
-  (line,) = done.stderr.splitlines()
-  assert line.startswith(f'error: {message}')

@@ -145,8 +145,9 @@ def test_several_prompts_are_told_apart(generate, bytes_workdir):
         ),
     ],
 )
-def test_a_mistake_is_one_line(generate, bytes_workdir, arguments, message):
+def test_a_mistake_is_one_line(
+    error_line, generate, bytes_workdir, arguments, message
+):
   done = generate(*(x.format(bytes_workdir=bytes_workdir) for x in arguments))
   assert done.returncode == 2
-  assert done.stderr.startswith(f'error: {message}')
-  assert done.stderr.count('\n') == 1
+  assert error_line(done.stderr).startswith(f'error: {message}')

@@ -87,22 +87,26 @@ def test_a_run_plays_on_texts(workdir, text, tmp_path):
         ('--answer_tokens=9999', 'the text must have at least 10031 tokens'),
     ],
 )
-def test_a_mistake_is_one_line(workdir, text, tmp_path, flag, message):
+def test_a_mistake_is_one_line(
+    error_line, workdir, text, tmp_path, flag, message
+):
   given = [f'--workdir={workdir}', f'--input={text}', f'--out={tmp_path}/a']
   done = run('jrt_jax.plays', *given, flag)
   assert done.returncode == 2
-  (line,) = done.stderr.splitlines()
+  line = error_line(done.stderr)
   assert line.startswith(f'error: {message}')
   assert not (tmp_path / 'a').exists()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('workdir', [0.0], indirect=True)
-def test_a_run_without_prefixes_needs_to_be_told_some(workdir, text, tmp_path):
+def test_a_run_without_prefixes_needs_to_be_told_some(
+    error_line, workdir, text, tmp_path
+):
   given = [f'--workdir={workdir}', f'--input={text}', f'--out={tmp_path}/a']
   done = run('jrt_jax.plays', *given)
   assert done.returncode == 2
-  (line,) = done.stderr.splitlines()
+  line = error_line(done.stderr)
   assert line.startswith('error: --fractions must be given where the run has')
 
 

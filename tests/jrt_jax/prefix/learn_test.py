@@ -24,10 +24,10 @@ def test_a_table_of_plays_becomes_a_policy(command, settings, tmp_path):
   assert fitted['fitted'] == saved
 
 
-def test_a_missing_table_is_one_line(command):
+def test_a_missing_table_is_one_line(error_line, command):
   done = command('learn', '--table=no.npz')
   assert done.returncode == 2
-  assert done.stderr == (
+  assert error_line(done.stderr) == (
       "error: --table must be a file that can be read, got 'no.npz': No such file"
-      ' or directory\n'
+      ' or directory'
   )

@@ -48,8 +48,8 @@ def test_complex_text_gets_more_than_simple_text(command, document):
         ('--config.prefix.bas=1', "the config has no key 'bas': did you"),
     ],
 )
-def test_a_mistake_is_one_line(command, document, flag, message):
+def test_a_mistake_is_one_line(error_line, command, document, flag, message):
   done = command('preview', document, flag)
   assert done.returncode == 2
-  (line,) = done.stderr.splitlines()
+  line = error_line(done.stderr)
   assert line.startswith(f'error: {message}')

@@ -70,7 +70,7 @@ def test_terminals_have_colours_unless_they_are_not_wanted(file, no_color):
   assert '\x1b[2J' not in shown  # what the document has is not obeyed
 
 
-def test_a_mistake_is_one_line(file):
+def test_a_mistake_is_one_line(error_line, file):
   for arguments, message in (
       ([file], '--question=TEXT must be given'),
       ([file, file, '--question=Q'], 'FILE must be one file, got 2'),
@@ -83,5 +83,5 @@ def test_a_mistake_is_one_line(file):
   ):
     done = preview(*arguments)
     assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
+    line = error_line(done.stderr)
     assert line.startswith(f'error: {message}')
