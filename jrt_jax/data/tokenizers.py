@@ -117,13 +117,13 @@ class TokenizerJson:
     of words does not look beyond.
     """
     before, after = text[max(i - _AROUND, 0) : i], text[i : i + _AROUND]
-    whole, *parts = (
+    whole, left, right = (
         self._tokenizer.encode(part, add_special_tokens=False)
         for part in (before + after, before, after)
     )
-    n = len(parts[0].ids)
+    n = len(left.ids)
     return (
-        whole.ids == parts[0].ids + parts[1].ids
+        whole.ids == left.ids + right.ids
         and 0 < n < len(whole.ids)
         and whole.word_ids[n - 1] != whole.word_ids[n]
     )
