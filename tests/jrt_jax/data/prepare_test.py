@@ -160,7 +160,7 @@ SMALLER = {
     'sequence_length': 16,
     'eval_batches': 1,
     'sample_tokens': 1,
-    'model.mixers': "('pla',)",
+    'model.mixers': "('conv',)",
     'model.width': 16,
     'model.num_heads': 1,
     'model.mlp_width': 16,
