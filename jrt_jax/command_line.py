@@ -1,8 +1,8 @@
 """How commands fail: one clear line, and an exit code that is not 0.
 
 Ctrl-C is one line as well, from the import of this module on: commands import
-it before what takes long to import. Nothing else may import it, for that changes
-the program.
+it before what takes long to import. Nothing else may import it: that changes the
+program.
 """
 
 from collections.abc import Callable, Iterator

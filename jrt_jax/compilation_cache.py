@@ -1,8 +1,8 @@
 """Compiled programs on disk, so that only the first command compiles them.
 
 It is JAX's cache, which knows a program by what it computes, by the versions of
-JAX and XLA and their flags, and by the device: for a CPU also by the instructions
-that it has. Commands turn it on; a library must not.
+JAX and XLA and their flags, and by the device: for a CPU also by its
+instructions. Commands turn it on; a library must not.
 """
 
 import os
@@ -25,17 +25,17 @@ _SETTINGS = {
 def turn_on(max_bytes: int = MAX_BYTES) -> None:
   """Keeps what is compiled from now on in a folder of the user's.
 
-  Does nothing if the user has given JAX a folder or has forbidden it caches, nor
-  if the folder cannot be made. What was not used for longest is removed first.
+  Does nothing if the user has given JAX a folder or has forbidden it to keep
+  programs, nor if the folder cannot be made. What was not used for longest is
+  removed first.
 
   Args:
     max_bytes: what programs of earlier commands may take.
   """
   config = jax.config
-  if (
-      config.jax_compilation_cache_dir
-      or not config.jax_enable_compilation_cache
-  ):
+  if config.jax_compilation_cache_dir:
+    return
+  if not config.jax_enable_compilation_cache:
     return
   folder = _folder()
   if not folder.is_absolute():  # there is no home

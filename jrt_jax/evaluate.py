@@ -4,11 +4,12 @@ python -m jrt_jax.evaluate --workdir=runs/jrt_tiny --tasks=lambada_openai
 python -m jrt_jax.evaluate --workdir=runs/jrt_tiny --tasks=my_task.yaml
 
 Needs the package lm_eval (pip install -e '.[eval]'), but no torch. Tasks are
-names that it knows, names of tasks in --include_path, or files that describe one:
-with `dataset_path: json` and `data_files` its data can be local. `!function` in
-such a file runs code of a Python file beside it: evaluate no task that you would
-not run. What is scored after a context is never prefix. Exit codes: 0 at the end, 1 if memory did not suffice, 2 for a mistake
-in the command, 130 after Ctrl-C.
+names that it knows, names of tasks in --include_path, or files that describe
+one: with `dataset_path: json` and `data_files` its data can be local.
+`!function` in such a file runs code of a Python file beside it: evaluate no task
+that you would not run. What is scored after a context is never prefix. Exit
+codes: 0 at the end, 1 if memory did not suffice, 2 for a mistake in the command,
+130 after Ctrl-C.
 """
 
 from absl import app

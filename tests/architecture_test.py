@@ -122,7 +122,7 @@ def broken_layers(root):
     if name in entries:  # nobody imports it, so that it may read data
       never -= {'jrt_jax.data'}
     else:  # a library changes nothing in the program that imports it
-      never |= {'jrt_jax.command_line'}
+      never |= {'jrt_jax.command_line', 'jrt_jax.compilation_cache'}
     for imported in imported_names(name, path, tree):
       outside = only and not within(imported, only | sys.stdlib_module_names)
       if outside or within(imported, never):

@@ -5,9 +5,10 @@ python -m jrt_jax.evaluation --model jrt_jax \
 
 Needs the package lm_eval: pip install -e '.[eval]', in the folder of jrt_jax.
 --model_args takes what `lm_eval_model.JrtJax` takes, as workdir=DIR,
-tokenizer=FILE, short_prompt=NAME, long_prompt=NAME and check_leaks=True; all other
-options are those of the harness. `!function` in the file of a task runs code of a
-Python file beside it. JAX_ENABLE_COMPILATION_CACHE=false keeps nothing that was
+tokenizer=FILE, short_prompt=NAME, long_prompt=NAME, chat_template=FILE and
+check_leaks=True; all other options are those of the harness. `!function` in the
+file of a task runs code of a Python file beside it: evaluate no task that you
+would not run. With JAX_ENABLE_COMPILATION_CACHE=false nothing is kept that was
 compiled.
 """
 
@@ -37,7 +38,12 @@ def main() -> None:
   compilation_cache.turn_on()
   # By this word the harness names the folder of --output_path; else by chance.
   sys.argv = [re.sub(r'\bworkdir=', 'pretrained=', x) for x in sys.argv]
-  lm_eval.cli_evaluate()
+  try:
+    lm_eval.cli_evaluate()
+  except TypeError as error:
+    if 'JrtJax.__init__' not in str(error):
+      raise
+    raise ValueError(f'--model_args: {error}') from error
 
 
 if __name__ == '__main__':

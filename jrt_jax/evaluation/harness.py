@@ -25,9 +25,13 @@ _RESAMPLES = 1000
 
 
 def prepare_process() -> None:
-  """For commands: nothing forks beside JAX's threads, nor tells each retry."""
+  """For commands: nothing forks beside JAX's threads, nor tells each retry.
+
+  The harness's own command line refuses unknown metrics then, too.
+  """
   os.environ['DISABLE_MULTIPROC'] = '1'  # the harness's word
   logging.getLogger('huggingface_hub').setLevel(logging.ERROR)
+  tasks_lib.TaskManager = _Tasks
 
 
 def evaluate(
@@ -94,7 +98,7 @@ class _Tasks(tasks_lib.TaskManager):
       loaded = super().load(task_list)
     except KeyError as error:  # None: of a metric that it has just warned of
       raise ValueError(
-          f'the files of tasks must have the keys and metrics that lm_eval'
+          'the files of tasks must have the keys and metrics that lm_eval'
           f' knows, got none for {error}'
       ) from error
     for name, task in loaded['tasks'].items():

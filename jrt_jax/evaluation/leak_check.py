@@ -19,9 +19,10 @@ def leak_check(
   the context, and none from which a token up to it is predicted, may move.
 
   Args:
-    logits: a function of a context, int [n], and of what may follow, int [N, m],
-      to float32 [N, r, V]: rows after r consecutive tokens, of which the last is
-      the last that follows, and the first is the last of the context or earlier.
+    logits: a function of a context, int [n], and of what may follow it, int
+      [N, m], to float32 [N, r, V]: rows after r consecutive tokens, of which the
+      last is the last that follows, and the first is the last of the context or
+      earlier.
     context: its first argument.
     following: int [m], at least one token.
     num_ids: ids lie in [0, num_ids).

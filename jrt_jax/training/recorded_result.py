@@ -19,7 +19,8 @@ def save(
   """Keeps the text; the checkpoint of `step` must be there."""
   file = workdir / 'result.txt'
   temporary = file.with_suffix('.tmp')
-  temporary.write_text(f'{_origin(workdir, step, config)}\n{text}\n')
+  text = f'{_origin(workdir, step, config)}\n{text}\n'
+  temporary.write_bytes(text.encode())  # as it is, with any \r in it
   temporary.replace(file)  # all of it or nothing
 
 
@@ -28,7 +29,7 @@ def load(
 ) -> str | None:
   """Returns what `save` has kept of the same; None if there is nothing."""
   try:
-    kept = (workdir / 'result.txt').read_text(errors='replace')
+    kept = (workdir / 'result.txt').read_bytes().decode(errors='replace')
   except OSError:
     return None
   origin, _, text = kept.partition('\n')

@@ -97,6 +97,34 @@ def test_the_command_line_of_the_harness_knows_the_model(
 
 
 @pytest.mark.hf
+@pytest.mark.parametrize(
+    ('model_args', 'metric', 'message'),
+    [
+        ('workdr={}', 'contains', "--model_args: .* argument 'workdr'"),
+        ('workdir={}', 'contians', 'metrics that lm_eval knows'),
+    ],
+)
+def test_a_mistake_in_a_command_of_the_harness_is_one_line(
+    run_command, bytes_workdir, write_task, model_args, metric, message
+):
+  task = write_task(
+      'mistaken',
+      output_type='generate_until',
+      doc_to_target='{{choices[0]}}',
+      metric_list=[{'metric': metric}],
+  )
+  done = run_command(
+      'jrt_jax.evaluation',
+      '--model=jrt_jax',
+      f'--model_args={model_args.format(bytes_workdir)}',
+      f'--tasks={task}',
+      HF_HUB_OFFLINE='1',
+  )
+  assert done.returncode == 2 and 'Traceback' not in done.stderr
+  assert re.search(f'^error: .*{message}', done.stderr.splitlines()[-1])
+
+
+@pytest.mark.hf
 def test_an_unknown_task_is_one_line(run_command, bytes_workdir):
   done = run_command(
       'jrt_jax.evaluate', f'--workdir={bytes_workdir}', '--tasks=no_such'

@@ -6,7 +6,7 @@ from jrt_jax.training import intact
 from jrt_jax.training import recorded_result
 
 CONFIG = {'steps': 3, 'model': {'mixers': ('conv', 'pla')}}
-TEXT = 'bits per byte  2.129\n\nA prompt, and after ▶ …'
+TEXT = 'bits per byte  2.129\n\nA prompt, and after ▶ …\r\n'
 
 
 @pytest.fixture
