@@ -3,8 +3,8 @@ r"""Compares runs: a figure of their curves, and a table in the terminal.
 python -m jrt_jax.plot runs/jrt_360m runs/based_360m --out=curves.png
 
 Each RUN is the workdir of `jrt_jax.train`, of a run that may still be going on;
-what is no run is left out. Training losses of runs whose tokenizers differ are in
-bits per byte.
+what is no run is left out. Training losses of runs whose tokenizers differ are
+in bits per byte.
 The name of --out says what the figure is: .png, .pdf or .svg. Needs matplotlib.
 """
 

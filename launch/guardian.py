@@ -1,7 +1,7 @@
 """Ends a process group when the process that watches over it is killed.
 
-A script of its own, started by `process_group` as the leader of that group: what
-kills or hangs the others leaves it alone.
+A script of its own, started by `process_group` as the leader of that group:
+what kills or hangs the others leaves it alone.
 """
 
 import os

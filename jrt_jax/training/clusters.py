@@ -1,4 +1,4 @@
-"""How a process finds the others of its run: from a scheduler, or from flags."""
+"""How a process finds the others of its run: by a scheduler, or by flags."""
 
 from collections.abc import Callable, Mapping
 

@@ -195,8 +195,8 @@ def test_a_cancelled_job_is_not_requeued(cluster, monkeypatch):
         (['--sbatch', '9=a'], "--sbatch must be KEY or KEY=VALUE, got '9=a'"),
         (
             ['--no_srun=mpi'],
-            '--no_srun must be one of kill-on-bad-exit, cpus-per-task, cpu-bind,'
-            " got 'mpi'",
+            '--no_srun must be one of kill-on-bad-exit, cpus-per-task,'
+            " cpu-bind, got 'mpi'",
         ),
         (['--account=a\nb'], "must be one line, got 'a\\nb'"),
         (['--setup', 'if ['], '--setup must be bash'),
