@@ -13,6 +13,7 @@ from jrt_jax.benchmarks import timing
 from jrt_jax.generation import completions
 from jrt_jax.generation import pieces
 from jrt_jax.generation import reading
+from jrt_jax.generation import sizes
 from jrt_jax.models import cost
 from jrt_jax.models import decode
 from jrt_jax.models import sampling
@@ -111,7 +112,7 @@ class _Decoding:
     ) | {
         'state_bytes': self.state_bytes(),
         'expected_state_bytes': cost.state_bytes(
-            self._config['model'], length=reading.slots_for(tokens)
+            self._config['model'], length=sizes.slots_for(tokens)
         ),
         'compiled_bytes': timing.compiled_bytes(program.compile()),
     }

@@ -18,6 +18,7 @@ import tqdm
 
 from jrt_jax.generation import pieces
 from jrt_jax.generation import reading as reading_lib
+from jrt_jax.generation import sizes
 from jrt_jax.generation.model import Model
 
 _BLOCK = 512  # tokens of a row that are read at once
@@ -78,7 +79,7 @@ def score(
   # Similar lengths together; the longest first, so that memory fails early.
   groups = sorted(same.values(), key=lambda at: -len(pairs[at[0]][0]))
   scores = [None] * len(pairs)
-  B = min(settings.batch_size, reading_lib.filled(len(groups)))
+  B = min(settings.batch_size, sizes.filled(len(groups)))
   progress = tqdm.tqdm(total=len(pairs), desc='scoring', delay=1, disable=None)
   with progress as bar:
     for start in range(0, len(groups), settings.batch_size):
@@ -166,7 +167,7 @@ def _read(model, contexts, longest, settings):
 def _blocks(length):
   """How many tokens of a row each block has, when `length` are filled up."""
   whole, rest = divmod(length, _BLOCK)
-  last = min(_BLOCK, reading_lib.filled(rest, 16))
+  last = min(_BLOCK, sizes.filled_length(rest))
   return [_BLOCK] * whole + [last] * (rest > 0)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from jrt_jax.generation import pieces as pieces_lib
 from jrt_jax.generation import reading as reading_lib
+from jrt_jax.generation import sizes
 from jrt_jax.generation.continued_text import Completion
 from jrt_jax.generation.continued_text import ContinuedText
 from jrt_jax.generation.model import Model
@@ -138,7 +139,7 @@ class Continuation:
     else:
       rows = [pieces_lib.of_turn(model, x, turn) for x in self.prompts]
     self.prefix_tokens = sum(map(_prefix_tokens, rows))
-    rows = reading_lib.with_empty(rows)
+    rows = sizes.with_empty(rows)
     start = time.perf_counter()
     # Of the rows, and of those that fill up the batch.
     self._reading = reading_lib.read(
@@ -251,7 +252,7 @@ class Continuation:
         np.concatenate([prompt, row.tokens]).astype(np.int32)
         for prompt, row in zip(self.prompts, self._rows)
     ]
-    pieces = reading_lib.with_empty(
+    pieces = sizes.with_empty(
         [self._as_prompt(x) if read else () for x, read in zip(texts, rows)]
     )
     longest = max(len(text) for text, read in zip(texts, rows) if read)
@@ -296,5 +297,5 @@ def _for_each(count, reading):
         f'there must be a prompt for each of the {rows} texts that were read'
         f' before, got {count}'
     )
-  B = reading_lib.filled(count)
+  B = sizes.filled(count)
   return reading_lib.take([reading], np.arange(B) % rows)

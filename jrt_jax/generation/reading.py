@@ -11,12 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import tqdm
 
+from jrt_jax.generation import sizes
 from jrt_jax.generation.model import Model
 from jrt_jax.generation.pieces import Piece
 from jrt_jax.training import units
-
-_LENGTH = 16  # tokens, of the shortest rows
-_SLOTS = 256  # by which caches of `attention` layers grow at least
 
 
 class Reading(NamedTuple):
@@ -57,7 +55,7 @@ def read(
   longest = max(sum(len(piece.tokens) for piece in row) for row in rows)
   slots = None
   if model.grows:
-    slots = slots_for(_slots_used(model, after) + longest + room)
+    slots = sizes.slots_for(_slots_used(model, after) + longest + room)
   long = np.array([any(_is_long(model, piece) for piece in r) for r in rows])
   if not long.any():
     return _read_blocks(model, rows, after, slots)
@@ -66,18 +64,7 @@ def read(
         'a prefix longer than that of the model must be read first and alone'
     )
   tell = tell or functools.partial(print, file=sys.stderr, flush=True)
-  whole, others = (
-      [rows[b] for b in np.flatnonzero(at)] for at in (long, ~long)
-  )
-  parts = [
-      _read_whole(model, with_empty(whole), slots, tell),
-      _read_blocks(model, with_empty(others), None, slots),
-  ]
-  # The rows of the parts, in the order in which they were given.
-  place = np.where(
-      long, np.cumsum(long) - 1, filled(len(whole)) + np.cumsum(~long) - 1
-  )
-  return take(parts, place)
+  return _read_parts(model, rows, long, slots, tell)
 
 
 def choose(rows: np.ndarray, new: Reading, old: Reading) -> Reading:
@@ -98,27 +85,24 @@ def state_bytes(reading: Reading) -> int:
   return sum(x.nbytes for x in leaves) // len(reading.position)
 
 
-def filled(size: int, least: int = 1) -> int:
-  """To what a size is filled up, so that few shapes compile: a power of two."""
-  return max(least, 1 << max(size - 1, 0).bit_length())
-
-
-def slots_for(tokens: int) -> int:
-  """How many slots caches have for so many tokens: four sizes an octave.
-
-  Decoding reads all of them, so that powers of two would cost up to twice.
-  """
-  step = max(_SLOTS, filled(tokens) // 8)
-  return -(-tokens // step) * step
-
-
-def with_empty(rows: Sequence[Sequence[Piece]]) -> list[Sequence[Piece]]:
-  """Adds rows without pieces, so that few numbers of rows compile."""
-  return [*rows, *[()] * (filled(len(rows)) - len(rows))]
-
-
 def _is_long(model, piece):
   return piece.is_prefix and len(piece.tokens) > model.block
+
+
+def _read_parts(model, rows, long, slots, tell):
+  """Reads bool [B] `long` rows layer by layer, and the others in blocks."""
+  whole, others = (
+      [rows[b] for b in np.flatnonzero(at)] for at in (long, ~long)
+  )
+  parts = [
+      _read_whole(model, sizes.with_empty(whole), slots, tell),
+      _read_blocks(model, sizes.with_empty(others), None, slots),
+  ]
+  # The rows of the parts, in the order in which they were given.
+  place = np.where(
+      long, np.cumsum(long) - 1, sizes.filled(len(whole)) + np.cumsum(~long) - 1
+  )
+  return take(parts, place)
 
 
 def _read_blocks(model, rows, reading, slots):
@@ -175,7 +159,7 @@ class _Batch(NamedTuple):
 
 
 def _batch(step, block):
-  shape = len(step), min(block, filled(_longest(step), _LENGTH))
+  shape = len(step), min(block, sizes.filled_length(_longest(step)))
   tokens, prefix_len = np.zeros(shape, np.int32), np.zeros(len(step), np.int32)
   mask, unzeroed = np.zeros(shape, bool), np.ones(shape, bool)
   for b, piece in enumerate(step):
@@ -225,7 +209,7 @@ def _read_whole(model, rows, slots, tell):
   """Reads rows of one piece, or none, whose every token is prefix."""
   rows = [row[0].tokens if row else () for row in rows]
   longest = max(map(len, rows))
-  shape = len(rows), model.block * filled(-(-longest // model.block))
+  shape = len(rows), model.block * sizes.filled(-(-longest // model.block))
   tokens, mask = np.zeros(shape, np.int32), np.zeros(shape, bool)
   for b, row in enumerate(rows):
     tokens[b, : len(row)] = row
@@ -233,11 +217,11 @@ def _read_whole(model, rows, slots, tell):
   program = _prefill_all.lower(
       model.merge, model.served, tokens, mask, model.block, slots
   ).compile()
-  sizes = program.memory_analysis()
+  memory = program.memory_analysis()
   needed = (
-      sizes.argument_size_in_bytes
-      + sizes.output_size_in_bytes
-      + sizes.temp_size_in_bytes
+      memory.argument_size_in_bytes
+      + memory.output_size_in_bytes
+      + memory.temp_size_in_bytes
   )
   tell(
       f'a prefix of {longest:,} tokens is read layer by layer: it takes'

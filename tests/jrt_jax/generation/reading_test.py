@@ -238,13 +238,6 @@ def test_attention_has_room_for_tokens_if_not_for_padding(make_model):
   assert np.isfinite(read.logits).all()
 
 
-def test_caches_are_of_few_sizes_and_hardly_larger_than_they_must_be():
-  tokens = np.arange(1, 2**16)
-  slots = np.array([reading.slots_for(int(n)) for n in tokens])
-  assert (slots >= tokens).all() and (slots <= tokens * 1.25 + 256).all()
-  assert len(np.unique(slots)) < 32
-
-
 def test_padding_beside_a_full_cache_does_no_harm(make_model):
   model = make_model(('attention', 'pla'))
   tokens = np.resize(TOKENS, 256)
