@@ -50,8 +50,14 @@ test-hf:  ## exports in transformers, and lm-eval; needs PyTorch
 	@$(MAKE) --no-print-directory test VENV=$(VENV)-hf EXTRAS=hf \
 	  ARGS='-m hf $(ARGS)'
 
+fuzz:  ## broken files for every reader, an hour of them; ARGS=--seconds=60
+	@$(MAKE) --no-print-directory fuzzed VENV=$(VENV)-fuzz EXTRAS=fuzz
+
+fuzzed: $(installed)
+	$(VENV)/bin/python -m fuzz $(ARGS)
+
 clean:  ## remove the environment and caches; runs/ stays
-	rm -rf $(VENV) $(VENV)-aot $(VENV)-hf build dist *.egg-info .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-aot $(VENV)-fuzz $(VENV)-hf build dist *.egg-info .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 python:  ## show the interpreter that a new environment gets
@@ -67,4 +73,4 @@ $(installed): setup.cfg pyproject.toml
 ifdef fresh
 .PHONY: $(installed)
 endif
-.PHONY: help train test test-slow test-aot test-hf clean python
+.PHONY: help train test test-slow test-aot test-hf fuzz fuzzed clean python

@@ -99,9 +99,9 @@ def intact(path: Path, kind: str) -> Iterator[None]:
   except MemoryError:
     raise
   except BaseException as error:
-    of_files = isinstance(error, OSError) and error.filename is not None
-    if of_files or not (isinstance(error, Exception) or _is_panic(error)):
-      raise
+    of_system = isinstance(error, OSError) and type(error) is not OSError
+    if of_system or not (isinstance(error, Exception) or _is_panic(error)):
+      raise  # a plain OSError is of a seek to where there is nothing
     reason = ' '.join(str(error).split())[:200]
     raise ValueError(f'{path} must be an intact {kind}: {reason}') from error
 

@@ -2,8 +2,6 @@ import functools
 import gzip
 import json
 import pathlib
-import gzip
-import pathlib
 from unittest import mock
 
 from hypothesis import given

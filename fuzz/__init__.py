@@ -1,0 +1,1 @@
+"""Broken files for the readers of files; not a part of what is installed."""

@@ -1,0 +1,28 @@
+"""Fuzzes one reader: python -m fuzz.one READER [OPTION OF LIBFUZZER | FILE]..."""
+
+import pathlib
+import sys
+import tempfile
+
+import atheris
+
+with atheris.instrument_imports(include=['configs', 'jrt_jax', 'fuzz']):
+  from fuzz import readers
+
+
+def main() -> None:
+  command, name, *options = sys.argv
+  reader = readers.READERS[name]
+  with tempfile.TemporaryDirectory() as temporary:
+    folder = pathlib.Path(temporary)
+    reader.write(folder)
+    content = (folder / reader.file).read_bytes()
+    atheris.Setup(
+        [command, *options],
+        lambda data: readers.trial(reader, folder, content, data),
+    )
+    atheris.Fuzz()
+
+
+if __name__ == '__main__':
+  main()
