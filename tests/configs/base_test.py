@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 import pytest
 
 from configs import base
-from jrt_jax import models
+from jrt_jax.benchmarks import worker
 from jrt_jax.data import objectives
 from jrt_jax.data import packings
 from jrt_jax.data import pipeline
@@ -17,7 +17,6 @@ from jrt_jax.prefix import policies
 from jrt_jax.prefix import signals
 from jrt_jax.schema import OneOf
 from jrt_jax.training import optimizer
-from jrt_jax.training import sharding
 from pallas_kernels.prefix_linear_attention import api
 from pallas_kernels.prefix_linear_attention import inputs
 
@@ -48,17 +47,8 @@ def changed(config, changes):
 
 
 def build(config):
-  """Everything that takes numbers of a config, before any array is made."""
-  base.check(config)
-  objectives.check(
-      config['objective'], config['prefix'], config['sequence_length']
-  )
-  mesh = sharding.make_mesh(config['mesh'])
-  sharding.check_batch(
-      config['batch_size'], config['microbatch_per_device'], mesh
-  )
-  _, params = models.abstract(config['model'])
-  sharding.check_model(config['model'], params, mesh)
+  """What takes numbers of a config, before any array is made."""
+  worker.check([config])
   optimizer.build(config['optimizer'], config['steps'])
   for name in ('uniform', 'entropy'):
     prefix = config['prefix'] | {'name': name}

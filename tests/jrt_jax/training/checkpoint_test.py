@@ -283,6 +283,13 @@ def flip(content):
   return content[:middle] + byte + content[middle + 1 :]
 
 
+@pytest.mark.parametrize('content', [b'{}', b'[]', b'{"a": 1}', b'[' * 10**5])
+def test_digests_that_are_none_are_no_proof(workdir, warnings, content):
+  damage(workdir, 20, 'digests.json', lambda _: content)
+  assert restore(workdir)[1] == META | {'step': 10}
+  assert 'digests.json' in ''.join(warnings)
+
+
 @pytest.mark.parametrize(
     'pattern, change',
     [(pattern, 'half') for pattern in FILES]
