@@ -103,8 +103,8 @@ def test_in_segments_a_sequence_gives_the_same(interpreted, L, P, count):
         (dict(dtype='float32'), {}, 'must be bfloat16, got float32'),
         (
             {},
-            dict(feature_map=feature_maps.taylor_exp(3), initial_state=None),
-            r"must be 'taylor_exp', got 'taylor_exp\(order=3\)'",
+            dict(feature_map=feature_maps.taylor_exp(4), initial_state=None),
+            r"must be 'taylor_exp', got 'taylor_exp\(order=4\)'",
         ),
         ({}, dict(normalizer='none'), "must be 'sum', got 'none'"),
         ({}, dict(mask=np.ones((1, 4), bool)), 'mask must not be given'),
