@@ -183,13 +183,12 @@ def _check_writable(folder):
 
 
 def _with_recorded_configs(argv, config):
-  """Says what --config=….json and --from=WORKDIR stand for, as config files."""
+  """Replaces --config=….json and --from=WORKDIR by the config of both."""
   recorded = pathlib.Path(configs.__file__).with_name('recorded.py')
-  arguments, rest = [], iter(argv)
-  sources = []
+  arguments, sources, rest = [], [], iter(argv)
   for argument in rest:
     flag, equals, value = argument.partition('=')
-    name = flag.removeprefix('-').removeprefix('-')
+    name = flag.lstrip('-')
     if flag != name and name in (config, 'from') and name in flags.FLAGS:
       value = value if equals else next(rest, '')
       if name == 'from' or value.endswith('.json'):

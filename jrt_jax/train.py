@@ -7,8 +7,8 @@ python -m jrt_jax.train --config=configs/jrt_360m.py --workdir=runs/jrt_360m \
 or of a checkpoint that was converted, with its own model and config.
 
 The same command continues a run that was stopped. Exit codes: 0 at the last
-step, 1 if training diverged or ran out of memory or disk, 2 for a mistake in the
-command, 128 + n after signal n.
+step, 1 if training diverged or ran out of memory or of disk, 2 for a mistake in
+the command, 128 + n after signal n.
 """
 
 import logging
@@ -17,10 +17,8 @@ import sys
 
 from absl import app
 from absl import flags
-import jax
 from ml_collections import config_flags
 
-import jrt_jax
 from jrt_jax import command_line
 from jrt_jax import compilation_cache
 from jrt_jax.data import pipeline
@@ -76,6 +74,7 @@ _LOCAL_DEVICE_IDS = flags.DEFINE_list(
 _COMPILATION_CACHE = command_line.define_compilation_cache()
 
 
+# What can go wrong with a run that is started well.
 _FAILURES = (
     checkpoint.NotSaved,
     loop.Diverged,
@@ -115,11 +114,8 @@ def _prepare(config):
       local_device_ids=_LOCAL_DEVICE_IDS.value,
   )
   workdir = _WORKDIR.value or _default_workdir()
-  distributed.check_same(
-      {f'--config.{k}': x for k, x in recorded_config.flat(config).items()}
-      | {'--workdir': str(workdir), 'the version of jax': jax.__version__}
-      | {'the version of jrt_jax': jrt_jax.__version__}
-  )
+  settings = {f'config.{k}': x for k, x in recorded_config.flat(config).items()}
+  distributed.check_same({'--workdir': str(workdir), **settings})
   # Of several processes only one would write, and where others do not see its
   # files they would wait for what it measures when it compiles.
   if _COMPILATION_CACHE.value and peers.num_processes == 1:

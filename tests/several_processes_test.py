@@ -176,7 +176,7 @@ def test_processes_with_other_configs_are_refused(start_two, tmp_path):
   codes, _, errors = finish(processes)
   assert codes == [2, 2]
   assert (
-      '--config.optimizer.peak_lr is 0.25 in process 0 and 0.5 in process 1'
+      'config.optimizer.peak_lr is 0.25 in process 0 and 0.5 in process 1'
       in errors[0]
   )
   assert 'error: ' not in errors[1]

@@ -141,13 +141,15 @@ class Checkpoints:
 
   def close(self) -> None:
     """Waits, then releases threads; raises NotSaved if the last save failed."""
-    with self.writing():
-      self._checkpointer.close()
-    logging.get_absl_logger().removeFilter(_is_news)
+    try:
+      with self.writing():
+        self._checkpointer.close()
+    finally:
+      logging.get_absl_logger().removeFilter(_is_news)
 
   @contextlib.contextmanager
   def writing(self) -> Iterator[None]:
-    """Raises what the disk refuses as NotSaved, which names the last checkpoint."""
+    """Raises what the disk refuses as NotSaved, which says what is saved."""
     try:
       yield
     except (OSError, ValueError) as error:
@@ -155,8 +157,8 @@ class Checkpoints:
       if not refusal:
         raise
       raise NotSaved(
-          f'{self.directory.parent} could not be written to: {refusal}; the same'
-          f' command goes back to {self._last()}'
+          f'{self.directory.parent} could not be written to: {refusal}; the'
+          f' same command goes back to {self._last()}'
       ) from error
 
   def __enter__(self) -> 'Checkpoints':
@@ -269,9 +271,10 @@ def _all_finite(arrays):
 
 
 def _refusal(error):
-  """What the file system has said, or None; tensorstore tells in ValueErrors."""
+  """What the disk has said, or None; tensorstore tells it in a ValueError."""
   if isinstance(error, OSError):
-    return error.strerror
+    is_of_pipe = isinstance(error, ConnectionError)
+    return None if is_of_pipe else error.strerror
   said = re.search(r'([^:]*) \[os_error_code=', str(error))
   return said and said.group(1).strip()
 

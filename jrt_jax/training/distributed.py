@@ -17,6 +17,7 @@ from jax.experimental import multihost_utils
 import numpy as np
 from orbax.checkpoint import multihost
 
+import jrt_jax
 from jrt_jax import exit_codes
 from jrt_jax.training import clusters
 from jrt_jax.training import gpus
@@ -164,12 +165,15 @@ def everyones(name: str, value: Any) -> list[Any]:
 
 
 def check_same(facts: Mapping[str, Any]) -> None:
-  """Raises ValueError, in all processes, if they do not have the same facts.
+  """Raises ValueError, in all processes, if one was started in another way.
+
+  Versions of jax and of this package are compared as well.
 
   Args:
-    facts: by name: what JSON can hold.
+    facts: by name, what they must agree in: JSON.
   """
-  facts, *others = everyones('facts', facts)
+  versions = {m.__name__: f'version {m.__version__}' for m in (jax, jrt_jax)}
+  facts, *others = everyones('facts', versions | facts)
   for process, other in enumerate(others, 1):
     for name in sorted(facts | other):
       here, there = (x.get(name, '(not set)') for x in (facts, other))

@@ -2,8 +2,8 @@
 
 Whichever sees it first says it: a broken collective, which raises an error, or
 XLA's watch over the coordinator. That one aborts the process from a thread of
-its own, after pages of its source and of Python's stack, and leaves no other way
-to be heard than a handler of the signal that runs in that thread.
+its own, after pages about its source and Python's stack; nothing but a handler
+of the signal, which runs in that thread, can put a word in.
 """
 
 import ctypes
@@ -25,8 +25,8 @@ def leave(process_id: int, reason: str) -> NoReturn:
   """Ends the process at once; says that it has lost another one, and why."""
   _once.acquire()  # for good: other threads wait for the end here
   text = (
-      f'error: process {process_id} seems to have lost another one, whose output'
-      f' tells why; the same command continues ({reason})\n'
+      f'error: process {process_id} seems to have lost another one, whose'
+      f' output tells why; the same command continues ({reason})\n'
   )
   os.write(2, text.encode())
   os._exit(_FAILURE)

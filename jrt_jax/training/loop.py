@@ -172,7 +172,7 @@ class _Loop:
     return step == self._config['steps'] or (every and step % every == 0)
 
   def _missed_evaluation(self, step):
-    """Whether a run was killed after it saved `step`, before it evaluated it."""
+    """Whether a run was killed between saving and evaluating `step`."""
     return (
         step
         and self._due(step, 'eval_every')
@@ -213,9 +213,9 @@ class _Loop:
       self._run.checkpoints.check_finite(state)
     if bad >= self._config['optimizer']['max_bad_steps']:
       raise Diverged(
-          f'the gradients or updates of the last {bad} steps, {step - bad + 1} to'
-          f' {step}, were not finite or spiked; lower config.optimizer.peak_lr,'
-          ' or look at the data of these steps'
+          f'the gradients or updates of the last {bad} steps, {step - bad + 1}'
+          f' to {step}, were not finite or spiked; lower'
+          ' config.optimizer.peak_lr, or look at the data of these steps'
       )
 
   def _evaluate(self, step, state):

@@ -69,9 +69,8 @@ def _control_groups(root):
     paths = {top / name.lstrip('/') for name in own} | {top}
     for group in {parent for p in paths for parent in (p, *p.parents)}:
       for limit in _lines(group / limit_file):
-        if limit != 'max':
-          (used,) = _lines(group / used_file)
-          stat = dict(map(str.split, _lines(group / 'memory.stat')))
+        stat = dict(map(str.split, _lines(group / 'memory.stat')))
+        for used in _lines(group / used_file) if limit != 'max' else ():
           yield int(limit) - int(used) + int(stat.get(cache, 0))
 
 

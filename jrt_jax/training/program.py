@@ -70,8 +70,8 @@ def _advice(run, need, free):
 
 def _choice(microbatch, remat, taken):
   return (
-      f'--config.microbatch_per_device={microbatch} --config.model.remat={remat}'
-      f' takes {units.size(taken)}'
+      f'--config.microbatch_per_device={microbatch}'
+      f' --config.model.remat={remat} takes {units.size(taken)}'
   )
 
 

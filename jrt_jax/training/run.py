@@ -160,7 +160,7 @@ class Run:
     )
 
   def plan(self) -> str:
-    """What the run will do, one fact a line; last a warning if it is hopeless."""
+    """What the run will do, one fact a line; a warning if it is hopeless."""
     rate = estimate.matmul_rate(self.mesh, self.config['model']['dtype'])
     plan = report.plan(
         self.config,

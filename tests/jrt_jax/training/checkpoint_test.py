@@ -162,8 +162,8 @@ def test_a_disk_that_refuses_a_checkpoint_is_one_line_that_names_the_last(
     with open_checkpoints(workdir) as checkpoints:
       checkpoints.save(30, large, META)
   assert str(error.value) == (
-      f'{workdir} could not be written to: File too large; the same command goes'
-      ' back to step 20'
+      f'{workdir} could not be written to: File too large; the same command'
+      ' goes back to step 20'
   )
   assert 'Traceback' not in capfd.readouterr().err
   assert {'10', '20'} <= {*steps(workdir)} and '30' not in steps(workdir)
