@@ -27,6 +27,8 @@ MISTAKES = {
     f'train {CONFIG} --workdir={{tmp}}/run --config.init_from={{tmp}}': (
         'config.init_from: there is no checkpoint'
     ),
+    f'train {CONFIG} --from={{tmp}}': '--from brings its own config',
+    'train --from={tmp} --workdir={tmp}/a': 'must be a workdir or its config.j',
     'plot': 'RUN must be given',
     'plot {tmp}': 'is no run',
     'plot {tmp} --smooth=2': 'flag --smooth=2',
