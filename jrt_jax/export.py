@@ -12,13 +12,15 @@ from absl import flags
 
 from jrt_jax import command_line
 from jrt_jax.generation import model as model_lib
+from jrt_jax.interchange import folders
 from jrt_jax.interchange import hugging_face
+from jrt_jax.training import workdirs
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Where the run is kept.')
 _TOKENIZER = flags.DEFINE_string(
     'tokenizer', None, 'Its tokenizer.json, if it is not where it was.'
 )
-_OUT = flags.DEFINE_string('out', None, 'The directory to write.')
+_OUT = flags.DEFINE_string('out', None, 'The directory to write, a new one.')
 
 
 def main(argv: list[str]) -> None:
@@ -28,10 +30,13 @@ def main(argv: list[str]) -> None:
       if not flag.value:
         raise ValueError(f'--{flag.name}=DIR must be given')
     out = command_line.output_folder('--out', _OUT.value)
+    folders.check_empty('--out', out)
     model = model_lib.load(_WORKDIR.value, tokenizer=_TOKENIZER.value)
     tokenizer = _TOKENIZER.value or model.config['data']['tokenizer']
     hugging_face.write(model, out, tokenizer=tokenizer)
     print(f'wrote step {model.step} of {_WORKDIR.value} to {out}')
+    if workdirs.is_unfinished(model.config, model.step):
+      print(f"the run is not finished: it has {model.config['steps']} steps")
 
 
 if __name__ == '__main__':

@@ -7,15 +7,26 @@ import shutil
 import tempfile
 
 
+def check_empty(argument: str, path: pathlib.Path) -> None:
+  """Raises ValueError, naming the argument, if `path` holds anything."""
+  if path.exists() and any(path.iterdir()):
+    raise ValueError(
+        f'{argument} must be an empty folder or a new one, got {path}: what is'
+        ' there is never overwritten'
+    )
+
+
 @contextlib.contextmanager
 def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
   """Yields a new folder, whose files come to `path` when the block ends.
 
-  They replace files of the same names. After an error the files are as they were.
+  After an error `path` is as it was: empty, or not there.
 
   Raises:
     OSError: a file cannot be written.
+    ValueError: `path` holds something.
   """
+  check_empty('the folder', path)
   was_there = path.exists()
   path.mkdir(parents=True, exist_ok=True)
   try:

@@ -33,17 +33,12 @@ from jrt_jax.schema import Anything
 from jrt_jax.schema import Fields
 from jrt_jax.schema import OneOf
 from jrt_jax.training import recorded_config
+from jrt_jax.training import workdirs
 
 _HERE = pathlib.Path(__file__).parent
-_CODE = (
-    'configuration_jrt.py',
-    'feature_maps_jrt.py',
-    'mixers_jrt.py',
-    'modeling_jrt.py',
-    'prefix_jrt.py',
-)
 _WEIGHTS = 'model.safetensors'
-_TABLE, _PADDING = 'embed_tokens.weight', 'vocabulary_padding'
+_BASE = 'model.'  # where the language model of PyTorch keeps all but its head
+_TABLE, _PADDING = f'{_BASE}embed_tokens.weight', 'vocabulary_padding'
 _GROUPS = '.mixer.groups.'  # parameters by head, which PyTorch has as we do
 
 _SCHEMA = Fields(
@@ -69,30 +64,27 @@ def write(model: Model, out: Path, *, tokenizer: str) -> None:
 
   Args:
     model: of a run.
-    out: the directory, made if need be; what an earlier export left there is
-      replaced.
+    out: the directory, empty, or made if need be.
     tokenizer: where its tokenizer is, or 'bytes'.
 
   Raises:
-    ValueError: `out` is the workdir of a run, or what is exported would read
-      prompts differently.
+    ValueError: `out` is not empty, or what is exported would read prompts
+      differently.
     OSError: `out` cannot be written.
   """
-  out = pathlib.Path(out)
-  if (out / 'checkpoints').exists():
-    raise ValueError(f'--out must not be the workdir of a run, got {out}')
   _check_reading(model.config)
-  with folders.whole(out) as new:
+  with folders.whole(pathlib.Path(out)) as new:
     exported_tokenizer.write(new, tokenizer, model.tokenizer.eos_id)
-    for name in _CODE:
-      shutil.copyfile(_HERE / 'remote_code' / name, new / name)
+    for file in (_HERE / 'remote_code').glob('*_jrt.py'):
+      shutil.copyfile(file, new / file.name)
     shutil.copyfile(signals.__file__, new / 'signals_jrt.py')
-    kind = exported_tokenizer.kind(tokenizer)
-    _write_json(new / 'config.json', _config(model, kind))
     _write_json(new / 'generation_config.json', _generation(model))
     (new / 'README.md').write_text(_card(model))
     arrays = to_torch(model.params, model.config['model']['vocab_size'])
     weights.write_safetensors(new / _WEIGHTS, arrays, {'format': 'pt'})
+    config = _config(model, exported_tokenizer.kind(tokenizer))
+    config['weights_sha256'] = weights.sha256(new / _WEIGHTS)
+    _write_json(new / 'config.json', config)
 
 
 def read(
@@ -100,8 +92,8 @@ def read(
 ) -> tuple[dict[str, Any], Params]:
   """Returns the config and the parameters of an exported model.
 
-  They are those of the run, bit for bit, unless other weights have been saved
-  there since. Then rows of embedding that stand for no token are 0.
+  They are those of the run, bit for bit, unless transformers has saved other
+  weights since. Then rows of embedding that stand for no token are 0.
 
   Args:
     folder: that `write` has written.
@@ -110,7 +102,8 @@ def read(
   Raises:
     FileNotFoundError: there is no config.json or no model.safetensors.
     ValueError: it is of another kind of model, damaged, or has tensors which
-      the model lacks, or lacks some; they are named.
+      the model lacks, or lacks some; they are named. Or the weights are not
+      those that were exported.
   """
   folder = pathlib.Path(folder)
   path = folder / 'config.json'
@@ -127,7 +120,10 @@ def read(
   }
   config = recorded_config.complete(given)  # an export may be older than a key
   recorded_config.check_model(f'{path}:', config)
-  arrays = weights.read_safetensors(folder / _WEIGHTS)
+  # What transformers has saved, or an earlier version exported, has no digest.
+  if (digest := exported.get('weights_sha256')) is not None:
+    weights.check_sha256(folder / _WEIGHTS, digest)
+  arrays = _in_base(weights.read_safetensors(folder / _WEIGHTS))
   return config, from_torch(arrays, config['model'])
 
 
@@ -174,9 +170,19 @@ def _torch_name(name):
   if name == 'embedding.embedding':
     return _TABLE
   if _GROUPS in name:
-    return name
+    return _BASE + name
   path, _, kind = name.rpartition('.')
-  return f'{path}.{"bias" if kind == "bias" else "weight"}'
+  return f'{_BASE}{path}.{"bias" if kind == "bias" else "weight"}'
+
+
+def _in_base(arrays):
+  """Arrays by the names of today: the first exports had no base model."""
+  if _TABLE in arrays:
+    return arrays
+  return {
+      name if name == _PADDING else _BASE + name: x
+      for name, x in arrays.items()
+  }
 
 
 def _to_torch(name, x):
@@ -218,10 +224,13 @@ def _config(model, tokenizer):
       'architectures': ['JrtForCausalLM'],
       'auto_map': {
           'AutoConfig': 'configuration_jrt.JrtConfig',
+          'AutoModel': 'modeling_jrt.JrtModel',
           'AutoModelForCausalLM': 'modeling_jrt.JrtForCausalLM',
       },
       'model_type': 'jrt',
       'dtype': 'float32',
+      'eos_token_id': model.tokenizer.eos_id,
+      'pad_token_id': model.tokenizer.eos_id,
       'model': config['model'],
       'prefix_capacity': model.prefix_capacity,
       'prefix_pad_id': model.pad_id if released else None,
@@ -262,11 +271,12 @@ def _card(model):
   mixers = config['model']['mixers']
   counts = ', '.join(f'{mixers.count(m)} {m}' for m in dict.fromkeys(mixers))
   template = string.Template((_HERE / 'model_card.md').read_text())
+  unfinished = workdirs.is_unfinished(config, model.step)
   return template.substitute(
       parameters=f'{sum(x.size for x in model.params.values()):,}',
       layers=f'{len(mixers)} layers ({counts})',
       width=config['model']['width'],
-      step=f'{model.step:,}',
+      step=f'{model.step:,}' + f" of {config['steps']:,}" * unfinished,
       batch_size=config['batch_size'],
       sequence_length=config['sequence_length'],
       objective=config['objective']['name'],

@@ -1,6 +1,7 @@
 """Weights in files of others: safetensors, and the .bin of PyTorch."""
 
 from collections.abc import Mapping
+import hashlib
 import os
 import pathlib
 import zipfile
@@ -75,6 +76,21 @@ def write_safetensors(
     raise OSError(f'{path} cannot be written: {error}') from error
   partial.chmod(mode)
   partial.replace(path)
+
+
+def sha256(path: Path) -> str:
+  """Returns the digest of a file, as the command `sha256sum` shows it."""
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def check_sha256(path: Path, wanted: str) -> None:
+  """Raises ValueError unless the file has the digest `wanted`."""
+  if (found := sha256(path)) != wanted:
+    raise ValueError(
+        f'{path} must be the file that was exported, with the sha256 {wanted}'
+        f' of config.json, got {found}: it is damaged or was changed'
+    )
 
 
 def read_torch(path: Path) -> dict[str, np.ndarray]:

@@ -77,3 +77,11 @@ def read(workdir: str | pathlib.Path) -> Weights:
       for name, x in shapes.items()
   }
   return Weights(config, *checkpoint.load_params(workdir, shapes))
+
+
+def is_unfinished(config: Mapping[str, Any], step: int) -> bool:
+  """Whether weights of `step` are those of a run that has steps to go.
+
+  Weights that were not trained here are step 0.
+  """
+  return 0 < step < config['steps']

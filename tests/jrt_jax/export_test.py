@@ -1,6 +1,7 @@
 """The command `python -m jrt_jax.export`, run as a user runs it."""
 
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -51,8 +52,21 @@ def test_a_run_becomes_a_directory(run, tmp_path):
     np.testing.assert_array_equal(exported[name], x)
 
 
-def test_a_mistake_is_one_line(error_line, run):
+def test_a_folder_with_files_is_refused_in_one_line(error_line, run):
   done = export(f'--workdir={run[0]}', f'--out={run[0]}')
   assert done.returncode == 2
   line = error_line(done.stderr)
-  assert line.startswith('error: --out must not be the workdir of a run')
+  assert line.startswith('error: --out must be an empty folder or a new one')
+
+
+def test_an_unfinished_run_is_said_to_be_so(run, tmp_path):
+  workdir = shutil.copytree(run[0], tmp_path / 'run')
+  checkpoints = workdir / 'checkpoints'
+  (checkpoints / '0').rename(checkpoints / '3')  # as after three steps
+  done = export(f'--workdir={workdir}', f'--out={tmp_path}/hf')
+  assert done.returncode == 0, done.stderr
+  steps = base.get_config().steps
+  assert done.stdout.splitlines() == [
+      f'wrote step 3 of {workdir} to {tmp_path}/hf',
+      f'the run is not finished: it has {steps} steps',
+  ]

@@ -54,7 +54,7 @@ class RandomFeatures(nn.Module):
 
   def __init__(self, H, D, rows, function):
     super().__init__()
-    self.projection = nn.Parameter(torch.empty(H, rows, D), requires_grad=False)
+    self.projection = nn.Parameter(torch.randn(H, rows, D), requires_grad=False)
     self.function = function
 
   def forward(self, x):
@@ -79,8 +79,9 @@ class HeadLinear(nn.Module):
 
   def __init__(self, H, inputs, outputs, bias=True):
     super().__init__()
-    self.kernel = nn.Parameter(torch.empty(H, inputs, outputs))
-    self.bias = nn.Parameter(torch.empty(H, outputs)) if bias else None
+    kernel = torch.randn(H, inputs, outputs) / math.sqrt(inputs)
+    self.kernel = nn.Parameter(kernel)
+    self.bias = nn.Parameter(torch.zeros(H, outputs)) if bias else None
 
   def forward(self, x):
     y = x @ self.kernel.float()
@@ -118,7 +119,7 @@ class Mixture(nn.Module):
   def __init__(self, H, parts):
     super().__init__()
     self.parts = nn.ModuleList(parts)
-    self.logits = nn.Parameter(torch.empty(H, len(parts)))
+    self.logits = nn.Parameter(torch.zeros(H, len(parts)))
 
   def forward(self, x):
     scales = self.logits.float().softmax(-1).sqrt()

@@ -4,8 +4,6 @@ A mixer maps x [B, L, E], its context and the state before it (None: nothing
 was read) to [B, L, E] and the state after it, a tuple of tensors [B, ...].
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import nn
 import torch.nn.functional as F
@@ -15,16 +13,6 @@ from .feature_maps_jrt import default_normalizer
 from .feature_maps_jrt import has_own_encoder
 
 CHUNK = 128  # positions that are compared with each other at once
-
-
-class Context(NamedTuple):
-  """What a mixer knows of the rows, beside their activations."""
-
-  token: torch.Tensor  # bool [B, L], False at padding
-  prefix: torch.Tensor  # bool [B, P], which of the first P tokens are prefix
-  # Bool [B, L] or None: keys of the others are 0 before the feature map, which
-  # leaves them a weight, as in models that HazyResearch has released.
-  unzeroed: torch.Tensor | None = None
 
 
 class BaseConv(nn.Module):
@@ -130,7 +118,7 @@ class HeadGroup(nn.Module):
     self.feature_map, self.feature_map_enc = feature_map, feature_map_enc
     self.num_heads, self.normalizer = num_heads, normalizer
     rms = normalizer == 'output_rms'
-    self.gain = nn.Parameter(torch.empty(num_heads, V)) if rms else None
+    self.gain = nn.Parameter(torch.ones(num_heads, V)) if rms else None
 
   def forward(self, context, state, q, k, v, k_enc=None, v_enc=None):
     """Outputs [B, H, L, V] and the state after them, of heads [B, H, L, ·]."""
@@ -171,7 +159,7 @@ class SoftmaxAttention(nn.Module):
   """Each query sees the last W keys, its own included, or all so far.
 
   The state is the rotated keys, values, and which of them are tokens, of the
-  last W positions (or of all), and the number of tokens so far.
+  last W positions (or of all).
   """
 
   def __init__(self, model, window):
@@ -186,17 +174,14 @@ class SoftmaxAttention(nn.Module):
     q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).unbind(2)
     if state is None:
       none = k.new_zeros(len(k), self.window or 0, *k.shape[2:])
-      see = torch.zeros(none.shape[:2], dtype=torch.bool, device=x.device)
-      state = none, none, see, see.sum(1)
-    past_k, past_v, past_see, count = state
-    position = count[:, None] + context.token.cumsum(1) - 1
-    q, k = (rotary(a, position, *self.rope) for a in (q, k))
+      state = none, none, context.token.new_zeros(none.shape[:2])
+    past_k, past_v, past_see = state
+    q, k = (rotary(a, context.position, *self.rope) for a in (q, k))
     k, v = torch.cat([past_k, k], dim=1), torch.cat([past_v, v], dim=1)
     see = torch.cat([past_see, context.token], dim=1)
     y = attend(q, k, v, see, self.window)
     last = slice(-self.window if self.window else 0, None)
-    count = count + context.token.sum(1)
-    return self.out_proj(y), (k[:, last], v[:, last], see[:, last], count)
+    return self.out_proj(y), (k[:, last], v[:, last], see[:, last])
 
 
 def attend(q, k, v, see, window):

@@ -1,65 +1,35 @@
 """Just Read Twice language models for transformers, in plain PyTorch.
 
 A model may read the start of a prompt, its prefix, non-causally before it
-generates: `generate` takes as much of the prompt as the model was trained to
-read so, and `prefix_len=` another length. All else is causal. `forward` knows
-no prefix unless it is given one, so that scored tokens never see themselves.
+generates. All else is causal. `forward` knows no prefix unless it is given one,
+so that scored tokens never see themselves.
 
 Source: Arora et al. 2024, https://arxiv.org/abs/2407.05483.
 """
 
+import dataclasses
+
 import torch
 from torch import nn
 import torch.nn.functional as F
-from transformers import GenerationMixin
 from transformers import PreTrainedModel
-from transformers.cache_utils import Cache
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.modeling_outputs import CausalLMOutputWithPast
+from transformers.utils import can_return_tuple
 
+from .cache_jrt import JrtCache
 from .configuration_jrt import JrtConfig
-from .mixers_jrt import Context
+from .context_jrt import context_of
+from .context_jrt import fill_short_prefixes
+from .context_jrt import prefix_of
+from .generation_jrt import JrtGenerationMixin
 from .mixers_jrt import MIXERS
-from .prefix_jrt import prefix_length
 
-
-class JrtCache(Cache):
-  """What the layers remember: tensors [B, ...] whose size stays the same.
-
-  Only `attention` layers, which are no part of JRT models, let it grow.
-  """
-
-  is_croppable = False  # sums cannot be taken back
-
-  def __init__(self, num_layers):
-    super().__init__(layers=[])
-    self.states = [None] * num_layers
-    self.length = 0  # positions read, padding included
-
-  def get_seq_length(self, layer_idx=0):
-    return self.length
-
-  def get_max_length(self, layer_idx=None):
-    return -1  # there is none
-
-  def reset(self):
-    self.states, self.length = [None] * len(self.states), 0
-
-  def reorder_cache(self, beam_idx):
-    self._map(lambda x: x.index_select(0, beam_idx.to(x.device)))
-
-  def batch_select_indices(self, indices):
-    self._map(lambda x: x[indices])
-
-  def batch_repeat_interleave(self, repeats):
-    self._map(lambda x: x.repeat_interleave(repeats, dim=0))
-
-  def crop(self, tokens_to_remove):
-    raise NotImplementedError('a recurrent state cannot forget its last tokens')
-
-  def _map(self, function):
-    self.states = [
-        state and tuple(map(function, state)) for state in self.states
-    ]
+# What outputs call the cache: `cache` from transformers 5.24 on.
+_OUTPUT_FIELDS = [f.name for f in dataclasses.fields(CausalLMOutputWithPast)]
+CACHE = 'cache' if 'cache' in _OUTPUT_FIELDS else 'past_key_values'
+IGNORED = -100  # a label that does not count
 
 
 class RMSNorm(nn.Module):
@@ -88,7 +58,7 @@ class SwiGLU(nn.Module):
     return self.fc2(value * F.silu(gate))
 
 
-class JrtLayer(nn.Module):
+class JrtLayer(GradientCheckpointingLayer):
   """x + mixer(norm(x)), then x + mlp(norm(x)); x stays float32."""
 
   def __init__(self, model, mixer):
@@ -104,137 +74,189 @@ class JrtLayer(nn.Module):
     return x + self.mlp(self.mlp_norm(x)), state
 
 
-class JrtForCausalLM(PreTrainedModel, GenerationMixin):
-  """The language model; its table of embeddings predicts, too."""
+class JrtPreTrainedModel(PreTrainedModel):
+  """What transformers must know of both models."""
 
   config_class = JrtConfig
-  _no_split_modules = ['JrtLayer']
+  base_model_prefix = 'model'
+  supports_gradient_checkpointing = True
   _is_stateful = True
+  _no_split_modules = ['JrtLayer']
+  _skip_keys_device_placement = ['cache', 'past_key_values']
   # Rows of the trained table that stand for no token: kept for who trains on.
   _keys_to_ignore_on_load_unexpected = ['vocabulary_padding']
+
+
+class JrtModel(JrtPreTrainedModel):
+  """Embeddings, layers and a last norm: tokens to hidden states."""
 
   def __init__(self, config):
     super().__init__(config)
     model = config.model
-    self.embed_tokens = nn.Embedding(model['vocab_size'], model['width'])
+    self.embed_tokens = nn.Embedding(config.vocab_size, model['width'])
     self.layers = nn.ModuleList(
         JrtLayer(model, mixer) for mixer in model['mixers']
     )
     self.final_norm = RMSNorm(model['width'], model['norm_eps'])
     self.post_init()
 
+  @can_return_tuple
   def forward(
       self,
-      input_ids,
+      input_ids=None,
       attention_mask=None,
-      prefix_len=0,
+      position_ids=None,
       past_key_values=None,
-      use_cache=False,
+      inputs_embeds=None,
+      use_cache=None,
+      output_hidden_states=None,
+      prefix_len=None,
+      cache=None,
+      **kwargs,
+  ):
+    """Returns hidden states [B, L, E]; see `JrtForCausalLM.forward`."""
+    if (input_ids is None) == (inputs_embeds is None):
+      raise ValueError('give either input_ids or inputs_embeds')
+    if inputs_embeds is None:
+      inputs_embeds = self.embed_tokens(input_ids)
+    cache = past_key_values if cache is None else cache
+    if cache is None and use_cache:
+      cache = JrtCache(len(self.layers))
+    if output_hidden_states is None:
+      output_hidden_states = self.config.output_hidden_states
+
+    x, L = inputs_embeds.float(), inputs_embeds.shape[1]
+    x, context = self._read_as(
+        x, cache, attention_mask, position_ids, prefix_len
+    )
+    states = [None] * len(self.layers) if cache is None else cache.states
+    after, hidden_states = [], ()
+    for layer, state in zip(self.layers, states):
+      if output_hidden_states:
+        hidden_states += (x[:, -L:],)
+      x, state = layer(x, context, state)
+      after.append(state)
+    x = self.final_norm(x[:, -L:])
+    if cache is not None:
+      cache.write(after, context, L)
+    return BaseModelOutputWithPast(
+        last_hidden_state=x,
+        hidden_states=(*hidden_states, x) if output_hidden_states else None,
+        **{CACHE: cache},
+    )
+
+  def _read_as(self, x, cache, attention_mask, position_ids, prefix_len):
+    """Returns what the layers read, and its context."""
+    if cache is not None and cache.length:
+      if position_ids is None:
+        steps = torch.arange(x.shape[1], device=x.device)
+        position_ids = cache.position.to(x.device)[:, None] + steps
+      return x, context_of(x, position_ids=position_ids)
+    if cache is not None:
+      _check_padding(attention_mask)
+    context = context_of(x, attention_mask, position_ids, prefix_len)
+    if prefix_len is None or self.config.prefix_pad_id is None:
+      return x, context
+    filler = self.embed_tokens.weight[self.config.prefix_pad_id]
+    capacity = self.config.prefix_capacity
+    return fill_short_prefixes(x, context, prefix_len, capacity, filler)
+
+
+class JrtForCausalLM(JrtPreTrainedModel, JrtGenerationMixin):
+  """The language model; its table of embeddings predicts, too."""
+
+  _tied_weights_keys = {'lm_head.weight': 'model.embed_tokens.weight'}
+
+  def __init__(self, config):
+    super().__init__(config)
+    self.model = JrtModel(config)
+    width = config.model['width']
+    self.lm_head = nn.Linear(width, config.vocab_size, bias=False)
+    self.post_init()
+
+  @can_return_tuple
+  def forward(
+      self,
+      input_ids=None,
+      attention_mask=None,
+      position_ids=None,
+      past_key_values=None,
+      inputs_embeds=None,
+      labels=None,
+      use_cache=None,
+      output_hidden_states=None,
       logits_to_keep=0,
-      return_dict=True,
+      prefix_len=None,
+      cache=None,
+      **kwargs,
   ):
     """Reads tokens.
 
     Args:
-      input_ids: int [B, L].
+      input_ids: int [B, L]; or
+      inputs_embeds: [B, L, E], embeddings in place of them.
       attention_mask: [B, L], 0 at padding, which may stand on either side of
         the tokens of a row; with a cache on the left only.
+      position_ids: int [B, L], for rotary embeddings; None: from 0 at the first
+        token of each row.
+      past_key_values, cache: a `JrtCache`, by the older and the newer name. If
+        it has read something, the tokens go on there; they have no padding and
+        no prefix.
+      labels: int [B, L], the ids to predict: label t from the tokens before t.
+        -100 does not count, nor does what lies in a prefix, which sees itself.
+      use_cache: whether to return a cache.
+      output_hidden_states: whether to return what each layer reads, and what
+        the head reads.
+      logits_to_keep: of how many last positions to return logits, 0: all; or
+        which.
       prefix_len: how many tokens of a row are its prefix, padding not counted:
         one number, or int [B]. No text to be scored may lie in it.
-      past_key_values: a `JrtCache`. If it has read something, `input_ids` go on
-        there; they have no padding and no prefix.
-      use_cache: whether to return one.
-      logits_to_keep: of how many last positions to return logits; 0: all.
-      return_dict: whether to return a ModelOutput, not a tuple.
+      **kwargs: `return_dict`; what the loss is told, such as
+        `num_items_in_batch`.
 
     Returns:
-      float32 logits [B, L, vocab_size], and the cache.
+      float32 logits [B, L, vocab_size], the mean cross-entropy of the labels,
+      the cache and the hidden states, as far as they are asked for.
     """
-    cache = past_key_values
-    if cache is None and use_cache:
-      cache = JrtCache(len(self.layers))
-    go_on = cache is not None and cache.length > 0
-    if go_on:
-      attention_mask, prefix_len = None, 0
-    elif cache is not None and attention_mask is not None:
-      if not attention_mask[:, -1].all():
-        raise ValueError(
-            'padding must be on the left of the tokens to go on from them: set'
-            " tokenizer.padding_side = 'left'"
-        )
-    L = input_ids.shape[1]
-    input_ids, context = self._read_as(input_ids, attention_mask, prefix_len)
-    x = self.embed_tokens(input_ids).float()
-    for i, layer in enumerate(self.layers):
-      x, state = layer(x, context, cache.states[i] if go_on else None)
-      if cache is not None:
-        cache.states[i] = state
-    if cache is not None:
-      cache.length += L
-    hidden = self.final_norm(x[:, -(logits_to_keep or L) :])
-    logits = F.linear(hidden, self.embed_tokens.weight).float()
-    output = CausalLMOutputWithPast(logits=logits, past_key_values=cache)
-    return output if return_dict else output.to_tuple()
-
-  def generate(
-      self, inputs=None, *args, attention_mask=None, prefix_len=None, **kwargs
-  ):
-    """Goes on from prompts; see `GenerationMixin.generate`.
-
-    Args:
-      inputs: int [B, L], or `input_ids` by name.
-      *args: as in `GenerationMixin.generate`.
-      attention_mask: [B, L], 0 at padding, which must be on the left.
-      prefix_len: how many tokens of each prompt are read non-causally, one
-        number or int [B]; None: as many as the policy of the training run says,
-        at most `config.prefix_capacity`.
-      **kwargs: as in `GenerationMixin.generate`.
-    """
-    ids = kwargs.get('input_ids') if inputs is None else inputs
-    if ids is not None:
-      if attention_mask is None:
-        attention_mask = torch.ones_like(ids)
-      if prefix_len is None:
-        prompts = [x[m] for x, m in zip(ids.cpu(), attention_mask.bool().cpu())]
-        prefix_len = [prefix_length(x.numpy(), self.config) for x in prompts]
-      # A tensor, so that beams share it; within the prompt, which will grow.
-      prefix_len = torch.as_tensor(prefix_len, device=ids.device)
-      prefix_len = prefix_len.minimum(attention_mask.sum(1))
-      kwargs |= {'attention_mask': attention_mask, 'prefix_len': prefix_len}
-    return super().generate(inputs, *args, **kwargs)
-
-  def _read_as(self, input_ids, attention_mask, prefix_len):
-    """Returns the ids to read, and their context."""
-    token = torch.ones_like(input_ids, dtype=torch.bool)
-    if attention_mask is not None:
-      token = attention_mask.bool()
-    prefix_len = torch.as_tensor(prefix_len, device=input_ids.device)
-    if self.config.prefix_pad_id is None:
-      return input_ids, Context(token, _prefix(token, prefix_len))
-    # Released models fill a prefix that is too short, with keys that are 0.
-    missing = (self.config.prefix_capacity - prefix_len).clamp(min=0)
-    missing = (missing * (prefix_len > 0)).expand(len(input_ids))
-    more = int(missing.max())
-    input_ids, token = (F.pad(x, (more, 0)) for x in (input_ids, token))
-    before = token.int().argmax(1)[:, None] - _positions(token)
-    filled = (before > 0) & (before <= missing[:, None])
-    input_ids = input_ids.masked_fill(filled, self.config.prefix_pad_id)
-    token = token | filled
-    prefix = _prefix(token, prefix_len + missing)
-    return input_ids, Context(token, prefix, unzeroed=~filled)
-
-  @classmethod
-  def _supports_default_dynamic_cache(cls):
-    return False  # `forward` makes the cache
+    outputs = self.model(
+        input_ids=input_ids,
+        attention_mask=attention_mask,
+        position_ids=position_ids,
+        inputs_embeds=inputs_embeds,
+        use_cache=use_cache,
+        output_hidden_states=output_hidden_states,
+        prefix_len=prefix_len,
+        cache=past_key_values if cache is None else cache,
+    )
+    keep = logits_to_keep
+    if isinstance(keep, int):
+      keep = slice(-keep, None)  # -0 is the first
+    logits = self.lm_head(outputs.last_hidden_state[:, keep]).float()
+    loss = None
+    if labels is not None:
+      labels = _outside_prefix(labels, attention_mask, prefix_len)
+      loss = self.loss_function(
+          logits, labels, self.config.vocab_size, **kwargs
+      )
+    return CausalLMOutputWithPast(
+        loss=loss,
+        logits=logits,
+        hidden_states=outputs.hidden_states,
+        **{CACHE: outputs.get(CACHE)},
+    )
 
 
-def _prefix(token, prefix_len):
-  """Bool [B, P], which of the first P tokens are prefix; P is the longest."""
-  start = token.int().argmax(1)  # padding stands before it
-  end = torch.where(prefix_len > 0, start + prefix_len, 0)
-  prefix = token & (_positions(token) < end[:, None])
-  return prefix[:, : int(end.max())]
+def _check_padding(attention_mask):
+  if attention_mask is not None and not attention_mask[:, -1].all():
+    raise ValueError(
+        'padding must be on the left of the tokens to go on from them: set'
+        " tokenizer.padding_side = 'left'"
+    )
 
 
-def _positions(token):
-  return torch.arange(token.shape[1], device=token.device)
+def _outside_prefix(labels, attention_mask, prefix_len):
+  """Labels [B, L], without those that lie in the prefix."""
+  token = torch.ones_like(labels) if attention_mask is None else attention_mask
+  prefix = prefix_of(token.bool(), prefix_len)
+  prefix = F.pad(prefix, (0, labels.shape[1] - prefix.shape[1]))
+  return labels.masked_fill(prefix, IGNORED)

@@ -11,18 +11,22 @@ from .signals_jrt import measure
 from .signals_jrt import SIGNALS
 
 
+def looks_at_tokens(config):
+  """Whether prompts of one length may have prefixes of several."""
+  return _settings(config).get('name') in POLICIES
+
+
 def prefix_length(tokens, config):
   """Returns how many of int [n] tokens are prefix, for a `JrtConfig`.
 
   Policies that do not look at tokens give `prefix_capacity`, the longest.
   """
-  n, prefix = len(tokens), (config.training or {}).get('prefix', {})
+  n, prefix = len(tokens), _settings(config)
   longest = min(config.prefix_capacity, n)
-  policy = POLICIES.get(prefix.get('name'))
-  if policy is None:
+  if not looks_at_tokens(config):
     return longest
   room = min(round(prefix['capacity'] * config.sequence_length), n)
-  return min(policy(tokens, room, prefix), longest)
+  return min(POLICIES[prefix['name']](tokens, room, prefix), longest)
 
 
 def entropy(tokens, room, prefix):
@@ -49,6 +53,10 @@ def learned(tokens, room, prefix):
   features = (np.array([*signals, np.log2(max(len(tokens), 1))]) - mean) / scale
   fraction = fractions[(np.append(features, 1) @ weights).argmax()]
   return min(round(float(fraction) * len(tokens)), room)
+
+
+def _settings(config):
+  return (config.training or {}).get('prefix', {})
 
 
 POLICIES = {'entropy': entropy, 'learned': learned}

@@ -16,23 +16,19 @@ def test_files_come_when_all_of_them_are_there(tmp_path):
   assert names(tmp_path / 'a') == ['b']
 
 
-def test_files_replace_those_of_their_names_and_no_others(tmp_path):
-  path = tmp_path / 'folder'
-  path.mkdir()
-  for name in ('old', 'kept'):
-    (path / name).write_text('before')
-  with folders.whole(path) as new:
-    (new / 'old').write_text('after')
-  assert (path / 'old').read_text() == 'after'
-  assert (path / 'kept').read_text() == 'before'
+def test_a_folder_with_files_is_refused(tmp_path):
+  (tmp_path / 'README.md').write_text('mine')
+  with pytest.raises(ValueError, match='must be an empty folder or a new one'):
+    with folders.whole(tmp_path) as new:
+      (new / 'README.md').write_text('other')
+  assert (tmp_path / 'README.md').read_text() == 'mine'
+  with pytest.raises(ValueError, match='^--out must be an empty folder'):
+    folders.check_empty('--out', tmp_path)
 
 
-def test_an_error_leaves_the_files_as_they_were(tmp_path):
-  (tmp_path / 'file').write_text('before')
+def test_an_error_leaves_the_folder_empty(tmp_path):
   with pytest.raises(KeyboardInterrupt):
     with folders.whole(tmp_path) as new:
-      (new / 'file').write_text('after')
-      (new / 'other').touch()
+      (new / 'file').touch()
       raise KeyboardInterrupt
-  assert names(tmp_path) == ['file']
-  assert (tmp_path / 'file').read_text() == 'before'
+  assert not names(tmp_path)

@@ -46,8 +46,8 @@ def model(tiny_config):
 
 @pytest.fixture
 def folder(model, tmp_path):
-  hugging_face.write(model, tmp_path, tokenizer='bytes')
-  return tmp_path
+  hugging_face.write(model, tmp_path / 'export', tokenizer='bytes')
+  return tmp_path / 'export'
 
 
 def read_json(path):
@@ -78,7 +78,7 @@ def test_the_config_comes_back_with_what_makes_the_model(model, folder):
 
 def test_only_rows_of_the_table_that_stand_for_ids_are_the_models(folder):
   arrays = weights.read_safetensors(folder / 'model.safetensors')
-  assert arrays['embed_tokens.weight'].shape == (260, 16)
+  assert arrays['model.embed_tokens.weight'].shape == (260, 16)
   assert arrays['vocabulary_padding'].shape == (12, 16)
 
 
@@ -102,7 +102,7 @@ def test_parameters_of_feature_maps_come_back_bit_for_bit(tiny_config):
   )
   params = models.split(models.build(config))[1]
   arrays = hugging_face.to_torch(params, config['vocab_size'])
-  assert 'layers.0.mixer.groups.0.feature_map.fc1.kernel' in arrays
+  assert 'model.layers.0.mixer.groups.0.feature_map.fc1.kernel' in arrays
   for name, x in hugging_face.from_torch(arrays, config).items():
     np.testing.assert_array_equal(x, params[name], err_msg=name)
 
@@ -112,7 +112,7 @@ def test_matrices_have_the_layout_of_torch(model):
   x = np.random.default_rng(1).standard_normal(16).astype(np.float32)
   kernel = model.params['layers.2.mixer.qkv.kernel']
   np.testing.assert_allclose(
-      arrays['layers.2.mixer.qkv.weight'] @ x,
+      arrays['model.layers.2.mixer.qkv.weight'] @ x,
       np.einsum('e,eij->ij', x, kernel).reshape(-1),
       rtol=1e-4,
       atol=1e-5,
@@ -122,11 +122,14 @@ def test_matrices_have_the_layout_of_torch(model):
 @pytest.mark.parametrize(
     'change, message',
     [
-        ({'final_norm.weight': None}, 'but lacks final_norm.weight'),
+        (
+            {'model.final_norm.weight': None},
+            'but lacks model.final_norm.weight',
+        ),
         ({'extra': np.zeros(3)}, 'but also has extra'),
         (
-            {'final_norm.weight': np.zeros(3)},
-            r'final_norm.weight must have the size of \[16\], got \[3\]',
+            {'model.final_norm.weight': np.zeros(3)},
+            r'model.final_norm.weight must have the size of \[16\], got \[3\]',
         ),
     ],
 )
@@ -233,14 +236,46 @@ def test_the_card_says_what_the_model_is(folder):
   card = (folder / 'README.md').read_text()
   assert 'layers (1 conv, 1 pla, 1 swa, 1 la, 1 attention)' in card
   assert 'first 8 tokens' in card
-  assert 'for 7 steps' in card
   assert '$' not in card
 
 
-def test_the_workdir_of_a_run_is_not_overwritten(model, tmp_path):
-  (tmp_path / 'checkpoints').mkdir()
-  with pytest.raises(ValueError, match='--out must not be the workdir'):
+def test_the_card_says_that_a_run_is_unfinished(model, folder, tmp_path):
+  card = (folder / 'README.md').read_text()
+  steps = model.config['steps']
+  assert f'for 7 of {steps:,} steps' in card
+  done = dataclasses.replace(model, step=steps)
+  hugging_face.write(done, tmp_path / 'done', tokenizer='bytes')
+  card = (tmp_path / 'done' / 'README.md').read_text()
+  assert f'for {steps:,} steps' in card
+
+
+def test_what_a_folder_holds_is_not_overwritten(model, tmp_path):
+  (tmp_path / 'README.md').write_text('mine')
+  with pytest.raises(ValueError, match='must be an empty folder or a new one'):
     hugging_face.write(model, tmp_path, tokenizer='bytes')
+  assert [path.name for path in tmp_path.iterdir()] == ['README.md']
+  assert (tmp_path / 'README.md').read_text() == 'mine'
+
+
+def test_weights_that_were_changed_are_refused(folder):
+  path = folder / 'model.safetensors'
+  content = bytearray(path.read_bytes())
+  content[-1] ^= 1
+  path.write_bytes(content)
+  with pytest.raises(ValueError, match='must be the file that was exported'):
+    hugging_face.read(folder, base.get_config().to_dict())
+
+
+def test_exports_of_earlier_versions_are_read(model, folder):
+  arrays = weights.read_safetensors(folder / 'model.safetensors')
+  earlier = {name.removeprefix('model.'): x for name, x in arrays.items()}
+  weights.write_safetensors(folder / 'model.safetensors', earlier)
+  config = read_json(folder / 'config.json')
+  del config['weights_sha256']
+  (folder / 'config.json').write_text(json.dumps(config))
+  _, params = hugging_face.read(folder, base.get_config().to_dict())
+  for name, x in model.params.items():
+    np.testing.assert_array_equal(params[name], x, err_msg=name)
 
 
 def test_an_export_that_fails_leaves_nothing(model, tmp_path):

@@ -162,3 +162,13 @@ def test_a_folder_without_weights_is_a_clear_error(tmp_path):
 def test_a_file_that_cannot_be_written_is_an_os_error(tmp_path):
   with pytest.raises(OSError):
     weights.write_safetensors(tmp_path / 'no' / 'model.safetensors', ARRAYS)
+
+
+def test_a_digest_is_that_of_sha256sum(tmp_path):
+  path = tmp_path / 'file'
+  path.write_bytes(b'abc')
+  digest = 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'
+  assert weights.sha256(path) == digest
+  weights.check_sha256(path, digest)
+  with pytest.raises(ValueError, match='damaged or was changed'):
+    weights.check_sha256(path, digest[::-1])

@@ -9,7 +9,7 @@ import pytest
 
 from jrt_jax.models import feature_maps
 
-pytestmark = pytest.mark.hf
+pytestmark = [pytest.mark.hf, pytest.mark.usefixtures('needs_torch')]
 
 H, D = 2, 4
 SETTINGS = {'degree': 3, 'offset': 0.5, 'num_features': 6}

@@ -1,9 +1,7 @@
-"""Exported models in transformers compute and generate what ours do."""
+"""Exported models in transformers compute what ours do, and what others ask."""
 
 import importlib
-import json
 import pathlib
-import subprocess
 import sys
 
 import jax
@@ -11,13 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import base
-from jrt_jax import generation
 from jrt_jax import models
 from jrt_jax.interchange import hugging_face
-from jrt_jax.prefix import heuristic
-from jrt_jax.prefix import learned
-from jrt_jax.prefix import policies
 from jrt_jax.training import recorded_config
 
 pytestmark = pytest.mark.hf
@@ -28,7 +21,6 @@ CONFIGS = sorted(
     for path in (ROOT / 'configs').glob('*.py')
     if path.stem not in ('__init__', 'base')
 )
-PROMPTS = ['a', 'def f(', 'import os', 'x = [é]', 'class A:\n  b = "12345"\n']
 TOLERANCE = {'rtol': 1e-5, 'atol': 1e-5}
 
 
@@ -108,7 +100,7 @@ def test_without_a_prefix_nothing_sees_what_follows_it(pair):
 def test_long_texts_are_read_in_chunks(pair):
   import torch
 
-  mixers = sys.modules[type(pair.theirs.layers[0].mixer).__module__]
+  mixers = sys.modules[type(pair.theirs.model.layers[0].mixer).__module__]
   ids, mask = padded((2 * mixers.CHUNK + 3, 5), side='left')
   arguments = {'attention_mask': mask, 'prefix_len': mixers.CHUNK + 2}
   whole = torch_logits(pair.theirs, ids, **arguments)
@@ -177,91 +169,109 @@ def test_padding_after_the_tokens_is_refused_where_they_are_continued(pair):
     pair.theirs(ids, attention_mask=mask, use_cache=True)
 
 
-def generate(pair, prompts=PROMPTS, **settings):
-  """Returns the texts with which transformers continues prompts."""
-  import transformers
+def test_embeddings_are_read_as_their_tokens(make_pair):
+  import torch
 
-  tokenizer = transformers.AutoTokenizer.from_pretrained(
-      pair.folder, trust_remote_code=True
-  )
-  batch = tokenizer(list(prompts), padding=True, return_tensors='pt')
-  tokens = pair.theirs.generate(**batch, **{'max_new_tokens': 64} | settings)
-  return tokenizer.batch_decode(
-      tokens[:, batch['input_ids'].shape[1] :], skip_special_tokens=True
-  )
-
-
-def generate_ours(pair, prompts=PROMPTS, **settings):
-  settings = generation.Settings(**{'max_tokens': 64} | settings)
-  completions = generation.generate(pair.ours, prompts, settings)
-  return [completion.text for completion in completions]
-
-
-def test_prompts_in_one_padded_batch_continue_as_ours(pair):
-  texts = generate(pair)
-  assert texts == generate_ours(pair)
-  assert len(set(texts)) > 1
-
-
-def test_models_that_fill_short_prefixes_continue_as_ours(make_pair):
-  mixers = ('conv', 'pla', 'swa', 'pla')
-  plain, released = (
-      make_pair(mixers=mixers, pad_mask=pad_mask)
-      for pad_mask in ('exclude', 'reference')
-  )
-  texts = generate(released)
-  assert texts == generate_ours(released)
-  assert texts != generate(plain)
-
-
-@pytest.mark.parametrize('name', policies.FITTED)
-def test_prompts_have_the_prefixes_of_the_policy(make_pair, name):
-  texts = [np.array([*prompt.encode()]) for prompt in PROMPTS]
-  prefix = base.get_config().prefix.to_dict() | {'name': name, 'increment': 0.4}
-  if name == 'entropy':
-    prefix['fitted'] = {'thresholds': heuristic.thresholds(texts, prefix)}
-  else:
-    features = np.array([learned.features(text) for text in texts])
-    rng = np.random.default_rng(0)
-    weights = rng.standard_normal((features.shape[1] + 1, 3))
-    choice = learned.Choice(
-        np.array([0.1, 0.3, 0.5]), features.mean(axis=0), np.ones(5), weights
+  for pad_mask in ('exclude', 'reference'):
+    model = make_pair(mixers=('conv', 'pla', 'swa'), pad_mask=pad_mask).theirs
+    ids, _ = padded((9,), side='left')
+    x = model.get_input_embeddings()(torch.tensor(ids))
+    embedded = model(inputs_embeds=x, prefix_len=3).logits.numpy()
+    np.testing.assert_array_equal(
+        embedded, torch_logits(model, ids, prefix_len=3)
     )
-    prefix['fitted'] = learned.to_json(choice)
-  pair = make_pair(mixers=('conv', 'pla', 'swa', 'pla'), prefix=prefix)
-  found = [pair.ours.prefix_len(text) for text in texts]
-  assert len({*found}) > 2 and found != [min(8, len(text)) for text in texts]
-  texts = generate(pair)
-  assert texts == generate_ours(pair)
-  assert texts != generate(pair, prefix_len=8)
+  with pytest.raises(ValueError, match='either input_ids or inputs_embeds'):
+    model(torch.tensor(ids), inputs_embeds=x)
 
 
-def test_generation_without_a_cache_gives_the_same(pair):
-  for settings in ({}, {'num_beams': 3}, {'prefix_len': 2}):
-    settings |= {'max_new_tokens': 12}
-    cached, anew = (
-        generate(pair, use_cache=use_cache, **settings)
-        for use_cache in (True, False)
-    )
-    assert cached == anew
+def test_the_loss_is_that_of_labels_outside_the_prefix(pair):
+  import torch
+  import torch.nn.functional as F
+
+  ids, mask = (torch.tensor(x) for x in padded((9, 6), side='left'))
+  labels = ids.masked_fill(~mask, -100)
+  given = {'attention_mask': mask, 'prefix_len': 3}
+  output = pair.theirs(ids, labels=labels, **given)
+  labels[0, :3] = labels[1, 3:6] = -100
+  logits = pair.theirs(ids, **given).logits[:, :-1]
+  expected = F.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten())
+  np.testing.assert_allclose(output.loss, expected, rtol=1e-6)
+  twice = pair.theirs(ids, labels=labels, num_items_in_batch=18, **given).loss
+  count = (labels[:, 1:] != -100).sum()
+  np.testing.assert_allclose(twice, expected * count / 18, rtol=1e-6)
 
 
-def test_what_the_prefix_is_changes_the_text(pair):
-  prompt = PROMPTS[-1:]
-  texts = {generate(pair, prompt, prefix_len=n)[0] for n in (0, 4, 8)}
-  assert len(texts) == 3
+def test_hidden_states_lead_from_the_embeddings_to_the_logits(pair):
+  import torch
+
+  ids, _ = padded((9,), side='left')
+  ids, n = torch.tensor(ids), len(pair.theirs.model.layers)
+  output = pair.theirs(ids, output_hidden_states=True)
+  states = output.hidden_states
+  assert len(states) == n + 1
+  assert all(x.shape == (1, 9, 16) for x in states)
+  torch.testing.assert_close(states[0], pair.theirs.get_input_embeddings()(ids))
+  torch.testing.assert_close(pair.theirs.lm_head(states[-1]), output.logits)
+  (logits,) = pair.theirs(ids, return_dict=False)
+  torch.testing.assert_close(logits, output.logits)
 
 
-def test_texts_are_the_ids_that_training_saw(pair):
-  import transformers
+def test_only_the_logits_that_are_asked_for_are_computed(pair):
+  import torch
 
-  tokenizer = transformers.AutoTokenizer.from_pretrained(
-      pair.folder, trust_remote_code=True
-  )
-  for text in (*PROMPTS, ' \r\n a', '<|endoftext|>', '中\0'):
-    ids = tokenizer(text)['input_ids']
-    np.testing.assert_array_equal(ids, pair.ours.tokenizer.encode(text))
-    assert tokenizer.decode(ids) == text
+  ids, _ = padded((9,), side='left')
+  whole = torch_logits(pair.theirs, ids)
+  for keep in (2, torch.tensor([3, 8])):
+    part = torch_logits(pair.theirs, ids, logits_to_keep=keep)
+    index = slice(-2, None) if isinstance(keep, int) else keep
+    np.testing.assert_allclose(part, whole[:, index], **TOLERANCE)
+
+
+def test_what_counts_is_how_far_positions_are_apart(pair):
+  import torch
+
+  ids, _ = padded((9,), side='left')
+  logits = torch_logits(pair.theirs, ids)
+  positions = torch.arange(9)[None]
+  same = torch_logits(pair.theirs, ids, position_ids=positions)
+  np.testing.assert_array_equal(same, logits)
+  later = torch_logits(pair.theirs, ids, position_ids=positions + 5)
+  np.testing.assert_allclose(later, logits, rtol=1e-4, atol=1e-4)
+  apart = torch_logits(pair.theirs, ids, position_ids=3 * positions)
+  assert not np.allclose(apart, logits, atol=1e-2)
+
+
+def test_the_cache_has_an_old_and_a_new_name(pair):
+  import torch
+
+  ids, _ = padded((9,), side='left')
+  whole, ids = torch_logits(pair.theirs, ids), torch.tensor(ids)
+  for name in ('cache', 'past_key_values'):
+    output = pair.theirs(ids[:, :6], use_cache=True, return_dict=False)
+    logits = pair.theirs(ids[:, 6:], **{name: output[1]}).logits
+    np.testing.assert_allclose(logits, whole[:, 6:], rtol=1e-4, atol=1e-4)
+
+
+def test_tokens_are_read_without_breaks_of_the_compiled_graph(pair):
+  import torch
+
+  ids, mask = (torch.tensor(x) for x in padded((9, 6), side='right'))
+  compiled = torch.compile(pair.theirs, backend='eager', fullgraph=True)
+  for given in ({}, {'attention_mask': mask}, {'labels': ids}):
+    expected = pair.theirs(ids, **given)
+    torch.testing.assert_close(compiled(ids, **given).logits, expected.logits)
+
+
+def test_a_new_model_of_the_same_config_computes(make_pair):
+  settings = {
+      'name': 'hybrid_heads',
+      'feature_dim': 4,
+      'parts': ('mlp', 'gaussian_prf'),
+  }
+  model = make_pair(mixers=('pla',), feature_map=settings).theirs
+  ids, _ = padded((9,), side='left')
+  logits = torch_logits(type(model)(model.config), ids, prefix_len=3)
+  assert 0 < logits.std() < 10
 
 
 def test_what_transformers_saves_is_read_back(pair, tmp_path):
@@ -279,41 +289,6 @@ def test_what_transformers_saves_is_read_back(pair, tmp_path):
   assert torch.isfinite(output.logits).all()
 
 
-TASK = """
-task: local
-dataset_path: json
-dataset_kwargs: {data_files: {test: FOLDER/data.jsonl}}
-output_type: generate_until
-test_split: test
-doc_to_text: "{{text}}"
-doc_to_target: "{{value}}"
-generation_kwargs: {until: ["e"], max_gen_toks: 8}
-metric_list:
-- {metric: exact_match, aggregation: mean, higher_is_better: true}
-"""
-
-
-def test_lm_eval_generates_what_we_do(pair, tmp_path):
-  lm_eval = pytest.importorskip('lm_eval', reason='lm-eval is missing')
-  from lm_eval import tasks
-
-  (tmp_path / 'local.yaml').write_text(TASK.replace('FOLDER', str(tmp_path)))
-  prompts = ['a', 'def f(', 'x = [1]']  # with 8 more they fit the sequence
-  lines = [json.dumps({'text': text, 'value': text}) for text in prompts]
-  (tmp_path / 'data.jsonl').write_text('\n'.join(lines))
-  done = lm_eval.simple_evaluate(
-      model='hf',
-      model_args=f'pretrained={pair.folder},trust_remote_code=True',
-      tasks=['local'],
-      task_manager=tasks.TaskManager(include_path=str(tmp_path)),
-      batch_size=3,
-      device='cpu',
-  )
-  texts = [sample['resps'][0][0] for sample in done['samples']['local']]
-  expected = generate_ours(pair, prompts, max_tokens=8, stop=('e',))
-  assert texts == expected
-
-
 @pytest.mark.parametrize('name', CONFIGS)
 def test_every_config_has_its_tensors(pair, name):
   import torch
@@ -326,19 +301,9 @@ def test_every_config_has_its_tensors(pair, name):
   vocab_size = config['model']['vocab_size']
   exported = hugging_face.to_torch(zeros, vocab_size)
   del exported['vocabulary_padding']
+  exported['lm_head.weight'] = exported['model.embed_tokens.weight']
   with torch.device('meta'):
     theirs = type(pair.theirs)(pair.theirs.config_class(config['model']))
   assert {key: x.shape for key, x in exported.items()} == {
       key: tuple(x.shape) for key, x in theirs.state_dict().items()
   }
-
-
-def test_a_run_is_exported_by_the_command(start, load_pair, tmp_path):
-  workdir, folder = tmp_path / 'run', tmp_path / 'export'
-  run = start(workdir, model__vocab_size=258, prefix__name='fixed')
-  _, errors = run.communicate()
-  assert not run.returncode, errors
-  command = [sys.executable, '-m', 'jrt_jax.export', f'--workdir={workdir}']
-  subprocess.run([*command, f'--out={folder}'], cwd=ROOT, check=True)
-  exported = load_pair(generation.load(workdir), folder)
-  assert generate(exported) == generate_ours(exported)
