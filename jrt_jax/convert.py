@@ -24,13 +24,16 @@ from jrt_jax import compilation_cache
 from jrt_jax.data import pipeline
 from jrt_jax.data import tokenizers
 from jrt_jax.interchange import agreement
+from jrt_jax.interchange import exported_tokenizer
 from jrt_jax.interchange import folders
 from jrt_jax.interchange import hugging_face
 from jrt_jax.interchange import official
 from jrt_jax.training import workdirs
 
 _TOKENIZER = flags.DEFINE_string(
-    'tokenizer', None, 'from-*: its tokenizer.json; default: the one in DIR.'
+    'tokenizer',
+    None,
+    'Its tokenizer.json, if it is not in DIR or where WORKDIR says.',
 )
 _BIN = flags.DEFINE_bool(
     'bin',
@@ -52,15 +55,8 @@ def import_from(read: Callable, source: str, destination: str) -> None:
   """Makes the workdir `destination` of the checkpoint that `read` reads."""
   destination = command_line.output_folder('WORKDIR', destination)
   config, params = read(source, base.get_config().to_dict())
-  if _TOKENIZER.value:
-    config['data'] = {**config['data'], 'tokenizer': _TOKENIZER.value}
-  if config['data']['tokenizer']:
-    pipeline.check_vocabulary(
-        tokenizers.load(config['data']['tokenizer']),
-        model=config['model'],
-        objective=config['objective'],
-    )
-  else:
+  config['data'] = {**config['data'], 'tokenizer': _tokenizer(config)[0]}
+  if not config['data']['tokenizer']:
     print(
         f'{source} has no tokenizer.json: give --tokenizer=FILE here, or to'
         ' every command that reads text'
@@ -75,12 +71,30 @@ def import_from(read: Callable, source: str, destination: str) -> None:
 def to_official(source: str, destination: str) -> None:
   """Writes the newest weights of the workdir `source` to `destination`."""
   folder = command_line.output_folder('DIR', destination)
-  if folder.exists() and any(folder.iterdir()):
-    raise ValueError(f'DIR must be empty or new, got {destination}')
-  config, params, _ = workdirs.read(source)
+  folders.check_empty('DIR', folder)
+  config, params, step = workdirs.read(source)
+  tokenizer, loaded = _tokenizer(config)
   with folders.whole(folder) as new:
     official.write(new, config, params, use_torch=_BIN.value)
+    if loaded:
+      exported_tokenizer.write(new, tokenizer, loaded.eos_id)
   print(f'wrote {destination}')
+  if not loaded:
+    print(f'{source} knows no tokenizer: --tokenizer=FILE adds one')
+  if workdirs.is_unfinished(config, step):
+    print(f"the run is not finished: step {step} of {config['steps']}")
+
+
+def _tokenizer(config):
+  """Returns (name, tokenizer), or ('', None) if none is known."""
+  name = _TOKENIZER.value or config['data']['tokenizer']
+  if not name:
+    return '', None
+  loaded = tokenizers.load(name)
+  pipeline.check_vocabulary(
+      loaded, model=config['model'], objective=config['objective']
+  )
+  return name, loaded
 
 
 # What each does with two folders, and which of them is the workdir.

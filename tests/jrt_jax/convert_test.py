@@ -81,7 +81,9 @@ def export(workdir, tmp_path_factory):
 
 def test_a_workdir_becomes_the_checkpoint_that_it_was(checkpoint, export):
   done, folder = export
-  assert done.stdout.splitlines()[1] == f'wrote {folder}'
+  wrote, remark = done.stdout.splitlines()[1:3]
+  assert wrote == f'wrote {folder}'
+  assert remark.endswith(' knows no tokenizer: --tokenizer=FILE adds one')
   before, after = map(weights.read, (checkpoint, folder))
   assert before.keys() == after.keys()
   for name, x in before.items():
@@ -140,11 +142,22 @@ def test_a_mistake_is_one_line(error_line, checkpoint, workdir):
   )
 
 
+def test_the_tokenizer_goes_with_the_checkpoint(workdir, tmp_path):
+  file, folder = tmp_path / 'words.json', tmp_path / 'official'
+  write_tokenizer(file, 97)
+  done = convert('to-official', workdir, folder, f'--tokenizer={file}')
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.splitlines()[1:] == [f'wrote {folder}']
+  assert (folder / 'tokenizer.json').read_text() == file.read_text()
+  config, _ = official.read(folder, base.get_config().to_dict())
+  assert config['data']['tokenizer'] == str(folder / 'tokenizer.json')
+
+
 @pytest.mark.slow
 def test_a_folder_with_files_is_not_written_to(error_line, checkpoint, workdir):
   done = convert('to-official', workdir, checkpoint)
   assert done.returncode == 2
-  assert error_line(done.stderr).startswith('error: DIR must be empty or new')
+  assert error_line(done.stderr).startswith('error: DIR must be an empty folder')
 
 
 @pytest.mark.slow
