@@ -1,10 +1,12 @@
 # Passed on the command line:
 #   PYTHON=  interpreters for the environment, names or paths; the first usable
 #   EXTRAS=  what to install besides, e.g. cuda13
+#   PINS=    versions to install, e.g. torch==2.13.0
 #   ARGS=    more flags of the command
 #   VENV=    where the environment lies
 PYTHON ?=
 EXTRAS =
+PINS =
 ARGS =
 VENV = .venv
 
@@ -46,7 +48,7 @@ test-aot:  ## programs compiled for H100 GPUs, without one; 3.2 GB of disk
 	@$(MAKE) --no-print-directory test VENV=$(VENV)-aot EXTRAS=aot \
 	  ARGS='-n 0 -m "aot and not slow" tests/aot $(ARGS)'
 
-test-hf:  ## exports in transformers, and lm-eval; needs PyTorch
+test-hf:  ## exports in transformers, trl and peft, and lm-eval; needs PyTorch
 	@$(MAKE) --no-print-directory test VENV=$(VENV)-hf EXTRAS=hf \
 	  ARGS='-m hf $(ARGS)'
 
@@ -67,7 +69,7 @@ $(installed): setup.cfg pyproject.toml
 	@$(if $(fresh),"$(python)" -m venv --clear $(VENV))
 	@echo "Installing into $(VENV) with $$($(VENV)/bin/python -V), once:" \
 	  "a minute or two, 0.8 GB of disk$(EXTRAS:%=, more for %)"
-	@$(VENV)/bin/python -m pip install -qq -e '.[test$(EXTRAS:%=,%)]'
+	@$(VENV)/bin/python -m pip install -qq -e '.[test$(EXTRAS:%=,%)]' $(PINS)
 	@touch $@
 
 ifdef fresh
