@@ -56,7 +56,7 @@ fuzz:  ## broken files for every reader, an hour of them; ARGS=--seconds=60
 	@$(MAKE) --no-print-directory fuzzed VENV=$(VENV)-fuzz EXTRAS=fuzz
 
 fuzzed: $(installed)
-	$(VENV)/bin/python -m fuzz $(ARGS)
+	PYTHONPATH=tests $(VENV)/bin/python -m fuzz $(ARGS)
 
 clean:  ## remove the environment and caches; runs/ stays
 	rm -rf $(VENV) $(VENV)-aot $(VENV)-fuzz $(VENV)-hf build dist *.egg-info .pytest_cache .hypothesis

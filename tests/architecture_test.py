@@ -135,10 +135,12 @@ def misplaced_files(root):
 
   A test below tests/<package>/ is named after a module or a package; one
   directly in tests/, or in tests/aot/ because it compiles for GPUs, cuts across
-  them. Tests are no packages; all else is.
+  them. Tests are no packages, but for tools like tests/fuzz/; all else is.
   """
   lines = []
   for path in sorted((root / 'tests').rglob('*.py')):
+    if (path.parent / '__init__.py').exists():
+      continue
     place = path.relative_to(root / 'tests')
     subject = root / place.with_name(place.stem.removesuffix('_test'))
     mirrored = subject.is_dir() or subject.with_suffix('.py').is_file()
@@ -291,6 +293,8 @@ def test_a_misplaced_file_is_found(tmp_path):
           'jrt_jax/data/a.py': '',
           'tests/conftest.py': '',
           'tests/across_test.py': '',
+          'tests/tool/__init__.py': '',
+          'tests/tool/a.py': '',
           'tests/jrt_jax/data_test.py': '',
           'tests/jrt_jax/data/a_test.py': '',
           'tests/jrt_jax/data/b_test.py': '',

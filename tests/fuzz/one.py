@@ -1,4 +1,7 @@
-"""Fuzzes one reader: python -m fuzz.one READER [OPTION OF LIBFUZZER | FILE]..."""
+"""Fuzzes one reader, or tries files that have led to something.
+
+PYTHONPATH=tests python -m fuzz.one READER [OPTION OF LIBFUZZER | FILE]...
+"""
 
 import pathlib
 import sys

@@ -1,13 +1,13 @@
 """Fuzzes the readers of files, guided by what of a reader a file has reached.
 
-python -m fuzz --seconds=3600
-python -m fuzz --seconds=60 state plays
+make fuzz
+make fuzz ARGS='--seconds=60 state plays'
 
 The seconds are divided among the readers, all of `fuzz.readers` by default. Each
 runs in a process of its own, which ends at the first file that is neither read
 nor refused in one line, or that takes more than 4 GiB or a minute. The bytes
-that led to it are left in --out; `python -m fuzz.one READER FILE` tries them
-again. Needs atheris. Exit codes: 0 when nothing was found, 1 otherwise.
+that led to it are left in --out; `fuzz/one.py` tries them again. Needs atheris.
+Exit codes: 0 when nothing was found, 1 otherwise.
 """
 
 import argparse
