@@ -319,7 +319,7 @@ def with_vocabulary(size, objective='jrt', **model):
 CONFIGS = [
     path.stem
     for path in pathlib.Path(configs.__file__).parent.glob('*.py')
-    if path.stem not in ('__init__', 'base')
+    if path.stem not in ('__init__', 'base', 'recorded')
 ]
 
 
