@@ -25,15 +25,16 @@ _MAPS = (
     *('taylor_exp', 'symmetric_power', 'gaussian_rff', 'gaussian_prf', 'mlp'),
     'hedgehog',
 )
-_COUNT = Whole(1, 10**9)  # of steps
+_COUNT = Whole(1, 10**9)
 _COUNT_OR_0 = Whole(0, 10**9)
 
-# Each key: its default, and what it may be.
+# Each key: its default and what it may be; the comment says what it is.
 KEYS = dict(
     # of the initial weights, the data order, masks and prefixes
     seed=(0, Whole(0, 2**32 - 1)),
     steps=(60_000, _COUNT),  # optimizer steps
-    batch_size=(256, Whole(1, 2**16)),  # sequences in a step, all devices'
+    # sequences in a step, over all devices
+    batch_size=(256, Whole(1, 2**16)),
     # tokens that the model reads in a sequence
     sequence_length=(2048, Whole(1, 2**22)),
     # sequences at once; the rest accumulates

@@ -58,7 +58,7 @@ MISTAKES = {
     f'prefix.calibrate {CONFIG} --out=/dev/null/a': '--out must be a file that',
     'prefix.preview': 'FILE must be given',
     'prefix.preview {tmp}': 'FILE must be a file that can be read',
-    'prefix.learn --table={tmp}/a.npz': '--table must be an .npz file, got',
+    'prefix.learn --table={tmp}/a.npz': '--table must be a file that can be',
     'prefix.learn --out=/dev/null/a': '--out must be a file that can be writte',
     'prompting.preview': 'FILE must be given',
     'prompting.preview README.md': '--question=TEXT must be given',
