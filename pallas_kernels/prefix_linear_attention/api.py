@@ -1,11 +1,11 @@
 """The public operation: checks its arguments and dispatches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from pallas_kernels import dispatch
 from pallas_kernels import sharding
@@ -141,31 +141,66 @@ def prefix_linear_attention(
   segment = jnp.pad(
       jnp.cumsum(boundary, axis=1, dtype=jnp.int32), ((0, 0), (1, 0))
   )
-  _check_prefix(prefix_len, segment, P)
+  inputs_lib.check_prefix(prefix_len, segment, P)
   is_prefix = jnp.arange(P) < prefix_len[:, None]
   prefix_mask = is_prefix & mask[:, :P] & (segment[:, :P] == 0)
+  options = {
+      'feature_map': feature_map,
+      'normalizer': normalizer,
+      'plain': plain,
+      **_given_tiles(tiles, implementation),
+  }
+  y, state = _run(
+      inputs_lib.Inputs(
+          q, k, v, k_enc, v_enc, prefix_mask, segment, mask, initial_state
+      ),
+      _Call(
+          tuple(IMPLEMENTATIONS.items()),
+          _names(implementation),
+          tuple(_unfit(implementation).items()),
+          tuple(options.items()),
+          tuple(batch_axes),
+          tuple(head_axes),
+      ),
+  )
+  return (y, state) if return_state else y
+
+
+class _Call(NamedTuple):
+  """All that a call depends on but arrays; it can be hashed."""
+
+  implementations: tuple[tuple[str, Callable[..., Any]], ...]
+  names: tuple[str, ...]
+  unfit: tuple[tuple[str, str], ...]
+  options: tuple[tuple[str, Any], ...]
+  batch_axes: tuple[str, ...]
+  head_axes: tuple[str, ...]
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _run(inputs, call):
+  """Compiled once where the caller compiles nothing, else part of the whole."""
+  B, _, H, _ = inputs.q.shape
+  specs, state_specs = inputs_lib.partition_specs(
+      sharding.axes_that_divide(B, call.batch_axes),
+      sharding.axes_that_divide(H, call.head_axes),
+  )
   run = functools.partial(
       dispatch.run,
       'prefix_linear_attention',
-      IMPLEMENTATIONS,
-      _DEFAULT if implementation is None else implementation,
-      unfit=_unfit(implementation),
-      feature_map=feature_map,
-      normalizer=normalizer,
-      plain=plain,
-      **_given_tiles(tiles, implementation),
+      dict(call.implementations),
+      call.names,
+      unfit=dict(call.unfit),
+      **dict(call.options),
   )
-  specs, state_specs = inputs_lib.partition_specs(
-      sharding.axes_that_divide(B, batch_axes),
-      sharding.axes_that_divide(H, head_axes),
-  )
-  run = sharding.on_shards(run, (specs,), (specs.q, state_specs))
-  y, state = run(
-      inputs_lib.Inputs(
-          q, k, v, k_enc, v_enc, prefix_mask, segment, mask, initial_state
-      )
-  )
-  return (y, state) if return_state else y
+  return sharding.on_shards(run, (specs,), (specs.q, state_specs))(inputs)
+
+
+def _names(implementation):
+  """What to try, in order."""
+  if isinstance(implementation, str):
+    return (implementation,)
+  return _DEFAULT if implementation is None else tuple(implementation)
 
 
 def _unfit(implementation):
@@ -184,17 +219,3 @@ def _given_tiles(tiles, implementation):
         f' {implementation!r}'
     )
   return {'tiles': tiles}
-
-
-def _check_prefix(prefix_len, segment, P):
-  if any(isinstance(x, jax.core.Tracer) for x in (prefix_len, segment)):
-    return  # values are not known yet
-  prefix_len, segment = np.asarray(prefix_len), np.asarray(segment)
-  if ((prefix_len < 0) | (prefix_len > P)).any():
-    raise ValueError(f'prefix_len must lie in [0, P={P}], got {prefix_len}')
-  first = (segment == 0).sum(axis=1)
-  if (prefix_len > first).any():
-    raise ValueError(
-        'prefix_len must end inside the first segment, whose lengths are'
-        f' {first}, got {prefix_len}'
-    )

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
+import numpy as np
 
 from pallas_kernels.prefix_linear_attention.feature_maps import FEATURE_MAPS
 from pallas_kernels.prefix_linear_attention.feature_maps import FeatureMap
@@ -114,3 +115,18 @@ def check_array(
     raise ValueError(f'{name} must be bfloat16 or float32, got {x.dtype}')
   if dtype is not None and x.dtype != dtype:
     raise ValueError(f'{name} must be {jnp.dtype(dtype)}, got {x.dtype}')
+
+
+def check_prefix(prefix_len: jax.Array, segment: jax.Array, P: int) -> None:
+  """Raises ValueError if a prefix is not inside its first segment."""
+  if any(isinstance(x, jax.core.Tracer) for x in (prefix_len, segment)):
+    return  # values are not known yet
+  prefix_len, segment = np.asarray(prefix_len), np.asarray(segment)
+  if ((prefix_len < 0) | (prefix_len > P)).any():
+    raise ValueError(f'prefix_len must lie in [0, P={P}], got {prefix_len}')
+  first = (segment == 0).sum(axis=1)
+  if (prefix_len > first).any():
+    raise ValueError(
+        'prefix_len must end inside the first segment, whose lengths are'
+        f' {first}, got {prefix_len}'
+    )

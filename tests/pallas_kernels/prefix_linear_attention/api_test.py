@@ -1,5 +1,7 @@
 """What the operation means, whichever implementation runs."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -172,6 +174,34 @@ def test_results_and_gradients_keep_their_dtypes(op, implementation):
   for name, gradient in gradients.items():
     dtypes = jax.tree.map(lambda x: x.dtype, (gradient, inputs[name]))
     assert dtypes[0] == dtypes[1], name
+
+
+@pytest.fixture
+def compilations():
+  """The list of what has been compiled since it was emptied."""
+  done = []
+
+  def listen(event, duration, **kwargs):
+    del duration
+    if event == '/jax/core/compile/jaxpr_to_mlir_module_duration':
+      done.append(kwargs.get('fun_name'))
+
+  jax.monitoring.register_event_duration_secs_listener(listen)
+  yield done
+  jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def test_only_the_first_of_equal_calls_outside_jit_compiles(
+    unoptimized, compilations
+):
+  call = functools.partial(
+      pallas_kernels.prefix_linear_attention, return_state=True
+  )
+  for seed in (0, 1):
+    inputs = testing.make_inputs(B=1, H=1, seed=seed)
+    compilations.clear()
+    testing.outputs_and_gradients(call, inputs)
+    assert (seed == 0) == bool(compilations), compilations
 
 
 def test_bfloat16_inputs_are_accurate_over_thousands_of_tokens():
