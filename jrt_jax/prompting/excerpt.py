@@ -13,7 +13,7 @@ from typing import NamedTuple
 from jrt_jax.prompting import saliency as saliency_lib
 from jrt_jax.prompting import segment
 
-_BLOCK = 10  # words, or a few more or less to end with a sentence
+_BLOCK = 10  # words, or one more or less to end with a sentence
 _WINDOW = 3  # blocks
 
 
