@@ -31,6 +31,7 @@ from jrt_jax.training import loop
 from jrt_jax.training import memory
 from jrt_jax.training import program
 from jrt_jax.training import recorded_config
+from jrt_jax.training import recorded_result
 from jrt_jax.training import report
 from jrt_jax.training import run as run_lib
 
@@ -94,6 +95,11 @@ def main(argv: list[str]) -> None:
 def _train(config):
   with command_line.one_line_errors(), failures.shared():
     run = _prepare(config)
+    if result := _kept_result(run):
+      with run:
+        if distributed.is_first():
+          print(result)
+        return None
   with failures.shared(*_FAILURES, exit_code=command_line.FAILURE):
     train_step = program.compile_step(run)  # before weights take memory
   with command_line.one_line_errors(), failures.shared():
@@ -135,6 +141,15 @@ def _prepare(config):
     if remark := report.demonstration(config, run.tokenizer):
       print(remark)
   return run
+
+
+def _kept_result(run):
+  """What was printed when the run ended, if it has."""
+  return distributed.from_first(
+      lambda: recorded_result.load(
+          run.workdir, run.config['steps'], run.config
+      )
+  )
 
 
 def _show_kernels():

@@ -117,18 +117,8 @@ class _Loop:
       )
       return stopped_by
     self._progress.close()
-    if evaluated is None and (kept := self._kept_result(step)):
-      if distributed.is_first():
-        print(kept)
-    else:
-      self._show_result(step, state, evaluated)
+    self._show_result(step, state, evaluated)
     return None
-
-  def _kept_result(self, step):
-    """What was printed when the run ended, if it had ended before."""
-    return distributed.from_first(
-        lambda: recorded_result.load(self._run.workdir, step, self._config)
-    )
 
   def _show_result(self, step, state, evaluated):
     """Prints the result of the last step, and keeps it."""

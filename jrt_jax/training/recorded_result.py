@@ -30,11 +30,11 @@ def load(
   """Returns what `save` has kept of the same; None if there is nothing."""
   try:
     kept = (workdir / 'result.txt').read_bytes().decode(errors='replace')
+    wanted = _origin(workdir, step, config)
   except OSError:
     return None
   origin, _, text = kept.partition('\n')
-  same = origin == _origin(workdir, step, config)
-  return text.removesuffix('\n') if same else None
+  return text.removesuffix('\n') if origin == wanted else None
 
 
 def _origin(workdir, step, config):

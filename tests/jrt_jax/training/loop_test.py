@@ -174,17 +174,6 @@ def test_the_end_shows_the_result_even_if_a_signal_comes_too_late(
   assert 'bits per byte' in shown and '▶' in shown
 
 
-def test_the_result_is_shown_again_without_computing_it(
-    config, finished, capsys
-):
-  def forget_how(run):
-    run.evaluation.run = run.sample = None
-
-  assert train(config(), finished, forget_how) is None
-  shown = capsys.readouterr().out
-  assert 'bits per byte' in shown and '▶' in shown
-
-
 def test_every_step_that_was_logged_is_saved_before_a_stop(
     config, tmp_path, monkeypatch
 ):
@@ -222,13 +211,15 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(config, tmp_path):
 
 
 def test_a_run_gives_up_after_bad_steps_in_a_row(config, tmp_path):
-  nan = config(
+  def with_nan(run):
+    run.steps = dataclasses.replace(run.steps, mlm_weight=math.nan)
+
+  impatient = config(
       **CHEAP | {'prefix__name': 'fixed'},  # every batch has masked tokens
-      objective__mlm_weight=math.nan,
       optimizer__max_bad_steps=3,
   )
   with pytest.raises(loop.Diverged, match='last 3 steps, 1 to 3, were not'):
-    train(nan, tmp_path)
+    train(impatient, tmp_path, with_nan)
   values = metrics(tmp_path)
   assert sorted(values) == [1, 2, 3]
   assert values[3]['loss'] is None and values[3]['skipped'] == 3

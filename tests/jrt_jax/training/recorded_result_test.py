@@ -28,6 +28,8 @@ def test_nothing_is_returned_for_other_weights(workdir):
   digests = workdir / 'checkpoints' / '3' / intact.DIGESTS
   digests.write_text('{"params/a": "other"}')
   assert recorded_result.load(workdir, 3, CONFIG) is None
+  digests.unlink()
+  assert recorded_result.load(workdir, 3, CONFIG) is None
 
 
 def test_nothing_is_returned_for_another_config(workdir):
