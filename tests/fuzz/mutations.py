@@ -135,7 +135,7 @@ def _array(x, choices):
     return changed.astype(choices.of((x.dtype, 'f8')))
   try:
     return x.astype(choices.of(_DTYPES))
-  except (TypeError, ValueError):
+  except (RuntimeError, TypeError, ValueError):
     return x[:0] if x.ndim else x[None]
 
 
