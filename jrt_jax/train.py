@@ -146,9 +146,7 @@ def _prepare(config):
 def _kept_result(run):
   """What was printed when the run ended, if it has."""
   return distributed.from_first(
-      lambda: recorded_result.load(
-          run.workdir, run.config['steps'], run.config
-      )
+      lambda: recorded_result.load(run.workdir, run.config['steps'], run.config)
   )
 
 

@@ -157,7 +157,9 @@ def test_the_tokenizer_goes_with_the_checkpoint(workdir, tmp_path):
 def test_a_folder_with_files_is_not_written_to(error_line, checkpoint, workdir):
   done = convert('to-official', workdir, checkpoint)
   assert done.returncode == 2
-  assert error_line(done.stderr).startswith('error: DIR must be an empty folder')
+  assert error_line(done.stderr).startswith(
+      'error: DIR must be an empty folder'
+  )
 
 
 @pytest.mark.slow

@@ -70,7 +70,9 @@ def test_a_run_learns_and_leaves_its_config_metrics_and_checkpoints(finished):
   assert 'prefix_linear_attention runs chunked, not mosaic_sm90: ' in output
 
 
-def test_the_command_of_a_finished_run_shows_its_result_at_once(start, finished):
+def test_the_command_of_a_finished_run_shows_its_result_at_once(
+    start, finished
+):
   workdir, output = finished
   before = metrics(workdir)
   process = start(workdir)
