@@ -91,9 +91,12 @@ def _tokenizer(config):
   if not name:
     return '', None
   loaded = tokenizers.load(name)
-  pipeline.check_vocabulary(
-      loaded, model=config['model'], objective=config['objective']
-  )
+  model = config['model']
+  if pipeline.with_vocabulary(model, loaded, config['objective']) != model:
+    raise ValueError(
+        f"config.model.vocab_size must hold the tokenizer's {loaded.size} ids,"
+        f' got {model["vocab_size"]}: it is the tokenizer of another model'
+    )
   return name, loaded
 
 

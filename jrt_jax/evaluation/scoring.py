@@ -108,7 +108,7 @@ def logits(
     of each, a row after the context and one after each token that follows.
   """
   N, m = following.shape
-  B = reading_lib.filled_length(N)  # few shapes compile
+  B = sizes.filled(N)  # few shapes compile
   reading = _read(model, [context], m, settings)
   reading = jax.tree.map(lambda x: jnp.repeat(x, B, axis=0), reading)
   rows = np.pad(following, [(0, B - N), (0, 0)], 'edge')
@@ -184,12 +184,12 @@ def _follow(model, reading, following, *, look):
   Returns:
     arrays [B, N, ...], N > m.
   """
-  sizes = _blocks(max(map(len, following)))
-  tokens = _filled(model, following, sum(sizes) + 1)
+  blocks = _blocks(max(map(len, following)))
+  tokens = _filled(model, following, sum(blocks) + 1)
   num_ids, states, start = model.tokenizer.size, reading.states, 0
   first = look(reading.logits, tokens[:, 0], num_ids)
   seen = [jax.tree.map(lambda x: x[None], first)]
-  for size in sizes:
+  for size in blocks:
     found, states = _look_after_each(
         model.merge,
         model.served,

@@ -31,7 +31,7 @@ class Evaluation:
     put: places a host batch on the devices.
 
   Raises:
-    ValueError: there are too few tokens or no labels, or a setting is wrong.
+    ValueError: there are too few tokens, or a setting is wrong.
   """
 
   def __init__(
@@ -45,7 +45,6 @@ class Evaluation:
     self._batches = {'clean': batches(objective=clean)}
     if has_masks:
       self._batches['masked'] = batches(objective=objective)
-    _check_labels(self._batches['clean'])
     _add_recallable(self._batches)
     self._label_bytes = sum(
         int(tokenizer.num_bytes[b['targets'][_is_next(b)]].sum())
@@ -111,15 +110,6 @@ def _batches(config, tokenizer, tokens, *, rows, objective):
       num_threads=0,
   )
   return list(itertools.islice(batches, count))
-
-
-def _check_labels(batches):
-  if not any(_is_next(batch).any() for batch in batches):
-    raise ValueError(
-        'config.prefix must leave next tokens to predict, but prefixes cover'
-        ' every held-out window: lower config.prefix.capacity, or set'
-        " config.objective.boundary='predict'"
-    )
 
 
 def _add_recallable(batches):

@@ -13,7 +13,7 @@ BASE = base.get_config().to_dict()
 SHIPPED = sorted(
     path.stem
     for path in pathlib.Path(configs.__path__[0]).glob('*.py')
-    if path.stem != '__init__'
+    if path.stem not in ('__init__', 'recorded')
 )
 
 

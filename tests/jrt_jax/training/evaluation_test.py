@@ -185,13 +185,6 @@ def test_held_out_data_that_are_few_are_all_evaluated(run_config):
   np.testing.assert_array_equal(rows, tokens[:-1].reshape(6, L))
 
 
-def test_prefixes_that_leave_nothing_to_predict_are_refused(run_config):
-  whole = dict(prefix__capacity=1.0, objective__boundary='reference')
-  with pytest.raises(ValueError, match='config.prefix must leave next tokens'):
-    make(run_config(**whole), tokenizers.Bytes())
-  make(run_config(prefix__capacity=1.0), tokenizers.Bytes())  # the last token
-
-
 def test_held_out_data_that_are_too_few_are_refused(run_config):
   for length, message in ((L, 'sequence_length=16'), (3 * L, 'at least 4')):
     with pytest.raises(ValueError, match=message):
