@@ -23,10 +23,10 @@ import tqdm
 from jrt_jax import command_line
 from jrt_jax import compilation_cache
 from jrt_jax import generation
+from jrt_jax import terminal
 from jrt_jax.generation import long_prompts
 from jrt_jax.generation import reading as reading_lib
 from jrt_jax.generation import state_file
-from jrt_jax.generation import terminal
 from jrt_jax.models import sampling as sampling_lib
 from jrt_jax.prefix import short_prompts
 

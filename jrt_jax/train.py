@@ -21,6 +21,7 @@ from ml_collections import config_flags
 
 from jrt_jax import command_line
 from jrt_jax import compilation_cache
+from jrt_jax import terminal
 from jrt_jax.data import pipeline
 from jrt_jax.data import shards
 from jrt_jax.training import checkpoint
@@ -98,7 +99,7 @@ def _train(config):
     if result := _kept_result(run):
       with run:
         if distributed.is_first():
-          print(result)
+          terminal.write(f'{result}\n')
         return None
   with failures.shared(*_FAILURES, exit_code=command_line.FAILURE):
     train_step = program.compile_step(run)  # before weights take memory

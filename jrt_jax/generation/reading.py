@@ -108,7 +108,7 @@ def _read_parts(model, rows, long, slots, tell):
 def _read_blocks(model, rows, reading, slots):
   """Reads block after block; a row that has no more of them waits."""
   if reading is None:
-    reading = _nothing(model.merge, model.served, len(rows), slots)
+    reading = nothing(model.merge, model.served, len(rows), slots)
   elif slots:
     reading = reading._replace(states=_with_room(model, reading.states, slots))
   # Where later ones are, or reading would be compiled for both.
@@ -177,8 +177,14 @@ def _batch(step, block):
 
 
 @functools.partial(jax.jit, static_argnames=('merge', 'rows', 'slots'))
-def _nothing(merge, params, rows, slots):
-  """What rows have read before their first token."""
+def nothing(merge, params, rows, slots):
+  """Returns what `rows` rows have read before their first token.
+
+  Args:
+    merge, params: of a `Model`.
+    rows: B.
+    slots: of caches that grow; None without any.
+  """
   model = merge(params)
   count = jnp.zeros(rows, jnp.int32)
   logits = jnp.zeros((rows, model.vocab_size), jnp.float32)

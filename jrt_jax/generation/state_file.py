@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrt_jax import foreign
+from jrt_jax.generation import reading as reading_lib
 from jrt_jax.generation.model import Model
 from jrt_jax.generation.reading import Reading
 from jrt_jax.schema import AnyOf
@@ -81,7 +82,11 @@ def load(path: str | pathlib.Path, model: Model) -> Reading:
     )
   if model.grows == (meta['slots'] is None):
     raise ValueError(f'{path}: slots must fit the model, got {meta["slots"]}')
-  empty = jax.eval_shape(lambda: _empty(model, meta['rows'], meta['slots']))
+  empty = jax.eval_shape(
+      lambda: reading_lib.nothing(
+          model.merge, model.params, meta['rows'], meta['slots']
+      )
+  )
   leaves = [_read(path, file, name, x) for name, x in _leaves(empty)]
   reading = jax.tree.unflatten(jax.tree.structure(empty), leaves)
   if (reading.prefix > reading.position).any():
@@ -99,14 +104,6 @@ def _read(path, file, name, like):
     wanted = f'within [0, {most:,}]' if whole else 'finite'
     raise ValueError(f'{path}: {name} must be {wanted}')
   return jnp.asarray(x, like.dtype)
-
-
-def _empty(model, rows, slots):
-  language_model = model.merge(model.params)
-  counts = jnp.zeros(rows, jnp.int32)
-  logits = jnp.zeros((rows, language_model.vocab_size), jnp.float32)
-  states = language_model.initial_states(rows, state_capacity=slots)
-  return Reading(logits, states, counts, counts)
 
 
 def _slots(model, reading):

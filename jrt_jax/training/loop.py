@@ -9,6 +9,7 @@ import time
 
 import jax
 
+from jrt_jax import terminal
 from jrt_jax.training import distributed
 from jrt_jax.training import estimate
 from jrt_jax.training import metrics as metrics_lib
@@ -134,7 +135,7 @@ class _Loop:
         tokens_per_second=self._speed,
         sample=sample,
     )
-    print(result)
+    terminal.write(f'{result}\n')
     self._run.checkpoints.wait()
     recorded_result.save(self._run.workdir, step, self._config, result)
 

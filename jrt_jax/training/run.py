@@ -16,7 +16,7 @@ from jrt_jax.data import objectives
 from jrt_jax.data import pipeline
 from jrt_jax.data import tokenizers
 from jrt_jax.models import decode
-from jrt_jax.models.sampling import Sampling
+from jrt_jax.models import sampling
 from jrt_jax.prefix import fitting
 from jrt_jax.prefix import policies
 from jrt_jax.training import checkpoint
@@ -252,7 +252,7 @@ class Run:
         jax.random.key(self.config['seed']),
         num_tokens=self.config['sample_tokens'],
         num_ids=self.tokenizer.size,
-        sampling=Sampling(temperature=0.7),
+        sampling=sampling.FOR_TEXT,
     )
     tokens = multihost_utils.process_allgather(tokens, tiled=True)
     before, after = map(self.tokenizer.decode, (prompt[-100:], tokens[0]))

@@ -3,8 +3,8 @@ import io
 
 import pytest
 
-from jrt_jax.generation import terminal
-from jrt_jax.generation.terminal import printable
+from jrt_jax import terminal
+from jrt_jax.terminal import printable
 
 
 @pytest.mark.parametrize(
