@@ -90,7 +90,12 @@ def _tokenizer(config):
   name = _TOKENIZER.value or config['data']['tokenizer']
   if not name:
     return '', None
-  loaded = tokenizers.load(name)
+  try:
+    loaded = tokenizers.load(name)
+  except FileNotFoundError as error:
+    raise FileNotFoundError(
+        f'{error}: give --tokenizer=FILE, where it is now'
+    ) from error
   model = config['model']
   if pipeline.with_vocabulary(model, loaded, config['objective']) != model:
     raise ValueError(

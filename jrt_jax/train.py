@@ -101,7 +101,8 @@ def _train(config):
         if distributed.is_first():
           terminal.write(f'{result}\n')
         return None
-  with failures.shared(*_FAILURES, exit_code=command_line.FAILURE):
+  mistakes = command_line.one_line_errors()  # of kernels, for what they refuse
+  with mistakes, failures.shared(*_FAILURES, exit_code=command_line.FAILURE):
     train_step = program.compile_step(run)  # before weights take memory
   with command_line.one_line_errors(), failures.shared():
     state, origin = run.start()

@@ -129,6 +129,7 @@ class Checkpoints:
       state, meta = self._load(path, abstract_state)
       if _is_finite(state):
         break
+      del state  # there may be no room for two
       ruined[path.name] = 'its numbers are not finite'
     distributed.from_first(lambda: intact.move_aside(damaged))
     self._checkpointer.reload()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import json
 import pathlib
+import sys
 from typing import Any, NamedTuple
 
 from flax import traverse_util
@@ -22,12 +23,13 @@ from jrt_jax.training import units
 _LONGEST_SETTING = 24  # characters; longer ones would fill the legend
 _MOST_SETTINGS = 3
 
+_LARGEST = sys.float_info.max
 _SIZES = ('batch_size', 'sequence_length')
 _CONFIG = Fields({k: base.RANGES[k] for k in _SIZES}, others=Anything())
 _LINE = Fields(
     {'step': Whole(0, 10**9)},
     optional={'tokens': Whole(0, 10**18)},
-    others=AnyOf(OneOf(None), Real(-(10.0**30), 10.0**30)),
+    others=AnyOf(OneOf(None), Real(-_LARGEST, _LARGEST)),
 )
 
 

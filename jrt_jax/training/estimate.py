@@ -65,15 +65,6 @@ def tokens_per_second(
   return UTILIZATION * matmul_rate / flops_per_token(config, mean_prefix)
 
 
-def seconds(
-    config: Mapping[str, Any],
-    matmul_rate: float,
-    mean_prefix: float | None = None,
-) -> float:
-  """Returns how long the whole run will take; see `tokens_per_second`."""
-  return tokens(config) / tokens_per_second(config, matmul_rate, mean_prefix)
-
-
 def matmul_rate(mesh: Mesh, dtype: str) -> float:
   """Returns the FLOP/s of products of matrices on all devices of `mesh`.
 

@@ -15,7 +15,8 @@ from typing import NoReturn
 from absl import logging
 from jaxlib import utils
 
-_FAILURE = 1  # exit code
+from jrt_jax import exit_codes
+
 _SILENCE = 1000  # absl's kInfinity: XLA logs not even what it dies of
 _once = threading.Lock()
 _handler = None  # kept here, for C does not count references
@@ -29,7 +30,7 @@ def leave(process_id: int, reason: str) -> NoReturn:
       f' output tells why; the same command continues ({reason})\n'
   )
   os.write(2, text.encode())
-  os._exit(_FAILURE)
+  os._exit(exit_codes.FAILURE)
 
 
 def watch(process_id: int) -> None:

@@ -6,16 +6,11 @@ import resource
 
 import jax
 
-# Limits and use of a control group, by its version: names of files, and what of
-# the use is a cache that the kernel gives back.
+# Limits and use of a control group, by its version: names of files, and how
+# what the kernel gives back is named: pages of files, such as mapped shards.
 _CGROUPS = (
-    ('', 'memory.max', 'memory.current', 'inactive_file'),
-    (
-        'memory',
-        'memory.limit_in_bytes',
-        'memory.usage_in_bytes',
-        'total_inactive_file',
-    ),
+    ('', 'memory.max', 'memory.current', ''),
+    ('memory', 'memory.limit_in_bytes', 'memory.usage_in_bytes', 'total_'),
 )
 
 
@@ -64,14 +59,16 @@ def _machine(root):
 def _control_groups(root):
   """What the groups of this process, and those around them, leave it."""
   own = [line.split(':', 2)[2] for line in _lines(root / 'proc/self/cgroup')]
-  for folder, limit_file, used_file, cache in _CGROUPS:
+  for folder, limit_file, used_file, prefix in _CGROUPS:
     top = root / 'sys/fs/cgroup' / folder
     paths = {top / name.lstrip('/') for name in own} | {top}
     for group in {parent for p in paths for parent in (p, *p.parents)}:
       for limit in _lines(group / limit_file):
         stat = dict(map(str.split, _lines(group / 'memory.stat')))
         for used in _lines(group / used_file) if limit != 'max' else ():
-          yield int(limit) - int(used) + int(stat.get(cache, 0))
+          pages = [f'{prefix}{x}active_file' for x in ('', 'in')]
+          given_back = sum(int(stat.get(name, 0)) for name in pages)
+          yield int(limit) - int(used) + given_back
 
 
 def _lines(path):

@@ -10,7 +10,7 @@ from jrt_jax.models import cost
 from jrt_jax.training import estimate
 from jrt_jax.training import units
 
-_PATIENCE = 30 * 86400  # seconds that a run may take without a warning
+_PATIENCE = 30 * 86_400  # seconds that a run may take without a warning
 
 
 def plan(
@@ -44,6 +44,7 @@ def plan(
   tokens = estimate.tokens(config)
   flops = estimate.flops_per_token(config, mean_prefix)
   rate = estimate.tokens_per_second(config, matmul_rate, mean_prefix)
+  seconds = tokens / rate
   devices = list(mesh.devices.flat)
   shards = mesh.shape['fsdp'] * mesh.shape['tensor']
   by_part = ', '.join(f'{k} {units.count(n)}' for k, n in parts.items())
@@ -67,13 +68,13 @@ def plan(
           ' on average'
       ),
       'expected time': (
-          f'{units.duration(tokens / rate)}, {units.count(rate)} tokens/s: at'
+          f'{units.duration(seconds)}, {units.count(rate)} tokens/s: at'
           f' {estimate.UTILIZATION:.0%} of what these devices reach in products'
           f' of {model["dtype"]} matrices'
       ),
       'data pipeline': (
-          f'{units.count(data_rate)} tokens/s, of the {units.count(rate)}'
-          ' expected'
+          f'{units.count(data_rate)} tokens/s; training will take'
+          f' {units.count(rate)}'
       ),
       'microbatches': f'{accumulation} of {batch // accumulation} sequences',
       'memory': (
@@ -81,18 +82,13 @@ def plan(
           ' and moments on each device, and activations'
       ),
   }
+  if seconds > _PATIENCE:
+    lines['warning'] = (
+        'that is longer than a month: use more or faster devices, lower'
+        ' --config.steps, or train a smaller model (configs/jrt_tiny.py takes'
+        ' minutes on a CPU)'
+    )
   return _table(lines)
-
-
-def patience(seconds: float) -> str | None:
-  """One line, if a run of so many seconds takes longer than anybody waits."""
-  if seconds <= _PATIENCE:
-    return None
-  return (
-      f'warning: this run will take about {units.duration(seconds)} here. Use'
-      ' more or faster devices, lower --config.steps, or train a smaller model:'
-      ' configs/jrt_tiny.py takes minutes on a CPU'
-  )
 
 
 def demonstration(config: Mapping[str, Any], tokenizer) -> str | None:

@@ -161,8 +161,8 @@ class Run:
 
   def plan(self) -> str:
     """What the run will do, one fact a line; a warning if it is hopeless."""
-    rate = estimate.matmul_rate(self.mesh, self.config['model']['dtype'])
-    plan = report.plan(
+    dtype = self.config['model']['dtype']
+    return report.plan(
         self.config,
         mesh=self.mesh,
         accumulation=self.steps.accumulation,
@@ -170,11 +170,8 @@ class Run:
         train_tokens=self.train_tokens,
         data_rate=self._data_rate(),
         mean_prefix=self.mean_prefix,
-        matmul_rate=rate,
+        matmul_rate=estimate.matmul_rate(self.mesh, dtype),
     )
-    seconds = estimate.seconds(self.config, rate, self.mean_prefix)
-    warning = report.patience(seconds)
-    return f'{plan}\n{warning}' if warning else plan
 
   def put(self, batch: Mapping[str, Any]) -> dict[str, jax.Array]:
     """Places this process's rows of a batch on the devices."""

@@ -22,10 +22,11 @@ def test_flops_count_the_positions_that_have_labels(module, prefix, supervised):
   )
 
 
-def test_time_is_that_of_all_flops_at_half_the_rate(run_config):
+def test_training_takes_twice_as_long_as_its_products(run_config):
   config = run_config()
-  flops = 6 * 8 * 16 * estimate.flops_per_token(config)  # steps x B x L
-  assert estimate.seconds(config, 2 * flops) == pytest.approx(1)
+  rate = 2 * estimate.flops_per_token(config)
+  assert estimate.tokens_per_second(config, rate) == pytest.approx(1)
+  assert estimate.tokens(config) == 6 * 8 * 16  # steps x B x L
 
 
 @pytest.mark.parametrize('devices', [1, jax.device_count()])

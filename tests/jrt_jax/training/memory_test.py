@@ -43,7 +43,7 @@ MACHINES = {
             'sys/fs/cgroup/job/step/memory.max': 'max\n',
             'sys/fs/cgroup/job/memory.max': '5000\n',
             'sys/fs/cgroup/job/memory.current': '1500\n',
-            'sys/fs/cgroup/job/memory.stat': 'anon 9\ninactive_file 500\n',
+            'sys/fs/cgroup/job/memory.stat': 'anon 9\ninactive_file 300\nactive_file 200\n',
         },
         4000,
     ),
