@@ -1,5 +1,7 @@
 """Starts training: python -m launch local|slurm --config=FILE [-- more flags].
 
+`--from=WORKDIR` in place of `--config` starts from the weights of that run.
+
 `python -m launch slurm --help` lists the options; README.md explains them.
 """
 
@@ -58,8 +60,7 @@ def _parse(argv, module):
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    sub.add_argument('--config', required=True, help='a file of configs/')
-    sub.add_argument('--workdir', help='default: runs/ and the config')
+    _add_origin(sub)
     sub.add_argument(
         '--dry_run', action='store_true', help='print what would be done only'
     )
@@ -70,13 +71,59 @@ def _parse(argv, module):
         f'unrecognized arguments: {shlex.join(unknown)} (flags of {module} must'
         ' follow " -- ")'
     )
-  path, _, choice = arguments.config.partition(':')
+  arguments.run = _run(arguments)
+  arguments.workdir = arguments.run['workdir']
+  return arguments
+
+
+def _add_origin(parser):
+  origin = parser.add_mutually_exclusive_group(required=True)
+  origin.add_argument(
+      '--config', help='a file of configs/, or the config.json of a run'
+  )
+  origin.add_argument(
+      '--from',
+      dest='source',
+      metavar='WORKDIR',
+      help='a run, whose config and newest weights start another',
+  )
+  parser.add_argument(
+      '--workdir',
+      help='default: runs/ and the config, unless that is of another run',
+  )
+
+
+def _run(arguments):
+  """Returns the flags that say where a run starts from, and its workdir."""
+  if arguments.source is None:
+    origin = {'config': arguments.config}
+    default = _default_workdir(arguments.config)
+  else:
+    _check_source(arguments.source)
+    origin, default = {'from': arguments.source}, None
+  workdir = arguments.workdir or default
+  if not workdir:
+    raise ValueError('--workdir must be given, with the config of another run')
+  return {**origin, 'workdir': workdir}
+
+
+def _check_source(workdir):
+  if not pathlib.Path(workdir, 'config.json').is_file():
+    raise ValueError(
+        f'--from must be a workdir, got {workdir!r}: a run that has begun'
+        ' continues with --config=WORKDIR/config.json of its own'
+    )
+
+
+def _default_workdir(config):
+  """Returns the workdir of a file of configs/; None for what was recorded."""
+  path, _, choice = config.partition(':')
   file = pathlib.Path(path)
   if not file.is_file():
     raise ValueError(f'--config must be a file, got {str(file)!r}')
-  default = pathlib.Path('runs', file.stem, choice)
-  arguments.workdir = arguments.workdir or str(default)
-  return arguments
+  if file.suffix == '.json' or file.name == 'recorded.py':
+    return None
+  return str(pathlib.Path('runs', file.stem, choice))
 
 
 if __name__ == '__main__':

@@ -78,8 +78,7 @@ def _check(processes, each, gpus):
 def _commands(arguments, module, flags, processes, gpus_each):
   command = [
       *(sys.executable, '-m', module),
-      f'--config={arguments.config}',
-      f'--workdir={arguments.workdir}',
+      *(f'--{name}={value}' for name, value in arguments.run.items()),
       '--cluster=flags',
       f'--coordinator=localhost:{_free_port()}',
       f'--num_processes={processes}',

@@ -113,7 +113,7 @@ def job(arguments: argparse.Namespace, module: str, flags: list[str]) -> str:
   python = 'python' if arguments.container else arguments.python
   command = [
       shlex.join([python, '-m', module]),
-      *_options({'config': arguments.config, 'workdir': arguments.workdir}),
+      *_options(arguments.run),
       *('--cluster=slurm', *map(shlex.quote, flags)),
   ]
   text = _JOB.format(

@@ -37,7 +37,9 @@ def launch(tmp_path):
   """Runs `python -m launch local`, where a module of this text is `train`."""
   (tmp_path / 'config.py').write_text('')
 
-  def launch(*arguments, train='', gpus=0, **environment):
+  def launch(
+      *arguments, origin='--config=config.py', train='', gpus=0, **environment
+  ):
     (tmp_path / 'train.py').write_text(train)
     smi = tmp_path / 'nvidia-smi'
     smi.write_text('#!/bin/sh\n' + 'echo "GPU 0: NVIDIA H100"\n' * gpus)
@@ -49,7 +51,7 @@ def launch(tmp_path):
     hidden = ('JAX_PLATFORMS', 'CUDA_VISIBLE_DEVICES', 'XLA_FLAGS')
     inherited = {k: v for k, v in os.environ.items() if k not in hidden}
     return subprocess.run(
-        [sys.executable, '-c', program, '--config=config.py', *arguments],
+        [sys.executable, '-c', program, origin, *arguments],
         cwd=tmp_path,
         env=inherited
         | {'PATH': f'{tmp_path}:/usr/bin:/bin'}
@@ -61,6 +63,14 @@ def launch(tmp_path):
     )
 
   return launch
+
+
+@pytest.fixture
+def run_first(tmp_path):
+  """The workdir `first`, of a run that has recorded its config."""
+  (tmp_path / 'first').mkdir()
+  (tmp_path / 'first' / 'config.json').write_text('{}')
+  (tmp_path / 'recorded.py').write_text('')
 
 
 def planned(done):
@@ -80,6 +90,25 @@ def test_each_gpu_gets_a_process(launch):
 def test_choices_of_a_config_have_workdirs_of_their_own(launch):
   (line,) = planned(launch('--dry_run', '--config=config.py:relu'))
   assert '--config=config.py:relu --workdir=runs/config/relu' in line
+
+
+@pytest.mark.parametrize(
+    'origin',
+    [
+        '--from=first',
+        '--config=first/config.json',
+        '--config=recorded.py:first',
+    ],
+)
+def test_what_a_run_has_recorded_starts_one_in_a_workdir_that_is_given(
+    error_line, launch, run_first, origin
+):
+  del run_first
+  (line,) = planned(launch('--dry_run', '--workdir=second', origin=origin))
+  assert f'-m train {origin} --workdir=second --cluster=flags' in line
+  done = launch('--dry_run', origin=origin)
+  assert done.returncode == 2
+  assert '--workdir must be given' in error_line(done.stderr)
 
 
 def test_processes_take_several_gpus(launch):
@@ -118,6 +147,7 @@ def test_further_flags_come_last_and_unchanged(launch):
         (['--devices_per_process=-1'], 0, 'process must be positive, got -1'),
         (['--processes=3'], 2, 'need 3 GPUs, and this machine has 2'),
         (['--config=no.py'], 0, "--config must be a file, got 'no.py'"),
+        (['--from=first'], 0, '--from: not allowed with argument --config'),
         (['--proces=2'], 0, 'unrecognized arguments: --proces=2'),
         (
             ['--config.steps=3', '--config.a', 'b'],
@@ -129,6 +159,23 @@ def test_further_flags_come_last_and_unchanged(launch):
 )
 def test_a_mistake_is_one_line(error_line, launch, arguments, gpus, message):
   done = launch(*arguments, gpus=gpus)
+  assert done.returncode == 2
+  assert message in error_line(done.stderr)
+
+
+@pytest.mark.parametrize(
+    'origin, message',
+    [
+        (
+            '--workdir=second',
+            'one of the arguments --config --from is required',
+        ),
+        ('--from=none', "--from must be a workdir, got 'none': a run that has"),
+        ('--from=', "--from must be a workdir, got ''"),
+    ],
+)
+def test_a_run_must_come_from_somewhere(error_line, launch, origin, message):
+  done = launch('--dry_run', origin=origin)
   assert done.returncode == 2
   assert message in error_line(done.stderr)
 

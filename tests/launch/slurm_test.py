@@ -162,6 +162,19 @@ def test_what_is_submitted_trains(cluster):
   assert not (calls / 'scontrol').exists()
 
 
+def test_a_job_starts_from_another_run(cluster, capsys):
+  first = cluster / 'a project' / 'the first'
+  first.mkdir()
+  (first / 'config.json').write_text('{}')
+  argv = ['slurm', '--from=the first', '--dry_run']
+  assert launch_main.main([*argv, '--workdir=second'], 'train') == 0
+  text = capsys.readouterr().out
+  assert "train \\\n  --from='the first' \\\n  --workdir=second" in text
+  assert 'job-name=second' in options(text)
+  assert launch_main.main(argv, 'train') == 2
+  assert 'error: --workdir must be given' in capsys.readouterr().err
+
+
 def test_what_the_user_has_set_stays(cluster, monkeypatch):
   monkeypatch.setenv('NCCL_DEBUG', 'INFO')
   assert launch() == 0
