@@ -171,9 +171,11 @@ def _srun(arguments):
 def _changed(name, options, arguments):
   """Options without those that are left out, with those that are added.
 
-  What is added is KEY=VALUE, or KEY alone, which has the value None.
+  What is added is KEY=VALUE, or KEY alone, which has the value None. A KEY may
+  begin with --, as SLURM has it.
   """
   for key in vars(arguments)[f'no_{name}']:
+    key = key.removeprefix('--')
     if key not in options:
       raise ValueError(
           f'--no_{name} must be one of {", ".join(options)}, got {key!r}'

@@ -139,6 +139,18 @@ def test_options_of_ours_can_be_left_out(cluster, capsys):
   assert 'cpu-bind' not in text
 
 
+def test_options_may_be_written_as_slurm_has_them(cluster, capsys):
+  del cluster
+  text = printed(
+      capsys,
+      *('--no_sbatch=--requeue', '--sbatch=--exclusive'),
+      *('--no_srun=--cpu-bind', '--srun=--mpi=none'),
+  )
+  assert options(text).isdisjoint({'requeue', '--exclusive'})
+  assert 'exclusive' in options(text)
+  assert ' --mpi=none' in text and 'cpu-bind' not in text
+
+
 def test_what_is_submitted_trains(cluster):
   code = launch(
       *('--workdir', 'runs/my run', '--setup', 'export SETUP="it is"'),
