@@ -7,10 +7,20 @@ stand for --config=configs/recorded.py:runs/first/config.json, and for
 --config=configs/recorded.py:runs/first, which starts from its weights as well.
 """
 
+from collections.abc import Iterable, Mapping
 import json
 import pathlib
+import sys
 
 from configs import base
+from jrt_jax.schema import Anything
+from jrt_jax.schema import Fields
+
+_KEYS = base.RANGES.keys
+_PREFIX = {**_KEYS['prefix'].keys, 'fitted': Anything()}
+_RECORDED = Fields(
+    {'model': _KEYS['model']}, optional={**_KEYS, 'prefix': _PREFIX}
+)
 
 
 def get_config(path):
@@ -20,20 +30,39 @@ def get_config(path):
     file, source = file / 'config.json', path
   if not file.is_file():
     raise ValueError(f'{path} must be a workdir or its config.json')
-  try:
-    recorded = json.loads(file.read_text())
-  except ValueError as error:
-    raise ValueError(f'{file} must be JSON: {error}') from error
-  if not isinstance(recorded, dict) or 'model' not in recorded:
-    raise ValueError(
-        f"{file} must be the config of a run, with the key 'model'"
-    )
-  recorded.get('prefix', {}).pop('fitted', None)  # to the data of that run
-  config = base.get_config()  # for the keys that an older one lacks
-  try:
-    config.update(recorded)
-  except (AttributeError, KeyError, TypeError) as error:
-    reason = str(error.args[0]).partition('. ')[0]
-    raise ValueError(f'{file} is of another version: {reason}') from error
+  recorded = _read(file)
+  config = base.get_config()
+  tell_later_keys(file, _later_keys(base.KEYS, recorded))
+  config.update(recorded)
   config.init_from = source
   return config
+
+
+def tell_later_keys(path: pathlib.Path, keys: Iterable[str]) -> None:
+  """Says on stderr which keys a recorded config lacks, if any."""
+  if names := ', '.join(keys):
+    print(
+        f'{path} is of an earlier version, without {names}: taken as'
+        ' configs/base.py has them',
+        file=sys.stderr,
+    )
+
+
+def _read(file):
+  try:
+    recorded = json.loads(file.read_text())
+  except (ValueError, RecursionError) as error:
+    raise ValueError(f'{file} must be JSON: {error}') from error
+  _RECORDED.check(f'{file}:', recorded)
+  recorded.get('prefix', {}).pop('fitted', None)  # to the data of that run
+  return recorded
+
+
+def _later_keys(keys, recorded, above=''):
+  """Yields the dotted keys of `base.KEYS` that a recorded config lacks."""
+  for name, inner in keys.items():
+    if isinstance(inner, Mapping):
+      there = recorded.get(name, {})
+      yield from _later_keys(inner, there, f'{above}{name}.')
+    elif name not in recorded:
+      yield f'{above}{name}'

@@ -82,7 +82,8 @@ class OneOf(Value):
     return f'{"" if few else "one of "}{", ".join(map(str, self.choices))}'
 
   def check(self, key: str, value: Any) -> None:
-    self._require(value in self.choices, key, value)
+    same = any(type(x) is type(value) and x == value for x in self.choices)
+    self._require(same, key, value)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,12 +7,12 @@ it: so a run goes on, and its weights are read, by later versions.
 from collections.abc import Mapping
 import json
 import pathlib
-import sys
 from typing import Any
 
 from flax import traverse_util
 
 from configs import base
+from configs import recorded as recorded_file
 from jrt_jax import foreign
 from jrt_jax.prefix import fitting
 from jrt_jax.schema import Anything
@@ -86,12 +86,7 @@ def later_keys(path: pathlib.Path, recorded: Flat, new: Flat) -> Flat:
   """Returns the defaults of keys that only `new` has; says so on stderr."""
   defaults = _defaults()
   later = {k: defaults[k] for k in new if k in defaults and k not in recorded}
-  if later:
-    print(
-        f'{path} is of an earlier version, without {", ".join(later)}: taken as'
-        ' configs/base.py has them',
-        file=sys.stderr,
-    )
+  recorded_file.tell_later_keys(path, later)
   return later
 
 

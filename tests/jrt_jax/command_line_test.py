@@ -77,11 +77,11 @@ def test_both_ways_to_give_the_config_work(parse, arguments):
     ],
 )
 def test_what_a_run_has_recorded_is_a_config(
-    parse, tmp_path, flag, starts_from_it
+    parse, capsys, tmp_path, flag, starts_from_it
 ):
   recorded = base.get_config().to_dict()
+  del recorded['model']['pad_mask'], recorded['mesh']  # of an earlier version
   recorded['model'] |= {'mixers': ['conv', 'pla'], 'width': 48}
-  del recorded['model']['pad_mask']  # of an earlier version
   recorded['prefix']['fitted'] = {'thresholds': [1.5, 2.5]}
   (tmp_path / 'config.json').write_text(json.dumps(recorded))
   config = parse(*flag.format(tmp_path).split(), '--config.steps=7')
@@ -89,20 +89,38 @@ def test_what_a_run_has_recorded_is_a_config(
   assert config.model.mixers == ('conv', 'pla')
   assert config.model.pad_mask == 'exclude' and 'fitted' not in config.prefix
   assert config.init_from == (str(tmp_path) if starts_from_it else '')
+  assert capsys.readouterr().err == (
+      f'{tmp_path}/config.json is of an earlier version, without model.pad_mask,'
+      ' mesh.data, mesh.fsdp, mesh.tensor: taken as configs/base.py has them\n'
+  )
 
 
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
         (None, '{}/config.json must be a workdir or its config.json'),
-        ('[1]', "{}/config.json must be the config of a run, with the key 'mo"),
+        ('[1]', '{}/config.json: must be an object with keys, got [1]'),
+        ('{}', '{}/config.json: model must be given, it is missing'),
         (
             '{"model": {"colour": 3}}',
-            '{}/config.json is of another version: Key "colour" does not exist',
+            "{}/config.json: model must not have the key 'colour'",
         ),
         (
             '{"model": {"width": "a"}}',
-            '{}/config.json is of another version: ',
+            '{}/config.json: model.width must be a whole number from 1 to',
+        ),
+        (
+            '{"model": {}, "prefix": []}',
+            '{}/config.json: prefix must be an object with keys, got []',
+        ),
+        (
+            '{"model": {}, "mesh": {"data": -1.0}}',
+            '{}/config.json: mesh.data must be -1 or a whole number from 1 to',
+        ),
+        pytest.param(
+            '[' * 100_000,
+            '{}/config.json must be JSON: maximum recursion depth',
+            id='too deep',
         ),
         ('{"model', '{}/config.json must be JSON: Unterminated string'),
     ],

@@ -40,6 +40,7 @@ values = st.recursive(
         (Real(0, 1), 0, '0', "a number from 0 to 1, got '0'"),
         (OneOf('a', 'b'), 'b', [], r'one of a, b, got \[\]'),
         (OneOf(None), None, 0, 'None, got 0'),
+        (OneOf(-1), -1, -1.0, '-1, got -1.0'),
         (Text(2), 'ab', 'abc', "a text of at most 2 characters, got 'abc'"),
         (Text(2), '', None, 'a text of at most 2 characters, got None'),
         (Flag(), False, 0, 'True or False, got 0'),
