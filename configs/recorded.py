@@ -5,6 +5,7 @@ python -m jrt_jax.train --from=runs/first --workdir=runs/further
 
 stand for --config=configs/recorded.py:runs/first/config.json, and for
 --config=configs/recorded.py:runs/first, which starts from its weights as well.
+With --workdir=runs/first the former continues that run itself.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,16 +26,19 @@ _RECORDED = Fields(
 
 def get_config(path):
   """Returns the config of a config.json, or of the workdir that has one."""
-  file, source = pathlib.Path(path), ''
-  if file.is_dir():
-    file, source = file / 'config.json', path
+  is_workdir = pathlib.Path(path).is_dir()
+  file = pathlib.Path(path, 'config.json' if is_workdir else '')
   if not file.is_file():
-    raise ValueError(f'{path} must be a workdir or its config.json')
+    raise ValueError(
+        f'{path} must be a workdir or its config.json: a run that has begun'
+        ' continues with --config=WORKDIR/config.json of its own'
+    )
   recorded = _read(file)
   config = base.get_config()
   tell_later_keys(file, _later_keys(base.KEYS, recorded))
   config.update(recorded)
-  config.init_from = source
+  if is_workdir:
+    config.init_from = path
   return config
 
 

@@ -146,7 +146,8 @@ def test_what_no_run_has_recorded_is_one_line(
         ),
         (
             ['--from=runs/none'],
-            'runs/none must be a workdir or its config.json',
+            'runs/none must be a workdir or its config.json: a run that has'
+            ' begun continues with --config=WORKDIR/config.json of its own',
         ),
         ([], '--config=configs/NAME.py must be given'),
         (

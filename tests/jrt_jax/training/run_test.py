@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -88,6 +89,25 @@ def test_weights_of_another_model_start_a_run_with_their_own_config(
   np.testing.assert_array_equal(
       state.params['embedding.embedding'], params['embedding.embedding']
   )
+
+
+def test_a_run_continues_by_its_own_config_without_that_which_it_is_from(
+    config, tmp_path
+):
+  first, second = tmp_path / 'first', tmp_path / 'second'
+  settings = config(prefix__name='entropy')
+  params = models.split(models.build(settings['model']))[1]
+  workdirs.write(first, settings, params, origin='a test')
+  with run_lib.Run(recorded.get_config(str(first)).to_dict(), second) as run:
+    state, _ = run.start()
+    run.checkpoints.save(3, state, run.place())
+  shutil.rmtree(first)
+  own = recorded.get_config(str(second / 'config.json')).to_dict()
+  with run_lib.Run(own, second) as run:
+    assert run.start()[1].startswith('resuming from step')
+  with run_lib.Run(own, tmp_path / 'again') as run:
+    with pytest.raises(FileNotFoundError, match=f'config.init_from: .*{first}'):
+      run.start()
 
 
 def test_a_continued_run_keeps_the_policy_that_it_began_with(config, tmp_path):
