@@ -127,28 +127,17 @@ def test_further_mounts_leave_the_project_mounted(cluster, capsys):
   assert '--container-mounts=/x ' in text
 
 
-def test_options_of_ours_can_be_left_out(cluster, capsys):
+@pytest.mark.parametrize('dashes', ['', '--'])  # as SLURM has them
+def test_options_of_ours_can_be_left_out(cluster, capsys, dashes):
   del cluster
   text = printed(
       capsys,
-      *('--no_sbatch=gpus-per-node', '--sbatch=gres=gpu:8'),
-      *('--no_sbatch=requeue', '--no_srun=cpu-bind'),
+      *(f'--no_sbatch={dashes}gpus-per-node', f'--sbatch={dashes}gres=gpu:8'),
+      *(f'--no_sbatch={dashes}requeue', f'--no_srun={dashes}cpu-bind'),
   )
   assert options(text).isdisjoint({'gpus-per-node=8', 'requeue'})
   assert 'gres=gpu:8' in options(text)
   assert 'cpu-bind' not in text
-
-
-def test_options_may_be_written_as_slurm_has_them(cluster, capsys):
-  del cluster
-  text = printed(
-      capsys,
-      *('--no_sbatch=--requeue', '--sbatch=--exclusive'),
-      *('--no_srun=--cpu-bind', '--srun=--mpi=none'),
-  )
-  assert options(text).isdisjoint({'requeue', '--exclusive'})
-  assert 'exclusive' in options(text)
-  assert ' --mpi=none' in text and 'cpu-bind' not in text
 
 
 def test_what_is_submitted_trains(cluster):
