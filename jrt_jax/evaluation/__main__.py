@@ -13,7 +13,6 @@ compiled.
 """
 
 import importlib
-import re
 import sys
 
 from jrt_jax import command_line
@@ -36,10 +35,15 @@ def main() -> None:
     ) from error
   harness.prepare_process()
   compilation_cache.turn_on()
+  lm_eval.setup_logging()
+  cli = lm_eval.HarnessCLI()
+  arguments = cli.parse_args()
+  model_args = getattr(arguments, 'model_args', None) or {}
   # By this word the harness names the folder of --output_path; else by chance.
-  sys.argv = [re.sub(r'\bworkdir=', 'pretrained=', x) for x in sys.argv]
+  if 'workdir' in model_args and 'pretrained' not in model_args:
+    model_args['pretrained'] = model_args.pop('workdir')
   try:
-    lm_eval.cli_evaluate()
+    cli.execute(arguments)
   except TypeError as error:
     if 'JrtJax.__init__' not in str(error):
       raise

@@ -35,8 +35,8 @@ class JrtJax(lm_eval_api.TemplateLM):
   No context is cut off.
 
   Args:
-    pretrained: a workdir of `jrt_jax.train`; the harness names its results by
-      what this argument of its models says.
+    pretrained, workdir: a workdir of `jrt_jax.train`, by one of these names. The
+      harness calls its results after `pretrained`, else by chance.
     tokenizer: where its tokenizer is now, if not as in training.
     batch_size: how many requests at once; 'auto' is 8.
     short_prompt, long_prompt: see `generation.Settings`.
@@ -48,13 +48,14 @@ class JrtJax(lm_eval_api.TemplateLM):
 
   Raises:
     FileNotFoundError, ValueError: see `generation.load` and
-      `scoring.Settings`; or there is no such template.
+      `scoring.Settings`; or there is no such template, or not one workdir.
   """
 
   def __init__(
       self,
-      pretrained: str,
+      pretrained: str | None = None,
       *,
+      workdir: str | None = None,
       tokenizer: str | None = None,
       batch_size: int | str = 8,
       short_prompt: str | None = None,
@@ -66,6 +67,11 @@ class JrtJax(lm_eval_api.TemplateLM):
   ):
     del device, max_batch_size
     super().__init__()
+    if bool(pretrained) == bool(workdir):
+      raise ValueError(
+          'either workdir=DIR or pretrained=DIR must be given, got'
+          f' {workdir=} and {pretrained=}'
+      )
     self._settings = scoring.Settings(
         _number_of_rows(batch_size), short_prompt, long_prompt
     )
@@ -73,7 +79,7 @@ class JrtJax(lm_eval_api.TemplateLM):
     self._template = None
     if chat_template:
       self._template = pathlib.Path(chat_template).read_text()
-    self.model = generation.load(pretrained, tokenizer=tokenizer)
+    self.model = generation.load(pretrained or workdir, tokenizer=tokenizer)
 
   @property
   def origin(self) -> dict[str, Any]:

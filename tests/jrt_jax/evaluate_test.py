@@ -82,17 +82,18 @@ def test_tasks_are_evaluated(
 def test_the_command_line_of_the_harness_knows_the_model(
     run_command, bytes_workdir, task, tmp_path
 ):
+  out = tmp_path / 'workdir=3'
   done = run_command(
       'jrt_jax.evaluation',
       '--model=jrt_jax',
       f'--model_args=workdir={bytes_workdir}',
       f'--tasks={task}',
       '--batch_size=auto',
-      f'--output_path={tmp_path}',
+      f'--output_path={out}',
   )
   assert done.returncode == 0, done.stderr
   assert '|counting|' in done.stdout
-  (folder,) = tmp_path.iterdir()  # named after the run
+  (folder,) = out.iterdir()  # named after the run
   assert folder.name == str(bytes_workdir).replace('/', '__')
 
 
@@ -101,6 +102,7 @@ def test_the_command_line_of_the_harness_knows_the_model(
     ('model_args', 'metric', 'message'),
     [
         ('workdr={}', 'contains', "--model_args: .* argument 'workdr'"),
+        ('workdir={0},pretrained={0}', 'contains', 'either workdir=DIR or pre'),
         ('workdir={}', 'contians', 'metrics that lm_eval knows'),
     ],
 )

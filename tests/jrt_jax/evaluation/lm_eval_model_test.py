@@ -235,6 +235,20 @@ def test_a_batch_size_is_a_number(lm_eval_model, workdir):
     lm_eval_model.JrtJax(str(workdir), batch_size='many')
 
 
+def test_the_workdir_may_be_named_as_in_other_commands(
+    harness, evaluated, workdir
+):
+  model = harness.lm_eval.api.registry.get_model('jrt_jax')
+  named = model.create_from_arg_string(f'workdir={workdir}')
+  assert named.model.fingerprint == evaluated.model.fingerprint
+
+
+@pytest.mark.parametrize('given', [{}, {'pretrained': 'a', 'workdir': 'b'}])
+def test_one_workdir_must_be_given(lm_eval_model, given):
+  with pytest.raises(ValueError, match='^either workdir=DIR or pretrained=DIR'):
+    lm_eval_model.JrtJax(**given)
+
+
 def test_messages_become_a_prompt(lm_eval_model, workdir, tmp_path):
   (tmp_path / 'chat.jinja').write_text(
       '{% for message in messages %}\n'
