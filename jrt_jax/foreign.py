@@ -35,15 +35,15 @@ _HEADERS = {
 Path = str | os.PathLike
 
 
-def read_json(path: Path, schema: Value) -> Any:
-  """Returns what a file of JSON holds.
+def read_json(path: Path, schema: Value, *, most: int = _MOST_JSON) -> Any:
+  """Returns what a file of JSON holds, which has at most `most` bytes.
 
   Raises:
     OSError: there is no such file, or it cannot be read.
     ValueError: it is no JSON, too large or too deep, or not what `schema` says.
   """
   path = pathlib.Path(path)
-  check_size(path, _MOST_JSON)
+  check_size(path, most)
   return parse_json(path.read_bytes(), str(path), schema)
 
 

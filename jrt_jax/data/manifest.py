@@ -14,7 +14,10 @@ from jrt_jax.schema import shown
 from jrt_jax.schema import Text
 from jrt_jax.schema import Whole
 
+MOST_INPUTS = 10**6
+
 _NAME = 'manifest.json'
+_MOST_BYTES = 2**29  # of the file; for as many inputs and shards as may be
 _VERSION = 1
 _COUNT = Whole(0, 2**60)
 _SCHEMA = Fields(
@@ -33,7 +36,9 @@ _SCHEMA = Fields(
             'validation_fraction': Real(0, 1),
             'shard_tokens': _COUNT,
         },
-        'inputs': ListOf(Fields({'path': Text(), 'bytes': _COUNT}), 0, 10**7),
+        'inputs': ListOf(
+            Fields({'path': Text(), 'bytes': _COUNT}), 0, MOST_INPUTS
+        ),
         'shards': ListOf(
             Fields(
                 {
@@ -138,7 +143,7 @@ def read(folder: pathlib.Path) -> Manifest:
         f'{path} does not exist: python -m jrt_jax.data.prepare makes it, and'
         ' the shards beside it'
     )
-  fields = foreign.read_json(path, _SCHEMA)
+  fields = foreign.read_json(path, _SCHEMA, most=_MOST_BYTES)
   del fields['version']
   shards = [Shard(**shard) for shard in fields.pop('shards')]
   for shard in shards:
@@ -151,11 +156,16 @@ def read(folder: pathlib.Path) -> Manifest:
 
 
 def write(folder: pathlib.Path, manifest: Manifest) -> None:
-  """Replaces the manifest of `folder` at once: a crash leaves the old one."""
+  """Replaces the manifest of `folder` at once: a crash leaves the old one.
+
+  Raises:
+    ValueError: it would be too large to be read.
+  """
   fields = {'version': _VERSION, **dataclasses.asdict(manifest)}
   temporary = folder / f'{_NAME}.tmp'
   with open(temporary, 'w') as file:
     json.dump(fields, file, indent=1)
+  foreign.check_size(temporary, _MOST_BYTES)
   commit(temporary, folder / _NAME)
 
 

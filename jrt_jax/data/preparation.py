@@ -45,7 +45,7 @@ def prepare(
       or was made from other text, or with other settings.
     OSError: a file cannot be read or written, or a worker died.
   """
-  _check(settings, workers)
+  _check(settings, paths, workers)
   loaded = tokenizers.load(tokenizer)
   folder.mkdir(parents=True, exist_ok=True)
   with _lock(folder):
@@ -73,7 +73,12 @@ def prepare(
   return manifest
 
 
-def _check(settings, workers):
+def _check(settings, paths, workers):
+  if len(paths) > manifests.MOST_INPUTS:
+    raise ValueError(
+        f'the input must be at most {manifests.MOST_INPUTS:,} files, got'
+        f' {len(paths):,}: join some of them'
+    )
   if not 0 <= settings.validation_fraction < 1:
     raise ValueError(
         'validation_fraction must lie in [0, 1), got'

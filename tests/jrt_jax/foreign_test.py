@@ -66,6 +66,8 @@ def test_a_huge_json_file_is_not_read(tmp_path):
     file.truncate(2**40)
   with pytest.raises(ValueError, match='at most 67,108,864 bytes, got 1,099,5'):
     foreign.read_json(path, SCHEMA)
+  with pytest.raises(ValueError, match='at most 9 bytes'):
+    foreign.read_json(path, SCHEMA, most=9)
 
 
 def test_arrays_are_read_by_name(path):

@@ -25,6 +25,39 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path):
   assert [path.name for path in tmp_path.iterdir()] == ['manifest.json']
 
 
+def test_a_large_manifest_is_read(tmp_path):
+  manifests.write(tmp_path, MANIFEST)
+  with open(tmp_path / 'manifest.json', 'a') as file:
+    file.write(' ' * 2**26)
+  assert manifests.read(tmp_path) == MANIFEST
+
+
+def test_the_most_files_and_shards_can_be_read(tmp_path):
+  inputs = [{'path': 'x' * 160, 'bytes': 10**12}]
+  shards = [
+      manifests.Shard('train-0000000.bin', 'train', 10**9, 10**9, 'a' * 64)
+  ]
+
+  def size(n):
+    manifest = dataclasses.replace(
+        MANIFEST, inputs=n * inputs, shards=n * shards
+    )
+    manifests.write(tmp_path, manifest)
+    return (tmp_path / 'manifest.json').stat().st_size
+
+  most = manifests.MOST_INPUTS * (size(2) - size(1))
+  assert most < manifests._MOST_BYTES
+
+
+def test_what_could_not_be_read_is_not_written(tmp_path, monkeypatch):
+  manifests.write(tmp_path, MANIFEST)
+  monkeypatch.setattr(manifests, '_MOST_BYTES', 999)
+  long = [{'path': 'x' * 999, 'bytes': 3}]
+  with pytest.raises(ValueError, match='manifest.json.* at most 999 bytes'):
+    manifests.write(tmp_path, dataclasses.replace(MANIFEST, inputs=long))
+  assert manifests.read(tmp_path) == MANIFEST
+
+
 def test_a_manifest_is_complete_after_its_last_file():
   assert not MANIFEST.complete
   assert dataclasses.replace(MANIFEST, file=1).complete

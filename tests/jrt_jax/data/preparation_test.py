@@ -202,6 +202,14 @@ def test_settings_that_make_no_sense_are_refused(
     prepare(tmp_path / 'out', jsonl, **changes)
 
 
+def test_more_files_than_a_manifest_may_name_are_refused(tmp_path):
+  paths = ['a.jsonl'] * (10**6 + 1)
+  message = 'the input must be at most 1,000,000 files, got 1,000,001'
+  with pytest.raises(ValueError, match=message):
+    prepare(tmp_path / 'out', paths)
+  assert not (tmp_path / 'out').exists()
+
+
 def test_a_bad_line_ends_the_work_with_its_name(jsonl, tmp_path):
   bad = tmp_path / 'bad.jsonl'
   bad.write_text('{"text": "x"}\n{"body": "no text"}')
