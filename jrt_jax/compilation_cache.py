@@ -5,11 +5,11 @@ JAX and XLA and their flags, and by the device: for a CPU also by its
 instructions. Commands turn it on; a library must not.
 """
 
-import os
-import pathlib
 import warnings
 
 import jax
+
+from jrt_jax import user_cache
 
 MAX_BYTES = 2**30
 
@@ -37,9 +37,9 @@ def turn_on(max_bytes: int = MAX_BYTES) -> None:
     return
   if not config.jax_enable_compilation_cache:
     return
-  folder = _folder()
-  if not folder.is_absolute():  # there is no home
+  if (cache := user_cache.folder()) is None:
     return
+  folder = cache / 'compiled'
   try:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # they can be run
     _remove_oldest(folder, max_bytes)
@@ -52,12 +52,6 @@ def turn_on(max_bytes: int = MAX_BYTES) -> None:
   for name, value in _SETTINGS.items():
     config.update(name, value)
   config.update('jax_compilation_cache_dir', str(folder))
-
-
-def _folder():
-  """As the XDG Base Directory Specification says."""
-  caches = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
-  return pathlib.Path(caches, 'jrt_jax', 'compiled')
 
 
 def _remove_oldest(folder, max_bytes):

@@ -106,7 +106,7 @@ def forget_verified(data: Mapping) -> None:
     )
   folder = pathlib.Path(data['path']).expanduser()
   for shard in manifests.read(folder).shards:
-    verified.mark(folder / shard.file, shard.sha256).unlink(missing_ok=True)
+    verified.forget(verified.mark(folder / shard.file, shard.sha256))
 
 
 def verify(folder: pathlib.Path, shards: Sequence[manifests.Shard]) -> None:
@@ -155,7 +155,7 @@ def _not_verified(folder, shards):
   return [
       shard
       for shard in shards
-      if not verified.mark(folder / shard.file, shard.sha256).exists()
+      if not verified.is_set(verified.mark(folder / shard.file, shard.sha256))
   ]
 
 

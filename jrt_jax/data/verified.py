@@ -7,17 +7,22 @@ itself leaves them.
 """
 
 import hashlib
-import os
 import pathlib
 
+from jrt_jax import user_cache
 
-def mark(path: pathlib.Path, sha256: str) -> pathlib.Path:
+
+def mark(path: pathlib.Path, sha256: str) -> pathlib.Path | None:
   """Returns the file that is there if `path`, as it is now, had `sha256`.
+
+  None if the user has no cache: nothing is remembered then.
 
   Whoever looks at the content takes the mark first: a change while it is read
   is then another mark's.
   """
-  stat = path.stat()
+  cache, stat = user_cache.folder(), path.stat()
+  if cache is None:
+    return None
   facts = (
       path.resolve(),
       stat.st_size,
@@ -26,11 +31,18 @@ def mark(path: pathlib.Path, sha256: str) -> pathlib.Path:
       sha256,
   )
   name = hashlib.sha256(repr(facts).encode()).hexdigest()
-  return _folder() / name
+  return cache / 'verified' / name
 
 
-def remember(mark: pathlib.Path) -> None:
+def is_set(mark: pathlib.Path | None) -> bool:
+  """Whether its file was what it should be."""
+  return mark is not None and mark.exists()
+
+
+def remember(mark: pathlib.Path | None) -> None:
   """Sets a mark, unless the user has no cache that can be written."""
+  if mark is None:
+    return
   try:
     mark.parent.mkdir(parents=True, exist_ok=True)
     mark.touch()
@@ -38,6 +50,7 @@ def remember(mark: pathlib.Path) -> None:
     pass  # then the content is looked at again
 
 
-def _folder():
-  cache = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
-  return pathlib.Path(cache).expanduser() / 'jrt_jax' / 'verified'
+def forget(mark: pathlib.Path | None) -> None:
+  """Removes a mark, if it is set."""
+  if is_set(mark):
+    mark.unlink(missing_ok=True)

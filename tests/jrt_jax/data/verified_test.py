@@ -15,7 +15,7 @@ def path(tmp_path):
 
 
 def is_known(path, sha256='digest'):
-  return verified.mark(path, sha256).exists()
+  return verified.is_set(verified.mark(path, sha256))
 
 
 def test_a_file_is_known_by_any_path_as_long_as_it_stays_as_it_was(path):
@@ -47,7 +47,17 @@ def test_a_file_that_is_changed_is_not_known_any_more(path, change):
   assert not is_known(path)
 
 
-def test_without_a_cache_nothing_is_remembered(path, monkeypatch):
-  monkeypatch.setenv('XDG_CACHE_HOME', str(path / 'no folder'))
-  verified.remember(verified.mark(path, 'digest'))
+def test_what_is_forgotten_is_not_known_any_more(path):
+  verified.forget(verified.mark(path, 'digest'))
   assert not is_known(path)
+
+
+@pytest.mark.parametrize('caches', ['{path}/no folder', 'relative'])
+def test_without_a_cache_nothing_is_remembered(path, caches, monkeypatch):
+  monkeypatch.chdir(path.parent)
+  monkeypatch.setenv('XDG_CACHE_HOME', caches.format(path=path))
+  mark = verified.mark(path, 'digest')
+  verified.remember(mark)
+  verified.forget(mark)
+  assert not is_known(path)
+  assert [*path.parent.iterdir()] == [path]
