@@ -5,6 +5,7 @@ JAX and XLA and their flags, and by the device: for a CPU also by its
 instructions. Commands turn it on; a library must not.
 """
 
+import contextlib
 import warnings
 
 import jax
@@ -55,7 +56,11 @@ def turn_on(max_bytes: int = MAX_BYTES) -> None:
 
 
 def _remove_oldest(folder, max_bytes):
-  files = [(file, file.stat()) for file in folder.iterdir() if file.is_file()]
+  files = []
+  for file in folder.iterdir():
+    with contextlib.suppress(FileNotFoundError):  # another process removed it
+      if file.is_file():
+        files.append((file, file.stat()))
   files.sort(key=lambda x: max(x[1].st_atime, x[1].st_mtime), reverse=True)
   total = 0
   for file, stat in files:

@@ -2,6 +2,7 @@
 
 import collections
 import os
+import pathlib
 import subprocess
 import sys
 import warnings
@@ -156,3 +157,23 @@ def test_what_was_not_used_for_longest_is_removed(folder):
     os.utime(folder / name, (10**9 - age, 10**8))
   compilation_cache.turn_on(max_bytes=299)
   assert {file.name for file in folder.iterdir()} == {'newest', 'second'}
+
+
+def test_what_another_command_removes_meanwhile_is_no_trouble(
+    folder, monkeypatch
+):
+  folder.mkdir(parents=True)
+  for name in ('removed', 'kept'):
+    (folder / name).write_bytes(bytes(100))
+  look = pathlib.Path.stat
+
+  def look_then_remove(path, **options):
+    seen = look(path, **options)
+    if path.name == 'removed':
+      path.unlink()
+    return seen
+
+  monkeypatch.setattr(pathlib.Path, 'stat', look_then_remove)
+  compilation_cache.turn_on()
+  assert jax.config.jax_compilation_cache_dir == str(folder)
+  assert [file.name for file in folder.iterdir()] == ['kept']
