@@ -28,14 +28,6 @@ class Value:
     """
     raise NotImplementedError
 
-  def allows(self, value: Any) -> bool:
-    """Whether it may be `value`."""
-    try:
-      self.check('', value)
-    except ValueError:
-      return False
-    return True
-
   def _require(self, allowed, key, value):
     if not allowed:
       raise ValueError(f'{key} must be {self}, got {shown(value)}')

@@ -17,7 +17,7 @@ from lm_eval import tasks as tasks_lib
 from lm_eval import utils
 from lm_eval.api import model as lm_eval_api
 
-from jrt_jax.evaluation import metrics as metrics  # registers them
+from jrt_jax.evaluation import metrics  # registers them
 
 # Resamples for standard errors that have no formula. The harness takes 100,000
 # on many processes; here it has one, and these suffice for two digits.

@@ -62,7 +62,6 @@ values = st.recursive(
 )
 def test_what_it_must_be_and_what_it_is_is_said(schema, good, bad, message):
   schema.check('key', good)
-  assert schema.allows(good) and not schema.allows(bad)
   with pytest.raises(ValueError, match=f'^key must be .*{message}'):
     schema.check('key', bad)
 
