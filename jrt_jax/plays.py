@@ -7,8 +7,9 @@ Prompts are pieces of documents, of the data that the run has held out or of
 --input; their answers are the tokens that follow. Every fraction of a prompt is
 tried as its prefix, and scored by the mean log-probability, in nats, of those
 tokens of the answer that end a rare pair which the document has had before
-(--answers=all: of all tokens). A model that was trained with config.prefix.name=uniform knows all
-lengths up to its longest; others are new to it.
+(--answers=all: of all tokens). A model that was trained with
+config.prefix.name=uniform knows all lengths up to its longest; others are new
+to it.
 
 Exit codes: 0 at the end, 1 if memory did not suffice, 2 for a mistake in the
 command, 130 after Ctrl-C.

@@ -2,12 +2,13 @@ r"""Learns how long a prefix each prompt needs, and compares ways to learn it.
 
 python -m jrt_jax.prefix.learn --table=plays.npz --cost=0.01 --out=policy.json
 
-plays.npz is what jrt_jax.plays has written, or anything that holds `tokens` int
-[N, n], `fractions` [K], ascending, and `scores` [N, K], how well a model answers
-a prompt of which that fraction is prefix; with `lengths` [N] rows may be shorter
-than n, with `seconds` [K] times are shown, `sequence_length` is that of the model
-(default: n), and `tokenizer` the fingerprint of its tokenizer. Without --table prompts are simulated. A random half of the
-prompts is held out for the numbers shown.
+plays.npz is what jrt_jax.plays has written, or anything that holds `tokens`
+int [N, n], `fractions` [K], ascending, and `scores` [N, K], how well a model
+answers a prompt of which that fraction is prefix; with `lengths` [N] rows may
+be shorter than n, with `seconds` [K] times are shown, `sequence_length` is that
+of the model (default: n), and `tokenizer` the fingerprint of its tokenizer.
+Without --table prompts are simulated. A random half of the prompts is held out
+for the numbers shown.
 
 Train with --config.prefix.name=learned --config.prefix.file=policy.json.
 """

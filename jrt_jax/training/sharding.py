@@ -17,9 +17,9 @@ AXES = (*BATCH_AXES, *HEAD_AXES)
 # How parameters lie on the mesh, by the end of their names; others are whole on
 # every device, but for those of groups of heads, whose first axis is the heads.
 # `tensor` shares the vocabulary, heads and inner channels: the columns of what
-# leads into a mixer or MLP and the rows of what leads out of it, so that what is
-# between them never moves (but between groups of `hybrid_heads`). `fsdp` shares the other side, which is gathered where
-# it is used.
+# leads into a mixer or MLP and the rows of what leads out of it, so that what
+# is between them never moves (but between groups of `hybrid_heads`). `fsdp`
+# shares the other side, which is gathered where it is used.
 _IN, _OUT = P('fsdp', 'tensor'), P('tensor', 'fsdp')
 _IN_STACKED = P('fsdp', None, 'tensor')
 PARAMS = {

@@ -51,8 +51,9 @@ class Hedgehog(FeatureMap):
 class Mlp(FeatureMap):
   """softplus(W₂ g(W₁x + b₁) + b₂), 4D hidden units; F = `num_features`.
 
-  g is the approximation of GELU by tanh. Source: the student report, section 4.2 (learnable MLP), with softplus, so
-  that weights are positive.
+  g is the approximation of GELU by tanh; softplus makes weights positive.
+
+  Source: the student report, section 4.2 (learnable MLP), but for softplus.
   """
 
   learned = True

@@ -54,10 +54,12 @@ class GaussianRff(_RandomFeatures):
 class GaussianPrf(_RandomFeatures):
   """exp(Wx - ‖x‖²) / √F, whose products have the mean exp(-‖q - k‖² / 2).
 
-  The exponent is at most ‖w‖² / 4, but the variance grows with exp(‖q + k‖²), and
-  features of long vectors are 0 in float32: longer ones than 3 (after the scaling
-  by D^-1/4) are shortened to 3. Source: the positive features of Performer,
-  https://arxiv.org/abs/2009.14794, for the Gaussian instead of exp(q·k).
+  The exponent is at most ‖w‖² / 4, but the variance grows with exp(‖q + k‖²),
+  and features of long vectors are 0 in float32: longer ones than 3 (after the
+  scaling by D^-1/4) are shortened to 3.
+
+  Source: the positive features of Performer, https://arxiv.org/abs/2009.14794,
+  for the Gaussian instead of exp(q·k).
   """
 
   def __init__(self, settings: Settings):
