@@ -147,7 +147,8 @@ def read(folder: pathlib.Path) -> Manifest:
   del fields['version']
   shards = [Shard(**shard) for shard in fields.pop('shards')]
   for shard in shards:
-    if not shard.file or pathlib.PurePath(shard.file).name != shard.file:
+    is_name = pathlib.PurePath(shard.file).name == shard.file
+    if not (shard.file and shard.file.isprintable() and is_name):
       raise ValueError(
           f'{path}: a shard must lie beside it, got {shown(shard.file)}'
       )

@@ -15,6 +15,7 @@ from jrt_jax.data import manifest as manifests
 from jrt_jax.data import streams
 from jrt_jax.data import tokenizers
 from jrt_jax.data import verified
+from jrt_jax.schema import shown
 
 
 def open_splits(
@@ -182,13 +183,14 @@ def _num_bytes(manifest, shard):
 
 
 def _check_tokenizer(folder, manifest, tokenizer):
-  made_with = manifest.tokenizer['fingerprint']
-  if made_with == tokenizer.fingerprint:
+  fingerprint = manifest.tokenizer['fingerprint']
+  if fingerprint == tokenizer.fingerprint:
     return
+  made_with = shown(fingerprint)
   copy = folder / 'tokenizer.json'
   name = copy if copy.is_file() else made_with
   raise ValueError(
       f'config.data.tokenizer must be the one that {folder} was made with,'
-      f' {made_with}, got {tokenizer.fingerprint}: use'
+      f' {made_with}, got {shown(tokenizer.fingerprint)}: use'
       f' --config.data.tokenizer={name}'
   )

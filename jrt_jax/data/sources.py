@@ -23,6 +23,8 @@ if sys.version_info >= (3, 14):
 else:
   from backports import zstd
 
+from jrt_jax.schema import shown
+
 Documents = Iterable[str | bytes]
 
 # Not in every distribution of Python, or tables rather than text.
@@ -141,7 +143,7 @@ def record(line: bytes, text_key: str, place: str) -> str:
   if not isinstance(fields.get(text_key), str):
     raise ValueError(
         f'{place}: text_key={text_key!r} must name a string, got keys'
-        f' {", ".join(fields)}'
+        f' {shown([*fields])}'
     )
   return fields[text_key]
 

@@ -9,6 +9,7 @@ from absl import logging
 
 from jrt_jax import foreign
 from jrt_jax.schema import Fields
+from jrt_jax.schema import shown
 from jrt_jax.schema import Text
 from jrt_jax.training import distributed
 
@@ -93,9 +94,9 @@ def _problem(checkpoint, part):
     return f'{DIGESTS} names no file'
   for name, digest in digests.items():
     if not (checkpoint / name).is_file():
-      return f'{name} is missing'
+      return f'{shown(name)} is missing'
     if _digest(checkpoint / name) != digest:
-      return f'{name} is not as it was written'
+      return f'{shown(name)} is not as it was written'
   return None
 
 

@@ -77,15 +77,17 @@ def _json(content, choices):
 
 
 def _change(node, choices):
-  """Replaces, removes or adds a value somewhere inside of a list or a dict."""
+  """Replaces, removes, renames or adds a value inside of a list or a dict."""
   keys = [*node] if isinstance(node, dict) else range(len(node))
   if keys:
     key = choices.of(keys)
     if isinstance(node[key], dict | list) and choices.below(5):
       return _change(node[key], choices)
-    action = choices.below(4)
+    action = choices.below(5)
     if action == 0:
       del node[key]
+    elif action == 4 and isinstance(node, dict):
+      node[str(choices.of(_VALUES))[:9]] = node.pop(key)
     elif action == 1 and type(node[key]) in (int, float):
       node[key] = choices.of((-node[key], node[key] + 1, node[key] * 1000))
     else:

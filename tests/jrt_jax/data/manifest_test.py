@@ -108,7 +108,7 @@ def test_a_manifest_that_was_cut_off_is_refused(tmp_path):
     manifests.read(tmp_path)
 
 
-@pytest.mark.parametrize('name', ['../a.bin', '/etc/passwd', ''])
+@pytest.mark.parametrize('name', ['../a.bin', '/etc/passwd', '', 'a\nb'])
 def test_a_shard_elsewhere_is_refused(tmp_path, name):
   shard = manifests.Shard(name, 'train', 4, 1, 'ab')
   manifests.write(tmp_path, dataclasses.replace(MANIFEST, shards=[shard]))

@@ -228,7 +228,7 @@ def test_another_tokenizer_is_refused(tmp_path, monkeypatch):
   write(tmp_path, SPLITS)
   monkeypatch.setattr(tokenizers.Bytes, 'fingerprint', 'other')
   with pytest.raises(
-      ValueError, match='made with, bytes, got other: .*=bytes$'
+      ValueError, match="made with, 'bytes', got 'other': .*='bytes'$"
   ):
     read(tmp_path)
   (tmp_path / 'tokenizer.json').touch()
