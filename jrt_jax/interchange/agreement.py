@@ -25,15 +25,13 @@ def max_difference(
   Args:
     config: of the run.
     params: by name.
-    file: an .npz with the arrays `input_ids`, whole numbers [B, L], and
-      `logits_parallel`, [B, L, V].
+    file: see `read`.
 
   Raises:
-    OSError: the file cannot be read.
-    ValueError: it does not hold such arrays.
+    OSError, ValueError: see `read`.
   """
   vocab_size = config['model']['vocab_size']
-  ids, expected = _read(file, vocab_size)
+  ids, expected = read(file, vocab_size)
   merge, _ = models.abstract({**config['model'], 'dtype': 'float32'})
   capacity = policies.prefix_capacity(
       config['prefix'], config['sequence_length']
@@ -54,7 +52,20 @@ def max_difference(
   return float(np.max(differences))
 
 
-def _read(file, vocab_size):
+def read(
+    file: str | os.PathLike, vocab_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns ids, int32 [B, L], and logits [B, L, V] that were recorded.
+
+  Args:
+    file: an .npz with the arrays `input_ids`, whole numbers [B, L], and
+      `logits_parallel`, [B, L, V].
+    vocab_size: V.
+
+  Raises:
+    OSError: the file cannot be read.
+    ValueError: it does not hold such arrays.
+  """
   arrays = foreign.Npz(file)
   ids = arrays.array('input_ids', (None, None), 'iu')
   if not ids.size:

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import json
 import pathlib
+import struct
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,12 +16,15 @@ from fuzz import mutations
 from jrt_jax import foreign
 from jrt_jax import models
 from jrt_jax.data import manifest as manifests
+from jrt_jax.data import megatron_file
 from jrt_jax.data import shards
+from jrt_jax.data import sources
 from jrt_jax.data import tokenizers
 from jrt_jax.generation import model as model_lib
 from jrt_jax.generation import reading
 from jrt_jax.generation import state_file
 from jrt_jax.generation.pieces import Piece
+from jrt_jax.interchange import agreement
 from jrt_jax.interchange import config_from_official
 from jrt_jax.interchange import hugging_face
 from jrt_jax.interchange import weights
@@ -29,6 +33,7 @@ from jrt_jax.prefix import learned
 from jrt_jax.prefix import plays
 from jrt_jax.prefix import policies
 from jrt_jax.training import curves
+from jrt_jax.training import intact
 from jrt_jax.training import recorded_config
 
 Folder = pathlib.Path
@@ -119,6 +124,30 @@ def _read_shards(folder):
   data = base.get_config().data.to_dict()
   data |= {'path': str(folder), 'verify': False}
   shards.open_splits(data, tokenizers.Bytes())
+
+
+def _write_text(folder):
+  records = [{'text': 'a', 'id': 1}, {'text': 'b'}]
+  (folder / 'a.jsonl').write_text('\n'.join(map(json.dumps, records)))
+
+
+def _read_text(folder):
+  with sources.open_text(str(folder / 'a.jsonl')) as (lines, _):
+    for line in lines:
+      sources.record(line, 'text', 'a.jsonl')
+
+
+def _write_megatron(folder):
+  header = struct.pack('<9sQBQQ', b'MMIDIDX', 1, 8, 2, 3)
+  arrays = struct.pack('<2i2q3q', 2, 1, 0, 4, 0, 1, 2)
+  (folder / 'a.idx').write_bytes(header + arrays)
+  (folder / 'a.bin').write_bytes(bytes(6))
+
+
+def _read_megatron(folder):
+  file = megatron_file.MegatronFile(str(folder / 'a'))
+  for i in range(file.num_documents()):
+    file.tokens[: file.end(i)]
 
 
 def _official():
@@ -229,6 +258,22 @@ def _write_weights(folder):
   weights.write_safetensors(folder / 'a.safetensors', arrays, {'x': 'y'})
 
 
+def _write_logits(folder):
+  logits = np.zeros((2, 3, 5), np.float32)
+  np.savez(
+      folder / 'a.npz',
+      input_ids=np.arange(6).reshape(2, 3) % 5,
+      logits_parallel=logits,
+  )
+
+
+def _write_checkpoint(folder):
+  (folder / '7' / 'state').mkdir(parents=True)
+  for name in ('a', 'b'):
+    (folder / '7' / 'state' / name).write_text(name)
+  intact.seal(folder / '7')
+
+
 READERS = {
     'run': Reader(
         'config.json',
@@ -238,6 +283,8 @@ READERS = {
     ),
     'metrics': Reader('metrics.jsonl', 'jsonl', _write_metrics, _read_metrics),
     'manifest': Reader('manifest.json', 'json', _write_manifest, _read_shards),
+    'text': Reader('a.jsonl', 'jsonl', _write_text, _read_text),
+    'megatron': Reader('a.idx', 'bytes', _write_megatron, _read_megatron),
     'entropy': Reader(
         'policy.json',
         'json',
@@ -280,5 +327,14 @@ READERS = {
         'bytes',
         _write_weights,
         lambda folder: weights.read_safetensors(folder / 'a.safetensors'),
+    ),
+    'logits': Reader(
+        'a.npz',
+        'npz',
+        _write_logits,
+        lambda folder: agreement.read(folder / 'a.npz', 5),
+    ),
+    'digests': Reader(
+        '7/digests.json', 'json', _write_checkpoint, intact.newest
     ),
 }
