@@ -41,8 +41,9 @@ def prepare(
     The manifest.
 
   Raises:
-    ValueError: a setting is wrong, there are too many files, the text is broken,
-      or the folder is in use or was made from other text, or with other settings.
+    ValueError: a setting is wrong, there are too many files, the text is
+      broken, or the folder is in use or was made from other text, or with other
+      settings.
     OSError: a file cannot be read or written, or a worker died.
   """
   _check(settings, paths, workers)

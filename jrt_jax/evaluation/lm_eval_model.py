@@ -35,8 +35,8 @@ class JrtJax(lm_eval_api.TemplateLM):
   No context is cut off.
 
   Args:
-    pretrained, workdir: a workdir of `jrt_jax.train`, by one of these names. The
-      harness calls its results after `pretrained`, else by chance.
+    pretrained, workdir: a workdir of `jrt_jax.train`, by one of these names.
+      The harness names its results after `pretrained`, else by chance.
     tokenizer: where its tokenizer is now, if not as in training.
     batch_size: how many requests at once; 'auto' is 8.
     short_prompt, long_prompt: see `generation.Settings`.
