@@ -125,7 +125,7 @@ def _index(products):
   """Indices of public features and 1 / weights; 0 and 0 where there is None."""
   public = [_PUBLIC.index(x) if x is not None else 0 for x in products]
   used = [x is not None for x in products]
-  return np.array(public), used / _PUBLIC_WEIGHT[public]
+  return np.array(public, np.int32), used / _PUBLIC_WEIGHT[public]
 
 
 def _gram_index():
@@ -139,12 +139,14 @@ def _gram_index():
   return index.reshape(GRAM_SHAPE), weight.reshape(GRAM_SHAPE)
 
 
+# Indices are int32: jax 0.11 keeps constants of a trace by their identity, and
+# takes int64 ones for int32 where 64-bit types were off when it first saw them.
 _PUBLIC, _PUBLIC_WEIGHT = _public_features()
 _PUBLIC_OF_COLUMN, _WEIGHT_OF_COLUMN = _index(_columns())
 _PUBLIC_OF_GRAM, _WEIGHT_OF_GRAM = _gram_index()
-_COLUMN_OF_PUBLIC = np.array([_columns().index(x) for x in _PUBLIC])
-_GRAM_OF_PUBLIC = tuple(np.array([_gram_entry(x) for x in _PUBLIC]).T)
+_COLUMN_OF_PUBLIC = np.int32([_columns().index(x) for x in _PUBLIC])
+_GRAM_OF_PUBLIC = tuple(np.int32([_gram_entry(x) for x in _PUBLIC]).T)
 # Only products of two have a second place.
 _MIRRORED_GRAM_OF_PUBLIC = tuple(
-    np.array([_gram_entry(x)[:: -1 if len(x) == 2 else 1] for x in _PUBLIC]).T
+    np.int32([_gram_entry(x)[:: -1 if len(x) == 2 else 1] for x in _PUBLIC]).T
 )
