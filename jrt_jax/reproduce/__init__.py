@@ -1,0 +1,1 @@
+"""Tables and figures of the sources, measured anew beside what was published."""

@@ -1,0 +1,135 @@
+"""Figures that the sources have published, to be shown beside ours.
+
+Accuracies are percent ("contains"). Sources: Arora et al. 2024, "Just read
+twice" (https://arxiv.org/abs/2407.05483), and the student report on dynamic
+prefixes, feature maps and hierarchical prompts, which has neither seeds nor
+intervals.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+TASKS = ('FDA', 'SWDE', 'NQ', 'SQuAD', 'TriviaQA', 'DROP')
+
+
+class Row(NamedTuple):
+  """A model of Table 1."""
+
+  model: str
+  size: str  # parameters / tokens of training
+  default: tuple[float, ...]  # percent, by TASKS
+  twice: tuple[float, ...]
+
+  @property
+  def is_recurrent(self) -> bool:
+    return self.model != 'Transformer++'
+
+
+# Table 1: the context read once, and twice (JRT-Prompt).
+TABLE_1 = tuple(
+    Row(model, size, once, twice)
+    for model, size, once, twice in (
+        (
+            'Transformer++',
+            '1.3B/10B',
+            (74.4, 41.4, 28.2, 39.0, 49.5, 22.3),
+            (86.1, 52.5, 31.9, 53.1, 49.3, 33.6),
+        ),
+        (
+            'Mamba',
+            '1.3B/10B',
+            (23.3, 15.5, 19.4, 26.6, 46.4, 21.3),
+            (40.3, 31.8, 25.8, 48.5, 51.1, 32.1),
+        ),
+        (
+            'Based',
+            '1.3B/10B',
+            (48.6, 27.6, 19.7, 31.0, 44.1, 19.5),
+            (58.9, 44.7, 28.4, 46.7, 51.9, 34.6),
+        ),
+        (
+            'Transformer++',
+            '1.3B/50B',
+            (83.7, 50.8, 32.8, 41.1, 56.6, 21.5),
+            (89.2, 65.0, 37.5, 58.1, 58.8, 37.9),
+        ),
+        (
+            'Mamba',
+            '1.3B/50B',
+            (41.9, 32.6, 26.9, 31.5, 54.9, 20.4),
+            (55.7, 45.4, 33.9, 53.5, 56.7, 33.8),
+        ),
+        (
+            'Based',
+            '1.3B/50B',
+            (60.2, 37.1, 29.4, 38.9, 54.5, 21.7),
+            (68.3, 54.0, 35.2, 56.3, 57.6, 39.1),
+        ),
+        (
+            'GLA',
+            '1.3B/100B',
+            (48.3, 37.7, 26.6, 34.7, 55.5, 19.6),
+            (68.6, 53.6, 31.3, 54.8, 54.6, 33.3),
+        ),
+        (
+            'GLA',
+            '2.7B/100B',
+            (47.1, 43.6, 27.1, 37.2, 57.9, 22.2),
+            (65.8, 54.5, 32.9, 55.7, 57.0, 34.0),
+        ),
+        (
+            'Mamba',
+            '130M/300B',
+            (25.7, 17.5, 16.8, 27.1, 43.5, 17.4),
+            (32.8, 31.5, 21.7, 51.9, 50.1, 30.7),
+        ),
+        (
+            'Mamba',
+            '370M/300B',
+            (41.9, 27.6, 23.8, 34.9, 53.6, 19.3),
+            (58.3, 42.2, 31.1, 51.0, 51.7, 33.2),
+        ),
+        (
+            'Mamba',
+            '1.4B/300B',
+            (45.8, 37.6, 31.0, 39.9, 60.5, 20.9),
+            (60.9, 46.0, 36.6, 59.6, 61.3, 36.4),
+        ),
+        (
+            'Mamba',
+            '2.8B/300B',
+            (54.3, 38.9, 33.5, 43.9, 66.2, 19.8),
+            (66.6, 48.9, 40.1, 59.4, 63.9, 36.9),
+        ),
+        (
+            'Mamba-2',
+            '130M/300B',
+            (32.2, 29.5, 20.6, 30.4, 43.7, 18.0),
+            (50.9, 43.3, 28.9, 47.0, 47.2, 34.0),
+        ),
+        (
+            'Mamba-2',
+            '370M/300B',
+            (60.8, 38.3, 26.6, 35.3, 54.6, 22.4),
+            (76.7, 52.1, 33.6, 51.8, 54.7, 36.3),
+        ),
+        (
+            'Mamba-2',
+            '1.3B/300B',
+            (66.8, 50.0, 33.6, 42.9, 63.8, 23.2),
+            (74.7, 59.6, 40.5, 59.6, 62.4, 36.6),
+        ),
+        (
+            'Mamba-2',
+            '2.7B/300B',
+            (68.7, 55.2, 34.4, 45.4, 66.4, 23.0),
+            (81.6, 60.8, 41.7, 59.4, 66.5, 42.5),
+        ),
+    )
+)
+
+
+def gains(rows=TABLE_1) -> np.ndarray:
+  """What reading twice has added, points [models, tasks]."""
+  return np.array([np.subtract(row.twice, row.default) for row in rows])
