@@ -32,6 +32,7 @@ _MODEL_SIDE = {
     'jrt_jax.training',
     'jrt_jax.generation',
     'jrt_jax.evaluation',
+    'jrt_jax.reproduce',
 }
 
 # Who works with a trained model.
@@ -39,6 +40,7 @@ _AFTER_TRAINING = {
     'jrt_jax.benchmarks',
     'jrt_jax.evaluation',
     'jrt_jax.interchange',
+    'jrt_jax.reproduce',
 }
 
 # Modules that a package must not import, nor anything inside them.
@@ -62,6 +64,9 @@ NEVER = {
     },
     'jrt_jax.training': _AFTER_TRAINING | {'jrt_jax.generation'},
     'jrt_jax.generation': _AFTER_TRAINING,
+    'jrt_jax.evaluation': {'jrt_jax.reproduce'},
+    'jrt_jax.interchange': {'jrt_jax.reproduce'},
+    'jrt_jax.benchmarks': {'jrt_jax.reproduce'},
     # Questions about what is computed, never about what was trained.
     'jrt_jax.evaluation.synthetic': {
         'jrt_jax.data',

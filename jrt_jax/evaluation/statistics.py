@@ -1,6 +1,6 @@
 """What measured scores say, with 95 % intervals; no model, no jax.
 
-Intervals are percentiles of 9,999 bootstrap means, drawn from a seed. From 20
+Intervals are percentiles of bootstrap means, whose draws a seed decides. From 20
 values on they are as right as corrected ones (BCa), and the crossed bootstrap,
 which has no correction, is like them. They are too narrow for fewer (83 % of
 them hold the truth for 5 normal values), so there it is Student's interval.
@@ -20,6 +20,7 @@ from scipy import stats
 
 LEVEL = 0.95
 RESAMPLES = 9999
+CROSSED_RESAMPLES = 99_999  # they cost little, whatever the examples
 FEW = 20  # fewer values than these get Student's interval
 _DRAWN_AT_ONCE = 2**22  # values of resamples, 8 bytes each
 
@@ -162,9 +163,9 @@ def crossed(gains, *, seed: int = 0) -> Crossed:
   if models > 1 and tasks > 1:
     rng = np.random.default_rng(seed)
     rows, columns = (
-        rng.multinomial(size, np.full(size, 1 / size), RESAMPLES) / size
+        rng.multinomial(size, np.full(size, 1 / size), CROSSED_RESAMPLES) / size
         for size in (models, tasks)
-    )  # how often each is drawn, [RESAMPLES, size]
+    )  # how often each is drawn, [resamples, size]
     means = ((rows @ gains) * columns).sum(axis=1)
     low, high = map(float, np.quantile(means, _TAILS))
   negative = int((gains < 0).sum())

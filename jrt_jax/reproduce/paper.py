@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 TASKS = ('FDA', 'SWDE', 'NQ', 'SQuAD', 'TriviaQA', 'DROP')
+ROWS_READ = 1102 + 1111 + 3157 + 2984 + 1698 + 2084  # of these, Table 7
 
 
 class Row(NamedTuple):
@@ -24,6 +25,12 @@ class Row(NamedTuple):
   @property
   def is_recurrent(self) -> bool:
     return self.model != 'Transformer++'
+
+  @property
+  def parameters(self) -> float:
+    """How many it has, from its size."""
+    number = self.size.split('/')[0]
+    return float(number[:-1]) * {'M': 1e6, 'B': 1e9}[number[-1]]
 
 
 # Table 1: the context read once, and twice (JRT-Prompt).

@@ -1,0 +1,118 @@
+r"""Measures the tables and figures of the sources, and shows them on one page.
+
+python -m jrt_jax.reproduce jrt_prompt --out=reproduced
+python -m jrt_jax.reproduce all --scale=cpu --out=reproduced
+python -m jrt_jax.reproduce all --scale=paper
+
+Each NAME is a table or figure. Its jobs run one by one, and each result is a file
+in --out: what was interrupted goes on, and only jobs whose settings have changed
+run again. OUT/NAME.json has all figures, with seeds, versions and hardware;
+OUT/index.html is the page, of everything that lies in --out.
+
+  --scale=cpu    within ten minutes each on two cores
+  --scale=gpu    larger, for one GPU
+  --scale=paper  measures nothing: the commands and the GPU hours it would take
+
+Exit codes: 0 if all jobs were done, 1 if some failed (the others are kept), 2 for
+a mistake in the command, 130 after Ctrl-C.
+"""
+
+import pathlib
+import shlex
+import sys
+
+from absl import app
+from absl import flags
+
+from jrt_jax import command_line
+from jrt_jax import compilation_cache
+from jrt_jax.reproduce import exhibit as exhibit_lib
+from jrt_jax.reproduce import exhibits
+from jrt_jax.reproduce import page
+from jrt_jax.reproduce import runner
+
+_SCALE = flags.DEFINE_enum(
+    'scale', 'cpu', [*exhibit_lib.SCALES, 'paper'], 'How large; see above.'
+)
+_OUT = flags.DEFINE_string(
+    'out', 'reproduced', 'The folder of results and of the page.'
+)
+_DATA = flags.DEFINE_string(
+    'data', None, 'A folder of texts and rows that are not shipped.'
+)
+_RECALL = flags.DEFINE_string(
+    'recall', None, 'A folder of results of jrt_jax.recall.'
+)
+_COMPILATION_CACHE = command_line.define_compilation_cache()
+
+
+def main(argv: list[str]) -> None:
+  names = [x for name in argv[1:] for x in name.split(',')]
+  with command_line.one_line_errors():
+    chosen = _chosen(names)
+    if _SCALE.value == 'paper':
+      return _tell_what_it_takes(chosen)
+    request = exhibit_lib.Request(
+        _SCALE.value, _folder('--data', _DATA), _folder('--recall', _RECALL)
+    )
+    out = command_line.output_folder('--out', _OUT.value)
+    out.mkdir(parents=True, exist_ok=True)
+    if _COMPILATION_CACHE.value:
+      compilation_cache.turn_on()
+    failed = []
+    for name, exhibit in chosen.items():
+      failed += runner.run(name, exhibit, request, out, command=_command(name))
+      path = page.write(exhibits.EXHIBITS, out)
+      verdict = page.section(name, exhibit, out).verdict
+      words = exhibit_lib.VERDICTS[verdict.word]
+      print(f'{name}: {words}. {verdict.sentence}\n')
+  print(f'wrote {path}')
+  if failed:
+    print(f'{len(failed)} jobs failed:', *failed, sep='\n', file=sys.stderr)
+    sys.exit(command_line.FAILURE)
+
+
+def _chosen(names):
+  """The exhibits by name, in the order of EXHIBITS."""
+  known = exhibits.EXHIBITS
+  for name in names:
+    if name not in known and name != 'all':
+      raise ValueError(
+          f'NAME must be all or one of {", ".join(known)}, got {name!r}'
+      )
+  return {n: x for n, x in known.items() if n in names or 'all' in names}
+
+
+def _folder(argument, flag):
+  """The folder of a flag, which must be there if it is given."""
+  if flag.value is None:
+    return None
+  folder = pathlib.Path(flag.value).expanduser()
+  if not folder.is_dir():
+    raise ValueError(f'{argument} must be a folder, got {flag.value!r}')
+  return folder
+
+
+def _command(name):
+  """The command that measures one exhibit as this one does."""
+  given = [f'--scale={_SCALE.value}']
+  given += [
+      f'--{flag.name}={shlex.quote(flag.value)}'
+      for flag in (_DATA, _RECALL)
+      if flag.value
+  ]
+  return ' '.join(['python -m jrt_jax.reproduce', name, *given])
+
+
+def _tell_what_it_takes(chosen):
+  for name, exhibit in chosen.items():
+    takes = exhibit.at_paper_scale()
+    hours = 'unknown'
+    if takes.gpu_hours is not None:
+      hours = f'{takes.gpu_hours:,.1f} H100 hours'
+    print(f'{name}: {exhibit.title}\n  compute: {hours}\n  {takes.note}')
+    print('\n'.join(f'    {line}' for line in takes.commands), end='\n\n')
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=command_line.parser(arguments='NAME'))

@@ -1,0 +1,31 @@
+"""What the experiments of the paper would take, in hours of an H100."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jrt_jax.training import estimate
+
+H100_FLOPS = 989e12  # a second, dense bfloat16
+PEAK = 'an H100 at half of its 989 TFLOP/s (bfloat16)'
+
+
+def training_hours(config: Mapping[str, Any]) -> float:
+  """Returns the hours of one H100 that training takes.
+
+  Args:
+    config: of the run.
+  """
+  total = estimate.flops_per_token(config) * estimate.tokens(config)
+  return _hours(total)
+
+
+def reading_hours(parameters: float, tokens: float) -> float:
+  """Returns the hours of one H100 that a model takes to read so many tokens.
+
+  Two operations for each parameter and token; attention is not counted.
+  """
+  return _hours(2 * parameters * tokens)
+
+
+def _hours(flops):
+  return flops / (estimate.UTILIZATION * H100_FLOPS) / 3600

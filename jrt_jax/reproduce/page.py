@@ -1,0 +1,136 @@
+"""One HTML page of all exhibits: no script, no other file, prints well."""
+
+from collections.abc import Mapping
+import math
+import pathlib
+from typing import Any, NamedTuple
+
+import jinja2
+
+from jrt_jax.reproduce import charts
+from jrt_jax.reproduce import compute
+from jrt_jax.reproduce import exhibit as exhibit_lib
+from jrt_jax.reproduce import runner
+from jrt_jax.training import units
+
+_MARKS = (  # shapes of series, which print without colour
+    'M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0z',
+    'M0,-5L5,0L0,5L-5,0z',
+    'M-3.6,-3.6h7.2v7.2h-7.2z',
+    'M0,-5L4.6,3.6H-4.6z',
+    'M0,5L4.6,-3.6H-4.6z',
+    'M-4,-1.3h8v2.6h-8z',
+)
+
+
+class Section(NamedTuple):
+  """An exhibit as the page has it."""
+
+  name: str
+  exhibit: exhibit_lib.Exhibit
+  verdict: exhibit_lib.Verdict
+  pieces: list[Any]  # Table or Lines
+  run: Mapping[str, Any] | None  # how it was measured
+  paper: exhibit_lib.AtPaperScale
+
+
+def write(
+    exhibits: Mapping[str, exhibit_lib.Exhibit], out: pathlib.Path
+) -> pathlib.Path:
+  """Writes `OUT/index.html` of what `runner.run` has left in OUT.
+
+  Raises:
+    ValueError: a file in OUT holds something else.
+  """
+  sections = [section(name, x, out) for name, x in exhibits.items()]
+  path = out / 'index.html'
+  path.write_text(render(sections))
+  return path
+
+
+def section(
+    name: str, exhibit: exhibit_lib.Exhibit, out: pathlib.Path
+) -> Section:
+  """Returns what the page says of an exhibit, measured or not."""
+  found = runner.read(out / f'{name}.json')
+  paper = exhibit.at_paper_scale()
+  if found is None:
+    command = f'python -m jrt_jax.reproduce {name} --scale=cpu'
+    verdict = exhibit_lib.Verdict('unmeasured', f'It would be by {command}')
+    return Section(name, exhibit, verdict, [], None, paper)
+  results = runner.results(found['jobs'])
+  return Section(
+      name,
+      exhibit,
+      exhibit.verdict(results),
+      [*exhibit.show(results)],
+      _run(found),
+      paper,
+  )
+
+
+def render(sections: list[Section]) -> str:
+  """Returns the page."""
+  environment = jinja2.Environment(
+      loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
+      autoescape=True,
+      trim_blocks=True,
+      lstrip_blocks=True,
+      undefined=jinja2.StrictUndefined,
+  )
+  environment.filters |= {'cell': cell, 'hours': _hours}
+  environment.globals |= {
+      'kind': lambda piece: type(piece).__name__,
+      'verdicts': exhibit_lib.VERDICTS,
+      'interval': charts.interval,
+      'dots_axis': charts.dots_axis,
+      'plot': charts.plot,
+      'shape': lambda i: _MARKS[i % len(_MARKS)],
+      'peak': compute.PEAK,
+  }
+  page = environment.get_template('page.html')
+  return page.render(sections=sections)
+
+
+def cell(value: exhibit_lib.Cell, digits: int = 1) -> str:
+  """Returns a figure as the page shows it, an estimate with its interval."""
+  if value is None:
+    return '–'
+  if isinstance(value, str):
+    return value
+  number = lambda x: f'{x:,.{digits}f}'.replace('-', '−')
+  if isinstance(value, (int, float)):
+    return number(value) if math.isfinite(value) else '–'
+  if not math.isfinite(value.estimate):
+    return '–'
+  if not (math.isfinite(value.low) and math.isfinite(value.high)):
+    return number(value.estimate)
+  low, high = number(value.low), number(value.high)
+  return f'{number(value.estimate)} [{low}, {high}]'
+
+
+def _run(found):
+  """How an exhibit was measured, in the words of its records."""
+  jobs = found['jobs']
+  distinct = lambda key: ', '.join(
+      dict.fromkeys(str(job[key]) for job in jobs if job.get(key))
+  )
+  versions = jobs[-1].get('versions', {}) if jobs else {}
+  return {
+      'scale': found['scale'],
+      'command': found['command'],
+      'hardware': distinct('hardware'),
+      'commit': distinct('commit'),
+      'date': distinct('date'),
+      'jobs': len(jobs),
+      'took': units.duration(sum(job['seconds'] for job in jobs)),
+      'versions': ', '.join(
+          f'{name} {versions[name]}'
+          for name in ('jrt_jax', 'jax', 'python')
+          if name in versions
+      ),
+  }
+
+
+def _hours(hours):
+  return f'{hours:,.0f}' if hours >= 10 else f'{hours:.2g}'

@@ -1,0 +1,191 @@
+"""Jobs one after the other, each result a file: what is there is not redone.
+
+OUT/NAME/JOB.json  a job: settings, figures, hardware, versions, commit …
+OUT/NAME.json      all jobs of an exhibit, once they are complete
+"""
+
+from collections.abc import Callable, Mapping
+import json
+import math
+import os
+import pathlib
+import re
+import shutil
+import time
+from typing import Any
+import zlib
+
+import numpy as np
+import tqdm
+
+from jrt_jax import foreign
+from jrt_jax import schema
+from jrt_jax.reproduce import environment
+from jrt_jax.reproduce import exhibit as exhibit_lib
+from jrt_jax.training import units
+
+# What one job that goes wrong may raise; the others go on.
+_FAILURES = (ArithmeticError, OSError, MemoryError, RuntimeError, ValueError)
+
+_TEXT = schema.Text()
+_RECORD = schema.Fields(
+    {
+        'job': _TEXT,
+        'settings': foreign.OBJECT,
+        'figures': foreign.OBJECT,
+        'hardware': _TEXT,
+        'date': _TEXT,
+        'seconds': schema.Real(0, 1e9),
+    },
+    others=schema.Anything(),
+)
+_COMPLETE = schema.Fields(
+    {
+        'exhibit': _TEXT,
+        'scale': schema.OneOf(*exhibit_lib.SCALES),
+        'command': _TEXT,
+        'jobs': schema.ListOf(_RECORD, 0, 100_000),
+    },
+    others=schema.Anything(),
+)
+
+
+def run(
+    name: str,
+    exhibit: exhibit_lib.Exhibit,
+    request: exhibit_lib.Request,
+    out: pathlib.Path,
+    *,
+    command: str,
+    tell: Callable[[str], None] = print,
+) -> list[str]:
+  """Measures what is not there yet, and writes `OUT/NAME.json` when all is.
+
+  Args:
+    name: of the exhibit.
+    exhibit: whose jobs they are.
+    request: what its plan depends on.
+    out: the folder OUT.
+    command: that is recorded.
+    tell: gets a line for each job.
+
+  Returns:
+    A line for each job that failed; those are tried again next time.
+
+  Raises:
+    ValueError: the request is not what the exhibit can be measured with, or a
+      file in OUT is no result.
+  """
+  folder = out / name
+  folder.mkdir(parents=True, exist_ok=True)
+  records, failed = {}, {}
+  with tqdm.tqdm(desc=name, unit='job', disable=None) as progress:
+    while True:
+      jobs = exhibit.plan(request, results(records.values()))
+      _check(name, jobs)
+      progress.total = len(jobs)
+      progress.n = len(records)
+      progress.refresh()
+      left = [j for j in jobs if j.name not in records and j.name not in failed]
+      if not left:
+        break
+      job = left[0]
+      try:
+        record = _read(folder, job) or _measure(exhibit, job, folder, tell)
+      except _FAILURES as error:
+        failed[job.name] = _one_line(name, job, error)
+        tell(failed[job.name])
+        continue
+      records[job.name] = record
+  if not failed:
+    kept = [records[job.name] for job in jobs]
+    found = results(kept)
+    complete = {
+        'exhibit': name,
+        'scale': request.scale,
+        'command': command,
+        'verdict': exhibit.verdict(found),
+        'shown': exhibit.show(found),  # with intervals
+        'jobs': kept,
+    }
+    write(out / f'{name}.json', complete)
+  return list(failed.values())
+
+
+def results(records) -> exhibit_lib.Results:
+  """Returns what exhibits get of recorded jobs."""
+  return {
+      r['job']: exhibit_lib.Done(r['settings'], r['figures']) for r in records
+  }
+
+
+def read(path: pathlib.Path) -> Mapping[str, Any] | None:
+  """Returns what `OUT/NAME.json` holds; None if there is no such file.
+
+  Raises:
+    ValueError: it holds something else.
+  """
+  return foreign.read_json(path, _COMPLETE) if path.exists() else None
+
+
+def write(path: pathlib.Path, value: Any) -> None:
+  """Writes JSON; a reader finds either the old file or the new one."""
+  new = path.with_name(f'{path.name}.new')
+  new.write_text(json.dumps(plain(value), indent=1, allow_nan=False) + '\n')
+  os.replace(new, path)
+
+
+def plain(value: Any) -> Any:
+  """Returns a value as JSON has it: no arrays, None for what is not finite."""
+  if hasattr(value, '_asdict'):
+    return plain(value._asdict())
+  if isinstance(value, Mapping):
+    return {str(key): plain(item) for key, item in value.items()}
+  if isinstance(value, (np.ndarray, np.generic)):
+    return plain(value.tolist())
+  if isinstance(value, (list, tuple)):
+    return [plain(item) for item in value]
+  if isinstance(value, float) and not math.isfinite(value):
+    return None
+  return value
+
+
+def _check(name, jobs):
+  names = [job.name for job in jobs]
+  for wrong in names:
+    if not re.fullmatch(r'[\w.+-]+', wrong) or names.count(wrong) > 1:
+      raise ValueError(f'{name}: {wrong!r} cannot name a job, or names two')
+
+
+def _read(folder, job):
+  """The record of a job, if it was measured with these settings."""
+  path = folder / f'{job.name}.json'
+  if not path.exists():
+    return None
+  record = foreign.read_json(path, _RECORD)
+  return record if record['settings'] == plain(job.settings) else None
+
+
+def _measure(exhibit, job, folder, tell):
+  start = time.monotonic()
+  settings = plain(job.settings)
+  digest = zlib.crc32(json.dumps(settings, sort_keys=True).encode())
+  workdir = folder / 'work' / f'{job.name}-{digest:08x}'
+  workdir.mkdir(parents=True, exist_ok=True)
+  figures = exhibit.measure(settings, workdir)
+  record = {
+      'job': job.name,
+      'settings': settings,
+      'figures': plain(figures),
+      'seconds': round(time.monotonic() - start, 3),
+      **environment.describe(),
+  }
+  write(folder / f'{job.name}.json', record)
+  shutil.rmtree(workdir)
+  tell(f'{folder.name} {job.name}: {units.duration(record["seconds"])}')
+  return record
+
+
+def _one_line(name, job, error):
+  reason = ' '.join(str(error).split())[:300] or type(error).__name__
+  return f'failed: {name} {job.name}: {reason}'
