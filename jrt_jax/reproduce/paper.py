@@ -140,3 +140,33 @@ TABLE_1 = tuple(
 def gains(rows=TABLE_1) -> np.ndarray:
   """What reading twice has added, points [models, tasks]."""
   return np.array([np.subtract(row.twice, row.default) for row in rows])
+
+
+# The student report. Table 1: fixed and dynamic prefixes of JRT-RNN.
+REPORT_DYNAMIC_PREFIX = {
+    'recall, %': (46.1, 48.2),
+    'time, ms': (150.0, 158.0),
+}
+
+# Table 2: recall (%) and perplexity of feature maps.
+REPORT_FEATURE_MAPS = {
+    'linear': (48.3, 35.2),
+    'GELU': (49.7, 34.9),
+    'ReLU': (47.5, 35.6),
+    'Gaussian': (49.0, 35.1),
+    'MLP': (50.4, 34.7),
+}
+
+# Table 3: JRT-Prompt and hierarchical prompts.
+REPORT_HIERARCHICAL = {
+    'recall, %': (49.2, 51.3),
+    'time, ms': (155.0, 161.0),
+}
+
+# Table 5: prefill of one operation on an H100, batch 16, ms by tokens.
+TABLE_5 = {
+    'attention': {2048: 0.5, 4096: 1.8, 8192: 6.8, 16384: 26.6, 32768: 107.8},
+    'based': {2048: 0.3, 4096: 0.6, 8192: 1.2, 16384: 2.3, 32768: 4.5},
+    'jrt_prompt': {2048: 0.6, 4096: 1.2, 8192: 2.3, 16384: 4.5, 32768: 9.0},
+    'jrt_rnn': {2048: 0.4, 4096: 0.8, 8192: 1.5, 16384: 2.8, 32768: 5.6},
+}
