@@ -63,12 +63,20 @@ class Crossed(NamedTuple):
   excludes = Estimate.excludes
 
 
-def mean(values, *, method: str | None = None, seed: int = 0) -> Estimate:
+def mean(
+    values,
+    *,
+    method: str | None = None,
+    within: tuple[float, float] = (-math.inf, math.inf),
+    seed: int = 0,
+) -> Estimate:
   """Returns the mean of `values` [n], the interval over their draws.
 
   Args:
     values: finite numbers, one for each example or seed.
     method: one of METHODS; None: by the number of values.
+    within: what a mean can be, as (0, 100) of percentages: an interval that
+      reaches beyond is cut there.
     seed: of the resamples.
 
   Raises:
@@ -85,7 +93,7 @@ def mean(values, *, method: str | None = None, seed: int = 0) -> Estimate:
   elif (values == values[0]).all():
     low = high = estimate = float(values[0])
   else:
-    low, high = map(float, interval(values, seed))
+    low, high = map(float, np.clip(interval(values, seed), *within))
   return Estimate(estimate, low, high, len(values), words)
 
 

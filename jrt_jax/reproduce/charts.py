@@ -132,7 +132,8 @@ def dots_axis(table: exhibit.Table) -> Axis:
   columns = [table.columns.index(name) for name in table.drawn]
   found = [interval(row[i]) for row in table.rows.values() for i in columns]
   values = [x for three in found if three for x in three]
-  return linear([*values, *table.marks.values()], first=2.0, last=98.0)
+  axis = logarithmic if table.is_log else linear
+  return axis([*values, *table.marks.values()], first=2.0, last=98.0)
 
 
 def _round_step(step):

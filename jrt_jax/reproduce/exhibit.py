@@ -5,6 +5,7 @@ look like and whether the claim holds. It knows neither files nor HTML.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+import math
 import pathlib
 from typing import Any, NamedTuple
 
@@ -68,6 +69,7 @@ class Table(NamedTuple):
   drawn: Sequence[str] = ()  # columns
   unit: str = ''  # of what is drawn
   marks: Mapping[str, float] = {}  # lines across the drawing, as chance
+  is_log: bool = False  # the axis of the drawing
   digits: int = 1
 
 
@@ -115,3 +117,34 @@ class Exhibit(NamedTuple):
   show: Callable[[Results], Sequence[Table | Lines]]
   verdict: Callable[[Results], Verdict]
   at_paper_scale: Callable[[], AtPaperScale]
+
+
+def parts(value: Cell, digits: int = 1) -> tuple[str, str]:
+  """Returns a figure as it is shown, and its interval; '' if there is none.
+
+  An interval that would show the same number twice more is none.
+  """
+  if isinstance(value, str):
+    return value, ''
+  numbers = (value,)
+  if isinstance(value, tuple):
+    numbers = value.estimate, value.low, value.high
+  known = [
+      _number(x, digits) for x in numbers if x is not None and math.isfinite(x)
+  ]
+  if not known:
+    return '–', ''
+  number, *bounds = known
+  if len(bounds) < 2 or {*bounds} == {number}:
+    return number, ''
+  return number, f'[{", ".join(bounds)}]'
+
+
+def text(value: Cell, digits: int = 1) -> str:
+  """Returns a figure with its interval, as a sentence has it."""
+  return ' '.join(filter(None, parts(value, digits)))
+
+
+def _number(value, digits):
+  shown = f'{value:,.{digits}f}'.replace('-', '−')
+  return shown.lstrip('−') if not float(f'{value:.{digits}f}') else shown

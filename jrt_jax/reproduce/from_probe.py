@@ -50,14 +50,30 @@ class Seeds:
     }
 
   def cells(
-      self, results: exhibit.Results, rows: Sequence[str], columns, scale=1.0
+      self,
+      results: exhibit.Results,
+      rows: Sequence[str],
+      columns: Sequence[str],
   ) -> dict[str, list[exhibit.Cell]]:
-    """Returns rows of estimates over seeds, times `scale`."""
+    """Returns rows of estimates over seeds."""
     values = self.values(results)
-    cell = lambda at: (
-        statistics.mean(scale * values[at]) if at in values else None
-    )
-    return {row: [cell((row, column)) for column in columns] for row in rows}
+    return {
+        row: [statistics.mean(values[row, column]) for column in columns]
+        for row in rows
+    }
+
+  def percentages(
+      self,
+      results: exhibit.Results,
+      rows: Sequence[str],
+      columns: Sequence[str],
+  ) -> dict[str, list[exhibit.Cell]]:
+    """Returns rows of estimates of shares, in percent."""
+    values = self.values(results)
+    return {
+        row: [percentage(values[row, column]) for column in columns]
+        for row in rows
+    }
 
   def broken(self, results: exhibit.Results) -> list[str]:
     """Returns what was expected of the figures and is not so."""
@@ -66,3 +82,8 @@ class Seeds:
         for e in self._probe.expectations(self.values(results))
         if not e.holds()
     ]
+
+
+def percentage(shares: Any) -> statistics.Estimate:
+  """Returns the mean of shares in percent, with an interval within 0 and 100."""
+  return statistics.mean(100 * np.asarray(shares), within=(0, 100))

@@ -1,7 +1,6 @@
 """One HTML page of all exhibits: no script, no other file, prints well."""
 
 from collections.abc import Mapping
-import math
 import pathlib
 from typing import Any, NamedTuple
 
@@ -78,7 +77,11 @@ def render(sections: list[Section]) -> str:
       lstrip_blocks=True,
       undefined=jinja2.StrictUndefined,
   )
-  environment.filters |= {'cell': cell, 'hours': _hours}
+  environment.filters |= {
+      'parts': exhibit_lib.parts,
+      'text': exhibit_lib.text,
+      'hours': _hours,
+  }
   environment.globals |= {
       'kind': lambda piece: type(piece).__name__,
       'verdicts': exhibit_lib.VERDICTS,
@@ -90,23 +93,6 @@ def render(sections: list[Section]) -> str:
   }
   page = environment.get_template('page.html')
   return page.render(sections=sections)
-
-
-def cell(value: exhibit_lib.Cell, digits: int = 1) -> str:
-  """Returns a figure as the page shows it, an estimate with its interval."""
-  if value is None:
-    return '–'
-  if isinstance(value, str):
-    return value
-  number = lambda x: f'{x:,.{digits}f}'.replace('-', '−')
-  if isinstance(value, (int, float)):
-    return number(value) if math.isfinite(value) else '–'
-  if not math.isfinite(value.estimate):
-    return '–'
-  if not (math.isfinite(value.low) and math.isfinite(value.high)):
-    return number(value.estimate)
-  low, high = number(value.low), number(value.high)
-  return f'{number(value.estimate)} [{low}, {high}]'
 
 
 def _run(found):

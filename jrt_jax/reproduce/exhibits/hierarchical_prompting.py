@@ -7,6 +7,8 @@ how often it is repeated can be counted. Tokens are words here.
 import ast
 import random
 
+import numpy as np
+
 from jrt_jax import foreign
 from jrt_jax import schema
 from jrt_jax.data import sources
@@ -16,7 +18,7 @@ from jrt_jax.prompting import saliency
 from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import paper
 
-_NUM_ROWS = {'cpu': 200, 'gpu': 551}
+_NUM_ROWS = {'cpu': 100, 'gpu': 551}
 _SHARES = (0.05, 0.1, 0.2, 0.4)  # of the words of the document
 _SALIENCIES = {
     'bm25': saliency.bm25,
@@ -137,8 +139,8 @@ def _documented(document):
 
 
 def _hits(results, job, share):
-  done = results[job]
-  return [100 * hit for hit in done.figures['repeated'][f'{share:g}']]
+  """0 or 100 % for each row."""
+  return 100 * np.array(results[job].figures['repeated'][f'{share:g}'])
 
 
 def _show(results):
@@ -186,14 +188,17 @@ def _verdict(results):
   hits = {n: _hits(results, f'{n}-sentence', share) for n in _SALIENCIES}
   more = statistics.paired_difference(hits['bm25'], hits['random'])
   source = results['bm25-sentence'].settings['source']
-  is_text = source == 'python_stdlib'
-  rows = 'questions about the standard library' if is_text else 'rows of FDA'
+  rows = (
+      'questions about the standard library'
+      if source == 'python_stdlib'
+      else 'rows of FDA'
+  )
   return exhibit.Verdict(
       'open',
       f'A prompt that reads {100 * share:g} % of the words again repeats the'
       f' answer of {statistics.mean(hits["bm25"]).estimate:.0f} % of'
       f' {len(hits["bm25"])} {rows} if BM25 chooses the sentences,'
-      f' {more.estimate:.0f} [{more.low:.0f}, {more.high:.0f}] points more than'
+      f' {exhibit.text(more, 0)} points more than'
       ' sentences drawn at random; reading all of it again costs ten times the'
       ' words. Whether a model profits was not measured here.',
   )

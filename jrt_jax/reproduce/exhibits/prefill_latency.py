@@ -3,7 +3,6 @@
 import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jrt_jax.evaluation import statistics
@@ -164,6 +163,7 @@ def _show(results):
       drawn=columns[-2:],
       unit='ratio of times',
       marks={'equal': 1},
+      is_log=True,
       digits=2,
   )
 
@@ -177,17 +177,13 @@ def _verdict(results):
   wins = attention.low > 1 and attention.low > before.high
   cheaper = at(long, prefix).high < at(long, twice).low
   words = (
-      f'At {long:,} tokens attention takes {_words(attention)} times as long as'
-      f' prefix linear attention (at {short:,}: {_words(before)}), a prompt read'
-      f' twice {_words(at(long, twice))} times and a prefix of half of it'
-      f' {_words(at(long, prefix))} times as long as causal linear attention.'
+      f'At {long:,} tokens attention takes {exhibit.text(attention)} times as long as'
+      f' prefix linear attention (at {short:,}: {exhibit.text(before)}), a prompt read'
+      f' twice {exhibit.text(at(long, twice), 2)} times and a prefix of half of it'
+      f' {exhibit.text(at(long, prefix), 2)} times as long as causal linear attention.'
   )
   word = {2: 'holds', 1: 'partly', 0: 'fails'}[wins + cheaper]
   return exhibit.Verdict(word, words)
-
-
-def _words(x):
-  return f'{x.estimate:.2f} [{x.low:.2f}, {x.high:.2f}]'
 
 
 EXHIBIT = exhibit.Exhibit(
