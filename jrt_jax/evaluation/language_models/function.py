@@ -1,0 +1,93 @@
+"""A Python function as a language model."""
+
+from collections.abc import Callable, Sequence
+import importlib
+import math
+
+import tqdm
+
+from jrt_jax.evaluation.language_models import texts
+from jrt_jax.evaluation.language_models.protocol import Completion
+from jrt_jax.evaluation.language_models.protocol import NoLogLikelihoods
+from jrt_jax.evaluation.language_models.protocol import Score
+
+
+class Function:
+  """A `LanguageModel` of a function from a prompt to its continuation.
+
+  What the function returns is cut before a stop text, and to `max_tokens`. It
+  may have attributes: `encode(text)` with `decode(ids)`, without which words are
+  counted; `max_length`; and `log_likelihood(pairs)`, which returns a
+  (log_likelihood, is_greedy, num_tokens) for each pair.
+
+  Args:
+    function: of a text, called once for each prompt, in their order.
+    name: for results.
+
+  Raises:
+    ValueError: only one of `encode` and `decode` is there.
+  """
+
+  def __init__(self, function: Callable[[str], str], *, name: str):
+    self._function, self.name = function, name
+    self.max_length = getattr(function, 'max_length', None)
+    if hasattr(function, 'encode') != hasattr(function, 'decode'):
+      raise ValueError(f'{name} must have both encode and decode, or none')
+    tokenizer = function if hasattr(function, 'encode') else texts.Words()
+    self.unit = getattr(tokenizer, 'unit', 'tokens')
+    self.encode, self.decode = tokenizer.encode, tokenizer.decode
+
+  def generate(
+      self, prompts: Sequence[str], *, max_tokens: int, stop: Sequence[str] = ()
+  ) -> list[Completion]:
+    counts = [len(self.encode(prompt)) for prompt in prompts]
+    longest = max(counts, default=0)
+    texts.check_length(self.name, longest, max_tokens, self.max_length)
+    bar = tqdm.tqdm(prompts, desc='generating', delay=1, disable=None)
+    return [
+        Completion(self._continue(prompt, max_tokens, stop), count, math.nan)
+        for prompt, count in zip(bar, counts)
+    ]
+
+  def log_likelihood(self, pairs: Sequence[tuple[str, str]]) -> list[Score]:
+    if not hasattr(self._function, 'log_likelihood'):
+      raise NoLogLikelihoods(
+          f'{self.name} must have an attribute log_likelihood for this task, a'
+          ' function of pairs; it has none'
+      )
+    found = self._function.log_likelihood(pairs)
+    return [Score(*score) for score in found]
+
+  def _continue(self, prompt, max_tokens, stop):
+    text = self._function(prompt)
+    if not isinstance(text, str):
+      raise ValueError(
+          f'{self.name} must return a text, got {type(text).__name__}'
+      )
+    text = texts.before_stop(text, stop)
+    ids = self.encode(text)
+    return text if len(ids) <= max_tokens else self.decode(ids[:max_tokens])
+
+
+def load(place: str) -> Function:
+  """Returns the function 'package.module:attribute'.
+
+  Raises:
+    ValueError: there is none.
+  """
+  module, _, attribute = place.partition(':')
+  wanted = f'python:{place} must be python:package.module:attribute'
+  if not module or not attribute:
+    raise ValueError(wanted)
+  try:
+    function = importlib.import_module(module)
+    for name in attribute.split('.'):
+      function = getattr(function, name)
+  except (ImportError, AttributeError) as error:
+    raise ValueError(f'{wanted}, of which one is missing: {error}') from error
+  if not callable(function):
+    raise ValueError(
+        f'{wanted}, a function from a prompt to its continuation, got'
+        f' {type(function).__name__}'
+    )
+  return Function(function, name=f'python:{place}')

@@ -1,0 +1,136 @@
+"""The models of this package; of a prompt, and only of it, some is prefix."""
+
+from collections.abc import Iterator, Sequence
+import contextlib
+
+import jax
+import numpy as np
+
+from jrt_jax import generation
+from jrt_jax.evaluation import scoring
+from jrt_jax.evaluation.language_models import texts
+from jrt_jax.evaluation.language_models.protocol import Completion
+from jrt_jax.evaluation.language_models.protocol import Score
+
+_COMPILED = '/jax/core/compile/backend_compile_duration'
+
+
+class Jrt:
+  """A `LanguageModel` of weights that were trained here.
+
+  What has no tokens is read as the id that ends a document.
+
+  Args:
+    model: from `generation.load`.
+    name: for results.
+    batch_size: how many prompts are read at once.
+    short_prompt, long_prompt: see `generation.Settings`; nothing is cut off.
+
+  Raises:
+    ValueError: an option is out of range.
+  """
+
+  max_length = None  # a state takes the same room, and caches grow
+  unit = 'tokens'
+
+  def __init__(
+      self,
+      model: generation.Model,
+      *,
+      name: str,
+      batch_size: int = 8,
+      short_prompt: str | None = None,
+      long_prompt: str = 'head',
+  ):
+    self.model, self.name = model, name
+    self._settings = scoring.Settings(batch_size, short_prompt, long_prompt)
+
+  def encode(self, text: str) -> list[int]:
+    return self.model.tokenizer.encode(text).tolist()
+
+  def decode(self, ids: Sequence[int]) -> str:
+    return self.model.tokenizer.decode(ids)
+
+  def generate(
+      self, prompts: Sequence[str], *, max_tokens: int, stop: Sequence[str] = ()
+  ) -> list[Completion]:
+    settings = generation.Settings(
+        max_tokens=max_tokens,
+        stop=tuple(stop),
+        short_prompt=self._settings.short_prompt,
+        long_prompt=self._settings.long_prompt,
+    )
+    size = self._settings.batch_size
+    return texts.in_batches(
+        lambda batch: self._continue(batch, min(size, len(prompts)), settings),
+        [self._context(self.encode(prompt)) for prompt in prompts],
+        length=len,
+        batch_size=size,
+        what='generating',
+    )
+
+  def log_likelihood(self, pairs: Sequence[tuple[str, str]]) -> list[Score]:
+    ids = [texts.encode_pair(self.encode, *pair) for pair in pairs]
+    found = scoring.score(
+        self.model,
+        [(self._context(c), np.array(x, np.int32)) for c, x in ids],
+        self._settings,
+    )
+    return [Score(*score, len(x)) for score, (_, x) in zip(found, ids)]
+
+  def _context(self, ids):
+    return np.array(ids or [self.model.tokenizer.eos_id], np.int32)
+
+  def _continue(self, prompts, size, settings):
+    """Continues a batch, which is filled up to one shape by its last prompt."""
+    rows = prompts + prompts[-1:] * (size - len(prompts))
+    continuation = self._read(rows, settings)
+    for _ in continuation:
+      pass
+    counts = [len(row) for row in rows]
+    seconds = texts.shares(continuation.read_seconds, counts)
+    found = continuation.completions[: len(prompts)]
+    return [Completion(x.text, *row) for x, *row in zip(found, counts, seconds)]
+
+  def _read(self, rows, settings):
+    """Reads prompts; once more if programs were compiled, to time it."""
+    with _compilations() as compiled:
+      continuation = generation.Continuation(self.model, rows, settings)
+    if not compiled:
+      return continuation
+    del continuation  # its states take room
+    return generation.Continuation(self.model, rows, settings)
+
+
+def load(
+    workdir: str,
+    *,
+    tokenizer: str | None = None,
+    batch_size: int = 8,
+    short_prompt: str | None = None,
+    long_prompt: str = 'head',
+) -> Jrt:
+  """Returns the model of a workdir, as `Jrt` and `generation.load` describe."""
+  return Jrt(
+      generation.load(workdir, tokenizer=tokenizer),
+      name=f'workdir:{workdir}',
+      batch_size=batch_size,
+      short_prompt=short_prompt,
+      long_prompt=long_prompt,
+  )
+
+
+@contextlib.contextmanager
+def _compilations() -> Iterator[list[str]]:
+  """A list that has an item for each program that is compiled meanwhile."""
+  found = []
+
+  def listen(event, *_, **unused):
+    del unused
+    found.extend([event] * (event == _COMPILED))
+
+  jax.monitoring.register_event_duration_secs_listener(listen)
+  try:
+    yield found
+  finally:
+    jax.monitoring.unregister_event_duration_listener(listen)

@@ -1,0 +1,89 @@
+"""A Python function is asked prompt by prompt."""
+
+import math
+
+import pytest
+
+from jrt_jax.evaluation import language_models
+from jrt_jax.evaluation.language_models.function import Function
+
+
+def last_word(prompt):
+  return f' {prompt.split()[-1]}, and so on. And on.'
+
+
+def test_a_function_continues_prompts():
+  model = Function(last_word, name='last')
+  found = model.generate(['a b c', 'd'], max_tokens=3, stop=['. '])
+  assert [x.text for x in found] == [' c, and so', ' d, and so']
+  assert [x.prompt_tokens for x in found] == [3, 1]
+  assert math.isnan(found[0].prefill_seconds)
+  assert model.unit == 'words'
+
+
+def test_a_text_ends_before_a_stop_text():
+  (found,) = Function(last_word, name='').generate(
+      ['a'], max_tokens=99, stop=['. ']
+  )
+  assert found.text == ' a, and so on'
+
+
+def test_a_function_may_know_more():
+  def known(prompt):
+    return prompt
+
+  known.encode, known.decode = list, ''.join
+  known.max_length = 5
+  known.log_likelihood = lambda pairs: [(-1.5, True, len(x)) for _, x in pairs]
+  model = Function(known, name='known')
+  assert model.unit == 'tokens'
+  (found,) = model.generate(['abc'], max_tokens=2)
+  assert found.text == 'ab' and found.prompt_tokens == 3
+  (score,) = model.log_likelihood([('a', 'bc')])
+  assert score == language_models.Score(-1.5, True, 2)
+  with pytest.raises(ValueError, match='known reads at most 5 tokens, got 4'):
+    model.generate(['abc', 'abcd'], max_tokens=2)
+
+
+def test_log_likelihoods_may_be_missing():
+  with pytest.raises(language_models.NoLogLikelihoods, match='^last must have'):
+    Function(last_word, name='last').log_likelihood([('a', 'b')])
+
+
+def test_what_is_returned_must_be_a_text():
+  with pytest.raises(ValueError, match='len must return a text, got int'):
+    Function(len, name='len').generate(['a'], max_tokens=1)
+
+
+def test_a_tokenizer_has_both_ways():
+  def half(prompt):
+    return prompt
+
+  half.encode = list
+  with pytest.raises(ValueError, match='half must have both encode and decode'):
+    Function(half, name='half')
+
+
+def test_a_module_of_the_user_is_found(tmp_path, monkeypatch):
+  (tmp_path / 'my_models.py').write_text(
+      'class Models:\n  shout = staticmethod(str.upper)\n'
+  )
+  monkeypatch.syspath_prepend(tmp_path)
+  model = language_models.load('python:my_models:Models.shout')
+  assert model.generate(['a b'], max_tokens=9)[0].text == 'A B'
+
+
+@pytest.mark.parametrize(
+    ('place', 'message'),
+    [
+        ('math', ':package.module:attribute$'),
+        ('no_such_module:f', 'one is missing: No module named'),
+        ('math:no_such_name', "one is missing: module 'math' has no attribute"),
+        ('math:pi', 'a function from a prompt to its continuation, got float'),
+    ],
+)
+def test_a_function_that_is_not_there_is_named(place, message):
+  with pytest.raises(
+      ValueError, match=f'^python:{place} must be python.*{message}'
+  ):
+    language_models.load(f'python:{place}')
