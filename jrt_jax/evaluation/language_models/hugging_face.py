@@ -46,16 +46,9 @@ class HuggingFace:
   ):
     self.name, self._batch_size = f'hf:{name}', batch_size
     self._device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    folder, file = _place(name)
-    files = {**file, 'trust_remote_code': trust_remote_code}
     dtype = dtype or ('float32' if self._device == 'cpu' else 'auto')
-    with foreign.intact(self.name, 'causal language model of transformers'):
-      self._tokenizer = transformers.AutoTokenizer.from_pretrained(
-          folder, **files
-      )
-      model = transformers.AutoModelForCausalLM.from_pretrained(
-          folder, dtype=dtype, **files
-      )
+    self._tokenizer, model = _load(name, dtype, trust_remote_code)
+    with foreign.intact(self.name, f'model that fits on {self._device}'):
       self._model = model.to(self._device).eval()
     self._ends = _ends(model, self._tokenizer)
     self._starts = _starts(self._tokenizer)
@@ -64,8 +57,7 @@ class HuggingFace:
     model.generation_config = transformers.GenerationConfig(
         eos_token_id=self._ends or None, pad_token_id=self._fill
     )
-    config = model.config.get_text_config()
-    self.max_length = getattr(config, 'max_position_embeddings', None)
+    self.max_length = _max_length(model)
 
   def encode(self, text: str) -> list[int]:
     return self._tokenizer(
@@ -191,6 +183,27 @@ class _Ended(transformers.StoppingCriteria):
 load = HuggingFace
 
 
+def _load(name, dtype, trust_remote_code):
+  """Returns a tokenizer and a model; raises what `HuggingFace` does."""
+  folder, file = _place(name)
+  options = {**file, 'trust_remote_code': trust_remote_code}
+  try:
+    with foreign.intact(f'hf:{name}', 'causal language model of transformers'):
+      return (
+          transformers.AutoTokenizer.from_pretrained(folder, **options),
+          transformers.AutoModelForCausalLM.from_pretrained(
+              folder, dtype=dtype, **options
+          ),
+      )
+  except ValueError as error:
+    if 'custom code' not in str(error):
+      raise
+    raise ValueError(
+        f'hf:{name} must be given trust_remote_code=True to run the Python code'
+        ' that comes with it: read that first'
+    ) from error
+
+
 def _place(name):
   """Returns a folder, or a name, and the file in it if it must be named."""
   path = pathlib.Path(name).expanduser()
@@ -199,6 +212,14 @@ def _place(name):
   if not path.is_file():
     raise FileNotFoundError(f'hf:{name} must be a file, there is none')
   return path.parent, {'gguf_file': path.name}
+
+
+def _max_length(model):
+  """What positions are known for; a state has no bound."""
+  if getattr(model, '_is_stateful', False):
+    return None
+  config = model.config.get_text_config()
+  return getattr(config, 'max_position_embeddings', None)
 
 
 def _ends(model, tokenizer):

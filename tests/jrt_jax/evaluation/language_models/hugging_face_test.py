@@ -5,21 +5,21 @@ import math
 import os
 import pathlib
 
+import jax
 import numpy as np
 import pytest
 
 from jrt_jax.evaluation import language_models
-from jrt_jax.evaluation import scoring
 from jrt_jax.interchange import hugging_face
 
 pytestmark = pytest.mark.hf
 
 CONTEXT = 'The capital of Freedonia is a small town that is called Lisselburg.'
-PROMPT = f'{CONTEXT}\nQuestion: What is the capital of Freedonia?\nAnswer:'
+PROMPT = f'{CONTEXT}\nThe capital of Freedonia is called'
 PAIRS = [
-    (PROMPT, ' The capital of Freedonia is Lisselburg.'),
-    (PROMPT, ' The capital of Freedonia is Oakhampton.'),
-    (f'{PROMPT} ', 'It is'),
+    (PROMPT, ' Lisselburg.'),
+    (PROMPT, ' Oakhampton.'),
+    (f'{PROMPT} ', 'Liss'),
     ('Two and', ' two'),
     ('', 'The'),
     ('Nothing follows', ''),
@@ -130,18 +130,23 @@ def test_an_export_has_a_prefix_when_it_generates(exported):
   assert ours == theirs
 
 
+def causal(model, context, continuation):
+  """The log-likelihood without any prefix."""
+  rows = model.encode(context + continuation)[None]
+  merged = model.merge(model.params)
+  logits = merged(rows, prefix_len=np.zeros(1, np.int32))[0]
+  log_probs = np.asarray(jax.nn.log_softmax(logits))
+  at = np.arange(len(context), rows.shape[1])
+  return log_probs[at - 1, rows[0, at]].sum()
+
+
 def test_an_export_scores_causally(exported):
   ours, theirs = exported
   pairs = [('a context', ' and this'), ('b', ' c')]
-  causal = scoring.score(
-      ours.model,
-      [tuple(map(ours.model.encode, pair)) for pair in pairs],
-      scoring.Settings(long_prompt='causal'),
-  )
   found = theirs.log_likelihood(pairs)
   np.testing.assert_allclose(
       [x.log_likelihood for x in found],
-      [x.log_likelihood for x in causal],
+      [causal(ours.model, *pair) for pair in pairs],
       rtol=1e-4,
   )
   assert found[0].log_likelihood != pytest.approx(
