@@ -40,13 +40,26 @@ def cut_record(
   """
   _, field, names, read = templates.find_task(task)
   answers = [_first(record[name]) for name in names]
-  if rule == 'released' and any(len(answer) < 2 for answer in answers):
+  if rule == 'released' and is_left_out(task, record):
     return None
   context = read(record[field])
   others = ([answer] for answer in record.get('alt_answers', ()))
   found = (each for each in (answers, *others) if _find(each, context))
   cut = cut_context(context, tokenizer, budget, next(found, answers), rule=rule)
   return {**record, field: cut}
+
+
+def is_left_out(task: str, record: templates.Record) -> bool:
+  """Whether released evaluations leave a record out.
+
+  They do if an answer around which they cut has less than two characters; of a
+  list of answers the first counts.
+
+  Raises:
+    ValueError: `task` is unknown.
+  """
+  names = templates.find_task(task).answers
+  return any(len(_first(record[name])) < 2 for name in names)
 
 
 def cut_context(

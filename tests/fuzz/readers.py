@@ -20,6 +20,7 @@ from jrt_jax.data import megatron_file
 from jrt_jax.data import shards
 from jrt_jax.data import sources
 from jrt_jax.data import tokenizers
+from jrt_jax.evaluation.recall import tasks
 from jrt_jax.generation import model as model_lib
 from jrt_jax.generation import reading
 from jrt_jax.generation import state_file
@@ -135,6 +136,16 @@ def _read_text(folder):
   with sources.open_text(str(folder / 'a.jsonl')) as (lines, _):
     for line in lines:
       sources.record(line, 'text', 'a.jsonl')
+
+
+def _write_rows(folder, row):
+  (folder / 'a.jsonl').write_text(2 * (json.dumps(row) + '\n'))
+
+
+def _read_rows(folder, task):
+  path = str(folder / 'a.jsonl')
+  for _ in tasks.examples(task, [path], tokenizer='bytes', budget=9):
+    pass
 
 
 def _write_megatron(folder):
@@ -274,6 +285,71 @@ def _write_checkpoint(folder):
   intact.seal(folder / '7')
 
 
+# A row of most releases; the others share their functions.
+_ROWS = {
+    'fda': {'text': 'It is long.', 'key': 'length', 'value': 'long'},
+    'squad': {
+        'query': 'Title: a\nQuestion: b?\nAnswer:',
+        'answers_text': ['aa', 'b'],
+    },
+    'nq': {
+        'question': 'a',
+        'golden_answers': ['long'],
+        'docs': [{'title': 'b', 'text': 'It is long.'}],
+    },
+    'drop': {
+        'passage': 'a',
+        'question': 'b',
+        'answer': {
+            'number': '',
+            'spans': [],
+            'date': {'day': '', 'month': 'May', 'year': '1815'},
+        },
+    },
+    'kv': {
+        'ordered_kv_records': [['a', 'b'], ['c', 'd']],
+        'key': 'a',
+        'value': 'b',
+    },
+    'ruler': {'input': 'a is b.\nWhat is a? It is', 'outputs': ['b']},
+    'lambada': {'context': 'One day. It rained', 'continuation': 'hard'},
+    'superglue_wic': {
+        'sentence1': 'A bank.',
+        'sentence2': 'Banks lend.',
+        'start1': 2,
+        'end1': 6,
+        'label': False,
+    },
+    'superglue_wsc': {
+        'text': 'Tom said he did .',
+        'target': {'span1_text': 'Tom', 'span2_text': 'he', 'span2_index': 2},
+        'label': True,
+    },
+    'superglue_copa': {
+        'premise': 'It is wet.',
+        'choice1': 'It rained.',
+        'choice2': 'It shone.',
+        'question': 'cause',
+        'label': 0,
+    },
+    'superglue_multirc': {
+        'passage': {
+            'text': 'a',
+            'questions': [
+                {'question': 'b', 'answers': [{'text': 'c', 'label': 1}]}
+            ],
+        }
+    },
+    'superglue_record': {
+        'passage': {
+            'text': 'In Bonn\n@highlight\nIt rained',
+            'entities': [{'start': 3, 'end': 6}],
+        },
+        'qas': [{'query': '@placeholder', 'answers': [{'text': 'Bonn'}]}],
+    },
+}
+
+
 READERS = {
     'run': Reader(
         'config.json',
@@ -337,4 +413,12 @@ READERS = {
     'digests': Reader(
         '7/digests.json', 'json', _write_checkpoint, intact.newest
     ),
+} | {
+    f'rows_{task}': Reader(
+        'a.jsonl',
+        'jsonl',
+        functools.partial(_write_rows, row=row),
+        functools.partial(_read_rows, task=task),
+    )
+    for task, row in _ROWS.items()
 }

@@ -100,6 +100,8 @@ def test_other_answers_of_a_record_are_looked_for_if_the_first_is_missing():
 def test_released_evaluations_leave_out_answers_of_one_character(answers):
   record = {'context': 'It is 5 km long.', 'answers': answers}
   assert cutting.cut_record('nq', record, BYTES, 8) is None
+  assert cutting.is_left_out('nq', record)
+  assert not cutting.is_left_out('drop', record)
   kept = cutting.cut_record('nq', record, BYTES, 16, rule='centred')
   assert kept == record
 

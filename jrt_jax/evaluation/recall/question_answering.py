@@ -1,0 +1,182 @@
+"""Questions about a document: the six tasks of the paper, and files of one's own.
+
+Rows of other releases become records of the released schema first, so that the
+released prompts and cuts serve them too. Their questions were not rewritten as
+statements; they are asked as `Question: ...` and `Answer:`.
+
+Source: Arora et al. 2024, section 3 and appendix B,
+https://arxiv.org/abs/2407.05483.
+"""
+
+from collections.abc import Callable, Iterator
+
+from jrt_jax import schema
+from jrt_jax.evaluation.recall import rows
+from jrt_jax.evaluation.recall.example import Cut
+from jrt_jax.evaluation.recall.example import Example
+from jrt_jax.prompting import cutting
+from jrt_jax.prompting import templates
+
+_MOST = 10_000  # answers or documents of a row
+_TEXTS = schema.AnyOf(rows.TEXT, schema.ListOf(rows.TEXT, 1, _MOST))
+
+
+def _released(
+    task: str, field: str, convert: Callable[[rows.Row], rows.Row] = dict
+) -> Callable[[rows.Row, Cut], Iterator[Example]]:
+  """Returns what makes an example of a row, by way of the released record.
+
+  Args:
+    task: a key of `templates.TASKS`.
+    field: of the record, with its answers.
+    convert: maps a row to the record.
+  """
+
+  def read(row, cut):
+    record = convert(row)
+    if cutting.is_left_out(task, record):
+      return
+    answers = _texts(record[field])
+    if not answers:
+      raise ValueError(f'{field} must have a text that is not blank')
+    record = (_cut_squad if task == 'squad' else Cut.record)(cut, task, record)
+    once, again = (
+        templates.task_parts(task, record, once=once) for once in (True, False)
+    )
+    yield Example('', once, again, answers)
+
+  return read
+
+
+def _cut_squad(cut, task, record):
+  """Cuts what is before the question; released cuts may lose the question."""
+  text = record['text'].strip()
+  context = record['context'].split('Question:')[0]
+  before = context.strip()
+  if cut.budget is None or not text.startswith(before):
+    return cut.record(task, record)
+  question = text.removeprefix(before)
+  part = cut.less(question).record(task, record | {'text': before})['text']
+  end = context[len(context.rstrip()) :]
+  return record | {'text': part + question, 'context': part + end}
+
+
+def _own(row, cut):
+  answers = _texts(row['answers'])
+  context, question = cut.around(row['context'], answers), row['question']
+  parts = templates.Parts(question, context, question, f'{context} {question}')
+  yield Example('', parts, parts, answers)
+
+
+def _squad_of_query(row):
+  text = row['query'].strip()
+  before, mark, question = text.partition('\nQuestion:')
+  if not mark:
+    raise ValueError('query must have a line that begins with Question:')
+  question = question.removesuffix('Answer:').strip()
+  return {
+      'text': text,
+      'context': before + '\n',
+      'question': question,
+      'value': list(dict.fromkeys(row['answers_text'])),
+  }
+
+
+def _retrieved(row):
+  documents = (f'{doc["title"]}: {doc["text"]}' for doc in row['docs'])
+  answers = row['golden_answers']
+  record = _asked('\n'.join(documents), row['question'], answers)
+  return record | {'alt_answers': answers[1:]}
+
+
+def _drop(row):
+  answers = [row['answer'], *row.get('validated_answers', ())]
+  return _asked(row['passage'], row['question'], [*map(_drop_answer, answers)])
+
+
+def _drop_answer(answer):
+  """A number, all spans, or a date: what is not meant is empty."""
+  date = (answer['date'][part] for part in ('day', 'month', 'year'))
+  return (
+      answer['number']
+      or ', '.join(answer['spans'])
+      or ' '.join(part for part in date if part)
+  )
+
+
+def _asked(context, question, answers):
+  question = f'{question.strip().removesuffix("?").strip()}?'
+  return {
+      'context': context,
+      'question': f'Question: {question}\nAnswer:',
+      'orig_question': question,
+      'answers': answers,
+  }
+
+
+def _texts(answers):
+  answers = (answers,) if isinstance(answers, str) else answers
+  return tuple(dict.fromkeys(text for text in answers if text.strip()))
+
+
+_ATTRIBUTE = {'text': rows.TEXT, 'key': rows.TEXT, 'value': rows.TEXT}
+_CLOZE = {
+    'context': rows.TEXT,
+    'question': rows.TEXT,
+    'orig_question': rows.TEXT,
+    'answers': _TEXTS,
+}
+_RETRIEVED = {
+    'question': rows.FILLED,
+    'golden_answers': schema.ListOf(rows.FILLED, 1, _MOST),
+    'docs': schema.ListOf(
+        rows.record(title=rows.TEXT, text=rows.TEXT), 1, _MOST
+    ),
+}
+_DROP_ANSWER = rows.record(
+    number=rows.TEXT,
+    spans=schema.ListOf(rows.TEXT, 0, _MOST),
+    date=rows.record(day=rows.TEXT, month=rows.TEXT, year=rows.TEXT),
+)
+
+FDA = (rows.release(_released('fda', 'value'), **_ATTRIBUTE),)
+SWDE = (rows.release(_released('swde', 'value'), **_ATTRIBUTE),)
+SQUAD = (
+    rows.release(
+        _released('squad', 'value'),
+        text=rows.TEXT,
+        context=rows.TEXT,
+        question=rows.TEXT,
+        value=_TEXTS,
+    ),
+    rows.release(
+        _released('squad', 'value', _squad_of_query),
+        query=rows.FILLED,
+        answers_text=schema.ListOf(rows.TEXT, 1, _MOST),
+    ),
+)
+NQ = (
+    rows.release(_released('nq', 'answers'), **_CLOZE),
+    rows.release(_released('nq', 'answers', _retrieved), **_RETRIEVED),
+)
+TRIVIAQA = (
+    rows.release(_released('triviaqa', 'answers'), **_CLOZE),
+    rows.release(_released('triviaqa', 'answers', _retrieved), **_RETRIEVED),
+)
+DROP = (
+    rows.release(_released('drop', 'answers'), **_CLOZE),
+    rows.release(
+        _released('drop', 'answers', _drop),
+        passage=rows.FILLED,
+        question=rows.FILLED,
+        answer=_DROP_ANSWER,
+    ),
+)
+OWN = (
+    rows.release(
+        _own,
+        context=rows.FILLED,
+        question=rows.FILLED,
+        answers=schema.AnyOf(rows.FILLED, schema.ListOf(rows.FILLED, 1, _MOST)),
+    ),
+)

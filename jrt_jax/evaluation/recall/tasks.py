@@ -1,0 +1,166 @@
+"""TASKS: what is asked, of which rows, and what counts as an answer."""
+
+from collections.abc import Iterator, Sequence
+import functools
+import hashlib
+import itertools
+import json
+from typing import Any, NamedTuple
+
+from jrt_jax.evaluation.recall import last_word
+from jrt_jax.evaluation.recall import needles
+from jrt_jax.evaluation.recall import question_answering
+from jrt_jax.evaluation.recall import rows
+from jrt_jax.evaluation.recall import super_glue
+from jrt_jax.evaluation.recall import super_glue_choices
+from jrt_jax.evaluation.recall.example import Cut
+from jrt_jax.evaluation.recall.example import Example
+from jrt_jax.prompting import tokens
+
+
+class Task(NamedTuple):
+  """What is asked of a model, and how it is scored.
+
+  Attributes:
+    kind: 'generate': the text that follows the prompt has one of the answers;
+      'choices': the right choice is the likeliest; 'last_word': the only choice
+      is what the model itself would go on with.
+    releases: which fields its rows have, and the examples that they are.
+    source: where its rows are: `hf:NAME:SPLIT:CONFIG`, or an address.
+    metrics: names of those that apply.
+    max_tokens: of a text that is generated.
+    stop: texts before which it ends.
+  """
+
+  kind: str
+  releases: Sequence[rows.Release]
+  source: str
+  metrics: tuple[str, ...]
+  max_tokens: int = 0
+  stop: tuple[str, ...] = ()
+
+  def read(self, place: str, row: rows.Row, cut: Cut) -> Iterator[Example]:
+    """Yields the examples of a row; see `rows.examples`."""
+    return rows.examples(self.releases, place, row, cut)
+
+
+def find_task(name: str) -> Task:
+  """Returns the task of a name, or that of rows of one's own.
+
+  Args:
+    name: a key of `TASKS`, a file of JSON lines, or `hf:NAME`. The rows of the
+      latter have `context`, `question` and `answers`, which is a text or a list
+      of texts. The prompt ends with the question as it is.
+
+  Raises:
+    ValueError: it is neither.
+  """
+  if name in TASKS:
+    return TASKS[name]
+  if name.startswith(rows.HUGGING_FACE) or name.endswith(rows.SUFFIXES):
+    return _generate(question_answering.OWN, name)
+  raise ValueError(
+      f'task must be one of {", ".join(TASKS)}, or FILE.jsonl, got {name!r}'
+  )
+
+
+def examples(
+    task: str,
+    paths: Sequence[str] = (),
+    *,
+    tokenizer: Any,
+    budget: int | None = None,
+    limit: int | None = None,
+) -> Iterator[Example]:
+  """Returns the examples of a task, read one after the other.
+
+  All prompts of an example have the same context, cut as released evaluations
+  do: around the answer (FDA, SWDE, SQuAD, NQ), or to the first tokens (TriviaQA,
+  DROP). Of other tasks it is cut around an answer that stands in it, else to the
+  first tokens, and of LAMBADA to the last. Released evaluations leave out rows whose
+  answer has less than two characters (or FDA's and SWDE's key); so do we, with
+  any budget.
+
+  Args:
+    task: as `find_task` takes it.
+    paths: files of JSON lines, plain, .gz or .zst; folders, of which the file
+      is read whose name begins with the task's; names `hf:NAME:SPLIT:CONFIG` of
+      data sets of Hugging Face. None: the file that is the task, or the data
+      set that is its source.
+    tokenizer: has `encode(text)` and `decode(ids)`, or is a name or path as in
+      `config.data`; what `budget` counts.
+    budget: tokens that are kept of a context; None: all.
+    limit: examples that are returned, at most; None: all.
+
+  Raises:
+    FileNotFoundError: a file is missing; the line says where it can be had.
+    OSError: a data set cannot be had.
+    ValueError: the task is unknown, an argument is out of range, or a row has
+      not the fields of the task: the line names file, line and field.
+  """
+  for name, value in (('budget', budget), ('limit', limit)):
+    if value is not None and value < 1:
+      raise ValueError(f'{name} must be at least 1, got {value}')
+  found = find_task(task)
+  own = (task,) if task not in TASKS else ()
+  files = rows.find(task, paths or own, found.source)
+  cut = Cut(None if budget is None else tokens.load(tokenizer), budget)
+  return itertools.islice(_read(found, files, cut), limit)
+
+
+def _read(task, files, cut):
+  seen = {}
+  for place, row in itertools.chain.from_iterable(map(rows.read, files)):
+    content = json.dumps(row, sort_keys=True, default=str).encode()
+    digest = hashlib.sha256(content).hexdigest()[:12]
+    seen[digest] = seen.get(digest, 0) + 1
+    # The same row again is another example.
+    prefix = digest if seen[digest] == 1 else f'{digest}-{seen[digest]}'
+    for example in task.read(place, row, cut):
+      yield example._replace(id=f'{prefix}{example.id}')
+
+
+def _generate(releases, source):
+  metrics = ('contains', 'exact_match', 'f1')
+  return Task('generate', releases, source, metrics, 48, ('\n',))
+
+
+def _choices(releases, config, *more):
+  source = f'hf:aps/super_glue:validation:{config}'
+  return Task('choices', releases, source, ('accuracy', *more))
+
+
+_released = functools.partial('hf:hazyresearch/{}:validation'.format)
+
+TASKS = {
+    'fda': _generate(question_answering.FDA, _released('based-fda')),
+    'swde': _generate(question_answering.SWDE, _released('based-swde-v2')),
+    'squad': _generate(question_answering.SQUAD, _released('based-squad')),
+    'nq': _generate(question_answering.NQ, _released('based_nq_1024')),
+    'triviaqa': _generate(
+        question_answering.TRIVIAQA, _released('based_triviaqa')
+    ),
+    'drop': _generate(question_answering.DROP, _released('based_drop')),
+    'kv': _generate(
+        needles.KEY_VALUE, 'https://github.com/nelson-liu/lost-in-the-middle'
+    ),
+    'ruler': _generate(needles.RULER, 'https://github.com/NVIDIA/RULER'),
+    'lambada': Task(
+        'last_word',
+        last_word.LAMBADA,
+        'hf:EleutherAI/lambada_openai:test',
+        ('accuracy', 'perplexity'),
+    ),
+    'superglue_boolq': _choices(super_glue.BOOLQ, 'boolq'),
+    'superglue_cb': _choices(super_glue.CB, 'cb'),
+    'superglue_copa': _choices(
+        super_glue_choices.COPA, 'copa', 'accuracy_normalised'
+    ),
+    'superglue_multirc': _choices(super_glue_choices.MULTIRC, 'multirc'),
+    'superglue_rte': _choices(super_glue.RTE, 'rte'),
+    'superglue_wic': _choices(super_glue.WIC, 'wic'),
+    'superglue_wsc': _choices(super_glue.WSC, 'wsc.fixed'),
+    'superglue_record': _choices(
+        super_glue_choices.RECORD, 'record', 'exact_match', 'f1'
+    ),
+}

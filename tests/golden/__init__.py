@@ -1,0 +1,1 @@
+"""What the released code gives, for tests of several modules."""

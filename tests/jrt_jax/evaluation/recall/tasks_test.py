@@ -1,0 +1,598 @@
+"""Every task asks what it should, and an oracle answers all of it."""
+
+import json
+import math
+import pathlib
+import re
+from typing import NamedTuple
+
+from golden import prompts
+from jrt_jax.data import tokenizers
+from jrt_jax.evaluation.recall import tasks
+import pytest
+
+BYTES = tokenizers.Bytes()
+DATA = pathlib.Path(__file__).parents[5] / 'shared/data/eval'
+real_data = pytest.mark.skipif(not DATA.is_dir(), reason='no data')
+
+PASSAGE = 'The Rhine flows to the sea. It is 1,230 km long, and old.'
+ASKED = 'Question: How long is it?\nAnswer:'
+
+
+class Case(NamedTuple):
+  """A row, the prompt that reads its context once, and all right answers."""
+
+  task: str
+  row: dict
+  prompt: str
+  right: tuple[str, ...]
+  wrong: tuple[str, ...] = ()  # other choices
+
+
+def _drop(**answer):
+  date = {'day': '', 'month': '', 'year': ''} | answer.pop('date', {})
+  answer = {'number': '', 'spans': [], 'date': date} | answer
+  return {'passage': PASSAGE, 'question': 'How long is it?', 'answer': answer}
+
+
+_RETRIEVED = {
+    'question': 'how long is it',
+    'golden_answers': ['1,230 km', 'long'],
+    'docs': [
+        {'title': 'Rhine', 'text': PASSAGE},
+        {'title': 'Sea', 'text': 'Salty.'},
+    ],
+}
+_RETRIEVED_PROMPT = (
+    f'Rhine: {PASSAGE}\nSea: Salty. Question: how long is it?\nAnswer:'
+)
+_SPANS = {'span1_text': 'Tom', 'span2_text': 'he', 'span2_index': 6}
+_WSC_TEXT = 'Tom said " hello " , and he did n\'t go .'
+_WSC_PROMPT = (
+    'Passage: Tom said"hello", and *he* didn\'t go.\nQuestion: In the passage'
+    ' above, does the pronoun "*he*" refer to "*Tom*"?\nAnswer:'
+)
+_ARTICLE = 'In Bonn and Cologne.\nFlood in Bonn.\n@highlight\nIt rained'
+_RECORD_PROMPT = 'In Bonn and Cologne.\nFlood in Bonn.\n\n  - It rained.\n'
+_MULTIRC_PROMPT = f'{PASSAGE}\nQuestion: How long?\nAnswer:'
+_CORRECT = '\nIs the answer correct?'
+
+CASES = [
+    *(
+        Case(
+            task,
+            record,
+            default,
+            tuple(record.get('answers', [record.get('value')])),
+        )
+        for task, (record, default, _) in prompts.RELEASED.items()
+    ),
+    Case(
+        'squad',
+        {
+            'query': (
+                f'Title: Rhine\nBackground: {PASSAGE}\nQuestion: How long is'
+                ' it?\nAnswer:'
+            ),
+            'answers_text': ['1,230 km', '1,230', '1,230'],
+        },
+        f'Title: Rhine\nBackground: {PASSAGE}\n{ASKED}',
+        ('1,230 km', '1,230'),
+    ),
+    *(
+        Case(task, _RETRIEVED, _RETRIEVED_PROMPT, ('1,230 km', 'long'))
+        for task in ('nq', 'triviaqa')
+    ),
+    *(
+        Case('drop', _drop(**answer), f'{PASSAGE} {ASKED}', (right,))
+        for answer, right in [
+            ({'number': '1230'}, '1230'),
+            ({'spans': ['Rhine', 'sea']}, 'Rhine, sea'),
+            ({'date': {'month': 'May', 'year': '1815'}}, 'May 1815'),
+        ]
+    ),
+    Case(
+        'kv',
+        {
+            'ordered_kv_records': [['a"', 'x1'], ['b', 'y2']],
+            'key': 'b',
+            'value': 'y2',
+        },
+        '{"a\\"": "x1",\n "b": "y2"}\nKey: "b"\nValue:',
+        ('y2',),
+    ),
+    Case(
+        'ruler',
+        {
+            'input': 'Memorize it.\nThe key of a is: 7.\nWhat is a? It is',
+            'outputs': ['7.'],
+        },
+        'Memorize it.\nThe key of a is: 7.\nWhat is a? It is',
+        ('7.',),
+    ),
+    Case(
+        'lambada',
+        {'context': PASSAGE + ' Ships go to the', 'continuation': 'sea'},
+        PASSAGE + ' Ships go to the',
+        (' sea',),
+    ),
+    Case(
+        'lambada',
+        {'text': PASSAGE + ' Ships go to the sea'},
+        PASSAGE + ' Ships go to the',
+        (' sea',),
+    ),
+    Case(
+        'superglue_boolq',
+        {'passage': PASSAGE, 'question': 'is it long', 'label': True},
+        f'{PASSAGE}\nQuestion: is it long?\nAnswer:',
+        (' yes',),
+        (' no',),
+    ),
+    *(
+        Case(
+            'superglue_cb',
+            {'premise': 'It rains.', 'hypothesis': 'it is dry', 'label': label},
+            'It rains.\nQuestion: it is dry. True, False, or Neither?\nAnswer:',
+            (right,),
+            tuple({' True', ' False', ' Neither'} - {right}),
+        )
+        for label, right in [
+            ('entailment', ' True'),
+            ('contradiction', ' False'),
+            (1, ' False'),
+            (2, ' Neither'),
+        ]
+    ),
+    *(
+        Case(
+            'superglue_rte',
+            {'premise': 'It rains.', 'hypothesis': 'It is.', 'label': label},
+            'It rains.\nQuestion: It is. True or False?\nAnswer:',
+            (right,),
+            (wrong,),
+        )
+        for label, right, wrong in [
+            ('entailment', ' True', ' False'),
+            ('not_entailment', ' False', ' True'),
+            (1, ' False', ' True'),
+        ]
+    ),
+    *(
+        Case(
+            'superglue_copa',
+            {
+                'premise': 'The street is wet.',
+                'choice1': 'It rained.',
+                'choice2': 'It shone.',
+                'question': question,
+                'label': 0,
+            },
+            f'The street is wet {connector}',
+            ('  it rained.',),
+            ('  it shone.',),
+        )
+        for question, connector in [
+            ('cause', 'because'),
+            ('effect', 'therefore'),
+        ]
+    ),
+    Case(
+        'superglue_multirc',
+        {
+            'paragraph': PASSAGE,
+            'question': 'How long?',
+            'answer': 'Very',
+            'label': 1,
+        },
+        _MULTIRC_PROMPT,
+        (f' Very{_CORRECT} yes',),
+        (f' Very{_CORRECT} no',),
+    ),
+    Case(
+        'superglue_multirc',
+        {
+            'passage': {
+                'text': PASSAGE,
+                'questions': [
+                    {
+                        'question': 'How long?',
+                        'answers': [{'text': 'Short', 'label': 0}],
+                    }
+                ],
+            }
+        },
+        _MULTIRC_PROMPT,
+        (f' Short{_CORRECT} no',),
+        (f' Short{_CORRECT} yes',),
+    ),
+    Case(
+        'superglue_wic',
+        {
+            'sentence1': 'A river bank.',
+            'sentence2': 'Banks lend.',
+            'start1': 8,
+            'end1': 12,
+            'label': False,
+        },
+        'Sentence 1: A river bank.\nSentence 2: Banks lend.\nQuestion: Is the'
+        " word 'bank' used in the same way in the two sentences above?\nAnswer:",
+        (' no',),
+        (' yes',),
+    ),
+    *(
+        Case('superglue_wsc', row, _WSC_PROMPT, (' yes',), (' no',))
+        for row in (
+            {'text': _WSC_TEXT, 'label': 1, **_SPANS},
+            {'text': _WSC_TEXT, 'label': True, 'target': _SPANS},
+            {'text': _WSC_TEXT, 'label': 1, **_SPANS, 'span2_index': 8},
+        )
+    ),
+    Case(
+        'superglue_record',
+        {
+            'passage': _ARTICLE,
+            'query': '@placeholder is wet',
+            'entities': ['Cologne', 'Bonn', 'Berlin', 'Bonn'],
+            'answers': ['Bonn', 'Berlin', 'Bonn'],
+        },
+        _RECORD_PROMPT,
+        ('   - Bonn is wet', '   - Berlin is wet'),
+        ('   - Cologne is wet',),
+    ),
+    Case(
+        'superglue_record',
+        {
+            'passage': {
+                'text': _ARTICLE,
+                'entities': [
+                    {'start': 3, 'end': 6},
+                    {'start': 12, 'end': 18},
+                    {'start': 30, 'end': 33},
+                ],
+            },
+            'qas': [
+                {
+                    'query': '@placeholder is wet',
+                    'answers': [{'start': 3, 'end': 6, 'text': 'Bonn'}],
+                }
+            ],
+        },
+        _RECORD_PROMPT,
+        ('   - Bonn is wet',),
+        ('   - Cologne is wet',),
+    ),
+    Case(
+        'own.jsonl',
+        {'context': PASSAGE, 'question': 'Length:', 'answers': '1,230 km'},
+        f'{PASSAGE} Length:',
+        ('1,230 km',),
+    ),
+    Case(
+        'own.jsonl',
+        {'context': PASSAGE, 'question': 'Length:', 'answers': ['1,230', 'km']},
+        f'{PASSAGE} Length:',
+        ('1,230', 'km'),
+    ),
+]
+each_case = pytest.mark.parametrize(
+    'case', CASES, ids=[f'{i}-{case.task}' for i, case in enumerate(CASES)]
+)
+
+
+def read(task, *paths, **options):
+  return [*tasks.examples(task, paths, tokenizer=BYTES, **options)]
+
+
+def is_right(example, answer, likelihood):
+  """Scores a model, by what it answers and how likely it finds a text."""
+  if not example.choices:
+    return any(gold.lower() in answer.lower() for gold in example.answers)
+  scores = [likelihood(choice) for choice in example.choices]
+  chosen = max(range(len(scores)), key=scores.__getitem__)
+  if len(scores) == 1:
+    return scores[0] > -math.inf
+  name = example.names[chosen] if example.names else None
+  right = chosen == example.label or name in example.answers
+  return right and scores.count(scores[chosen]) == 1
+
+
+def test_every_task_has_a_case():
+  assert {case.task for case in CASES} == {*tasks.TASKS, 'own.jsonl'}
+
+
+@each_case
+def test_prompts_are_what_a_task_asks(case, file):
+  (example,) = read(case.task, file(case.row))
+  assert example.once.last == case.prompt
+  intro, context, question, last = example.again
+  assert intro and context
+  assert last.startswith(context)
+  assert last.split() == [*context.split(), *question.split()]
+
+
+@pytest.mark.parametrize('task', prompts.RELEASED)
+def test_released_prompts_hold(task, file):
+  record, default, twice = prompts.RELEASED[task]
+  (example,) = read(task, file(record))
+  intro, context, _, last = example.again
+  assert example.once.last == default
+  assert f'{intro} {context}\n{last}' == twice
+
+
+@each_case
+def test_an_oracle_is_right_and_what_says_nothing_is_not(case, file):
+  (example,) = read(case.task, file(case.row))
+  for right in case.right:
+    assert is_right(example, f' {right}, so', lambda x: float(x == right))
+  assert not is_right(example, '', lambda x: -math.inf)
+  for wrong in case.wrong:
+    assert not is_right(example, '', lambda x: float(x == wrong))
+  texts = example.choices or example.answers
+  assert sorted(texts) == sorted(case.right + case.wrong)
+
+
+@each_case
+def test_a_budget_with_room_changes_nothing_that_is_read(case, file):
+  path = file(case.row)
+  (whole,), (cut,) = read(case.task, path), read(case.task, path, budget=10**6)
+  assert cut._replace(once=0, again=0) == whole._replace(once=0, again=0)
+  assert cut.once.last.split() == whole.once.last.split()
+
+
+def test_examples_depend_on_neither_order_nor_limit(file):
+  for task in tasks.TASKS:
+    some = [case.row for case in CASES if case.task == task]
+    forward = read(task, file(*some))
+    backward = read(task, file(*reversed(some)))
+    assert sorted(backward) == sorted(forward)
+    assert read(task, file(*some), limit=2) == forward[:2]
+
+
+def test_the_same_row_again_is_another_example(file):
+  row = CASES[-1].row
+  first, second, third = read('own.jsonl', file(row, row, row | {'x': 1}))
+  assert len({first.id, second.id, third.id}) == 3
+  assert first[1:] == second[1:] == third[1:]
+
+
+def test_a_file_of_ones_own_is_a_task(file):
+  path = file(CASES[-1].row)
+  assert read(path) == read('own.jsonl', path)
+  assert tasks.find_task(path).kind == 'generate'
+
+
+def test_rows_are_read_when_they_are_asked_for(file):
+  examples = tasks.examples(
+      'fda', [file(prompts.FDA, {'text': 'a'})], tokenizer=None
+  )
+  assert next(examples).answers == ('Phadia',)
+  with pytest.raises(ValueError, match='rows.jsonl:2: key must be given'):
+    next(examples)
+
+
+def test_several_questions_of_a_row_are_examples(file):
+  row = json.loads(json.dumps(_case('superglue_multirc', 1).row))
+  question = row['passage']['questions'][0]
+  question['answers'].append({'text': 'Long', 'label': 1})
+  row['passage']['questions'].append(question)
+  examples = read('superglue_multirc', file(row))
+  assert [x.id[12:] for x in examples] == ['/0/0', '/0/1', '/1/0', '/1/1']
+  assert [x.label for x in examples] == [0, 1, 0, 1]
+  row = _case('superglue_record', 1).row
+  examples = read('superglue_record', file(row | {'qas': 2 * row['qas']}))
+  assert [x.id[12:] for x in examples] == ['/0', '/1']
+
+
+@pytest.mark.parametrize(
+    'task, row, kept',
+    [
+        ('fda', prompts.FDA | {'value': 'P'}, False),
+        ('fda', prompts.FDA | {'key': ''}, False),
+        ('swde', prompts.SWDE | {'value': ''}, False),
+        ('squad', prompts.SQUAD | {'value': '1'}, False),
+        ('nq', prompts.CLOZE | {'answers': ['1', 'one']}, False),
+        ('triviaqa', prompts.CLOZE | {'answers': ['1']}, True),
+        ('drop', prompts.CLOZE | {'answers': ['1']}, True),
+    ],
+)
+@pytest.mark.parametrize('budget', [None, 20])
+def test_rows_are_left_out_as_released_with_any_budget(
+    task, row, kept, budget, file
+):
+  path = file(row, prompts.RELEASED[task][0])
+  assert len(read(task, path, budget=budget)) == 1 + kept
+
+
+@pytest.mark.parametrize(
+    'task, row, begins, ends',
+    [
+        ('fda', prompts.FDA | {'value': 'Phadia'}, 'say by Phadia', 'Phadia'),
+        ('nq', prompts.CLOZE, 'It is 1,230 km', 'km'),
+        ('drop', prompts.CLOZE, '[DOC] [TLE] Rhine', 'Rhine'),
+        ('triviaqa', prompts.CLOZE, 'Rhine', 'Rhine'),
+        ('nq', _RETRIEVED | {'golden_answers': ['no', 'Salty']}, 'Sea: S', ''),
+        ('own.jsonl', CASES[-1].row | {'answers': 'old'}, 'long, and', 'old.'),
+        ('own.jsonl', CASES[-1].row | {'answers': 'x'}, 'The Rhine', ''),
+        ('superglue_boolq', CASES[-1].row, 'The Rhine', ''),
+    ],
+)
+def test_contexts_are_cut_around_their_answer(task, row, begins, ends, file):
+  if task == 'superglue_boolq':
+    row = {'passage': PASSAGE, 'question': 'is it', 'label': 0}
+  (example,) = read(task, file(row), budget=17)
+  context = example.once.context.strip()
+  assert len(context) <= 18  # a period is added
+  assert begins in context
+  assert context.rstrip('.').endswith(ends.rstrip('.'))
+  assert example.once.context.split() == example.again.context.split()
+
+
+def test_lambada_keeps_the_last_words(file):
+  (example,) = read('lambada', file(_case('lambada').row), budget=16)
+  assert example.once.last == ' Ships go to the'
+  intro, context, question, last = example.again
+  assert (intro, context, question) == (
+      'go to the',
+      ' Ships',
+      'go to the',
+  ), 'one sentence is divided'
+  assert last == example.once.last
+
+
+@pytest.mark.parametrize('index', [0, 1])
+def test_the_question_of_squad_is_never_cut_off(index, file):
+  case = _case('squad', index)
+  question = case.prompt.partition('\n')[2].partition('\n')[2]
+  budget = len(question) + 12
+  (example,) = read('squad', file(case.row), budget=budget)
+  assert example.once.last.endswith(question)
+  assert '1,23' in example.once.context
+  assert len(example.once.last) <= budget + 1
+  assert example.once.last.startswith(example.once.context.strip())
+
+
+def test_no_budget_needs_no_tokenizer(file):
+  path = file(CASES[-1].row)
+  assert [*tasks.examples(path, tokenizer=None)] == read(path)
+
+
+def _case(task, index=0):
+  return [case for case in CASES if case.task == task][index]
+
+
+@each_case
+def test_a_missing_or_wrong_field_is_named(case, file):
+  releases = tasks.find_task(case.task).releases
+  shared = max(
+      (r.fields.keys.keys() & case.row.keys() for r in releases), key=len
+  )
+  for name in shared:
+    for bad in (
+        {k: v for k, v in case.row.items() if k != name},
+        case.row | {name: 7.5},
+        case.row | {name: []},
+    ):
+      path = file(case.row, bad)
+      with pytest.raises(ValueError) as error:
+        read(case.task, path)
+      line = str(error.value)
+      assert line.startswith(f'{path}:2: ')
+      assert re.search(rf'\b{name}\b', line), line
+      assert '\n' not in line
+
+
+@pytest.mark.parametrize(
+    'task, change, expected',
+    [
+        ('drop', {'answer': {'number': '1'}}, 'answer.spans must be given'),
+        ('drop', _drop(), 'answers must have a text that is not blank'),
+        ('nq', {'docs': [{'title': 'a'}]}, 'docs[0].text must be given'),
+        ('nq', {'golden_answers': [' ']}, 'golden_answers[0] must be a text'),
+        ('kv', {'value': 'x1'}, 'key and value must be one of ordered_kv'),
+        ('ruler', {'outputs': ['a', 'b']}, 'outputs must be one needle, got 2'),
+        ('ruler', {'input': 'What?'}, 'input must have a line before'),
+        ('squad', {'query': 'How long?'}, 'query must have a line'),
+        ('lambada', {'text': 'sea'}, 'text must have several words'),
+        ('superglue_cb', {'label': 'maybe'}, 'label must be one of entailment'),
+        ('superglue_boolq', {'label': -1}, 'label must be one of False, True'),
+        (
+            'superglue_copa',
+            {'question': 'why'},
+            'question must be one of cause',
+        ),
+        ('superglue_wic', {'start1': 12}, 'start1 and end1 must be of a word'),
+        ('superglue_wsc', {'target': _SPANS | {'span2_text': 'she'}}, 'span2'),
+        ('superglue_record', {'query': 'x'}, 'query must have a @placeholder'),
+        ('superglue_record', {'answers': ['Rome']}, 'answers must have one of'),
+        ('own.jsonl', {'answers': ['a', '']}, 'answers[1] must be a text'),
+        ('own.jsonl', {'context': ' '}, 'context must be a text that is not'),
+    ],
+)
+def test_what_is_wrong_inside_a_field_is_said(task, change, expected, file):
+  some = [case.row for case in CASES if case.task == task]
+  row = max(some, key=lambda row: len(row.keys() & change.keys()))
+  path = file(row | change)
+  with pytest.raises(ValueError, match=re.escape(f'{path}:1: {expected}')):
+    read(task, path)
+
+
+def test_rows_of_another_kind_are_told_what_they_must_have(file):
+  path = file({'prompt': 'a', 'completion': 'b'})
+  with pytest.raises(ValueError) as error:
+    read('lambada', path)
+  assert str(error.value) == (
+      f'{path}:1: must have the fields [context, continuation] or [text], got'
+      " ['prompt', 'completion']"
+  )
+
+
+@pytest.mark.parametrize('task', ['imdb', 'fda.json', ''])
+def test_an_unknown_task_is_named(task):
+  with pytest.raises(ValueError, match=f'task must be one of fda.*{task!r}'):
+    tasks.examples(task, tokenizer=None)
+
+
+@pytest.mark.parametrize('name', ['budget', 'limit'])
+def test_a_number_out_of_range_is_named(name, file):
+  with pytest.raises(ValueError, match=f'{name} must be at least 1, got 0'):
+    tasks.examples(file(CASES[-1].row), tokenizer='bytes', **{name: 0})
+
+
+def test_every_generating_task_has_an_end():
+  for task in tasks.TASKS.values():
+    assert (task.max_tokens == 48) == (task.kind == 'generate')
+    assert task.stop == (('\n',) if task.kind == 'generate' else ())
+
+
+REAL = {  # rows that are examples, but where several examples are in a row
+    'fda': 551,
+    'squad': 999,  # the answer of one has one character
+    'nq': 631,  # of six
+    'triviaqa': 721,
+    'drop': 947,
+    'kv': 100,
+    'ruler': 50,
+    'lambada': 1000,
+    'superglue_boolq': 3270,
+    'superglue_cb': 56,
+    'superglue_copa': 100,
+    'superglue_multirc': 4848,
+    'superglue_rte': 277,
+    'superglue_wic': 638,
+    'superglue_wsc': 104,
+}
+
+
+@real_data
+@pytest.mark.parametrize('task', REAL)
+def test_real_rows_are_read(task):
+  examples = read(task, str(DATA))
+  assert len(examples) == len({x.id for x in examples}) == REAL[task]
+  for x in examples:
+    assert is_right(x, ' '.join(x.answers), lambda y: y == x.choices[x.label])
+    assert not is_right(x, '', lambda y: -math.inf)
+    assert x.once.last.startswith(x.once.context.rstrip())
+
+
+@real_data
+@pytest.mark.parametrize(
+    'task, budget',
+    # FDA's are cut around the attribute, if it stands before its value.
+    [('fda', 4000), ('squad', 400), ('nq', 400), ('kv', 400), ('ruler', 400)],
+)
+def test_real_contexts_keep_their_answer_when_they_are_cut(task, budget):
+  for x in read(task, str(DATA), budget=budget, limit=50):
+    context = x.again.context.lower()
+    assert any(answer.lower() in context for answer in x.answers)
+    assert len(context.encode()) <= budget + 10
+
+
+@real_data
+@pytest.mark.parametrize(
+    'task, right',
+    [('boolq', 2033), ('wic', 319), ('wsc', 38), ('multirc', 2075)],
+)
+def test_real_labels_are_kept(task, right):
+  examples = read(f'superglue_{task}', str(DATA))
+  assert sum(x.choices[x.label].endswith(' yes') for x in examples) == right
