@@ -297,6 +297,13 @@ _ROWS = {
         'golden_answers': ['long'],
         'docs': [{'title': 'b', 'text': 'It is long.'}],
     },
+    'nq-released': {
+        'context': 'It is long.',
+        'question': 'It is',
+        'orig_question': 'how',
+        'answers': ['no'],
+        'alt_answers': ['long', 'a'],
+    },
     'drop': {
         'passage': 'a',
         'question': 'b',
@@ -414,11 +421,11 @@ READERS = {
         '7/digests.json', 'json', _write_checkpoint, intact.newest
     ),
 } | {
-    f'rows_{task}': Reader(
+    f'rows_{name}': Reader(
         'a.jsonl',
         'jsonl',
         functools.partial(_write_rows, row=row),
-        functools.partial(_read_rows, task=task),
+        functools.partial(_read_rows, task=name.partition('-')[0]),
     )
-    for task, row in _ROWS.items()
+    for name, row in _ROWS.items()
 }

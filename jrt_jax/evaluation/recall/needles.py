@@ -26,10 +26,8 @@ def _key_value(row, cut):
 
 def _ruler(row, cut):
   """The last line asks, and begins the answer."""
-  if len(row['outputs']) > 1:
-    raise ValueError(
-        f'outputs must be one needle, got {len(row["outputs"])}'
-    )  # of several each would count as an answer
+  if len(row['outputs']) > 1:  # each would count as an answer
+    raise ValueError(f'outputs must be one needle, got {len(row["outputs"])}')
   context, _, question = row['input'].rpartition('\n')
   if not context.strip():
     raise ValueError('input must have a line before that of the question')

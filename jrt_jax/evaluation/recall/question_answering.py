@@ -1,4 +1,4 @@
-"""Questions about a document: the six tasks of the paper, and files of one's own.
+"""Questions about a document: the paper's six tasks, and rows of one's own.
 
 Rows of other releases become records of the released schema first, so that the
 released prompts and cuts serve them too. Their questions were not rewritten as
@@ -78,13 +78,13 @@ def _squad_of_query(row):
       'text': text,
       'context': before + '\n',
       'question': question,
-      'value': list(dict.fromkeys(row['answers_text'])),
+      'value': _telling(row['answers_text']),
   }
 
 
 def _retrieved(row):
   documents = (f'{doc["title"]}: {doc["text"]}' for doc in row['docs'])
-  answers = row['golden_answers']
+  answers = _telling(row['golden_answers'])
   record = _asked('\n'.join(documents), row['question'], answers)
   return record | {'alt_answers': answers[1:]}
 
@@ -114,6 +114,11 @@ def _asked(context, question, answers):
   }
 
 
+def _telling(answers):
+  """Answers of one character are in almost any text: only the first may be."""
+  return answers[:1] + [text for text in answers[1:] if len(text) > 1]
+
+
 def _texts(answers):
   answers = (answers,) if isinstance(answers, str) else answers
   return tuple(dict.fromkeys(text for text in answers if text.strip()))
@@ -121,6 +126,7 @@ def _texts(answers):
 
 _ATTRIBUTE = {'text': rows.TEXT, 'key': rows.TEXT, 'value': rows.TEXT}
 _CLOZE = {
+    'optional': {'alt_answers': schema.ListOf(rows.TEXT, 0, _MOST)},
     'context': rows.TEXT,
     'question': rows.TEXT,
     'orig_question': rows.TEXT,
@@ -170,6 +176,7 @@ DROP = (
         passage=rows.FILLED,
         question=rows.FILLED,
         answer=_DROP_ANSWER,
+        optional={'validated_answers': schema.ListOf(_DROP_ANSWER, 0, _MOST)},
     ),
 )
 OWN = (

@@ -4,7 +4,7 @@ Other releases of the same data have other fields. A row is taken to be of the
 release with which it shares most of them.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import dataclasses
 import pathlib
 from typing import Any, NamedTuple
@@ -42,15 +42,27 @@ FILLED = _Filled(2**24)
 class Release(NamedTuple):
   """Rows that have the same fields, and the examples that they are."""
 
+  needed: frozenset[str]
   fields: schema.Fields
   examples: Callable[[Row, Cut], Iterable[Example]]
 
 
 def release(
-    examples: Callable[[Row, Cut], Iterable[Example]], **fields: schema.Value
+    examples: Callable[[Row, Cut], Iterable[Example]],
+    *,
+    optional: Mapping[str, schema.Value] | None = None,
+    **fields: schema.Value,
 ) -> Release:
-  """Returns a release whose rows have such fields, and perhaps others."""
-  return Release(record(**fields), examples)
+  """Returns a release whose rows have such fields, and perhaps others.
+
+  Args:
+    examples: maps a row, and how contexts are cut, to its examples. A
+      ValueError says what is wrong with the row.
+    optional: fields that it looks at if they are there.
+    **fields: that all rows have.
+  """
+  allowed = schema.Fields(fields, optional=optional, others=schema.Anything())
+  return Release(frozenset(fields), allowed, examples)
 
 
 def record(**fields: schema.Value) -> schema.Fields:
@@ -68,12 +80,11 @@ def examples(
   """
 
   def fit(release):  # fields that it has, less those that are missing
-    names = release.fields.keys.keys()
-    return len(names & row.keys()) - len(names - row.keys())
+    return len(release.needed & row.keys()) - len(release.needed - row.keys())
 
   nearest = max(releases, key=fit)
-  if not nearest.fields.keys.keys() & row.keys():
-    wanted = ' or '.join(f'[{", ".join(r.fields.keys)}]' for r in releases)
+  if not nearest.needed & row.keys():
+    wanted = ' or '.join(f'[{", ".join(sorted(r.needed))}]' for r in releases)
     raise ValueError(
         f'{place}: must have the fields {wanted}, got {schema.shown([*row])}'
     )
@@ -151,9 +162,8 @@ def _only_file(task, folder, source):
 
 
 def _hugging_face(path):
-  name, split, config = (path.removeprefix(HUGGING_FACE).split(':') + 2 * [''])[
-      :3
-  ]
+  name, _, rest = path.removeprefix(HUGGING_FACE).partition(':')
+  split, _, config = rest.partition(':')
   try:
     import datasets  # of an extra
   except ImportError as error:

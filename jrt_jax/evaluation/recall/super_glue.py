@@ -1,8 +1,8 @@
 """Questions of SuperGLUE, as lm-evaluation-harness asks them.
 
 Rows are those of https://super.gluebenchmark.com or of the data set
-`aps/super_glue`, whose labels are numbers. The prompt that reads once and what is
-scored after it are the harness's to the character.
+`aps/super_glue`, whose labels are numbers. The prompt that reads once and what
+is scored after it are the harness's to the character.
 
 Source: Wang et al. 2019, https://arxiv.org/abs/1905.00537;
 https://github.com/EleutherAI/lm-evaluation-harness, version 0.4.

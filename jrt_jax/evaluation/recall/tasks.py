@@ -66,7 +66,7 @@ def find_task(name: str) -> Task:
 
 def examples(
     task: str,
-    paths: Sequence[str] = (),
+    paths: str | Sequence[str] = (),
     *,
     tokenizer: Any,
     budget: int | None = None,
@@ -74,12 +74,11 @@ def examples(
 ) -> Iterator[Example]:
   """Returns the examples of a task, read one after the other.
 
-  All prompts of an example have the same context, cut as released evaluations
-  do: around the answer (FDA, SWDE, SQuAD, NQ), or to the first tokens (TriviaQA,
-  DROP). Of other tasks it is cut around an answer that stands in it, else to the
-  first tokens, and of LAMBADA to the last. Released evaluations leave out rows whose
-  answer has less than two characters (or FDA's and SWDE's key); so do we, with
-  any budget.
+  All prompts of an example have the same context, cut as in released
+  evaluations: around the answer (FDA, SWDE, SQuAD, NQ), or to the first tokens
+  (TriviaQA, DROP). Of other tasks it is cut around an answer that stands in it,
+  else to the first tokens, and of LAMBADA to the last. Rows that released
+  evaluations leave out are left out with any budget; see `cutting.is_left_out`.
 
   Args:
     task: as `find_task` takes it.
@@ -88,7 +87,7 @@ def examples(
       data sets of Hugging Face. None: the file that is the task, or the data
       set that is its source.
     tokenizer: has `encode(text)` and `decode(ids)`, or is a name or path as in
-      `config.data`; what `budget` counts.
+      `config.data`, or None; what `budget` counts.
     budget: tokens that are kept of a context; None: all.
     limit: examples that are returned, at most; None: all.
 
@@ -101,7 +100,10 @@ def examples(
   for name, value in (('budget', budget), ('limit', limit)):
     if value is not None and value < 1:
       raise ValueError(f'{name} must be at least 1, got {value}')
+  if budget is not None and tokenizer is None:
+    raise ValueError('tokenizer must be given to count a budget, got None')
   found = find_task(task)
+  paths = (paths,) if isinstance(paths, str) else paths
   own = (task,) if task not in TASKS else ()
   files = rows.find(task, paths or own, found.source)
   cut = Cut(None if budget is None else tokens.load(tokenizer), budget)

@@ -216,7 +216,8 @@ CASES = [
             'label': False,
         },
         'Sentence 1: A river bank.\nSentence 2: Banks lend.\nQuestion: Is the'
-        " word 'bank' used in the same way in the two sentences above?\nAnswer:",
+        " word 'bank' used in the same way in the two sentences above?\n"
+        'Answer:',
         (' no',),
         (' yes',),
     ),
@@ -404,6 +405,19 @@ def test_rows_are_left_out_as_released_with_any_budget(
   assert len(read(task, path, budget=budget)) == 1 + kept
 
 
+def test_other_answers_of_one_character_do_not_count(file):
+  row = _case('squad', 1).row | {'answers_text': ['1,230 km', '.', '1,230']}
+  (example,) = read('squad', file(row))
+  assert example.answers == ('1,230 km', '1,230')
+
+
+def test_validated_answers_of_drop_count_as_well(file):
+  row = _drop(number='3')
+  row['validated_answers'] = [_drop(number='4')['answer'], row['answer']]
+  (example,) = read('drop', file(row))
+  assert example.answers == ('3', '4')
+
+
 @pytest.mark.parametrize(
     'task, row, begins, ends',
     [
@@ -452,9 +466,11 @@ def test_the_question_of_squad_is_never_cut_off(index, file):
   assert example.once.last.startswith(example.once.context.strip())
 
 
-def test_no_budget_needs_no_tokenizer(file):
+def test_only_a_budget_needs_a_tokenizer(file):
   path = file(CASES[-1].row)
-  assert [*tasks.examples(path, tokenizer=None)] == read(path)
+  assert [*tasks.examples('own.jsonl', path, tokenizer=None)] == read(path)
+  with pytest.raises(ValueError, match='tokenizer must be given to count'):
+    tasks.examples(path, tokenizer=None, budget=9)
 
 
 def _case(task, index=0):
@@ -464,9 +480,7 @@ def _case(task, index=0):
 @each_case
 def test_a_missing_or_wrong_field_is_named(case, file):
   releases = tasks.find_task(case.task).releases
-  shared = max(
-      (r.fields.keys.keys() & case.row.keys() for r in releases), key=len
-  )
+  shared = max((r.needed & case.row.keys() for r in releases), key=len)
   for name in shared:
     for bad in (
         {k: v for k, v in case.row.items() if k != name},
@@ -487,6 +501,12 @@ def test_a_missing_or_wrong_field_is_named(case, file):
     [
         ('drop', {'answer': {'number': '1'}}, 'answer.spans must be given'),
         ('drop', _drop(), 'answers must have a text that is not blank'),
+        (
+            'drop',
+            _drop(number='1') | {'validated_answers': [{}]},
+            'validated_answers[0].number must be given',
+        ),
+        ('triviaqa', prompts.CLOZE | {'alt_answers': 7}, 'alt_answers must be'),
         ('nq', {'docs': [{'title': 'a'}]}, 'docs[0].text must be given'),
         ('nq', {'golden_answers': [' ']}, 'golden_answers[0] must be a text'),
         ('kv', {'value': 'x1'}, 'key and value must be one of ordered_kv'),
