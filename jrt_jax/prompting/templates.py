@@ -62,7 +62,7 @@ def jrt_prompt(
   """
   intro = question if intro is None else intro
   parts = Parts(intro, context, question, f'{context} {question}')
-  return _arrange(parts, _order(p) if order is None else order)
+  return arrange(parts, _order(p) if order is None else order)
 
 
 def task_prompt(
@@ -79,7 +79,25 @@ def task_prompt(
     ValueError: `task` is unknown, or `p` or `order` is none.
   """
   order = _order(p) if order is None else order
-  return _arrange(task_parts(task, record, once=order == 'DQ'), order)
+  return arrange(task_parts(task, record, once=order == 'DQ'), order)
+
+
+def arrange(parts: Parts, order: str) -> str:
+  """Returns the prompt of an order, as `task_prompt` takes it.
+
+  Raises:
+    ValueError: `order` is none.
+  """
+  if not re.fullmatch('Q?(DQ?)*DQ', order):
+    raise ValueError(
+        'order must be D and Q, each Q but the first after a D, and end with'
+        f' DQ, got {order!r}'
+    )
+  intro = f'{parts.intro} ' if order.startswith('Q') else ''
+  readings = re.findall('DQ?', order)
+  return intro + '\n'.join(
+      parts.context if reading == 'D' else parts.last for reading in readings
+  )
 
 
 def task_parts(task: str, record: Record, *, once: bool = False) -> Parts:
@@ -101,19 +119,6 @@ def _order(p):
   if p < 1:
     raise ValueError(f'p must be at least 1, got {p}')
   return 'DQ' if p == 1 else f'Q{"D" * p}Q'
-
-
-def _arrange(parts, order):
-  if not re.fullmatch('Q?(DQ?)*DQ', order):
-    raise ValueError(
-        'order must be D and Q, each Q but the first after a D, and end with'
-        f' DQ, got {order!r}'
-    )
-  intro = f'{parts.intro} ' if order.startswith('Q') else ''
-  readings = re.findall('DQ?', order)
-  return intro + '\n'.join(
-      parts.context if reading == 'D' else parts.last for reading in readings
-  )
 
 
 def _swde(record, once):
