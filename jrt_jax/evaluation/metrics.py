@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import lm_eval.api.metrics  # its own must be there first
 from lm_eval.api import registry
 
+from jrt_jax.evaluation.recall import scores
+
 
 @registry.register_metric(
     metric='contains',
@@ -13,10 +15,6 @@ from lm_eval.api import registry
     aggregation='mean',
 )
 def contains(references: Sequence[str], predictions: Sequence[str]) -> float:
-  """The fraction of answers that hold their reference, whatever the case.
-
-  Source: `contains_score` of https://github.com/HazyResearch/prefix-linear-
-  attention, by which FDA, SWDE and SQuAD are scored.
-  """
+  """The fraction of answers that hold their reference, see `scores.contains`."""
   pairs = [*zip(references, predictions, strict=True)]
-  return sum(r.lower() in p.lower() for r, p in pairs) / len(pairs)
+  return sum(scores.contains(r, p) for r, p in pairs) / len(pairs)

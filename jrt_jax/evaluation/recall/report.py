@@ -1,0 +1,161 @@
+"""What rows of answers say: as JSON, and as tables."""
+
+from collections.abc import Mapping, Sequence
+import math
+from typing import Any
+
+import numpy as np
+
+from jrt_jax.evaluation.recall import errors
+from jrt_jax.evaluation.recall import runner
+from jrt_jax.evaluation.recall import scores
+
+_NOTE = (
+    'Scores are in % with 95 % intervals, differences in points, of pairs; of a'
+    ' perplexity: their ratio. p: exact McNemar test.'
+)
+
+
+def results(
+    works: Sequence[runner.Work], rows: Sequence[runner.Row]
+) -> dict[str, Any]:
+  """Returns for each task what was found, as JSON has it.
+
+  Rows of prompts that were cut are not compared: what is read twice is cut more
+  often than what is read once.
+
+  Args:
+    works: what was asked.
+    rows: an answer to each example of each kind of prompt, in the order of the
+      examples.
+  """
+  return {work.name: _of_task(work, rows) for work in works}
+
+
+def tables(results: Mapping[str, Any]) -> str:
+  """Returns the tables of all tasks, and what to know about them."""
+  return '\n\n'.join([*(_table(*item) for item in results.items()), _NOTE])
+
+
+def _of_task(work, rows):
+  groups = {}
+  for row in rows:
+    if row['task'] == work.name:
+      groups.setdefault(row['prompt'], []).append(row)
+  found = {kind: _of_kind(work, group) for kind, group in groups.items()}
+  warnings = []
+  for kind in groups:
+    if runner.DEFAULT in groups and kind != runner.DEFAULT:
+      warnings += _compare(work, found, groups, kind)
+  return {
+      'examples': len(work.examples),
+      'prompts': found,
+      'warnings': warnings,
+  }
+
+
+def _of_kind(work, rows):
+  times = [r['prefill_ms'] for r in rows if r['prefill_ms'] is not None]
+  found = {
+      'metrics': {
+          name: _plain(scores.mean(name, _values(rows, name)))
+          for name in work.task.metrics
+      },
+      'tokens': float(np.mean([row['tokens'] for row in rows])),
+      # The median: a first call may compile, which takes seconds.
+      'prefill_ms': float(np.median(times)) if times else None,
+      'cut': sum(row['cut'] for row in rows),
+  }
+  if work.task.kind == 'generate':
+    found['errors'] = errors.rates([row['error'] for row in rows])
+  return found
+
+
+def _compare(work, found, groups, kind):
+  """Adds to what was `found` how a kind differs; returns the warnings."""
+  new, old = found[kind], found[runner.DEFAULT]
+  if new['cut'] or old['cut']:
+    return [
+        f'{kind} is not compared with {runner.DEFAULT}:'
+        f' {new["cut"]} and {old["cut"]} of their prompts were cut'
+    ]
+  new['against_default'] = {}
+  for name in work.task.metrics:
+    pair = (_values(groups[each], name) for each in (kind, runner.DEFAULT))
+    difference, p_value = scores.compare(name, *pair)
+    new['against_default'][name] = _plain(difference) | {'p_value': p_value}
+  if work.task.kind != 'generate':
+    return []
+  gain = new['against_default'][work.task.metrics[0]]['estimate']
+  return errors.warnings(kind, gain, new['errors'], old['errors'])
+
+
+def _values(rows, name):
+  return [row['values'][name] for row in rows]
+
+
+def _plain(estimate):
+  """As JSON has it, which has no numbers that are not finite."""
+  return {
+      name: None if isinstance(x, float) and not math.isfinite(x) else x
+      for name, x in estimate._asdict().items()
+  }
+
+
+def _table(name, task):
+  blocks = [f'{name}: {task["examples"]:,} examples', _aligned(_scores(task))]
+  if differences := [*_differences(task)]:
+    header = ['less default', 'metric', 'difference', 'p']
+    blocks.append('\n' + _aligned([header, *differences]))
+  blocks += [f'! {warning}' for warning in task['warnings']]
+  return '\n'.join(blocks)
+
+
+def _scores(task):
+  """Yields the lines of the table of scores, each a list of cells."""
+  any_errors = any('errors' in found for found in task['prompts'].values())
+  for i, (kind, found) in enumerate(task['prompts'].items()):
+    wrong = [*errors.CLASSES] if any_errors else []
+    if not i:
+      yield ['prompt', 'tokens', 'prefill ms', *found['metrics'], *wrong, 'cut']
+    time = found['prefill_ms']
+    yield [
+        kind,
+        f'{found["tokens"]:,.0f}',
+        '-' if time is None else f'{time:,.1f}',
+        *(_interval(name, e) for name, e in found['metrics'].items()),
+        *(f'{100 * found["errors"][c]:.1f}' for c in wrong),
+        f'{found["cut"]}',
+    ]
+
+
+def _differences(task):
+  for kind, found in task['prompts'].items():
+    for name, estimate in found.get('against_default', {}).items():
+      p = estimate['p_value']
+      yield [
+          kind,
+          name,
+          _interval(name, estimate, sign='+'),
+          '-' if p is None else f'{p:.3f}' if p >= 5e-4 else '<0.001',
+      ]
+
+
+def _interval(name, estimate, sign=''):
+  scale, form = 100, f'{sign}.1f'
+  if scores.find(name).is_perplexity:
+    scale, form = 1, '.4g' if not sign else '.3f'
+  number, *bounds = (
+      '?' if estimate[key] is None else f'{scale * estimate[key]:{form}}'
+      for key in ('estimate', 'low', 'high')
+  )
+  return f'{number} ({" to ".join(bounds)})'
+
+
+def _aligned(lines):
+  lines = [*lines]
+  widths = [max(map(len, column)) for column in zip(*lines)]
+  return '\n'.join(
+      '  '.join(f'{x:<{w}}' for x, w in zip(line, widths)).rstrip()
+      for line in lines
+  )

@@ -1,0 +1,212 @@
+"""What answers are worth: a number for each example, then means and differences.
+
+Of a generated text only the first line counts, as in the released evaluations.
+"""
+
+import collections
+from collections.abc import Callable, Sequence
+import math
+import re
+import string
+from typing import Any, NamedTuple
+
+from jrt_jax.evaluation import statistics
+
+
+class Metric(NamedTuple):
+  """A metric.
+
+  Attributes:
+    about: what it measures, in a line.
+    value: maps an `Example` and what a model answered to the value of the
+      example: a text of a task that generates, else a `Score` for each choice.
+    binary: whether values are 0 or 1, so that McNemar's test applies.
+    is_perplexity: whether values are log-likelihoods, whose mean is shown as a
+      perplexity, and whose differences as ratios of perplexities.
+  """
+
+  about: str
+  value: Callable[[Any, Any], float]
+  binary: bool = True
+  is_perplexity: bool = False
+
+
+class Comparison(NamedTuple):
+  """A kind of prompt against another one, on the same examples.
+
+  Attributes:
+    difference: of the means; of perplexities their ratio, which is below 1 if
+      the kind is better.
+    p_value: of McNemar's exact test; None if values are not 0 or 1.
+  """
+
+  difference: statistics.Estimate
+  p_value: float | None
+
+
+def first_line(text: str) -> str:
+  """Returns what of a generated text is the answer."""
+  return text.partition('\n')[0]
+
+
+def contains(answer: str, text: str) -> bool:
+  """Whether a text holds an answer, whatever the case.
+
+  Source: `contains_score` of https://github.com/HazyResearch/prefix-linear-
+  attention, by which FDA, SWDE and SQuAD are scored.
+  """
+  return answer.lower() in text.lower()
+
+
+def normalised(text: str) -> list[str]:
+  """Returns the words of an answer: no case, punctuation nor articles.
+
+  Source: the official evaluation of SQuAD (Rajpurkar et al. 2016).
+  """
+  text = text.lower().translate(_NO_PUNCTUATION)
+  return re.sub(r'\b(a|an|the)\b', ' ', text).split()
+
+
+def overlap(answer: str, text: str) -> float:
+  """Returns F1 of the words that a text shares with an answer.
+
+  If one of them has no words, it is 1 where the other has none either.
+
+  Source: the official evaluation of SQuAD 2.0 (Rajpurkar et al. 2018).
+  """
+  wanted, found = normalised(answer), normalised(text)
+  if not (wanted and found):
+    return float(wanted == found)
+  shared = (collections.Counter(wanted) & collections.Counter(found)).total()
+  return 2 * shared / (len(wanted) + len(found))
+
+
+def values(
+    metrics: Sequence[str], example: Any, answer: Any
+) -> dict[str, float]:
+  """Returns the value of an example, by metric.
+
+  Raises:
+    ValueError: a metric is unknown, or a log-likelihood is not finite.
+  """
+  if not isinstance(answer, str):
+    for score in answer:
+      if not math.isfinite(score.log_likelihood):
+        raise ValueError(
+            f'log-likelihoods must be finite, got {score.log_likelihood} for'
+            f' the example {example.id}'
+        )
+  return {name: float(find(name).value(example, answer)) for name in metrics}
+
+
+def find(name: str) -> Metric:
+  """Returns the metric of a name; ValueError if there is none."""
+  if name not in METRICS:
+    raise ValueError(
+        f'metric must be one of {", ".join(METRICS)}, got {name!r}'
+    )
+  return METRICS[name]
+
+
+def mean(name: str, values: Sequence[float]) -> statistics.Estimate:
+  """Returns the metric over examples [n], with its 95 % interval."""
+  metric = find(name)
+  if metric.is_perplexity:
+    return _exponential(statistics.mean(values))
+  return (statistics.proportion if metric.binary else statistics.mean)(values)
+
+
+def compare(
+    name: str, values: Sequence[float], baseline: Sequence[float]
+) -> Comparison:
+  """Returns how values [n] differ from those of a baseline, pair by pair."""
+  metric = find(name)
+  difference = statistics.paired_difference(values, baseline)
+  if metric.is_perplexity:
+    return Comparison(_exponential(difference), None)
+  p = statistics.mcnemar(values, baseline).p_value if metric.binary else None
+  return Comparison(difference, p)
+
+
+def _exponential(estimate):
+  """Of log-likelihoods to perplexities; what was high is low."""
+  return estimate._replace(
+      estimate=_exp(-estimate.estimate),
+      low=_exp(-estimate.high),
+      high=_exp(-estimate.low),
+  )
+
+
+def _exp(x):
+  return math.exp(x) if x < 700 else math.inf  # what float64 can hold
+
+
+def _any_answer(same):
+  """The most that `same` gives one of the gold answers for what was answered."""
+
+  def value(example, answer):
+    if isinstance(answer, str):
+      text = first_line(answer)
+    else:
+      text = example.names[_likeliest(example, answer)]
+    return max((same(gold, text) for gold in example.answers), default=0)
+
+  return value
+
+
+def _accuracy(example, scores):
+  if len(example.choices) == 1:
+    return scores[0].is_greedy
+  return _is_right(example, _likeliest(example, scores))
+
+
+def _accuracy_normalised(example, scores):
+  sizes = [max(1, len(choice.strip().encode())) for choice in example.choices]
+  return _is_right(example, _likeliest(example, scores, sizes))
+
+
+def _is_right(example, i):
+  if example.names:  # several choices may be right
+    return example.names[i] in example.answers
+  return i == example.label
+
+
+def _likeliest(example, scores, sizes=None):
+  """The index of the choice that is likeliest for its size; of equals the
+  first."""
+  sizes = sizes or [1] * len(example.choices)
+  found = [x.log_likelihood / n for x, n in zip(scores, sizes, strict=True)]
+  return found.index(max(found))
+
+
+_NO_PUNCTUATION = str.maketrans('', '', string.punctuation)
+
+METRICS = {
+    'contains': Metric(
+        'the first line holds a gold answer', _any_answer(contains)
+    ),
+    'exact_match': Metric(
+        'it is a gold answer, as SQuAD normalises them',
+        _any_answer(lambda a, text: normalised(a) == normalised(text)),
+    ),
+    'f1': Metric(
+        'F1 of the words that it shares with a gold answer',
+        _any_answer(overlap),
+        binary=False,
+    ),
+    'accuracy': Metric(
+        'the right choice is the likeliest; of a single choice, each of its'
+        ' tokens is',
+        _accuracy,
+    ),
+    'accuracy_normalised': Metric(
+        'the right choice is the likeliest for each of its bytes',
+        _accuracy_normalised,
+    ),
+    'perplexity': Metric(
+        'of the only choice: exp of its mean negative log-likelihood',
+        lambda example, scores: scores[0].log_likelihood,
+        binary=False,
+        is_perplexity=True,
+    ),
+}

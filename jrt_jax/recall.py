@@ -1,0 +1,244 @@
+r"""Measures whether a model recalls what it has read, and whether twice helps.
+
+python -m jrt_jax.recall --workdir=runs/jrt_tiny --task=fda --data=FOLDER
+python -m jrt_jax.recall --model=hf:NAME --task=mine.jsonl \
+    --prompts=default,twice,hierarchical --out=recall/mine
+
+A model is a run of ours, or any other: hf:NAME_OR_DIR, http://HOST:PORT/v1 of a
+server with OpenAI's interface, or python:package.module:attribute. A task is one
+of --list, whose rows are in --data, or a file of your own, with a `context`, a
+`question` and `answers` in each line. Every kind of prompt asks the same
+examples, whose contexts are cut around the answer to --context_tokens; the
+differences to `default` are those of pairs. With --out what is finished is kept,
+and the same command goes on there. Exit codes: 0 at the end, 1 if memory did not
+suffice, 2 for a mistake in the command or a model that fails, 130 after Ctrl-C.
+"""
+
+import glob
+import os
+import pathlib
+import sys
+
+from absl import app
+from absl import flags
+
+from jrt_jax import command_line
+from jrt_jax import compilation_cache
+from jrt_jax.evaluation import language_models
+from jrt_jax.evaluation.recall import record
+from jrt_jax.evaluation.recall import report
+from jrt_jax.evaluation.recall import rows
+from jrt_jax.evaluation.recall import runner
+from jrt_jax.evaluation.recall import tasks
+from jrt_jax.generation import long_prompts
+from jrt_jax.prefix import short_prompts
+from jrt_jax.prompting import prompts
+
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Of the run whose model it is.')
+_MODEL = flags.DEFINE_string(
+    'model',
+    None,
+    'Another one: hf:NAME_OR_DIR, http://HOST:PORT/v1 or'
+    ' python:package.module:attribute, which is imported and so runs code.',
+)
+_TOKENIZER = flags.DEFINE_string(
+    'tokenizer',
+    None,
+    'Its tokenizer.json: of a run, if it is not where it was in training; of a'
+    ' server, for which words are counted else.',
+)
+_SHORT_PROMPT = flags.DEFINE_enum(
+    'short_prompt',
+    None,
+    sorted(short_prompts.SHORT_PROMPTS),
+    'Of a run: how a prompt shorter than the prefix is read.',
+)
+_LONG_PROMPT = flags.DEFINE_enum(
+    'long_prompt',
+    None,
+    sorted(long_prompts.LONG_PROMPTS),
+    'Of a run: which part of a longer prompt is prefix.',
+)
+_TASK = flags.DEFINE_list(
+    'task', [], 'Names (see --list), or files of your own, NAME.jsonl.'
+)
+_DATA = flags.DEFINE_string(
+    'data',
+    None,
+    'Rows of the tasks: a file, a pattern of files, hf:NAME:SPLIT:CONFIG, or a'
+    ' folder in which names of files begin with their task; default: where'
+    ' --list says.',
+)
+_PROMPTS = flags.DEFINE_list(
+    'prompts', ['default', 'twice'], f'Of {", ".join(prompts.PROMPTS)}.'
+)
+_CONTEXT_TOKENS = flags.DEFINE_integer(
+    'context_tokens',
+    950,
+    'So much of a context is read, around the answer; 0: all of it. Released'
+    ' evaluations read 1000 less 50 for the answer.',
+    lower_bound=0,
+)
+_MAX_TOKENS = flags.DEFINE_integer(
+    'max_tokens',
+    None,
+    'Of an answer; default: as the task says.',
+    lower_bound=1,
+)
+_LIMIT = flags.DEFINE_integer(
+    'limit', None, 'Only so many examples of each task.', lower_bound=1
+)
+_BATCH_SIZE = flags.DEFINE_integer(
+    'batch_size', 8, 'Examples that are asked at once.', lower_bound=1
+)
+_ALLOW_TRUNCATION = flags.DEFINE_bool(
+    'allow_truncation',
+    False,
+    'Cut prompts from the left that are longer than the model takes.',
+)
+_OUT = flags.DEFINE_string('out', None, 'A folder for examples and results.')
+_LIST = flags.DEFINE_bool('list', False, 'Show all tasks and kinds of prompts.')
+_COMPILATION_CACHE = command_line.define_compilation_cache()
+
+
+def main(argv: list[str]) -> None:
+  del argv
+  with (
+      command_line.one_line_failures(advice='lower --batch_size'),
+      command_line.one_line_errors(),
+  ):
+    if _LIST.value:
+      print('\n'.join(_described()))
+      return
+    _check_flags()
+    if _COMPILATION_CACHE.value:
+      compilation_cache.turn_on()
+    _evaluate()
+
+
+def _evaluate():
+  model = language_models.load(_spec(), **_options())
+  works = [_work(model, name) for name in dict.fromkeys(_TASK.value)]
+  settings = runner.Settings(
+      prompts=[*dict.fromkeys(_PROMPTS.value)],
+      max_tokens=_MAX_TOKENS.value,
+      batch_size=_BATCH_SIZE.value,
+      allow_truncation=_ALLOW_TRUNCATION.value,
+  )
+  questions = runner.ask(model, works, settings)
+  folder = None
+  if _OUT.value:
+    asked = _asked(model, works, settings, questions)
+    folder = record.Folder(pathlib.Path(_OUT.value).expanduser(), asked)
+  found = runner.run(
+      model,
+      questions,
+      settings,
+      finished=folder.rows if folder else (),
+      keep=folder.append if folder else lambda rows: None,
+  )
+  results = report.results(works, found)
+  print(report.tables(results))
+  if folder:
+    file = folder.finish(
+        {
+            'command': ' '.join(['python -m jrt_jax.recall', *sys.argv[1:]]),
+            'settings': asked,
+            'batch_size': _BATCH_SIZE.value,
+            **record.environment(on_jax=bool(_WORKDIR.value)),
+            'results': results,
+        }
+    )
+    print(f'wrote {file}')
+
+
+def _described():
+  """Yields a line for each task and each kind of prompt."""
+  width = max(map(len, [*tasks.TASKS, *prompts.PROMPTS]))
+  yield 'tasks: how they are scored, and where their rows are'
+  for name, task in tasks.TASKS.items():
+    yield f'  {name:{width}}  {", ".join(task.metrics)}; {task.source}'
+  yield 'prompts: what they read'
+  for name, kind in prompts.PROMPTS.items():
+    yield f'  {name:{width}}  {kind.about}'
+
+
+def _check_flags():
+  """Raises an error for what is wrong, before a model is loaded."""
+  if bool(_WORKDIR.value) == bool(_MODEL.value):
+    raise ValueError('either --workdir=DIR or --model=SPEC must be given')
+  if not _TASK.value:
+    raise ValueError('--task=NAME,… must be given; --list shows them')
+  for name in _TASK.value:
+    rows.find(name, _paths(name), tasks.find_task(name).source)
+  for name in _PROMPTS.value or ['']:
+    prompts.find(name)
+  if _OUT.value:
+    command_line.output_folder('--out', _OUT.value)
+
+
+def _paths(name):
+  """Returns the files of a task; one that is a file has no others."""
+  if name not in tasks.TASKS:
+    return [name]
+  data = _DATA.value
+  if not data:
+    return []
+  return sorted(glob.glob(os.path.expanduser(data), recursive=True)) or [data]
+
+
+def _spec():
+  return _MODEL.value or f'workdir:{_WORKDIR.value}'
+
+
+def _options():
+  """Those that were given; a function takes none."""
+  given = {
+      'tokenizer': _TOKENIZER.value,
+      'short_prompt': _SHORT_PROMPT.value,
+      'long_prompt': _LONG_PROMPT.value,
+  }
+  if not _spec().startswith('python:'):
+    given['batch_size'] = _BATCH_SIZE.value
+  return given
+
+
+def _work(model, name):
+  examples = tasks.examples(
+      name,
+      _paths(name),
+      tokenizer=model,
+      budget=_CONTEXT_TOKENS.value or None,
+      limit=_LIMIT.value,
+  )
+  return runner.Work(name, tasks.find_task(name), [*examples])
+
+
+def _asked(model, works, settings, questions):
+  """What results depend on: a folder has those of one choice of it."""
+  weights = {}
+  if _WORKDIR.value:
+    weights = {
+        'step': model.model.step,
+        'fingerprint': model.model.fingerprint,
+        'prefix': model.model.config['prefix']['name'],
+        'prefix_capacity': model.model.prefix_capacity,
+    }
+  return {
+      'model': model.name,
+      **weights,
+      'short_prompt': _SHORT_PROMPT.value,
+      'long_prompt': _LONG_PROMPT.value,
+      'tasks': [work.name for work in works],
+      'prompts': settings.prompts,
+      'context_tokens': _CONTEXT_TOKENS.value,
+      'unit': model.unit,  # of tokens: words, where nothing tells tokens
+      'max_tokens': [runner.max_tokens(work, settings) for work in works],
+      'limit': _LIMIT.value,
+      'allow_truncation': settings.allow_truncation,
+      'questions': runner.digest(questions),
+  }
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=command_line.parser())
