@@ -15,6 +15,7 @@ suffice, 2 for a mistake in the command or a model that fails, 130 after Ctrl-C.
 """
 
 import glob
+import logging
 import os
 import pathlib
 import sys
@@ -113,6 +114,8 @@ def main(argv: list[str]) -> None:
     _check_flags()
     if _COMPILATION_CACHE.value:
       compilation_cache.turn_on()
+    # It would tell each of its attempts to reach the network.
+    logging.getLogger('huggingface_hub').setLevel(logging.ERROR)
     _evaluate()
 
 
@@ -138,7 +141,7 @@ def _evaluate():
       keep=folder.append if folder else lambda rows: None,
   )
   results = report.results(works, found)
-  print(report.tables(results))
+  print(report.tables(results, model.unit))
   if folder:
     file = folder.finish(
         {

@@ -57,7 +57,9 @@ def warnings(
   """
   lines = []
   if gain <= 0:
-    lines.append(f'{prompt} recalls no more than default ({100 * gain:+.1f})')
+    lines.append(
+        f'{prompt} recalls no more than default ({100 * gain:+.1f} points)'
+    )
   before, after = (each['repetition'] for each in (baseline, rates))
   if after - before > _MORE_REPETITION:
     lines.append(

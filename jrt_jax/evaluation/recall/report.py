@@ -32,9 +32,15 @@ def results(
   return {work.name: _of_task(work, rows) for work in works}
 
 
-def tables(results: Mapping[str, Any]) -> str:
-  """Returns the tables of all tasks, and what to know about them."""
-  return '\n\n'.join([*(_table(*item) for item in results.items()), _NOTE])
+def tables(results: Mapping[str, Any], unit: str = 'tokens') -> str:
+  """Returns the tables of all tasks, and what to know about them.
+
+  Args:
+    results: from the function of that name.
+    unit: what the lengths of prompts were counted in.
+  """
+  found = [_table(name, task, unit) for name, task in results.items()]
+  return '\n\n'.join([*found, _NOTE])
 
 
 def _of_task(work, rows):
@@ -102,8 +108,11 @@ def _plain(estimate):
   }
 
 
-def _table(name, task):
-  blocks = [f'{name}: {task["examples"]:,} examples', _aligned(_scores(task))]
+def _table(name, task, unit):
+  blocks = [
+      f'{name}: {task["examples"]:,} examples',
+      _aligned(_scores(task, unit)),
+  ]
   if differences := [*_differences(task)]:
     header = ['less default', 'metric', 'difference', 'p']
     blocks.append('\n' + _aligned([header, *differences]))
@@ -111,13 +120,13 @@ def _table(name, task):
   return '\n'.join(blocks)
 
 
-def _scores(task):
+def _scores(task, unit):
   """Yields the lines of the table of scores, each a list of cells."""
   any_errors = any('errors' in found for found in task['prompts'].values())
   for i, (kind, found) in enumerate(task['prompts'].items()):
     wrong = [*errors.CLASSES] if any_errors else []
     if not i:
-      yield ['prompt', 'tokens', 'prefill ms', *found['metrics'], *wrong, 'cut']
+      yield ['prompt', unit, 'prefill ms', *found['metrics'], *wrong, 'cut']
     time = found['prefill_ms']
     yield [
         kind,

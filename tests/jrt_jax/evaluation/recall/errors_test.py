@@ -45,6 +45,6 @@ def test_a_prompt_that_does_not_help_is_told():
       'twice makes 32.9% of answers repeat the prompt, default 5.5%'
   ]
   assert errors.warnings('twice', -0.01, before, before) == [
-      'twice recalls no more than default (-1.0)'
+      'twice recalls no more than default (-1.0 points)'
   ]
   assert not errors.warnings('twice', 0.1, before, {'repetition': 0.01})

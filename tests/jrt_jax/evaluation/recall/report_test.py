@@ -7,6 +7,10 @@ import pytest
 
 from jrt_jax.evaluation.recall import report
 from jrt_jax.evaluation.recall import runner
+from recall_fakes import fake as fake
+from recall_fakes import last_word as last_word
+from recall_fakes import oracle as oracle
+from recall_fakes import recall as recall
 
 
 @pytest.fixture
@@ -68,7 +72,7 @@ def test_no_gain_is_told(oracle, recall):
   rows = runner.run(oracle, questions, settings)
   found = report.results([recall], rows)
   assert found['boxes']['warnings'] == [
-      'twice recalls no more than default (+0.0)'
+      'twice recalls no more than default (+0.0 points)'
   ]
   assert '! twice recalls no more' in report.tables(found)
 

@@ -7,6 +7,11 @@ import zlib
 import pytest
 
 from jrt_jax.evaluation.recall import runner
+from recall_fakes import choice as choice
+from recall_fakes import fake as fake
+from recall_fakes import last_word as last_word
+from recall_fakes import oracle as oracle
+from recall_fakes import recall as recall
 
 EVERY = runner.Settings(
     prompts=('default', 'twice', 'hierarchical'), batch_size=3
