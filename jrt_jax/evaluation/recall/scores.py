@@ -10,6 +10,8 @@ import re
 import string
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from jrt_jax.evaluation import statistics
 
 
@@ -113,7 +115,9 @@ def mean(name: str, values: Sequence[float]) -> statistics.Estimate:
   metric = find(name)
   if metric.is_perplexity:
     return _exponential(statistics.mean(values))
-  return (statistics.proportion if metric.binary else statistics.mean)(values)
+  if metric.binary:
+    return statistics.proportion(values)
+  return _possible(statistics.mean(values), 0, 1)
 
 
 def compare(
@@ -125,7 +129,13 @@ def compare(
   if metric.is_perplexity:
     return Comparison(_exponential(difference), None)
   p = statistics.mcnemar(values, baseline).p_value if metric.binary else None
-  return Comparison(difference, p)
+  return Comparison(_possible(difference, -1, 1), p)
+
+
+def _possible(estimate, low, high):
+  """Ends an interval where values end: that of a few is wider."""
+  bounds = np.clip([estimate.low, estimate.high], low, high)
+  return estimate._replace(low=float(bounds[0]), high=float(bounds[1]))
 
 
 def _exponential(estimate):

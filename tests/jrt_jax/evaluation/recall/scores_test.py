@@ -100,6 +100,14 @@ def test_means_have_intervals():
   assert found.estimate == 0.5 and 0.4 < found.low < 0.5 < found.high < 0.6
 
 
+def test_intervals_of_a_few_values_end_where_values_end():
+  found = scores.mean('f1', [0.0, 0.0, 1.0])
+  assert (found.low, found.high) == (0, 1)
+  found = scores.compare('f1', [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]).difference
+  assert -1 < found.low < 0 and found.high == 1
+  assert math.isnan(scores.mean('f1', [0.5]).low)  # nothing is known of it
+
+
 def test_a_log_likelihood_that_is_no_number_is_named():
   with pytest.raises(ValueError, match='finite, got nan for the example 7'):
     scores.values(['accuracy'], example(choices=('a',)), [score(math.nan)])
