@@ -26,6 +26,7 @@ from absl import flags
 from jrt_jax import command_line
 from jrt_jax import compilation_cache
 from jrt_jax.evaluation import language_models
+from jrt_jax.evaluation.recall import questions as questions_lib
 from jrt_jax.evaluation.recall import record
 from jrt_jax.evaluation.recall import report
 from jrt_jax.evaluation.recall import rows
@@ -122,13 +123,13 @@ def main(argv: list[str]) -> None:
 def _evaluate():
   model = language_models.load(_spec(), **_options())
   works = [_work(model, name) for name in dict.fromkeys(_TASK.value)]
-  settings = runner.Settings(
+  settings = questions_lib.Settings(
       prompts=[*dict.fromkeys(_PROMPTS.value)],
       max_tokens=_MAX_TOKENS.value,
       batch_size=_BATCH_SIZE.value,
       allow_truncation=_ALLOW_TRUNCATION.value,
   )
-  questions = runner.ask(model, works, settings)
+  questions = questions_lib.ask(model, works, settings)
   folder = None
   if _OUT.value:
     asked = _asked(model, works, settings, questions)
@@ -214,7 +215,7 @@ def _work(model, name):
       budget=_CONTEXT_TOKENS.value or None,
       limit=_LIMIT.value,
   )
-  return runner.Work(name, tasks.find_task(name), [*examples])
+  return questions_lib.Work(name, tasks.find_task(name), [*examples])
 
 
 def _asked(model, works, settings, questions):
@@ -236,10 +237,12 @@ def _asked(model, works, settings, questions):
       'prompts': settings.prompts,
       'context_tokens': _CONTEXT_TOKENS.value,
       'unit': model.unit,  # of tokens: words, where nothing tells tokens
-      'max_tokens': [runner.max_tokens(work, settings) for work in works],
+      'max_tokens': [
+          questions_lib.max_tokens(work, settings) for work in works
+      ],
       'limit': _LIMIT.value,
       'allow_truncation': settings.allow_truncation,
-      'questions': runner.digest(questions),
+      'questions': questions_lib.digest(questions),
   }
 
 

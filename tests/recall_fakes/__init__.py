@@ -8,7 +8,7 @@ import pytest
 
 from jrt_jax.evaluation.language_models import Completion
 from jrt_jax.evaluation.language_models import Score
-from jrt_jax.evaluation.recall import runner
+from jrt_jax.evaluation.recall import questions as questions_lib
 from jrt_jax.evaluation.recall.example import Example
 from jrt_jax.evaluation.recall.tasks import Task
 from jrt_jax.prompting import templates
@@ -95,7 +95,7 @@ def recall():
             answers=(pearl,),
         )
     )
-  return runner.Work(
+  return questions_lib.Work(
       'boxes', _task('generate', 'contains', 'exact_match', 'f1'), examples
   )
 
@@ -109,7 +109,7 @@ def choice(recall):
       for e in recall.examples
   ]
   task = _task('choices', 'accuracy', 'accuracy_normalised')
-  return runner.Work('choices', task, examples)
+  return questions_lib.Work('choices', task, examples)
 
 
 @pytest.fixture
@@ -120,4 +120,4 @@ def last_word(recall):
       for e in recall.examples
   ]
   task = _task('last_word', 'accuracy', 'perplexity')
-  return runner.Work('last_words', task, examples)
+  return questions_lib.Work('last_words', task, examples)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from jrt_jax.evaluation.recall import errors
+from jrt_jax.evaluation.recall import questions
 from jrt_jax.evaluation.recall import runner
 from jrt_jax.evaluation.recall import scores
 
@@ -17,7 +18,7 @@ _NOTE = (
 
 
 def results(
-    works: Sequence[runner.Work], rows: Sequence[runner.Row]
+    works: Sequence[questions.Work], rows: Sequence[runner.Row]
 ) -> dict[str, Any]:
   """Returns for each task what was found, as JSON has it.
 
@@ -51,7 +52,7 @@ def _of_task(work, rows):
   found = {kind: _of_kind(work, group) for kind, group in groups.items()}
   warnings = []
   for kind in groups:
-    if runner.DEFAULT in groups and kind != runner.DEFAULT:
+    if questions.DEFAULT in groups and kind != questions.DEFAULT:
       warnings += _compare(work, found, groups, kind)
   return {
       'examples': len(work.examples),
@@ -79,15 +80,15 @@ def _of_kind(work, rows):
 
 def _compare(work, found, groups, kind):
   """Adds to what was `found` how a kind differs; returns the warnings."""
-  new, old = found[kind], found[runner.DEFAULT]
+  new, old = found[kind], found[questions.DEFAULT]
   if new['cut'] or old['cut']:
     return [
-        f'{kind} is not compared with {runner.DEFAULT}:'
+        f'{kind} is not compared with {questions.DEFAULT}:'
         f' {new["cut"]} and {old["cut"]} of their prompts were cut'
     ]
   new['against_default'] = {}
   for name in work.task.metrics:
-    pair = (_values(groups[each], name) for each in (kind, runner.DEFAULT))
+    pair = (_values(groups[each], name) for each in (kind, questions.DEFAULT))
     difference, p_value = scores.compare(name, *pair)
     new['against_default'][name] = _plain(difference) | {'p_value': p_value}
   if work.task.kind != 'generate':

@@ -8,11 +8,16 @@ from collections.abc import Callable, Sequence
 import math
 import re
 import string
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from jrt_jax.evaluation import language_models
 from jrt_jax.evaluation import statistics
+from jrt_jax.evaluation.recall.example import Example
+
+# A text that was generated, or the scores of the choices.
+Answer = str | Sequence[language_models.Score]
 
 
 class Metric(NamedTuple):
@@ -20,15 +25,14 @@ class Metric(NamedTuple):
 
   Attributes:
     about: what it measures, in a line.
-    value: maps an `Example` and what a model answered to the value of the
-      example: a text of a task that generates, else a `Score` for each choice.
+    value: maps an example and what a model answered to the example's value.
     binary: whether values are 0 or 1, so that McNemar's test applies.
     is_perplexity: whether values are log-likelihoods, whose mean is shown as a
       perplexity, and whose differences as ratios of perplexities.
   """
 
   about: str
-  value: Callable[[Any, Any], float]
+  value: Callable[[Example, Answer], float]
   binary: bool = True
   is_perplexity: bool = False
 
@@ -84,7 +88,7 @@ def overlap(answer: str, text: str) -> float:
 
 
 def values(
-    metrics: Sequence[str], example: Any, answer: Any
+    metrics: Sequence[str], example: Example, answer: Answer
 ) -> dict[str, float]:
   """Returns the value of an example, by metric.
 

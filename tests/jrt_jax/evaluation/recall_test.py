@@ -7,6 +7,7 @@ import pytest
 
 from jrt_jax.evaluation import language_models
 from jrt_jax.evaluation.language_models import jrt
+from jrt_jax.evaluation.recall import questions as questions_lib
 from jrt_jax.evaluation.recall import report
 from jrt_jax.evaluation.recall import runner
 from jrt_jax.evaluation.recall import tasks
@@ -69,9 +70,9 @@ def test_who_knows_all_scores_1_and_who_knows_nothing_0(name):
   examples = tasks.examples(
       name, [str(DATA)], tokenizer=reader, budget=950, limit=20
   )
-  work = runner.Work(name, tasks.find_task(name), [*examples])
-  settings = runner.Settings([*prompts.PROMPTS])
-  questions = runner.ask(reader, [work], settings)
+  work = questions_lib.Work(name, tasks.find_task(name), [*examples])
+  settings = questions_lib.Settings([*prompts.PROMPTS])
+  questions = questions_lib.ask(reader, [work], settings)
   for right in (True, False):
     model = Knowing(questions, right=right)
     rows = runner.run(model, questions, settings)
@@ -98,8 +99,10 @@ def small_works():
     works['choices'].append(example)
   generate = tasks.TASKS['fda']._replace(max_tokens=3)
   return [
-      runner.Work('texts', generate, works['generate']),
-      runner.Work('choices', tasks.TASKS['superglue_copa'], works['choices']),
+      questions_lib.Work('texts', generate, works['generate']),
+      questions_lib.Work(
+          'choices', tasks.TASKS['superglue_copa'], works['choices']
+      ),
   ]
 
 
@@ -109,9 +112,9 @@ def test_answers_of_our_models_do_not_depend_on_batches_or_order(model):
   found = []
   for batch_size, order in ((1, 1), (3, -1)):
     model_of_batch = jrt.Jrt(model, name='tiny', batch_size=batch_size)
-    settings = runner.Settings(batch_size=batch_size)
+    settings = questions_lib.Settings(batch_size=batch_size)
     asked = [w._replace(examples=w.examples[::order]) for w in works]
-    questions = runner.ask(model_of_batch, asked, settings)
+    questions = questions_lib.ask(model_of_batch, asked, settings)
     rows = runner.run(model_of_batch, questions, settings)
     key = lambda row: (row['task'], row['prompt'], row['id'])
     found.append(sorted(rows, key=key))

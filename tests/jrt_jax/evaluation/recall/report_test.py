@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from jrt_jax.evaluation.recall import questions as questions_lib
 from jrt_jax.evaluation.recall import report
 from jrt_jax.evaluation.recall import runner
 from recall_fakes import fake as fake
@@ -27,8 +28,8 @@ def twice_helps(fake, recall):
     return ' so box' if 'Nothing' in prompt else ''
 
   model = fake(answer, seconds=0.002)
-  settings = runner.Settings(['default', 'twice'])
-  questions = runner.ask(model, [work], settings)
+  settings = questions_lib.Settings(['default', 'twice'])
+  questions = questions_lib.ask(model, [work], settings)
   return [work], runner.run(model, questions, settings)
 
 
@@ -67,8 +68,8 @@ def test_the_tables_say_the_same(twice_helps):
 
 
 def test_no_gain_is_told(oracle, recall):
-  settings = runner.Settings(['default', 'twice'])
-  questions = runner.ask(oracle, [recall], settings)
+  settings = questions_lib.Settings(['default', 'twice'])
+  questions = questions_lib.ask(oracle, [recall], settings)
   rows = runner.run(oracle, questions, settings)
   found = report.results([recall], rows)
   assert found['boxes']['warnings'] == [
@@ -79,8 +80,8 @@ def test_no_gain_is_told(oracle, recall):
 
 def test_what_was_cut_is_not_compared(fake, recall):
   model = fake(lambda prompt: '', max_length=60)
-  settings = runner.Settings(['default', 'twice'], allow_truncation=True)
-  questions = runner.ask(model, [recall], settings)
+  settings = questions_lib.Settings(['default', 'twice'], allow_truncation=True)
+  questions = questions_lib.ask(model, [recall], settings)
   found = report.results([recall], runner.run(model, questions, settings))
   twice = found['boxes']['prompts']['twice']
   assert 'against_default' not in twice and twice['cut'] > 0
@@ -91,8 +92,8 @@ def test_what_was_cut_is_not_compared(fake, recall):
 
 def test_perplexities_are_no_percentages(fake, last_word):
   model = fake(lambda prompt: ' pearl0')
-  settings = runner.Settings(['default', 'twice'])
-  questions = runner.ask(model, [last_word], settings)
+  settings = questions_lib.Settings(['default', 'twice'])
+  questions = questions_lib.ask(model, [last_word], settings)
   found = report.results([last_word], runner.run(model, questions, settings))
   default, twice = found['last_words']['prompts'].values()
   assert default['metrics']['perplexity']['estimate'] == pytest.approx(
@@ -105,8 +106,8 @@ def test_perplexities_are_no_percentages(fake, last_word):
 
 
 def test_without_a_default_nothing_is_compared(oracle, recall):
-  settings = runner.Settings(['twice', 'context_twice'])
-  questions = runner.ask(oracle, [recall], settings)
+  settings = questions_lib.Settings(['twice', 'context_twice'])
+  questions = questions_lib.ask(oracle, [recall], settings)
   found = report.results([recall], runner.run(oracle, questions, settings))
   assert [*found['boxes']['prompts']] == ['twice', 'context_twice']
   assert 'against_default' not in found['boxes']['prompts']['context_twice']

@@ -1,11 +1,11 @@
 """What is asked, what is answered, and that batches change nothing."""
 
 import math
-import re
 import zlib
 
 import pytest
 
+from jrt_jax.evaluation.recall import questions as questions_lib
 from jrt_jax.evaluation.recall import runner
 from recall_fakes import choice as choice
 from recall_fakes import fake as fake
@@ -13,13 +13,13 @@ from recall_fakes import last_word as last_word
 from recall_fakes import oracle as oracle
 from recall_fakes import recall as recall
 
-EVERY = runner.Settings(
+EVERY = questions_lib.Settings(
     prompts=('default', 'twice', 'hierarchical'), batch_size=3
 )
 
 
 def run(model, works, settings=EVERY, **options):
-  questions = runner.ask(model, works, settings)
+  questions = questions_lib.ask(model, works, settings)
   return runner.run(model, questions, settings, **options)
 
 
@@ -48,7 +48,7 @@ def test_batches_and_order_change_nothing(fake, recall, choice):
   expected = run(fake(guess), [recall, choice])
   assert len({row['values']['contains'] for row in expected[:7]}) == 2
   for batch_size in (1, 2, 100):
-    settings = runner.Settings(EVERY.prompts, batch_size=batch_size)
+    settings = questions_lib.Settings(EVERY.prompts, batch_size=batch_size)
     assert run(fake(guess), [recall, choice], settings) == expected
   backwards = [w._replace(examples=w.examples[::-1]) for w in (choice, recall)]
   by_key = lambda row: (row['task'], row['prompt'], row['id'])
@@ -112,38 +112,13 @@ def test_what_was_finished_before_a_failure_is_kept(oracle, recall):
   assert len(kept) == 6
 
 
-def test_prompts_that_would_be_cut_are_counted_by_kind(oracle, recall):
-  oracle.max_length = 109
-  message = (
-      'room for their answers in the 109 tokens of fake, but 4 of 7 boxes twice,'
-      ' 4 of 7 boxes hierarchical do not: lower --context'
-  )
-  with pytest.raises(ValueError, match=re.escape(message)) as raised:
-    run(oracle, [recall])
-  assert '\n' not in str(raised.value)
-  assert not oracle.asked
-  oracle.max_length = max(len(e.once.last) for e in recall.examples) + 9
-  run(oracle, [recall], runner.Settings(prompts=['default']))
-  oracle.max_length -= 1
-  with pytest.raises(ValueError, match='2 of 7 boxes default do not'):
-    run(oracle, [recall], runner.Settings(prompts=['default']))
-
-
-def test_choices_need_room_as_well(oracle, choice):
-  longest = max(len(e.once.last) for e in choice.examples)
-  settings = runner.Settings(prompts=['default'])
-  oracle.max_length = longest + len(' pearl0') + 1
-  run(oracle, [choice], settings)
-  oracle.max_length -= 1
-  with pytest.raises(ValueError, match='2 of 7 choices default'):
-    run(oracle, [choice], settings)
-
-
 def test_prompts_are_cut_from_the_left_where_that_is_allowed(fake, recall):
   model = fake(lambda prompt: prompt, max_length=60)
-  settings = runner.Settings(['default', 'twice'], allow_truncation=True)
+  settings = questions_lib.Settings(['default', 'twice'], allow_truncation=True)
   rows = run(model, [recall], settings)
-  whole = {q.key: q.prompt for q in runner.ask(fake(str), [recall], settings)}
+  whole = {
+      q.key: q.prompt for q in questions_lib.ask(fake(str), [recall], settings)
+  }
   cut = 0
   prompts = sum(model.asked, [])
   for row in rows:
@@ -153,32 +128,6 @@ def test_prompts_are_cut_from_the_left_where_that_is_allowed(fake, recall):
     assert prompt[-(60 - 9) :] in prompts
     cut += row['cut']
   assert 0 < cut < len(rows)
-
-
-def test_a_cut_that_makes_more_tokens_is_cut_again(fake, recall):
-  class Greedy(type(fake(str))):
-    """Pairs of characters are tokens, from the end of the text on."""
-
-    def encode(self, text):
-      return [text[max(0, i - 2) : i] for i in range(len(text), 0, -2)][::-1]
-
-    def decode(self, ids):
-      return '~' + ''.join(ids)  # as some tokenizers add a space
-
-  model = Greedy(lambda prompt: 'x', max_length=20)
-  settings = runner.Settings(['twice'], allow_truncation=True)
-  questions = runner.ask(model, [recall], settings)
-  assert all(len(model.encode(q.prompt)) <= 11 for q in questions)
-  assert all(
-      q.prompt.endswith(q.example.again.question[-11:]) for q in questions
-  )
-
-
-def test_there_must_be_room_for_a_prompt(oracle, recall):
-  oracle.max_length = 8
-  settings = runner.Settings(allow_truncation=True)
-  with pytest.raises(ValueError, match='takes 8 tokens, which answers alone'):
-    run(oracle, [recall], settings)
 
 
 def test_a_model_that_cannot_score_says_so_before_all_else(
@@ -201,41 +150,3 @@ def test_a_log_likelihood_must_be_a_number(oracle, choice):
   ]
   with pytest.raises(ValueError, match='finite, got -inf for the example Box'):
     run(oracle, [choice])
-
-
-def test_examples_must_differ_in_their_ids(oracle, recall):
-  twice = recall._replace(examples=recall.examples + recall.examples[2:3])
-  with pytest.raises(ValueError, match="boxes must .* got 'Box 2' twice"):
-    run(oracle, [twice])
-
-
-def test_a_task_must_have_examples(oracle, recall):
-  with pytest.raises(ValueError, match='boxes must have examples, got none'):
-    run(oracle, [recall._replace(examples=[])])
-
-
-def test_a_prompt_that_cannot_be_made_names_its_example(oracle, recall):
-  first = recall.examples[0]
-  empty = first._replace(again=first.again._replace(question=''))
-  work = recall._replace(examples=[empty, *recall.examples[1:]])
-  with pytest.raises(ValueError, match='boxes, example Box 0: hierarchical'):
-    run(oracle, [work])
-
-
-def test_a_digest_is_of_all_that_is_asked(oracle, fake, recall, choice):
-  def digest(works, settings=EVERY):
-    return runner.digest(runner.ask(oracle, works, settings))
-
-  first, *others = recall.examples
-  changed = [
-      first._replace(answers=('ruby',)),
-      first._replace(id='Box 9'),
-      first._replace(once=first.once._replace(last='?')),
-  ]
-  digests = {digest([recall]), digest([choice]), digest([recall, choice])}
-  digests |= {digest([recall._replace(examples=[x, *others])]) for x in changed}
-  digests.add(digest([recall], runner.Settings(['default'])))
-  assert len(digests) == 7
-  assert digest([recall]) == digest(
-      [recall], runner.Settings(EVERY.prompts, batch_size=1)
-  )

@@ -1,0 +1,173 @@
+"""What a model is asked: every example of some tasks, by kinds of prompts."""
+
+from collections.abc import Sequence
+import dataclasses
+import hashlib
+import json
+import math
+from typing import NamedTuple
+
+from jrt_jax.evaluation import language_models
+from jrt_jax.evaluation.recall import tasks
+from jrt_jax.evaluation.recall.example import Example
+from jrt_jax.prompting import prompts as prompts_lib
+
+DEFAULT = 'default'  # the kind of prompt that the others are compared with
+_BEFORE = 1  # many models put a token before a text, which `encode` has not
+
+
+class Work(NamedTuple):
+  """A task whose examples are there.
+
+  Attributes:
+    name: of the task, or the file of its examples.
+    task: says how they are scored.
+    examples: of which no two have the same id.
+  """
+
+  name: str
+  task: tasks.Task
+  examples: Sequence[Example]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """How models are asked.
+
+  Attributes:
+    prompts: keys of `prompts.PROMPTS`.
+    max_tokens: of an answer; None: as the task says.
+    batch_size: how many examples are asked at once.
+    allow_truncation: whether prompts that are longer than the model takes are
+      cut from the left; else they are an error.
+  """
+
+  prompts: Sequence[str] = (DEFAULT, 'twice')
+  max_tokens: int | None = None
+  batch_size: int = 8
+  allow_truncation: bool = False
+
+
+class Question(NamedTuple):
+  """An example, asked by a kind of prompt."""
+
+  work: Work
+  kind: str
+  example: Example
+  prompt: str
+  tokens: int  # of the prompt
+  cut: bool = False  # whether the prompt has lost its start
+
+  @property
+  def key(self) -> tuple[str, str, str]:
+    """What a row of it is found by."""
+    return self.work.name, self.kind, self.example.id
+
+
+def ask(
+    model: language_models.LanguageModel,
+    works: Sequence[Work],
+    settings: Settings,
+) -> list[Question]:
+  """Returns what a model is to be asked, task by task and kind by kind.
+
+  Args:
+    model, works, settings: who is asked what, and how.
+
+  Raises:
+    ValueError: two examples share an id, a prompt cannot be made, or prompts
+      are longer than the model takes.
+  """
+  questions = []
+  for work in works:
+    if not work.examples:
+      raise ValueError(f'the task {work.name} must have examples, got none')
+    _check_ids(work)
+    for kind in dict.fromkeys(settings.prompts):
+      questions += _fitted(model, work, kind, settings)
+  if not settings.allow_truncation:
+    _check_lengths(model, questions)
+  return questions
+
+
+def digest(questions: Sequence[Question]) -> str:
+  """Returns a digest of all that is asked, and of how it is scored."""
+  sha = hashlib.sha256()
+  for work, kind, example, prompt, _, cut in questions:
+    asked = work.name, work.task.metrics, kind, prompt, cut, example
+    sha.update(json.dumps(asked).encode())
+  return sha.hexdigest()
+
+
+def max_tokens(work: Work, settings: Settings) -> int:
+  """Returns how many tokens an answer of a task may have."""
+  return settings.max_tokens or work.task.max_tokens
+
+
+def _check_ids(work):
+  seen = set()
+  for example in work.examples:
+    if example.id in seen:
+      raise ValueError(
+          f'examples of the task {work.name} must have different ids, got'
+          f' {example.id!r} twice'
+      )
+    seen.add(example.id)
+
+
+def _fitted(model, work, kind, settings):
+  """Returns the questions of a kind, cut to what the model takes if allowed."""
+  questions = []
+  for example in work.examples:
+    try:
+      text = prompts_lib.prompt(kind, example.once, example.again)
+    except ValueError as error:
+      raise ValueError(f'{work.name}, example {example.id}: {error}') from error
+    ids = model.encode(text)
+    room = _room(model, work, example, settings)
+    cut = model.max_length is not None and len(ids) > room
+    if cut and settings.allow_truncation:
+      text, ids = _end(model, text, room)
+    questions.append(Question(work, kind, example, text, len(ids), cut))
+  return questions
+
+
+def _room(model, work, example, settings):
+  """How many tokens of a prompt the model takes, beside what follows it."""
+  if model.max_length is None:
+    return math.inf
+  following = max_tokens(work, settings)
+  if work.task.kind != 'generate':
+    following = max(len(model.encode(choice)) for choice in example.choices)
+  return model.max_length - following - _BEFORE
+
+
+def _end(model, text, room):
+  """Returns the last tokens of a text, and their text."""
+  if room < 1:
+    raise ValueError(
+        f'{model.name} takes {model.max_length} {model.unit}, which answers'
+        ' alone need: there is no room for a prompt'
+    )
+  for size in range(room, -1, -1):  # an end can have more tokens alone
+    ids = model.encode(text)
+    if len(ids) <= room:
+      break
+    text = model.decode(ids[len(ids) - size :])
+  return text, model.encode(text)
+
+
+def _check_lengths(model, questions):
+  """Raises ValueError if any would be cut, with how many of which kind."""
+  counts = {}
+  for q in questions:
+    counts.setdefault(f'{q.work.name} {q.kind}', []).append(q.cut)
+  long = [
+      f'{sum(x)} of {len(x)} {name}' for name, x in counts.items() if any(x)
+  ]
+  if long:
+    raise ValueError(
+        f'prompts must leave room for their answers in the {model.max_length}'
+        f' {model.unit} of {model.name}, but {", ".join(long)} do not: lower'
+        ' --context_tokens, or give --allow_truncation to cut them from the left'
+    )
