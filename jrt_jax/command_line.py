@@ -106,6 +106,8 @@ def reading(argument: str) -> Iterator[None]:
   try:
     yield
   except OSError as error:
+    if error.filename is None:  # it says itself what is wrong
+      raise
     raise ValueError(
         f'{argument} must be a file that can be read, got'
         f' {str(error.filename)!r}: {error.strerror}'

@@ -15,8 +15,6 @@ Exit codes: 0 at the end, 1 if memory did not suffice, 2 for a mistake in the
 command, 130 after Ctrl-C.
 """
 
-import pathlib
-
 from absl import app
 from absl import flags
 import numpy as np
@@ -25,8 +23,6 @@ from jrt_jax import command_line
 from jrt_jax import compilation_cache
 from jrt_jax import generation
 from jrt_jax.data import pipeline
-from jrt_jax.data import sources
-from jrt_jax.data import streams
 from jrt_jax.evaluation import prefix_plays
 from jrt_jax.prefix import plays
 from jrt_jax.prefix import simulation
@@ -132,17 +128,10 @@ def _stream(model):
   if not _INPUT.value:
     data = {**model.config['data'], 'verify': False}  # training has done it
     return pipeline.token_streams(data, model.tokenizer)['validation']
-  paths = sources.find('--input', _INPUT.value)
-  is_jsonl = '.jsonl' in pathlib.Path(paths[0]).suffixes
-  read = sources.jsonl if is_jsonl else sources.text
-  data = {
-      'path': _INPUT.value,
-      'validation_path': '',
-      'text_key': _TEXT_KEY.value,
-  }
   with command_line.reading('--input'):
-    tokens = streams.tokenize(read(data)['train'], model.tokenizer)
-  return streams.in_memory(tokens)
+    return pipeline.stream_of_files(
+        '--input', _INPUT.value, model.tokenizer, text_key=_TEXT_KEY.value
+    )
 
 
 def _summary(table, prompts, out):

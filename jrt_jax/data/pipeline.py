@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 import functools
+import pathlib
 import time
 from typing import Any
 
@@ -50,6 +51,29 @@ def token_streams(
     if not len(stream):
       raise ValueError(f'config.data.source={source!r} has no {split} text')
   return splits
+
+
+def stream_of_files(
+    argument: str, patterns: str, tokenizer: Tokenizer, *, text_key: str
+) -> streams.TokenStream:
+  """Returns the tokens of files that are given to a command, in memory.
+
+  Args:
+    argument: what `patterns` is the value of, for errors.
+    patterns: comma-separated globs of .jsonl (as the first says) or text files,
+      plain, .gz or .zst.
+    tokenizer: what `tokenizers.load` returned.
+    text_key: where a jsonl record keeps its text.
+
+  Raises:
+    FileNotFoundError: a pattern names no file.
+    ValueError: a file is no such file.
+  """
+  paths = sources.find(argument, patterns)
+  is_jsonl = '.jsonl' in pathlib.Path(paths[0]).suffixes
+  read = sources.jsonl if is_jsonl else sources.text
+  data = {'path': patterns, 'validation_path': '', 'text_key': text_key}
+  return streams.in_memory(streams.tokenize(read(data)['train'], tokenizer))
 
 
 def batches(

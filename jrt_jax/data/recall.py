@@ -29,21 +29,56 @@ def recallable(
   pair is rare by its count in the training data. Counting texts needs no
   training data, and a name that fills one document stays rare.
   """
+  texts, numbers = _texts(windows, segment_ids), _number(pairs(windows))
+  is_repeated = _distances(texts, numbers) > 0
+  texts_with = np.bincount(numbers[~is_repeated])  # each text has one first
+  is_rare = texts_with <= max(COMMON * (texts.max() + 1), 1)
+  return (is_repeated & is_rare[numbers]).reshape(len(windows), -1)
+
+
+def distances(
+    windows: np.ndarray, segment_ids: np.ndarray | None = None
+) -> np.ndarray:
+  """Returns how many tokens ago the pair of each label was last read.
+
+  Args:
+    windows, segment_ids: see `recallable`.
+
+  Returns:
+    int64 [N, L], for the labels `windows[:, 1:]`; 0 where their text has not
+    had the pair before.
+  """
+  found = _distances(_texts(windows, segment_ids), _number(pairs(windows)))
+  return found.reshape(len(windows), -1)
+
+
+def pairs(windows: np.ndarray) -> np.ndarray:
+  """Maps windows [N, L + 1] to int64 [N, L]: each token and its label as one.
+
+  Tokens are below 2**31.
+  """
+  return windows[:, :-1].astype(np.int64) << 32 | windows[:, 1:]
+
+
+def _texts(windows, segment_ids):
+  """The text of each position, int [N * L], from 0."""
   N, L = windows.shape[0], windows.shape[1] - 1
   texts = np.repeat(np.arange(N), L)
-  if segment_ids is not None:
-    texts = _number(L * texts + segment_ids.ravel())
-  pairs = windows[:, :-1].astype(np.int64) << 32 | windows[:, 1:]
-  pairs = _number(pairs.ravel())
-  num_pairs = pairs.max() + 1
-  _, first = np.unique(num_pairs * texts + pairs, return_index=True)
-  is_repeated = np.ones(N * L, bool)
-  is_repeated[first] = False
-  texts_with = np.bincount(pairs[first], minlength=num_pairs)
-  is_rare = texts_with <= max(COMMON * (texts.max() + 1), 1)
-  return (is_repeated & is_rare[pairs]).reshape(N, L)
+  if segment_ids is None:
+    return texts
+  return _number(L * texts + segment_ids.ravel())
 
 
 def _number(x):
-  """Replaces equal values by equal numbers 0, 1, 2, …"""
-  return np.unique(x, return_inverse=True)[1]
+  """Replaces equal values by equal numbers 0, 1, 2, …, in one axis."""
+  return np.unique(x.ravel(), return_inverse=True)[1]
+
+
+def _distances(texts, numbers):
+  """`distances` of positions [n], whose texts and pairs are numbered."""
+  keys = (numbers.max(initial=0) + 1) * texts + numbers
+  order = np.argsort(keys, kind='stable')
+  is_same = np.diff(keys[order]) == 0
+  found = np.zeros(len(keys), np.int64)
+  found[order[1:]] = np.diff(order) * is_same
+  return found

@@ -61,3 +61,20 @@ def test_it_is_what_the_definition_says(dtype, with_segments):
   assert expected.any()
   np.testing.assert_array_equal(mask, expected)
   assert mask.dtype == bool
+
+
+@pytest.mark.parametrize('with_segments', [False, True])
+def test_distances_are_to_the_last_time_in_the_same_text(with_segments):
+  rng = np.random.default_rng(1)
+  windows = rng.integers(4, size=(7, 41)).astype(np.uint16)
+  segment_ids = np.zeros((7, 40), int)
+  if with_segments:
+    segment_ids = np.cumsum(rng.random((7, 40)) < 0.1, axis=1)
+  found = recall.distances(windows, segment_ids if with_segments else None)
+  for window, segments, row in zip(windows, segment_ids, found):
+    last = {}
+    for t, segment in enumerate(segments):
+      key = segment, window[t], window[t + 1]
+      assert row[t] == t - last.get(key, t)
+      last[key] = t
+  assert (found > 9).any() and (found == 0).any()

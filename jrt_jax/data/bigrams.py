@@ -1,0 +1,41 @@
+"""How often pairs of adjacent tokens occur in a stream of any length."""
+
+import numpy as np
+import tqdm
+
+from jrt_jax.data import recall
+from jrt_jax.data import streams
+
+BLOCK = 2**20  # tokens that are counted at once
+
+
+def count(tokens: streams.TokenStream, pairs: np.ndarray) -> np.ndarray:
+  """Counts how often each pair occurs in a stream, documents' ends included.
+
+  Memory grows with the number of pairs that are asked for, not with the stream.
+
+  Args:
+    tokens: a stream.
+    pairs: int64 of any shape, as `recall.pairs` makes them.
+
+  Returns:
+    int64, in the shape of `pairs`.
+  """
+  asked, place = np.unique(pairs.ravel(), return_inverse=True)
+  counts = np.zeros(len(asked), np.int64)
+  progress = tqdm.tqdm(
+      total=len(tokens),
+      desc='counting pairs',
+      unit='tok',
+      unit_scale=True,
+      delay=1,
+      disable=None,
+  )
+  with progress as bar:
+    for start in range(0, len(tokens), BLOCK):
+      # One more token, which the last pair of a block ends with.
+      block = recall.pairs(tokens[start : start + BLOCK + 1][None])[0]
+      at = np.searchsorted(asked, block).clip(max=len(asked) - 1)
+      counts += np.bincount(at[asked[at] == block], minlength=len(asked))
+      bar.update(min(BLOCK, len(tokens) - start))
+  return counts[place].reshape(pairs.shape)

@@ -1,0 +1,167 @@
+r"""Splits the held-out loss of runs: what is recalled, how rare, from how far.
+
+python -m jrt_jax.perplexity --workdir=runs/jrt_360m,runs/based_360m \
+    --out=perplexity.json
+
+Windows of the text that the first run has held out, or of --input, are read by
+all runs: the first half as a prompt, with its prefix, and the last half, which
+is scored, causally. Recall hits are next tokens that end a pair which the
+window has had before, and which is in the training data less than --rare
+times. Losses are in nats per token, with 95 % intervals over windows; those of
+several runs are compared window by window.
+
+Exit codes: 0 at the end, 1 if memory did not suffice, 2 for a mistake in the
+command, 130 after Ctrl-C.
+"""
+
+import json
+import os
+import pathlib
+
+from absl import app
+from absl import flags
+
+from jrt_jax import command_line
+from jrt_jax import compilation_cache
+from jrt_jax import generation
+from jrt_jax.data import bigrams
+from jrt_jax.data import pipeline
+from jrt_jax.data import recall
+from jrt_jax.evaluation import perplexity
+
+_WORKDIR = flags.DEFINE_list(
+    'workdir', [], 'Of the run, or of several, comma-separated.'
+)
+_TOKENIZER = flags.DEFINE_string(
+    'tokenizer', None, 'Where its tokenizer.json is now, if not as in training.'
+)
+_INPUT = flags.DEFINE_string(
+    'input',
+    None,
+    'Files, .jsonl or text, plain, .gz or .zst: comma-separated globs. Default:'
+    ' what the first run has held out.',
+)
+_COUNTS = flags.DEFINE_string(
+    'counts',
+    None,
+    'Files like those of --input, in which pairs are counted. Default: what the'
+    ' first run was trained on.',
+)
+_TEXT_KEY = flags.DEFINE_string(
+    'text_key', 'text', 'Where a jsonl record keeps its text.'
+)
+_OUT = flags.DEFINE_string('out', None, 'The .json file of the result.')
+_WINDOWS = flags.DEFINE_integer(
+    'windows', 512, 'How many, evenly spread over the text.', lower_bound=2
+)
+_LENGTH = flags.DEFINE_integer(
+    'length',
+    None,
+    'Tokens of a window; default: the shortest sequences of the runs.',
+    lower_bound=4,
+)
+_RARE = flags.DEFINE_integer(
+    'rare',
+    perplexity.RARE,
+    'Pairs of recall hits are in the training data less often.',
+    lower_bound=1,
+)
+_BATCH_SIZE = flags.DEFINE_integer(
+    'batch_size', 8, 'Windows that are read at once.', lower_bound=1
+)
+_COMPILATION_CACHE = command_line.define_compilation_cache()
+
+
+def main(argv: list[str]) -> None:
+  del argv
+  with (
+      command_line.one_line_failures(advice='lower --batch_size'),
+      command_line.one_line_errors(),
+  ):
+    if not _WORKDIR.value:
+      raise ValueError('--workdir=DIR must be given, or several, DIR,DIR')
+    if not _OUT.value:
+      raise ValueError('--out=FILE must be given')
+    out = command_line.output_file('--out', _OUT.value)
+    if _COMPILATION_CACHE.value:
+      compilation_cache.turn_on()
+    result = _measure(_models())
+    out.write_text(json.dumps(result, indent=1) + '\n')
+    _show(result, out)
+
+
+def _models():
+  """The models of the runs, by the names of their folders if these differ."""
+  folders = _WORKDIR.value
+  if len({*map(os.path.realpath, folders)}) < len(folders):
+    raise ValueError(f'--workdir must be different runs, got {folders}')
+  names = [pathlib.Path(folder).name for folder in folders]
+  if len({*names}) < len(names):
+    names = folders
+  models = [generation.load(x, tokenizer=_TOKENIZER.value) for x in folders]
+  tokenizers = {model.tokenizer.fingerprint for model in models}
+  if len(tokenizers) > 1:
+    raise ValueError(
+        '--workdir must be runs of one tokenizer, for their losses are per'
+        f' token, got {", ".join(sorted(tokenizers))}'
+    )
+  return dict(zip(names, models))
+
+
+def _measure(models):
+  first, *_ = models.values()
+  length = _LENGTH.value or min(
+      model.config['sequence_length'] for model in models.values()
+  )
+  held_out, train = _streams(first)
+  windows = perplexity.cut(held_out, length, _WINDOWS.value)
+  result = perplexity.measure(
+      models,
+      windows,
+      bigrams.count(train, recall.pairs(windows)),
+      rare=_RARE.value,
+      batch_size=_BATCH_SIZE.value,
+  )
+  runs = {
+      name: {'workdir': folder, 'step': x.step, 'fingerprint': x.fingerprint}
+      for (name, x), folder in zip(models.items(), _WORKDIR.value)
+  }
+  return {
+      'runs': runs,
+      'text': _INPUT.value or held_out.fingerprint,
+      'counted': _COUNTS.value or train.fingerprint,
+      'counted_tokens': len(train),
+      **result,
+  }
+
+
+def _streams(model):
+  """The text that is read, and that in which pairs are counted."""
+  streams, given = {}, {'validation': _INPUT, 'train': _COUNTS}
+  if not all(files.value for files in given.values()):
+    data = {**model.config['data'], 'verify': False}  # training has done it
+    streams |= pipeline.token_streams(data, model.tokenizer)
+  for split, files in given.items():
+    if files.value:
+      with command_line.reading(f'--{files.name}'):
+        streams[split] = pipeline.stream_of_files(
+            f'--{files.name}',
+            files.value,
+            model.tokenizer,
+            text_key=_TEXT_KEY.value,
+        )
+  return streams['validation'], streams['train']
+
+
+def _show(result, out):
+  print(
+      f'{result["windows"]:,} windows of {result["length"]:,} tokens; pairs'
+      f' counted in {result["counted_tokens"]:,} tokens; nats per token [95 %'
+      ' over windows]'
+  )
+  print(perplexity.table(result))
+  print(f'wrote {out}')
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=command_line.parser())
