@@ -25,6 +25,11 @@ _MAPS = (
     *('taylor_exp', 'symmetric_power', 'gaussian_rff', 'gaussian_prf', 'mlp'),
     'hedgehog',
 )
+# Kinds of prompts.
+_PROMPTS = (
+    *('default', 'twice', 'question_first', 'context_twice', 'shared_context'),
+    'hierarchical',
+)
 _COUNT = Whole(1, 10**9)
 _COUNT_OR_0 = Whole(0, 10**9)
 
@@ -199,6 +204,16 @@ KEYS = dict(
     eval_every=(1000, _COUNT_OR_0),
     # of batch_size, or all of the held-out data
     eval_batches=(4, _COUNT),
+    # questions about contexts, answered on the way
+    probes=dict(
+        every=(0, _COUNT_OR_0),  # steps between two probings; 0: never
+        # a .jsonl of context, question and answers; empty: names and numbers
+        path=('', Text()),
+        count=(32, Whole(1, 10**5)),  # questions, at most
+        pairs=(8, Whole(1, 10**4)),  # of a name and a number, in a context
+        # how a context is read: default once, twice as in JRT-Prompt
+        prompts=(('default', 'twice'), ListOf(OneOf(*_PROMPTS), 1, 6)),
+    ),
     checkpoint_every=(1000, _COUNT),  # steps between two checkpoints
     keep_checkpoints=(2, _COUNT),  # newest ones kept
     # steps whose checkpoints are kept for good; 0: none

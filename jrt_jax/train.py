@@ -24,6 +24,7 @@ from jrt_jax import compilation_cache
 from jrt_jax import terminal
 from jrt_jax.data import pipeline
 from jrt_jax.data import shards
+from jrt_jax.evaluation import recall_probes
 from jrt_jax.training import checkpoint
 from jrt_jax.training import clusters
 from jrt_jax.training import distributed
@@ -101,6 +102,8 @@ def _train(config):
         if distributed.is_first():
           terminal.write(f'{result}\n')
         return None
+  with command_line.one_line_errors(), failures.shared():
+    probe = recall_probes.make(run.config, run.tokenizer)
   mistakes = command_line.one_line_errors()  # of kernels, for what they refuse
   with mistakes, failures.shared(*_FAILURES, exit_code=command_line.FAILURE):
     train_step = program.compile_step(run)  # before weights take memory
@@ -109,7 +112,7 @@ def _train(config):
     if distributed.is_first():
       print(f'start: {origin}', flush=True)
   with failures.shared(*_FAILURES, exit_code=command_line.FAILURE):
-    return loop.train(run, state, train_step)
+    return loop.train(run, state, train_step, probe=probe)
 
 
 def _prepare(config):

@@ -80,7 +80,9 @@ def score(
   groups = sorted(same.values(), key=lambda at: -len(pairs[at[0]][0]))
   scores = [None] * len(pairs)
   B = min(settings.batch_size, sizes.filled(len(groups)))
-  progress = tqdm.tqdm(total=len(pairs), desc='scoring', delay=1, disable=None)
+  progress = tqdm.tqdm(
+      total=len(pairs), desc='scoring', delay=1, leave=None, disable=None
+  )
   with progress as bar:
     for start in range(0, len(groups), settings.batch_size):
       batch = groups[start : start + settings.batch_size]

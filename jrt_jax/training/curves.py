@@ -23,6 +23,9 @@ from jrt_jax.training import units
 _LONGEST_SETTING = 24  # characters; longer ones would fill the legend
 _MOST_SETTINGS = 3
 
+# How metrics begin that are not of training steps: they are not smoothed.
+EVALUATED = ('held_out/', 'probe/')
+
 _LARGEST = sys.float_info.max
 _SIZES = ('batch_size', 'sequence_length')
 _CONFIG = Fields({k: base.RANGES[k] for k in _SIZES}, others=Anything())
@@ -52,8 +55,8 @@ class Run:
   Attributes:
     label: a short name; `read` adds settings that tell it from other runs.
     step: the last one that is recorded.
-    curves: by the names in metrics.jsonl; those of evaluations begin with
-      held_out/.
+    curves: by the names in metrics.jsonl; those of evaluations begin with one
+      of `EVALUATED`.
   """
 
   label: str
@@ -72,7 +75,7 @@ class Run:
       share: of the tokens trained on so far, that the mean is over: the newest.
     """
     curves = {
-        name: c if name.startswith('held_out/') else _smooth(c, share)
+        name: c if name.startswith(EVALUATED) else _smooth(c, share)
         for name, c in self.curves.items()
     }
     return dataclasses.replace(self, curves=curves)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from jrt_jax.training import units
+from jrt_jax.training.curves import EVALUATED
 from jrt_jax.training.curves import Run
 
 
@@ -26,6 +27,12 @@ PANELS = {
     ),
     'held_out/masked_token_accuracy': Panel(
         'Masked tokens', '% correct', 100.0
+    ),
+    'probe/recall_once': Panel(
+        'Probes, read once', '% of answers recalled', 100.0
+    ),
+    'probe/recall_twice': Panel(
+        'Probes, read twice', '% of answers recalled', 100.0
     ),
     'tokens_per_second': Panel('Throughput', 'tokens/s', from_zero=True),
 }
@@ -139,7 +146,7 @@ def _curves(ax, runs, name, axis, smooth):
     ):
       x = getattr(curve, axis.field)
       y = panel.scale * curve.values
-      few = name.startswith('held_out/') and len(x) <= 20
+      few = name.startswith(EVALUATED) and len(x) <= 20
       ax.plot(
           x[x >= begin] / axis.unit,
           y[x >= begin],

@@ -1,5 +1,6 @@
 """The loop of a run: steps, and what happens between them."""
 
+from collections.abc import Callable, Mapping
 import contextlib
 import math
 import os
@@ -8,6 +9,8 @@ import sys
 import time
 
 import jax
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec
 
 from jrt_jax import terminal
 from jrt_jax.training import distributed
@@ -17,14 +20,18 @@ from jrt_jax.training import optimizer
 from jrt_jax.training import recorded_result
 from jrt_jax.training import report
 from jrt_jax.training import resilience
+from jrt_jax.training import sharding
 from jrt_jax.training import throughput
 from jrt_jax.training import units
 from jrt_jax.training.run import Run
+from jrt_jax.training.train_state import Params
 from jrt_jax.training.train_state import TrainState
 
 # Processes ask each other for signals, for which they wait for their devices,
 # after so many seconds, and so many steps at most.
 _SECONDS_TO_AGREE, _STEPS_TO_AGREE = 5.0, 5
+
+_LONGEST_REASON = 200  # characters, of an error; XLA's have lists of buffers
 
 
 class Diverged(Exception):
@@ -32,7 +39,11 @@ class Diverged(Exception):
 
 
 def train(
-    run: Run, state: TrainState, train_step: jax.stages.Compiled
+    run: Run,
+    state: TrainState,
+    train_step: jax.stages.Compiled,
+    *,
+    probe: Callable[[Params], Mapping[str, float]] | None = None,
 ) -> signal.Signals | None:
   """Trains to the last step and prints the result, or until a signal.
 
@@ -40,6 +51,9 @@ def train(
     run: what to train; it is closed at the end.
     state: where to start, from `run.start`; it is consumed.
     train_step: of the run, from `program.compile_step`.
+    probe: maps weights, on one device of the first process, to metrics, which
+      are logged as probe/<name> every `config.probes.every` steps. The run goes
+      on without it if it fails. None: nothing is probed.
 
   Returns:
     The signal that stopped the run, which is saved then; None at its end.
@@ -66,18 +80,19 @@ def train(
     stack.enter_context(writer)
     progress = metrics_lib.Progress(run.config['steps'], step, screen)
     stack.callback(progress.close)
-    return _Loop(run, train_step, writer, progress, stop).run(state)
+    return _Loop(run, train_step, writer, progress, stop, probe).run(state)
 
 
 class _Loop:
 
-  def __init__(self, run, train_step, writer, progress, stop):
+  def __init__(self, run, train_step, writer, progress, stop, probe):
     self._run = run
     self._train_step = train_step
     self._config = run.config
     self._writer = writer
     self._progress = progress
     self._stop = stop
+    self._probe = probe
     self._throughput = throughput.Throughput()
     self._agreed, self._next_agreement = (0, time.perf_counter()), 0
     self._speed = None  # tokens per second, at the last log
@@ -93,8 +108,10 @@ class _Loop:
   def run(self, state: TrainState) -> signal.Signals | None:
     step, last = int(state.step), self._config['steps']
     evaluated, previous = None, None
-    if self._missed_evaluation(step):
+    if self._due(step, 'eval_every') and self._missed(step, 'held_out/'):
       evaluated = self._evaluate(step, state)
+    if self._probe_due(step) and self._missed(step, 'probe/'):
+      self._ask(step, state)
     while step < last and not (stopped_by := self._stopped_by(step)):
       with self._throughput.waiting():
         batch = next(self._run.data)
@@ -110,6 +127,8 @@ class _Loop:
         self._save(step, state)
       if self._due(step, 'eval_every'):
         evaluated = self._evaluate(step, state)
+      if self._probe_due(step):
+        self._ask(step, state)
     if step < last:
       self._save(step, state)
       self._progress.print(
@@ -162,14 +181,15 @@ class _Loop:
     every = self._config[key]
     return step == self._config['steps'] or (every and step % every == 0)
 
-  def _missed_evaluation(self, step):
+  def _probe_due(self, step):
+    every = self._config['probes']['every']
+    last = step == self._config['steps']
+    return self._probe and every and (last or step % every == 0)
+
+  def _missed(self, step, kind):
     """Whether a run was killed between saving and evaluating `step`."""
-    return (
-        step
-        and self._due(step, 'eval_every')
-        and distributed.from_first(
-            lambda: not metrics_lib.has_evaluation(self._run.workdir, step)
-        )
+    return step and distributed.from_first(
+        lambda: not metrics_lib.has_recorded(self._run.workdir, step, kind)
     )
 
   def _log(self, step, metrics, state):
@@ -218,6 +238,33 @@ class _Loop:
     bits = evaluated['bits_per_byte']
     self._progress.print(f'step {step}: held-out {bits:.3f} bits per byte')
     return evaluated
+
+  def _ask(self, step, state):
+    """Logs what the probe finds; if it fails, it is not asked any more."""
+    jax.block_until_ready(state)
+    with self._throughput.paused():
+      params = sharding.gathered(state.params)
+      found, error = distributed.from_first(lambda: self._probed(params))
+    if error:
+      self._probe = None
+      self._progress.print(
+          f'step {step}: probing failed, and is left out from here on: {error}'
+      )
+      return
+    self._writer.write(step, {f'probe/{name}': x for name, x in found.items()})
+    shown = '  '.join(f'{name} {x:.3g}' for name, x in found.items())
+    self._progress.print(f'step {step}: {shown}')
+
+  def _probed(self, params):
+    """What the probe finds, or None and in a line why it has failed."""
+    mesh = sharding.mesh_of_one()
+    try:
+      with jax.set_mesh(mesh):
+        whole = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
+        return dict(self._probe(whole)), None
+    except Exception as error:  # pylint: disable=broad-except
+      reason = ' '.join(str(error).split())[:_LONGEST_REASON]
+      return None, f'{type(error).__name__}: {reason}'
 
   def _save(self, step, state):
     jax.block_until_ready(state)

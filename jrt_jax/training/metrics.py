@@ -165,11 +165,17 @@ class Progress:
     return units.duration((self._total - step) * pace)
 
 
-def has_evaluation(workdir: pathlib.Path, step: int) -> bool:
-  """Whether metrics.jsonl has held-out losses of `step`."""
+def has_recorded(workdir: pathlib.Path, step: int, kind: str) -> bool:
+  """Whether metrics.jsonl has metrics of `step` whose names begin with `kind`.
+
+  Args:
+    workdir: of the run.
+    step: steps taken.
+    kind: one of `curves.EVALUATED`.
+  """
   path = workdir / 'metrics.jsonl'
   lines = path.read_text(encoding='utf-8').splitlines() if path.exists() else ()
-  return any(_step(line) == step and 'held_out/' in line for line in lines)
+  return any(_step(line) == step and f'"{kind}' in line for line in lines)
 
 
 def _number(value):

@@ -27,6 +27,7 @@ HOW = (
     'microbatch_per_device',
     'model.implementation',
     'model.remat',
+    'probes.every',
     'wandb_project',
 )
 

@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 import jax
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
 import numpy as np
 
@@ -199,6 +200,21 @@ def put_whole_batch(
       name: jax.make_array_from_callback(x.shape, sharding, x.__getitem__)
       for name, x in batch.items()
   }
+
+
+def mesh_of_one() -> Mesh:
+  """Returns a mesh of the first device of this process."""
+  return make_mesh(dict.fromkeys(AXES, 1), jax.local_devices()[:1])
+
+
+def gathered(tree: Any) -> Any:
+  """Returns arrays that each process can read as a whole.
+
+  In a run of several processes they are copied to the host; all must call it.
+  """
+  if jax.process_count() == 1:
+    return tree
+  return multihost_utils.process_allgather(tree, tiled=True)
 
 
 def _mesh_shape(config, num_devices):

@@ -15,6 +15,7 @@ from jrt_jax.models import feature_maps
 from jrt_jax.prefix import heuristic
 from jrt_jax.prefix import policies
 from jrt_jax.prefix import signals
+from jrt_jax.prompting import prompts
 from jrt_jax.schema import OneOf
 from jrt_jax.training import optimizer
 from pallas_kernels.prefix_linear_attention import api
@@ -162,3 +163,4 @@ def test_the_names_in_a_list_are_those_of_their_table():
   parts = KEYS['model.feature_map.parts'][1].item
   assert {*parts.choices} == feature_maps.FEATURE_MAPS.keys() - {'mixture'}
   assert {*KEYS['model.mixers'][1].item.choices} == {*block.MIXERS}
+  assert {*KEYS['probes.prompts'][1].item.choices} == {*prompts.PROMPTS}

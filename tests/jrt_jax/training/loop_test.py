@@ -51,13 +51,17 @@ def config(run_config, tokenizer_json, tmp_path_factory):
 
 
 def train(
-    config, workdir, change=lambda run: None, change_step=lambda step: step
+    config,
+    workdir,
+    change=lambda run: None,
+    change_step=lambda step: step,
+    probe=None,
 ):
   """Runs to the end or a signal, which is returned."""
   run = run_lib.Run(config, workdir)
   change(run)
   train_step = change_step(program.compile_step(run))
-  return loop.train(run, run.start()[0], train_step)
+  return loop.train(run, run.start()[0], train_step, probe=probe)
 
 
 def metrics(workdir):
@@ -265,3 +269,97 @@ def test_what_is_due_is_saved_before_an_evaluation_which_is_made_up_for(
   lines = map(json.loads, (tmp_path / 'metrics.jsonl').open())
   evaluated = [x['step'] for x in lines if 'held_out/next_token_loss' in x]
   assert evaluated == [2, 4, 6]
+
+
+PROBED = {**CHEAP, 'probes__every': 2, 'checkpoint_every': 3}
+
+
+def asked(workdir):
+  """{step: what the probe has found} as it was logged, and how often."""
+  lines = [*map(json.loads, (workdir / 'metrics.jsonl').open())]
+  found = [(x['step'], x['probe/a']) for x in lines if 'probe/a' in x]
+  assert len(dict(found)) == len(found)
+  return dict(found)
+
+
+def mean_weight(params):
+  """A probe, whose answer tells weights apart."""
+  (device,) = params['embedding.embedding'].devices()
+  assert device == jax.local_devices()[0]
+  return {'a': float(jnp.abs(params['embedding.embedding']).mean())}
+
+
+@pytest.fixture(scope='module')
+def not_probed(config, tmp_path_factory):
+  """The weights of a run that was never probed."""
+  workdir = tmp_path_factory.mktemp('not_probed')
+  assert train(config(**PROBED), workdir) is None
+  assert not asked(workdir)
+  return checkpoint.load_params(workdir)[0]
+
+
+def assert_same_weights(workdir, expected):
+  params, _ = checkpoint.load_params(workdir)
+  assert params.keys() == expected.keys()
+  for name in expected:
+    np.testing.assert_array_equal(params[name], expected[name])
+
+
+def test_probes_are_logged_and_change_no_weight(config, not_probed, tmp_path):
+  assert train(config(**PROBED), tmp_path, probe=mean_weight) is None
+  found = asked(tmp_path)
+  assert sorted(found) == [2, 4, 6] and len({*found.values()}) == 3
+  assert found[6] == mean_weight(not_probed)['a']
+  assert_same_weights(tmp_path, not_probed)
+
+
+def test_a_run_that_was_stopped_is_probed_as_one_that_was_not(
+    config, not_probed, tmp_path
+):
+  probed = config(**PROBED)
+  first, whole = tmp_path / 'first', tmp_path / 'whole'
+  stopped = train(probed, first, stop_after(3), probe=mean_weight)
+  assert stopped == signal.SIGTERM
+  assert train(probed, first, probe=mean_weight) is None
+  assert train(probed, whole, probe=mean_weight) is None
+  assert asked(first) == asked(whole)
+  assert_same_weights(first, not_probed)
+
+
+def test_a_probe_that_a_kill_has_prevented_is_made_up_for(config, tmp_path):
+  def kill(params):
+    raise KeyboardInterrupt
+
+  often = config(**PROBED | {'checkpoint_every': 2})
+  with pytest.raises(KeyboardInterrupt):
+    train(often, tmp_path, probe=kill)
+  assert train(often, tmp_path, probe=mean_weight) is None
+  assert sorted(asked(tmp_path)) == [2, 4, 6]
+
+
+def test_a_probe_that_fails_is_told_once_and_ends_nothing(
+    config, not_probed, tmp_path, capsys
+):
+  calls = []
+
+  def fail(params):
+    calls.append(params)
+    raise RuntimeError('out of memory:\n a long list')
+
+  assert train(config(**PROBED), tmp_path, probe=fail) is None
+  line = 'probing failed, and is left out from here on: RuntimeError: out of'
+  assert (
+      capsys.readouterr().err.count(f'step 2: {line} memory: a long list') == 1
+  )
+  assert len(calls) == 1 and not asked(tmp_path)
+  assert_same_weights(tmp_path, not_probed)
+
+
+@needs_8_devices
+@pytest.mark.slow
+def test_a_probe_finds_the_weights_of_a_mesh_on_one_device(config, tmp_path):
+  divided = config(**PROBED | {'mesh__fsdp': 4, 'mesh__data': 2, 'steps': 2})
+  assert train(divided, tmp_path, probe=mean_weight) is None
+  params = checkpoint.load_params(tmp_path)[0]
+  expected = float(np.abs(np.asarray(params['embedding.embedding'])).mean())
+  assert asked(tmp_path)[2] == pytest.approx(expected, rel=1e-6)

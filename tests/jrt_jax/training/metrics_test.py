@@ -136,9 +136,10 @@ def test_the_bar_moves_between_two_updates():
 
 
 def test_it_is_known_what_was_evaluated(tmp_path):
-  assert not metrics.has_evaluation(tmp_path, 1)
+  assert not metrics.has_recorded(tmp_path, 1, 'held_out/')
   with metrics.MetricWriter(tmp_path) as writer:
     writer.write(1, {'held_out/next_token_loss': 3.5})
     writer.write(2, {'loss': 3.5})
-  assert metrics.has_evaluation(tmp_path, 1)
-  assert not metrics.has_evaluation(tmp_path, 2)
+  assert metrics.has_recorded(tmp_path, 1, 'held_out/')
+  assert not metrics.has_recorded(tmp_path, 1, 'probe/')
+  assert not metrics.has_recorded(tmp_path, 2, 'held_out/')
