@@ -30,6 +30,12 @@ _PROMPTS = (
     *('default', 'twice', 'question_first', 'context_twice', 'shared_context'),
     'hierarchical',
 )
+# Questions that are drawn, with their answers; no text.
+SYNTHETIC = (
+    *('set_disjointness', 'mqar', 'general_associative_recall'),
+    *('selective_recall', 'needle', 'forward_reference', 'multi_hop'),
+)
+_SIZES = ListOf(AnyOf(Whole(1, 10**6), ListOf(Whole(1, 10**6), 2, 2)), 0, 1000)
 _COUNT = Whole(1, 10**9)
 _COUNT_OR_0 = Whole(0, 10**9)
 
@@ -154,10 +160,13 @@ KEYS = dict(
     ),
     data=dict(
         # python_stdlib is built in; shards: of jrt_jax.data.prepare; megatron:
-        # .bin and .idx of Megatron-LM and GPT-NeoX
+        # .bin and .idx of Megatron-LM and GPT-NeoX; others: synthetic tasks
         source=(
             'python_stdlib',
-            OneOf('python_stdlib', 'text', 'jsonl', 'shards', 'megatron'),
+            OneOf(
+                *('python_stdlib', 'text', 'jsonl', 'shards', 'megatron'),
+                *SYNTHETIC,
+            ),
         ),
         # text, jsonl: files, plain, .gz or .zst; megatron: files without their
         # .bin and .idx; both as comma-separated globs; shards: the folder
@@ -173,6 +182,32 @@ KEYS = dict(
         # shards against checksums, at start; False: sizes only
         verify=(True, Flag()),
         num_threads=(4, Whole(0, 2**8)),  # that read ahead; 0: none does
+        synthetic=dict(  # of the synthetic tasks; 0 and (): as the task has it
+            # of items, pairs or elements; pairs where a task takes two numbers
+            sizes=((), _SIZES),
+            # of the samples that are evaluated; (): as in training, or the task's
+            held_out_sizes=((), _SIZES),
+            num_ids=(0, Whole(0, 2**24)),  # V, [MASK] not included
+            # what is remembered (D) and the question (Q) in a prompt
+            order=(
+                'DQ',
+                OneOf(*('DQ', 'QD', 'QDQ', 'DDQ', 'DQDQ', 'QDDQ')),
+            ),
+            queries=(0, _COUNT_OR_0),  # answers asked of a sample; 0: all
+            categories=(4, Whole(1, 10**6)),  # of selective_recall
+            # set_disjointness: elements that are shared
+            intersections=(1, Whole(1, 10**6)),
+            binary=(False, Flag()),  # likewise: whether any is, yes or no
+            hops=(
+                2,
+                Whole(1, 10**6),
+            ),  # multi_hop: from a question to its answer
+            # mixed: all sizes at every step; one_by_one, cumulative: one (more)
+            # in each stage
+            curriculum=('mixed', OneOf('mixed', 'one_by_one', 'cumulative')),
+            # of each stage but the last
+            stage_steps=((), ListOf(_COUNT, 0, 1000)),
+        ),
     ),
     optimizer=dict(
         peak_lr=(8e-4, Real(1e-12, 10)),  # reached after the warm-up

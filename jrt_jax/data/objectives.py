@@ -67,14 +67,13 @@ def jrt(
   """
   first = _first_prediction(prefix_len, objective['boundary'])
   example = _predict_next(window, prefix_len, first=first)
-  tokens = example['tokens']
-  masked = np.flatnonzero(rng.random(first) < objective['mask_rate'])
-  supervised = masked
-  if objective['token_zero'] == 'reference':
-    supervised = masked[tokens[masked] != 0]
-  example['targets'][supervised] = tokens[supervised]
-  example['supervision'][supervised] = MASKED_TOKEN
-  tokens[masked] = mask_id
+  mask(
+      example,
+      np.arange(first),
+      objective=objective,
+      mask_id=mask_id,
+      rng=rng,
+  )
   return example
 
 
@@ -103,6 +102,31 @@ def check(objective: Mapping, prefix: Mapping, sequence_length: int) -> None:
         f" with config.prefix.name={prefix['name']!r}, whose prefixes are whole"
         " sequences: use 'predict', or a smaller config.prefix.capacity"
     )
+
+
+def mask(
+    example: dict[str, np.ndarray],
+    positions: np.ndarray,
+    *,
+    objective: Mapping,
+    mask_id: int,
+    rng: np.random.Generator,
+) -> None:
+  """Masks tokens of an example, and supervises them, in place.
+
+  Args:
+    example: see above.
+    positions: int [n], where a token may become [MASK].
+    objective, mask_id, rng: see above.
+  """
+  tokens = example['tokens']
+  drawn = rng.random(len(positions)) < objective['mask_rate']
+  masked = supervised = positions[drawn]
+  if objective['token_zero'] == 'reference':
+    supervised = masked[tokens[masked] != 0]
+  example['targets'][supervised] = tokens[supervised]
+  example['supervision'][supervised] = MASKED_TOKEN
+  tokens[masked] = mask_id
 
 
 def _first_prediction(prefix_len: int, boundary: str) -> int:

@@ -16,6 +16,9 @@ from jrt_jax.data import shards
 from jrt_jax.data import sources
 from jrt_jax.data import streams
 from jrt_jax.data import tokenizers
+from jrt_jax.data.synthetic import examples
+from jrt_jax.data.synthetic import questions
+from jrt_jax.data.synthetic import tasks
 from jrt_jax.prefix import fitting
 from jrt_jax.prefix import policies
 
@@ -24,7 +27,38 @@ class UnknownId(ValueError):
   """The data hold an id that is no token's; its embedding was never trained."""
 
 
-Tokenizer = tokenizers.Bytes | tokenizers.TokenizerJson
+Tokenizer = tokenizers.Bytes | tokenizers.TokenizerJson | questions.Ids
+# What a split may be: text, or samples that are drawn.
+Split = streams.TokenStream | questions.Questions
+
+
+def load_tokenizer(data: Mapping) -> Tokenizer:
+  """Returns the tokenizer of `config.data`; synthetic tasks have bare ids.
+
+  Raises:
+    FileNotFoundError, ValueError: see `tokenizers.load`.
+  """
+  if data['source'] in tasks.TASKS:
+    return questions.Ids(
+        data['synthetic']['num_ids'] or tasks.TASKS[data['source']].num_ids
+    )
+  return tokenizers.load(data['tokenizer'])
+
+
+def splits(
+    data: Mapping, tokenizer: Tokenizer, *, share: tuple[int, int] = (0, 1)
+) -> dict[str, Split]:
+  """Returns the splits 'train' and 'validation' of any source.
+
+  Args:
+    data, tokenizer, share: see `token_streams`.
+
+  Raises:
+    ValueError, FileNotFoundError: likewise.
+  """
+  if data['source'] in tasks.TASKS:
+    return SOURCES[data['source']](data, tokenizer, share=share)
+  return token_streams(data, tokenizer, share=share)
 
 
 def token_streams(
@@ -46,11 +80,15 @@ def token_streams(
     FileNotFoundError: a path names no file.
   """
   source = data['source']
-  splits = SOURCES[source](data, tokenizer, share=share)
-  for split, stream in splits.items():
+  if source in tasks.TASKS:
+    raise ValueError(
+        f'config.data.source must be text here, got {source!r}, which has none'
+    )
+  texts = SOURCES[source](data, tokenizer, share=share)
+  for split, stream in texts.items():
     if not len(stream):
       raise ValueError(f'config.data.source={source!r} has no {split} text')
-  return splits
+  return texts
 
 
 def stream_of_files(
@@ -77,7 +115,7 @@ def stream_of_files(
 
 
 def batches(
-    tokens: streams.TokenStream,
+    tokens: Split,
     *,
     sequence_length: int,
     batch_size: int,
@@ -96,7 +134,7 @@ def batches(
 
   Windows of L + 1 tokens start at every L-th token. Training shuffles them,
   anew in each epoch, and never ends; otherwise they come once, in order, and
-  those that do not fill a batch are left out.
+  those that do not fill a batch are left out. What is drawn never ends.
 
   Prefixes and masks depend on the seed and the example's place in the whole
   run only: not on threads, and not on how examples form batches or parts. The
@@ -105,7 +143,7 @@ def batches(
   found without reading what is before them, in any number of parts.
 
   Args:
-    tokens: a stream; it is not copied.
+    tokens: a split; it is not copied.
     sequence_length: L, tokens that the model reads in an example.
     batch_size: B, examples in a batch, over all parts.
     objective: `config.objective`.
@@ -135,6 +173,51 @@ def batches(
         f'{batch_size} sequences at once must be a multiple of the {parts}'
         ' processes that share them'
     )
+  objectives.check(objective, prefix, sequence_length)
+  how = dict(
+      sequence_length=sequence_length,
+      batch_size=batch_size,
+      objective=objective,
+      prefix=prefix,
+      mask_id=mask_id,
+      seed=seed,
+  )
+  if isinstance(tokens, questions.Questions):
+    dataset = examples.dataset(tokens, packing=packing, **how)
+  else:
+    dataset = _windows_dataset(
+        tokens,
+        num_ids=num_ids,
+        training=training,
+        packing=packing,
+        eos_id=eos_id,
+        **how,
+    )
+  # Draws belong to places in the whole run, so that parts are taken after them.
+  dataset = dataset.batch(batch_size // parts, drop_remainder=True)
+  dataset = dataset[part::parts]
+  # Grain's own default would hold 500 batches.
+  options = grain.ReadOptions(
+      num_threads=num_threads, prefetch_buffer_size=2 * num_threads
+  )
+  return iter(dataset.to_iter_dataset(options))
+
+
+def _windows_dataset(
+    tokens,
+    *,
+    sequence_length,
+    batch_size,
+    objective,
+    prefix,
+    num_ids,
+    mask_id,
+    seed,
+    training,
+    packing,
+    eos_id,
+):
+  """The examples of a text, in the order of a run."""
   example = _example_maker(
       sequence_length, objective, prefix, mask_id, packing, eos_id
   )
@@ -155,15 +238,7 @@ def batches(
     )
   else:  # the same batches for every part
     dataset = dataset[: len(windows) // batch_size * batch_size]
-  # Draws belong to places in the whole run, so that parts are taken after them.
-  dataset = dataset.random_map(example)
-  dataset = dataset.batch(batch_size // parts, drop_remainder=True)
-  dataset = dataset[part::parts]
-  # Grain's own default would hold 500 batches.
-  options = grain.ReadOptions(
-      num_threads=num_threads, prefetch_buffer_size=2 * num_threads
-  )
-  return iter(dataset.to_iter_dataset(options))
+  return dataset.random_map(example)
 
 
 def tokens_per_second(
@@ -183,7 +258,7 @@ def tokens_per_second(
 
 
 def mean_prefix(
-    tokens: streams.TokenStream,
+    tokens: Split,
     *,
     sequence_length: int,
     prefix: Mapping,
@@ -196,6 +271,11 @@ def mean_prefix(
     tokens: that are trained on.
     sequence_length, prefix, packing, eos_id: see `batches`.
   """
+  if isinstance(tokens, questions.Questions):
+    policy, rng = policies.make(prefix, sequence_length), np.random.default_rng(
+        0
+    )
+    return float(np.mean([policy(x, rng=rng) for x in tokens.prompts()]))
   if packing == 'concat':
     return policies.mean_prefix(prefix, sequence_length)
   lengths = [
@@ -254,6 +334,7 @@ SOURCES = {
     'jsonl': functools.partial(_tokenized, sources.jsonl),
     'shards': shards.open_splits,
     'megatron': megatron.open_splits,
+    **{name: functools.partial(questions.splits, name) for name in tasks.TASKS},
 }
 
 
@@ -261,7 +342,6 @@ def _example_maker(
     sequence_length, objective, prefix, mask_id, packing, eos_id
 ):
   """Returns a map from `(window, rng)` to an example."""
-  objectives.check(objective, prefix, sequence_length)
   policies.make(prefix, sequence_length)  # refuses what is wrong in it
   policy = functools.partial(policies.of_document, prefix=prefix)
   make_example = functools.partial(

@@ -14,6 +14,7 @@ import numpy as np
 
 from jrt_jax import models
 from jrt_jax.data import tokenizers
+from jrt_jax.data.synthetic import tasks
 from jrt_jax.prefix import policies
 from jrt_jax.training import checkpoint
 from jrt_jax.training import recorded_config
@@ -154,6 +155,11 @@ def load(workdir: str | pathlib.Path, *, tokenizer: str | None = None) -> Model:
     ValueError: they are damaged, or do not fit together.
   """
   config, params, step = workdirs.read(workdir)
+  if (source := config['data']['source']) in tasks.TASKS:
+    raise ValueError(
+        f'the workdir must be that of a run on text, got {workdir}, which was'
+        f' trained on {source!r}'
+    )
   tokenizer = tokenizer or config['data']['tokenizer']
   if not tokenizer:  # weights of others, which came without it
     raise ValueError(

@@ -1,6 +1,6 @@
 """Held-out losses: next tokens, those that could be recalled, masked tokens."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 import functools
 import itertools
 import math
@@ -84,9 +84,42 @@ class Evaluation:
       metrics['masked_token_accuracy'] = means['masked_token_accuracy']
     return {name: float(value) for name, value in metrics.items()}
 
+  def headline(self, metrics: Mapping[str, float]) -> str:
+    """Returns the metric that says most, in words."""
+    return f'{metrics["bits_per_byte"]:.3f} bits per byte'
+
+  def lines(self, metrics: Mapping[str, float]) -> dict[str, str]:
+    """Returns what `run` has returned in words, by name."""
+    lines = {
+        'held-out text': f'{self.text_bytes:,} bytes',
+        '  unigram entropy': f'{self.unigram:.3f} bits per byte',
+        '  bigram entropy': f'{self.bigram:.3f} bits per byte',
+        '  this model': (
+            f'{metrics["bits_per_byte"]:.3f} bits per byte (next token, clean'
+            ' prefix)'
+        ),
+    }
+    if 'recall_accuracy' in metrics:
+      lines['recalled-token accuracy'] = (
+          f'{metrics["recall_accuracy"]:.1%} (rare pairs that were read before:'
+          f' {metrics["recall_fraction"]:.1%} of next tokens)'
+      )
+    return lines | masked_lines(metrics)
+
   def _sums(self, kind, step, params):
-    sums = [step(params, self._put(batch)) for batch in self._batches[kind]]
-    return jax.tree.map(lambda *x: float(np.sum(x, dtype=np.float64)), *sums)
+    return total(step(params, self._put(x)) for x in self._batches[kind])
+
+
+def total(sums: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+  """Adds up what `Steps.evaluate` returned for some batches."""
+  return jax.tree.map(lambda *x: float(np.sum(x, dtype=np.float64)), *sums)
+
+
+def masked_lines(metrics: Mapping[str, float]) -> dict[str, str]:
+  """Returns how many masked tokens were found, where there are any."""
+  if 'masked_token_accuracy' not in metrics:
+    return {}
+  return {'masked-token accuracy': f'{metrics["masked_token_accuracy"]:.1%}'}
 
 
 def _batches(config, tokenizer, tokens, *, rows, objective):
@@ -95,8 +128,23 @@ def _batches(config, tokenizer, tokens, *, rows, objective):
   windows = (len(tokens) - 1) // length
   windows = min(config['eval_batches'] * batch, windows // batch * batch)
   count = windows // rows or None
+  return held_out_batches(
+      config, tokenizer, tokens, rows=rows, objective=objective, count=count
+  )
+
+
+def held_out_batches(
+    config: Mapping[str, Any],
+    tokenizer: pipeline.Tokenizer,
+    split: pipeline.Split,
+    *,
+    rows: int,
+    objective: Mapping[str, Any],
+    count: int | None,
+) -> list[dict[str, np.ndarray]]:
+  """Returns the first `count` batches of a split, or all; see `Evaluation`."""
   batches = pipeline.batches(
-      tokens,
+      split,
       sequence_length=config['sequence_length'],
       batch_size=rows,
       objective=objective,

@@ -149,8 +149,7 @@ class _Loop:
       return
     result = report.result(
         self._config,
-        evaluation=self._run.evaluation,
-        metrics=evaluated,
+        held_out=self._run.evaluation.lines(evaluated),
         tokens_per_second=self._speed,
         sample=sample,
     )
@@ -235,8 +234,8 @@ class _Loop:
       evaluated = self._run.evaluation.run(self._evaluate_step, state.params)
     named = {f'held_out/{name}': x for name, x in evaluated.items()}
     self._writer.write(step, named)
-    bits = evaluated['bits_per_byte']
-    self._progress.print(f'step {step}: held-out {bits:.3f} bits per byte')
+    headline = self._run.evaluation.headline(evaluated)
+    self._progress.print(f'step {step}: held-out {headline}')
     return evaluated
 
   def _ask(self, step, state):

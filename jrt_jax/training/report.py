@@ -19,7 +19,7 @@ def plan(
     mesh: jax.sharding.Mesh,
     accumulation: int,
     tokenizer,
-    train_tokens: int,
+    train_tokens: int | None,
     data_rate: float,
     mean_prefix: float,
     matmul_rate: float,
@@ -31,7 +31,7 @@ def plan(
     mesh: that it runs on.
     accumulation: microbatches in a batch.
     tokenizer: of the data.
-    train_tokens: that there are.
+    train_tokens: that there are; None if they are drawn, and never end.
     data_rate: tokens a second that can be read.
     mean_prefix: tokens of the prefix of a sequence.
     matmul_rate: of the devices, from `estimate.matmul_rate`.
@@ -49,6 +49,10 @@ def plan(
   shards = mesh.shape['fsdp'] * mesh.shape['tensor']
   by_part = ', '.join(f'{k} {units.count(n)}' for k, n in parts.items())
   axes = ', '.join(f'{axis} {n}' for axis, n in mesh.shape.items())
+  amount, epochs = 'samples are drawn', ''
+  if train_tokens:
+    amount = f'{units.count(train_tokens)} tokens'
+    epochs = f' ({tokens / train_tokens:.3g} epochs)'
   lines = {
       'software': f'jrt_jax {jrt_jax.__version__}, jax {jax.__version__}',
       'devices': f'{len(devices)} x {devices[0].device_kind} ({axes})',
@@ -56,12 +60,12 @@ def plan(
       'decode state': _decode_state(config, units.size),
       'compute': f'{flops / 1e9:.3g} GFLOP a trained token',
       'data': (
-          f'{config["data"]["source"]}: {units.count(train_tokens)} tokens, of'
+          f'{config["data"]["source"]}: {amount}, of'
           f' {tokenizer.size:,} ids; the model has {model["vocab_size"]:,}'
       ),
       'training': (
           f'{config["steps"]:,} steps x {batch} x {length} ='
-          f' {units.count(tokens)} tokens ({tokens / train_tokens:.3g} epochs)'
+          f' {units.count(tokens)} tokens{epochs}'
       ),
       'prefix': (
           f'{config["prefix"]["name"]}: {mean_prefix:,.0f} of {length:,} tokens'
@@ -107,46 +111,30 @@ def demonstration(config: Mapping[str, Any], tokenizer) -> str | None:
 def result(
     config: Mapping[str, Any],
     *,
-    evaluation,
-    metrics: Mapping[str, float],
+    held_out: Mapping[str, str],
     tokens_per_second: float | None,
-    sample: tuple[str, str],
+    sample: tuple[str, str] | None,
 ) -> str:
   """Returns the closing table and a sample.
 
   Args:
     config: of the run.
-    evaluation: the `Evaluation` that gave `metrics`.
-    metrics: of the last evaluation.
+    held_out: what the last evaluation has measured, in words, by its name.
     tokens_per_second: of the newest steps; None if there were none.
-    sample: the end of a prompt, and how the model continues it.
+    sample: the end of a prompt, and how the model continues it; None: no text.
   """
   speed = 'no step was left'
   if tokens_per_second is not None:
     speed = f'{tokens_per_second:,.0f}'
   model = config['model']
   lines = {
-      'held-out text': f'{evaluation.text_bytes:,} bytes',
-      '  unigram entropy': f'{evaluation.unigram:.3f} bits per byte',
-      '  bigram entropy': f'{evaluation.bigram:.3f} bits per byte',
-      '  this model': (
-          f'{metrics["bits_per_byte"]:.3f} bits per byte (next token, clean'
-          ' prefix)'
-      ),
-  }
-  if 'recall_accuracy' in metrics:
-    lines['recalled-token accuracy'] = (
-        f'{metrics["recall_accuracy"]:.1%} (rare pairs that were read before:'
-        f' {metrics["recall_fraction"]:.1%} of next tokens)'
-    )
-  if 'masked_token_accuracy' in metrics:
-    accuracy = metrics['masked_token_accuracy']
-    lines['masked-token accuracy'] = f'{accuracy:.1%}'
-  lines |= {
+      **held_out,
       'training tokens/s': speed,
       'parameters': f'{sum(cost.parameters(model).values()):,}',
       'decode state': _decode_state(config, '{:,} bytes'.format),
   }
+  if sample is None:
+    return _table(lines)
   prompt, continuation = sample
   return (
       f'{_table(lines)}\n\nA held-out prompt, and after ▶ what the model makes'

@@ -14,11 +14,12 @@ from configs import base
 from jrt_jax import models
 from jrt_jax.data import objectives
 from jrt_jax.data import pipeline
-from jrt_jax.data import tokenizers
+from jrt_jax.data.synthetic import questions
 from jrt_jax.models import decode
 from jrt_jax.models import sampling
 from jrt_jax.prefix import fitting
 from jrt_jax.prefix import policies
+from jrt_jax.training import answers
 from jrt_jax.training import checkpoint
 from jrt_jax.training import distributed
 from jrt_jax.training import estimate
@@ -59,7 +60,7 @@ class Run:
     accumulation = sharding.check_batch(
         config['batch_size'], config['microbatch_per_device'], self.mesh
     )
-    self.tokenizer = tokenizers.load(config['data']['tokenizer'])
+    self.tokenizer = pipeline.load_tokenizer(config['data'])
     model = pipeline.with_vocabulary(
         config['model'], self.tokenizer, config['objective']
     )
@@ -77,32 +78,34 @@ class Run:
     )
     self.workdir = pathlib.Path(workdir)
     with failures.shared():  # each process looks at other files
-      streams = pipeline.token_streams(
+      splits = pipeline.splits(
           config['data'],
           self.tokenizer,
           share=(jax.process_index(), jax.process_count()),
       )
     with failures.shared():  # one process measures, or reads the file
       prefix = distributed.from_first(
-          lambda: self._fitted_prefix(config, streams['train'])
+          lambda: self._fitted_prefix(config, splits['train'])
       )
     self.config = config = {**config, 'prefix': prefix}
-    self._held_out = streams['validation']
-    self.train_tokens = len(streams['train'])
+    self._held_out = splits['validation']
+    self._is_text = not isinstance(self._held_out, questions.Questions)
+    self.train_tokens = len(splits['train']) if self._is_text else None
     self.mean_prefix = pipeline.mean_prefix(
-        streams['train'],
+        splits['train'],
         sequence_length=config['sequence_length'],
         prefix=prefix,
         packing=config['data']['packing'],
         eos_id=self.tokenizer.eos_id,
     )
-    self._data_fingerprint = _fingerprint(self.tokenizer, streams['train'])
+    self._data_fingerprint = _fingerprint(self.tokenizer, splits['train'])
     with failures.shared():
       self._compare_data()
     self._share = sharding.share_of_batch(self.mesh)
-    self._training_stream = streams['train']
+    self._training_split = splits['train']
     self.data = self._training_data()
-    self.evaluation = evaluation.Evaluation(
+    kind = evaluation.Evaluation if self._is_text else answers.Answers
+    self.evaluation = kind(
         config,
         self.tokenizer,
         self._held_out,
@@ -234,8 +237,13 @@ class Run:
         'iterator': self.data.get_state(),
     }
 
-  def sample(self, params: train_state.Params) -> tuple[str, str]:
-    """Returns the end of a held-out prompt, and how the model continues it."""
+  def sample(self, params: train_state.Params) -> tuple[str, str] | None:
+    """Returns the end of a held-out prompt, and how the model continues it.
+
+    None if the data are no text.
+    """
+    if not self._is_text:
+      return None
     L = self.config['sequence_length']
     longest = policies.longest_prefix(self.config['prefix'], L)
     length = longest if 0 < longest < L else -(-L // 2)
@@ -258,7 +266,7 @@ class Run:
   def _training_data(self):
     config = self.config
     return pipeline.batches(
-        self._training_stream,
+        self._training_split,
         sequence_length=config['sequence_length'],
         batch_size=config['batch_size'],
         objective=config['objective'],

@@ -10,6 +10,8 @@ from jrt_jax.benchmarks import worker
 from jrt_jax.data import objectives
 from jrt_jax.data import packings
 from jrt_jax.data import pipeline
+from jrt_jax.data.synthetic import curriculum
+from jrt_jax.data.synthetic import tasks
 from jrt_jax.models import block
 from jrt_jax.models import feature_maps
 from jrt_jax.prefix import heuristic
@@ -144,9 +146,11 @@ TABLES = {
     'objective.name': objectives.OBJECTIVES,
     'data.source': pipeline.SOURCES,
     'data.packing': packings.PACKINGS,
+    'data.synthetic.curriculum': curriculum.CURRICULA,
     # Without a table: an `if` takes them.
     'model.dtype': ('bfloat16', 'float32'),
     'model.pad_mask': ('exclude', 'reference'),
+    'data.synthetic.order': ('DQ', 'QD', 'QDQ', 'DDQ', 'DQDQ', 'QDDQ'),
     'objective.boundary': ('predict', 'reference'),
     'objective.token_zero': ('predict', 'reference'),
 }
@@ -157,6 +161,10 @@ def test_the_names_that_a_key_may_have_are_those_of_its_table():
   assert {k: {*v} for k, v in names.items()} == {
       k: {*v} for k, v in TABLES.items()
   }
+
+
+def test_synthetic_tasks_are_told_from_text():
+  assert {*base.SYNTHETIC} == {*tasks.TASKS}
 
 
 def test_the_names_in_a_list_are_those_of_their_table():

@@ -127,6 +127,28 @@ def test_recall_is_judged_on_next_tokens_of_clean_windows(
   assert metrics['recall_accuracy'] == pytest.approx((labels % 2 == 0).mean())
 
 
+@pytest.mark.parametrize('recall', [False, True])
+@pytest.mark.parametrize('masked', [False, True])
+def test_what_was_measured_is_told_in_words(run_config, recall, masked):
+  _, held_out = make(run_config(), tokenizers.Bytes())
+  metrics = {'bits_per_byte': 1.8, 'recall_fraction': 0.0314}
+  if recall:
+    metrics['recall_accuracy'] = 0.467
+  if masked:
+    metrics['masked_token_accuracy'] = 0.256
+  assert held_out.headline(metrics) == '1.800 bits per byte'
+  text = '\n'.join(held_out.lines(metrics).values())
+  for fact in (
+      f'{held_out.text_bytes:,} bytes',
+      f'{held_out.unigram:.3f} bits per byte',
+      f'{held_out.bigram:.3f} bits per byte',
+      '1.800 bits per byte',
+  ):
+    assert fact in text
+  assert ('46.7%' in text) == ('3.1% of next' in text) == recall
+  assert ('25.6%' in text) == masked
+
+
 def test_documents_that_do_not_see_each_other_are_not_recalled(run_config):
   tokens = np.array(([7, 8, 9, 256] * 5)[:L] + [7, 0] * L + [0])
   fractions = {}

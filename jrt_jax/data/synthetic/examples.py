@@ -1,0 +1,107 @@
+"""From samples to examples of training, as `objectives.py` describes them."""
+
+from collections.abc import Callable, Mapping
+
+import grain
+import numpy as np
+
+from jrt_jax.data import objectives
+from jrt_jax.data.synthetic import questions
+from jrt_jax.data.synthetic import task as task_lib
+from jrt_jax.prefix import policies
+
+# No run takes as many: steps x batch_size at most.
+_ENDLESS = 2**48
+
+# Those that need no measurements of text.
+_POLICIES = [x for x in policies.PREFIX_POLICIES if x not in policies.FITTED]
+
+
+def dataset(
+    split: questions.Questions,
+    *,
+    sequence_length: int,
+    batch_size: int,
+    objective: Mapping,
+    prefix: Mapping,
+    mask_id: int,
+    seed: int,
+    packing: str = 'concat',
+) -> grain.MapDataset:
+  """Returns the examples of a split, without end; see `pipeline.batches`.
+
+  Raises:
+    ValueError: a setting is wrong, or a sequence has no room for a sample.
+  """
+  for key, value, allowed in (
+      ('prefix.name', prefix['name'], _POLICIES),
+      ('data.packing', packing, ('concat',)),
+  ):
+    if value not in allowed:
+      raise ValueError(
+          f'config.{key} must be {", ".join(allowed)} with config.data.source='
+          f'{split.name!r}, got {value!r}'
+      )
+  split.check_length(sequence_length)
+  policy = policies.make(prefix, sequence_length)
+
+  def make(index, rng):
+    sample = split.draw(index, rng, batch_size=batch_size)
+    return example(
+        sample,
+        sequence_length,
+        policy=policy,
+        objective=objective,
+        mask_id=mask_id,
+        rng=rng,
+    )
+
+  return grain.MapDataset.range(_ENDLESS).seed(seed).random_map(make)
+
+
+def example(
+    sample: task_lib.Sample,
+    sequence_length: int,
+    *,
+    policy: Callable[..., int],
+    objective: Mapping,
+    mask_id: int,
+    rng: np.random.Generator,
+) -> dict[str, np.ndarray]:
+  """Returns a sample as an example; what is left of the sequence is 0.
+
+  Answers alone are supervised, as next tokens. The policy sees the prompt: with
+  'full' all of it is prefix, with 'fixed' as much as there is room for. The
+  objective 'jrt' masks tokens of the prefix, but none that has an answer.
+
+  Args:
+    sample: of at most L tokens.
+    sequence_length: L.
+    policy: maps `(tokens, rng=)` to a prefix length.
+    objective: `config.objective`.
+    mask_id: the id of [MASK].
+    rng: of the example.
+  """
+  fill = 0, sequence_length - len(sample.tokens)
+  answered = sample.targets != task_lib.NO_ANSWER
+  prefix_len = policy(sample.tokens[: sample.prompt_len], rng=rng)
+  made = {
+      'tokens': np.pad(sample.tokens, fill).astype(np.int32),
+      'targets': np.pad(np.where(answered, sample.targets, 0), fill).astype(
+          np.int32
+      ),
+      'supervision': np.pad(
+          np.where(answered, objectives.NEXT_TOKEN, objectives.UNSUPERVISED),
+          fill,
+      ).astype(np.int8),
+      'prefix_len': np.int32(prefix_len),
+  }
+  if objective['name'] == 'jrt':
+    objectives.mask(
+        made,
+        np.flatnonzero(~answered[:prefix_len]),
+        objective=objective,
+        mask_id=mask_id,
+        rng=rng,
+    )
+  return made

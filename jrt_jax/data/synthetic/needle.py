@@ -1,0 +1,35 @@
+"""Needles among pairs: `k v` for each pair; a few keys are asked for.
+
+The question is `1 k … 2`, the reply `3 k v k v …` with as many keys as
+`config.data.synthetic.queries` says, one by default. A size is the number of
+pairs. It is the trained form of the probe `evaluation.synthetic.needle`.
+"""
+
+import numpy as np
+
+from jrt_jax.data.synthetic import task as task_lib
+
+
+def draw(
+    rng: np.random.Generator, size: int, settings: task_lib.Settings
+) -> task_lib.Sample:
+  """See `task.Task`."""
+  key_ids, value_ids = task_lib.halves(settings)
+  keys = task_lib.choose(rng, key_ids, size, 'keys')
+  values = task_lib.choose(rng, value_ids, size, 'values')
+  needles = rng.permutation(size)[: min(settings['queries'] or 1, size)]
+  return task_lib.sample(
+      settings['order'],
+      task_lib.pairs(keys, values),
+      (task_lib.QUESTION, *keys[needles], task_lib.END),
+      *task_lib.asked(keys[needles], values[needles]),
+  )
+
+
+def chance(size: int, settings: task_lib.Settings) -> float:
+  """Of guessing any value of the prompt."""
+  del settings
+  return 1 / size
+
+
+TASK = task_lib.Task(draw, chance, num_ids=100, sizes=(8, 16, 24))

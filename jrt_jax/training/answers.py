@@ -1,0 +1,121 @@
+"""Held-out answers of a synthetic task: how many are right, by size."""
+
+from collections.abc import Callable, Mapping
+import math
+from typing import Any
+
+from jrt_jax.data.synthetic import questions
+from jrt_jax.training import evaluation
+from jrt_jax.training import train_state
+
+
+class Answers:
+  """The same samples at every evaluation, whatever the seed of the run.
+
+  Answers are scored without any [MASK] in the prefix; masked tokens are scored
+  apart, where the objective trains on them. There are equally many samples of
+  each size, at least `config.eval_batches` batches together.
+
+  Args:
+    config: of the run.
+    tokenizer: of the ids.
+    split: that is held out.
+    rows: samples to evaluate at once.
+    put: places a host batch on the devices.
+
+  Raises:
+    ValueError: a setting is wrong.
+  """
+
+  def __init__(
+      self,
+      config: Mapping[str, Any],
+      tokenizer: questions.Ids,
+      split: questions.Questions,
+      *,
+      rows: int,
+      put: Callable,
+  ):
+    self._split, self._put = split, put
+    objective = config['objective']
+    self._has_masks = objective['name'] == 'jrt'
+    clean = {**objective, 'name': 'prefix_lm'} if self._has_masks else objective
+    batches = math.ceil(config['eval_batches'] / len(split.sizes))
+    count = batches * config['batch_size'] // rows
+    self._batches = {
+        (size, kind): evaluation.held_out_batches(
+            config,
+            tokenizer,
+            split.only(size),
+            rows=rows,
+            objective=settings,
+            count=count,
+        )
+        for size in split.sizes
+        for kind, settings in (
+            ('clean', clean),
+            *([('masked', objective)] if self._has_masks else []),
+        )
+    }
+    self._samples = count * rows
+
+  def run(self, step: Callable, params: Any) -> dict[str, float]:
+    """Returns metrics by name: nats per answer, accuracies, also by size.
+
+    Args:
+      step: `Steps.evaluate`, compiled.
+      params: of the model.
+    """
+    sums = {
+        key: evaluation.total(step(params, self._put(x)) for x in batches)
+        for key, batches in self._batches.items()
+    }
+    means = _means(sums, 'clean')
+    metrics = {
+        'answer_loss': means['next_token_loss'],
+        'answer_accuracy': means['next_token_accuracy'],
+    }
+    if len(self._split.sizes) > 1:
+      for size in self._split.sizes:
+        means = train_state.means(sums[size, 'clean'])
+        metrics[_of_size(size)] = means['next_token_accuracy']
+    if self._has_masks:
+      means = _means(sums, 'masked')
+      metrics['masked_token_loss'] = means['masked_token_loss']
+      metrics['masked_token_accuracy'] = means['masked_token_accuracy']
+    return {name: float(value) for name, value in metrics.items()}
+
+  def headline(self, metrics: Mapping[str, float]) -> str:
+    """Returns the metric that says most, in words."""
+    return f'{metrics["answer_accuracy"]:.1%} of answers right'
+
+  def lines(self, metrics: Mapping[str, float]) -> dict[str, str]:
+    """Returns what `run` has returned in words, by name."""
+    sizes = self._split.sizes
+    chances = [self._split.chance(size) for size in sizes]
+    lines = {
+        'held-out samples': (
+            f'{self._samples:,} of each size, of {self._split.name}'
+        ),
+        'answer accuracy': f'{metrics["answer_accuracy"]:.1%}',
+        'answer loss': f'{metrics["answer_loss"]:.3f} nats',
+    }
+    if len(sizes) == 1:
+      lines['answer accuracy'] += f' (guessing {chances[0]:.1%})'
+    else:
+      for size, chance in zip(sizes, chances):
+        accuracy = metrics[_of_size(size)]
+        lines[f'  size {questions.size_name(size)}'] = (
+            f'{accuracy:.1%} (guessing {chance:.1%})'
+        )
+    return lines | evaluation.masked_lines(metrics)
+
+
+def _means(sums, kind):
+  return train_state.means(
+      evaluation.total(x for (_, k), x in sums.items() if k == kind)
+  )
+
+
+def _of_size(size):
+  return f'answer_accuracy_{questions.size_name(size)}'

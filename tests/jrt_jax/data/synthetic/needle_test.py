@@ -1,0 +1,23 @@
+import numpy as np
+import pytest
+
+from configs import base
+from jrt_jax.data.synthetic.needle import TASK
+
+SETTINGS = base.get_config().data.synthetic.to_dict() | {'num_ids': 100}
+
+
+@pytest.mark.parametrize('queries, asked', [(0, 1), (3, 3), (9, 5)])
+def test_a_few_of_the_pairs_are_asked_for(queries, asked):
+  settings = SETTINGS | {'queries': queries}
+  sample = TASK.draw(np.random.default_rng(0), 5, settings)
+  tokens = sample.tokens.tolist()
+  known = dict(zip(tokens[:10:2], tokens[1:10:2]))
+  assert len(known) == 5
+  needles = tokens[11 : 11 + asked]
+  reply = sum(([key, known[key]] for key in needles), [])[:-1]
+  assert tokens[10:] == [1, *needles, 2, 3, *reply]
+  places = range(len(tokens) - len(reply), len(tokens), 2)
+  expected = {i: known[tokens[i]] for i in places}
+  labels = dict(enumerate(sample.targets.tolist()))
+  assert {i: x for i, x in labels.items() if x >= 0} == expected

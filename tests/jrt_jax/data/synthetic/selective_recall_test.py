@@ -1,0 +1,55 @@
+import numpy as np
+
+from configs import base
+from jrt_jax.data.synthetic.selective_recall import TASK
+
+SETTINGS = base.get_config().data.synthetic.to_dict()
+SETTINGS |= {'num_ids': 48, 'categories': 4}
+
+
+def draw(size, seed=0, **changes):
+  return TASK.draw(np.random.default_rng(seed), size, SETTINGS | changes)
+
+
+def parts(sample, size):
+  items = sample.tokens[: 3 * size].reshape(size, 3)
+  return items, sample.tokens[3 * size :].tolist()
+
+
+def test_the_question_names_a_category_and_then_its_keys_are_asked():
+  orders = set()
+  for seed in range(30):
+    sample = draw(8, seed)
+    items, rest = parts(sample, 8)
+    mark, category, end, reply, *asked = rest
+    assert (mark, end, reply) == (1, 2, 3) and sample.prompt_len == 3 * 8 + 3
+    own = items[items[:, 0] == category]
+    assert len(own) == 2
+    first, value, second = asked  # the value of the second is not read
+    values = dict(own[:, 1:].tolist())
+    assert values[first] == value and {first, second} == {*values}
+    assert sample.targets[-4:].tolist() == [-1, value, -1, values[second]]
+    assert (sample.targets[:-4] == -1).all()
+    orders.add(first == own[0, 1])
+  assert orders == {True, False}
+
+
+def test_categories_have_as_many_items_as_each_other_or_one_more():
+  for seed in range(20):
+    items, _ = parts(draw(10, seed), 10)
+    _, counts = np.unique(items[:, 0], return_counts=True)
+    assert sorted(counts) == [2, 2, 3, 3]
+    assert len({*items[:, 1]}) == len({*items[:, 2]}) == 10
+
+
+def test_every_category_is_asked_for():
+  assert {draw(8, seed).tokens[25] for seed in range(60)} == {4, 5, 6, 7}
+
+
+def test_fewer_keys_can_be_asked():
+  assert (draw(16, queries=1).targets >= 0).sum() == 1
+
+
+def test_few_items_have_a_category_each():
+  items, _ = parts(draw(2), 2)
+  assert len({*items[:, 0]}) == 2 and TASK.chance(2, SETTINGS) == 1
