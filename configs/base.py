@@ -97,6 +97,9 @@ KEYS = dict(
         ),
         # W, keys a query of a swa layer sees, itself included
         window=(129, Whole(1, 2**22)),
+        # and the first keys of its document that it sees besides (attention
+        # sinks, https://arxiv.org/abs/2309.17453)
+        sinks=(0, Whole(0, 2**10)),
         # of rotary embeddings in swa and attention layers
         rope_base=(10_000.0, Real(1, 10**12)),
         rope_fraction=(1.0, Real(0, 1)),  # how much of each head they turn

@@ -77,6 +77,7 @@ def _check_known(model):
       ('normalizer', 'sum' if normalizer == 'auto' else normalizer, 'sum'),
       ('feature_map.name', feature_map['name'], 'taylor_exp'),
       ('feature_map.order', feature_map.get('order', 2), 2),
+      ('sinks', model['sinks'] if 'swa' in model['mixers'] else 0, 0),
   ):
     if got != needed:
       raise ValueError(

@@ -40,6 +40,7 @@ def _softmax_attention(build, config, *, windowed):
       window=config['window'] if windowed else None,
       rope_base=config['rope_base'],
       rope_fraction=config['rope_fraction'],
+      sinks=config['sinks'],
   )
 
 

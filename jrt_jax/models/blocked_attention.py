@@ -1,5 +1,7 @@
 """Exact softmax attention on any device, in blocks of queries."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
@@ -43,7 +45,14 @@ def causal_attention(
 
 
 def window_attention(
-    q: jax.Array, k: jax.Array, v: jax.Array, context: Context, *, window: int
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    context: Context,
+    *,
+    window: int,
+    sinks: int = 0,
+    earlier: tuple[jax.Array, jax.Array, jax.Array] | None = None,
 ) -> jax.Array:
   """Attention over the last `window` keys in O(L · window) memory.
 
@@ -54,31 +63,96 @@ def window_attention(
     q, k, v: [B, L, H, D].
     context: the documents and the padding of the rows.
     window: keys that a query may see, its own included.
+    sinks: S, the first keys of its document that a query sees as well.
+    earlier: for sinks of rows that go on with a document: their keys and their
+      values [B, S, H, D], and the place of the first position of each row in
+      the document, int32 [B]; it is below 0 if padding comes first.
 
   Returns:
     [B, L, H, D], in the dtype of v.
+
+  Source of sinks: Xiao et al. 2023 (StreamingLLM),
+  https://arxiv.org/abs/2309.17453. Here keys keep their own positions.
   """
   B, L, H, D = q.shape
   C = min(max(window - 1, 1), L)
-
-  def with_previous(x):
-    before = jnp.pad(x[:, :-1], [(0, 0), (1, 0)] + [(0, 0)] * (x.ndim - 2))
-    return jnp.concatenate([before, x], axis=2)
-
-  q, k, v, segment, token = jax.tree.map(
-      lambda x: _blocks(x, C), (q, k, v, context.segment_ids, context.mask)
-  )
+  blocks = lambda x: _blocks(x, C)
+  segment, token = jax.tree.map(blocks, (context.segment_ids, context.mask))
   key = jnp.arange(2 * C)
   distance = jnp.arange(C)[:, None] + C - key
   see = _visible(
-      distance, segment, *jax.tree.map(with_previous, (segment, token))
+      distance, segment, *jax.tree.map(_with_previous, (segment, token))
   )
-  block = jnp.arange(q.shape[1])[:, None, None]
-  exists = (block > 0) | (key >= C)  # nothing is before the first block
-  y = masked_attention(
-      q, with_previous(k), with_previous(v), see & (distance < window) & exists
-  )
+  block = jnp.arange(-(-L // C))[:, None, None]
+  see &= (block > 0) | (key >= C)  # nothing is before the first block
+  k, v, near = blocks(k), blocks(v), distance < window
+  keys, values = _with_previous(k), _with_previous(v)
+  if sinks:
+    places = _places(context, C, earlier)
+    first_k, first_v = _first_keys(k, v, places, sinks, earlier)
+    see_first, near = _see_sinks(places, near, sinks)
+    keys = jnp.concatenate([first_k, keys], axis=2)
+    values = jnp.concatenate([first_v, values], axis=2)
+    see = jnp.concatenate([see_first, see & near], axis=-1)
+  else:
+    see &= near
+  y = masked_attention(blocks(q), keys, values, see)
   return y.reshape(B, -1, H, D)[:, :L]
+
+
+class _Places(NamedTuple):
+  """Where the positions of N blocks of C are in their documents."""
+
+  position: jax.Array  # int32 [B, N, C], counted from the first token
+  start: jax.Array  # int32 [B, N, C], where in the row that token is
+  token: jax.Array  # bool [B, N, C]
+
+
+def _places(context, C, earlier):
+  index = jnp.arange(context.length)
+  if earlier is None:
+    position = context.positions()
+  else:
+    position = index + earlier[2][:, None]
+  token = context.mask
+  if token is None:
+    token = jnp.ones(position.shape, bool)
+  return _Places(*(_blocks(x, C) for x in (position, index - position, token)))
+
+
+def _first_keys(k, v, places, S, earlier):
+  """The first keys and values of the document that each block begins in.
+
+  They are [B, N, S, H, D]. Documents that begin later in a block have theirs
+  among its own keys.
+  """
+  B, N, C, H, D = k.shape
+  if earlier is not None:
+    return [jnp.repeat(x[:, None], N, axis=1) for x in earlier[:2]]
+  place = places.start[..., :1] + jnp.arange(S)
+  place = jnp.clip(place, 0, N * C - 1).reshape(B, N * S, 1, 1)
+  take = lambda x: jnp.take_along_axis(x.reshape(B, -1, H, D), place, axis=1)
+  return [take(x).reshape(B, N, S, H, D) for x in (k, v)]
+
+
+def _see_sinks(places, near, S):
+  """Which of the first keys of its block a query sees, and which of the others.
+
+  Bool [B, N, C, S] and [B, N, C, 2C]. A sink is seen once, in one of the two.
+  """
+  begins, is_token = places.start[..., :1], places.token[..., :1]
+  in_first = lambda x: x.token & is_token & (x.start == begins)
+  see_first = jnp.arange(S) <= places.position[..., None]
+  keys = _Places(*map(_with_previous, places))
+  is_sink = keys.token & (keys.position < S)
+  near = jnp.where(is_sink[..., None, :], ~in_first(keys)[..., None, :], near)
+  return see_first & in_first(places)[..., None], near
+
+
+def _with_previous(x):
+  """[B, N, C, ...] to [B, N, 2C, ...]: each block after the one before it."""
+  before = jnp.pad(x[:, :-1], [(0, 0), (1, 0)] + [(0, 0)] * (x.ndim - 2))
+  return jnp.concatenate([before, x], axis=2)
 
 
 def cached_attention(

@@ -94,7 +94,7 @@ def _core_products(name, mixer, config, L, prefix_fraction):
   """Multiplications per token between activations, over all heads."""
   E = config['width']
   if name in ('swa', 'attention'):  # scores and values
-    most = min(config['window'], L) if name == 'swa' else L
+    most = min(config['window'] + config['sinks'], L) if name == 'swa' else L
     mean = most - most * (most - 1) / (2 * L)  # the first tokens see fewer
     return 2 * mean * E
   if name in ('la', 'pla'):  # S += φ(k) vᵀ, φ(q)·S, and the prefix

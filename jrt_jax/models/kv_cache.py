@@ -9,50 +9,80 @@ from jrt_jax.models.context import Context
 
 
 class KVCache(NamedTuple):
-  """The keys and values that the next token may still see, in S slots."""
+  """The keys and values that the next token may still see, in S slots.
 
-  k: jax.Array  # [B, S, H, D], rotated; token p of the document is at p mod S
+  The first slots hold the sinks, tokens 0, 1, … of the document; the others
+  are a ring of the tokens after them, each newest one in place of the oldest.
+  """
+
+  k: jax.Array  # [B, S, H, D], rotated; `slot_of` says which token is where
   v: jax.Array  # [B, S, H, D]
   count: jax.Array  # int32 [B], tokens of the document so far
 
 
+def slot_of(token: jax.Array, slots: int, sinks: int = 0) -> jax.Array:
+  """In which of `slots` tokens are, int32 [...] counted from the document's."""
+  ring = sinks + (token - sinks) % (slots - sinks)
+  return jnp.where(token < sinks, token, ring)
+
+
 def newest(
-    k: jax.Array, v: jax.Array, count: jax.Array, last: jax.Array, S: int
+    k: jax.Array,
+    v: jax.Array,
+    count: jax.Array,
+    last: jax.Array,
+    slots: int,
+    *,
+    sinks: int = 0,
+    before: KVCache | None = None,
 ) -> KVCache:
-  """Returns the cache of S slots after rows [B, L, H, D].
+  """Returns the cache of all slots after rows [B, L, H, D].
 
   Args:
     k, v: the keys and values, of contiguous tokens in each row.
     count: int32 [B], tokens of the document up to the last one of the row.
     last: int32 [B], where in the row that is.
-    S: slots.
+    slots: S, of which
+    sinks: are for the first tokens of the document.
+    before: the cache that has sinks which are before the row.
   """
-  # Slot s holds the newest token p < count with p = s mod S, if there is one.
-  end = count[:, None] - 1
-  token = end - (end - jnp.arange(S)) % S  # [B, S]
+  # A slot of the ring holds the newest token that belongs there, if any.
+  slot, end = jnp.arange(slots), count[:, None] - 1
+  newest = end - (end - slot) % (slots - sinks)
+  token = jnp.where(slot < sinks, slot, newest)  # [B, S]
+  held = jnp.where(slot < sinks, slot <= end, newest >= sinks)
   row = token + (last + 1 - count)[:, None]
-  held = (token >= 0)[..., None, None]
 
-  def take(x):
+  def take(x, earlier):
     taken = jnp.take_along_axis(x, jnp.maximum(row, 0)[..., None, None], axis=1)
-    return jnp.where(held, taken, 0)
+    if earlier is not None:
+      taken = jnp.where((row < 0)[..., None, None], earlier, taken)
+    return jnp.where(held[..., None, None], taken, 0)
 
-  return KVCache(take(k), take(v), count.astype(jnp.int32))
+  earlier = (None, None) if before is None else (before.k, before.v)
+  k, v = map(take, (k, v), earlier)
+  return KVCache(k, v, count.astype(jnp.int32))
 
 
 def after_window(
-    state: KVCache, q: jax.Array, k: jax.Array, v: jax.Array, context: Context
+    state: KVCache,
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    context: Context,
+    *,
+    sinks: int = 0,
 ) -> tuple[jax.Array, jax.Array, jax.Array, Context]:
   """Puts the W tokens of a window before rows q, k, v [B, L, H, D].
 
   Returns them as [B, W + L, H, D], with queries of 0 before the row, and the
-  context of these longer rows.
+  context of these longer rows. Of the state's slots `sinks` are no window.
   """
-  B, W = state.k.shape[:2]
+  B, slots = state.k.shape[:2]
+  W = slots - sinks
   token = state.count[:, None] - W + jnp.arange(W)
-  ordered = lambda x: jnp.take_along_axis(
-      x, (token % W)[..., None, None], axis=1
-  )
+  slot = slot_of(jnp.maximum(token, 0), slots, sinks)
+  ordered = lambda x: jnp.take_along_axis(x, slot[..., None, None], axis=1)
   mask = context.mask
   if mask is None:
     mask = jnp.ones((B, context.length), bool)

@@ -19,6 +19,8 @@ class SoftmaxAttention(nnx.Module):
     window: W; its state is a ring of W slots. None: all keys; the state has
       slots for `Context.state_capacity` tokens, and the output after more of
       them is NaN.
+    sinks: with a window, the first S keys of its document that a query sees as
+      well; the state has S slots more.
     rope_fraction: how much of each head rotary embeddings turn.
     implementation: 'blocked', 'cudnn', or 'auto': cuDNN on a GPU, for bfloat16
       rows without padding or documents, and blocks elsewhere.
@@ -32,6 +34,7 @@ class SoftmaxAttention(nnx.Module):
       window: int | None,
       rope_base: float,
       rope_fraction: float = 1.0,
+      sinks: int = 0,
       implementation: str = 'auto',
   ):
     if build.width % (2 * num_heads):
@@ -43,6 +46,7 @@ class SoftmaxAttention(nnx.Module):
     self.out_proj = build.linear_out(build.width)
     self.num_heads = num_heads
     self.window = window
+    self.sinks = 0 if window is None else sinks
     self.rope_base = rope_base
     self.rope_fraction = rope_fraction
     self.implementation = implementation
@@ -67,15 +71,18 @@ class SoftmaxAttention(nnx.Module):
     if not return_state:
       return y
     if state is None:
-      slots = self.window or context.state_capacity or context.length
-      state = kv_cache.newest(k, v, count, context.last(), slots)
+      slots = self._slots or context.state_capacity or context.length
+      state = kv_cache.newest(
+          k, v, count, context.last(), slots, sinks=self.sinks
+      )
     return y, state
 
   def step(self, x: jax.Array, state: KVCache):
     """Maps one token [B, E] and the state to [B, E] and the next state."""
     q, k, v = self._qkv(x, state.count)
     S = state.k.shape[1]
-    rows, slot = jnp.arange(len(x)), state.count % S
+    slot = kv_cache.slot_of(state.count, S, self.sinks)
+    rows = jnp.arange(len(x))
     state = KVCache(
         state.k.at[rows, slot].set(k),
         state.v.at[rows, slot].set(v),
@@ -89,6 +96,11 @@ class SoftmaxAttention(nnx.Module):
       y = _nan_beyond_capacity(y, state.count, state)
     return self.out_proj(y), state
 
+  @property
+  def _slots(self):
+    """Of the state; None: as many as it may ever need."""
+    return None if self.window is None else self.sinks + self.window
+
   def _qkv(self, x, positions):
     """Rotated q and k, and v, each [..., H, D]."""
     qkv = self.qkv(x).reshape(*x.shape[:-1], 3, self.num_heads, -1)
@@ -98,9 +110,13 @@ class SoftmaxAttention(nnx.Module):
 
   def _continue(self, q, k, v, positions, count, context, state):
     if W := self.window:
-      q, k, v, context = kv_cache.after_window(state, q, k, v, context)
-      y = self._attend(q, k, v, context)[:, W:]
-      return y, kv_cache.newest(k, v, count, context.last(), W)
+      S = self.sinks
+      q, k, v, context = kv_cache.after_window(state, q, k, v, context, sinks=S)
+      following = kv_cache.newest(
+          k, v, count, context.last(), S + W, sinks=S, before=state
+      )
+      first = following.k[:, :S], following.v[:, :S], state.count - W
+      return self._attend(q, k, v, context, earlier=first)[:, W:], following
     state = kv_cache.append(state, k, v, count, positions, context.mask)
     y = blocked_attention.cached_attention(q, state.k, state.v, positions)
     seen = positions + 1
@@ -108,8 +124,8 @@ class SoftmaxAttention(nnx.Module):
       seen = jnp.where(context.mask, seen, 0)
     return _nan_beyond_capacity(y, seen, state), state
 
-  def _attend(self, q, k, v, context):
-    fits = _cudnn_takes(q, context)
+  def _attend(self, q, k, v, context, earlier=None):
+    fits = not self.sinks and _cudnn_takes(q, context)
     implementation = self.implementation
     if implementation == 'auto':
       on_gpu = jax.default_backend() == 'gpu'
@@ -117,15 +133,18 @@ class SoftmaxAttention(nnx.Module):
     if implementation == 'cudnn':
       if not fits:
         raise NotImplementedError(
-            'cudnn takes bfloat16 rows of even length without padding and'
-            ' documents, and head widths up to 128, got'
-            f' {q.dtype} [B, L, H, D] = {[*q.shape]}'
+            'cudnn takes bfloat16 rows of even length without padding,'
+            ' documents and sinks, and head widths up to 128, got'
+            f' {q.dtype} [B, L, H, D] = {[*q.shape]}, sinks={self.sinks}'
         )
       return fused_attention(q, k, v, window=self.window)
     if self.window is None:
       return blocked_attention.causal_attention(q, k, v, context)
     return blocked_attention.window_attention(
-        q, k, v, context, window=self.window
+        *(q, k, v, context),
+        window=self.window,
+        sinks=self.sinks,
+        earlier=earlier,
     )
 
 

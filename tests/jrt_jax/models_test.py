@@ -19,10 +19,16 @@ VOCAB = 20
 CAUSAL = lambda i, j, M: j <= i
 PREFIX_OR_CAUSAL = lambda i, j, M: (j <= i) | (j < M)
 
-# The mixers of a model, and whether position i sees token j after M of prefix.
+# The mixers of a model, whether position i sees token j after M of prefix, and
+# other settings.
 MODELS = {
     'conv': (('conv',), lambda i, j, M: (j <= i) & (i - j < 3)),
     'swa': (('swa',), lambda i, j, M: (j <= i) & (i - j < 5)),
+    'sinks': (
+        ('swa',),
+        lambda i, j, M: (j <= i) & ((i - j < 5) | (j < 2)),
+        {'sinks': 2},
+    ),
     'attention': (('attention',), CAUSAL),
     'la': (('la',), CAUSAL),
     'pla': (('pla',), PREFIX_OR_CAUSAL),
@@ -104,8 +110,8 @@ def make_batch(rows, *, prefix_len, lefts=(0,) * B, segments=(), junk=0):
     ],
 )
 def model(request, tiny_config):
-  mixers, sees = MODELS[request.param]
-  config = tiny_config(mixers=mixers, vocab_size=VOCAB)
+  mixers, sees, *settings = MODELS[request.param]
+  config = tiny_config(mixers=mixers, vocab_size=VOCAB, **dict(*settings))
   return Model(*models.split(models.build(config)), sees)
 
 

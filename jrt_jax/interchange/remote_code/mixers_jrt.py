@@ -158,48 +158,89 @@ def _read(state, phi, v):
 class SoftmaxAttention(nn.Module):
   """Each query sees the last W keys, its own included, or all so far.
 
-  The state is the rotated keys, values, and which of them are tokens, of the
-  last W positions (or of all).
+  With a window, it may see the first S tokens of its row, the sinks, as well.
+  The state is the rotated keys, values, and places in the text (-1: none) of
+  the sinks and of the last W positions (or of all).
   """
 
-  def __init__(self, model, window):
+  def __init__(self, model, window, sinks=0):
     super().__init__()
     E, self.num_heads = model['width'], model['num_heads']
     self.qkv = nn.Linear(E, 3 * E, bias=False)
     self.out_proj = nn.Linear(E, E, bias=False)
-    self.window = window
+    self.window, self.sinks = window, sinks
     self.rope = model['rope_base'], model['rope_fraction']
 
   def forward(self, x, context, state):
     q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).unbind(2)
     if state is None:
-      none = k.new_zeros(len(k), self.window or 0, *k.shape[2:])
-      state = none, none, context.token.new_zeros(none.shape[:2])
-    past_k, past_v, past_see = state
+      none = k.new_zeros(len(k), self.sinks + (self.window or 0), *k.shape[2:])
+      state = none, none, torch.full_like(none[..., 0, 0], -1, dtype=torch.long)
     q, k = (rotary(a, context.position, *self.rope) for a in (q, k))
-    k, v = torch.cat([past_k, k], dim=1), torch.cat([past_v, v], dim=1)
-    see = torch.cat([past_see, context.token], dim=1)
-    y = attend(q, k, v, see, self.window)
-    last = slice(-self.window if self.window else 0, None)
-    return self.out_proj(y), (k[:, last], v[:, last], see[:, last])
+    k, v = torch.cat([state[0], k], dim=1), torch.cat([state[1], v], dim=1)
+    own = _places(context.token, state[2])
+    place = torch.cat([state[2], own], dim=1)
+    k, v, place = sinks_first(k, v, place, self.sinks)
+    y = attend(q, k, v, own, place, self.window, self.sinks)
+    return self.out_proj(y), tuple(map(self._kept, (k, v, place)))
+
+  def _kept(self, x):
+    """Of [B, K, ...], what later positions may see."""
+    if self.window is None:
+      return x
+    return torch.cat([x[:, : self.sinks], x[:, -self.window :]], dim=1)
 
 
-def attend(q, k, v, see, window):
-  """[B, L, E] of the last L of S positions; q [B, L, H, D], k, v [B, S, H, D]."""
+def _places(token, earlier):
+  """Int [B, L], tokens before each token of rows that go on, -1 at padding."""
+  count = F.pad(earlier, (1, 0), value=-1).amax(1, keepdim=True) + 1
+  return torch.where(token, count + token.cumsum(1) - 1, -1)
+
+
+def sinks_first(k, v, place, S):
+  """Keys, values and places in which the first S are those of the sinks.
+
+  The tokens of other positions which are sinks become -1: they are seen once.
+  """
+  if not S:
+    return k, v, place
+  sink = torch.arange(S, device=place.device)
+  is_it = place[:, None] == sink[:, None]  # [B, S, K]
+  at = is_it.int().argmax(2)
+  rows = torch.arange(len(at), device=at.device)[:, None]
+  first = torch.where(is_it.any(2), sink, -1)
+  others = place[:, S:].masked_fill(place[:, S:] < S, -1)
+  join = lambda x: torch.cat([x[rows, at], x[:, S:]], dim=1)
+  return join(k), join(v), torch.cat([first, others], dim=1)
+
+
+def attend(q, k, v, own, place, window, sinks=0):
+  """[B, L, E] of the last L of K positions.
+
+  q is [B, L, H, D], k and v are [B, K, H, D]; `own` [B, L] is the place of each
+  query, `place` [B, K] of each key, -1 where there is none. The first `sinks`
+  keys are sinks.
+  """
   q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-  L, S = q.shape[2], k.shape[2]
+  L, K = q.shape[2], k.shape[2]
   parts = []
-  for start in range(S - L, S, CHUNK):
-    stop = min(start + CHUNK, S)
-    first = max(0, start - window + 1) if window else 0
+  for start in range(K - L, K, CHUNK):
+    stop = min(start + CHUNK, K)
+    first = max(sinks, start - window + 1) if window else 0
+    keys = lambda x, dim: torch.cat(
+        [x.narrow(dim, 0, sinks), x.narrow(dim, first, stop - first)], dim=dim
+    )
     i = torch.arange(start, stop, device=q.device)[:, None]
-    j = torch.arange(first, stop, device=q.device)
-    visible = (j <= i) & (i - j < (window or S)) & see[:, None, first:stop]
-    visible |= i == j  # for padding, which would see nothing: 0 / 0
+    j = keys(torch.arange(K, device=q.device), 0)
+    near = (j <= i) & ((i - j < (window or K)) | (j < sinks))
+    at = keys(place, 1)[:, None]
+    query = own[:, start - (K - L) : stop - (K - L), None]
+    visible = near & (at >= 0) & (at <= query)
+    visible |= (i == j) & (query < 0)  # padding: of nothing it would be 0 / 0
     part = F.scaled_dot_product_attention(
-        q[:, :, start - (S - L) : stop - (S - L)],
-        k[:, :, first:stop],
-        v[:, :, first:stop],
+        q[:, :, start - (K - L) : stop - (K - L)],
+        keys(k, 2),
+        keys(v, 2),
         attn_mask=visible[:, None],
     )
     parts.append(part)
@@ -234,7 +275,9 @@ MIXERS = {
     'conv': BaseConv,
     'pla': lambda model: LinearAttention(model, reads_prefix=True),
     'la': lambda model: LinearAttention(model, reads_prefix=False),
-    'swa': lambda model: SoftmaxAttention(model, model['window']),
+    'swa': lambda model: SoftmaxAttention(
+        model, model['window'], model.get('sinks', 0)
+    ),
     'attention': lambda model: SoftmaxAttention(model, None),
 }
 

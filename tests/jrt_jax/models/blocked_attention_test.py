@@ -41,6 +41,15 @@ def in_window(L, W):
   return (distance >= 0) & (distance < W)
 
 
+def in_window_or_sink(L, W, sinks, starts=(0,)):
+  """What a query sees of a row whose documents begin at `starts`."""
+  index = np.arange(L)
+  document = np.searchsorted(starts, index, side='right')
+  position = index - np.pad(starts, (1, 0))[document]
+  see = in_window(L, W) | (np.tri(L, dtype=bool) & (position < sinks))
+  return see & (document[:, None] == document)
+
+
 def assert_equals_a_masked_softmax(attention, q, k, v, see, **context):
   actual = attend(attention, q, k, v, **context)
   see = np.broadcast_to(see, (len(q), *see.shape[-2:]))
@@ -81,6 +90,42 @@ def test_documents_and_padding_equal_a_masked_softmax(name, keys):
   )
 
 
+@pytest.mark.parametrize(
+    'L, W, S',
+    [(14, 5, 2), (14, 5, 7), (3, 5, 2), (9, 1, 1), (9, 2, 3), (6, 3, 9)],
+)
+def test_sinks_are_seen_beside_the_window(L, W, S):
+  attention = functools.partial(window_attention, window=W, sinks=S)
+  see = in_window_or_sink(L, W, S)
+  assert_equals_a_masked_softmax(attention, *make_qkv(2, L), see)
+
+
+def test_each_document_has_sinks_of_its_own():
+  L, starts = 20, [0, 3, 9, 10, 18]
+  attention = functools.partial(window_attention, window=4, sinks=2)
+  segment_ids = np.searchsorted(starts, np.arange(L), side='right')
+  assert_equals_a_masked_softmax(
+      attention,
+      *make_qkv(1, L),
+      in_window_or_sink(L, 4, 2, starts),
+      segment_ids=jnp.array(segment_ids)[None],
+  )
+
+
+def test_sinks_are_counted_after_padding():
+  L, first, last = 14, np.array([0, 2, 6, 3]), np.array([14, 14, 13, 5])
+  mask = (np.arange(L) >= first[:, None]) & (np.arange(L) < last[:, None])
+  see = np.stack([in_window_or_sink(L, 4, 3, [0, n]) for n in first])
+  see = (see & mask[:, None]) | np.eye(L, dtype=bool)
+  attention = functools.partial(window_attention, window=4, sinks=3)
+  qkv = make_qkv(4, L)
+  actual = attend(attention, *qkv, mask=jnp.array(mask))
+  assert jnp.isfinite(actual).all()  # of padding too
+  np.testing.assert_allclose(
+      actual[mask], masked_softmax(*qkv, see)[mask], rtol=1e-5, atol=1e-6
+  )
+
+
 @pytest.mark.parametrize('name, keys', [('causal', 14), ('window', 5)])
 def test_gradients_equal_those_of_a_masked_softmax(name, keys):
   L = 14
@@ -99,7 +144,11 @@ def test_gradients_equal_those_of_a_masked_softmax(name, keys):
 
 @pytest.mark.parametrize(
     'attention',
-    [causal_attention, functools.partial(window_attention, window=129)],
+    [
+        causal_attention,
+        functools.partial(window_attention, window=129),
+        functools.partial(window_attention, window=129, sinks=4),
+    ],
 )
 def test_memory_grows_linearly_with_the_length(attention):
 

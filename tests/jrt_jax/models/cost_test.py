@@ -120,6 +120,17 @@ def test_state_bytes_of_jrt_360m_are_those_of_the_formula():
     assert cost.state_bytes(released(jrt_360m), length=length) == expected
 
 
+def test_a_sink_takes_as_much_of_the_state_as_a_key_of_the_window(tiny_config):
+  for length in (1, 100):
+    before, after = (
+        cost.state_bytes(
+            tiny_config(mixers=('swa', 'swa'), sinks=sinks), length=length
+        )
+        for sinks in (0, 3)
+    )
+    assert after - before == 2 * 3 * 2 * 16 * 4  # float32 keys and values
+
+
 def test_state_bytes_of_attention_grow_with_the_length():
   config = released(attention_360m)
   a_token = 24 * 2 * 2 * 1024  # bfloat16 keys and values
@@ -163,6 +174,15 @@ def test_flops_count_every_multiplication_once(tiny_config):
     assert train_flops(config, 0.5, 0.25, L) == pytest.approx(
         3 * 2 * (expected + mlp + head / 4)
     )
+
+
+def test_sinks_are_keys_that_are_multiplied_with(tiny_config):
+  E, W, S, L = 16, 5, 2, 10
+  config = tiny_config(mixers=('swa',), window=W, sinks=S)
+  pairs = sum(min(i + 1, W + S) for i in range(L)) / L
+  alone = 4 * E * E + 3 * E * 16 + 20 * E / 4
+  expected = 3 * 2 * (alone + 2 * pairs * E)
+  assert train_flops(config, 0.5, 0.25, L) == pytest.approx(expected)
 
 
 def test_flops_of_feature_maps_are_counted_for_queries_and_keys(tiny_config):

@@ -38,16 +38,19 @@ def decode(mixer, x, capacity):
   return run(x)
 
 
-@pytest.mark.parametrize('window', [1, 4, None])
-def test_a_token_sees_as_many_keys_as_the_window_says(make_mixer, window):
+@pytest.mark.parametrize('window, sinks', [(1, 0), (4, 0), (4, 2), (None, 0)])
+def test_a_token_sees_as_many_keys_as_the_window_says(
+    make_mixer, window, sinks
+):
   L = 11
-  mixer = make_mixer(window=window)
+  mixer = make_mixer(window=window, sinks=sinks)
   x = inputs(L)
   moved = x + jnp.eye(L)[..., None]  # [which token, L, E]
   read = jax.jit(lambda x: mixer(x, Context(len(x), L)))
   effect = jnp.abs(read(moved) - read(x)).max(axis=-1)
   distance = np.arange(L)[:, None] - np.arange(L)
-  see = (distance >= 0) & (distance < (window or L))
+  is_sink = np.arange(L) < sinks
+  see = (distance >= 0) & (is_sink | (distance < (window or L)))
   np.testing.assert_array_equal(effect.T > 1e-4, see)
 
 
@@ -59,6 +62,51 @@ def test_decoding_equals_the_parallel_form(make_mixer, window):
   expected = mixer(inputs(L), Context(1, L))
   np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
   assert state.k.shape[1] == (window or L)
+
+
+def test_sinks_stay_beside_the_ring_of_the_window(make_mixer):
+  L, W, S = 17, 4, 3
+  mixer = make_mixer(window=W, sinks=S)
+  y, state = decode(mixer, inputs(L), capacity=L)
+  whole = jax.jit(lambda x: mixer(x, Context(1, L), return_state=True))
+  expected, prefilled = whole(inputs(L))
+  np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+  assert state.k.shape[1] == S + W
+  jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
+      state,
+      prefilled,
+  )
+
+
+@pytest.mark.parametrize('W, S', [(4, 3), (1, 2), (6, 1)])
+def test_with_sinks_any_number_of_pieces_reads_the_same(make_mixer, W, S):
+  L = 14
+  mixer = make_mixer(window=W, sinks=S)
+  x = inputs(L, B=2)
+
+  @jax.jit
+  def read(x, cuts):
+    """Row b in pieces that end at cuts[b], with padding after each."""
+    expected, state = mixer(x, Context(2, L), return_state=True)
+    index, reached = jnp.arange(L), jnp.zeros(2, jnp.int32)
+    parts, before = jnp.zeros_like(x), None
+    for cut in [*cuts.T, jnp.full(2, L)]:
+      place = reached[:, None] + index
+      piece = jnp.take_along_axis(x, jnp.minimum(place, L - 1)[..., None], 1)
+      context = Context(2, L, mask=index < (cut - reached)[:, None])
+      y, before = mixer(piece, context, state=before, return_state=True)
+      place = jnp.where(context.mask, place, L)
+      parts = parts.at[jnp.arange(2)[:, None], place].set(y, mode='drop')
+      reached = cut
+    return expected, state, parts, before
+
+  for cuts in ([[1, 2], [2, 9]], [[5, 6], [7, 13]], [[3, 4], [4, 11]]):
+    expected, state, parts, after = read(x, jnp.array(cuts))
+    np.testing.assert_allclose(parts, expected, rtol=1e-5, atol=1e-5)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), after, state
+    )
 
 
 def test_what_is_read_beyond_the_capacity_is_not_a_number(make_mixer):
@@ -113,6 +161,7 @@ def test_only_a_gpu_chooses_cudnn_by_itself(make_mixer, window):
         ({}, 8, jnp.ones((1, 8), bool)),
         ({}, 7, None),
         ({'width': 272}, 8, None),  # two heads of 136
+        ({'sinks': 1}, 8, None),
     ],
 )
 def test_cudnn_refuses_what_it_cannot_take(make_mixer, overrides, length, mask):

@@ -61,6 +61,7 @@ def torch_logits(model, ids, **arguments):
         {'normalizer': 'clamp', 'rope_fraction': 0.5, 'conv_kernel': 4},
         {'feature_map': {'name': 'taylor_exp', 'feature_dim': 3}}
         | {'window': 1, 'conv_expand': 2, 'rope_fraction': 0.0},
+        {'mixers': ('swa', 'pla', 'swa'), 'window': 3, 'sinks': 2},
     ],
 )
 @pytest.mark.parametrize('side', ['left', 'right'])
@@ -134,6 +135,14 @@ def test_reading_in_parts_equals_reading_at_once(pair):
           atol=1e-4,
       )
     assert end == 14
+
+
+def test_sinks_are_remembered_beside_the_window(make_pair):
+  pair = make_pair(mixers=('swa', 'swa'), window=2, sinks=3)
+  test_reading_in_parts_equals_reading_at_once(pair)
+  test_a_row_is_the_same_alone_and_in_any_batch(pair)
+  test_long_texts_are_read_in_chunks(pair)
+  test_what_counts_is_how_far_positions_are_apart(pair)
 
 
 def test_a_row_is_the_same_alone_and_in_any_batch(pair):
