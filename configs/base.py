@@ -182,6 +182,9 @@ KEYS = dict(
         validation_fraction=(0.01, Real(1e-6, 0.99)),
         # documents: they do not see each other
         packing=('concat', OneOf('concat', 'documents')),
+        # chance of a training sequence to have its first document, or what half
+        # of it holds, twice: read once more, as by JRT-Prompt
+        repeat=(0.0, Real(0, 1)),
         # shards against checksums, at start; False: sizes only
         verify=(True, Flag()),
         num_threads=(4, Whole(0, 2**8)),  # that read ahead; 0: none does

@@ -61,6 +61,23 @@ def documents(
   return example
 
 
+def repeated(window: np.ndarray, eos_id: int) -> np.ndarray:
+  """Returns int [L + 1] in which the first document of a window stands twice.
+
+  At most half of the window is repeated, and without the end of the document:
+  x[:n] is followed by x[: L + 1 - n], where n is the length of the document, or
+  L // 2 if that is less. So the text after its second reading is the one that
+  came after it anyway. A window that begins with the end of a document stays as
+  it is.
+
+  Source: prompts that are read twice, as JRT-Prompt of
+  https://arxiv.org/abs/2407.05483 makes them; training on them is ours.
+  """
+  L = len(window) - 1
+  again = first_document(window[: L // 2], eos_id)
+  return np.concatenate([again, window])[: L + 1]
+
+
 def first_document(tokens: np.ndarray, eos_id: int) -> np.ndarray:
   """Returns the tokens before the first end of a document, or all of them."""
   ends = np.flatnonzero(tokens == eos_id)

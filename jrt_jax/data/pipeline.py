@@ -126,6 +126,7 @@ def batches(
     seed: int,
     training: bool,
     packing: str = 'concat',
+    repeat: float = 0.0,
     eos_id: int = -1,
     num_threads: int = 4,
     share: tuple[int, int] = (0, 1),
@@ -153,6 +154,8 @@ def batches(
     seed: of the order, the prefixes and the masks.
     training: whether to shuffle and to repeat.
     packing: `config.data.packing`, a name of `packing.PACKINGS`.
+    repeat: `config.data.repeat`, the chance of a training example to be what
+      `packings.repeated` returns; prefix and masks are drawn of that.
     eos_id: the id that ends a document, for packing that divides them.
     num_threads: that make batches ahead; 0 makes them when asked.
     share: (part, parts): of each batch come rows part * B / parts to
@@ -219,7 +222,8 @@ def _windows_dataset(
 ):
   """The examples of a text, in the order of a run."""
   example = _example_maker(
-      sequence_length, objective, prefix, mask_id, packing, eos_id
+      *(sequence_length, objective, prefix, mask_id, packing, eos_id),
+      repeat=repeat if training else 0.0,
   )
   if len(tokens) <= sequence_length:
     raise ValueError(
@@ -264,12 +268,13 @@ def mean_prefix(
     prefix: Mapping,
     packing: str,
     eos_id: int,
+    repeat: float = 0.0,
 ) -> float:
   """Returns the mean prefix of examples; documents are measured on a sample.
 
   Args:
     tokens: that are trained on.
-    sequence_length, prefix, packing, eos_id: see `batches`.
+    sequence_length, prefix, packing, eos_id, repeat: see `batches`.
   """
   if isinstance(tokens, questions.Questions):
     policy, rng = policies.make(prefix, sequence_length), np.random.default_rng(
@@ -278,11 +283,16 @@ def mean_prefix(
     return float(np.mean([policy(x, rng=rng) for x in tokens.prompts()]))
   if packing == 'concat':
     return policies.mean_prefix(prefix, sequence_length)
-  lengths = [
-      policies.mean_prefix(prefix, len(packings.first_document(x, eos_id)))
-      for x in fitting.sample_windows(tokens, sequence_length)
-  ]
-  return float(np.mean(lengths))
+  windows = fitting.sample_windows(tokens, sequence_length)
+
+  def mean(windows):
+    documents = (packings.first_document(x, eos_id) for x in windows)
+    return np.mean([policies.mean_prefix(prefix, len(x)) for x in documents])
+
+  once, again = mean(windows), 0.0
+  if repeat:
+    again = mean([packings.repeated(x, eos_id) for x in windows])
+  return float((1 - repeat) * once + repeat * again)
 
 
 def with_vocabulary(
@@ -339,7 +349,7 @@ SOURCES = {
 
 
 def _example_maker(
-    sequence_length, objective, prefix, mask_id, packing, eos_id
+    sequence_length, objective, prefix, mask_id, packing, eos_id, *, repeat
 ):
   """Returns a map from `(window, rng)` to an example."""
   policies.make(prefix, sequence_length)  # refuses what is wrong in it
@@ -351,6 +361,8 @@ def _example_maker(
   )
 
   def example(window, rng):
+    if repeat and rng.random() < repeat:
+      window = packings.repeated(window, eos_id)
     return packings.PACKINGS[packing](
         window, policy=policy, make_example=make_example, eos_id=eos_id, rng=rng
     )

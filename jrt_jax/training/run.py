@@ -97,6 +97,7 @@ class Run:
         prefix=prefix,
         packing=config['data']['packing'],
         eos_id=self.tokenizer.eos_id,
+        repeat=config['data']['repeat'],
     )
     self._data_fingerprint = _fingerprint(self.tokenizer, splits['train'])
     with failures.shared():
@@ -276,6 +277,7 @@ class Run:
         seed=config['seed'],
         training=True,
         packing=config['data']['packing'],
+        repeat=config['data']['repeat'],
         eos_id=self.tokenizer.eos_id,
         num_threads=config['data']['num_threads'],
         share=self._share,

@@ -91,6 +91,28 @@ def test_the_end_of_a_document_is_never_masked():
   assert example['segment_ids'].tolist() == [0, 0, 0, 0, 1, 1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    'window, expected',
+    [
+        ([1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 1, 2, 3, 4]),
+        ([1, 2, 3, 4, 5, 6], [1, 2, 1, 2, 3, 4]),
+        ([1, 2, EOS, 4, 5, 6, 7], [1, 2, 1, 2, EOS, 4, 5]),
+        ([EOS, 2, 3, 4], [EOS, 2, 3, 4]),
+        ([1, 2], [1, 2]),
+    ],
+)
+def test_the_first_document_or_half_of_the_window_is_read_twice(
+    window, expected
+):
+  assert packings.repeated(np.array(window), EOS).tolist() == expected
+
+
+def test_a_document_that_is_read_twice_stays_one_document():
+  example = pack('documents', packings.repeated(WINDOW, EOS), policy=len)
+  assert example['segment_ids'].tolist() == [0] * 7 + [1]
+  assert example['prefix_len'] == 6  # both readings
+
+
 @pytest.mark.parametrize('name', packings.PACKINGS)
 def test_a_window_of_one_document_is_the_same_in_all_packings(name):
   window = np.arange(10, 20)

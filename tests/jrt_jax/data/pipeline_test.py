@@ -98,6 +98,33 @@ def test_each_epoch_draws_prefixes_and_masks_of_its_own():
   assert (fixed['tokens'][first] != fixed['tokens'][second]).any()
 
 
+def test_a_chance_says_how_many_training_sequences_are_read_twice():
+  plain = dict(
+      objective=OBJECTIVE | {'name': 'next_token'},
+      prefix=PREFIX | {'name': 'none'},
+  )
+  tokens = np.arange(8 * 400 + 1, dtype=np.uint16)
+  drawn = examples(400, tokens=tokens, repeat=0.25, **plain)
+  read, targets = drawn['tokens'], drawn['targets']
+  twice = (read[:, :4] == read[:, 4:]).all(axis=1)
+  assert 0.18 < twice.mean() < 0.32
+  step = np.diff(np.concatenate([read, targets[:, -1:]], axis=1))
+  assert (step[~twice] == 1).all()
+  assert (step[twice] == [1, 1, 1, -3, 1, 1, 1, 1]).all()
+  resumed = batches(tokens, repeat=0.25, batch_size=4, **plain)
+  resumed.set_state({'next_index': 25})
+  np.testing.assert_array_equal(next(resumed)['tokens'], read[100:104])
+
+
+def test_a_chance_of_0_draws_nothing_and_held_out_text_is_read_once():
+  before, after = examples(20), examples(20, repeat=0.0)
+  np.testing.assert_equal(before, after)
+  held_out = [
+      list(batches(training=False, repeat=repeat)) for repeat in (0.0, 1.0)
+  ]
+  np.testing.assert_equal(*held_out)
+
+
 def documents(lengths, eos_id=0):
   """Tokens of documents of these lengths, their ends included."""
   return np.concatenate([[*range(1, n), eos_id] for n in lengths])
