@@ -69,6 +69,11 @@ MISTAKES = {
     'data.prepare --out={tmp}/a --input={tmp}/*.txt': '--input must name files',
     'data.prepare --out=/dev/null/a --input=README.md --format=text': '--out m',
     'data.prepare --out={tmp} --verify': 'manifest.json',
+    'data.train_tokenizer': '--input=FILES and --out=FILE must be given',
+    'data.train_tokenizer --input={tmp}/a --out={tmp}/b': '--input must name f',
+    'data.train_tokenizer --input=README.md --out={tmp}/b --vocab_size=9': (
+        '--vocab_size must be from 257'
+    ),
     f'prefix.calibrate {CONFIG}': '--out=FILE must be given',
     f'prefix.calibrate {CONFIG} --out=/dev/null/a': '--out must be a file that',
     'prefix.preview': 'FILE must be given',

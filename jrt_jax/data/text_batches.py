@@ -5,7 +5,10 @@ import dataclasses
 import itertools
 import pathlib
 
+import tqdm
+
 from jrt_jax.data import sources
+from jrt_jax.data import tokenizers
 
 _BATCH_BYTES = 2**20
 _BATCH_UNITS = 2**12
@@ -89,6 +92,45 @@ def read(
         if format == 'text':
           read = read * first // len(units)
         yield Batch(paths[number], number, start, taken, read)
+
+
+def documents(
+    paths: list[str],
+    *,
+    format: str,
+    separator: str,
+    text_key: str,
+    progress: str = '',
+) -> Iterator[str]:
+  """Yields the texts of `paths`, one after the other.
+
+  Broken UTF-8 becomes U+FFFD.
+
+  Args:
+    paths, format, separator: see `read`.
+    text_key: where a record of jsonl keeps its text.
+    progress: what a terminal is told is going on; '': nothing.
+
+  Raises:
+    ValueError: as `read`, or a line is no record.
+  """
+  sizes = [pathlib.Path(path).stat().st_size for path in paths]
+  with tqdm.tqdm(
+      total=sum(sizes),
+      desc=progress,
+      unit='B',
+      unit_scale=True,
+      disable=None if progress else True,  # None: unless on a terminal
+      delay=1,
+  ) as bar:
+    for batch in read(paths, format=format, separator=separator):
+      for number, unit in enumerate(batch.units, batch.first + 1):
+        if format == 'text':
+          yield unit.decode(errors='replace')
+        elif unit.strip():
+          text = sources.record(unit, text_key, f'{batch.path}:{number}')
+          yield tokenizers.to_bytes(text).decode(errors='replace')
+      bar.update(sum(sizes[: batch.file]) + batch.read - bar.n)
 
 
 def _documents(text, separator, path):

@@ -1,0 +1,62 @@
+r"""Trains a tokenizer on text: byte-level BPE with an end of text.
+
+python -m jrt_jax.data.train_tokenizer --input='reviews/*.txt.gz' \
+    --vocab_size=4096 --out=tokenizer.json
+
+Any text can be tokenized and comes back as it was: what no merge covers stays
+single bytes. The same text and size give the same file. Exit codes: 0 at the
+end, 2 for a mistake in the command or in the text, 130 after Ctrl-C.
+"""
+
+from absl import app
+from absl import flags
+
+from jrt_jax import command_line
+from jrt_jax.data import byte_level_bpe
+from jrt_jax.data import sources
+from jrt_jax.data import text_batches
+
+_INPUT = flags.DEFINE_string(
+    'input', None, 'Files, plain, .gz or .zst: comma-separated globs.'
+)
+_OUT = flags.DEFINE_string('out', None, 'The tokenizer.json to be written.')
+_VOCAB_SIZE = flags.DEFINE_integer(
+    'vocab_size', 4096, 'Ids, the end of text included and [MASK] not.'
+)
+_FORMAT = flags.DEFINE_enum(
+    'format', None, ['jsonl', 'text'], 'Default: what the extension says.'
+)
+_TEXT_KEY = flags.DEFINE_string(
+    'text_key', 'text', 'Where a jsonl record keeps its text.'
+)
+_SEPARATOR = flags.DEFINE_string(
+    'separator',
+    byte_level_bpe.END_OF_TEXT,
+    'Between the documents of a text file; empty: a file is one document.',
+)
+
+
+def main(argv: list[str]) -> None:
+  del argv
+  with command_line.one_line_errors():
+    if not _OUT.value or not _INPUT.value:
+      raise ValueError('--input=FILES and --out=FILE must be given')
+    out = command_line.output_file('--out', _OUT.value)
+    byte_level_bpe.check_size('--vocab_size', _VOCAB_SIZE.value)
+    paths = sources.find('--input', _INPUT.value)
+    texts = text_batches.documents(
+        paths,
+        format=_FORMAT.value or text_batches.text_format(paths),
+        separator=_SEPARATOR.value,
+        text_key=_TEXT_KEY.value,
+        progress='reading',
+    )
+    tokenizer = byte_level_bpe.train(texts, _VOCAB_SIZE.value)
+    new = out.with_name(f'{out.name}.tmp')
+    tokenizer.save(str(new))
+    new.replace(out)
+  print(f'{out}: {tokenizer.get_vocab_size():,} ids')
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=command_line.parser())
