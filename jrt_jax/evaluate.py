@@ -1,11 +1,14 @@
 r"""Evaluates a trained model on tasks of lm-evaluation-harness.
 
-python -m jrt_jax.evaluate --workdir=runs/jrt_tiny --tasks=lambada_openai
+python -m jrt_jax.evaluate --workdir=runs/jrt_tiny --tasks=jrt_fda,jrt_fda_twice
 python -m jrt_jax.evaluate --workdir=runs/jrt_tiny --tasks=my_task.yaml
+python -m jrt_jax.evaluate --tasks=list
 
 Needs the package lm_eval (pip install -e '.[eval]'), but no torch. Tasks are
-names that it knows, names of tasks in --include_path, or files that describe
-one: with `dataset_path: json` and `data_files` its data can be local.
+names that it knows, the recall tasks of `evaluation/lm_eval_tasks`, which
+--tasks=list names, names of tasks in --include_path, or files that describe one:
+with `dataset_path: json` and `data_files` its data can be local. --metadata gives
+what tasks take: --metadata='{"data_files": {"fda": "fda.jsonl"}}'.
 `!function` in such a file runs code of a Python file beside it: evaluate no task
 that you would not run. What is scored after a context is never prefix. Exit
 codes: 0 at the end, 1 if memory did not suffice, 2 for a mistake in the command,
@@ -17,6 +20,7 @@ from absl import flags
 
 from jrt_jax import command_line
 from jrt_jax import compilation_cache
+from jrt_jax import foreign
 from jrt_jax.generation import long_prompts
 from jrt_jax.prefix import short_prompts
 
@@ -25,7 +29,13 @@ _TOKENIZER = flags.DEFINE_string(
     'tokenizer', None, 'Where its tokenizer.json is now, if not as in training.'
 )
 _TASKS = flags.DEFINE_list(
-    'tasks', [], 'Names, or YAML files of tasks, whose !function runs code.'
+    'tasks',
+    [],
+    'Names, or YAML files of tasks, whose !function runs code; list: names the'
+    ' recall tasks.',
+)
+_METADATA = flags.DEFINE_string(
+    'metadata', '{}', 'What the tasks take, a JSON object.'
 )
 _INCLUDE_PATH = flags.DEFINE_string(
     'include_path', None, 'A folder of further tasks, likewise.'
@@ -73,6 +83,9 @@ def main(argv: list[str]) -> None:
       command_line.one_line_failures(advice='lower --batch_size'),
       command_line.one_line_errors(),
   ):
+    if _TASKS.value == ['list']:
+      print('\n'.join(_modules()[0].shipped()))
+      return
     if not _WORKDIR.value:
       raise ValueError('--workdir=DIR must be given')
     if not _TASKS.value:
@@ -83,7 +96,7 @@ def main(argv: list[str]) -> None:
     _evaluate(out)
 
 
-def _evaluate(out):
+def _modules():
   try:
     from jrt_jax.evaluation import harness  # needs an extra
     from jrt_jax.evaluation import lm_eval_model
@@ -91,6 +104,19 @@ def _evaluate(out):
     raise ValueError(
         "evaluation needs the package lm_eval: pip install -e '.[eval]'"
     ) from error
+  return harness, lm_eval_model
+
+
+def _metadata():
+  """What tasks are given: as the harness has it, whose model it is as well."""
+  given = foreign.parse_json(_METADATA.value, '--metadata', foreign.OBJECT)
+  model = {'workdir': _WORKDIR.value, 'tokenizer': _TOKENIZER.value}
+  return {**{k: x for k, x in model.items() if x}, **given}
+
+
+def _evaluate(out):
+  harness, lm_eval_model = _modules()
+  metadata = _metadata()
   harness.prepare_process()
   model = lm_eval_model.JrtJax(
       _WORKDIR.value,
@@ -106,6 +132,7 @@ def _evaluate(out):
       include_path=_INCLUDE_PATH.value,
       num_fewshot=_NUM_FEWSHOT.value,
       limit=_LIMIT.value,
+      metadata=metadata,
   )
   print(harness.table(results))
   if out:

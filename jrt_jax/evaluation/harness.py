@@ -4,7 +4,7 @@ The file of a task is a program: `!function` in it runs code of a Python file
 beside it. Load none that you would not run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import json
 import logging
 import os
@@ -18,10 +18,13 @@ from lm_eval import utils
 from lm_eval.api import model as lm_eval_api
 
 from jrt_jax.evaluation import metrics  # registers them
+from jrt_jax.prompting import prompts
 
 # Resamples for standard errors that have no formula. The harness takes 100,000
 # on many processes; here it has one, and these suffice for two digits.
 _RESAMPLES = 1000
+
+SHIPPED = pathlib.Path(__file__).with_name('lm_eval_tasks')
 
 
 def prepare_process() -> None:
@@ -31,6 +34,10 @@ def prepare_process() -> None:
   """
   os.environ['DISABLE_MULTIPROC'] = '1'  # the harness's word
   logging.getLogger('huggingface_hub').setLevel(logging.ERROR)
+  # Each task whose data takes --metadata would say so, and how another's looks.
+  logging.getLogger('lm_eval.api.task').addFilter(
+      lambda record: 'Custom kwargs can be passed' not in str(record.msg)
+  )
   tasks_lib.TaskManager = _Tasks
 
 
@@ -41,6 +48,7 @@ def evaluate(
     include_path: str | None = None,
     num_fewshot: int | None = None,
     limit: int | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
   """Returns what the harness finds.
 
@@ -50,14 +58,17 @@ def evaluate(
     include_path: a folder of further tasks, which then have names.
     num_fewshot: examples before each question; None: as the task says.
     limit: so many examples of each task; None: all.
+    metadata: what tasks take, as those of `lm_eval_tasks` do.
 
   Raises:
     ValueError: a task or a metric is unknown, or its data is damaged.
     OSError: its data is not there, or cannot be downloaded.
   """
   names = [task for task in tasks if not _is_file(task)]
-  # Without names none is looked up: that would take seconds.
-  manager = _Tasks(include_path=include_path, include_defaults=bool(names))
+  place = {'include_path': include_path, 'metadata': {**(metadata or {})}}
+  manager = _Tasks(**place, include_defaults=False)
+  if not {*names} <= {*manager.all_tasks}:
+    manager = _Tasks(**place)  # with those of the harness, which takes seconds
   if missing := [x for x in names if not manager.match_tasks([x])]:
     raise ValueError(
         'tasks must be names that lm_eval knows, or files NAME.yaml, got'
@@ -78,6 +89,12 @@ def evaluate(
     raise ValueError(f'the data of {",".join(tasks)}: {error}') from error
 
 
+def shipped() -> list[str]:
+  """Returns a line for each task of `lm_eval_tasks`: its name, what it reads."""
+  index = _Tasks(include_defaults=False).task_index
+  return [_line(name, entry.cfg) for name, entry in sorted(index.items())]
+
+
 def table(results: dict[str, Any]) -> str:
   """Returns the metrics of each task and of each group of tasks."""
   kinds = [kind for kind in ('results', 'groups') if results.get(kind)]
@@ -91,7 +108,15 @@ def save(results: dict[str, Any], path: str) -> None:
 
 
 class _Tasks(tasks_lib.TaskManager):
-  """Tasks that can be scored; the harness would find out after it has run."""
+  """Those of `lm_eval_tasks` as well, and such as can be scored.
+
+  The harness would find that out after it has run.
+  """
+
+  def __init__(self, *args, include_path=None, **settings):
+    given = include_path if isinstance(include_path, list) else [include_path]
+    paths = [SHIPPED, *filter(None, given)]  # the later ones override
+    super().__init__(*args, include_path=paths, **settings)
 
   def load(self, task_list):
     try:
@@ -110,6 +135,14 @@ class _Tasks(tasks_lib.TaskManager):
             f' knows, got {unknown[0]!r}'
         )
     return loaded
+
+
+def _line(name, config):
+  if 'group' in config:
+    return f'{name}: the mean of {", ".join(config["task"])}'
+  about = config['metadata']
+  data = about.get('dataset', 'rows of your own, data_files')
+  return f'{name}: {prompts.find(about["prompt"]).about}; {data}'
 
 
 def _is_file(task):

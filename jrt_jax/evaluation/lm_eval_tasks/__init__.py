@@ -1,0 +1,1 @@
+"""Recall tasks that lm-evaluation-harness reads; see README.md."""
