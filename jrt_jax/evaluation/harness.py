@@ -18,6 +18,7 @@ from lm_eval import utils
 from lm_eval.api import model as lm_eval_api
 
 from jrt_jax.evaluation import metrics  # registers them
+from jrt_jax.evaluation.recall import tasks as recall_tasks
 from jrt_jax.prompting import prompts
 
 # Resamples for standard errors that have no formula. The harness takes 100,000
@@ -141,8 +142,10 @@ def _line(name, config):
   if 'group' in config:
     return f'{name}: the mean of {", ".join(config["task"])}'
   about = config['metadata']
-  data = about.get('dataset', 'rows of your own, data_files')
-  return f'{name}: {prompts.find(about["prompt"]).about}; {data}'
+  kind = prompts.find(about.get('prompt', 'default'))
+  recall = about.get('recall')
+  source = recall_tasks.TASKS[recall].source if recall else 'your data_files'
+  return f'{name}: {kind.about}; of {source}'
 
 
 def _is_file(task):

@@ -127,6 +127,73 @@ def test_a_mistake_in_a_command_of_the_harness_is_one_line(
 
 
 @pytest.mark.hf
+def test_recall_tasks_are_found_by_name(run_command, bytes_workdir, tmp_path):
+  rows = tmp_path / 'rows.jsonl'
+  rows.write_text('{"context": "a b", "question": "a", "answers": "b"}')
+  done = run_command(
+      'jrt_jax.evaluate',
+      f'--workdir={bytes_workdir}',
+      '--tasks=jrt_file,jrt_file_twice',
+      f'--metadata={{"data_files": "{rows}", "context_tokens": 9}}',
+      f'--out={tmp_path}/out.json',
+  )
+  assert done.returncode == 0, done.stderr
+  assert '--metadata' not in done.stderr  # what the harness says of its tasks
+  samples = json.loads((tmp_path / 'out.json').read_text())['samples']
+  assert samples['jrt_file_twice'][0]['doc']['prompt'] == 'a a b\na b a'
+
+
+@pytest.mark.hf
+def test_the_command_line_of_the_harness_knows_them(
+    run_command, bytes_workdir, tmp_path
+):
+  (tmp_path / 'fda.jsonl').write_text(
+      '{"text": "A device by Phadia.", "key": "applicant", "value": "Phadia"}'
+  )
+  done = run_command(
+      'jrt_jax.evaluation',
+      '--model=jrt_jax',
+      f'--model_args=workdir={bytes_workdir}',
+      '--tasks=jrt_fda',
+      f'--metadata=data_files={tmp_path}',
+  )
+  assert done.returncode == 0, done.stderr
+  assert '|jrt_fda|' in done.stdout
+
+
+@pytest.mark.hf
+def test_recall_tasks_are_listed(run_command):
+  done = run_command('jrt_jax.evaluate', '--tasks=list')
+  assert done.returncode == 0, done.stderr
+  lines = done.stdout.splitlines()
+  twice = 'question, context twice, question'
+  assert f'jrt_fda_twice: {twice}; of hf:hazyresearch/based-fda' in lines
+
+
+@pytest.mark.hf
+@pytest.mark.parametrize(
+    ('metadata', 'message'),
+    [
+        ('{}', 'hf:hazyresearch/based-fda:validation cannot be had from Hugg'),
+        ('{"data_files": "/no"}', '/no is no file: the rows of fda are at hf'),
+        ('[]', '--metadata: must be an object'),
+    ],
+)
+def test_data_that_is_not_there_is_one_line(
+    run_command, bytes_workdir, metadata, message
+):
+  done = run_command(
+      'jrt_jax.evaluate',
+      f'--workdir={bytes_workdir}',
+      '--tasks=jrt_fda',
+      f'--metadata={metadata}',
+      HF_HUB_OFFLINE='1',
+  )
+  assert done.returncode == 2
+  assert done.stderr.splitlines()[-1].startswith(f'error: {message}')
+
+
+@pytest.mark.hf
 def test_an_unknown_task_is_one_line(run_command, bytes_workdir):
   done = run_command(
       'jrt_jax.evaluate', f'--workdir={bytes_workdir}', '--tasks=no_such'

@@ -1,0 +1,96 @@
+"""Rows become the prompts of the package, cut by the tokens of the model."""
+
+import json
+
+import pytest
+
+from jrt_jax.prompting import templates
+
+pytestmark = pytest.mark.hf  # needs lm_eval
+
+
+@pytest.fixture
+def load(utils, data):
+  """A function that returns the first example of a task."""
+
+  def load(**settings):
+    return utils.load(**{'data_files': f'{data}'} | settings)['test'][0]
+
+  return load
+
+
+@pytest.mark.parametrize('recall', ['fda', 'swde', 'nq', 'triviaqa', 'drop'])
+def test_prompts_are_the_released_ones(load, data, recall):
+  row = json.loads((data / f'{recall}.jsonl').read_text())
+  for name, p in (('default', 1), ('twice', 2)):
+    expected = templates.task_prompt(recall, row, p)
+    assert load(recall=recall, prompt=name)['prompt'] == expected
+
+
+def test_rows_of_ones_own_are_asked_as_they_are(load, data):
+  found = load(data_files=f'{data}/file.jsonl', prompt='twice')
+  context = 'Ann likes tea.'
+  assert found['prompt'] == f'Ann likes {context}\n{context} Ann likes'
+  assert found['answers'] == ['tea']
+
+
+def test_several_files_are_read_one_after_the_other(utils, data):
+  path = f'{data}/file.jsonl'
+  for files in (f'{path},{path}', [path, path]):
+    assert len(utils.load(data_files=files)['test']) == 2
+
+
+def test_each_right_choice_counts(load):
+  found = load(recall='superglue_record')
+  assert [found['choices'][i] for i in found['labels']] == ['   - Ann met Bob.']
+
+
+@pytest.mark.parametrize('argument', ['tokenizer', 'pretrained', 'workdir'])
+def test_contexts_are_cut_by_the_tokens_of_the_model(
+    load, bytes_workdir, argument
+):
+  name = 'bytes' if argument == 'tokenizer' else str(bytes_workdir)
+  found = load(recall='fda', context_tokens=12, **{argument: name})
+  assert (
+      found['prompt'] == 'ay by Phadia. Applicant:'
+  )
+
+
+def test_the_tokenizer_that_is_named_comes_first(load):
+  found = load(
+      recall='fda', context_tokens=12, tokenizer='bytes', pretrained='/no'
+  )
+  assert found['prompt'] == 'ay by Phadia. Applicant:'
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (
+            {'recall': 'fda', 'prompt': 'thrice'},
+            'prompt must be one of default',
+        ),
+        ({'recall': 'haystack'}, "one of fda, .* got 'haystack'"),
+        (
+            {'recall': 'fda', 'context_tokens': -1},
+            'context_tokens must be a wh',
+        ),
+        ({'recall': 'fda', 'context_tokens': 9}, 'tokenizer must be given to'),
+        ({'data_files': ''}, 'data_files must be given, in --metadata'),
+    ],
+)
+def test_a_mistake_names_the_argument(load, settings, message):
+  with pytest.raises(ValueError, match=message):
+    load(**settings)
+
+
+def test_a_file_without_rows_is_refused(load, tmp_path):
+  (tmp_path / 'fda.jsonl').touch()
+  with pytest.raises(ValueError, match='the data of fda must have rows'):
+    load(recall='fda', data_files=str(tmp_path))
+
+
+def test_a_row_without_a_field_is_named(load, tmp_path):
+  (tmp_path / 'fda.jsonl').write_text('\n{"text": "a", "key": "b"}\n')
+  with pytest.raises(ValueError, match='fda.jsonl:2: value must be given'):
+    load(recall='fda', data_files=str(tmp_path))
