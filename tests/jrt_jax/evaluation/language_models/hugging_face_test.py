@@ -12,7 +12,7 @@ import pytest
 from jrt_jax.evaluation import language_models
 from jrt_jax.interchange import hugging_face
 
-pytestmark = pytest.mark.hf
+pytestmark = [pytest.mark.hf, pytest.mark.timeout(1200)]  # it loads 135M
 
 CONTEXT = 'The capital of Freedonia is a small town that is called Lisselburg.'
 PROMPT = f'{CONTEXT}\nThe capital of Freedonia is called'
