@@ -51,7 +51,7 @@ def test_rows_and_a_model_of_ones_own_are_a_table_and_json(recall, tmp_path):
   assert done.returncode == 0, done.stderr
   lines = done.stdout.splitlines()
   assert lines[0] == f'{tmp_path}/mine.jsonl: 20 examples'
-  (twice,) = (x for x in lines if x.startswith('twice') and '+100.0' in x)
+  twice = next(x for x in lines if x.startswith('twice') and '+100.0' in x)
   assert twice.split()[1] == 'contains' and twice.endswith('<0.001')
   assert lines[-1] == f'wrote {tmp_path}/out/result.json'
   record = json.loads((tmp_path / 'out' / 'result.json').read_text())
