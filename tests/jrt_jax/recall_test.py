@@ -6,7 +6,10 @@ import pytest
 
 ROWS = [
     {
-        'context': f'Ann has a {pet}. Bob has a {thing}. Cid has a pen.',
+        'context': (
+            f'Ann always has a {pet} with her. Bob has a {thing}. Cid has a pen'
+            ' that no one else may use.'
+        ),
         'question': 'Bob has a',
         'answers': [thing],
     }
