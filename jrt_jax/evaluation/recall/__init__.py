@@ -1,1 +1,1 @@
-"""Does a model recall what it has read? Tasks, scores, errors, tables."""
+"""Does a model recall what it has read? Tasks, and what is asked in them."""
