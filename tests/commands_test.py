@@ -28,6 +28,8 @@ MISTAKES = {
         'config.init_from: there is no checkpoint'
     ),
     f'train {CONFIG} --from={{tmp}}': '--from brings its own config',
+    f'train {CONFIG} --workdir={{tmp}}/run --config.probes.every=1'
+    ' --config.probes.path=no.jsonl': 'config.probes.path: no.jsonl is no file',
     'train --from={tmp} --workdir={tmp}/a': 'must be a workdir or its config.j',
     'plot': 'RUN must be given',
     'plot {tmp}': 'is no run',

@@ -72,6 +72,17 @@ def test_what_is_drawn_is_the_metric_after_the_first_fall(drawn):
     np.testing.assert_allclose(smooth.get_ydata(), 100 + 100 / steps)
 
 
+def test_probes_are_drawn_as_they_were_found(drawn):
+  names = ['probe/recall_once', 'probe/recall_twice']
+  fig = drawn(make_run('a', ['next_token_loss', *names], steps=20), smooth=0.5)
+  titles = [ax.get_title() for ax in fig.axes[:3]]
+  assert titles[1:] == ['Probes, read once', 'Probes, read twice']
+  for ax in fig.axes[1:3]:
+    _, line = ax.lines  # a point for each, no mean
+    assert line.get_marker() == 'o'
+    np.testing.assert_allclose(line.get_ydata(), 100 + 100 / np.arange(1, 21))
+
+
 def test_training_curves_are_smoothed(drawn):
   run = make_run('a', ['next_token_loss'])
   faint, smooth = drawn(run, smooth=0.5).axes[0].lines
