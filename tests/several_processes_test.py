@@ -212,3 +212,20 @@ def test_a_workdir_in_use_is_refused_by_both(start_two, tmp_path):
   assert codes == [2, 2]
   assert 'is in use by another run' in errors[0]
   assert 'error: ' not in errors[1]
+
+
+@pytest.mark.slow
+def test_the_first_of_two_processes_probes_the_weights_of_both(
+    start, start_two, tmp_path
+):
+  probes = {'probes__every': 6, 'probes__count': 2, 'probes__pairs': 2}
+  two = start_two(tmp_path / 'two', mesh__fsdp=2, **probes)
+  codes, _, errors = finish([*two, start(tmp_path / 'one', **probes)])
+  assert codes == [0, 0, 0], errors
+  found = []
+  for workdir in (tmp_path / 'two', tmp_path / 'one'):
+    lines = map(json.loads, (workdir / 'metrics.jsonl').open())
+    asked = [x for x in lines if 'probe/answer_loss_twice' in x]
+    assert [x['step'] for x in asked] == [6, STEPS]
+    found.append([x['probe/answer_loss_twice'] for x in asked])
+  np.testing.assert_allclose(*found, rtol=1e-3)

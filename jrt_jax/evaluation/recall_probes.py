@@ -119,7 +119,8 @@ def _examples(probes):
   try:
     found = [*tasks.examples(path, tokenizer=None, limit=count)]
   except (ValueError, OSError) as error:
-    raise type(error)(f'config.probes.path: {error}') from error
+    kind = OSError if isinstance(error, OSError) else ValueError
+    raise kind(f'config.probes.path: {error}') from error
   if not found or not all(example.answers for example in found):
     raise ValueError(
         f'config.probes.path must have questions with answers, {path!r} has'

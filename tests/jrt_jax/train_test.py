@@ -70,6 +70,24 @@ def test_a_run_learns_and_leaves_its_config_metrics_and_checkpoints(finished):
   assert 'prefix_linear_attention runs chunked, not mosaic_sm90: ' in output
 
 
+@pytest.mark.slow
+def test_probes_change_nothing_but_what_is_logged(start, finished, tmp_path):
+  probes = {'probes__every': 5, 'probes__count': 2, 'probes__pairs': 2}
+  _, errors = start(tmp_path, **probes).communicate()
+  found = metrics(tmp_path)
+  probed = {key for key in found if key[1].startswith('probe/')}
+  assert {step for step, _ in probed} == {5, 10, STEPS}, errors
+  kinds = 'recall_once', 'recall_twice', 'answer_loss_once', 'answer_loss_twice'
+  assert {name for _, name in probed} == {f'probe/{kind}' for kind in kinds}
+  others = {key: x for key, x in found.items() if key not in probed}
+  assert others == metrics(finished[0])
+  params, expected = (
+      checkpoint.load_params(workdir)[0] for workdir in (tmp_path, finished[0])
+  )
+  for name in expected:
+    np.testing.assert_array_equal(params[name], expected[name], err_msg=name)
+
+
 def test_the_command_of_a_finished_run_shows_its_result_at_once(
     start, finished
 ):

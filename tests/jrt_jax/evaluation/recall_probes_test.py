@@ -147,7 +147,7 @@ def test_a_file_without_questions_is_refused(config, tmp_path, rows, message):
 
 
 @pytest.mark.parametrize(
-    ('path', 'error'), [('no.jsonl', FileNotFoundError), ('a.csv', ValueError)]
+    ('path', 'error'), [('no.jsonl', OSError), ('a.csv', ValueError)]
 )
 def test_a_path_that_names_no_questions_is_refused(config, path, error):
   with pytest.raises(error, match=f'^config.probes.path: .*{path}'):
