@@ -200,7 +200,10 @@ KEYS = dict(
                 OneOf(*('DQ', 'QD', 'QDQ', 'DDQ', 'DQDQ', 'QDDQ')),
             ),
             queries=(0, _COUNT_OR_0),  # answers asked of a sample; 0: all
-            categories=(4, Whole(1, 10**6)),  # of selective_recall
+            # of selective_recall: that there are, and items in each of those that
+            # a sample has; 0: it has all, of equal size
+            categories=(4, Whole(1, 10**6)),
+            items_per_category=(0, _COUNT_OR_0),
             # set_disjointness: elements that are shared
             intersections=(1, Whole(1, 10**6)),
             binary=(False, Flag()),  # likewise: whether any is, yes or no

@@ -25,6 +25,7 @@ PANELS = {
     'held_out/recall_accuracy': Panel(
         'Recall', '% of repeated rare pairs', 100.0
     ),
+    'held_out/answer_accuracy': Panel('Answers', '% correct', 100.0),
     'held_out/masked_token_accuracy': Panel(
         'Masked tokens', '% correct', 100.0
     ),

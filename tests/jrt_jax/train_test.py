@@ -115,6 +115,31 @@ def test_a_run_killed_twice_ends_as_if_it_had_not_been(
   assert_same_run(tmp_path, finished[0])
 
 
+@pytest.mark.slow
+def test_a_run_on_drawn_questions_that_is_killed_ends_as_if_it_had_not_been(
+    start, wait_for_step, tmp_path
+):
+  task = dict(
+      config='configs/synthetic.py:selective_recall',
+      data__source='selective_recall',
+      data__path='',
+      data__synthetic__sizes='(2, 4, 6)',
+      data__synthetic__curriculum='cumulative',
+      data__synthetic__stage_steps='(4, 4)',
+      prefix__name='full',
+  )
+  output, errors = start(tmp_path / 'finished', **task).communicate()
+  assert 'answer accuracy' in output, errors
+  assert '  size 6' in output and 'bits per byte' not in output + errors
+  process = start(tmp_path / 'killed', **task)
+  wait_for_step(tmp_path / 'killed', 7, process)
+  process.kill()
+  process.communicate()
+  output, _ = start(tmp_path / 'killed', **task).communicate()
+  assert 'resuming from step' in output
+  assert_same_run(tmp_path / 'killed', tmp_path / 'finished')
+
+
 def test_a_run_that_is_terminated_saves_and_continues(
     start, wait_for_step, finished, tmp_path
 ):
@@ -176,6 +201,10 @@ MISTAKES = {
     'mistyped key': (dict(stpes=3), "no key 'stpes': did you mean 'steps'"),
     'unknown key': (dict(model__colour=3), "no key 'colour'"),
     'wrong type': (dict(steps='many'), '--config.steps=many'),
+    'questions that do not fit': (
+        dict(data__source='mqar'),
+        'config.sequence_length must be at least 64',
+    ),
     'missing data': (dict(data__path='missing.txt'), 'config.data.path'),
     'mask among the tokens': (
         dict(model__mask_id=9),

@@ -4,7 +4,8 @@
 of its items come in random order, each followed by its value:
 `3 k v k v …`. A model that has seen the question, when it stores the items, can
 keep one category of them; one that has not must keep all. A size is the number
-of items. Categories have equally many of them, or one more.
+of items. Categories have equally many of them, or one more; there are as many
+categories as the config says, or as `items_per_category` fills.
 
 Every key that is asked is a label, so that there are many in a sequence. The
 question is of what the JRT paper calls selection, section 3 of
@@ -21,6 +22,12 @@ def draw(
 ) -> task_lib.Sample:
   """See `task.Task`."""
   C = _num_categories(size, settings)
+  if C > settings['categories']:
+    raise ValueError(
+        f'config.data.synthetic.categories must be at least {C} for {size}'
+        f' items, {settings["items_per_category"]} in each, got'
+        f' {settings["categories"]}'
+    )
   first = task_lib.NUM_MARKS
   key_ids, value_ids = task_lib.halves(settings, first + settings['categories'])
   keys = task_lib.choose(rng, key_ids, size, 'keys')
@@ -46,6 +53,8 @@ def chance(size: int, settings: task_lib.Settings) -> float:
 
 
 def _num_categories(size, settings):
+  if own := settings['items_per_category']:
+    return max(size // own, 1)
   return min(settings['categories'], size)
 
 

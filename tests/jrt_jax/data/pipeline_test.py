@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import configs
+from configs import base
 from jrt_jax.data import pipeline
 from jrt_jax.data import streams
 from jrt_jax.data import tokenizers
@@ -288,6 +289,12 @@ def test_an_objective_that_does_not_fit_the_prefix_is_refused():
 def test_throughput_is_measured_with_at_least_a_batch():
   assert pipeline.tokens_per_second(batches(), seconds=0) > 0
   assert pipeline.tokens_per_second(batches(num_threads=2), seconds=0.01) > 0
+
+
+def test_a_source_without_text_is_refused_where_text_is_read():
+  data = base.get_config().data.to_dict() | {'source': 'mqar'}
+  with pytest.raises(ValueError, match="must be text here, got 'mqar', which"):
+    pipeline.token_streams(data, pipeline.load_tokenizer(data))
 
 
 def token_streams(

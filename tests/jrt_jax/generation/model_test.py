@@ -83,6 +83,15 @@ def test_a_tokenizer_with_more_ids_than_the_model_is_refused(tmp_path, small):
     generation.load(tmp_path)
 
 
+def test_a_run_on_data_without_text_is_refused(tmp_path, small):
+  config = {**small.config, 'data': {'tokenizer': 'bytes', 'source': 'mqar'}}
+  workdirs.write(tmp_path, config, small.params, origin='a test')
+  message = "must be that of a run on text, got .*, which was trained on 'mqar'"
+  for tokenizer in (None, 'bytes'):
+    with pytest.raises(ValueError, match=message):
+      generation.load(tmp_path, tokenizer=tokenizer)
+
+
 def test_a_tokenizer_of_other_text_is_refused(workdir, monkeypatch):
   for tokenizer, fits in (('bytes', True), ('gpt2', False)):
     meta = {'data': f'9 tokens 0a1b of tokenizer {tokenizer}'}

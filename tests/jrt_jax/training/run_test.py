@@ -58,6 +58,31 @@ def test_a_wrong_config_leaves_no_workdir_behind(
   assert not list(tmp_path.iterdir())
 
 
+def test_questions_that_are_drawn_are_data(run_config, tmp_path):
+  settings = run_config(
+      data__source='needle',
+      data__synthetic__sizes=(2, 3),
+      data__synthetic__num_ids=12,
+      model__vocab_size=1,
+  )
+  with run_lib.Run(settings, tmp_path) as run:
+    model = run.config['model']
+    assert (model['vocab_size'], model['mask_id']) == (13, 12)
+    assert 'needle: samples are drawn, of 12 ids' in run.plan()
+    assert 'epochs' not in run.plan()
+    assert 7 <= run.mean_prefix <= 8  # prompts have 7 or 9; there is room for 8
+    state, _ = run.start()
+    assert run.sample(state.params) is None
+    first = next(run.data)
+    run.checkpoints.save(0, state, run.place())
+    expected = next(run.data)
+  with run_lib.Run(settings, tmp_path) as run:
+    run.start()
+    for name, x in next(run.data).items():
+      np.testing.assert_array_equal(x, expected[name])
+      assert name == 'prefix_len' or not np.array_equal(x, first[name])
+
+
 def test_a_run_that_saved_nothing_can_start_anew_with_another_config(
     config, tmp_path
 ):

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from configs import base
 from jrt_jax.data.synthetic.selective_recall import TASK
@@ -48,6 +49,15 @@ def test_every_category_is_asked_for():
 
 def test_fewer_keys_can_be_asked():
   assert (draw(16, queries=1).targets >= 0).sum() == 1
+
+
+def test_the_number_of_items_in_a_category_can_be_given():
+  for size in (4, 8, 16):
+    items, rest = parts(draw(size, items_per_category=4), size)
+    _, counts = np.unique(items[:, 0], return_counts=True)
+    assert counts.tolist() == [4] * (size // 4) and len(rest) == 3 + 8
+  with pytest.raises(ValueError, match='categories must be at least 5 for 20'):
+    draw(20, items_per_category=4)
 
 
 def test_few_items_have_a_category_each():
