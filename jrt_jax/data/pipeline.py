@@ -277,10 +277,9 @@ def mean_prefix(
     sequence_length, prefix, packing, eos_id, repeat: see `batches`.
   """
   if isinstance(tokens, questions.Questions):
-    policy, rng = policies.make(prefix, sequence_length), np.random.default_rng(
-        0
-    )
-    return float(np.mean([policy(x, rng=rng) for x in tokens.prompts()]))
+    rng = np.random.default_rng(0)
+    lengths = policies.lengths(tokens.prompts(), prefix, sequence_length, rng)
+    return float(lengths.mean())
   if packing == 'concat':
     return policies.mean_prefix(prefix, sequence_length)
   windows = fitting.sample_windows(tokens, sequence_length)

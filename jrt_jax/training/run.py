@@ -14,7 +14,9 @@ from configs import base
 from jrt_jax import models
 from jrt_jax.data import objectives
 from jrt_jax.data import pipeline
+from jrt_jax.data.synthetic import examples
 from jrt_jax.data.synthetic import questions
+from jrt_jax.data.synthetic import tasks
 from jrt_jax.models import decode
 from jrt_jax.models import sampling
 from jrt_jax.prefix import fitting
@@ -304,7 +306,9 @@ class Run:
 def _check(config):
   """Raises ValueError for what no part of the run would notice in time."""
   base.check(config)
-  packing = config['data']['packing']
+  source, packing = config['data']['source'], config['data']['packing']
+  if source in tasks.TASKS:
+    examples.check(source, config['prefix'], packing)
   if config['prefix']['name'] == 'entropy' and packing == 'documents':
     raise ValueError(
         "config.prefix.name must not be 'entropy' with config.data.packing="

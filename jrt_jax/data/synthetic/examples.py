@@ -17,6 +17,25 @@ _ENDLESS = 2**48
 _POLICIES = [x for x in policies.PREFIX_POLICIES if x not in policies.FITTED]
 
 
+def check(source: str, prefix: Mapping, packing: str) -> None:
+  """Raises ValueError for settings that only text can have.
+
+  Args:
+    source: a task's name.
+    prefix: `config.prefix`.
+    packing: `config.data.packing`.
+  """
+  for key, value, allowed in (
+      ('prefix.name', prefix['name'], _POLICIES),
+      ('data.packing', packing, ('concat',)),
+  ):
+    if value not in allowed:
+      raise ValueError(
+          f'config.{key} must be {" or ".join(allowed)} with'
+          f' config.data.source={source!r}, got {value!r}'
+      )
+
+
 def dataset(
     split: questions.Questions,
     *,
@@ -33,15 +52,7 @@ def dataset(
   Raises:
     ValueError: a setting is wrong, or a sequence has no room for a sample.
   """
-  for key, value, allowed in (
-      ('prefix.name', prefix['name'], _POLICIES),
-      ('data.packing', packing, ('concat',)),
-  ):
-    if value not in allowed:
-      raise ValueError(
-          f'config.{key} must be {", ".join(allowed)} with config.data.source='
-          f'{split.name!r}, got {value!r}'
-      )
+  check(split.name, prefix, packing)
   split.check_length(sequence_length)
   policy = policies.make(prefix, sequence_length)
 

@@ -45,6 +45,14 @@ def config(run_config, tmp_path_factory):
             "config.prefix.name must not be 'entropy' with config.data.packing",
         ),
         (
+            dict(prefix__name='entropy', data__source='mqar'),
+            "prefix.name must be none or .* with config.data.source='mqar'",
+        ),
+        (
+            dict(data__source='needle', data__synthetic__num_ids=9),
+            'config.data.synthetic.num_ids must leave 8 keys',
+        ),
+        (
             dict(data__validation_fraction=0.003),
             'held-out data must have at least 8 windows of 17 tokens',
         ),

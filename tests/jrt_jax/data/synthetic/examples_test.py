@@ -200,7 +200,7 @@ def test_a_curriculum_changes_sizes_at_its_steps_and_resumes_exactly(after):
     [
         (
             dict(prefix={'name': 'entropy', 'capacity': 0.5}),
-            "config.prefix.name must be none, full, .* got 'entropy'",
+            "config.prefix.name must be none or full or .* got 'entropy'",
         ),
         (dict(packing='documents'), 'config.data.packing must be concat with'),
         (
