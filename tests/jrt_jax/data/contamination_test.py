@@ -1,0 +1,52 @@
+"""The command itself: `python -m jrt_jax.data.contamination`."""
+
+import gzip
+import json
+import subprocess
+import sys
+
+SECRET = (
+    'the assay measured troponin in plasma of forty two patients at one site'
+)
+PHRASE = 'all regulatory requirements of the act have been met by this one here'
+CLEAN = 'congress shall assemble and hear of the state of the union this year'
+
+
+def run(*arguments):
+  return subprocess.run(
+      [sys.executable, '-m', 'jrt_jax.data.contamination', *arguments],
+      capture_output=True,
+      text=True,
+  )
+
+
+def write_rows(path, *rows):
+  with gzip.open(path, 'wt') as file:
+    file.writelines(json.dumps(row) + '\n' for row in rows)
+
+
+def test_documents_that_share_thirteen_words_with_a_row_are_left_out(tmp_path):
+  write_rows(
+      tmp_path / 'a.jsonl.gz',
+      {'docs': [f'At first {SECRET.upper()}!'], 'answer': 'troponin'},
+      {'question': PHRASE},
+      {'question': 'too short'},
+  )
+  write_rows(tmp_path / 'b.jsonl.gz', {'text': f'other words {SECRET[:40]}'})
+  leak = f'we read: {SECRET.replace(" in ", ", in ")}.'
+  kept = [f'{PHRASE} {i}' for i in range(3)] + [CLEAN, SECRET[:50]]
+  (tmp_path / 'train.txt').write_text('<|endoftext|>'.join([leak, *kept]))
+  done = run(
+      f'--train={tmp_path}/train.txt',
+      f'--rows={tmp_path}/*.jsonl.gz',
+      '--common=2',
+      f'--out={tmp_path}/clean.jsonl.gz',
+  )
+  assert done.returncode == 0, done.stderr
+  head, a, b, summary = done.stdout.splitlines()
+  assert head.split()[0] == 'rows'
+  assert a.split()[:-1] == ['3', '1', '1', '2', '1']
+  assert b.split()[:-1] == ['1', '1', '0', '0', '0']
+  assert summary.startswith('5 documents share no 13 words in a row that stand')
+  with gzip.open(tmp_path / 'clean.jsonl.gz', 'rt') as file:
+    assert [json.loads(line)['text'] for line in file] == kept
