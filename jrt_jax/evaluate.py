@@ -8,7 +8,7 @@ Needs the package lm_eval (pip install -e '.[eval]'), but no torch. Tasks are
 names that it knows, the recall tasks of `evaluation/lm_eval_tasks`, which
 --tasks=list names, names of tasks in --include_path, or files that describe one:
 with `dataset_path: json` and `data_files` its data can be local. --metadata gives
-what tasks take: --metadata='{"data_files": {"fda": "fda.jsonl"}}'.
+what tasks take: --metadata='{"data_files": "rows/"}'.
 `!function` in such a file runs code of a Python file beside it: evaluate no task
 that you would not run. What is scored after a context is never prefix. Exit
 codes: 0 at the end, 1 if memory did not suffice, 2 for a mistake in the command,

@@ -16,9 +16,18 @@ from jrt_jax.evaluation import metrics as _  # registers them
 from jrt_jax.evaluation.recall import tasks
 from jrt_jax.prompting import prompts
 from jrt_jax.prompting import tokens
+from jrt_jax.schema import AnyOf
+from jrt_jax.schema import ListOf
+from jrt_jax.schema import Text
 from jrt_jax.schema import Whole
 from jrt_jax.training import checkpoint
 from jrt_jax.training import recorded_config
+
+_SETTINGS = {  # that users give; a name among them is looked up later
+    'prompt': Text(),
+    'data_files': AnyOf(Text(), ListOf(Text(), 0, 2**16)),
+    'context_tokens': Whole(0, 2**30),
+}
 
 
 def load(
@@ -54,7 +63,9 @@ def load(
     OSError: see there.
   """
   del others
-  Whole(0, 2**30).check('context_tokens', context_tokens)
+  given = prompt, data_files, context_tokens
+  for (key, setting), value in zip(_SETTINGS.items(), given, strict=True):
+    setting.check(key, value)
   if isinstance(data_files, str):
     data_files = [path for path in data_files.split(',') if path]
   if not (recall or data_files):

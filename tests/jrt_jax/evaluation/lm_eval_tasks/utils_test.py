@@ -1,12 +1,15 @@
 """Rows become the prompts of the package, cut by the tokens of the model."""
 
 import json
+import pathlib
 
 import pytest
 
 from jrt_jax.prompting import templates
 
 pytestmark = pytest.mark.hf  # needs lm_eval
+
+REAL = pathlib.Path(__file__).parents[5] / 'shared/data/eval'
 
 
 @pytest.fixture
@@ -51,9 +54,7 @@ def test_contexts_are_cut_by_the_tokens_of_the_model(
 ):
   name = 'bytes' if argument == 'tokenizer' else str(bytes_workdir)
   found = load(recall='fda', context_tokens=12, **{argument: name})
-  assert (
-      found['prompt'] == 'ay by Phadia. Applicant:'
-  )
+  assert found['prompt'] == 'ay by Phadia. Applicant:'
 
 
 def test_the_tokenizer_that_is_named_comes_first(load):
@@ -77,6 +78,8 @@ def test_the_tokenizer_that_is_named_comes_first(load):
         ),
         ({'recall': 'fda', 'context_tokens': 9}, 'tokenizer must be given to'),
         ({'data_files': ''}, 'data_files must be given, in --metadata'),
+        ({'data_files': {'fda': 'a'}}, 'data_files must be a text of'),
+        ({'recall': 'fda', 'prompt': ['twice']}, 'prompt must be a text of'),
     ],
 )
 def test_a_mistake_names_the_argument(load, settings, message):
@@ -94,3 +97,15 @@ def test_a_row_without_a_field_is_named(load, tmp_path):
   (tmp_path / 'fda.jsonl').write_text('\n{"text": "a", "key": "b"}\n')
   with pytest.raises(ValueError, match='fda.jsonl:2: value must be given'):
     load(recall='fda', data_files=str(tmp_path))
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f'there is no {REAL}')
+def test_real_rows_are_read_and_cut(utils):
+  examples = utils.load(
+      recall='fda', data_files=str(REAL), context_tokens=950, tokenizer='bytes'
+  )['test']
+  assert len(examples) == 551
+  # A context is cut around its key where that comes first.
+  held = sum(x['answers'][0].lower() in x['prompt'].lower() for x in examples)
+  assert held > 500
+  assert max(len(x['prompt'].encode()) for x in examples) < 1200
