@@ -127,6 +127,17 @@ def plot(lines: exhibit.Lines) -> Plot:
   )
 
 
+def check(piece: exhibit.Table | exhibit.Lines) -> None:
+  """Raises ValueError or another error for what cannot be drawn."""
+  if isinstance(piece, exhibit.Lines):
+    plot(piece)
+    return
+  dots_axis(piece)
+  for row in piece.rows.values():
+    for value in row:
+      exhibit.parts(value, piece.digits)
+
+
 def dots_axis(table: exhibit.Table) -> Axis:
   """Returns the axis on which all drawn columns of a table lie."""
   columns = [table.columns.index(name) for name in table.drawn]

@@ -1,8 +1,10 @@
 """What the experiments of the paper would take, in hours of an H100."""
 
 from collections.abc import Mapping
+import functools
 from typing import Any
 
+from configs import jrt_360m
 from jrt_jax.training import estimate
 
 H100_FLOPS = 989e12  # a second, dense bfloat16
@@ -17,6 +19,12 @@ def training_hours(config: Mapping[str, Any]) -> float:
   """
   total = estimate.flops_per_token(config) * estimate.tokens(config)
   return _hours(total)
+
+
+@functools.cache
+def jrt_360m_hours() -> float:
+  """Returns the hours of one H100 that JRT-RNN 360M takes, with 31.5B tokens."""
+  return training_hours(jrt_360m.get_config().to_dict())
 
 
 def reading_hours(parameters: float, tokens: float) -> float:

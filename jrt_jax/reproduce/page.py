@@ -22,6 +22,11 @@ _MARKS = (  # shapes of series, which print without colour
 )
 
 
+# What code raises that looks for figures which are not there.
+_OTHER_FIGURES = (ArithmeticError, AttributeError, LookupError, TypeError)
+_OTHER_FIGURES += (ValueError,)
+
+
 class Section(NamedTuple):
   """An exhibit as the page has it."""
 
@@ -50,22 +55,29 @@ def write(
 def section(
     name: str, exhibit: exhibit_lib.Exhibit, out: pathlib.Path
 ) -> Section:
-  """Returns what the page says of an exhibit, measured or not."""
-  found = runner.read(out / f'{name}.json')
+  """Returns what the page says of an exhibit, measured or not.
+
+  Figures of another version of the exhibit are as if there were none.
+
+  Raises:
+    ValueError: the file of its results holds something else.
+  """
   paper = exhibit.at_paper_scale()
+  command = f'python -m jrt_jax.reproduce {name} --scale=cpu'
+  found = runner.read(out / f'{name}.json')
   if found is None:
-    command = f'python -m jrt_jax.reproduce {name} --scale=cpu'
-    verdict = exhibit_lib.Verdict('unmeasured', f'It would be by {command}')
+    verdict = exhibit_lib.Verdict('unmeasured', f'It would be by {command}.')
     return Section(name, exhibit, verdict, [], None, paper)
-  results = runner.results(found['jobs'])
-  return Section(
-      name,
-      exhibit,
-      exhibit.verdict(results),
-      [*exhibit.show(results)],
-      _run(found),
-      paper,
-  )
+  try:
+    results = runner.results(found['jobs'])
+    verdict, pieces = exhibit.verdict(results), [*exhibit.show(results)]
+    for piece in pieces:
+      charts.check(piece)
+  except _OTHER_FIGURES as error:
+    words = f'{name}.json has other figures ({_kind(error)}): {command}'
+    verdict = exhibit_lib.Verdict('unmeasured', f'{words} measures it again.')
+    return Section(name, exhibit, verdict, [], None, paper)
+  return Section(name, exhibit, verdict, pieces, _run(found), paper)
 
 
 def render(sections: list[Section]) -> str:
@@ -93,6 +105,10 @@ def render(sections: list[Section]) -> str:
   }
   page = environment.get_template('page.html')
   return page.render(sections=sections)
+
+
+def _kind(error):
+  return ' '.join(f'{type(error).__name__} {error}'.split())[:100]
 
 
 def _run(found):

@@ -73,8 +73,7 @@ def run(
     A line for each job that failed; those are tried again next time.
 
   Raises:
-    ValueError: the request is not what the exhibit can be measured with, or a
-      file in OUT is no result.
+    ValueError: the request is not what the exhibit can be measured with.
   """
   folder = out / name
   folder.mkdir(parents=True, exist_ok=True)

@@ -33,6 +33,8 @@ from jrt_jax.prefix import fitting
 from jrt_jax.prefix import learned
 from jrt_jax.prefix import plays
 from jrt_jax.prefix import policies
+from jrt_jax.reproduce import exhibit
+from jrt_jax.reproduce import recall_results
 from jrt_jax.training import curves
 from jrt_jax.training import intact
 from jrt_jax.training import recorded_config
@@ -357,6 +359,20 @@ _ROWS = {
 }
 
 
+def _write_recall(folder):
+  estimate = {'estimate': 0.5, 'low': 0.4, 'high': None, 'n': 9, 'method': 'a'}
+  kind = {'metrics': {'contains': estimate}}
+  other = kind | {'against_default': {'contains': estimate}}
+  found = {'fda': {'prompts': {'default': kind, 'twice': other}}}
+  _dump(folder, 'result.json', {'settings': {'model': 'a'}, 'results': found})
+
+
+def _read_recall(folder):
+  figures = recall_results.measure({'file': folder / 'result.json'})
+  done = exhibit.Done({}, figures)
+  [*recall_results.gains({'recall-0': done}, 'twice')]
+
+
 READERS = {
     'run': Reader(
         'config.json',
@@ -417,6 +433,7 @@ READERS = {
         _write_logits,
         lambda folder: agreement.read(folder / 'a.npz', 5),
     ),
+    'recall': Reader('result.json', 'json', _write_recall, _read_recall),
     'digests': Reader(
         '7/digests.json', 'json', _write_checkpoint, intact.newest
     ),

@@ -1,6 +1,5 @@
 """The report's Table 1: prefixes whose length follows the text."""
 
-from configs import jrt_360m
 from jrt_jax.evaluation import statistics
 from jrt_jax.evaluation.synthetic import learned_prefix
 from jrt_jax.reproduce import compute
@@ -80,7 +79,7 @@ EXHIBIT = exhibit.Exhibit(
             'python -m jrt_jax.prefix.learn --table=plays.npz --cost=0.01'
             ' --out=policy.json',
         ],
-        compute.training_hours(jrt_360m.get_config().to_dict()),
+        compute.jrt_360m_hours(),
         'JRT-RNN 360M with 31.5B tokens, once; the report does not say how its'
         ' models were trained.',
     ),

@@ -1,6 +1,5 @@
 """The report's Table 2: feature maps, by what their states hold untrained."""
 
-from configs import jrt_360m
 from jrt_jax.evaluation.synthetic import capacity
 from jrt_jax.reproduce import compute
 from jrt_jax.reproduce import exhibit
@@ -9,7 +8,6 @@ from jrt_jax.reproduce import paper
 
 _SEEDS = from_probe.Seeds(capacity.PROBE)
 _TRAINED = ('linear', 'relu', 'gelu', 'gaussian_rff', 'mlp')
-_CONFIG = jrt_360m.get_config().to_dict()
 _PAIRS = ('n = 32', 'n = 64', 'n = 128')
 _ROWS = {  # of the probe, and what the report calls it
     'linear': 'linear',
@@ -80,7 +78,7 @@ EXHIBIT = exhibit.Exhibit(
             f' --workdir=runs/feature_map_{name}'
             for name in _TRAINED
         ],
-        len(_TRAINED) * compute.training_hours(_CONFIG),
+        len(_TRAINED) * compute.jrt_360m_hours(),
         'JRT-RNN 360M with 31.5B tokens for each of five maps, at equal state;'
         ' the report does not say how large its models were, nor what they'
         ' read.',

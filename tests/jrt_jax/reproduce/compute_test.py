@@ -1,0 +1,16 @@
+import pytest
+
+from configs import jrt_360m
+from jrt_jax.models import cost
+from jrt_jax.reproduce import compute
+
+
+def test_training_takes_six_operations_a_parameter_and_token_about():
+  config = jrt_360m.get_config().to_dict()
+  parameters = sum(cost.parameters(config['model']).values())
+  tokens = 60_000 * 256 * 2048
+  hours = compute.jrt_360m_hours()
+  assert hours == pytest.approx(
+      3 * compute.reading_hours(parameters, tokens), rel=0.3
+  )
+  assert 20 < hours < 60  # 7e19 operations at 5e14 a second

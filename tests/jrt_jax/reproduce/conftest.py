@@ -1,0 +1,64 @@
+"""An exhibit whose jobs take no time, and what it has been asked."""
+
+import pytest
+
+from jrt_jax.evaluation import statistics
+from jrt_jax.reproduce import exhibit
+
+
+class Fake:
+  """An exhibit that squares numbers.
+
+  Attributes:
+    squares: the numbers of its jobs.
+    measured: those that were measured, in turn.
+    trouble: what measuring a number raises, by the number.
+  """
+
+  def __init__(self):
+    self.squares, self.measured, self.trouble = [1, 2, 3], [], {}
+
+  def exhibit(self):
+    return exhibit.Exhibit(
+        title='Squares <of numbers>',
+        source='Euclid',
+        claim='They are positive.',
+        plan=lambda request, results: [
+            exhibit.Job(f'n{n}', {'n': n, 'pair': (n, n)}) for n in self.squares
+        ],
+        measure=self._measure,
+        show=self._show,
+        verdict=lambda results: exhibit.Verdict('holds', 'So they are.'),
+        at_paper_scale=lambda: exhibit.AtPaperScale(
+            ['abacus'], 1234.0, 'Slow.'
+        ),
+    )
+
+  def _measure(self, settings, workdir):
+    self.measured.append(settings['n'])
+    (workdir / 'half').write_text('done')
+    if settings['n'] in self.trouble:
+      raise self.trouble[settings['n']]
+    return {'square': settings['n'] ** 2, 'root': float('nan')}
+
+  def _show(self, results):
+    squares = [done.figures['square'] for done in results.values()]
+    return [
+        exhibit.Table(
+            ('published', 'ours'),
+            {'squares': (4.0, statistics.mean(squares)), 'cubes': (None, None)},
+            drawn=('published', 'ours'),
+            marks={'chance': 0.5},
+        ),
+        exhibit.Lines(
+            {'ours': [(n, float(x)) for n, x in enumerate(squares, 1)]},
+            x='n',
+            y='n²',
+            log_x=True,
+        ),
+    ]
+
+
+@pytest.fixture
+def fake():
+  return Fake()

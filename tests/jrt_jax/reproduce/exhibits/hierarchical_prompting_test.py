@@ -1,0 +1,55 @@
+import json
+
+import pytest
+
+from jrt_jax.reproduce import exhibit
+from jrt_jax.reproduce.exhibits import hierarchical_prompting
+
+EXHIBIT = hierarchical_prompting.EXHIBIT
+
+
+@pytest.fixture
+def data(tmp_path):
+  """Rows in which one sentence of 20 has the words of the question."""
+  rows = []
+  for i in range(12):
+    sentences = [f'The {w} of unit {i} was never told.' for w in 'abcdefghij']
+    sentences.insert(i % 10, f'Here the voltage was {i} volt in all tests.')
+    row = {'text': ' '.join(sentences * 1), 'key': 'voltage', 'value': f'{i} v'}
+    rows.append(row)
+  rows.append({'text': 'Nothing.', 'key': 'voltage', 'value': '3 volt'})
+  (tmp_path / 'fda_rows.jsonl').write_text('\n'.join(map(json.dumps, rows)))
+  return tmp_path
+
+
+def measured(data):
+  jobs = EXHIBIT.plan(exhibit.Request('cpu', data=data), {})
+  return {
+      job.name: exhibit.Done(job.settings, EXHIBIT.measure(job.settings, data))
+      for job in jobs
+  }
+
+
+def test_the_question_finds_the_sentence_that_answers_it(data):
+  results = measured(data)
+  at = lambda job, share: results[job].figures['repeated'][share]
+  assert at('bm25-sentence', '0.2') == [1] * 12  # and no row without answer
+  assert sum(at('lead-sentence', '0.2')) <= 6
+  assert sum(at('bm25-sentence', '0.05')) == 0  # no sentence is so short
+  assert all(sum(at(job, '0.4')) >= sum(at(job, '0.1')) for job in results)
+  assert EXHIBIT.verdict(results).word == 'open'
+  assert '12 rows of FDA' in EXHIBIT.verdict(results).sentence
+  assert len(EXHIBIT.show(results)) == 3
+
+
+def test_data_without_rows_is_a_mistake(tmp_path):
+  with pytest.raises(FileNotFoundError, match='--data must have the rows'):
+    EXHIBIT.plan(exhibit.Request('cpu', data=tmp_path), {})
+
+
+def test_a_row_without_its_value_names_file_and_line(tmp_path):
+  path = tmp_path / 'fda.jsonl'
+  path.write_text('{"text": "a", "key": "b"}')
+  job, *_ = EXHIBIT.plan(exhibit.Request('cpu', data=tmp_path), {})
+  with pytest.raises(ValueError, match='fda.jsonl:1: value must be given'):
+    EXHIBIT.measure(job.settings, tmp_path)
