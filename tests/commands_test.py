@@ -71,6 +71,7 @@ MISTAKES = {
     'data.contamination --train=README.md --rows={tmp}/a': '--rows must name f',
     'data.contamination --train=README.md --rows=README.md': 'README.md:1 must',
     'reproduce': 'NAME must be given',
+    'reproduce table_9': 'NAME must be all or one of jrt_prompt, ',
     'reproduce all --out=/dev/null/a': '--out must be a folder that can be',
     'reproduce jrt_prompt --data={tmp}/a': '--data must be a folder, got',
     'reproduce jrt_prompt --out={tmp}/a --recall={tmp}': '--recall must have r',

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 
 def test_one_exhibit_is_json_and_a_page(run_command, tmp_path):
   out = tmp_path / 'new'
@@ -18,14 +20,7 @@ def test_one_exhibit_is_json_and_a_page(run_command, tmp_path):
   assert 'Not measured' in (out / 'index.html').read_text()  # the others
 
 
-def test_an_unknown_name_is_one_line(run_command, error_line):
-  done = run_command('jrt_jax.reproduce', 'table_9')
-  assert done.returncode == 2
-  assert error_line(done.stderr).endswith(
-      "hierarchical_prompting, got 'table_9'"
-  )
-
-
+@pytest.mark.slow
 def test_the_scale_of_the_paper_is_told_and_not_measured(run_command):
   done = run_command('jrt_jax.reproduce', 'feature_maps', '--scale=paper')
   assert done.returncode == 0, done.stderr
