@@ -62,7 +62,9 @@ def cut(tokens: Any, length: int, count: int) -> np.ndarray:
   return np.stack(windows)
 
 
-def documents(models: Mapping[str, Model], windows: np.ndarray):
+def documents(
+    models: Mapping[str, Model], windows: np.ndarray
+) -> np.ndarray | None:
   """Returns which document each position is in, int32 [N, L], from 0.
 
   None, where all models were trained on documents that see each other.
@@ -104,7 +106,7 @@ def measure(
   Raises:
     ValueError: a window has an id that the tokenizer lacks.
   """
-  segment_ids, half = documents(models, windows), windows.shape[1] // 2
+  segment_ids, half = documents(models, windows), counts.shape[1] // 2
   found = {
       name: losses(
           model, windows, segment_ids, batch_size=batch_size, name=name
