@@ -61,7 +61,8 @@ def main(argv: list[str]) -> None:
       compilation_cache.turn_on()
     failed = []
     for name, exhibit in chosen.items():
-      failed += runner.run(name, exhibit, request, out, command=_command(name))
+      command = _command(name, exhibit)
+      failed += runner.run(name, exhibit, request, out, command=command)
       path = page.write(exhibits.EXHIBITS, out)
       verdict = page.section(name, exhibit, out).verdict
       words = exhibit_lib.VERDICTS[verdict.word]
@@ -93,13 +94,13 @@ def _folder(argument, flag):
   return folder
 
 
-def _command(name):
+def _command(name, exhibit):
   """The command that measures one exhibit as this one does."""
   given = [f'--scale={_SCALE.value}']
   given += [
       f'--{flag.name}={shlex.quote(flag.value)}'
       for flag in (_DATA, _RECALL)
-      if flag.value
+      if flag.value and flag.name in exhibit.uses
   ]
   return ' '.join(['python -m jrt_jax.reproduce', name, *given])
 

@@ -107,6 +107,7 @@ class Exhibit(NamedTuple):
     show: what the page has of complete results.
     verdict: what they say of the claim.
     at_paper_scale: what it would take.
+    uses: fields of a request that results depend on, besides the scale.
   """
 
   title: str
@@ -117,6 +118,7 @@ class Exhibit(NamedTuple):
   show: Callable[[Results], Sequence[Table | Lines]]
   verdict: Callable[[Results], Verdict]
   at_paper_scale: Callable[[], AtPaperScale]
+  uses: Sequence[str] = ()
 
 
 def parts(value: Cell, digits: int = 1) -> tuple[str, str]:

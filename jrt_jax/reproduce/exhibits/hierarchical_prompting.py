@@ -223,4 +223,5 @@ EXHIBIT = exhibit.Exhibit(
         None,
         'Any released recurrent model; the report does not name its own.',
     ),
+    uses=('data',),
 )

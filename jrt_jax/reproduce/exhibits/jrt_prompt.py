@@ -153,4 +153,5 @@ EXHIBIT = exhibit.Exhibit(
     show=lambda results: [*_show(results)],
     verdict=_verdict,
     at_paper_scale=_at_paper_scale,
+    uses=('recall',),
 )
