@@ -30,10 +30,10 @@ PANELS = {
         'Masked tokens', '% correct', 100.0
     ),
     'probe/recall_once': Panel(
-        'Probes, read once', '% of answers recalled', 100.0
+        'Probes, read once', '% of answers recalled', 100.0, from_zero=True
     ),
     'probe/recall_twice': Panel(
-        'Probes, read twice', '% of answers recalled', 100.0
+        'Probes, read twice', '% of answers recalled', 100.0, from_zero=True
     ),
     'tokens_per_second': Panel('Throughput', 'tokens/s', from_zero=True),
 }
