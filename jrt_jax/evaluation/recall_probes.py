@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from jrt_jax import generation
+from jrt_jax.data.synthetic import questions
 from jrt_jax.evaluation.language_models import jrt
 from jrt_jax.evaluation.recall import tasks
 from jrt_jax.evaluation.recall.example import Example
@@ -39,11 +40,17 @@ def make(config: Mapping[str, Any], tokenizer: Any) -> Probe | None:
 
   Raises:
     OSError: the questions cannot be read.
-    ValueError: one is not as `tasks.find_task` says, or there is none.
+    ValueError: one is not as `tasks.find_task` says, or there is none; or the
+      run has no text.
   """
   probes = config['probes']
   if not probes['every']:
     return None
+  if isinstance(tokenizer, questions.Ids):
+    raise ValueError(
+        'config.probes.every must be 0 where the data are ids and no text, got'
+        f' {probes["every"]}'
+    )
   examples = _examples(probes)
 
   def probe(params):
