@@ -186,13 +186,14 @@ def batches(
       seed=seed,
   )
   if isinstance(tokens, questions.Questions):
-    dataset = examples.dataset(tokens, packing=packing, **how)
+    dataset = examples.dataset(tokens, packing=packing, repeat=repeat, **how)
   else:
     dataset = _windows_dataset(
         tokens,
         num_ids=num_ids,
         training=training,
         packing=packing,
+        repeat=repeat if training else 0.0,
         eos_id=eos_id,
         **how,
     )
@@ -218,12 +219,13 @@ def _windows_dataset(
     seed,
     training,
     packing,
+    repeat,
     eos_id,
 ):
   """The examples of a text, in the order of a run."""
   example = _example_maker(
       *(sequence_length, objective, prefix, mask_id, packing, eos_id),
-      repeat=repeat if training else 0.0,
+      repeat=repeat,
   )
   if len(tokens) <= sequence_length:
     raise ValueError(

@@ -306,9 +306,10 @@ class Run:
 def _check(config):
   """Raises ValueError for what no part of the run would notice in time."""
   base.check(config)
-  source, packing = config['data']['source'], config['data']['packing']
+  data = config['data']
+  source, packing = data['source'], data['packing']
   if source in tasks.TASKS:
-    examples.check(source, config['prefix'], packing)
+    examples.check(source, config['prefix'], packing, data['repeat'])
   if config['prefix']['name'] == 'entropy' and packing == 'documents':
     raise ValueError(
         "config.prefix.name must not be 'entropy' with config.data.packing="

@@ -17,21 +17,23 @@ _ENDLESS = 2**48
 _POLICIES = [x for x in policies.PREFIX_POLICIES if x not in policies.FITTED]
 
 
-def check(source: str, prefix: Mapping, packing: str) -> None:
+def check(source: str, prefix: Mapping, packing: str, repeat: float) -> None:
   """Raises ValueError for settings that only text can have.
 
   Args:
     source: a task's name.
     prefix: `config.prefix`.
     packing: `config.data.packing`.
+    repeat: `config.data.repeat`.
   """
   for key, value, allowed in (
       ('prefix.name', prefix['name'], _POLICIES),
       ('data.packing', packing, ('concat',)),
+      ('data.repeat', repeat, (0,)),
   ):
     if value not in allowed:
       raise ValueError(
-          f'config.{key} must be {" or ".join(allowed)} with'
+          f'config.{key} must be {" or ".join(map(str, allowed))} with'
           f' config.data.source={source!r}, got {value!r}'
       )
 
@@ -46,13 +48,14 @@ def dataset(
     mask_id: int,
     seed: int,
     packing: str = 'concat',
+    repeat: float = 0.0,
 ) -> grain.MapDataset:
   """Returns the examples of a split, without end; see `pipeline.batches`.
 
   Raises:
     ValueError: a setting is wrong, or a sequence has no room for a sample.
   """
-  check(split.name, prefix, packing)
+  check(split.name, prefix, packing, repeat)
   split.check_length(sequence_length)
   policy = policies.make(prefix, sequence_length)
 

@@ -202,6 +202,7 @@ def test_a_curriculum_changes_sizes_at_its_steps_and_resumes_exactly(after):
             dict(prefix={'name': 'entropy', 'capacity': 0.5}),
             "config.prefix.name must be none or full or .* got 'entropy'",
         ),
+        (dict(repeat=0.5), 'config.data.repeat must be 0 with .* got 0.5'),
         (dict(packing='documents'), 'config.data.packing must be concat with'),
         (
             dict(sequence_length=12),
