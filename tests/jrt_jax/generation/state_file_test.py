@@ -8,6 +8,7 @@ import pytest
 from jrt_jax.generation import reading
 from jrt_jax.generation.pieces import Piece
 from jrt_jax.generation import state_file
+from jrt_jax.training import recorded_config
 
 MIXERS = 'conv', 'pla', 'attention'
 
@@ -44,6 +45,22 @@ def assert_equal(actual, expected):
 def test_what_is_loaded_is_what_was_saved(path, small, read):
   assert_equal(state_file.load(path, small), read)
   assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.slow
+def test_sinks_are_kept_and_another_number_of_them_is_another_model(
+    tmp_path, make_model
+):
+  model = make_model(('swa',), window=2, sinks=3)
+  read = read_with(model)
+  assert read.states[0].k.shape[1] == 5
+  state_file.save(tmp_path / 'a', model, read)
+  assert_equal(state_file.load(tmp_path / 'a', model), read)
+  with pytest.raises(ValueError, match='must be of this model'):
+    state_file.load(tmp_path / 'a', make_model(('swa',), window=3, sinks=2))
+  # Memories of earlier versions, which had no such key, stay valid.
+  without = make_model(('swa',), window=2).config['model']
+  assert 'sinks' not in recorded_config.model_changes(without)
 
 
 @pytest.mark.slow
