@@ -12,33 +12,40 @@ pytestmark = pytest.mark.hf  # needs lm_eval
 REAL = pathlib.Path(__file__).parents[5] / 'shared/data/eval'
 
 
+@pytest.fixture(scope='module')
+def utils():
+  from jrt_jax.evaluation.lm_eval_tasks import utils
+
+  return utils
+
+
 @pytest.fixture
-def load(utils, data):
+def load(utils, recall_rows):
   """A function that returns the first example of a task."""
 
   def load(**settings):
-    return utils.load(**{'data_files': f'{data}'} | settings)['test'][0]
+    return utils.load(**{'data_files': f'{recall_rows}'} | settings)['test'][0]
 
   return load
 
 
 @pytest.mark.parametrize('recall', ['fda', 'swde', 'nq', 'triviaqa', 'drop'])
-def test_prompts_are_the_released_ones(load, data, recall):
-  row = json.loads((data / f'{recall}.jsonl').read_text())
+def test_prompts_are_the_released_ones(load, recall_rows, recall):
+  row = json.loads((recall_rows / f'{recall}.jsonl').read_text())
   for name, p in (('default', 1), ('twice', 2)):
     expected = templates.task_prompt(recall, row, p)
     assert load(recall=recall, prompt=name)['prompt'] == expected
 
 
-def test_rows_of_ones_own_are_asked_as_they_are(load, data):
-  found = load(data_files=f'{data}/file.jsonl', prompt='twice')
+def test_rows_of_ones_own_are_asked_as_they_are(load, recall_rows):
+  found = load(data_files=f'{recall_rows}/file.jsonl', prompt='twice')
   context = 'Ann likes tea.'
   assert found['prompt'] == f'Ann likes {context}\n{context} Ann likes'
   assert found['answers'] == ['tea']
 
 
-def test_several_files_are_read_one_after_the_other(utils, data):
-  path = f'{data}/file.jsonl'
+def test_several_files_are_read_one_after_the_other(utils, recall_rows):
+  path = f'{recall_rows}/file.jsonl'
   for files in (f'{path},{path}', [path, path]):
     assert len(utils.load(data_files=files)['test']) == 2
 

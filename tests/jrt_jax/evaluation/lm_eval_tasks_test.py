@@ -30,10 +30,10 @@ def harness():
 
 
 @pytest.fixture(scope='module')
-def evaluate(harness, data):
+def evaluate(harness, recall_rows):
   """A function that evaluates a model on rows that are in a folder."""
 
-  def evaluate(model, tasks, files=data):
+  def evaluate(model, tasks, files=recall_rows):
     settings = {'data_files': str(files), 'tokenizer': 'bytes'}
     return harness.evaluate(model, tasks, metadata=settings)['results']
 
@@ -91,14 +91,14 @@ def test_an_oracle_scores_everything_and_an_empty_model_nothing(
 
 
 def test_texts_are_generated_as_in_the_released_evaluation(
-    evaluate, models, data, monkeypatch
+    evaluate, models, recall_rows, monkeypatch
 ):
   model, asked = models['empty'], []
   answer = model.generate_until
   monkeypatch.setattr(
       model, 'generate_until', lambda x: asked.extend(x) or answer(x)
   )
-  evaluate(model, ['jrt_file_twice'], data / 'file.jsonl')
+  evaluate(model, ['jrt_file_twice'], recall_rows / 'file.jsonl')
   prompt, settings = asked[0].args
   assert prompt == 'Ann likes Ann likes tea.\nAnn likes tea. Ann likes'
   assert settings == {'until': ['\n'], 'max_gen_toks': 48, 'do_sample': False}
@@ -119,7 +119,9 @@ def test_no_task_that_is_scored_leaks(evaluate, evaluated, capsys):
   )
 
 
-def test_other_installations_of_the_harness_find_them_in_the_folder(data):
+def test_other_installations_of_the_harness_find_them_in_the_folder(
+    recall_rows,
+):
   """As README.md has it; nothing there imports the package beforehand."""
   code = (
       'import sys; from lm_eval.tasks import TaskManager; tasks = TaskManager('
@@ -130,7 +132,7 @@ def test_other_installations_of_the_harness_find_them_in_the_folder(data):
   )
   (folder,) = lm_eval_tasks.__path__
   done = subprocess.run(
-      [sys.executable, '-c', code, folder, f'{data}/file.jsonl'],
+      [sys.executable, '-c', code, folder, f'{recall_rows}/file.jsonl'],
       capture_output=True,
       text=True,
   )
