@@ -58,6 +58,7 @@ class HuggingFace:
         eos_token_id=self._ends or None, pad_token_id=self._fill
     )
     self.max_length = _max_length(model)
+    self._continue([[self._fill]], 1, ())  # the first call takes longer
 
   def encode(self, text: str) -> list[int]:
     return self._tokenizer(

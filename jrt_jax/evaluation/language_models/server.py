@@ -110,9 +110,12 @@ class Server:
     """Returns the name of the model and its `max_length`."""
     try:
       served = self._client.ask('/models', _MODELS)['data']
-    except json_client.Refused:
+    except json_client.Refused as error:
       if not name:
-        raise
+        raise ValueError(
+            f'{error}; the URL must be as http://HOST:PORT/v1, with #NAME where'
+            ' models are not listed'
+        ) from error
       return name, None  # whether it is served is seen when it is asked
     found = {model['id']: model.get('max_model_len') for model in served}
     if not name and len(found) == 1:

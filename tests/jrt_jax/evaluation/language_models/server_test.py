@@ -259,7 +259,8 @@ def test_one_of_several_models_is_named(server):
 def test_a_server_may_not_list_its_models(server):
   server.on_get = lambda handler: handler.say(b'no such page', 404)
   with pytest.raises(
-      ValueError, match='/models answers with HTTP 404: no such'
+      ValueError,
+      match='/models answers with HTTP 404: no such page; the URL must',
   ):
     language_models.load(server.url)
   model = language_models.load(f'{server.url}#mine')
