@@ -38,6 +38,11 @@ class Estimate(NamedTuple):
     """Whether the interval is known and does not hold `value`."""
     return value < self.low or value > self.high
 
+  def scaled(self, factor: float) -> 'Estimate':
+    """Returns it in another unit: with a positive `factor`, 100 for percent."""
+    estimate, low, high = (factor * x for x in self[:3])
+    return self._replace(estimate=estimate, low=low, high=high)
+
 
 class McNemar(NamedTuple):
   """Exact two-sided test that two systems are right equally often."""

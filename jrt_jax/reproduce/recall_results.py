@@ -121,9 +121,6 @@ def gains(results: exhibit.Results, kind: str) -> Iterator[Gain]:
 
 
 def _percent(found):
-  number = lambda x: math.nan if x is None else 100 * x
-  return statistics.Estimate(
-      *(number(found[key]) for key in ('estimate', 'low', 'high')),
-      found['n'],
-      found['method'],
-  )
+  number = lambda x: math.nan if x is None else x
+  three = (number(found[key]) for key in ('estimate', 'low', 'high'))
+  return statistics.Estimate(*three, found['n'], found['method']).scaled(100)

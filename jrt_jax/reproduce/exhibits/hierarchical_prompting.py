@@ -7,8 +7,6 @@ how often it is repeated can be counted. Tokens are words here.
 import ast
 import random
 
-import numpy as np
-
 from jrt_jax import foreign
 from jrt_jax import schema
 from jrt_jax.data import sources
@@ -139,8 +137,12 @@ def _documented(document):
 
 
 def _hits(results, job, share):
-  """0 or 100 % for each row."""
-  return 100 * np.array(results[job].figures['repeated'][f'{share:g}'])
+  """0 or 1 for each row."""
+  return results[job].figures['repeated'][f'{share:g}']
+
+
+def _percentage(results, job, share):
+  return statistics.proportion(_hits(results, job, share)).scaled(100)
 
 
 def _show(results):
@@ -148,7 +150,7 @@ def _show(results):
   yield exhibit.Lines(
       {
           words: [
-              (100 * share, statistics.mean(_hits(results, job, share)))
+              (100 * share, _percentage(results, job, share))
               for share in _SHARES
           ]
           for job, words in jobs.items()
@@ -165,9 +167,7 @@ def _show(results):
   yield exhibit.Table(
       columns,
       {
-          words: [
-              statistics.mean(_hits(results, job, share)) for share in _SHARES
-          ]
+          words: [_percentage(results, job, share) for share in _SHARES]
           for job, words in jobs.items()
       }
       | {'the whole document (JRT-Prompt): 100 % again': [None] * len(columns)},
@@ -186,7 +186,8 @@ def _show(results):
 def _verdict(results):
   share = _SHARES[1]
   hits = {n: _hits(results, f'{n}-sentence', share) for n in _SALIENCIES}
-  more = statistics.paired_difference(hits['bm25'], hits['random'])
+  more = statistics.paired_difference(hits['bm25'], hits['random']).scaled(100)
+  found = _percentage(results, 'bm25-sentence', share)
   source = results['bm25-sentence'].settings['source']
   rows = (
       'questions about the standard library'
@@ -196,7 +197,7 @@ def _verdict(results):
   return exhibit.Verdict(
       'open',
       f'A prompt that reads {100 * share:g} % of the words again repeats the'
-      f' answer of {statistics.mean(hits["bm25"]).estimate:.0f} % of'
+      f' answer of {found.estimate:.0f} % of'
       f' {len(hits["bm25"])} {rows} if BM25 chooses the sentences,'
       f' {exhibit.text(more, 0)} points more than'
       ' sentences drawn at random; reading all of it again costs ten times the'

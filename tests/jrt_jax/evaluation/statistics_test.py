@@ -81,6 +81,20 @@ def test_none_of_twenty_is_less_certain_than_none_of_two_thousand():
   assert math.isnan(statistics.proportion([]).estimate)
 
 
+def test_an_estimate_has_the_same_words_in_percent():
+  share = statistics.proportion([0, 1, 1, 1])
+  percent = share.scaled(100)
+  assert percent.estimate == 75 and percent[3:] == share[3:]
+  assert percent.low == pytest.approx(100 * share.low)
+
+
+def test_an_interval_does_not_reach_beyond_what_a_mean_can_be():
+  values = [100, 100, 100, 90]
+  assert statistics.mean(values).high > 100
+  cut = statistics.mean(values, within=(0, 100))
+  assert cut.high == 100 and cut.low == statistics.mean(values).low
+
+
 def test_mcnemar_counts_only_examples_on_which_one_of_two_is_right():
   a = [1] * 8 + [0] * 1 + [1] * 50 + [0] * 30
   b = [0] * 8 + [1] * 1 + [1] * 50 + [0] * 30
