@@ -57,7 +57,7 @@ def run(
     out: pathlib.Path,
     *,
     command: str,
-    tell: Callable[[str], None] = print,
+    tell: Callable[[str], None] = tqdm.tqdm.write,
 ) -> list[str]:
   """Measures what is not there yet, and writes `OUT/NAME.json` when all is.
 
@@ -83,32 +83,29 @@ def run(
       jobs = exhibit.plan(request, results(records.values()))
       _check(name, jobs)
       progress.total = len(jobs)
-      progress.n = len(records)
-      progress.refresh()
       left = [j for j in jobs if j.name not in records and j.name not in failed]
       if not left:
         break
       job = left[0]
       try:
         record = _read(folder, job) or _measure(exhibit, job, folder, tell)
+        records[job.name] = record
       except _FAILURES as error:
         failed[job.name] = _one_line(name, job, error)
         tell(failed[job.name])
-        continue
-      records[job.name] = record
+      progress.update()
   if not failed:
     kept = [records[job.name] for job in jobs]
-    found = results(kept)
-    complete = {
-        'exhibit': name,
-        'scale': request.scale,
-        'command': command,
-        'verdict': exhibit.verdict(found),
-        'shown': exhibit.show(found),  # with intervals
-        'jobs': kept,
-    }
-    write(out / f'{name}.json', complete)
+    about = {'exhibit': name, 'scale': request.scale, 'command': command}
+    write(out / f'{name}.json', about | _found(exhibit, kept))
   return list(failed.values())
+
+
+def _found(exhibit, records):
+  """What jobs say, with intervals, and the jobs."""
+  found = results(records)
+  verdict, shown = exhibit.verdict(found), exhibit.show(found)
+  return {'verdict': verdict, 'shown': shown, 'jobs': records}
 
 
 def results(records) -> exhibit_lib.Results:

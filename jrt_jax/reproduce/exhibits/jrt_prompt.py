@@ -38,57 +38,57 @@ def _measure(settings, workdir):
 
 
 def _show(results):
-  if rows := {
-      f'{x.model}, {x.task}': (x.default, x.kind, x.gain)
-      for x in recall_results.gains(results, 'twice')
-  }:
-    yield exhibit.Table(
-        ('read once', 'read twice', 'gain'),
-        rows,
-        caption='Measured here: accuracy (%), and what pairs gain',
-        drawn=('gain',),
-        unit='points gained',
-        marks={'no gain': 0},
-    )
   figures = results['published'].figures
   gains = np.array(figures['gains'])
-  over_models = lambda x: statistics.mean(x, method='student')
-  whole = statistics.crossed(gains)
-  by_task = {
-      task: (before, after, over_models(gain))
-      for task, before, after, gain in zip(
-          paper.TASKS, figures['default'], figures['twice'], gains.T
-      )
+  published = [_by_task(figures, gains), _headline(gains)]
+  measured = {
+      f'{x.model}, {x.task}': (x.default, x.kind, x.gain)
+      for x in recall_results.gains(results, 'twice')
   }
-  by_task['all six'] = (
-      np.mean(figures['default']),
-      np.mean(figures['twice']),
-      whole,
-  )
-  yield exhibit.Table(
+  if not measured:
+    return published
+  caption = 'Measured here: accuracy (%), and what pairs gain'
+  return [_table(measured, caption), *published]
+
+
+def _table(rows, caption):
+  return exhibit.Table(
       ('read once', 'read twice', 'gain'),
-      by_task,
-      caption='Published accuracy (%), mean of 16 models, and what is gained',
+      rows,
+      caption=caption,
       drawn=('gain',),
       unit='points gained',
       marks={'no gain': 0},
   )
-  is_recurrent = [row.is_recurrent for row in paper.TABLE_1]
-  recurrent = statistics.crossed(gains[is_recurrent])
+
+
+def _by_task(figures, gains):
+  columns = figures['default'], figures['twice'], gains.T
+  rows = {
+      task: (before, after, _over_models(gain))
+      for task, before, after, gain in zip(paper.TASKS, *columns)
+  }
+  means = np.mean(figures['default']), np.mean(figures['twice'])
+  rows['all six'] = (*means, statistics.crossed(gains))
+  return _table(
+      rows, 'Published accuracy (%), mean of 16 models, and what is gained'
+  )
+
+
+def _headline(gains):
+  whole = statistics.crossed(gains)
+  recurrent = statistics.crossed(
+      gains[[row.is_recurrent for row in paper.TABLE_1]]
+  )
   means = gains.mean(axis=1)
-  yield exhibit.Table(
+  sd = whole.sd_over_models
+  return exhibit.Table(
       ('published', 'from its cells'),
       {
           'mean gain of 16 models, 6 tasks': ('11.0', whole.estimate),
-          'the ±: standard deviation of the models’ means': (
-              '1.3',
-              whole.sd_over_models,
-          ),
-          'standard error of the mean over models': (
-              None,
-              whole.sd_over_models / len(means) ** 0.5,
-          ),
-          'mean, other models on these six tasks': (None, over_models(means)),
+          'the ±: standard deviation of the models’ means': ('1.3', sd),
+          'standard error over models': (None, sd / len(means) ** 0.5),
+          'mean, other models on these six tasks': (None, _over_models(means)),
           'mean, other models on other tasks': (None, whole),
           'the 14 recurrent models alone': (None, recurrent),
           'their standard deviation': (None, recurrent.sd_over_models),
@@ -97,6 +97,10 @@ def _show(results):
       caption='What the headline says, points',
       digits=2,
   )
+
+
+def _over_models(values):
+  return statistics.mean(values, method='student')
 
 
 def _verdict(results):
@@ -150,7 +154,7 @@ EXHIBIT = exhibit.Exhibit(
     ),
     plan=_plan,
     measure=_measure,
-    show=lambda results: [*_show(results)],
+    show=_show,
     verdict=_verdict,
     at_paper_scale=_at_paper_scale,
     uses=('recall',),
