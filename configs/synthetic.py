@@ -2,9 +2,9 @@ r"""Small models of recall, on questions that are drawn: no data are needed.
 
 python -m jrt_jax.train --config=configs/synthetic.py:mqar --workdir=runs/mqar
 
-CHOICE is a synthetic task, of a size that a model of 40 thousand parameters
-learns on one CPU core in minutes. `--config.data.synthetic.KEY=VALUE` changes
-the task, `--config.prefix.name=none` makes the model causal.
+CHOICE is a synthetic task, small enough for one CPU core and a model of 40
+thousand parameters. `--config.data.synthetic.KEY=VALUE` changes the task, and
+`--config.prefix.name=none` makes the model causal.
 """
 
 from configs import base
