@@ -1,4 +1,4 @@
-"""Log-likelihoods as OpenAI-compatible servers give them: `echo`, `logprobs`."""
+"""Log-likelihoods as OpenAI-compatible servers give them (`echo`)."""
 
 import math
 from typing import Any

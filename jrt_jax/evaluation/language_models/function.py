@@ -16,8 +16,8 @@ class Function:
   """A `LanguageModel` of a function from a prompt to its continuation.
 
   What the function returns is cut before a stop text, and to `max_tokens`. It
-  may have attributes: `encode(text)` with `decode(ids)`, without which words are
-  counted; `max_length`; and `log_likelihood(pairs)`, which returns a
+  may have attributes: `encode(text)` with `decode(ids)`, without which words
+  are counted; `max_length`; and `log_likelihood(pairs)`, which returns a
   (log_likelihood, is_greedy, num_tokens) for each pair.
 
   Args:

@@ -25,9 +25,9 @@ def load(spec: str, **options: Any) -> LanguageModel:
   """Returns the model that a text names.
 
   Args:
-    spec: 'workdir:DIR' is a run of this package, 'hf:NAME_OR_DIR' a causal model
-      of Hugging Face transformers (or a .gguf file), 'http://HOST:PORT/v1' an
-      OpenAI-compatible server, 'python:package.module:attribute' a function
+    spec: 'workdir:DIR' is a run of this package, 'hf:NAME_OR_DIR' a causal
+      model of Hugging Face transformers (or a .gguf file), 'http://HOST:PORT/v1'
+      an OpenAI-compatible server, 'python:package.module:attribute' a function
       from a prompt to its continuation.
     **options: see `load` of the modules of this package; None is the default.
 

@@ -50,7 +50,7 @@ class LanguageModel(Protocol):
     """Returns the ids of a text, without special ones around it."""
 
   def decode(self, ids: Sequence[int]) -> str:
-    """Returns the text of ids that `encode` has returned, or of some of them."""
+    """Returns the text of ids that `encode` has returned, or some of them."""
 
   def generate(
       self, prompts: Sequence[str], *, max_tokens: int, stop: Sequence[str] = ()

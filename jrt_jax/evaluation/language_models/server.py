@@ -51,8 +51,8 @@ _TEXT = _object(
 class Server:
   """A `LanguageModel` that is asked over HTTP, a request for each prompt.
 
-  The key in JRT_JAX_API_KEY of the environment is sent, if there is one. Prompts
-  are counted as the server counts them (`usage`). What reading one takes is
+  The key in JRT_JAX_API_KEY of the environment is sent, if there is one.
+  Prompts are counted as the server counts them (`usage`). What reading one takes is
   unknown: requests wait for each other there.
 
   Log-likelihoods are those that the server gives for the tokens of a prompt

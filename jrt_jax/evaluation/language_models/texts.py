@@ -44,8 +44,8 @@ def check_length(name: str, tokens: int, more: int, most: int | None) -> None:
   """
   if most is not None and tokens + more > most:
     raise ValueError(
-        f'{name} reads at most {most:,} tokens, got {tokens:,} and {more:,} that'
-        ' are to follow'
+        f'{name} reads at most {most:,} tokens, got {tokens:,} and {more:,}'
+        ' that are to follow'
     )
 
 
