@@ -17,7 +17,7 @@ from jrt_jax.data import sources
 from jrt_jax.data import streams
 from jrt_jax.data import tokenizers
 from jrt_jax.data.synthetic import examples
-from jrt_jax.data.synthetic import questions
+from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.data.synthetic import tasks
 from jrt_jax.prefix import fitting
 from jrt_jax.prefix import policies
@@ -27,9 +27,9 @@ class UnknownId(ValueError):
   """The data hold an id that is no token's; its embedding was never trained."""
 
 
-Tokenizer = tokenizers.Bytes | tokenizers.TokenizerJson | questions.Ids
+Tokenizer = tokenizers.Bytes | tokenizers.TokenizerJson | split_lib.Ids
 # What a split may be: text, or samples that are drawn.
-Split = streams.TokenStream | questions.Questions
+Split = streams.TokenStream | split_lib.Split
 
 
 def load_tokenizer(data: Mapping) -> Tokenizer:
@@ -39,7 +39,7 @@ def load_tokenizer(data: Mapping) -> Tokenizer:
     FileNotFoundError, ValueError: see `tokenizers.load`.
   """
   if data['source'] in tasks.TASKS:
-    return questions.Ids(
+    return split_lib.Ids(
         data['synthetic']['num_ids'] or tasks.TASKS[data['source']].num_ids
     )
   return tokenizers.load(data['tokenizer'])
@@ -185,7 +185,7 @@ def batches(
       mask_id=mask_id,
       seed=seed,
   )
-  if isinstance(tokens, questions.Questions):
+  if isinstance(tokens, split_lib.Split):
     dataset = examples.dataset(tokens, packing=packing, repeat=repeat, **how)
   else:
     dataset = _windows_dataset(
@@ -278,7 +278,7 @@ def mean_prefix(
     tokens: that are trained on.
     sequence_length, prefix, packing, eos_id, repeat: see `batches`.
   """
-  if isinstance(tokens, questions.Questions):
+  if isinstance(tokens, split_lib.Split):
     rng = np.random.default_rng(0)
     lengths = policies.lengths(tokens.prompts(), prefix, sequence_length, rng)
     return float(lengths.mean())
@@ -345,7 +345,7 @@ SOURCES = {
     'jsonl': functools.partial(_tokenized, sources.jsonl),
     'shards': shards.open_splits,
     'megatron': megatron.open_splits,
-    **{name: functools.partial(questions.splits, name) for name in tasks.TASKS},
+    **{name: functools.partial(split_lib.splits, name) for name in tasks.TASKS},
 }
 
 

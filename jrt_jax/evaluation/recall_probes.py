@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from jrt_jax import generation
-from jrt_jax.data.synthetic import questions
+from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.evaluation.language_models import jrt
 from jrt_jax.evaluation.recall import tasks
 from jrt_jax.evaluation.recall.example import Example
@@ -46,7 +46,7 @@ def make(config: Mapping[str, Any], tokenizer: Any) -> Probe | None:
   probes = config['probes']
   if not probes['every']:
     return None
-  if isinstance(tokenizer, questions.Ids):
+  if isinstance(tokenizer, split_lib.Ids):
     raise ValueError(
         'config.probes.every must be 0 where the data are ids and no text, got'
         f' {probes["every"]}'

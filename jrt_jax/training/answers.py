@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 import math
 from typing import Any
 
-from jrt_jax.data.synthetic import questions
+from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.training import evaluation
 from jrt_jax.training import train_state
 
@@ -30,8 +30,8 @@ class Answers:
   def __init__(
       self,
       config: Mapping[str, Any],
-      tokenizer: questions.Ids,
-      split: questions.Questions,
+      tokenizer: split_lib.Ids,
+      split: split_lib.Split,
       *,
       rows: int,
       put: Callable,
@@ -105,7 +105,7 @@ class Answers:
     else:
       for size, chance in zip(sizes, chances):
         accuracy = metrics[_of_size(size)]
-        lines[f'  size {questions.size_name(size)}'] = (
+        lines[f'  size {split_lib.size_name(size)}'] = (
             f'{accuracy:.1%} (guessing {chance:.1%})'
         )
     return lines | evaluation.masked_lines(metrics)
@@ -118,4 +118,4 @@ def _means(sums, kind):
 
 
 def _of_size(size):
-  return f'answer_accuracy_{questions.size_name(size)}'
+  return f'answer_accuracy_{split_lib.size_name(size)}'

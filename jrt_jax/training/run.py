@@ -15,7 +15,7 @@ from jrt_jax import models
 from jrt_jax.data import objectives
 from jrt_jax.data import pipeline
 from jrt_jax.data.synthetic import examples
-from jrt_jax.data.synthetic import questions
+from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.data.synthetic import tasks
 from jrt_jax.models import decode
 from jrt_jax.models import sampling
@@ -91,7 +91,7 @@ class Run:
       )
     self.config = config = {**config, 'prefix': prefix}
     self._held_out = splits['validation']
-    self._is_text = not isinstance(self._held_out, questions.Questions)
+    self._is_text = not isinstance(self._held_out, split_lib.Split)
     self.train_tokens = len(splits['train']) if self._is_text else None
     self.mean_prefix = pipeline.mean_prefix(
         splits['train'],

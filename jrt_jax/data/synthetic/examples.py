@@ -6,7 +6,7 @@ import grain
 import numpy as np
 
 from jrt_jax.data import objectives
-from jrt_jax.data.synthetic import questions
+from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.data.synthetic import task as task_lib
 from jrt_jax.prefix import policies
 
@@ -39,7 +39,7 @@ def check(source: str, prefix: Mapping, packing: str, repeat: float) -> None:
 
 
 def dataset(
-    split: questions.Questions,
+    split: split_lib.Split,
     *,
     sequence_length: int,
     batch_size: int,

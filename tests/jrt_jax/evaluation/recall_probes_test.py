@@ -7,7 +7,7 @@ import pytest
 from configs import base
 from jrt_jax import models
 from jrt_jax.data import tokenizers
-from jrt_jax.data.synthetic import questions
+from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.evaluation import recall_probes
 from jrt_jax.evaluation.language_models.protocol import Score
 from jrt_jax.prompting import prompts
@@ -121,7 +121,7 @@ def test_without_probes_there_is_nothing_to_ask(config):
 
 def test_a_run_without_text_is_not_asked(config):
   with pytest.raises(ValueError, match='^config.probes.every must be 0 where'):
-    recall_probes.make(config(), questions.Ids(99))
+    recall_probes.make(config(), split_lib.Ids(99))
 
 
 def test_questions_of_a_file_are_asked(config, tmp_path):

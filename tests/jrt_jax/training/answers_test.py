@@ -3,7 +3,7 @@ import pytest
 
 from jrt_jax.data.objectives import MASKED_TOKEN
 from jrt_jax.data.objectives import NEXT_TOKEN
-from jrt_jax.data.synthetic import questions
+from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.training import answers
 
 L, MASK = 16, 100
@@ -37,9 +37,9 @@ def make(run_config):
         model__mask_id=MASK,
         **changes,
     )
-    held_out = questions.splits('needle', config['data'], None, share=(0, 1))
+    held_out = split_lib.splits('needle', config['data'], None, share=(0, 1))
     split = held_out['validation']
-    tokenizer = questions.Ids(split.num_ids)
+    tokenizer = split_lib.Ids(split.num_ids)
     return answers.Answers(
         config, tokenizer, split, rows=rows, put=lambda batch: batch
     )

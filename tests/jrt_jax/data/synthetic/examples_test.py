@@ -7,7 +7,7 @@ from configs import base
 from jrt_jax.data import objectives
 from jrt_jax.data import pipeline
 from jrt_jax.data.synthetic import examples
-from jrt_jax.data.synthetic import questions
+from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.data.synthetic import tasks
 from jrt_jax.data.synthetic.task import Sample
 
@@ -34,7 +34,7 @@ def batches(settings=SETTINGS, held_out=False, **changes):
       training=not held_out,
       num_threads=0,
   )
-  split = questions.Questions('needle', settings, held_out=held_out)
+  split = split_lib.Split('needle', settings, held_out=held_out)
   return pipeline.batches(split, **options | changes)
 
 
@@ -102,7 +102,7 @@ def test_the_prompt_is_the_prefix_as_far_as_there_is_room(prefix, lengths):
   found = rows(batches(prefix=prefix), 200)
   assert {int(example['prefix_len']) for example in found} == lengths
   mean = pipeline.mean_prefix(
-      questions.Questions('needle', SETTINGS, held_out=False),
+      split_lib.Split('needle', SETTINGS, held_out=False),
       sequence_length=16,
       prefix=prefix,
       packing='concat',
@@ -115,7 +115,7 @@ def test_the_prompt_is_the_prefix_as_far_as_there_is_room(prefix, lengths):
 @pytest.mark.parametrize('name', tasks.TASKS)
 def test_every_task_gives_examples_for_every_objective(name, objective):
   prefix = 'none' if objective == 'next_token' else 'fixed'
-  split = questions.Questions(name, SETTINGS | {'sizes': ()}, held_out=False)
+  split = split_lib.Split(name, SETTINGS | {'sizes': ()}, held_out=False)
   iterator = pipeline.batches(
       split,
       sequence_length=1024,

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from configs import base
-from jrt_jax.data.synthetic import questions
+from jrt_jax.data.synthetic import split as split_lib
 
 SETTINGS = base.get_config().data.synthetic.to_dict() | {'sizes': (4, 8)}
 
 
 def make(name='needle', held_out=False, **changes):
-  return questions.Questions(name, SETTINGS | changes, held_out=held_out)
+  return split_lib.Split(name, SETTINGS | changes, held_out=held_out)
 
 
 def draw(split, index, seed=0):

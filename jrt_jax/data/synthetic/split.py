@@ -33,7 +33,7 @@ class Ids:
     self.fingerprint = f'{size} ids'
 
 
-class Questions:
+class Split:
   """One split of a task.
 
   Args:
@@ -69,7 +69,7 @@ class Questions:
     )
     self.fingerprint = f'{name} {checksum:08x}'
 
-  def only(self, size: task_lib.Size) -> 'Questions':
+  def only(self, size: task_lib.Size) -> 'Split':
     """The samples of one size."""
     part = copy.copy(self)
     part.sizes = (size,)
@@ -129,13 +129,13 @@ def splits(
     tokenizer: Any,
     *,
     share: tuple[int, int],
-) -> dict[str, Questions]:
+) -> dict[str, Split]:
   """Returns the splits 'train' and 'validation'; see `pipeline.SOURCES`."""
   del tokenizer, share
   settings = data['synthetic']
   return {
-      'train': Questions(name, settings, held_out=False),
-      'validation': Questions(name, settings, held_out=True),
+      'train': Split(name, settings, held_out=False),
+      'validation': Split(name, settings, held_out=True),
   }
 
 
