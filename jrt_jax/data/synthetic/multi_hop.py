@@ -32,8 +32,12 @@ def draw(
 
 
 def chance(size: int, settings: task_lib.Settings) -> float:
-  """Of guessing any end of a chain."""
-  return 1 / len(_lengths(size, settings))
+  """Of guessing any end of a chain that has not been the answer yet."""
+  lengths = _lengths(size, settings)
+  full = lengths.count(settings['hops'])
+  return task_lib.chance_in_turn(
+      len(lengths), task_lib.num_asked(full, settings)
+  )
 
 
 def _lengths(size, settings):

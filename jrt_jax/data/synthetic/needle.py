@@ -17,7 +17,7 @@ def draw(
   key_ids, value_ids = task_lib.halves(settings)
   keys = task_lib.choose(rng, key_ids, size, 'keys')
   values = task_lib.choose(rng, value_ids, size, 'values')
-  needles = rng.permutation(size)[: min(settings['queries'] or 1, size)]
+  needles = rng.permutation(size)[: _num_needles(size, settings)]
   return task_lib.sample(
       settings['order'],
       task_lib.pairs(keys, values),
@@ -27,9 +27,12 @@ def draw(
 
 
 def chance(size: int, settings: task_lib.Settings) -> float:
-  """Of guessing any value of the prompt."""
-  del settings
-  return 1 / size
+  """Of guessing any value of the prompt that has not been the answer yet."""
+  return task_lib.chance_in_turn(size, _num_needles(size, settings))
+
+
+def _num_needles(size, settings):
+  return min(settings['queries'] or 1, size)
 
 
 TASK = task_lib.Task(draw, chance, num_ids=100, sizes=(8, 16, 24))

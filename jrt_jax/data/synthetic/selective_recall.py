@@ -46,10 +46,14 @@ def draw(
 
 
 def chance(size: int, settings: task_lib.Settings) -> float:
-  """Of guessing any value of the category."""
+  """Of guessing any value of the category that has not been the answer yet."""
   C = _num_categories(size, settings)
   items, larger = divmod(size, C)  # which have one more
-  return ((C - larger) / items + larger / (items + 1)) / C
+  asked = task_lib.num_asked(items, settings)
+  smaller, one_more = (
+      task_lib.chance_in_turn(n, asked) for n in (items, items + 1)
+  )
+  return ((C - larger) * smaller + larger * one_more) / C
 
 
 def _num_categories(size, settings):

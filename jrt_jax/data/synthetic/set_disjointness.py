@@ -55,8 +55,10 @@ def draw(
 
 
 def chance(size: tuple[int, int], settings: task_lib.Settings) -> float:
-  """Of guessing any element of the smaller set."""
-  return 0.5 if settings['binary'] else 1 / min(size)
+  """Of guessing any element of the smaller set, but those that were answers."""
+  if settings['binary']:
+    return 0.5
+  return task_lib.chance_in_turn(min(size), settings['intersections'])
 
 
 def _sets(rng, size, settings):

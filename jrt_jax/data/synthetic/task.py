@@ -36,7 +36,8 @@ class Task(NamedTuple):
   `draw(rng, size, settings)` returns a `Sample`, always as long for the same
   size; it raises ValueError if the settings have no such sample.
   `chance(size, settings)` is the accuracy of guessing among the answers that
-  the prompt leaves open to one who remembers which they are, but no pairs.
+  the prompt and what has been read of the reply leave open to one who remembers
+  which they are, but neither pairs nor order.
   """
 
   draw: Callable[[np.random.Generator, Size, Settings], Sample]
@@ -91,6 +92,19 @@ def asked(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, ...]:
 def num_asked(available: int, settings: Settings) -> int:
   """How many of the questions that there are a sample asks."""
   return min(settings['queries'] or available, available)
+
+
+def chance_in_turn(open_answers: int, asked: int) -> float:
+  """The accuracy of guessing where the reply shows the answers before.
+
+  Answers differ, so that what has been read is out of the question: the mean of
+  1 / (n - i) over the queries i.
+
+  Args:
+    open_answers: n, among which the first query is guessed.
+    asked: how many queries there are, from 1 to n.
+  """
+  return float(np.mean(1 / (open_answers - np.arange(asked))))
 
 
 def halves(

@@ -17,6 +17,12 @@ def test_keys_are_asked_one_after_the_other():
   assert reply.tolist() == [3, 5, 8, 6] and targets.tolist() == [-1, 8, -1, 9]
 
 
+def test_a_guess_leaves_out_what_has_been_read():
+  assert task.chance_in_turn(4, 1) == 1 / 4
+  assert task.chance_in_turn(4, 2) == pytest.approx((1 / 4 + 1 / 3) / 2)
+  assert task.chance_in_turn(2, 2) == 3 / 4
+
+
 def test_ids_are_divided_into_equal_halves():
   keys, values = task.halves({'num_ids': 11})
   assert keys.tolist() == [4, 5, 6] and values.tolist() == [7, 8, 9]

@@ -131,14 +131,34 @@ def test_a_program_that_reads_the_tokens_gives_every_answer(name):
       assert solved(place) == answer
 
 
-@pytest.mark.parametrize('name', tasks.TASKS)
-def test_guessing_is_right_as_often_as_the_task_says(name):
-  rng, right = np.random.default_rng(1), []
-  for seed in range(200):
-    sample = draw(name, SIZES[name], seed)
-    guesses = OPEN[name](sample.tokens.tolist())
-    right += [rng.choice(guesses) == answer for _, answer in answers(sample)]
-  chance = tasks.TASKS[name].chance(SIZES[name], settings(name))
+# Besides the settings of each task alone: replies that show answers.
+GUESSED = [(name, {}) for name in tasks.TASKS] + [
+    ('needle', {'queries': 4}),
+    ('selective_recall', {'categories': 2}),
+    ('selective_recall', {'queries': 1}),
+    ('multi_hop', {'queries': 2}),
+    ('mqar', {'queries': 2}),
+    ('set_disjointness', {'intersections': 3}),
+]
+
+
+def guess(sample, open_answers, rng):
+  """Whether each guess is right; answers that have been read are left out."""
+  tokens, right = sample.tokens.tolist(), []
+  for place, answer in answers(sample):
+    read = tokens[sample.prompt_len : place + 1]
+    left = [x for x in open_answers if x not in read]
+    right.append(rng.choice(left) == answer)
+  return right
+
+
+@pytest.mark.parametrize('name, changes', GUESSED)
+def test_guessing_is_right_as_often_as_the_task_says(name, changes):
+  rng, right, size = np.random.default_rng(1), [], SIZES[name]
+  for seed in range(300):
+    sample = draw(name, size, seed, **changes)
+    right += guess(sample, OPEN[name](sample.tokens.tolist()), rng)
+  chance = tasks.TASKS[name].chance(size, settings(name, **changes))
   error = (chance * (1 - chance) / len(right)) ** 0.5
   assert np.mean(right) == pytest.approx(chance, abs=4 * error + 1e-9)
 
