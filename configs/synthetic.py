@@ -9,15 +9,23 @@ thousand parameters. `--config.data.synthetic.KEY=VALUE` changes the task, and
 
 from configs import base
 
-# By task: the length of a sequence, and the settings of the task.
+# By task: steps, the length of a sequence, and the settings of the task.
 TASKS = {
-    'mqar': (32, {'sizes': ((32, 4), (32, 6)), 'num_ids': 32}),
-    'selective_recall': (40, {'sizes': (4, 8), 'num_ids': 30, 'categories': 2}),
-    'set_disjointness': (24, {'sizes': ((2, 16), (16, 2)), 'num_ids': 40}),
-    'general_associative_recall': (40, {'sizes': (4, 8), 'num_ids': 30}),
-    'needle': (32, {'sizes': (4, 8), 'num_ids': 24, 'queries': 4}),
-    'forward_reference': (32, {'sizes': (4, 8), 'num_ids': 24}),
-    'multi_hop': (40, {'sizes': (4, 8), 'num_ids': 20}),
+    'mqar': (500, 32, {'sizes': ((32, 4), (32, 6)), 'num_ids': 32}),
+    'selective_recall': (
+        1500,
+        40,
+        {'sizes': (6, 10), 'num_ids': 30, 'categories': 2, 'queries': 2},
+    ),
+    'set_disjointness': (
+        2000,
+        24,
+        {'sizes': ((2, 16), (16, 2)), 'num_ids': 40},
+    ),
+    'general_associative_recall': (500, 36, {'sizes': (4, 8), 'num_ids': 30}),
+    'needle': (1000, 24, {'sizes': (4, 8), 'num_ids': 24, 'queries': 2}),
+    'forward_reference': (500, 28, {'sizes': (4, 8), 'num_ids': 24}),
+    'multi_hop': (2000, 24, {'sizes': (6, 8), 'num_ids': 20, 'queries': 2}),
 }
 
 
@@ -29,18 +37,19 @@ def get_config(choice='mqar'):
         f' {sorted(TASKS)}, got {choice!r}'
     )
   config = base.get_config()
-  config.steps = 3000
   config.batch_size = 64
   config.microbatch_per_device = 64
-  config.sequence_length, task = TASKS[choice]
+  config.steps, config.sequence_length, task = TASKS[choice]
 
-  config.model.mixers = ('conv', 'pla', 'pla')
+  config.model.mixers = ('conv', 'pla', 'conv', 'pla')
   config.model.width = 32
   config.model.num_heads = 1
   config.model.mlp_width = 64
   config.model.conv_expand = 2
   config.model.conv_kernel = 4
-  config.model.feature_map.feature_dim = 8
+  config.model.feature_map.feature_dim = 4
+  # At 0.02, which suits a width of 1024, queries and keys are nearly uniform.
+  config.model.init_std = 0.02 * (1024 / config.model.width) ** 0.5
   config.model.vocab_size = 1  # the task has more: its ids, and [MASK]
   config.model.mask_id = 0
   config.model.dtype = 'float32'
@@ -50,8 +59,8 @@ def get_config(choice='mqar'):
   config.data.source = choice
   config.data.synthetic.update(task)
 
-  config.optimizer.peak_lr = 5e-3
-  config.optimizer.min_lr = 5e-5
+  config.optimizer.peak_lr = 1e-2
+  config.optimizer.min_lr = 1e-4
   config.optimizer.warmup_steps = 100
 
   config.log_every = 100
