@@ -66,15 +66,30 @@ def main(argv: list[str]) -> None:
       raise ValueError('--train=FILES and --rows=FILES must be given')
     train = sources.find('--train', _TRAIN.value)
     names = sources.find('--rows', _ROWS.value)
-    if _OUT.value:
-      command_line.output_file('--out', _OUT.value)
+    out = _new_file(_OUT.value)
     files = [ngrams.Rows(_rows(name), _N.value) for name in names]
     for document in _documents(train, 'counting'):
       own = ngrams.distinct(document, _N.value)
       for rows in files:
         rows.found[rows.shared(own)] += 1
-    documents, left = _divide(train, files)
+    documents, left = _divide(train, files, out)
     print(_report(names, files, documents, left))
+
+
+def _new_file(path):
+  """Returns where the documents go that are left; None: nowhere.
+
+  What is there already could be the training text itself.
+  """
+  if not path:
+    return None
+  wanted = f'--out must be a new .jsonl or .jsonl.gz, got {path!r}'
+  if not path.endswith(('.jsonl', '.jsonl.gz')):
+    raise ValueError(wanted)
+  file = command_line.output_file('--out', path)
+  if file.exists():
+    raise ValueError(f'{wanted}, which exists')
+  return str(file)
 
 
 def _rows(path):
@@ -87,21 +102,21 @@ def _rows(path):
 def _documents(paths, progress):
   return text_batches.documents(
       paths,
-      format=_FORMAT.value or text_batches.text_format(paths),
+      format=_FORMAT.value or text_batches.text_format('--train', paths),
       separator=_SEPARATOR.value,
       text_key=_TEXT_KEY.value,
       progress=progress,
   )
 
 
-def _divide(train, files):
+def _divide(train, files, out):
   """Writes the documents that share nothing.
 
   Returns how many share something with each file, and how many are left.
   """
   counted = [rows.counted(_COMMON.value) for rows in files]
   documents, left = np.zeros(len(files), int), 0
-  with _output(_OUT.value) as write:
+  with _output(out) as write:
     for document in _documents(train, 'comparing'):
       own = ngrams.distinct(document, _N.value)
       shares = [

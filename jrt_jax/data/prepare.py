@@ -78,7 +78,7 @@ def main(argv: list[str]) -> None:
 def _prepare(folder):
   paths = sources.find('--input', _INPUT.value)
   settings = manifests.Settings(
-      format=_FORMAT.value or text_batches.text_format(paths),
+      format=_FORMAT.value or text_batches.text_format('--input', paths),
       text_key=_TEXT_KEY.value,
       separator=_SEPARATOR.value,
       validation_fraction=_VALIDATION_FRACTION.value,

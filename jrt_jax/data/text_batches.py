@@ -40,8 +40,12 @@ class Batch:
   read: int
 
 
-def text_format(paths: list[str]) -> str:
+def text_format(argument: str, paths: list[str]) -> str:
   """Returns 'jsonl' or 'text', as the extensions of all `paths` say.
+
+  Args:
+    argument: what names the files, for the errors.
+    paths: of the files.
 
   Raises:
     ValueError: they say nothing, or differ.
@@ -55,7 +59,7 @@ def text_format(paths: list[str]) -> str:
     formats.add(_EXTENSIONS[suffix])
   if len(formats) > 1:
     raise ValueError(
-        '--input must have files of one format, got jsonl and text'
+        f'{argument} must have files of one format, got jsonl and text'
     )
   return formats.pop()
 

@@ -46,7 +46,7 @@ def main(argv: list[str]) -> None:
     paths = sources.find('--input', _INPUT.value)
     texts = text_batches.documents(
         paths,
-        format=_FORMAT.value or text_batches.text_format(paths),
+        format=_FORMAT.value or text_batches.text_format('--input', paths),
         separator=_SEPARATOR.value,
         text_key=_TEXT_KEY.value,
         progress='reading',

@@ -5,6 +5,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 SECRET = (
     'the assay measured troponin in plasma of forty two patients at one site'
 )
@@ -50,3 +52,22 @@ def test_documents_that_share_thirteen_words_with_a_row_are_left_out(tmp_path):
   assert summary.startswith('5 documents share no 13 words in a row that stand')
   with gzip.open(tmp_path / 'clean.jsonl.gz', 'rt') as file:
     assert [json.loads(line)['text'] for line in file] == kept
+
+
+@pytest.mark.parametrize(
+    'name',
+    ['train.jsonl', pytest.param('new.jsonl.zst', marks=pytest.mark.slow)],
+)
+def test_nothing_is_written_over_nor_as_what_it_is_not(
+    error_line, tmp_path, name
+):
+  train = tmp_path / 'train.jsonl'
+  train.write_text(json.dumps({'text': CLEAN}))
+  out = f'--out={tmp_path}/{name}'
+  done = run(f'--train={train}', f'--rows={train}', out)
+  assert done.returncode == 2
+  assert error_line(done.stderr).startswith(
+      f"error: --out must be a new .jsonl or .jsonl.gz, got '{tmp_path}/{name}'"
+  )
+  assert json.loads(train.read_text()) == {'text': CLEAN}
+  assert [*tmp_path.iterdir()] == [train]

@@ -91,7 +91,7 @@ def test_a_binary_file_is_no_text(tmp_path):
     ],
 )
 def test_the_extension_tells_the_format(names, expected):
-  assert text_batches.text_format(names) == expected
+  assert text_batches.text_format('--train', names) == expected
 
 
 @pytest.mark.parametrize(
@@ -99,9 +99,9 @@ def test_the_extension_tells_the_format(names, expected):
     [
         (['a.txt', 'b.parquet'], 'b.parquet: --format must be given'),
         (['a.gz'], 'a.gz: --format must be given'),
-        (['a.txt', 'b.jsonl'], 'files of one format, got jsonl and text'),
+        (['a.txt', 'b.jsonl'], '--train must have files of one format, got js'),
     ],
 )
 def test_a_format_that_is_not_clear_is_refused(names, message):
   with pytest.raises(ValueError, match=message):
-    text_batches.text_format(names)
+    text_batches.text_format('--train', names)
