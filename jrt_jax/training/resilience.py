@@ -17,7 +17,8 @@ from absl import logging
 from jrt_jax import foreign
 from jrt_jax.training import recorded_config
 
-# These keys change how a run is computed, not what it computes.
+# These keys, or all below them, change how a run is computed or what it is
+# asked, not what it computes.
 HOW = (
     'data.num_threads',
     'data.verify',
@@ -27,7 +28,7 @@ HOW = (
     'microbatch_per_device',
     'model.implementation',
     'model.remat',
-    'probes.every',
+    'probes',  # all of them
     'wandb_project',
 )
 
@@ -175,7 +176,7 @@ def forget_config(workdir: pathlib.Path) -> None:
 
 def _check_changes(workdir, changes, allow_change):
   lines = '\n'.join(f'{key}: {old} → {new}' for key, old, new in changes)
-  keys = {key for key, *_ in changes} - {*HOW}
+  keys = {key for key, *_ in changes if not _is_how(key)}
   if any(key.startswith('model.') for key in keys):
     raise ValueError(
         f'{workdir} holds a run of another model: use another --workdir'
@@ -191,6 +192,10 @@ def _check_changes(workdir, changes, allow_change):
         f'{workdir} holds a run with another config: use another --workdir, or'
         f' go on from its checkpoint with --allow_config_change\n{lines}'
     )
+
+
+def _is_how(key):
+  return any(key == how or key.startswith(f'{how}.') for how in HOW)
 
 
 def _changes(old, new):

@@ -141,6 +141,13 @@ def test_rematerialisation_is_not_another_model(tmp_path):
   assert read(tmp_path)['model']['remat'] == 'full'
 
 
+def test_other_questions_on_the_way_are_the_same_run(tmp_path):
+  record(tmp_path, CONFIG | {'probes': {'every': 0, 'prompts': ('default',)}})
+  new = CONFIG | {'probes': {'every': 5, 'prompts': ('twice',)}}
+  record(tmp_path, new)
+  assert read(tmp_path)['probes'] == {'every': 5, 'prompts': ['twice']}
+
+
 def test_other_batches_are_never_allowed(tmp_path):
   record(tmp_path, CONFIG)
   with pytest.raises(ValueError) as error:
