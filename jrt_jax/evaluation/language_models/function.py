@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 import importlib
 import math
+import operator
+import reprlib
 
 import tqdm
 
@@ -25,7 +27,8 @@ class Function:
     name: for results.
 
   Raises:
-    ValueError: only one of `encode` and `decode` is there.
+    ValueError: only one of `encode` and `decode` is there; later, what the
+      function or its `log_likelihood` returns is something else.
   """
 
   def __init__(self, function: Callable[[str], str], *, name: str):
@@ -43,7 +46,9 @@ class Function:
     counts = [len(self.encode(prompt)) for prompt in prompts]
     longest = max(counts, default=0)
     texts.check_length(self.name, longest, max_tokens, self.max_length)
-    bar = tqdm.tqdm(prompts, desc='generating', delay=1, disable=None)
+    bar = tqdm.tqdm(
+        prompts, desc='generating', delay=1, leave=None, disable=None
+    )
     return [
         Completion(self._continue(prompt, max_tokens, stop), count, math.nan)
         for prompt, count in zip(bar, counts)
@@ -55,8 +60,27 @@ class Function:
           f'{self.name} must have an attribute log_likelihood for this task, a'
           ' function of pairs; it has none'
       )
-    found = self._function.log_likelihood(pairs)
-    return [Score(*score) for score in found]
+    return self._checked(self._function.log_likelihood(pairs), len(pairs))
+
+  def _checked(self, found, count):
+    """Returns `count` scores; what a user's function returns may be anything."""
+    try:
+      scores = [
+          Score(float(x), bool(y), operator.index(z)) for x, y, z in found
+      ]
+      is_right = len(scores) == count and all(
+          math.isfinite(score.log_likelihood) for score in scores
+      )
+      cause = None
+    except (TypeError, ValueError) as error:
+      is_right, cause = False, error
+    if not is_right:
+      raise ValueError(
+          f'{self.name}.log_likelihood must return a (log_likelihood, is_greedy,'
+          f' num_tokens), numbers that are finite, for each of {count} pairs,'
+          f' got {reprlib.repr(found)}'
+      ) from cause
+    return scores
 
   def _continue(self, prompt, max_tokens, stop):
     text = self._function(prompt)

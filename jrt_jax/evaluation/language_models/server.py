@@ -175,7 +175,12 @@ class Server:
       answers = pool.imap(ask, items)
       return [
           *tqdm.tqdm(
-              answers, total=len(items), desc=what, delay=1, disable=None
+              answers,
+              total=len(items),
+              desc=what,
+              delay=1,
+              leave=None,
+              disable=None,
           )
       ]
 

@@ -74,7 +74,9 @@ def in_batches(
     raise ValueError(f'batch_size must be positive, got {batch_size}')
   order = sorted(range(len(items)), key=lambda i: -length(items[i]))
   results = [None] * len(items)
-  with tqdm.tqdm(total=len(items), desc=what, delay=1, disable=None) as bar:
+  with tqdm.tqdm(
+      total=len(items), desc=what, delay=1, leave=None, disable=None
+  ) as bar:
     for start in range(0, len(order), batch_size):
       at = order[start : start + batch_size]
       found = run([items[i] for i in at])

@@ -49,7 +49,7 @@ def run(
       bar.set_description(f'{batch[0].work.name} {batch[0].kind}', False)
       new = _answer(model, batch, settings)
       keep(new)
-      rows |= {q.key: row for q, row in zip(batch, new)}
+      rows |= {q.key: row for q, row in zip(batch, new, strict=True)}
       bar.update(len(batch))
   return [rows[q.key] for q in questions]
 
@@ -84,8 +84,11 @@ def _answer(model, batch, settings):
     )
     return [_generated(q, c) for q, c in zip(batch, completions, strict=True)]
   pairs = [(q.prompt, choice) for q in batch for choice in q.example.choices]
-  found = iter(model.log_likelihood(pairs))
-  return [_scored(q, [next(found) for _ in q.example.choices]) for q in batch]
+  found = [[] for _ in batch]
+  asked = [x for x, q in zip(found, batch) for _ in q.example.choices]
+  for own, score in zip(asked, model.log_likelihood(pairs), strict=True):
+    own.append(score)
+  return [_scored(q, own) for q, own in zip(batch, found)]
 
 
 def _generated(q, completion):

@@ -50,6 +50,22 @@ def test_log_likelihoods_may_be_missing():
     Function(last_word, name='last').log_likelihood([('a', 'b')])
 
 
+@pytest.mark.parametrize(
+    'found',
+    [[(-1.0, True, 1)], -1.0, [-1.0, -2.0], [(-1.0, True)] * 2, None]
+    + [[(float('nan'), True, 1)] * 2, [('a', True, 1)] * 2],
+)
+def test_there_must_be_a_score_for_each_pair(found):
+  def scorer(prompt):
+    return prompt
+
+  scorer.log_likelihood = lambda pairs: found
+  with pytest.raises(
+      ValueError, match='^s.log_likelihood must .* 2 pairs, got'
+  ):
+    Function(scorer, name='s').log_likelihood([('a', 'b'), ('a', 'c')])
+
+
 def test_what_is_returned_must_be_a_text():
   with pytest.raises(ValueError, match='len must return a text, got int'):
     Function(len, name='len').generate(['a'], max_tokens=1)
