@@ -43,6 +43,12 @@ _MODEL = flags.DEFINE_string(
     'Another one: hf:NAME_OR_DIR, http://HOST:PORT/v1 or'
     ' python:package.module:attribute, which is imported and so runs code.',
 )
+_MODEL_ARGS = flags.DEFINE_list(
+    'model_args',
+    [],
+    'Options of the model, NAME=VALUE,…: of hf: dtype, device and'
+    ' trust_remote_code, of a server timeout (seconds).',
+)
 _TOKENIZER = flags.DEFINE_string(
     'tokenizer',
     None,
@@ -101,6 +107,7 @@ _ALLOW_TRUNCATION = flags.DEFINE_bool(
 _OUT = flags.DEFINE_string('out', None, 'A folder for examples and results.')
 _LIST = flags.DEFINE_bool('list', False, 'Show all tasks and kinds of prompts.')
 _COMPILATION_CACHE = command_line.define_compilation_cache()
+_HOW = ('device=', 'timeout=')  # of --model_args: they change no answer
 
 
 def main(argv: list[str]) -> None:
@@ -204,7 +211,12 @@ def _options():
   }
   if not _spec().startswith('python:'):
     given['batch_size'] = _BATCH_SIZE.value
-  return given
+  more = language_models.parse_options(_spec(), _MODEL_ARGS.value)
+  if both := given.keys() & more.keys():
+    raise ValueError(
+        f'--model_args must not have {", ".join(sorted(both))}, which are flags'
+    )
+  return given | more
 
 
 def _work(model, name):
@@ -231,6 +243,8 @@ def _asked(model, works, settings, questions):
   return {
       'model': model.name,
       **weights,
+      'model_args': [x for x in _MODEL_ARGS.value if not x.startswith(_HOW)]
+      or None,
       'short_prompt': _SHORT_PROMPT.value,
       'long_prompt': _LONG_PROMPT.value,
       'tasks': [work.name for work in works],

@@ -58,6 +58,11 @@ MISTAKES = {
     'recall --workdir={tmp} --task=fda': 'the workdir must be that of a run',
     'recall --workdir={tmp} --task=fda --out=/dev/null/a': '--out must be a fo',
     'recall --model=http://127.0.0.1:9/v1 --task=fda': 'a server that answers',
+    'recall --workdir={tmp} --task=fda --model_args=dtype=int8': 'takes the op',
+    'recall --model=http://127.0.0.1:9/v1 --task=fda --model_args=timeout=a': (
+        "timeout must be a number, got 'a'"
+    ),
+    'recall --workdir={tmp} --task=fda --model_args=batch_size=2': 'are flags',
     'benchmark --json=/dev/null/a': '--json must be a file that can be written',
     'benchmark --only=G999': 'G999',
     'perplexity --out={tmp}/a': '--workdir=DIR must be given, or several',

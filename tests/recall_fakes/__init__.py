@@ -28,8 +28,10 @@ class Fake:
   max_length: int | None = None
   name: str = 'fake'
   unit: str = 'bytes'
+  device: str = 'fake'
   seconds: float = float('nan')
   asked: list[Sequence[Any]] = dataclasses.field(default_factory=list)
+  versions: dict[str, str] = dataclasses.field(default_factory=dict)
 
   def encode(self, text):
     return [*text.encode()]

@@ -19,8 +19,9 @@ class Function:
 
   What the function returns is cut before a stop text, and to `max_tokens`. It
   may have attributes: `encode(text)` with `decode(ids)`, without which words
-  are counted; `max_length`; and `log_likelihood(pairs)`, which returns a
-  (log_likelihood, is_greedy, num_tokens) for each pair.
+  are counted; `max_length`; `device`, what computes, in words; and
+  `log_likelihood(pairs)`, which returns a (log_likelihood, is_greedy,
+  num_tokens) for each pair.
 
   Args:
     function: of a text, called once for each prompt, in their order.
@@ -31,9 +32,12 @@ class Function:
       function or its `log_likelihood` returns is something else.
   """
 
+  versions = {}  # which of what is imported computes, nothing tells
+
   def __init__(self, function: Callable[[str], str], *, name: str):
     self._function, self.name = function, name
     self.max_length = getattr(function, 'max_length', None)
+    self.device = str(getattr(function, 'device', 'unknown'))
     if hasattr(function, 'encode') != hasattr(function, 'decode'):
       raise ValueError(f'{name} must have both encode and decode, or none')
     tokenizer = function if hasattr(function, 'encode') else texts.Words()

@@ -25,15 +25,21 @@ class HuggingFace:
   Args:
     name: of a model on the hub, its folder, or a .gguf file.
     batch_size: how many texts are read at once.
-    dtype: of weights, as in 'bfloat16'. None: float32 on a CPU, else as stored.
+    dtype: of weights, as in 'bfloat16'; 'auto': as stored. None: float32 on a
+      CPU, else as stored.
     device: of torch. None: a GPU where there is one.
     trust_remote_code: whether Python code that comes with the model may run.
 
   Raises:
-    FileNotFoundError, ValueError: there is no such model, or it cannot be read.
+    FileNotFoundError, ValueError: there is no such model, it cannot be read, or
+      an option is out of range.
   """
 
   unit = 'tokens'
+  versions = {
+      'torch': torch.__version__,
+      'transformers': transformers.__version__,
+  }
 
   def __init__(
       self,
@@ -46,7 +52,12 @@ class HuggingFace:
   ):
     self.name, self._batch_size = f'hf:{name}', batch_size
     self._device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    dtype = dtype or ('float32' if self._device == 'cpu' else 'auto')
+    self.device = _checked_device(self._device)
+    dtype = dtype or ('float32' if self.device == 'CPU' else 'auto')
+    if dtype != 'auto' and not isinstance(
+        getattr(torch, dtype, 0), torch.dtype
+    ):
+      raise ValueError(f"dtype must be as 'bfloat16', or 'auto', got {dtype!r}")
     self._tokenizer, model = _load(name, dtype, trust_remote_code)
     with foreign.intact(self.name, f'model that fits on {self._device}'):
       self._model = model.to(self._device).eval()
@@ -182,6 +193,21 @@ class _Ended(transformers.StoppingCriteria):
 
 
 load = HuggingFace
+
+
+def _checked_device(device):
+  """Returns what a device is, in words."""
+  try:
+    torch.empty(0, device=device)
+  except (RuntimeError, AssertionError, NotImplementedError) as error:
+    reason = str(error).splitlines()[0]
+    raise ValueError(
+        f"device must be one that torch has, as 'cpu' or 'cuda:0', got"
+        f' {device!r}: {reason}'
+    ) from error
+  if torch.device(device).type == 'cuda':
+    return torch.cuda.get_device_name(device)
+  return torch.device(device).type.upper()
 
 
 def _load(name, dtype, trust_remote_code):

@@ -32,6 +32,7 @@ class Jrt:
 
   max_length = None  # a state takes the same room, and caches grow
   unit = 'tokens'
+  versions = {'jax': jax.__version__}
 
   def __init__(
       self,
@@ -43,6 +44,8 @@ class Jrt:
       long_prompt: str = 'head',
   ):
     self.model, self.name = model, name
+    kind = jax.devices()[0].device_kind
+    self.device = 'CPU' if kind == 'cpu' else kind
     self._settings = scoring.Settings(batch_size, short_prompt, long_prompt)
 
   def encode(self, text: str) -> list[int]:

@@ -1,7 +1,9 @@
 """Finds the model that a text like 'hf:gpt2' names."""
 
+from collections.abc import Iterable
 import importlib
 import inspect
+import typing
 from typing import Any
 
 from jrt_jax.evaluation.language_models.protocol import LanguageModel
@@ -35,20 +37,77 @@ def load(spec: str, **options: Any) -> LanguageModel:
     FileNotFoundError, ValueError: there is no such model, it cannot be read, or
       it has no such option.
   """
+  kind, module = _find(spec)
+  given = {name: x for name, x in options.items() if x is not None}
+  _check_names(kind, module, given)
+  place = spec.partition(':')[2]
+  return module.load(spec if KINDS[kind] == 'server' else place, **given)
+
+
+def parse_options(spec: str, texts: Iterable[str]) -> dict[str, Any]:
+  """Returns options for `load`, of texts like 'dtype=bfloat16'.
+
+  Args:
+    spec: of the model, which says what options it has, and of what types.
+    texts: NAME=VALUE; true or false where that is to be said.
+
+  Raises:
+    ValueError: the model has no such option, or it cannot be that; for `spec`
+      as in `load`.
+  """
+  kind, module = _find(spec)
+  found = dict(_divided(text) for text in texts)
+  _check_names(kind, module, found)
+  known = inspect.signature(module.load).parameters
+  return {
+      name: _parsed(name, text, known[name].annotation)
+      for name, text in found.items()
+  }
+
+
+def _find(spec):
+  """Returns the kind of a model, and its module."""
   kind, colon, place = spec.partition(':')
   if kind not in KINDS or not colon or not place:
     raise ValueError(f'the model must be {_FORMS}, got {spec!r}')
   try:
-    module = importlib.import_module(f'{__package__}.{KINDS[kind]}')
+    return kind, importlib.import_module(f'{__package__}.{KINDS[kind]}')
   except ImportError as error:
     raise ValueError(
         f"{spec} needs torch and transformers: pip install -e '.[hf]' ({error})"
     ) from error
-  given = {name: x for name, x in options.items() if x is not None}
+
+
+def _check_names(kind, module, options):
   known = [*inspect.signature(module.load).parameters][1:]
-  if unknown := given.keys() - {*known}:
+  if unknown := options.keys() - {*known}:
     raise ValueError(
-        f'{kind}:… takes the options {", ".join(known)}, got'
+        f'{kind}:… takes the options {", ".join(known) or "(none)"}, got'
         f' {", ".join(sorted(unknown))}'
     )
-  return module.load(spec if KINDS[kind] == 'server' else place, **given)
+
+
+def _divided(text):
+  name, equals, value = text.partition('=')
+  if not name or not equals or not value:
+    raise ValueError(f'an option of a model must be NAME=VALUE, got {text!r}')
+  return name, value
+
+
+def _parsed(name, text, annotation):
+  """Returns a value of the type that `load` asks for, or one of them."""
+  for kind, (what, parse) in _PARSERS.items():
+    if kind in (annotation, *typing.get_args(annotation)):
+      try:
+        return parse(text)
+      except (KeyError, ValueError) as error:
+        raise ValueError(f'{name} must be {what}, got {text!r}') from error
+  return text
+
+
+_PARSERS = {
+    bool: ('true or false', lambda text: _BOOLS[text.lower()]),
+    int: ('a whole number', int),
+    float: ('a number', float),
+}
+_BOOLS = {'true': True, 'false': False}

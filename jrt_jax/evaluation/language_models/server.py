@@ -70,6 +70,8 @@ class Server:
       model; there is no such tokenizer, or an option is out of range.
   """
 
+  device, versions = 'unknown', {}
+
   def __init__(
       self,
       url: str,

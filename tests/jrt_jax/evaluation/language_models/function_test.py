@@ -33,10 +33,10 @@ def test_a_function_may_know_more():
     return prompt
 
   known.encode, known.decode = list, ''.join
-  known.max_length = 5
+  known.max_length, known.device = 5, 'abacus'
   known.log_likelihood = lambda pairs: [(-1.5, True, len(x)) for _, x in pairs]
   model = Function(known, name='known')
-  assert model.unit == 'tokens'
+  assert (model.unit, model.device) == ('tokens', 'abacus')
   (found,) = model.generate(['abc'], max_tokens=2)
   assert found.text == 'ab' and found.prompt_tokens == 3
   (score,) = model.log_likelihood([('a', 'bc')])

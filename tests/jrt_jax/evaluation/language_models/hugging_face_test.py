@@ -57,6 +57,8 @@ def smollm2(weights):
 def test_it_answers_from_a_context(smollm2):
   assert isinstance(smollm2, language_models.LanguageModel)
   assert smollm2.max_length == 8192
+  assert smollm2.device == 'CPU'
+  assert smollm2.versions.keys() == {'torch', 'transformers'}
   (found,) = smollm2.generate([PROMPT], max_tokens=24, stop=['\n'])
   assert 'Lisselburg' in found.text and '\n' not in found.text
   assert found.prompt_tokens == len(smollm2.encode(PROMPT))
@@ -165,6 +167,23 @@ def test_a_model_that_is_not_there_is_named(place, error):
   with pytest.raises(error, match=f'^hf:{place} must be ') as found:
     language_models.load(f'hf:{place}')
   assert len(str(found.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ('dtype=bfloat61', "^dtype must be as 'bfloat16', or 'auto', got 'bfl"),
+        ('device=tpu0', "^device must be one that torch has, .* got 'tpu0': "),
+        (
+            'trust_remote_code=1',
+            '^trust_remote_code must be true or false, got',
+        ),
+    ],
+)
+def test_an_option_that_cannot_be_is_named(option, message):
+  with pytest.raises(ValueError, match=message):
+    options = language_models.parse_options('hf:a', [option])
+    language_models.load('hf:a', **options)
 
 
 def test_code_of_others_runs_only_if_it_may(exported):
