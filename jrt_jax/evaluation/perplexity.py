@@ -25,7 +25,9 @@ from jrt_jax.generation.model import Model
 from jrt_jax.prefix import fitting
 from jrt_jax.training.loss import cross_entropy
 
-RARE = 1000  # pairs of recall hits are rarer in the training data: the paper's
+# The paper's recall hits are of pairs that occur less than 1,000 times in 10
+# million documents of 2,048 tokens, in which it counts.
+_RARE_SHARE = 1000 / (10**7 * 2048)
 
 # Parts of a window. What the last half is after the prefix, all slices are of.
 LAST_HALF, CAUSAL_LAST_HALF = 'last half', 'last half, without prefix'
@@ -38,6 +40,16 @@ class Losses(NamedTuple):
 
   nll: np.ndarray  # float32 [N, L], nats; 0 elsewhere
   where: np.ndarray  # bool [N, L], which labels
+
+
+def rare(counted_tokens: int) -> int:
+  """Returns below what count a pair is as rare as the paper's.
+
+  That is the same share of the tokens in which pairs are counted, 4.9e-8, but
+  at least 1: in less than 30 million tokens rare pairs are those that do not
+  occur at all.
+  """
+  return max(1, round(_RARE_SHARE * counted_tokens))
 
 
 def cut(tokens: Any, length: int, count: int) -> np.ndarray:
@@ -82,10 +94,13 @@ def measure(
     windows: np.ndarray,
     counts: np.ndarray,
     *,
-    rare: int = RARE,
+    rare: int,
     batch_size: int = 8,
-) -> dict[str, Any]:
-  """Returns the losses of models in all slices, and their paired differences.
+) -> Iterator[dict[str, Any]]:
+  """Yields the losses of models in all slices, and their paired differences.
+
+  After each model that is of those so far, so that they can be kept; the last
+  has all.
 
   Args:
     models: by the name that the result calls them; of one tokenizer. If one was
@@ -93,11 +108,12 @@ def measure(
     windows: int [N, L + 1], at least two: see `cut`.
     counts: int64 [N, L], how often the pair of each label is in the training
       data: see `bigrams.count`.
-    rare: recall hits are of pairs with a smaller count.
+    rare: recall hits are of pairs with a smaller count; see `rare`.
     batch_size: windows at once.
 
-  Returns:
-    JSON. Each of `slices` has its `family`, the fields of `slices.Slice`,
+  Yields:
+    JSON. `rare_share` is how many of the labels that end a pair again are of a
+    rare one; null if none do. Each of `slices` has its `family`, the fields of `slices.Slice`,
     `tokens`, and by model the `loss`: nats per token, with its 95 % interval
     over the n windows that have such tokens (null if that is one window).
     `differences` are of pairs of models, the first less the second, in the same
@@ -107,21 +123,22 @@ def measure(
     ValueError: a window has an id that the tokenizer lacks.
   """
   segment_ids, half = documents(models, windows), counts.shape[1] // 2
-  found = {
-      name: losses(
-          model, windows, segment_ids, batch_size=batch_size, name=name
-      )
-      for name, model in models.items()
-  }
   distances = recall.distances(windows, segment_ids)
   families = slices.families(distances, counts, rare=rare, far=half)
-  rows = [*_parts(found), *_slices(found, families)]
-  return {
-      'windows': len(windows),
-      'length': windows.shape[1] - 1,
-      'rare': rare,
-      'slices': [_judged(*row) for row in rows if _tokens(row[-1])],
-  }
+  again = counts[:, half:][distances[:, half:] > 0]
+  found = {}
+  for name, model in models.items():
+    found[name] = losses(
+        model, windows, segment_ids, batch_size=batch_size, name=name
+    )
+    rows = [*_parts(found), *_slices(found, families)]
+    yield {
+        'windows': len(windows),
+        'length': windows.shape[1] - 1,
+        'rare': rare,
+        'rare_share': float(np.mean(again < rare)) if again.size else None,
+        'slices': [_judged(*row) for row in rows if _tokens(row[-1])],
+    }
 
 
 def losses(

@@ -41,8 +41,12 @@ def test_a_run_is_measured_on_a_file(run, text, tmp_path):
   hits, others = by_kind['recall hits'], by_kind['other tokens']
   assert by_kind['last half']['tokens'] == 9 * 16
   assert others['tokens'] > 0 and hits['loss']['run']['estimate'] > 0
-  title, _, *lines, last = done.stdout.splitlines()
+  title, hits_of, _, *lines, last = done.stdout.splitlines()
   assert title.startswith('9 windows of 32 tokens; pairs counted in')
+  assert hits_of.startswith(
+      f'{result["rare_share"]:.1%} of the tokens that end'
+  )
+  assert result['command'].endswith('--rare=30') and result['date'] > '2020'
   assert len(lines) == len(result['slices'])
   assert last == f'wrote {out}'
 
@@ -54,7 +58,10 @@ def test_runs_are_compared(run, bytes_workdir, tmp_path):
   out = tmp_path / 'result.json'
   done = run(f'--workdir={bytes_workdir},{tmp_path}/b', f'--out={out}')
   assert done.returncode == 0, done.stderr
-  rows = json.loads(out.read_text())['slices']
+  result = json.loads(out.read_text())
+  rows = result['slices']
+  assert [*result['runs']] == ['run', 'b'] and result['rare'] == 1
+  assert [*tmp_path.glob('result*')] == [out]
   assert all(x['loss'].keys() <= {'run', 'b'} for x in rows)
   whole, without = rows[:2]
   # The same weights, read without prefix.

@@ -58,7 +58,8 @@ def windows():
 def result(jrt, causal, windows):
   counts = np.random.default_rng(1).integers(99, size=(5, L))
   both = {'jrt': jrt, 'causal': causal}
-  return perplexity.measure(both, windows, counts, rare=50)
+  *_, last = perplexity.measure(both, windows, counts, rare=50)
+  return last
 
 
 def by_family(result, family):
@@ -138,6 +139,31 @@ def test_models_are_compared_on_the_same_windows(result, jrt, causal, windows):
   (whole,) = result['slices'][0]['differences']
   assert whole['n'] == 5
   assert whole['low'] < np.mean(a - b) / (L // 2) < whole['high']
+
+
+def test_what_is_known_after_each_model_is_right(result, jrt, causal, windows):
+  counts = np.random.default_rng(1).integers(99, size=(5, L))
+  measured = perplexity.measure(
+      {'jrt': jrt, 'causal': causal}, windows, counts, rare=50
+  )
+  first = next(measured)
+  assert not any(row['differences'] for row in first['slices'])
+  whole = {str(x['kind']): x['loss']['jrt'] for x in by_family(result, 'part')}
+  for row in by_family(first, 'part'):
+    assert row['loss'] == {'jrt': whole[row['kind']]}
+
+
+def test_how_many_repeated_labels_are_rare_is_told(result):
+  hits = by_family(result, 'recall')[0]['tokens']
+  again = [x for x in by_family(result, 'count') if x['kind'][:8] == 'repeated']
+  share = hits / sum(x['tokens'] for x in again)
+  assert 0 < share < 1 and result['rare_share'] == pytest.approx(share)
+
+
+def test_rare_is_the_share_of_the_paper():
+  assert perplexity.rare(10**7 * 2048) == 1000
+  assert perplexity.rare(10**9) == 49
+  assert perplexity.rare(6 * 10**6) == perplexity.rare(0) == 1
 
 
 def test_the_result_is_json_and_a_table(result):
