@@ -15,7 +15,17 @@ trains `jrt`, and `--config=configs/study.py:ARM` another arm; ARM@RATE, as
 All read 1,464 batches of 8 x 512 tokens, 6.0 M, in the same order. A quarter of
 the sequences, in all arms alike, have their first half (or the document that
 begins there) twice: were JRT-RNN alone trained so, the difference could be the
-data's. The tokenizer has 4,095 ids, and [MASK] is the 4,096th.
+data's. The tokenizer has 4,095 ids, and [MASK] is the 4,096th. The text is made
+so, of the files of texts/ (FDA reviews and addresses to Congress, with
+<|endoftext|> between documents), without what eval/ asks (rows of FDA, SQuAD,
+DROP, NQ and TriviaQA):
+
+python -m jrt_jax.data.contamination --train='texts/*' --rows='eval/*' \
+    --out=clean.jsonl.gz
+python -m jrt_jax.data.train_tokenizer --input=clean.jsonl.gz \
+    --vocab_size=4095 --out=tokenizer.json
+python -m jrt_jax.data.prepare --input=clean.jsonl.gz \
+    --tokenizer=tokenizer.json --validation_fraction=0.05 --out=shards/study
 
 The plan:
 1. Of each arm three learning rates (1e-3, 3e-3, 9e-3) for a quarter of the steps

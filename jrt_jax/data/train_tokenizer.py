@@ -1,11 +1,12 @@
 r"""Trains a tokenizer on text: byte-level BPE with an end of text.
 
 python -m jrt_jax.data.train_tokenizer --input='reviews/*.txt.gz' \
-    --vocab_size=4096 --out=tokenizer.json
+    --vocab_size=4095 --out=tokenizer.json
 
-Any text can be tokenized and comes back as it was: what no merge covers stays
-single bytes. The same text and size give the same file. Exit codes: 0 at the
-end, 2 for a mistake in the command or in the text, 130 after Ctrl-C.
+Models have [MASK] besides: with it 4,095 ids are 4,096. Any text can be tokenized
+and comes back as it was: what no merge covers stays single bytes. The same text
+and size give the same file. Exit codes: 0 at the end, 2 for a mistake in the
+command or in the text, 130 after Ctrl-C.
 """
 
 from absl import app
@@ -21,7 +22,7 @@ _INPUT = flags.DEFINE_string(
 )
 _OUT = flags.DEFINE_string('out', None, 'The tokenizer.json to be written.')
 _VOCAB_SIZE = flags.DEFINE_integer(
-    'vocab_size', 4096, 'Ids, the end of text included and [MASK] not.'
+    'vocab_size', 4095, 'Ids, the end of text included and [MASK] not.'
 )
 _FORMAT = flags.DEFINE_enum(
     'format', None, ['jsonl', 'text'], 'Default: what the extension says.'
