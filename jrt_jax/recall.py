@@ -8,8 +8,11 @@ A model is a run of ours, or any other: hf:NAME_OR_DIR, http://HOST:PORT/v1 of a
 server with OpenAI's interface, or python:package.module:attribute. A task is one
 of --list, whose rows are in --data, or a file of your own, with a `context`, a
 `question` and `answers` in each line. Every kind of prompt asks the same
-examples, whose contexts are cut around the answer to --context_tokens; the
-differences to `default` are those of pairs. With --out what is finished is kept,
+examples, so that differences to `default` are those of pairs. Contexts of the
+six tasks of the paper are cut to 950 tokens, as in its evaluations (see
+--context_tokens): of FDA, SWDE, SQuAD and NQ around the gold answer, so that
+scores are those of a reader who is shown where to look; of TriviaQA and DROP to
+the start, which may not have the answer. Others are read whole. With --out what is finished is kept,
 and the same command goes on there. Exit codes: 0 at the end, 1 if memory did not
 suffice, 2 for a mistake in the command or a model that fails, 130 after Ctrl-C.
 """
@@ -82,9 +85,11 @@ _PROMPTS = flags.DEFINE_list(
 )
 _CONTEXT_TOKENS = flags.DEFINE_integer(
     'context_tokens',
-    950,
-    'So much of a context is read, around the answer; 0: all of it. Released'
-    ' evaluations read 1000 less 50 for the answer.',
+    None,
+    'So much of a context is read; 0: all of it. Default: 950 in the tasks of'
+    ' the paper, else all. The gold answer chooses which part it is, but in'
+    ' TriviaQA, DROP and choices without a text (the start) and LAMBADA (the'
+    ' end).',
     lower_bound=0,
 )
 _MAX_TOKENS = flags.DEFINE_integer(
@@ -224,10 +229,16 @@ def _work(model, name):
       name,
       _paths(name),
       tokenizer=model,
-      budget=_CONTEXT_TOKENS.value or None,
+      context_tokens=_context_tokens(name),
       limit=_LIMIT.value,
   )
   return questions_lib.Work(name, tasks.find_task(name), [*examples])
+
+
+def _context_tokens(name):
+  if _CONTEXT_TOKENS.value is None:
+    return tasks.find_task(name).context_tokens
+  return _CONTEXT_TOKENS.value or None
 
 
 def _asked(model, works, settings, questions):
@@ -249,7 +260,7 @@ def _asked(model, works, settings, questions):
       'long_prompt': _LONG_PROMPT.value,
       'tasks': [work.name for work in works],
       'prompts': settings.prompts,
-      'context_tokens': _CONTEXT_TOKENS.value,
+      'context_tokens': [_context_tokens(work.name) for work in works],
       'unit': model.unit,  # of tokens: words, where nothing tells tokens
       'max_tokens': [
           questions_lib.max_tokens(work, settings) for work in works

@@ -6,6 +6,7 @@ module registers the metric `contains`.
 """
 
 from collections.abc import Sequence
+import difflib
 import pathlib
 from typing import Any
 
@@ -18,6 +19,7 @@ from jrt_jax.prompting import prompts
 from jrt_jax.prompting import tokens
 from jrt_jax.schema import AnyOf
 from jrt_jax.schema import ListOf
+from jrt_jax.schema import OneOf
 from jrt_jax.schema import Text
 from jrt_jax.schema import Whole
 from jrt_jax.training import checkpoint
@@ -26,7 +28,7 @@ from jrt_jax.training import recorded_config
 _SETTINGS = {  # that users give; a name among them is looked up later
     'prompt': Text(),
     'data_files': AnyOf(Text(), ListOf(Text(), 0, 2**16)),
-    'context_tokens': Whole(0, 2**30),
+    'context_tokens': AnyOf(Whole(0, 2**30), OneOf(None)),
 }
 
 
@@ -35,7 +37,7 @@ def load(
     recall: str | None = None,
     prompt: str = 'default',
     data_files: str | Sequence[str] = (),
-    context_tokens: int = 0,
+    context_tokens: int | None = None,
     tokenizer: str | None = None,
     pretrained: str | None = None,
     workdir: str | None = None,
@@ -51,18 +53,20 @@ def load(
     recall: a key of `tasks.TASKS`; None: rows of one's own.
     prompt: a key of `prompts.PROMPTS`.
     data_files: as `tasks.examples` takes `paths`, or separated by commas.
-    context_tokens: that are kept of a context; 0: all.
+    context_tokens: that are kept of a context; 0: all, None: as
+      `Task.context_tokens` says.
     tokenizer, pretrained, workdir, model: whose tokens they are: the first that
       is given, for models of the harness go by one of these. 'bytes', a
       tokenizer.json, a workdir of `jrt_jax.train`, or what transformers knows.
-    **others: are for the model, or for the harness.
+    **others: are for the model, or for the harness. One that is nearly the
+      name of an argument is taken for a misspelt one.
 
   Raises:
-    ValueError: an argument is not one of these, contexts are to be cut without
+    ValueError: an argument is not one of these or misspelt, contexts are to be cut without
       a tokenizer, or see `tasks.examples`.
     OSError: see there.
   """
-  del others
+  _check_spelling(others)
   given = prompt, data_files, context_tokens
   for (key, setting), value in zip(_SETTINGS.items(), given, strict=True):
     setting.check(key, value)
@@ -73,18 +77,29 @@ def load(
         'data_files must be given, in --metadata: JSON lines with context,'
         ' question and answers'
     )
+  task = recall or data_files[0]
+  if context_tokens is None:
+    context_tokens = tasks.find_task(task).context_tokens or 0
   name = tokenizer or pretrained or workdir or model
   examples = tasks.examples(
-      recall or data_files[0],
+      task,
       data_files,
       tokenizer=_tokenizer(name) if context_tokens else None,
-      budget=context_tokens or None,
+      context_tokens=context_tokens or None,
   )
-  bar = tqdm.tqdm(examples, recall or data_files[0], delay=2, disable=None)
+  bar = tqdm.tqdm(examples, task, delay=2, disable=None)
   rows = [_row(example, prompt) for example in bar]
   if not rows:
     raise ValueError(f'the data of {recall or data_files} must have rows')
   return {'test': datasets.Dataset.from_list(rows)}
+
+
+def _check_spelling(others):
+  """The harness passes on what its models take, so not all can be refused."""
+  for name in others:
+    near = difflib.get_close_matches(name, [*_SETTINGS, 'tokenizer'], 1, 0.8)
+    if near:
+      raise ValueError(f'--metadata must have {near[0]}, got {name!r}')
 
 
 def _row(example, prompt):

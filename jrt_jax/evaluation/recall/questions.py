@@ -168,6 +168,6 @@ def _check_lengths(model, questions):
   if long:
     raise ValueError(
         f'prompts must leave room for their answers in the {model.max_length}'
-        f' {model.unit} of {model.name}, but {", ".join(long)} do not: lower'
-        ' --context_tokens, or give --allow_truncation to cut them from the left'
+        f' {model.unit} of {model.name}, but {", ".join(long)} do not: give'
+        ' a lower --context_tokens, or --allow_truncation to cut them from the left'
     )

@@ -1,7 +1,6 @@
 """TASKS: what is asked, of which rows, and what counts as an answer."""
 
 from collections.abc import Iterator, Sequence
-import functools
 import hashlib
 import itertools
 import json
@@ -30,6 +29,7 @@ class Task(NamedTuple):
     metrics: names of those that apply.
     max_tokens: of a text that is generated.
     stop: texts before which it ends.
+    context_tokens: that released evaluations keep of a context; None: all.
   """
 
   kind: str
@@ -38,6 +38,7 @@ class Task(NamedTuple):
   metrics: tuple[str, ...]
   max_tokens: int = 0
   stop: tuple[str, ...] = ()
+  context_tokens: int | None = None
 
   def read(self, place: str, row: rows.Row, cut: Cut) -> Iterator[Example]:
     """Yields the examples of a row; see `rows.examples`."""
@@ -69,16 +70,17 @@ def examples(
     paths: str | Sequence[str] = (),
     *,
     tokenizer: Any,
-    budget: int | None = None,
+    context_tokens: int | None = None,
     limit: int | None = None,
 ) -> Iterator[Example]:
   """Returns the examples of a task, read one after the other.
 
   All prompts of an example have the same context, cut as in released
-  evaluations: around the answer (FDA, SWDE, SQuAD, NQ), or to the first tokens
-  (TriviaQA, DROP). Of other tasks it is cut around an answer that stands in it,
-  else to the first tokens, and of LAMBADA to the last. Rows that released
-  evaluations leave out are left out with any budget; see `cutting.is_left_out`.
+  evaluations: around the gold answer (FDA, SWDE, SQuAD, NQ), which so chooses
+  what is read, or to the first tokens (TriviaQA, DROP). Of other tasks it is cut
+  around a gold answer that stands in it, else to the first tokens, and of
+  LAMBADA to the last. Rows that released evaluations leave out are left out
+  however contexts are cut; see `cutting.is_left_out`.
 
   Args:
     task: as `find_task` takes it.
@@ -87,8 +89,10 @@ def examples(
       data sets of Hugging Face. None: the file that is the task, or the data
       set that is its source.
     tokenizer: has `encode(text)` and `decode(ids)`, or is a name or path as in
-      `config.data`, or None; what `budget` counts.
-    budget: tokens that are kept of a context; None: all.
+      `config.data`, or None; what `context_tokens`
+      counts.
+    context_tokens: that are kept of a context; None: all. What released
+      evaluations keep says `Task.context_tokens`.
     limit: examples that are returned, at most; None: all.
 
   Raises:
@@ -97,16 +101,20 @@ def examples(
     ValueError: the task is unknown, an argument is out of range, or a row has
       not the fields of the task: the line names file, line and field.
   """
-  for name, value in (('budget', budget), ('limit', limit)):
+  for name, value in (('context_tokens', context_tokens), ('limit', limit)):
     if value is not None and value < 1:
       raise ValueError(f'{name} must be at least 1, got {value}')
-  if budget is not None and tokenizer is None:
-    raise ValueError('tokenizer must be given to count a budget, got None')
+  if context_tokens is not None and tokenizer is None:
+    raise ValueError(
+        'tokenizer must be given to count context_tokens, got None'
+    )
   found = find_task(task)
   paths = (paths,) if isinstance(paths, str) else paths
   own = (task,) if task not in TASKS else ()
   files = rows.find(task, paths or own, found.source)
-  cut = Cut(None if budget is None else tokens.load(tokenizer), budget)
+  cut = Cut()
+  if context_tokens is not None:
+    cut = Cut(tokens.load(tokenizer), context_tokens)
   return itertools.islice(_read(found, files, cut), limit)
 
 
@@ -132,17 +140,19 @@ def _choices(releases, config, *more):
   return Task('choices', releases, source, ('accuracy', *more))
 
 
-_released = functools.partial('hf:hazyresearch/{}:validation'.format)
+def _released(releases, name):
+  """Contexts have 950 tokens there: 1000 less 50 for the answer."""
+  source = f'hf:hazyresearch/{name}:validation'
+  return _generate(releases, source)._replace(context_tokens=950)
+
 
 TASKS = {
-    'fda': _generate(question_answering.FDA, _released('based-fda')),
-    'swde': _generate(question_answering.SWDE, _released('based-swde-v2')),
-    'squad': _generate(question_answering.SQUAD, _released('based-squad')),
-    'nq': _generate(question_answering.NQ, _released('based_nq_1024')),
-    'triviaqa': _generate(
-        question_answering.TRIVIAQA, _released('based_triviaqa')
-    ),
-    'drop': _generate(question_answering.DROP, _released('based_drop')),
+    'fda': _released(question_answering.FDA, 'based-fda'),
+    'swde': _released(question_answering.SWDE, 'based-swde-v2'),
+    'squad': _released(question_answering.SQUAD, 'based-squad'),
+    'nq': _released(question_answering.NQ, 'based_nq_1024'),
+    'triviaqa': _released(question_answering.TRIVIAQA, 'based_triviaqa'),
+    'drop': _released(question_answering.DROP, 'based_drop'),
     'kv': _generate(
         needles.KEY_VALUE, 'https://github.com/nelson-liu/lost-in-the-middle'
     ),

@@ -68,7 +68,7 @@ class Knowing:
 def test_who_knows_all_scores_1_and_who_knows_nothing_0(name):
   reader = Knowing([], right=True)
   examples = tasks.examples(
-      name, [str(DATA)], tokenizer=reader, budget=950, limit=20
+      name, [str(DATA)], tokenizer=reader, context_tokens=950, limit=20
   )
   work = questions_lib.Work(name, tasks.find_task(name), [*examples])
   settings = questions_lib.Settings([*prompts.PROMPTS])

@@ -21,10 +21,11 @@ def utils():
 
 @pytest.fixture
 def load(utils, recall_rows):
-  """A function that returns the first example of a task."""
+  """A function that returns the first example of a task; it is not cut."""
 
   def load(**settings):
-    return utils.load(**{'data_files': f'{recall_rows}'} | settings)['test'][0]
+    usual = {'data_files': f'{recall_rows}', 'context_tokens': 0}
+    return utils.load(**usual | settings)['test'][0]
 
   return load
 
@@ -71,6 +72,33 @@ def test_the_tokenizer_that_is_named_comes_first(load):
   assert found['prompt'] == 'ay by Phadia. Applicant:'
 
 
+def test_tasks_of_the_paper_are_cut_and_others_are_not(utils, tmp_path):
+  text = 'So it is. ' * 500
+  row = {'context': text, 'question': 'So', 'answers': ['it is']}
+  row |= {'text': text, 'key': 'So', 'value': 'it is'}
+  for name, longest in (('fda', 960), ('file', 5010)):
+    (tmp_path / f'{name}.jsonl').write_text(json.dumps(row))
+    (found,) = utils.load(
+        recall=None if name == 'file' else name,
+        data_files=f'{tmp_path}/{name}.jsonl',
+        tokenizer='bytes',
+    )['test']
+    assert longest - 60 < len(found['prompt']) < longest
+
+
+def test_what_is_for_the_model_is_passed_over(load):
+  others = {'dtype': 'float32', 'long_prompt': 'head', 'tokenizer_mode': 'slow'}
+  assert load(recall='fda', **others) == load(recall='fda')
+
+
+@pytest.mark.parametrize(
+    'name', ['context_token', 'context-tokens', 'prompts', 'datafiles']
+)
+def test_a_misspelt_key_is_refused(load, name):
+  with pytest.raises(ValueError, match=f'--metadata must have .*{name!r}'):
+    load(recall='fda', **{name: 9})
+
+
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
@@ -84,6 +112,10 @@ def test_the_tokenizer_that_is_named_comes_first(load):
             'context_tokens must be a wh',
         ),
         ({'recall': 'fda', 'context_tokens': 9}, 'tokenizer must be given to'),
+        (
+            {'recall': 'fda', 'context_tokens': None},
+            'tokenizer must be given to',
+        ),
         ({'data_files': ''}, 'data_files must be given, in --metadata'),
         ({'data_files': {'fda': 'a'}}, 'data_files must be a text of'),
         ({'recall': 'fda', 'prompt': ['twice']}, 'prompt must be a text of'),
@@ -108,9 +140,9 @@ def test_a_row_without_a_field_is_named(load, tmp_path):
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f'there is no {REAL}')
 def test_real_rows_are_read_and_cut(utils):
-  examples = utils.load(
-      recall='fda', data_files=str(REAL), context_tokens=950, tokenizer='bytes'
-  )['test']
+  examples = utils.load(recall='fda', data_files=str(REAL), tokenizer='bytes')[
+      'test'
+  ]
   assert len(examples) == 551
   # A context is cut around its key where that comes first.
   held = sum(x['answers'][0].lower() in x['prompt'].lower() for x in examples)

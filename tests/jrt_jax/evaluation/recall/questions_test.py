@@ -19,7 +19,7 @@ def test_prompts_that_would_be_cut_are_counted_by_kind(oracle, recall):
   oracle.max_length = 109
   message = (
       'room for their answers in the 109 bytes of fake, but 4 of 7 boxes twice,'
-      ' 4 of 7 boxes hierarchical do not: lower --context'
+      ' 4 of 7 boxes hierarchical do not: give a lower'
   )
   with pytest.raises(ValueError, match=re.escape(message)) as raised:
     questions_lib.ask(oracle, [recall], EVERY)

@@ -336,7 +336,9 @@ def test_an_oracle_is_right_and_what_says_nothing_is_not(case, file):
 @each_case
 def test_a_budget_with_room_changes_nothing_that_is_read(case, file):
   path = file(case.row)
-  (whole,), (cut,) = read(case.task, path), read(case.task, path, budget=10**6)
+  (whole,), (cut,) = read(case.task, path), read(
+      case.task, path, context_tokens=10**6
+  )
   assert cut._replace(once=0, again=0) == whole._replace(once=0, again=0)
   assert cut.once.last.split() == whole.once.last.split()
 
@@ -397,12 +399,12 @@ def test_several_questions_of_a_row_are_examples(file):
         ('drop', prompts.CLOZE | {'answers': ['1']}, True),
     ],
 )
-@pytest.mark.parametrize('budget', [None, 20])
+@pytest.mark.parametrize('context_tokens', [None, 20])
 def test_rows_are_left_out_as_released_with_any_budget(
-    task, row, kept, budget, file
+    task, row, kept, context_tokens, file
 ):
   path = file(row, prompts.RELEASED[task][0])
-  assert len(read(task, path, budget=budget)) == 1 + kept
+  assert len(read(task, path, context_tokens=context_tokens)) == 1 + kept
 
 
 def test_other_answers_of_one_character_do_not_count(file):
@@ -434,7 +436,7 @@ def test_validated_answers_of_drop_count_as_well(file):
 def test_contexts_are_cut_around_their_answer(task, row, begins, ends, file):
   if task == 'superglue_boolq':
     row = {'passage': PASSAGE, 'question': 'is it', 'label': 0}
-  (example,) = read(task, file(row), budget=17)
+  (example,) = read(task, file(row), context_tokens=17)
   context = example.once.context.strip()
   assert len(context) <= 18  # a period is added
   assert begins in context
@@ -443,7 +445,7 @@ def test_contexts_are_cut_around_their_answer(task, row, begins, ends, file):
 
 
 def test_lambada_keeps_the_last_words(file):
-  (example,) = read('lambada', file(_case('lambada').row), budget=16)
+  (example,) = read('lambada', file(_case('lambada').row), context_tokens=16)
   assert example.once.last == ' Ships go to the'
   intro, context, question, last = example.again
   assert (intro, context, question) == (
@@ -458,11 +460,11 @@ def test_lambada_keeps_the_last_words(file):
 def test_the_question_of_squad_is_never_cut_off(index, file):
   case = _case('squad', index)
   question = case.prompt.partition('\n')[2].partition('\n')[2]
-  budget = len(question) + 12
-  (example,) = read('squad', file(case.row), budget=budget)
+  context_tokens = len(question) + 12
+  (example,) = read('squad', file(case.row), context_tokens=context_tokens)
   assert example.once.last.endswith(question)
   assert '1,23' in example.once.context
-  assert len(example.once.last) <= budget + 1
+  assert len(example.once.last) <= context_tokens + 1
   assert example.once.last.startswith(example.once.context.strip())
 
 
@@ -470,7 +472,7 @@ def test_only_a_budget_needs_a_tokenizer(file):
   path = file(CASES[-1].row)
   assert [*tasks.examples('own.jsonl', path, tokenizer=None)] == read(path)
   with pytest.raises(ValueError, match='tokenizer must be given to count'):
-    tasks.examples(path, tokenizer=None, budget=9)
+    tasks.examples(path, tokenizer=None, context_tokens=9)
 
 
 def _case(task, index=0):
@@ -553,10 +555,17 @@ def test_an_unknown_task_is_named(task):
     tasks.examples(task, tokenizer=None)
 
 
-@pytest.mark.parametrize('name', ['budget', 'limit'])
+@pytest.mark.parametrize('name', ['context_tokens', 'limit'])
 def test_a_number_out_of_range_is_named(name, file):
   with pytest.raises(ValueError, match=f'{name} must be at least 1, got 0'):
     tasks.examples(file(CASES[-1].row), tokenizer='bytes', **{name: 0})
+
+
+def test_only_tasks_of_the_paper_are_cut():
+  cut = {name for name, x in tasks.TASKS.items() if x.context_tokens}
+  assert cut == {'fda', 'swde', 'squad', 'nq', 'triviaqa', 'drop'}
+  assert {tasks.TASKS[name].context_tokens for name in cut} == {950}
+  assert tasks.find_task('own.jsonl').context_tokens is None
 
 
 def test_every_generating_task_has_an_end():
@@ -597,15 +606,17 @@ def test_real_rows_are_read(task):
 
 @real_data
 @pytest.mark.parametrize(
-    'task, budget',
+    'task, context_tokens',
     # FDA's are cut around the attribute, if it stands before its value.
     [('fda', 4000), ('squad', 400), ('nq', 400), ('kv', 400), ('ruler', 400)],
 )
-def test_real_contexts_keep_their_answer_when_they_are_cut(task, budget):
-  for x in read(task, str(DATA), budget=budget, limit=50):
+def test_real_contexts_keep_their_answer_when_they_are_cut(
+    task, context_tokens
+):
+  for x in read(task, str(DATA), context_tokens=context_tokens, limit=50):
     context = x.again.context.lower()
     assert any(answer.lower() in context for answer in x.answers)
-    assert len(context.encode()) <= budget + 10
+    assert len(context.encode()) <= context_tokens + 10
 
 
 @real_data
