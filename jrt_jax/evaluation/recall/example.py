@@ -22,6 +22,8 @@ class Example(NamedTuple):
     label: the index of the right choice.
     names: of the choices, if an answer has several: what stands in `answers` is
       right, besides the label.
+    group: the same of examples that ask about the same context, however it is
+      cut; '': no other example does.
   """
 
   id: str
@@ -31,6 +33,7 @@ class Example(NamedTuple):
   choices: tuple[str, ...] = ()
   label: int = -1
   names: tuple[str, ...] = ()
+  group: str = ''
 
 
 class Cut(NamedTuple):

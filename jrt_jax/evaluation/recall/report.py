@@ -13,7 +13,8 @@ from jrt_jax.evaluation.recall import scores
 
 _NOTE = (
     'Scores are in % with 95 % intervals, differences in points, of pairs; of a'
-    ' perplexity: their ratio. p: exact McNemar test.'
+    ' perplexity: their ratio.\nIntervals are over contexts. p: exact McNemar'
+    ' test, where no two examples share one.'
 )
 
 
@@ -23,7 +24,8 @@ def results(
   """Returns for each task what was found, as JSON has it.
 
   Rows of prompts that were cut are not compared: what is read twice is cut more
-  often than what is read once.
+  often than what is read once. Intervals are over `groups`, contexts that
+  examples share.
 
   Args:
     works: what was asked.
@@ -49,23 +51,27 @@ def _of_task(work, rows):
   for row in rows:
     if row['task'] == work.name:
       groups.setdefault(row['prompt'], []).append(row)
-  found = {kind: _of_kind(work, group) for kind, group in groups.items()}
+  contexts = [x.group or x.id for x in work.examples]
+  found = {
+      kind: _of_kind(work, group, contexts) for kind, group in groups.items()
+  }
   warnings = []
   for kind in groups:
     if questions.DEFAULT in groups and kind != questions.DEFAULT:
-      warnings += _compare(work, found, groups, kind)
+      warnings += _compare(work, found, groups, kind, contexts)
   return {
       'examples': len(work.examples),
+      'groups': len({*contexts}),
       'prompts': found,
       'warnings': warnings,
   }
 
 
-def _of_kind(work, rows):
+def _of_kind(work, rows, contexts):
   times = [r['prefill_ms'] for r in rows if r['prefill_ms'] is not None]
   found = {
       'metrics': {
-          name: _plain(scores.mean(name, _values(rows, name)))
+          name: _plain(scores.mean(name, _values(rows, name), contexts))
           for name in work.task.metrics
       },
       'tokens': float(np.mean([row['tokens'] for row in rows])),
@@ -78,7 +84,7 @@ def _of_kind(work, rows):
   return found
 
 
-def _compare(work, found, groups, kind):
+def _compare(work, found, groups, kind, contexts):
   """Adds to what was `found` how a kind differs; returns the warnings."""
   new, old = found[kind], found[questions.DEFAULT]
   if new['cut'] or old['cut']:
@@ -89,7 +95,7 @@ def _compare(work, found, groups, kind):
   new['against_default'] = {}
   for name in work.task.metrics:
     pair = (_values(groups[each], name) for each in (kind, questions.DEFAULT))
-    difference, p_value = scores.compare(name, *pair)
+    difference, p_value = scores.compare(name, *pair, contexts)
     new['against_default'][name] = _plain(difference) | {'p_value': p_value}
   if work.task.kind != 'generate':
     return []
@@ -111,7 +117,7 @@ def _plain(estimate):
 
 def _table(name, task, unit):
   blocks = [
-      f'{name}: {task["examples"]:,} examples',
+      _title(name, task),
       _aligned(_scores(task, unit)),
   ]
   if differences := [*_differences(task)]:
@@ -119,6 +125,13 @@ def _table(name, task, unit):
     blocks.append('\n' + _aligned([header, *differences]))
   blocks += [f'! {warning}' for warning in task['warnings']]
   return '\n'.join(blocks)
+
+
+def _title(name, task):
+  title = f'{name}: {task["examples"]:,} examples'
+  if task['groups'] < task['examples']:
+    title += f' about {task["groups"]:,} contexts'
+  return title
 
 
 def _scores(task, unit):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jrt_jax.evaluation import language_models
+from jrt_jax.evaluation import slices
 from jrt_jax.evaluation import statistics
 from jrt_jax.evaluation.recall.example import Example
 
@@ -43,7 +44,8 @@ class Comparison(NamedTuple):
   Attributes:
     difference: of the means; of perplexities their ratio, which is below 1 if
       the kind is better.
-    p_value: of McNemar's exact test; None if values are not 0 or 1.
+    p_value: of McNemar's exact test; None if values are not 0 or 1, or if
+      examples share contexts: it takes them to be independent.
   """
 
   difference: statistics.Estimate
@@ -114,26 +116,83 @@ def find(name: str) -> Metric:
   return METRICS[name]
 
 
-def mean(name: str, values: Sequence[float]) -> statistics.Estimate:
-  """Returns the metric over examples [n], with its 95 % interval."""
+def mean(
+    name: str, values: Sequence[float], groups: Sequence[str] | None = None
+) -> statistics.Estimate:
+  """Returns the metric over examples [n], with its 95 % interval.
+
+  Args:
+    name: of the metric.
+    values: of the examples.
+    groups: [n], the same for examples that share a context: what a model makes
+      of one says something of the others, so the interval is over draws of
+      groups. The estimate is the mean over examples all the same. None: no two
+      examples share one.
+  """
   metric = find(name)
   if metric.is_perplexity:
-    return _exponential(statistics.mean(values))
+    return _exponential(_clustered(values, groups))
   if metric.binary:
-    return statistics.proportion(values)
-  return _possible(statistics.mean(values), 0, 1)
+    return _share(values, groups)
+  return _possible(_clustered(values, groups), 0, 1)
 
 
 def compare(
-    name: str, values: Sequence[float], baseline: Sequence[float]
+    name: str,
+    values: Sequence[float],
+    baseline: Sequence[float],
+    groups: Sequence[str] | None = None,
 ) -> Comparison:
-  """Returns how values [n] differ from those of a baseline, pair by pair."""
+  """Returns how values [n] differ from those of a baseline, pair by pair.
+
+  Args:
+    name, values, groups: as `mean` takes them.
+    baseline: values of the same examples.
+  """
   metric = find(name)
-  difference = statistics.paired_difference(values, baseline)
+  pairs = np.subtract(values, baseline)
+  difference = _clustered(pairs, groups)
+  difference = difference._replace(method=f'paired, {difference.method}')
   if metric.is_perplexity:
     return Comparison(_exponential(difference), None)
-  p = statistics.mcnemar(values, baseline).p_value if metric.binary else None
+  p = None
+  if metric.binary and not _share_contexts(groups):
+    p = statistics.mcnemar(values, baseline).p_value
   return Comparison(_possible(difference, -1, 1), p)
+
+
+def _share_contexts(groups):
+  return groups is not None and len({*groups}) < len(groups)
+
+
+def _clustered(values, groups):
+  """The mean over examples [n], whose interval is over draws of groups.
+
+  It is a ratio of sums over groups, which differ in size.
+  """
+  if not _share_contexts(groups):
+    return statistics.mean(values)
+  _, index = np.unique([*groups], return_inverse=True)
+  totals, counts = np.bincount(index, values), np.bincount(index)
+  found = statistics.mean(slices.linearised(totals, counts))
+  return _of_groups(found, np.mean(values), len(values), len(counts))
+
+
+def _share(values, groups):
+  """The same of 0 and 1; the interval is never one point."""
+  if not _share_contexts(groups):
+    return statistics.proportion(values)
+  if len({*values}) > 1:
+    return _possible(_clustered(values, groups), 0, 1)
+  # Nothing tells how alike examples of a group are: each counts as one.
+  G = len({*groups})
+  found = statistics.proportion(np.full(G, values[0]))
+  return _of_groups(found, values[0], len(values), G)
+
+
+def _of_groups(found, estimate, n, G):
+  words = f'{found.method} over {G} contexts'
+  return found._replace(estimate=float(estimate), n=n, method=words)
 
 
 def _possible(estimate, low, high):

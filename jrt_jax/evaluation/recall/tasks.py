@@ -126,8 +126,13 @@ def _read(task, files, cut):
     seen[digest] = seen.get(digest, 0) + 1
     # The same row again is another example.
     prefix = digest if seen[digest] == 1 else f'{digest}-{seen[digest]}'
-    for example in task.read(place, row, cut):
-      yield example._replace(id=f'{prefix}{example.id}')
+    both = (task.read(place, row, each) for each in (cut, Cut()))
+    for example, whole in zip(*both, strict=True):
+      context = whole.again.context.strip()
+      yield example._replace(
+          id=f'{prefix}{example.id}',
+          group=hashlib.sha256(context.encode()).hexdigest()[:12],
+      )
 
 
 def _generate(releases, source):

@@ -67,6 +67,24 @@ def test_the_tables_say_the_same(twice_helps):
   assert max(map(len, table.splitlines())) < 150
 
 
+def test_examples_that_share_a_context_are_no_independent_ones(twice_helps):
+  (work,), rows = twice_helps
+  examples = [e._replace(group=e.id.split()[1]) for e in work.examples]
+  found = report.results([work._replace(examples=examples)], rows)
+  (alone,), (task,) = report.results([work], rows).values(), found.values()
+  assert (task['examples'], task['groups'], alone['groups']) == (28, 7, 28)
+  twice, independent = (x['prompts']['twice'] for x in (task, alone))
+  against = twice['against_default']['contains']
+  assert (against['estimate'], against['n'], against['p_value']) == (
+      1,
+      28,
+      None,
+  )
+  low, narrow = (x['metrics']['contains']['low'] for x in (twice, independent))
+  assert low < narrow - 0.1
+  assert report.tables(found).startswith('boxes: 28 examples about 7 contexts')
+
+
 def test_no_gain_is_told(oracle, recall):
   settings = questions_lib.Settings(['default', 'twice'])
   questions = questions_lib.ask(oracle, [recall], settings)

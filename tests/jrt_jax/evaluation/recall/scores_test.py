@@ -1,6 +1,7 @@
 """Metrics on answers whose value is known."""
 
 import math
+
 import numpy as np
 import pytest
 
@@ -106,6 +107,55 @@ def test_intervals_of_a_few_values_end_where_values_end():
   found = scores.compare('f1', [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]).difference
   assert -1 < found.low < 0 and found.high == 1
   assert math.isnan(scores.mean('f1', [0.5]).low)  # nothing is known of it
+
+
+@pytest.mark.parametrize('name', ['contains', 'f1', 'perplexity'])
+def test_the_interval_of_copies_is_that_of_what_was_copied(name):
+  values, groups = [0.0, 1.0, 1.0] * 10, [*range(30)]
+  once = scores.mean(name, values, groups)
+  again = scores.mean(name, 4 * values, 4 * groups)
+  assert again.n == 120 and again.estimate == pytest.approx(once.estimate)
+  if name != 'contains':  # which has Wilson's interval where none are shared
+    assert again[1:3] == pytest.approx(once[1:3])
+  assert 'over 30 contexts' in again.method
+  alone = scores.mean(name, 4 * values)
+  assert again.high - again.low > 1.6 * (alone.high - alone.low)
+  pairs = 4 * values, 120 * [0.0], 4 * groups
+  found = scores.compare(name, *pairs)
+  assert found.p_value is None and 'over 30 contexts' in found.difference.method
+  expected = scores.compare(name, values, 30 * [0.0]).difference
+  assert found.difference[:3] == pytest.approx(expected[:3])
+
+
+def test_the_estimate_is_the_mean_over_examples_whatever_they_share():
+  values, groups = [1.0] * 30 + [0.0] * 10, ['a'] * 20 + [
+      *'bcdefghijklmnopqrstu'
+  ]
+  assert scores.mean('contains', values, groups).estimate == 0.75
+  found = scores.compare('f1', values, 40 * [0.5], groups).difference
+  assert found.estimate == 0.25 and found.n == 40
+
+
+@pytest.mark.slow
+def test_intervals_over_contexts_hold_the_truth():
+  rng, held, narrow = np.random.default_rng(0), 0, 0
+  for _ in range(60):
+    hits = rng.random(40) < 0.4  # all examples of a context alike
+    sizes = rng.integers(1, 12, 40)
+    groups = np.repeat(np.arange(40), sizes)
+    values = np.repeat(hits, sizes).astype(float)
+    found, alone = scores.mean('f1', values, groups), scores.mean('f1', values)
+    held += found.low <= 0.4 <= found.high
+    narrow += alone.low <= 0.4 <= alone.high
+  assert held >= 51 and narrow < 45
+
+
+def test_no_hits_in_few_contexts_say_little():
+  found = scores.mean('contains', [0.0] * 90, [*range(9)] * 10)
+  assert (
+      found.low == 0 and found.high == scores.mean('contains', [0.0] * 9).high
+  )
+  assert (found.n, found.estimate) == (90, 0)
 
 
 def test_a_log_likelihood_that_is_no_number_is_named():

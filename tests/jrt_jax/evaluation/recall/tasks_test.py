@@ -359,6 +359,20 @@ def test_the_same_row_again_is_another_example(file):
   assert first[1:] == second[1:] == third[1:]
 
 
+def test_examples_of_a_context_are_a_group_however_it_is_cut(file):
+  row = CASES[-1].row
+  rows = [row | {'answers': x} for x in ('The Rhine', 'old')]
+  rows.append(row | {'context': row['context'] + ' Yes.'})
+  whole = read('own.jsonl', file(*rows))
+  cut = read('own.jsonl', file(*rows), context_tokens=17)
+  assert len({x.once.context for x in cut}) == 3
+  assert [x.group for x in cut] == [x.group for x in whole]
+  first, second, third = (x.group for x in cut)
+  assert first == second != third
+  examples = read('superglue_multirc', file(_case('superglue_multirc', 1).row))
+  assert len({x.group for x in examples}) == 1
+
+
 def test_a_file_of_ones_own_is_a_task(file):
   path = file(CASES[-1].row)
   assert read(path) == read('own.jsonl', path)
@@ -591,6 +605,14 @@ REAL = {  # rows that are examples, but where several examples are in a row
     'superglue_wic': 638,
     'superglue_wsc': 104,
 }
+
+
+@real_data
+@pytest.mark.parametrize(
+    'task, groups', [('fda', 420), ('squad', 802), ('superglue_multirc', 83)]
+)
+def test_real_rows_share_contexts(task, groups):
+  assert len({x.group for x in read(task, str(DATA))}) == groups
 
 
 @real_data
