@@ -4,6 +4,12 @@ Rows of other releases become records of the released schema first, so that the
 released prompts and cuts serve them too. Their questions were not rewritten as
 statements; they are asked as `Question: ...` and `Answer:`.
 
+An answer of one character is in almost any line of text, where `contains` finds
+it. Released evaluations leave out rows with such a gold answer, but of TriviaQA
+and DROP, whose rows are kept here too if they are of the released schema. Of
+other releases they are left out in all tasks: of DROP's contrast set 236 of 947
+rows, so that its scores are those of longer answers, and not of all of DROP.
+
 Source: Arora et al. 2024, section 3 and appendix B,
 https://arxiv.org/abs/2407.05483.
 """
@@ -39,6 +45,8 @@ def _released(
     answers = _texts(record[field])
     if not answers:
       raise ValueError(f'{field} must have a text that is not blank')
+    if convert is not dict and len(answers[0]) == 1:
+      return
     record = (_cut_squad if task == 'squad' else Cut.record)(cut, task, record)
     once, again = (
         templates.task_parts(task, record, once=once) for once in (True, False)
@@ -91,7 +99,8 @@ def _retrieved(row):
 
 def _drop(row):
   answers = [row['answer'], *row.get('validated_answers', ())]
-  return _asked(row['passage'], row['question'], [*map(_drop_answer, answers)])
+  answers = _telling([*map(_drop_answer, answers)])
+  return _asked(row['passage'], row['question'], answers)
 
 
 def _drop_answer(answer):
@@ -115,7 +124,7 @@ def _asked(context, question, answers):
 
 
 def _telling(answers):
-  """Answers of one character are in almost any text: only the first may be."""
+  """Only the first may be of one character, and decides whether a row is kept."""
   return answers[:1] + [text for text in answers[1:] if len(text) > 1]
 
 

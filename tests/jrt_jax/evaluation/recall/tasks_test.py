@@ -428,10 +428,24 @@ def test_other_answers_of_one_character_do_not_count(file):
 
 
 def test_validated_answers_of_drop_count_as_well(file):
-  row = _drop(number='3')
-  row['validated_answers'] = [_drop(number='4')['answer'], row['answer']]
+  row = _drop(number='13')
+  others = [_drop(number=x)['answer'] for x in ('14', '4')]
+  row['validated_answers'] = [*others, row['answer']]
   (example,) = read('drop', file(row))
-  assert example.answers == ('3', '4')
+  assert example.answers == ('13', '14')
+
+
+@pytest.mark.parametrize(
+    'task, row',
+    [
+        ('drop', _drop(number='3')),
+        ('triviaqa', _RETRIEVED | {'golden_answers': ['3', 'three']}),
+    ],
+)
+def test_a_gold_answer_of_one_character_leaves_a_converted_row_out(
+    task, row, file
+):
+  assert not read(task, file(row))
 
 
 @pytest.mark.parametrize(
@@ -592,8 +606,8 @@ REAL = {  # rows that are examples, but where several examples are in a row
     'fda': 551,
     'squad': 999,  # the answer of one has one character
     'nq': 631,  # of six
-    'triviaqa': 721,
-    'drop': 947,
+    'triviaqa': 717,  # the answer of four has one character
+    'drop': 711,  # of 236
     'kv': 100,
     'ruler': 50,
     'lambada': 1000,
