@@ -33,6 +33,7 @@ _ROW = schema.Fields(
         'values': schema.Fields({}, others=_NUMBER),
         'error': schema.AnyOf(schema.OneOf(*errors.CLASSES), _NONE),
     },
+    optional={'read_tokens': schema.Whole(0, 2**40)},
     others=schema.Anything(),
 )
 

@@ -94,7 +94,7 @@ def _answer(model, batch, settings):
 def _generated(q, completion):
   text, seconds = completion.text, completion.prefill_seconds
   row = _row(q, text) | {
-      'tokens': completion.prompt_tokens,
+      'read_tokens': completion.prompt_tokens,  # as the model counts them
       'prefill_ms': None if math.isnan(seconds) else 1e3 * seconds,
       'output': text,
       'answers': list(q.example.answers),

@@ -77,6 +77,21 @@ def test_rows_say_what_was_read(fake, recall):
   assert run(fake(lambda prompt: ''), [recall])[0]['prefill_ms'] is None
 
 
+def test_lengths_are_counted_alike_in_all_rows(fake, recall, choice):
+  class Words(fake):
+    """Counts words, but is told how many bytes were read."""
+
+    def encode(self, text):
+      return text.split()
+
+  rows = run(Words(lambda prompt: ' pearl2'), [recall, choice])
+  tokens = {(r['task'], r['prompt'], r['id']): r['tokens'] for r in rows}
+  for task, kind, name in tokens:
+    assert tokens[task, kind, name] == tokens['choices', kind, name]
+  assert rows[0]['tokens'] == len('Box 0 holds pearl0. So Box 0 holds'.split())
+  assert rows[0]['read_tokens'] == len('Box 0 holds pearl0. So Box 0 holds')
+
+
 def test_an_answer_that_repeats_the_question_is_a_repetition(fake, recall):
   rows = run(fake(lambda prompt: ' so box'), [recall])
   assert {row['error'] for row in rows} == {'repetition'}
