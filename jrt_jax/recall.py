@@ -12,9 +12,11 @@ examples, so that differences to `default` are those of pairs. Contexts of the
 six tasks of the paper are cut to 950 tokens, as in its evaluations (see
 --context_tokens): of FDA, SWDE, SQuAD and NQ around the gold answer, so that
 scores are those of a reader who is shown where to look; of TriviaQA and DROP to
-the start, which may not have the answer. Others are read whole. With --out what is finished is kept,
-and the same command goes on there. Exit codes: 0 at the end, 1 if memory did not
-suffice, 2 for a mistake in the command or a model that fails, 130 after Ctrl-C.
+the start, which may not have the answer. Others are read whole. With --out what
+is finished is kept, and the same command goes on there; other weights are
+refused, but of a server, which does not tell. Exit codes: 0 at the end, 1 if
+memory did not suffice, 2 for a mistake in the command or a model that fails, 130
+after Ctrl-C.
 """
 
 import glob
@@ -25,6 +27,7 @@ import sys
 
 from absl import app
 from absl import flags
+import tqdm
 
 from jrt_jax import command_line
 from jrt_jax import compilation_cache
@@ -146,6 +149,9 @@ def _evaluate():
   if _OUT.value:
     asked = _asked(model, works, settings, questions)
     folder = record.Folder(pathlib.Path(_OUT.value).expanduser(), asked)
+    if folder.rows:
+      told = f'{len(folder.rows):,} of {len(questions):,} answers'
+      print(f'{told} were in {_OUT.value} before', file=sys.stderr)
   found = runner.run(
       model,
       questions,
@@ -161,7 +167,7 @@ def _evaluate():
             'command': ' '.join(['python -m jrt_jax.recall', *sys.argv[1:]]),
             'settings': asked,
             'batch_size': _BATCH_SIZE.value,
-            **record.environment(on_jax=bool(_WORKDIR.value)),
+            **record.environment(on_jax=_is_run()),
             'results': results,
         }
     )
@@ -203,6 +209,11 @@ def _paths(name):
   return sorted(glob.glob(os.path.expanduser(data), recursive=True)) or [data]
 
 
+def _is_run():
+  """Whether the model is one of ours, however it was named."""
+  return _spec().startswith('workdir:')
+
+
 def _spec():
   return _MODEL.value or f'workdir:{_WORKDIR.value}'
 
@@ -232,7 +243,8 @@ def _work(model, name):
       context_tokens=_context_tokens(name),
       limit=_LIMIT.value,
   )
-  return questions_lib.Work(name, tasks.find_task(name), [*examples])
+  bar = tqdm.tqdm(examples, f'{name}: reading', delay=1, disable=None)
+  return questions_lib.Work(name, tasks.find_task(name), [*bar])
 
 
 def _context_tokens(name):
@@ -243,8 +255,8 @@ def _context_tokens(name):
 
 def _asked(model, works, settings, questions):
   """What results depend on: a folder has those of one choice of it."""
-  weights = {}
-  if _WORKDIR.value:
+  weights = {'fingerprint': getattr(model, 'fingerprint', None)}
+  if _is_run():
     weights = {
         'step': model.model.step,
         'fingerprint': model.model.fingerprint,

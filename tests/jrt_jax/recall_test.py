@@ -85,20 +85,30 @@ def test_the_same_command_goes_on_and_another_is_refused(
   assert again.stdout == first.stdout
   assert calls.read_text() == 15 * '.'
   assert sorted(examples.read_text().splitlines(keepends=True)) == sorted(lines)
+  assert '25 of 40 answers were in' in again.stderr
+  model = tmp_path / 'models_of_mine.py'
+  model.write_text(MODEL.replace('Cid has a pen', 'Ann has a cat'))
+  refused = recall()
+  assert refused.returncode == 2
+  assert 'whose fingerprint is' in error_line(refused.stderr)
+  model.write_text(MODEL)
   refused = recall('--limit=7')
   assert refused.returncode == 2
   assert 'whose limit is None and not 7' in error_line(refused.stderr)
 
 
 @pytest.mark.slow
-def test_a_run_of_ours_answers_and_scores(run_command, bytes_workdir, tmp_path):
+@pytest.mark.parametrize('flag', ['--workdir=', '--model=workdir:'])
+def test_a_run_of_ours_answers_and_scores(
+    run_command, bytes_workdir, tmp_path, flag
+):
   (tmp_path / 'mine.jsonl').write_text('\n'.join(map(json.dumps, ROWS[:4])))
   copa = {'premise': 'It rained.', 'choice1': 'It is wet.', 'label': 0}
   copa |= {'choice2': 'It is dry.', 'question': 'effect'}
   (tmp_path / 'superglue_copa.jsonl').write_text(json.dumps(copa))
   done = run_command(
       'jrt_jax.recall',
-      f'--workdir={bytes_workdir}',
+      f'{flag}{bytes_workdir}',
       f'--task={tmp_path}/mine.jsonl,superglue_copa',
       f'--data={tmp_path}',
       '--max_tokens=4',
@@ -109,6 +119,8 @@ def test_a_run_of_ours_answers_and_scores(run_command, bytes_workdir, tmp_path):
   record = json.loads((tmp_path / 'out' / 'result.json').read_text())
   assert record['settings']['prefix_capacity'] == 16
   assert record['settings']['step'] == 0
+  assert record['settings']['fingerprint']
+  assert record['settings']['context_tokens'] == [30, 30]
   mine, scored = (x['prompts']['twice'] for x in record['results'].values())
   assert mine['prefill_ms'] > 0 and 'errors' in mine
   assert mine['tokens'] == 30 + 30 + 3 * len(' Bob has a') + 1 - 10

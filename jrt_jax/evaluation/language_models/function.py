@@ -8,6 +8,7 @@ import reprlib
 
 import tqdm
 
+from jrt_jax.evaluation.language_models import fingerprints
 from jrt_jax.evaluation.language_models import texts
 from jrt_jax.evaluation.language_models.protocol import Completion
 from jrt_jax.evaluation.language_models.protocol import NoLogLikelihoods
@@ -26,6 +27,7 @@ class Function:
   Args:
     function: of a text, called once for each prompt, in their order.
     name: for results.
+    fingerprint: tells it from others of that name.
 
   Raises:
     ValueError: only one of `encode` and `decode` is there; later, what the
@@ -34,8 +36,15 @@ class Function:
 
   versions = {}  # which of what is imported computes, nothing tells
 
-  def __init__(self, function: Callable[[str], str], *, name: str):
+  def __init__(
+      self,
+      function: Callable[[str], str],
+      *,
+      name: str,
+      fingerprint: str | None = None,
+  ):
     self._function, self.name = function, name
+    self.fingerprint = fingerprint
     self.max_length = getattr(function, 'max_length', None)
     self.device = str(getattr(function, 'device', 'unknown'))
     if hasattr(function, 'encode') != hasattr(function, 'decode'):
@@ -108,7 +117,7 @@ def load(place: str) -> Function:
   if not module or not attribute:
     raise ValueError(wanted)
   try:
-    function = importlib.import_module(module)
+    source = function = importlib.import_module(module)
     for name in attribute.split('.'):
       function = getattr(function, name)
   except (ImportError, AttributeError) as error:
@@ -118,4 +127,8 @@ def load(place: str) -> Function:
         f'{wanted}, a function from a prompt to its continuation, got'
         f' {type(function).__name__}'
     )
-  return Function(function, name=f'python:{place}')
+  return Function(
+      function,
+      name=f'python:{place}',
+      fingerprint=fingerprints.of_module(source),
+  )

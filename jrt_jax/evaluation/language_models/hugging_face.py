@@ -10,6 +10,7 @@ import torch
 import transformers
 
 from jrt_jax import foreign
+from jrt_jax.evaluation.language_models import fingerprints
 from jrt_jax.evaluation.language_models import texts
 from jrt_jax.evaluation.language_models.protocol import Completion
 from jrt_jax.evaluation.language_models.protocol import Score
@@ -61,6 +62,7 @@ class HuggingFace:
     self._tokenizer, model = _load(name, dtype, trust_remote_code)
     with foreign.intact(self.name, f'model that fits on {self._device}'):
       self._model = model.to(self._device).eval()
+    self.fingerprint = _fingerprint(name, model)
     self._ends = _ends(model, self._tokenizer)
     self._starts = _starts(self._tokenizer)
     self._fill = self._ends[0] if self._ends else 0
@@ -239,6 +241,14 @@ def _place(name):
   if not path.is_file():
     raise FileNotFoundError(f'hf:{name} must be a file, there is none')
   return path.parent, {'gguf_file': path.name}
+
+
+def _fingerprint(name, model):
+  """Of files; of a name on the hub the commit, if that is known."""
+  path = pathlib.Path(name).expanduser()
+  if path.exists():
+    return fingerprints.of_weights(path)
+  return getattr(model.config, '_commit_hash', None)
 
 
 def _max_length(model):

@@ -33,6 +33,8 @@ class LanguageModel(Protocol):
   """A model that continues texts.
 
   No result depends on what else is asked in the same call, nor on its order.
+  One that can be told from others of its name has a `fingerprint`, a text or
+  None, beside these attributes.
 
   Attributes:
     name: for results.

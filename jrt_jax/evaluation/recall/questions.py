@@ -7,6 +7,8 @@ import json
 import math
 from typing import NamedTuple
 
+import tqdm
+
 from jrt_jax.evaluation import language_models
 from jrt_jax.evaluation.recall import tasks
 from jrt_jax.evaluation.recall.example import Example
@@ -118,7 +120,8 @@ def _check_ids(work):
 def _fitted(model, work, kind, settings):
   """Returns the questions of a kind, cut to what the model takes if allowed."""
   questions = []
-  for example in work.examples:
+  name = f'{work.name} {kind}: prompts'
+  for example in tqdm.tqdm(work.examples, name, delay=1, disable=None):
     try:
       text = prompts_lib.prompt(kind, example.once, example.again)
     except ValueError as error:

@@ -87,6 +87,7 @@ def test_a_module_of_the_user_is_found(tmp_path, monkeypatch):
   monkeypatch.syspath_prepend(tmp_path)
   model = language_models.load('python:my_models:Models.shout')
   assert model.generate(['a b'], max_tokens=9)[0].text == 'A B'
+  assert model.fingerprint and Function(len, name='').fingerprint is None
 
 
 @pytest.mark.parametrize(
