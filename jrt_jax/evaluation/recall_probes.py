@@ -15,6 +15,7 @@ import numpy as np
 from jrt_jax import generation
 from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.evaluation.language_models import jrt
+from jrt_jax.evaluation.language_models.protocol import LanguageModel
 from jrt_jax.evaluation.recall import tasks
 from jrt_jax.evaluation.recall.example import Example
 from jrt_jax.prompting import prompts
@@ -35,8 +36,9 @@ def make(config: Mapping[str, Any], tokenizer: Any) -> Probe | None:
   Returns:
     a function of weights by name, on one device, to metrics: by kind of prompt
     `recall_<kind>`, the share of questions with an answer that is recalled, and
-    `answer_loss_<kind>`, nats per token of their likeliest answers. The kind
-    `default` is called `once`.
+    `answer_loss_<kind>`, nats per token of their likeliest answers; and
+    `recall_chance`, what a guess among the answers of a context would recall,
+    where that is known: of the questions that are drawn here.
 
   Raises:
     OSError: the questions cannot be read.
@@ -55,23 +57,22 @@ def make(config: Mapping[str, Any], tokenizer: Any) -> Probe | None:
 
   def probe(params):
     model = jrt.Jrt(generation.Model(config, params, tokenizer), name='probe')
-    metrics = {}
+    metrics = {} if probes['path'] else {'recall_chance': 1 / probes['pairs']}
     for kind in probes['prompts']:
-      name = 'once' if kind == 'default' else kind
       recalled, loss = ask(model, examples, kind)
-      metrics |= {f'recall_{name}': recalled, f'answer_loss_{name}': loss}
+      metrics |= {f'recall_{kind}': recalled, f'answer_loss_{kind}': loss}
     return metrics
 
   return probe
 
 
 def ask(
-    model: jrt.Jrt, examples: Sequence[Example], kind: str
+    model: LanguageModel, examples: Sequence[Example], kind: str
 ) -> tuple[float, float]:
   """Returns the share of answers that are recalled, and their loss.
 
   Args:
-    model: any `LanguageModel` that scores continuations.
+    model: that scores continuations.
     examples: with `answers`, of which one suffices.
     kind: a key of `prompts.PROMPTS`.
 

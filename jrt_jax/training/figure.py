@@ -15,6 +15,7 @@ class Panel(NamedTuple):
   unit: str
   scale: float = 1.0  # from the metric to the unit
   from_zero: bool = False
+  chance: str = ''  # the metric of what guessing would reach
 
 
 PANELS = {
@@ -29,11 +30,19 @@ PANELS = {
     'held_out/masked_token_accuracy': Panel(
         'Masked tokens', '% correct', 100.0
     ),
-    'probe/recall_once': Panel(
-        'Probes, read once', '% of answers recalled', 100.0, from_zero=True
+    'probe/recall_default': Panel(
+        'Probes, read once',
+        '% of answers recalled',
+        100.0,
+        from_zero=True,
+        chance='probe/recall_chance',
     ),
     'probe/recall_twice': Panel(
-        'Probes, read twice', '% of answers recalled', 100.0, from_zero=True
+        'Probes, read twice',
+        '% of answers recalled',
+        100.0,
+        from_zero=True,
+        chance='probe/recall_chance',
     ),
     'tokens_per_second': Panel('Throughput', 'tokens/s', from_zero=True),
 }
@@ -154,6 +163,17 @@ def _curves(ax, runs, name, axis, smooth):
           marker='o' if few else None,
           **(style | faint),
       )
+  for chance in {run.last(panel.chance) for run in runs} - {None}:
+    ax.axhline(panel.scale * chance, color='#808080', linewidth=0.8)
+    ax.annotate(
+        'chance',
+        (1, panel.scale * chance),
+        xycoords=('axes fraction', 'data'),
+        color='#808080',
+        fontsize=7,
+        ha='right',
+        va='bottom',
+    )
   ax.set_ylabel(panel.unit)
   ax.yaxis.set_major_formatter(lambda y, _: units.count(y))
   if panel.from_zero:

@@ -77,7 +77,8 @@ def test_probes_change_nothing_but_what_is_logged(start, finished, tmp_path):
   found = metrics(tmp_path)
   probed = {key for key in found if key[1].startswith('probe/')}
   assert {step for step, _ in probed} == {5, 10, STEPS}, errors
-  kinds = 'recall_once', 'recall_twice', 'answer_loss_once', 'answer_loss_twice'
+  kinds = [f'recall_{x}' for x in ('default', 'twice', 'chance')]
+  kinds += ['answer_loss_default', 'answer_loss_twice']
   assert {name for _, name in probed} == {f'probe/{kind}' for kind in kinds}
   others = {key: x for key, x in found.items() if key not in probed}
   assert others == metrics(finished[0])

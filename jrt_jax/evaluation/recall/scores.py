@@ -95,7 +95,8 @@ def values(
   """Returns the value of an example, by metric.
 
   Raises:
-    ValueError: a metric is unknown, or a log-likelihood is not finite.
+    ValueError: a metric is unknown, or a log-likelihood is not finite. One
+      of -inf so ends the whole task: there would be no mean.
   """
   if not isinstance(answer, str):
     for score in answer:

@@ -102,12 +102,13 @@ def test_a_run_is_asked_with_its_weights_and_its_tokenizer(
   build = models.build(settings['model'])
   params = models.split(build)[1]
   found = probe(params)
-  kinds = 'once', 'question_first'
+  kinds = 'default', 'question_first'
   names = [f'{x}_{kind}' for kind in kinds for x in ('recall', 'answer_loss')]
-  assert [*found] == names
+  assert [*found] == ['recall_chance', *names]
+  assert found['recall_chance'] == 1 / 2  # of pairs
   # Untrained: about as likely as any of 258 ids.
-  losses = np.array([*found.values()])[1::2]
-  assert (losses > 3).all() and {*found.values()} - {*losses} == {0.0}
+  _, *values = found.values()
+  assert (np.array(values[1::2]) > 3).all() and {*values[::2]} == {0.0}
   doubled = jax.tree.map(lambda x: 2 * x, params)
   before = compilations()
   other = probe(doubled)

@@ -73,7 +73,7 @@ def test_what_is_drawn_is_the_metric_after_the_first_fall(drawn):
 
 
 def test_probes_are_drawn_as_they_were_found(drawn):
-  names = ['probe/recall_once', 'probe/recall_twice']
+  names = ['probe/recall_default', 'probe/recall_twice']
   fig = drawn(make_run('a', ['next_token_loss', *names], steps=20), smooth=0.5)
   titles = [ax.get_title() for ax in fig.axes[:3]]
   assert titles[1:] == ['Probes, read once', 'Probes, read twice']
@@ -81,6 +81,18 @@ def test_probes_are_drawn_as_they_were_found(drawn):
     _, line = ax.lines  # a point for each, no mean
     assert line.get_marker() == 'o'
     np.testing.assert_allclose(line.get_ydata(), 100 + 100 / np.arange(1, 21))
+
+
+def test_probes_are_drawn_beside_what_guessing_would_reach(drawn):
+  names = ['probe/recall_default', 'probe/recall_chance']
+  run = make_run('a', ['next_token_loss', *names], steps=20)
+  fig = drawn(run)
+  loss, probes, _ = (ax.get_lines() for ax in fig.axes[:3])
+  assert len(loss) == 2 and len(probes) == 3
+  chance = run.curves['probe/recall_chance'].values[-1]
+  assert {*probes[-1].get_ydata()} == {100 * chance}
+  (text,) = fig.axes[1].texts
+  assert text.get_text() == 'chance'
 
 
 def test_training_curves_are_smoothed(drawn):
