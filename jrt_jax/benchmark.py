@@ -11,7 +11,6 @@ for the CPU. Exit codes: 0 when all rows were measured, 1 when one could not be
 or --budget was too short, 2 for a mistake in the command, 130 after Ctrl-C.
 """
 
-import datetime
 import pathlib
 import sys
 import time
@@ -22,6 +21,7 @@ from ml_collections import config_flags
 
 import configs
 from jrt_jax import command_line
+from jrt_jax import provenance
 from jrt_jax.benchmarks import plan
 from jrt_jax.benchmarks import processes
 from jrt_jax.benchmarks import results
@@ -85,8 +85,7 @@ def _jobs(rows):
 def _measure(jobs, environment, start, out):
   """Measures all that there is time for; returns whether that was all."""
   record = environment | {
-      'date': datetime.datetime.now().astimezone().isoformat('T', 'minutes'),
-      'command': ' '.join(['python -m jrt_jax.benchmark', *sys.argv[1:]]),
+      'command': provenance.command('jrt_jax.benchmark'),
       'rows': [],
       'left': [str(row) for row, _ in jobs],
   }
@@ -135,7 +134,7 @@ def _tell_progress(record):
 
 def _write(record, out):
   if out:
-    results.write(out, record)
+    provenance.write_json(out, record)
 
 
 def _show(row):

@@ -16,12 +16,8 @@ Exit codes: 0 at the end, 1 if memory did not suffice, 2 for a mistake in the
 command, 130 after Ctrl-C.
 """
 
-import datetime
-import json
 import os
 import pathlib
-import shlex
-import sys
 
 from absl import app
 from absl import flags
@@ -29,6 +25,7 @@ from absl import flags
 from jrt_jax import command_line
 from jrt_jax import compilation_cache
 from jrt_jax import generation
+from jrt_jax import provenance
 from jrt_jax.data import bigrams
 from jrt_jax.data import pipeline
 from jrt_jax.data import recall
@@ -92,9 +89,7 @@ def main(argv: list[str]) -> None:
     if _COMPILATION_CACHE.value:
       compilation_cache.turn_on()
     for result in _measure(_models()):
-      new = out.with_name(f'{out.name}.tmp')
-      new.write_text(json.dumps(result, indent=1) + '\n')
-      new.replace(out)  # all of it or nothing
+      provenance.write_json(out, result)
     _show(result, out)
 
 
@@ -125,10 +120,8 @@ def _measure(models):
   held_out, train = _streams(first)
   windows = perplexity.cut(held_out, length, _WINDOWS.value)
   about = {
-      'command': shlex.join(
-          ['python', '-m', 'jrt_jax.perplexity', *sys.argv[1:]]
-      ),
-      'date': datetime.datetime.now().astimezone().isoformat('T', 'minutes'),
+      'command': provenance.command('jrt_jax.perplexity'),
+      **provenance.describe(on_jax=True),
       'text': _INPUT.value or held_out.fingerprint,
       'counted': _COUNTS.value or train.fingerprint,
       'counted_tokens': len(train),

@@ -16,7 +16,6 @@ after Ctrl-C.
 """
 
 import importlib
-import json
 import sys
 
 from absl import app
@@ -26,6 +25,7 @@ import tqdm
 
 from jrt_jax import command_line
 from jrt_jax import compilation_cache
+from jrt_jax import provenance
 from jrt_jax.evaluation import synthetic
 from jrt_jax.evaluation.synthetic import probes
 
@@ -58,7 +58,7 @@ def main(argv: list[str]) -> None:
     figures = {name: probes.to_json(x) for name, x in results.items()}
     record = {'seeds': seeds, 'probes': figures}
     with command_line.one_line_errors():
-      out.write_text(json.dumps(record, indent=2) + '\n')
+      provenance.write_json(out, record)
     print(f'wrote {_OUT.value}')
   held = [e.holds() for x in results.values() for e in x.expectations]
   print(f'{sum(held)} of {len(held)} expectations hold')

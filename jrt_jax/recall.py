@@ -31,6 +31,7 @@ import tqdm
 
 from jrt_jax import command_line
 from jrt_jax import compilation_cache
+from jrt_jax import provenance
 from jrt_jax.evaluation import language_models
 from jrt_jax.evaluation.recall import questions as questions_lib
 from jrt_jax.evaluation.recall import record
@@ -164,10 +165,10 @@ def _evaluate():
   if folder:
     file = folder.finish(
         {
-            'command': ' '.join(['python -m jrt_jax.recall', *sys.argv[1:]]),
+            'command': provenance.command('jrt_jax.recall'),
             'settings': asked,
             'batch_size': _BATCH_SIZE.value,
-            **record.environment(on_jax=_is_run()),
+            **record.environment(model),
             'results': results,
         }
     )

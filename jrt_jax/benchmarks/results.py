@@ -2,9 +2,6 @@
 
 from collections.abc import Mapping
 import dataclasses
-import json
-import os
-import pathlib
 from typing import Any
 
 from jrt_jax.benchmarks import plan
@@ -55,13 +52,6 @@ def row(
     if target.figure in figures:
       result['met'] = target.met(figures[target.figure])
   return result
-
-
-def write(path: pathlib.Path, results: Mapping[str, Any]) -> None:
-  """Writes JSON; a reader finds either the old file or the new one."""
-  new = path.with_name(f'{path.name}.new')
-  new.write_text(json.dumps(results, indent=2, allow_nan=False) + '\n')
-  os.replace(new, path)
 
 
 def line(row: Mapping[str, Any]) -> str:

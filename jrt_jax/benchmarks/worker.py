@@ -7,16 +7,13 @@ no other with it, and so that the peak of memory is its own.
 from collections.abc import Mapping, Sequence
 import contextlib
 import logging
-import os
-import platform
 from typing import Any
 
 import jax
-import jaxlib
 
 from configs import base
-import jrt_jax
 from jrt_jax import models
+from jrt_jax import provenance
 from jrt_jax.benchmarks import decoding
 from jrt_jax.benchmarks import plan
 from jrt_jax.benchmarks import prefill
@@ -37,21 +34,12 @@ MEASUREMENTS = {
 def environment() -> dict[str, Any]:
   """Returns the devices and versions that rows are measured with."""
   device = jax.devices()[0]
-  on_cpu = device.platform == 'cpu'
-  cores = f'{os.cpu_count()}-core {platform.machine()} CPU'
-  limit = (device.memory_stats() or {}).get('bytes_limit')
-  return {
+  found = provenance.describe(on_jax=True)
+  found['versions']['platform'] = device.client.platform_version
+  return found | {
       'platform': device.platform,
-      'hardware': cores if on_cpu else device.device_kind,
       'devices': jax.device_count(),
-      'memory_limit_bytes': limit,
-      'versions': {
-          'jrt_jax': jrt_jax.__version__,
-          'jax': jax.__version__,
-          'jaxlib': jaxlib.__version__,
-          'python': platform.python_version(),
-          'platform': device.client.platform_version,
-      },
+      'memory_limit_bytes': (device.memory_stats() or {}).get('bytes_limit'),
   }
 
 

@@ -17,6 +17,7 @@ import jax
 import numpy as np
 import tqdm
 
+from jrt_jax import provenance
 from jrt_jax.data import objectives
 from jrt_jax.data import recall
 from jrt_jax.evaluation import slices
@@ -330,19 +331,14 @@ def _judged(family, what, values):
       'family': family,
       **what._asdict(),
       'tokens': _tokens(values),
-      'loss': {m: _json(statistics.mean(x)) for m, x in means.items()},
+      'loss': {
+          m: provenance.plain(statistics.mean(x)) for m, x in means.items()
+      },
       'differences': [
           {'first': a, 'second': b}
-          | _json(statistics.paired_difference(means[a], means[b]))
+          | provenance.plain(statistics.paired_difference(means[a], means[b]))
           for a, b in itertools.combinations(means, 2)
       ],
-  }
-
-
-def _json(estimate):
-  return {
-      name: None if value != value else value  # JSON has no nan
-      for name, value in estimate._asdict().items()
   }
 
 

@@ -6,8 +6,6 @@ OUT/NAME.json      all jobs of an exhibit, once they are complete
 
 from collections.abc import Callable, Mapping
 import json
-import math
-import os
 import pathlib
 import re
 import shutil
@@ -15,12 +13,11 @@ import time
 from typing import Any
 import zlib
 
-import numpy as np
 import tqdm
 
 from jrt_jax import foreign
+from jrt_jax import provenance
 from jrt_jax import schema
-from jrt_jax.reproduce import environment
 from jrt_jax.reproduce import exhibit as exhibit_lib
 from jrt_jax.training import units
 
@@ -37,6 +34,7 @@ _RECORD = schema.Fields(
         'date': _TEXT,
         'seconds': schema.Real(0, 1e9),
     },
+    optional={'command': schema.Text(2**16)},  # of figures of others
     others=schema.Anything(),
 )
 _COMPLETE = schema.Fields(
@@ -97,7 +95,7 @@ def run(
   if not failed:
     kept = [records[job.name] for job in jobs]
     about = {'exhibit': name, 'scale': request.scale, 'command': command}
-    write(out / f'{name}.json', about | _found(exhibit, kept))
+    provenance.write_json(out / f'{name}.json', about | _found(exhibit, kept))
   return list(failed.values())
 
 
@@ -124,28 +122,6 @@ def read(path: pathlib.Path) -> Mapping[str, Any] | None:
   return foreign.read_json(path, _COMPLETE) if path.exists() else None
 
 
-def write(path: pathlib.Path, value: Any) -> None:
-  """Writes JSON; a reader finds either the old file or the new one."""
-  new = path.with_name(f'{path.name}.new')
-  new.write_text(json.dumps(plain(value), indent=1, allow_nan=False) + '\n')
-  os.replace(new, path)
-
-
-def plain(value: Any) -> Any:
-  """Returns a value as JSON has it: no arrays, None for what is not finite."""
-  if hasattr(value, '_asdict'):
-    return plain(value._asdict())
-  if isinstance(value, Mapping):
-    return {str(key): plain(item) for key, item in value.items()}
-  if isinstance(value, (np.ndarray, np.generic)):
-    return plain(value.tolist())
-  if isinstance(value, (list, tuple)):
-    return [plain(item) for item in value]
-  if isinstance(value, float) and not math.isfinite(value):
-    return None
-  return value
-
-
 def _check(name, jobs):
   names = [job.name for job in jobs]
   for wrong in names:
@@ -159,12 +135,14 @@ def _read(folder, job):
   if not path.exists():
     return None
   record = foreign.read_json(path, _RECORD)
-  return record if record['settings'] == plain(job.settings) else None
+  return (
+      record if record['settings'] == provenance.plain(job.settings) else None
+  )
 
 
 def _measure(exhibit, job, folder, tell):
   start = time.monotonic()
-  settings = plain(job.settings)
+  settings = provenance.plain(job.settings)
   digest = zlib.crc32(json.dumps(settings, sort_keys=True).encode())
   workdir = folder / 'work' / f'{job.name}-{digest:08x}'
   workdir.mkdir(parents=True, exist_ok=True)
@@ -172,11 +150,11 @@ def _measure(exhibit, job, folder, tell):
   record = {
       'job': job.name,
       'settings': settings,
-      'figures': plain(figures),
+      'figures': provenance.plain(figures),
       'seconds': round(time.monotonic() - start, 3),
-      **environment.describe(),
+      **(figures.get('provenance') or provenance.describe(on_jax=True)),
   }
-  write(folder / f'{job.name}.json', record)
+  provenance.write_json(folder / f'{job.name}.json', record)
   shutil.rmtree(workdir)
   tell(f'{folder.name} {job.name}: {units.duration(record["seconds"])}')
   return record

@@ -31,7 +31,6 @@ class Fake:
   device: str = 'fake'
   seconds: float = float('nan')
   asked: list[Sequence[Any]] = dataclasses.field(default_factory=list)
-  versions: dict[str, str] = dataclasses.field(default_factory=dict)
 
   def encode(self, text):
     return [*text.encode()]

@@ -34,8 +34,6 @@ class Function:
       function or its `log_likelihood` returns is something else.
   """
 
-  versions = {}  # which of what is imported computes, nothing tells
-
   def __init__(
       self,
       function: Callable[[str], str],

@@ -37,10 +37,6 @@ class HuggingFace:
   """
 
   unit = 'tokens'
-  versions = {
-      'torch': torch.__version__,
-      'transformers': transformers.__version__,
-  }
 
   def __init__(
       self,

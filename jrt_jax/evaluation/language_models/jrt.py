@@ -32,7 +32,6 @@ class Jrt:
 
   max_length = None  # a state takes the same room, and caches grow
   unit = 'tokens'
-  versions = {'jax': jax.__version__}
 
   def __init__(
       self,

@@ -1,6 +1,6 @@
 """What tasks ask of a language model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 
@@ -44,14 +44,12 @@ class LanguageModel(Protocol):
       tells the tokens of the model.
     device: what computes, as 'CPU' or 'NVIDIA H100 80GB HBM3'; 'unknown' where
       nothing tells.
-    versions: of the packages that compute, by name.
   """
 
   name: str
   max_length: int | None
   unit: str
   device: str
-  versions: Mapping[str, str]
 
   def encode(self, text: str) -> Sequence[int]:
     """Returns the ids of a text, without special ones around it."""

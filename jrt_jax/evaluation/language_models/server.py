@@ -70,7 +70,7 @@ class Server:
       model; there is no such tokenizer, or an option is out of range.
   """
 
-  device, versions = 'unknown', {}
+  device = 'unknown'
 
   def __init__(
       self,

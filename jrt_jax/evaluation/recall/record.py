@@ -8,15 +8,12 @@ from collections.abc import Mapping, Sequence
 import json
 import os
 import pathlib
-import platform
-import subprocess
 from typing import Any
 
-import jax
-
-import jrt_jax
 from jrt_jax import foreign
+from jrt_jax import provenance
 from jrt_jax import schema
+from jrt_jax.evaluation import language_models
 from jrt_jax.evaluation.recall import errors
 
 _SETTINGS, _EXAMPLES, _RESULT = 'settings.json', 'examples.jsonl', 'result.json'
@@ -60,7 +57,7 @@ class Folder:
           f' which has no {_SETTINGS}'
       )
     path.mkdir(parents=True, exist_ok=True)
-    write(path / _SETTINGS, settings)
+    provenance.write_json(path / _SETTINGS, settings)
     self.rows = _read(path / _EXAMPLES)
 
   def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -71,36 +68,18 @@ class Folder:
 
   def finish(self, result: Mapping[str, Any]) -> pathlib.Path:
     """Writes the result; returns its file."""
-    write(self.path / _RESULT, result)
+    provenance.write_json(self.path / _RESULT, result)
     return self.path / _RESULT
 
 
-def write(path: pathlib.Path, value: Mapping[str, Any]) -> None:
-  """Writes JSON; a reader finds either the old file or the new one."""
-  new = path.with_name(f'{path.name}.new')
-  new.write_text(json.dumps(value, indent=2) + '\n')
-  os.replace(new, path)
+def environment(model: language_models.LanguageModel) -> dict[str, Any]:
+  """Returns what answers depend on besides settings: see `provenance.describe`.
 
-
-def environment(*, on_jax: bool) -> dict[str, Any]:
-  """Returns on what is measured: hardware, versions, and the commit if known.
-
-  Args:
-    on_jax: whether jax computes. Its devices are left alone if not: another
-      library may need their memory.
+  `hardware` is that of this process, and `device` what the model says of its
+  own. The devices of jax are left alone: another library may need their memory.
   """
-  device = f'{os.cpu_count()}-core {platform.machine()} CPU'
-  if on_jax and jax.default_backend() != 'cpu':
-    device = f'{jax.device_count()} x {jax.devices()[0].device_kind}'
-  return {
-      'hardware': device,
-      'versions': {
-          'jrt_jax': jrt_jax.__version__,
-          'jax': jax.__version__,
-          'python': platform.python_version(),
-      },
-      'commit': _commit(),
-  }
+  found = provenance.describe(on_jax=False)
+  return found | {'device': getattr(model, 'device', 'unknown')}
 
 
 def _check_same(path, settings):
@@ -126,22 +105,3 @@ def _read(path):
       foreign.parse_json(line, f'{path}:{number}', _ROW)
       for number, line in enumerate(whole.splitlines(), start=1)
   ]
-
-
-def _commit():
-  """Of the checkout that the package is in; None if it is in none."""
-  root = pathlib.Path(jrt_jax.__file__).parents[1]
-  if not (root / '.git').exists():  # not of a checkout around an installation
-    return None
-  command = ['git', 'describe', '--always', '--dirty=+', '--abbrev=40']
-  try:
-    done = subprocess.run(
-        [*command, '--exclude=*'],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-  except (OSError, subprocess.CalledProcessError):
-    return None
-  return done.stdout.strip()

@@ -1,11 +1,11 @@
 """What rows of answers say: as JSON, and as tables."""
 
 from collections.abc import Mapping, Sequence
-import math
 from typing import Any
 
 import numpy as np
 
+from jrt_jax import provenance
 from jrt_jax.evaluation.recall import errors
 from jrt_jax.evaluation.recall import questions
 from jrt_jax.evaluation.recall import runner
@@ -71,7 +71,9 @@ def _of_kind(work, rows, contexts):
   times = [r['prefill_ms'] for r in rows if r['prefill_ms'] is not None]
   found = {
       'metrics': {
-          name: _plain(scores.mean(name, _values(rows, name), contexts))
+          name: provenance.plain(
+              scores.mean(name, _values(rows, name), contexts)
+          )
           for name in work.task.metrics
       },
       'tokens': float(np.mean([row['tokens'] for row in rows])),
@@ -96,7 +98,9 @@ def _compare(work, found, groups, kind, contexts):
   for name in work.task.metrics:
     pair = (_values(groups[each], name) for each in (kind, questions.DEFAULT))
     difference, p_value = scores.compare(name, *pair, contexts)
-    new['against_default'][name] = _plain(difference) | {'p_value': p_value}
+    new['against_default'][name] = provenance.plain(difference) | {
+        'p_value': p_value
+    }
   if work.task.kind != 'generate':
     return []
   gain = new['against_default'][work.task.metrics[0]]['estimate']
@@ -105,14 +109,6 @@ def _compare(work, found, groups, kind, contexts):
 
 def _values(rows, name):
   return [row['values'][name] for row in rows]
-
-
-def _plain(estimate):
-  """As JSON has it, which has no numbers that are not finite."""
-  return {
-      name: None if isinstance(x, float) and not math.isfinite(x) else x
-      for name, x in estimate._asdict().items()
-  }
 
 
 def _table(name, task, unit):

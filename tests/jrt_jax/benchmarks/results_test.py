@@ -1,5 +1,3 @@
-import json
-
 import pytest
 
 from jrt_jax.benchmarks import plan
@@ -61,11 +59,3 @@ def test_what_ran_is_said_once_for_a_model_and_what_did_not_is_named():
       'jrt_tiny: chunked runs',
       'no time was left for: G15; G18',
   ]
-
-
-def test_a_file_is_replaced_as_a_whole(tmp_path):
-  path = tmp_path / 'results.json'
-  results.write(path, {'rows': []})
-  with pytest.raises(ValueError):
-    results.write(path, {'rows': [float('nan')]})
-  assert json.loads(path.read_text()) == {'rows': []}

@@ -1,6 +1,7 @@
 """A folder continues its own run, and holds no other."""
 
 import json
+import types
 
 import pytest
 
@@ -98,7 +99,8 @@ def test_a_number_that_is_not_finite_is_never_written(path):
 
 
 def test_the_environment_is_said():
-  found = record.environment(on_jax=False)
-  assert 'CPU' in found['hardware']
+  found = record.environment(types.SimpleNamespace(device='abacus'))
+  assert 'CPU' in found['hardware'] and found['device'] == 'abacus'
+  assert record.environment(object())['device'] == 'unknown'
   assert {'jrt_jax', 'jax', 'python'} <= found['versions'].keys()
   json.dumps(found, allow_nan=False)
