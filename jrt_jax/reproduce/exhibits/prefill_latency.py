@@ -1,5 +1,6 @@
 """Table 5: how long a prompt takes to read, by the operation that reads it."""
 
+import os
 import time
 
 import jax
@@ -49,7 +50,12 @@ def _plan(request, results):
         f'--scale must be that of the device for prefill_latency, got'
         f' {request.scale!r} on a {platform}'
     )
-  settings = {'shape': size['shape'], 'rounds': size['rounds']}
+  settings = {
+      'shape': size['shape'],
+      'rounds': size['rounds'],
+      'device': jax.devices()[0].device_kind,
+      'cores': os.cpu_count(),
+  }
   return [
       exhibit.Job(f'{platform}-{N}', {'length': N, **settings})
       for N in size['lengths']
@@ -59,9 +65,6 @@ def _plan(request, results):
 def _measure(settings, workdir):
   """Milliseconds of each round, in which all operations run in turn."""
   del workdir
-  on_cpu = jax.default_backend() == 'cpu'
-  # Of the process on a CPU: other jobs on the machine disturb it less.
-  clock = time.process_time if on_cpu else time.perf_counter
   calls = {
       name: make(settings['length'], settings['shape'])
       for name, make in _OPERATIONS.items()
@@ -71,9 +74,9 @@ def _measure(settings, workdir):
     jax.block_until_ready(call())  # compiles
   for _ in range(settings['rounds']):
     for name, call in calls.items():
-      start = clock()
+      start = time.perf_counter()
       jax.block_until_ready(call())
-      ms[name].append(1e3 * (clock() - start))
+      ms[name].append(1e3 * (time.perf_counter() - start))
   return {'ms': ms}
 
 
