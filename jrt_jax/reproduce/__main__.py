@@ -4,7 +4,7 @@ python -m jrt_jax.reproduce jrt_prompt --out=reproduced
 python -m jrt_jax.reproduce all --scale=cpu --out=reproduced
 python -m jrt_jax.reproduce all --scale=paper
 
-Each NAME is a table or figure. Its jobs run one by one, and each result is a file
+Each NAME is a table or figure; --list shows them, and what each needs. Its jobs run one by one, and each result is a file
 in --out: what was interrupted goes on, and only jobs whose settings have changed
 run again. OUT/NAME.json has all figures, with seeds, versions and hardware;
 OUT/index.html is the page, of everything that lies in --out.
@@ -13,8 +13,9 @@ OUT/index.html is the page, of everything that lies in --out.
   --scale=gpu    larger, for one GPU
   --scale=paper  measures nothing: the commands and the GPU hours it would take
 
-Exit codes: 0 if all jobs were done, 1 if some failed (the others are kept), 2 for
-a mistake in the command, 130 after Ctrl-C.
+Exit codes: 0 if all jobs were done, 1 if some failed or an exhibit cannot be
+measured so (the others are kept), 2 for a mistake in the command, 130 after
+Ctrl-C.
 """
 
 import pathlib
@@ -43,12 +44,16 @@ _DATA = flags.DEFINE_string(
 _RECALL = flags.DEFINE_string(
     'recall', None, 'A folder of results of jrt_jax.recall.'
 )
+_LIST = flags.DEFINE_bool('list', False, 'Show all names, and what each needs.')
 _COMPILATION_CACHE = command_line.define_compilation_cache()
 
 
 def main(argv: list[str]) -> None:
   names = [x for name in argv[1:] for x in name.split(',')]
   with command_line.one_line_errors():
+    if _LIST.value:
+      print('\n'.join(_described()))
+      return
     chosen = _chosen(names)
     if _SCALE.value == 'paper':
       return _tell_what_it_takes(chosen)
@@ -61,16 +66,32 @@ def main(argv: list[str]) -> None:
       compilation_cache.turn_on()
     failed = []
     for name, exhibit in chosen.items():
-      command = _command(name, exhibit)
-      failed += runner.run(name, exhibit, request, out, command=command)
+      failed += _measure(name, exhibit, request, out)
       path = page.write(exhibits.EXHIBITS, out)
       verdict = page.section(name, exhibit, out).verdict
       words = exhibit_lib.VERDICTS[verdict.word]
       print(f'{name}: {words}. {verdict.sentence}\n')
   print(f'wrote {path}')
   if failed:
-    print(f'{len(failed)} jobs failed:', *failed, sep='\n', file=sys.stderr)
+    print(f'{len(failed)} failed:', *failed, sep='\n', file=sys.stderr)
     sys.exit(command_line.FAILURE)
+
+
+def _measure(name, exhibit, request, out):
+  """Returns a line for what failed: jobs, or all of an exhibit."""
+  command = _command(name, exhibit)
+  try:
+    return runner.run(name, exhibit, request, out, command=command)
+  except (ValueError, FileNotFoundError) as error:  # no reason to end others
+    return [f'not measured: {name}: {" ".join(str(error).split())}']
+
+
+def _described():
+  """Yields two lines for each exhibit."""
+  for name, exhibit in exhibits.EXHIBITS.items():
+    takes = [f'takes --{flag}' for flag in exhibit.uses]
+    yield f'{name}: {exhibit.title}'
+    yield '  ' + '; '.join([exhibit.source, *takes])
 
 
 def _chosen(names):

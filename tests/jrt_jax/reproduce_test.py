@@ -20,6 +20,34 @@ def test_one_exhibit_is_json_and_a_page(run_command, tmp_path):
   assert 'Not measured' in (out / 'index.html').read_text()  # the others
 
 
+def test_an_exhibit_that_cannot_be_measured_ends_no_other(
+    run_command, tmp_path
+):
+  out, empty = tmp_path / 'out', tmp_path / 'empty'
+  empty.mkdir()
+  done = run_command(
+      'jrt_jax.reproduce',
+      'jrt_prompt,hierarchical_prompting',
+      f'--recall={empty}',
+      f'--out={out}',
+  )
+  assert done.returncode == 1, done.stderr
+  head, *lines = done.stderr.splitlines()[-3:]
+  assert head == '2 failed:'
+  names = ('jrt_prompt', 'hierarchical_prompting')
+  for name, line in zip(names, lines, strict=True):
+    assert line.startswith(f'not measured: {name}: --recall must have results')
+  assert (out / 'index.html').exists()
+
+
+@pytest.mark.slow
+def test_the_list_has_each_name_and_what_it_takes(run_command):
+  done = run_command('jrt_jax.reproduce', '--list')
+  assert done.returncode == 0, done.stderr
+  assert 'hierarchical_prompting: ' in done.stdout
+  assert '; takes --data; takes --recall' in done.stdout
+
+
 @pytest.mark.slow
 def test_the_scale_of_the_paper_is_told_and_not_measured(run_command):
   done = run_command('jrt_jax.reproduce', 'feature_maps', '--scale=paper')
