@@ -104,6 +104,8 @@ class Exhibit(NamedTuple):
       until all that it names is there: later jobs may depend on earlier ones.
     measure: figures, from the settings of a job and a folder of its own, which
       is kept until they are there: what is in it after a kill can be resumed.
+      Figures of others have a `provenance`: their hardware, versions, commit,
+      date and command.
     show: what the page has of complete results.
     verdict: what they say of the claim.
     at_paper_scale: what it would take.

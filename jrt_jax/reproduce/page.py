@@ -27,6 +27,9 @@ _OTHER_FIGURES = (ArithmeticError, AttributeError, LookupError, TypeError)
 _OTHER_FIGURES += (ValueError,)
 
 
+_VERSIONS = 'jrt_jax', 'jax', 'torch', 'python'
+
+
 class Section(NamedTuple):
   """An exhibit as the page has it."""
 
@@ -114,24 +117,31 @@ def _kind(error):
 def _run(found):
   """How an exhibit was measured, in the words of its records."""
   jobs = found['jobs']
-  distinct = lambda key: ', '.join(
-      dict.fromkeys(str(job[key]) for job in jobs if job.get(key))
-  )
-  versions = jobs[-1].get('versions', {}) if jobs else {}
+  distinct = lambda of: ', '.join(dict.fromkeys(filter(None, map(of, jobs))))
   return {
       'scale': found['scale'],
-      'command': found['command'],
-      'hardware': distinct('hardware'),
-      'commit': distinct('commit'),
-      'date': distinct('date'),
+      'commands': [
+          found['command'],
+          *dict.fromkeys(job['command'] for job in jobs if 'command' in job),
+      ],
+      'hardware': distinct(lambda job: job['hardware']),
+      'commit': distinct(lambda job: job.get('commit')),
+      'date': distinct(_day),
       'jobs': len(jobs),
       'took': units.duration(sum(job['seconds'] for job in jobs)),
-      'versions': ', '.join(
-          f'{name} {versions[name]}'
-          for name in ('jrt_jax', 'jax', 'python')
-          if name in versions
-      ),
+      'versions': distinct(_versions),
   }
+
+
+def _day(job):
+  return job['date'].partition('T')[0]
+
+
+def _versions(job):
+  versions = job.get('versions', {})
+  return ', '.join(
+      f'{name} {versions[name]}' for name in _VERSIONS if name in versions
+  )
 
 
 def _hours(hours):

@@ -1,10 +1,10 @@
 """What `python -m jrt_jax.recall --out=FOLDER` has measured, for exhibits.
 
-A job reads one result, so that whatever was measured, by whom and where, is
-recorded like all else.
+A job reads one result. Who measured it, where and when, is what that file says.
 """
 
-from collections.abc import Iterator, Mapping
+import collections
+from collections.abc import Iterable, Iterator, Mapping
 import math
 import pathlib
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from jrt_jax import schema
 from jrt_jax.evaluation import statistics
 from jrt_jax.reproduce import exhibit
 
+_TEXT = schema.Text(2**16)
 _NUMBER = schema.AnyOf(schema.Real(-1e300, 1e300), schema.OneOf(None))
 _ESTIMATES = schema.Fields(
     {},
@@ -44,9 +45,16 @@ _RESULT = schema.Fields(
         ),
         'results': schema.Fields({}, others=_TASK),
     },
+    optional={
+        **{name: _TEXT for name in ('hardware', 'device', 'date', 'command')},
+        'versions': schema.Fields({}, others=schema.Text()),
+        'commit': schema.AnyOf(schema.Text(), schema.OneOf(None)),
+    },
     others=schema.Anything(),
 )
 _START = 'recall-'
+# Settings that tell nothing to a reader, or that a result has for all its tasks.
+_UNSAID = {'model', 'tasks', 'prompts', 'questions', 'fingerprint'}
 
 
 class Gain(NamedTuple):
@@ -58,6 +66,7 @@ class Gain(NamedTuple):
   default: statistics.Estimate
   kind: statistics.Estimate
   gain: statistics.Estimate  # of pairs
+  settings: Mapping[str, Any] = {}  # of this task
 
 
 def jobs(request: exhibit.Request) -> list[exhibit.Job]:
@@ -84,12 +93,32 @@ def jobs(request: exhibit.Request) -> list[exhibit.Job]:
 
 
 def measure(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-  """Returns the result of a job of `jobs`.
+  """Returns the result of a job of `jobs`, and where it comes from.
 
   Raises:
     ValueError: the file holds something else.
   """
-  return foreign.read_json(settings['file'], _RESULT)
+  found = foreign.read_json(settings['file'], _RESULT)
+  return {
+      'settings': found['settings'],
+      'results': found['results'],
+      'provenance': {
+          'hardware': _hardware(found),
+          'versions': found.get('versions', {}),
+          'commit': found.get('commit'),
+          'date': found.get('date', 'unknown date'),
+          'command': found.get('command', 'python -m jrt_jax.recall'),
+      },
+  }
+
+
+def _hardware(found):
+  """What the model ran on, and the processor of who asked it."""
+  asked = found.get('hardware', 'unknown hardware')
+  device = found.get('device', 'CPU')
+  if device == 'unknown':
+    device = 'unknown device'
+  return asked if device == 'CPU' else f'{device} ({asked})'
 
 
 def gains(results: exhibit.Results, kind: str) -> Iterator[Gain]:
@@ -101,7 +130,7 @@ def gains(results: exhibit.Results, kind: str) -> Iterator[Gain]:
   for name, done in results.items():
     if not name.startswith(_START):
       continue
-    model = done.figures['settings']['model']
+    settings = done.figures['settings']
     for task, found in done.figures['results'].items():
       default, other = (found['prompts'].get(x) for x in ('default', kind))
       if not default or not other or 'against_default' not in other:
@@ -111,13 +140,57 @@ def gains(results: exhibit.Results, kind: str) -> Iterator[Gain]:
       if metric == 'perplexity' or metric not in both:
         continue
       yield Gain(
-          model,
+          settings['model'],
           task,
           metric,
           _percent(default['metrics'][metric]),
           _percent(other['metrics'][metric]),
           _percent(other['against_default'][metric]),
+          _of_task(settings, task),
       )
+
+
+def table(gains: Iterable[Gain], kind: str) -> dict[str, tuple[Any, ...]]:
+  """Returns (default, kind, gain) by model and task.
+
+  Where a model was asked a task several times, the label has the settings in
+  which these times differ.
+
+  Raises:
+    ValueError: two results differ in no setting that a label can have.
+  """
+  gains = [*gains]
+  alike = collections.defaultdict(list)
+  for x in gains:
+    alike[x.model, x.task].append(x.settings)
+  rows = {}
+  for x in gains:
+    label = ', '.join([x.model, x.task, *_apart(x, alike[x.model, x.task])])
+    if label in rows:
+      raise ValueError(
+          f'--recall must have one result of {label}, read as {kind}, got two'
+      )
+    rows[label] = x.default, x.kind, x.gain
+  return rows
+
+
+def _apart(gain, others):
+  """The settings of a gain that are not those of all others."""
+  for name, value in gain.settings.items():
+    if any(other.get(name) != value for other in others):
+      yield f'{name} {value}'
+
+
+def _of_task(settings, task):
+  """Settings by name; of those that are lists, the item of the task."""
+  tasks = settings.get('tasks', ())
+  found = {}
+  for name, value in settings.items():
+    if isinstance(value, list) and len(value) == len(tasks) and task in tasks:
+      value = value[tasks.index(task)]
+    if name not in _UNSAID:
+      found[name] = value
+  return found
 
 
 def _percent(found):

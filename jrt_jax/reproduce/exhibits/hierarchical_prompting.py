@@ -5,16 +5,20 @@ how often it is repeated can be counted. Tokens are words here.
 """
 
 import ast
+import pathlib
 import random
+import zlib
 
-from jrt_jax import foreign
-from jrt_jax import schema
 from jrt_jax.data import sources
 from jrt_jax.evaluation import statistics
+from jrt_jax.evaluation.recall import rows as rows_lib
+from jrt_jax.evaluation.recall import scores
+from jrt_jax.evaluation.recall import tasks
 from jrt_jax.prompting import hierarchy
 from jrt_jax.prompting import saliency
 from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import paper
+from jrt_jax.reproduce import recall_results
 
 _NUM_ROWS = {'cpu': 100, 'gpu': 551}
 _SHARES = (0.05, 0.1, 0.2, 0.4)  # of the words of the document
@@ -33,9 +37,8 @@ _LEVELS = {
     'paragraph': {},
     'window': {'overlap': 0.2},
 }
-_TEXT = schema.Text(2**24)
-_ROW = schema.Fields(
-    {'text': _TEXT, 'key': _TEXT, 'value': _TEXT}, others=schema.Anything()
+_ROW = rows_lib.record(
+    text=rows_lib.FILLED, key=rows_lib.FILLED, value=rows_lib.FILLED
 )
 
 
@@ -45,25 +48,25 @@ def _plan(request, results):
   if request.data is None:
     settings['source'] = 'python_stdlib'
   else:
-    files = sorted(request.data.rglob('*fda*.jsonl*'))
-    if not files:
-      raise FileNotFoundError(
-          f'--data must have the rows of FDA for hierarchical_prompting, a file'
-          f' *fda*.jsonl, got {request.data}, which has none'
-      )
-    settings |= {'source': str(files[0]), 'bytes': files[0].stat().st_size}
-  return [
+    folder, source = str(request.data), tasks.find_task('fda').source
+    (path,) = rows_lib.find('fda', [folder], source)
+    crc32 = zlib.crc32(pathlib.Path(path).read_bytes())
+    settings |= {'source': path, 'crc32': crc32}
+  counted = [
       exhibit.Job(
           f'{name}-{level}', {'saliency': name, 'level': level} | settings
       )
       for name in _SALIENCIES
       for level in (_LEVELS if name == 'bm25' else ['sentence'])
   ]
+  return [*counted, *recall_results.jobs(request)]
 
 
 def _measure(settings, workdir):
   """Whether the answer is read again, 0 or 1 for each row, by share."""
   del workdir
+  if 'file' in settings:
+    return recall_results.measure(settings)
   read = _stdlib if settings['source'] == 'python_stdlib' else _file
   rows = read(settings['source'])
   random.Random(0).shuffle(rows)
@@ -92,21 +95,21 @@ def _is_repeated(text, key, value, share, settings):
       **_LEVELS[level],
   )
   again = ''.join(p.text for p in prompt.pieces if p.level == level)
-  return int(_plain(value) in _plain(again))
+  return int(_contains(value, again))
 
 
-def _plain(text):
-  return ' '.join(text.lower().split())
+def _contains(answer, text):
+  """As answers are scored, wherever lines end."""
+  return scores.contains(' '.join(answer.split()), ' '.join(text.split()))
 
 
 def _file(path):
   """(text, key, value) of each row whose value stands in its text."""
   rows = []
-  with sources.open_text(path) as (file, _):
-    for number, line in enumerate(file, 1):
-      row = foreign.parse_json(line, f'{path}:{number}', _ROW)
-      if _plain(row['value']) in _plain(row['text']):
-        rows.append((row['text'], row['key'], row['value']))
+  for place, row in rows_lib.read(path):
+    _ROW.check(f'{place}:', row)
+    if _contains(row['value'], row['text']):
+      rows.append((row['text'], row['key'], row['value']))
   return rows
 
 
@@ -146,6 +149,16 @@ def _percentage(results, job, share):
 
 
 def _show(results):
+  gains = [*recall_results.gains(results, 'hierarchical')]
+  if gains:
+    yield exhibit.Table(
+        ('read once', 'hierarchical', 'gain'),
+        recall_results.table(gains, 'hierarchical'),
+        caption='Measured here: accuracy (%), and what pairs gain',
+        drawn=('gain',),
+        unit='points gained',
+        marks={'no gain': 0},
+    )
   jobs = {f'{name}-sentence': words for name, words in _WORDS.items()}
   yield exhibit.Lines(
       {
@@ -201,7 +214,19 @@ def _verdict(results):
       f' {len(hits["bm25"])} {rows} if BM25 chooses the sentences,'
       f' {exhibit.text(more, 0)} points more than'
       ' sentences drawn at random; reading all of it again costs ten times the'
-      ' words. Whether a model profits was not measured here.',
+      f' words. {_of_models(results)}',
+  )
+
+
+def _of_models(results):
+  gains = [*recall_results.gains(results, 'hierarchical')]
+  if not gains:
+    return 'Whether a model profits was not measured here.'
+  decided = [x.gain.estimate > 0 for x in gains if x.gain.excludes(0)]
+  return (
+      f'Of {len(gains)} pairs of a model and a task measured here,'
+      f' {decided.count(True)} gain and {decided.count(False)} lose over reading'
+      ' once.'
   )
 
 
@@ -220,9 +245,10 @@ EXHIBIT = exhibit.Exhibit(
         [
             'python -m jrt_jax.recall --model=hf:state-spaces/mamba-1.4b-hf'
             ' --task=fda,swde --prompts=default,twice,hierarchical'
+            ' --out=recall/hierarchical'
         ],
         None,
         'Any released recurrent model; the report does not name its own.',
     ),
-    uses=('data',),
+    uses=('data', 'recall'),
 )

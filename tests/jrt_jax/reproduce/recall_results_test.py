@@ -3,6 +3,7 @@ import json
 import pytest
 
 from jrt_jax.reproduce import exhibit
+from jrt_jax.reproduce import page
 from jrt_jax.reproduce import recall_results
 from jrt_jax.reproduce import runner
 from jrt_jax.reproduce.exhibits import jrt_prompt
@@ -38,10 +39,31 @@ def folder(tmp_path):
       'lambada': task(-3.0, -2.0, 0.4, 'perplexity'),
       'nq': {'prompts': {'default': {'metrics': {'contains': estimate(0.1)}}}},
   }
-  content = {'settings': {'model': 'hf:small'}, 'results': results}
-  (tmp_path / 'mine').mkdir()
-  (tmp_path / 'mine' / 'result.json').write_text(json.dumps(content))
+  write(tmp_path / 'mine', results)
   return tmp_path
+
+
+SETTINGS = {
+    'model': 'hf:small',
+    'tasks': ['fda', 'squad', 'lambada', 'nq'],
+    'step': 10,
+    'context_tokens': [950, 950, None, 950],
+}
+
+
+def write(folder, results, settings=SETTINGS, **more):
+  folder.mkdir()
+  content = {'settings': settings, 'results': results, **more}
+  (folder / 'result.json').write_text(json.dumps(content))
+
+
+def planned(folder, out):
+  """What Table 1 makes of the results in a folder."""
+  request = exhibit.Request('cpu', recall=folder)
+  failed = runner.run('t', jrt_prompt.EXHIBIT, request, out, command='mine')
+  assert not failed
+  whole = runner.read(out / 't.json')
+  return whole['jobs'], runner.results(whole['jobs'])
 
 
 def done(folder):
@@ -61,13 +83,10 @@ def test_what_was_measured_both_ways_is_compared_in_points(folder):
 
 
 def test_table_1_shows_them_and_lets_them_decide(folder, tmp_path):
-  request = exhibit.Request('cpu', recall=folder)
-  out = tmp_path / 'out'
-  runner.run('t', jrt_prompt.EXHIBIT, request, out, command='', tell=str)
-  found = runner.results(runner.read(out / 't.json')['jobs'])
+  _, found = planned(folder, tmp_path / 'out')
   verdict = jrt_prompt.EXHIBIT.verdict(found)
   assert verdict.word == 'partly'
-  assert 'Of 2 pairs of a model and a task' in verdict.sentence
+  assert 'Of 2 pairs of a model and one of the six tasks' in verdict.sentence
   measured, *_ = jrt_prompt.EXHIBIT.show(found)
   assert [*measured.rows] == ['hf:small, fda', 'hf:small, squad']
 
@@ -85,3 +104,64 @@ def test_a_folder_without_results_is_a_mistake(tmp_path):
   request = exhibit.Request('cpu', recall=tmp_path)
   with pytest.raises(FileNotFoundError, match='has no result.json'):
     recall_results.jobs(request)
+
+
+def test_tasks_that_are_not_of_the_table_are_shown_and_decide_nothing(tmp_path):
+  found = {'fda': task(0.2, 0.5, 0.3), 'mine.jsonl': task(0.5, 0.1, -0.4)}
+  found['squad'] = task(0.5, 0.1, -0.4, 'exact_match')
+  write(tmp_path / 'mine', found)
+  _, results = planned(tmp_path, tmp_path / 'out')
+  assert jrt_prompt.EXHIBIT.verdict(results).word == 'holds'
+  first, others, *_ = jrt_prompt.EXHIBIT.show(results)
+  assert [*first.rows] == ['hf:small, fda']
+  assert [*others.rows] == ['hf:small, mine.jsonl', 'hf:small, squad']
+
+
+def test_results_of_one_model_and_task_say_in_what_they_differ(tmp_path):
+  found = {'fda': task(0.2, 0.5, 0.3), 'nq': task(0.2, 0.5, 0.3)}
+  write(tmp_path / 'a', found)
+  tokens = [400, 950, None, 950]
+  other = SETTINGS | {'step': 20, 'context_tokens': tokens}
+  write(tmp_path / 'b', found, other)
+  gains = recall_results.gains(done(tmp_path), 'twice')
+  assert [*recall_results.table(gains, 'twice')] == [
+      'hf:small, fda, step 10, context_tokens 950',
+      'hf:small, nq, step 10',
+      'hf:small, fda, step 20, context_tokens 400',
+      'hf:small, nq, step 20',
+  ]
+
+
+def test_the_same_result_twice_is_a_mistake(tmp_path):
+  for name in 'ab':
+    write(tmp_path / name, {'fda': task(0.2, 0.5, 0.3)})
+  gains = recall_results.gains(done(tmp_path), 'twice')
+  with pytest.raises(ValueError, match='one result of hf:small, fda, .* two'):
+    recall_results.table(gains, 'twice')
+
+
+def test_a_result_is_credited_to_who_has_measured_it(tmp_path):
+  theirs = {
+      'hardware': '96-core x86_64 CPU',
+      'device': 'NVIDIA H100',
+      'versions': {'jrt_jax': '9.9', 'torch': '2.8'},
+      'commit': 'cafe',
+      'date': '2020-02-02T10:00+00:00',
+      'command': 'python -m jrt_jax.recall --out=a',
+  }
+  write(tmp_path / 'a', {'fda': task(0.2, 0.5, 0.3)}, **theirs)
+  (ours, job), _ = planned(tmp_path, tmp_path / 'out')
+  hardware = 'NVIDIA H100 (96-core x86_64 CPU)'
+  del theirs['device']
+  assert job.items() >= (theirs | {'hardware': hardware}).items()
+  assert ours['commit'] != 'cafe' and ours['hardware'] != hardware
+  said = page.section('t', jrt_prompt.EXHIBIT, tmp_path / 'out').run
+  assert said['commands'] == ['mine', theirs['command']]
+  assert hardware in said['hardware'] and '2020-02-02' in said['date']
+  assert 'torch 2.8' in said['versions']
+
+
+def test_a_result_that_does_not_say_where_it_is_from_is_not_ours(folder):
+  (found,) = done(folder).values()
+  assert found.figures['provenance']['hardware'] == 'unknown hardware'
+  assert found.figures['provenance']['commit'] is None

@@ -18,7 +18,7 @@ def data(tmp_path):
     row = {'text': ' '.join(sentences * 1), 'key': 'voltage', 'value': f'{i} v'}
     rows.append(row)
   rows.append({'text': 'Nothing.', 'key': 'voltage', 'value': '3 volt'})
-  (tmp_path / 'fda_rows.jsonl').write_text('\n'.join(map(json.dumps, rows)))
+  (tmp_path / 'fda_rows.jsonl').write_text('\n\n'.join(map(json.dumps, rows)))
   return tmp_path
 
 
@@ -43,7 +43,7 @@ def test_the_question_finds_the_sentence_that_answers_it(data):
 
 
 def test_data_without_rows_is_a_mistake(tmp_path):
-  with pytest.raises(FileNotFoundError, match='--data must have the rows'):
+  with pytest.raises(FileNotFoundError, match='has no file fda'):
     EXHIBIT.plan(exhibit.Request('cpu', data=tmp_path), {})
 
 
@@ -51,5 +51,34 @@ def test_a_row_without_its_value_names_file_and_line(tmp_path):
   path = tmp_path / 'fda.jsonl'
   path.write_text('{"text": "a", "key": "b"}')
   job, *_ = EXHIBIT.plan(exhibit.Request('cpu', data=tmp_path), {})
-  with pytest.raises(ValueError, match='fda.jsonl:1: value must be given'):
+  with pytest.raises(ValueError, match='fda.jsonl:1: ?value must be given'):
     EXHIBIT.measure(job.settings, tmp_path)
+
+
+def test_other_rows_of_the_same_size_are_measured_again(data):
+  request = exhibit.Request('cpu', data=data)
+  before = EXHIBIT.plan(request, {})
+  path = data / 'fda_rows.jsonl'
+  path.write_text(path.read_text().replace('voltage', 'current'))
+  for old, new in zip(before, EXHIBIT.plan(request, {}), strict=True):
+    assert old.name == new.name and old.settings != new.settings
+
+
+def test_models_that_were_asked_are_shown(data, tmp_path):
+  estimate = {'estimate': 0.3, 'low': 0.2, 'high': 0.4, 'n': 9, 'method': 'm'}
+  metrics = {'metrics': {'contains': estimate}}
+  prompts = {
+      'default': metrics,
+      'hierarchical': metrics | {'against_default': metrics['metrics']},
+  }
+  found = {
+      'settings': {'model': 'hf:small'},
+      'results': {'fda': {'prompts': prompts}},
+  }
+  (tmp_path / 'result.json').write_text(json.dumps(found))
+  *_, job = EXHIBIT.plan(exhibit.Request('cpu', data, tmp_path), {})
+  asked = exhibit.Done(job.settings, EXHIBIT.measure(job.settings, data))
+  results = measured(data) | {job.name: asked}
+  first, *_ = EXHIBIT.show(results)
+  assert [*first.rows] == ['hf:small, fda']
+  assert '1 pairs of a model and a task' in EXHIBIT.verdict(results).sentence
