@@ -136,5 +136,11 @@ def _tell_what_it_takes(chosen):
     print('\n'.join(f'    {line}' for line in takes.commands), end='\n\n')
 
 
+def _parse(argv):
+  """The list is of all names: none needs to be given."""
+  parse = command_line.parser(arguments='NAME')
+  return parse([*argv, 'all'] if '--list' in argv else argv)
+
+
 if __name__ == '__main__':
-  app.run(main, flags_parser=command_line.parser(arguments='NAME'))
+  app.run(main, flags_parser=_parse)

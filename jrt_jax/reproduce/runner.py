@@ -34,7 +34,11 @@ _RECORD = schema.Fields(
         'date': _TEXT,
         'seconds': schema.Real(0, 1e9),
     },
-    optional={'command': schema.Text(2**16)},  # of figures of others
+    optional={
+        'command': schema.Text(2**16),  # of figures of others
+        'commit': schema.AnyOf(_TEXT, schema.OneOf(None)),
+        'versions': schema.Fields({}, others=_TEXT),
+    },
     others=schema.Anything(),
 )
 _COMPLETE = schema.Fields(

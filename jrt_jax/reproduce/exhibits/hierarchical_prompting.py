@@ -224,7 +224,7 @@ def _of_models(results):
     return 'Whether a model profits was not measured here.'
   decided = [x.gain.estimate > 0 for x in gains if x.gain.excludes(0)]
   return (
-      f'Of {len(gains)} pairs of a model and a task measured here,'
+      f'Of {len(gains)} measured here, each a model and a task,'
       f' {decided.count(True)} gain and {decided.count(False)} lose over reading'
       ' once.'
   )
