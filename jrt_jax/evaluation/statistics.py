@@ -65,8 +65,6 @@ class Crossed(NamedTuple):
   sd_over_models: float  # of the models' means over tasks, ddof = 1
   negative: int  # cells below 0
 
-  excludes = Estimate.excludes
-
 
 def mean(
     values,
