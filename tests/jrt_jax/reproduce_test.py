@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each command imports jax
+
 
 def test_one_exhibit_is_json_and_a_page(run_command, tmp_path):
   out = tmp_path / 'new'
@@ -20,6 +22,7 @@ def test_one_exhibit_is_json_and_a_page(run_command, tmp_path):
   assert 'Not measured' in (out / 'index.html').read_text()  # the others
 
 
+@pytest.mark.slow
 def test_an_exhibit_that_cannot_be_measured_ends_no_other(
     run_command, tmp_path
 ):
