@@ -4,6 +4,7 @@ import pytest
 
 from jrt_jax.evaluation import statistics
 from jrt_jax.reproduce import exhibit
+from jrt_jax.reproduce import runner
 
 
 class Fake:
@@ -62,3 +63,37 @@ class Fake:
 @pytest.fixture
 def fake():
   return Fake()
+
+
+@pytest.fixture
+def trained():
+  """A function that makes results of an exhibit whose jobs would train.
+
+  `accuracy` maps the settings of a job to a share of answers; a figure of the
+  largest size is the same.
+  """
+
+  def trained(found, accuracy, scale='cpu', **figures):
+    results = {}
+    while True:
+      jobs = found.plan(exhibit.Request(scale), results)
+      if not (left := [job for job in jobs if job.name not in results]):
+        return results
+      for job in left:
+        settings = runner.plain(job.settings)
+        share = accuracy(settings)
+        sizes = settings['overrides']['data.synthetic.sizes']
+        results[job.name] = exhibit.Done(
+            settings,
+            {
+                **{f'answer_accuracy_{size}': share for size in sizes},
+                'answer_accuracy': share,
+                'curve': [[1, 0.1], *([] if share is None else [[2, share]])],
+                'parameters': 1000,
+                'state_bytes': 64,
+                'seconds': 3.0,
+                **figures,
+            },
+        )
+
+  return trained

@@ -1,0 +1,196 @@
+"""Trained arms of a comparison: what their sweeps have found, as it is shown.
+
+Each exhibit has sweeps for each scale. Controls, which need only show that a task
+can be learned, may have a sweep of their own with fewer seeds.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jrt_jax.evaluation import statistics
+from jrt_jax.reproduce import exhibit
+from jrt_jax.reproduce import sweep as sweep_lib
+from jrt_jax.reproduce import training
+from jrt_jax.training import units
+
+SOLVED = 95.0  # % of answers, from which a task counts as learned
+
+
+class Arms:
+  """The arms of an exhibit.
+
+  Args:
+    words: what each arm is, by its name.
+    sweeps: at each scale of `exhibit.SCALES`; no two have an arm in common.
+  """
+
+  def __init__(
+      self,
+      words: Mapping[str, str],
+      sweeps: Mapping[str, Sequence[sweep_lib.Sweep]],
+  ):
+    self.words = words
+    self._sweeps = {
+        scale: [_of_scale(sweep, scale) for sweep in found]
+        for scale, found in sweeps.items()
+    }
+
+  def plan(
+      self, request: exhibit.Request, results: exhibit.Results
+  ) -> list[exhibit.Job]:
+    """Returns all jobs that can be named yet."""
+    sweeps = self._sweeps[request.scale]
+    return [job for sweep in sweeps for job in sweep.jobs(results)]
+
+  def accuracies(
+      self, results: exhibit.Results, arm: str, figure: str = training.SCORE
+  ) -> np.ndarray:
+    """Returns an accuracy of the fresh runs of an arm in percent, [seeds].
+
+    A run that has diverged has no answer right.
+    """
+    found = self._sweep(results, arm).figures(arm, results, figure)
+    return np.array([100 * (x or 0.0) for x in found])
+
+  def accuracy(
+      self, results: exhibit.Results, arm: str, figure: str = training.SCORE
+  ) -> statistics.Estimate:
+    """Returns their mean, with Student's interval over seeds."""
+    values = self.accuracies(results, arm, figure)
+    return statistics.mean(values, method='student', within=(0, 100))
+
+  def gain(
+      self,
+      results: exhibit.Results,
+      arm: str,
+      over: str,
+      figure: str = training.SCORE,
+  ) -> statistics.Estimate:
+    """Returns what an arm is better by, in points, over pairs of equal seeds."""
+    a, b = (self.accuracies(results, x, figure) for x in (arm, over))
+    return statistics.paired_difference(a, b, method='student')
+
+  def chance(
+      self, results: exhibit.Results, figure: str = training.SCORE
+  ) -> float:
+    """Returns how many answers guessing has right, in percent."""
+    settings = next(iter(results.values())).settings
+    return 100 * training.chance(settings, figure)
+
+  def table(
+      self,
+      results: exhibit.Results,
+      caption: str,
+      figure: str = training.SCORE,
+  ) -> exhibit.Table:
+    """Returns a row for each arm."""
+    rows = {}
+    for arm, words in self.words.items():
+      one = self._first(results, arm)
+      rows[words] = (
+          self.accuracy(results, arm, figure),
+          self._rate(results, arm),
+          f'{one["parameters"]:,}',
+          f'{one["state_bytes"]:,}',
+          units.duration(one['seconds']),
+      )
+    return exhibit.Table(
+        ('accuracy', 'learning rate', 'parameters', 'state, bytes', 'training'),
+        rows,
+        caption=caption,
+        drawn=('accuracy',),
+        unit='% of held-out answers',
+        marks={'chance': self.chance(results, figure)},
+    )
+
+  def curves(self, results: exhibit.Results, caption: str) -> exhibit.Lines:
+    """Returns the mean accuracy of the fresh runs of each arm, by step."""
+    series = {}
+    for arm, words in self.words.items():
+      found = self._sweep(results, arm).figures(arm, results, 'curve')
+      if points := _mean_curve(found):
+        series[words] = points
+    return exhibit.Lines(
+        series,
+        x='steps',
+        y='%',
+        caption=caption,
+        marks={'chance': self.chance(results)},
+    )
+
+  def at_edge(self, results: exhibit.Results) -> list[str]:
+    """Returns the arms whose best learning rate is the least or the greatest."""
+    return [
+        self.words[arm]
+        for arm in self.words
+        if self._sweep(results, arm).is_at_edge(arm, results)
+    ]
+
+  def _sweep(self, results, arm):
+    """Of the scale that the results have."""
+    scale = next(iter(results.values())).settings['scale']
+    return next(s for s in self._sweeps[scale] if arm in s.arms)
+
+  def _first(self, results, arm):
+    """Figures of the first fresh run, all but its scores the same in others."""
+    sweep = self._sweep(results, arm)
+    names = ('parameters', 'state_bytes', 'seconds')
+    return {x: sweep.figures(arm, results, x)[0] for x in names}
+
+  def _rate(self, results, arm):
+    sweep = self._sweep(results, arm)
+    rate = f'{sweep.best_rate(arm, results):g}'
+    return f'{rate} (edge)' if sweep.is_at_edge(arm, results) else rate
+
+
+def sweep(
+    task: str,
+    overrides: Mapping[str, Any],
+    arms: Mapping[str, Mapping[str, Any]],
+    *,
+    rates: Sequence[float],
+    num_seeds: int,
+) -> sweep_lib.Sweep:
+  """Returns a sweep with one trial at each rate, and other seeds from 1 on.
+
+  Args:
+    task: a choice of `configs/synthetic.py`.
+    overrides: of its config, by dotted key, the same for all arms.
+    arms: what each changes besides.
+    rates: learning rates, ascending.
+    num_seeds: of fresh runs.
+  """
+  return sweep_lib.Sweep(
+      arms={
+          name: {'overrides': {**overrides, **x}} for name, x in arms.items()
+      },
+      rates=rates,
+      trials=(0,),
+      seeds=range(1, num_seeds + 1),
+      common={'task': task},
+      score=training.SCORE,
+  )
+
+
+def _of_scale(sweep, scale):
+  """Results tell their scale, by which they are read again."""
+  return sweep._replace(common={**sweep.common, 'scale': scale})
+
+
+def _mean_curve(curves):
+  """[(step, estimate)] of steps at which all runs were evaluated."""
+  by_step = [dict(curve) for curve in curves]
+  shared = sorted(set.intersection(*map(set, by_step))) if by_step else []
+  return [
+      (
+          int(step),
+          statistics.mean(
+              [100 * x[step] for x in by_step],
+              method='student',
+              within=(0, 100),
+          ),
+      )
+      for step in shared
+  ]

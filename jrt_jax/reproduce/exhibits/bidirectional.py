@@ -1,0 +1,110 @@
+"""Open question 3: answers that stand after the place where they are asked for.
+
+Rule, fixed before anything was measured: the causal models must be at chance, or
+the task leaks and all is void. The claim holds if the interval of what the prefix
+gains is above 0 and 95 % of its answers are right; it holds in part if only the
+former; if the interval includes 0 nothing is decided.
+"""
+
+from jrt_jax.reproduce import arms as arms_lib
+from jrt_jax.reproduce import compute
+from jrt_jax.reproduce import exhibit
+from jrt_jax.reproduce import training
+
+_LEAK = 3.0  # points above chance that a causal model may be, by accident
+
+_SETTINGS = {
+    'cpu': {
+        'steps': 1000,
+        'sequence_length': 28,
+        'data.synthetic.sizes': (4, 8),
+        'data.synthetic.num_ids': 24,
+        'eval_every': 200,
+        'checkpoint_every': 200,
+    },
+    'gpu': {
+        'steps': 10_000,
+        'sequence_length': 100,
+        'data.synthetic.sizes': (8, 16, 32),
+        'data.synthetic.num_ids': 132,
+        'eval_every': 1000,
+        'checkpoint_every': 1000,
+    },
+}
+_COMMON = {'model.feature_map.feature_dim': 4, 'optimizer.warmup_steps': 50}
+_RATES = (3e-3, 7e-3, 1.5e-2)
+
+
+def _sweeps(settings):
+  make = lambda mixers, num_seeds: arms_lib.sweep(
+      'forward_reference',
+      _COMMON | settings,
+      {x: {'model.mixers': ('conv', x, 'conv', x)} for x in mixers},
+      rates=_RATES,
+      num_seeds=num_seeds,
+  )
+  return make(('pla', 'la'), 5), make(('attention',), 2)
+
+
+_ARMS = arms_lib.Arms(
+    {
+        'pla': 'prefix linear attention',
+        'la': 'causal twin: linear attention, equal state',
+        'attention': 'control: softmax attention, causal',
+    },
+    {scale: _sweeps(settings) for scale, settings in _SETTINGS.items()},
+)
+
+
+def _show(results):
+  yield _ARMS.table(
+      results,
+      'Attributes that are told after the names: how many (%) are right at the'
+      ' names, at the best learning rate of each, with fresh seeds',
+  )
+  yield _ARMS.curves(results, 'The same while they learn')
+
+
+def _verdict(results):
+  chance = _ARMS.chance(results)
+  causal = {x: _ARMS.accuracy(results, x) for x in ('la', 'attention')}
+  gain = _ARMS.gain(results, 'pla', 'la')
+  right = _ARMS.accuracy(results, 'pla')
+  words = (
+      f'With the names and what follows as prefix, {exhibit.text(right)} % of'
+      f' answers are right, {exhibit.text(gain)} points more than with its causal'
+      f' twin (guessing: {chance:.1f} %). Causal softmax attention has'
+      f' {exhibit.text(causal["attention"])} %: what comes later, no state can'
+      ' hold.'
+  )
+  if any(x.estimate > chance + _LEAK for x in causal.values()):
+    return exhibit.Verdict('void', f'{words} A causal model is above chance.')
+  if gain.low > 0:
+    solved = right.estimate >= arms_lib.SOLVED
+    return exhibit.Verdict('holds' if solved else 'partly', words)
+  return exhibit.Verdict('fails' if gain.high < 0 else 'open', words)
+
+
+EXHIBIT = exhibit.Exhibit(
+    title='Both directions: what is told later',
+    source='Structured review of the paper, open question 3',
+    claim=(
+        'A prefix that is read in both directions helps where a token must be'
+        ' understood by what follows it, as in coreference; not tested in the'
+        ' paper.'
+    ),
+    plan=_ARMS.plan,
+    measure=training.train,
+    show=lambda results: [*_show(results)],
+    verdict=_verdict,
+    at_paper_scale=lambda: exhibit.AtPaperScale(
+        [
+            'python -m jrt_jax.train --config=configs/jrt_360m.py'
+            ' --workdir=runs/jrt_360m',
+            'python -m jrt_jax.recall --workdir=runs/jrt_360m'
+            ' --task=superglue_wsc',
+        ],
+        2 * compute.jrt_360m_hours(),
+        'JRT-RNN 360M and its causal twin, with 31.5B tokens each.',
+    ),
+)

@@ -1,0 +1,169 @@
+"""A job that trains a small model, with the library's own trainer.
+
+The run lies in the folder of the job, which is kept until there are figures: after
+a kill it goes on from its newest checkpoint.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+import contextlib
+import pathlib
+import signal
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+import tqdm
+
+from configs import synthetic
+from jrt_jax.data.synthetic import questions
+from jrt_jax.data.synthetic import task
+from jrt_jax.models import cost
+from jrt_jax.training import checkpoint
+from jrt_jax.training import curves
+from jrt_jax.training import loop
+from jrt_jax.training import memory
+from jrt_jax.training import program
+from jrt_jax.training import recorded_config
+from jrt_jax.training import run as run_lib
+
+SCORE = 'answer_accuracy'  # by which learning rates are chosen
+
+_HELD_OUT = 'held_out/'
+
+
+def config(settings: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the config of a run.
+
+  Args:
+    settings: 'task', a choice of `configs/synthetic.py`; 'learning_rate', of the
+      peak, which falls to a hundredth; 'seed'; and 'overrides', other keys of
+      the config by their dotted names.
+  """
+  default = synthetic.get_config(settings['task'])
+  changed = {
+      **settings.get('overrides', {}),
+      'optimizer.peak_lr': settings['learning_rate'],
+      'optimizer.min_lr': settings['learning_rate'] / 100,
+      'seed': settings['seed'],
+  }
+  flat = recorded_config.flat(default.to_dict())
+  return recorded_config.nested(flat | changed)
+
+
+def train(settings: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, Any]:
+  """Trains a run to its end, and returns what it has come to.
+
+  What the trainer says goes to WORKDIR/log.txt; a terminal shows one line.
+
+  Args:
+    settings: see `config`.
+    workdir: of the run; one that is there is continued.
+
+  Returns:
+    Held-out metrics by name ('answer_accuracy' is that of all sizes,
+    'answer_accuracy_16' of one, 'answer_loss' nats); 'tokens' that were trained
+    on; 'seconds' of steps; 'parameters'; 'state_bytes' of decoding, for one
+    sequence; 'curve', a list of [steps, answer_accuracy]. After divergence,
+    which 'diverged' tells, the score is None.
+
+  Raises:
+    ValueError: a setting is wrong.
+    RuntimeError: it could not be saved, or does not fit into memory.
+  """
+  whole = config(settings)
+  try:
+    with _quietly(workdir, whole['steps'], workdir.name) as advance:
+      stopped_by = _train(whole, workdir, advance)
+    diverged = False
+  except loop.Diverged:
+    stopped_by, diverged = None, True
+  except (checkpoint.NotSaved, memory.TooLittle) as error:
+    raise RuntimeError(str(error)) from error
+  if stopped_by:  # it is saved; now the program may end as it would have
+    signal.raise_signal(stopped_by)
+  return _figures(workdir, whole, diverged)
+
+
+def chance(settings: Mapping[str, Any], figure: str = SCORE) -> float:
+  """Returns the share of held-out answers that guessing has right.
+
+  Args:
+    settings: see `config`.
+    figure: an accuracy, of all sizes or of one, as `train` names it.
+  """
+  data = config(settings)['data']
+  split = questions.Questions(data['source'], data['synthetic'], held_out=True)
+  by_size = {f'{SCORE}_{questions.size_name(x)}': x for x in split.sizes}
+  sizes = [by_size[figure]] if figure in by_size else split.sizes
+  answers = [_num_answers(split.only(size)) for size in sizes]
+  return float(np.average([split.chance(x) for x in sizes], weights=answers))
+
+
+def _num_answers(split):
+  """Of a sample: there are equally many samples of each size."""
+  targets = split.draw(0, None, batch_size=1).targets
+  return int((targets != task.NO_ANSWER).sum())
+
+
+def _train(whole, workdir, advance):
+  """The signal that has stopped the run, or None."""
+  run = run_lib.Run(whole, workdir)
+  with contextlib.ExitStack() as stack:
+    stack.enter_context(run)  # given back if it does not compile
+    compiled = program.compile_step(run)
+    state, _ = run.start()
+    advance(int(state.step))
+    stack.pop_all()  # the loop does so from here on
+
+  def step(state: Any, batch: Any) -> Any:
+    advance(1)
+    return compiled(state, batch)
+
+  return loop.train(run, state, step)
+
+
+@contextlib.contextmanager
+def _quietly(
+    workdir: pathlib.Path, steps: int, name: str
+) -> Iterator[Callable[[int], Any]]:
+  """Yields a function that moves the only line which is shown."""
+  with (
+      tqdm.tqdm(
+          desc=name, total=steps, unit='step', leave=False, disable=None
+      ) as bar,
+      open(workdir / 'log.txt', 'a', encoding='utf-8') as log,
+      contextlib.redirect_stdout(log),
+      contextlib.redirect_stderr(log),
+  ):
+    yield bar.update
+
+
+def _figures(workdir, whole, diverged):
+  run = curves.read([workdir])[0]
+  last = {
+      name.removeprefix(_HELD_OUT): run.last(name)
+      for name in run.curves
+      if name.startswith(_HELD_OUT)
+  }
+  if diverged:
+    last = dict.fromkeys([*last, SCORE])
+  per_step = whole['batch_size'] * whole['sequence_length']
+  model = recorded_config.read(workdir / 'config.json')['model']
+  return {
+      **last,
+      'diverged': diverged,
+      'tokens': run.step * per_step,
+      'seconds': run.curves['loss'].seconds[-1],
+      'parameters': sum(cost.parameters(model).values()),
+      'state_bytes': cost.state_bytes(model, length=whole['sequence_length']),
+      'curve': _curve(run, per_step),
+  }
+
+
+def _curve(run, per_step):
+  curve = run.curves.get(_HELD_OUT + SCORE)
+  if curve is None:
+    return []
+  steps = np.round(curve.tokens / per_step).astype(int)
+  return np.stack([steps, curve.values], axis=1)

@@ -1,0 +1,125 @@
+import contextlib
+import signal
+
+import pytest
+
+from jrt_jax.reproduce import training
+
+OVERRIDES = {
+    'steps': 6,
+    'batch_size': 8,
+    'microbatch_per_device': 1,
+    'sequence_length': 18,
+    'eval_every': 3,
+    'eval_batches': 2,
+    'log_every': 2,
+    'checkpoint_every': 2,
+    'model.mixers': ['conv', 'pla'],
+    'model.width': 8,
+    'model.feature_map.feature_dim': 2,
+    'optimizer.warmup_steps': 2,
+    'data.synthetic.sizes': [2, 5],
+    'data.num_threads': 0,
+}
+SETTINGS = {
+    'task': 'forward_reference',
+    'learning_rate': 0.01,
+    'seed': 3,
+    'overrides': OVERRIDES,
+}
+
+
+@pytest.fixture
+def at_step(monkeypatch):
+  """A function that lets something happen when a run comes to a step.
+
+  It returns the steps that the run has been told to be at.
+  """
+
+  def at_step(number, happen):
+    seen = [0]
+
+    @contextlib.contextmanager
+    def quietly(*_):
+      def advance(count):
+        seen.append(seen[-1] + count)
+        if seen[-1] == number:
+          happen()
+
+      yield advance
+
+    monkeypatch.setattr(training, '_quietly', quietly)
+    return seen
+
+  return at_step
+
+
+def kill():
+  raise SystemExit('killed')
+
+
+def without_times(figures):
+  return {k: v for k, v in figures.items() if k != 'seconds'}
+
+
+def test_a_job_that_was_killed_goes_on_and_comes_to_the_same(
+    at_step, monkeypatch, tmp_path, capsys
+):
+  whole = training.train(SETTINGS, tmp_path)
+  assert capsys.readouterr() == ('', '')  # all of it is in the log
+  assert 'step 3: held-out' in (tmp_path / 'log.txt').read_text()
+  assert whole['tokens'] == 6 * 8 * 18 and whole['seconds'] > 0
+  assert [step for step, _ in whole['curve']] == [3, 6]
+  assert whole['curve'][-1][1] == whole['answer_accuracy']
+  assert whole['answer_loss'] > 0 and not whole['diverged']
+  assert {'answer_accuracy_2', 'answer_accuracy_5'} <= whole.keys()
+  workdir = tmp_path / 'killed'
+  workdir.mkdir()
+  at_step(6, kill)
+  with pytest.raises(SystemExit, match='killed'):
+    training.train(SETTINGS, workdir)
+  seen = at_step(None, kill)
+  resumed = training.train(SETTINGS, workdir)
+  assert seen == [0, 4, 5, 6]  # from the newest checkpoint
+  assert str(without_times(resumed)) == str(without_times(whole))
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_the_run_and_then_ends_the_program(at_step, tmp_path):
+  at_step(3, lambda: signal.raise_signal(signal.SIGINT))
+  with pytest.raises(KeyboardInterrupt):
+    training.train(SETTINGS, tmp_path)
+  seen = at_step(None, kill)
+  training.train(SETTINGS, tmp_path)
+  assert seen[1] in (2, 3)  # what was saved when the signal came
+
+
+@pytest.mark.slow
+def test_a_run_that_diverges_has_figures_but_no_score(tmp_path):
+  overrides = OVERRIDES | {
+      'optimizer.max_bad_steps': 2,
+      'optimizer.spike_factor': 1e-9,
+      'steps': 60,
+  }
+  figures = training.train(SETTINGS | {'overrides': overrides}, tmp_path)
+  assert figures['diverged'] and figures['answer_accuracy'] is None
+  assert figures['parameters'] > 0
+
+
+def test_a_learning_rate_and_a_seed_are_those_of_the_run():
+  config = training.config(SETTINGS)
+  assert config['optimizer']['peak_lr'] == 0.01
+  assert config['optimizer']['min_lr'] == pytest.approx(1e-4)
+  assert config['seed'] == 3 and config['model']['width'] == 8
+  assert config['data']['source'] == 'forward_reference'
+
+
+def test_a_key_that_no_config_has_is_named(tmp_path):
+  wrong = SETTINGS | {'overrides': {'model.widht': 8}}
+  with pytest.raises(ValueError, match='widht'):
+    training.train(wrong, tmp_path)
+
+
+def test_chance_counts_answers_as_accuracies_do():
+  assert training.chance(SETTINGS) == pytest.approx(2 / 7)  # 1 of 2, and of 5
+  assert training.chance(SETTINGS, 'answer_accuracy_5') == pytest.approx(1 / 5)
