@@ -22,7 +22,6 @@ def test_one_exhibit_is_json_and_a_page(run_command, tmp_path):
   assert 'Not measured' in (out / 'index.html').read_text()  # the others
 
 
-@pytest.mark.slow
 def test_an_exhibit_that_cannot_be_measured_ends_no_other(
     run_command, tmp_path
 ):
@@ -43,7 +42,6 @@ def test_an_exhibit_that_cannot_be_measured_ends_no_other(
   assert (out / 'index.html').exists()
 
 
-@pytest.mark.slow
 def test_the_list_has_each_name_and_what_it_takes(run_command):
   done = run_command('jrt_jax.reproduce', '--list')
   assert done.returncode == 0, done.stderr
@@ -51,7 +49,6 @@ def test_the_list_has_each_name_and_what_it_takes(run_command):
   assert '; takes --data; takes --recall' in done.stdout
 
 
-@pytest.mark.slow
 def test_the_scale_of_the_paper_is_told_and_not_measured(run_command):
   done = run_command('jrt_jax.reproduce', 'feature_maps', '--scale=paper')
   assert done.returncode == 0, done.stderr

@@ -15,13 +15,15 @@ from jrt_jax.reproduce import training
 
 _SETTINGS = {
     'cpu': {
-        'steps': 600,
+        'steps': 1200,
+        'batch_size': 32,
+        'microbatch_per_device': 32,
         'sequence_length': 22,
         'data.synthetic.sizes': (2, 4),
         'data.synthetic.num_ids': 20,
         'data.synthetic.queries': 4,
-        'eval_every': 200,
-        'checkpoint_every': 200,
+        'eval_every': 400,
+        'checkpoint_every': 400,
     },
     'gpu': {
         'steps': 20_000,
@@ -36,7 +38,6 @@ _SETTINGS = {
 _COMMON = {
     'model.feature_map.feature_dim': 4,
     'model.window': 8,
-    'optimizer.warmup_steps': 50,
 }
 _RATES = (3e-3, 7e-3, 1.5e-2)
 _SEEDS = {'cpu': 3, 'gpu': 5}

@@ -15,12 +15,14 @@ _LEAK = 3.0  # points above chance that a causal model may be, by accident
 
 _SETTINGS = {
     'cpu': {
-        'steps': 1000,
+        'steps': 2000,
+        'batch_size': 32,
+        'microbatch_per_device': 32,
         'sequence_length': 28,
         'data.synthetic.sizes': (4, 8),
         'data.synthetic.num_ids': 24,
-        'eval_every': 200,
-        'checkpoint_every': 200,
+        'eval_every': 400,
+        'checkpoint_every': 400,
     },
     'gpu': {
         'steps': 10_000,
@@ -31,7 +33,7 @@ _SETTINGS = {
         'checkpoint_every': 1000,
     },
 }
-_COMMON = {'model.feature_map.feature_dim': 4, 'optimizer.warmup_steps': 50}
+_COMMON = {'model.feature_map.feature_dim': 4}
 _RATES = (3e-3, 7e-3, 1.5e-2)
 
 

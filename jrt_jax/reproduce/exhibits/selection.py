@@ -12,18 +12,17 @@ from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import training
 
 _SIZES = {'cpu': (4, 8), 'gpu': (4, 8, 16, 32)}  # items, one after the other
-_STAGES = {'cpu': (1200,), 'gpu': (4000, 4000, 4000)}  # steps, but the last
-_STEPS = {'cpu': 1600, 'gpu': 24_000}
+_STAGES = {'cpu': (1000,), 'gpu': (4000, 4000, 4000)}  # steps, but the last
+_STEPS = {'cpu': 1500, 'gpu': 24_000}
+_BATCHES = {'cpu': 32, 'gpu': 64}
 _IDS = {'cpu': 44, 'gpu': 92}
 _PER_CATEGORY = 4  # items of one, all of which are asked for
 
 _COMMON = {
     'model.feature_map.feature_dim': 4,
-    'model.conv_kernel': 4,
     'data.synthetic.categories': 8,
     'data.synthetic.items_per_category': _PER_CATEGORY,
     'data.synthetic.curriculum': 'one_by_one',
-    'optimizer.warmup_steps': 100,
 }
 _RATES = (3e-3, 7e-3, 1.5e-2)
 _WORDS = {
@@ -40,11 +39,13 @@ _CONTROLS = ('question_first', 'twice', 'attention')
 def _sweeps(scale):
   settings = _COMMON | {
       'steps': _STEPS[scale],
+      'batch_size': _BATCHES[scale],
+      'microbatch_per_device': _BATCHES[scale],
       'data.synthetic.num_ids': _IDS[scale],
       'data.synthetic.sizes': _SIZES[scale],
       'data.synthetic.stage_steps': _STAGES[scale],
-      'eval_every': _STEPS[scale] // 8,
-      'checkpoint_every': _STEPS[scale] // 8,
+      'eval_every': _STEPS[scale] // 6,
+      'checkpoint_every': _STEPS[scale] // 6,
   }
   make = lambda names, num_seeds: arms_lib.sweep(
       'selective_recall',
