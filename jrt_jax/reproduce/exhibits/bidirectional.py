@@ -15,14 +15,14 @@ _LEAK = 3.0  # points above chance that a causal model may be, by accident
 
 _SETTINGS = {
     'cpu': {
-        'steps': 2000,
+        'steps': 600,
         'batch_size': 32,
         'microbatch_per_device': 32,
         'sequence_length': 28,
         'data.synthetic.sizes': (4, 8),
         'data.synthetic.num_ids': 24,
-        'eval_every': 400,
-        'checkpoint_every': 400,
+        'eval_every': 100,
+        'checkpoint_every': 300,
     },
     'gpu': {
         'steps': 10_000,
