@@ -15,15 +15,15 @@ from jrt_jax.reproduce import training
 
 _SETTINGS = {
     'cpu': {
-        'steps': 1200,
+        'steps': 1000,
         'batch_size': 32,
         'microbatch_per_device': 32,
-        'sequence_length': 22,
-        'data.synthetic.sizes': (2, 4),
-        'data.synthetic.num_ids': 20,
+        'sequence_length': 30,
+        'data.synthetic.sizes': (4, 8),
+        'data.synthetic.num_ids': 28,
         'data.synthetic.queries': 4,
-        'eval_every': 400,
-        'checkpoint_every': 400,
+        'eval_every': 200,
+        'checkpoint_every': 500,
     },
     'gpu': {
         'steps': 20_000,
@@ -36,7 +36,7 @@ _SETTINGS = {
     },
 }
 _COMMON = {
-    'model.feature_map.feature_dim': 4,
+    'model.feature_map.feature_dim': 2,  # a state that holds few pairs
     'model.window': 8,
 }
 _RATES = (3e-3, 7e-3, 1.5e-2)

@@ -11,15 +11,16 @@ from jrt_jax.reproduce import arms as arms_lib
 from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import training
 
-_SIZES = {'cpu': (4, 8), 'gpu': (4, 8, 16, 32)}  # items, one after the other
-_STAGES = {'cpu': (1000,), 'gpu': (4000, 4000, 4000)}  # steps, but the last
-_STEPS = {'cpu': 1500, 'gpu': 24_000}
+# Items, one size after the other.
+_SIZES = {'cpu': (4, 8, 16), 'gpu': (4, 8, 16, 32)}
+_STAGES = {'cpu': (300, 300), 'gpu': (4000, 4000, 4000)}  # steps, but the last
+_STEPS = {'cpu': 1200, 'gpu': 24_000}
 _BATCHES = {'cpu': 32, 'gpu': 64}
-_IDS = {'cpu': 44, 'gpu': 92}
+_IDS = {'cpu': 60, 'gpu': 92}
 _PER_CATEGORY = 4  # items of one, all of which are asked for
 
 _COMMON = {
-    'model.feature_map.feature_dim': 4,
+    'model.feature_map.feature_dim': 3,  # a state that cannot hold all
     'data.synthetic.categories': 8,
     'data.synthetic.items_per_category': _PER_CATEGORY,
     'data.synthetic.curriculum': 'one_by_one',
