@@ -82,6 +82,7 @@ def train(settings: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, Any]:
     raise RuntimeError(str(error)) from error
   if stopped_by:  # it is saved; now the program may end as it would have
     signal.raise_signal(stopped_by)
+    raise KeyboardInterrupt  # where it is ignored, as in a shell's background
   return _figures(workdir, whole, diverged)
 
 
