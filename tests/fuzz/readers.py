@@ -20,6 +20,10 @@ from jrt_jax.data import megatron_file
 from jrt_jax.data import shards
 from jrt_jax.data import sources
 from jrt_jax.data import tokenizers
+from jrt_jax.evaluation.recall import questions
+from jrt_jax.evaluation.recall import record
+from jrt_jax.evaluation.recall import report
+from jrt_jax.evaluation.recall import runner
 from jrt_jax.evaluation.recall import tasks
 from jrt_jax.generation import model as model_lib
 from jrt_jax.generation import reading
@@ -33,6 +37,7 @@ from jrt_jax.prefix import fitting
 from jrt_jax.prefix import learned
 from jrt_jax.prefix import plays
 from jrt_jax.prefix import policies
+from jrt_jax.prompting import templates
 from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import recall_results
 from jrt_jax.training import curves
@@ -146,8 +151,34 @@ def _write_rows(folder, row):
 
 def _read_rows(folder, task):
   path = str(folder / 'a.jsonl')
-  for _ in tasks.examples(task, [path], tokenizer='bytes', budget=9):
+  for _ in tasks.examples(task, [path], tokenizer='bytes', context_tokens=9):
     pass
+
+
+def _write_answers(folder):
+  values = {'contains': 1.0, 'exact_match': 0.0, 'f1': 0.5}
+  row = {'task': 'a.jsonl', 'id': 'b', 'tokens': 3, 'cut': False}
+  row |= {'prefill_ms': 1.5, 'values': values, 'error': None}
+  record.Folder(folder, {}).append(
+      [row | {'prompt': kind} for kind in ('default', 'twice')]
+  )
+
+
+def _read_answers(folder):
+  """Goes on from answers; those that are not there cannot be asked for."""
+  finished = record.Folder(folder, {}).rows
+  parts = templates.Parts('a', 'b', 'c', 'd')
+  example = tasks.Example('b', parts, parts, ('e',))
+  work = questions.Work('a.jsonl', tasks.find_task('a.jsonl'), [example])
+  asked = [
+      questions.Question(work, kind, example, '', 0)
+      for kind in ('default', 'twice')
+  ]
+  rows = {(r['task'], r['prompt'], r['id']) for r in finished}
+  if {q.key for q in asked} <= rows:
+    settings = questions.Settings()
+    found = runner.run(None, asked, settings, finished=finished)
+    report.tables(report.results([work], found))
 
 
 def _write_megatron(folder):
@@ -434,6 +465,7 @@ READERS = {
         lambda folder: agreement.read(folder / 'a.npz', 5),
     ),
     'recall': Reader('result.json', 'json', _write_recall, _read_recall),
+    'answers': Reader('examples.jsonl', 'jsonl', _write_answers, _read_answers),
     'digests': Reader(
         '7/digests.json', 'json', _write_checkpoint, intact.newest
     ),

@@ -10,6 +10,7 @@ from typing import Any
 
 import tqdm
 
+from jrt_jax import schema
 from jrt_jax.evaluation import language_models
 from jrt_jax.evaluation.recall import errors
 from jrt_jax.evaluation.recall import questions as questions_lib
@@ -36,10 +37,12 @@ def run(
   Raises:
     language_models.NoLogLikelihoods: a task scores choices, and the model
       cannot; before anything is asked.
+    ValueError: what is finished has not the metrics of its task.
     ValueError, OSError: the model fails; what was finished has been kept.
   """
   rows = {(r['task'], r['prompt'], r['id']): r for r in finished}
   left = [q for q in questions if q.key not in rows]
+  _check_finished(questions, rows)
   _check_scores(model, left)
   total = len(questions)
   with tqdm.tqdm(
@@ -52,6 +55,17 @@ def run(
       rows |= {q.key: row for q, row in zip(batch, new, strict=True)}
       bar.update(len(batch))
   return [rows[q.key] for q in questions]
+
+
+def _check_finished(questions, rows):
+  for q in questions:
+    found = rows.get(q.key, {}).get('values')
+    missing = found is not None and {*q.work.task.metrics} - {*found}
+    if missing:
+      raise ValueError(
+          f'answers to {q.work.name}, example {q.example.id}, must have the'
+          f' metric {min(missing)}, got {schema.shown([*found])}'
+      )
 
 
 def _check_scores(model, questions):

@@ -113,6 +113,14 @@ def test_what_is_finished_is_not_asked_again(oracle, recall, choice):
   assert not oracle.asked
 
 
+def test_answers_without_a_metric_of_the_task_are_refused(oracle, recall):
+  first, *others = run(oracle, [recall])
+  del first['values']['f1']
+  message = "boxes, example Box 0, must have the metric f1, got .'contains'"
+  with pytest.raises(ValueError, match=message):
+    run(oracle, [recall], finished=[first, *others])
+
+
 def test_what_was_finished_before_a_failure_is_kept(oracle, recall):
   kept, answer = [], oracle.answer
 
