@@ -41,7 +41,9 @@ _TASK = schema.Fields(
 _RESULT = schema.Fields(
     {
         'settings': schema.Fields(
-            {'model': schema.Text()}, others=schema.Anything()
+            {'model': schema.Text()},
+            optional={'tasks': schema.ListOf(schema.Text(), 0, 1000)},
+            others=schema.Anything(),
         ),
         'results': schema.Fields({}, others=_TASK),
     },

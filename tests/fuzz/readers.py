@@ -395,13 +395,15 @@ def _write_recall(folder):
   kind = {'metrics': {'contains': estimate}}
   other = kind | {'against_default': {'contains': estimate}}
   found = {'fda': {'prompts': {'default': kind, 'twice': other}}}
-  _dump(folder, 'result.json', {'settings': {'model': 'a'}, 'results': found})
+  settings = {'model': 'a', 'tasks': ['fda'], 'max_tokens': [48], 'step': 1}
+  _dump(folder, 'result.json', {'settings': settings, 'results': found})
 
 
 def _read_recall(folder):
   figures = recall_results.measure({'file': folder / 'result.json'})
   done = exhibit.Done({}, figures)
-  [*recall_results.gains({'recall-0': done}, 'twice')]
+  gains = recall_results.gains({'recall-0': done}, 'twice')
+  recall_results.table(gains, 'twice')
 
 
 READERS = {

@@ -119,7 +119,7 @@ def _verdict(results):
   measured, _ = _measured(results)
   decided = [x.gain.estimate > 0 for x in measured if x.gain.excludes(0)]
   gained, lost = decided.count(True), decided.count(False)
-  word, here = 'recomputed', 'No model was measured here.'
+  word, here = 'recomputed', 'No model was measured here on the six tasks.'
   if measured:
     word = 'holds' if gained == len(measured) else 'partly'
     if not gained:
