@@ -105,7 +105,7 @@ def test_a_config_that_is_not_there_is_one_line(check_mistake):
         (['--config.microbatch_per_device=0'], 'config.microbatch_per_device'),
         (['--config.model.nope=1'], "the config has no key 'nope'"),
         (['--only=G1'], '--only must name some of G14, G20, G21, G22, got '),
-        (['--json=nowhere/rows.json'], '[Errno 2] No such file or directory'),
+        (['--json=README.md/rows.json'], '--json must be a file that can be'),
         (['--budget=-1'], 'flag --budget=-1'),
     ],
 )
