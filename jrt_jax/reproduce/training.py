@@ -16,7 +16,7 @@ import numpy as np
 import tqdm
 
 from configs import synthetic
-from jrt_jax.data.synthetic import questions
+from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.data.synthetic import task
 from jrt_jax.models import cost
 from jrt_jax.training import checkpoint
@@ -94,8 +94,8 @@ def chance(settings: Mapping[str, Any], figure: str = SCORE) -> float:
     figure: an accuracy, of all sizes or of one, as `train` names it.
   """
   data = config(settings)['data']
-  split = questions.Questions(data['source'], data['synthetic'], held_out=True)
-  by_size = {f'{SCORE}_{questions.size_name(x)}': x for x in split.sizes}
+  split = split_lib.Split(data['source'], data['synthetic'], held_out=True)
+  by_size = {f'{SCORE}_{split_lib.size_name(x)}': x for x in split.sizes}
   sizes = [by_size[figure]] if figure in by_size else split.sizes
   answers = [_num_answers(split.only(size)) for size in sizes]
   return float(np.average([split.chance(x) for x in sizes], weights=answers))

@@ -2,9 +2,9 @@
 
 import pytest
 
+from jrt_jax import provenance
 from jrt_jax.evaluation import statistics
 from jrt_jax.reproduce import exhibit
-from jrt_jax.reproduce import runner
 
 
 class Fake:
@@ -80,7 +80,7 @@ def trained():
       if not (left := [job for job in jobs if job.name not in results]):
         return results
       for job in left:
-        settings = runner.plain(job.settings)
+        settings = provenance.plain(job.settings)
         share = accuracy(settings)
         sizes = settings['overrides']['data.synthetic.sizes']
         results[job.name] = exhibit.Done(
