@@ -23,6 +23,7 @@ _COMMON = {
     'model.feature_map.feature_dim': 3,  # a state that cannot hold all
     'data.synthetic.categories': 8,
     'data.synthetic.items_per_category': _PER_CATEGORY,
+    'data.synthetic.queries': 0,  # all of them
     'data.synthetic.curriculum': 'one_by_one',
 }
 _RATES = (3e-3, 7e-3, 1.5e-2)
