@@ -4,7 +4,8 @@ python -m jrt_jax.train --config=configs/synthetic.py:mqar --workdir=runs/mqar
 
 CHOICE is a synthetic task, small enough for one CPU core and a model of 40
 thousand parameters. `--config.data.synthetic.KEY=VALUE` changes the task, and
-`--config.prefix.name=none` makes the model causal.
+`--config.prefix.name=none` makes the model causal. `multi_hop` has not been seen
+to rise above guessing in its steps.
 """
 
 from configs import base
