@@ -42,8 +42,8 @@ def test_all_arms_are_shown_with_their_rates(trained):
   row = table.rows['prefix linear attention: items, question']
   assert row[0].estimate == pytest.approx(80.1) and row[0].n == 5
   assert row[1] == '0.003 (edge)'  # all rates alike: the first
-  # Two of four are asked for: the second is not what the first was.
-  chance = 100 * (1 / 4 + 1 / 3) / 2
+  # All four are asked for: none is what an earlier one was.
+  chance = 100 * (1 / 4 + 1 / 3 + 1 / 2 + 1) / 4
   assert table.marks == {'chance': pytest.approx(chance)}
   assert len(table.rows) == len(curves.series) == 5
   for piece in (table, curves):
