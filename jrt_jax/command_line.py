@@ -24,6 +24,7 @@ from configs import base
 from jrt_jax.exit_codes import FAILURE
 from jrt_jax.exit_codes import INTERRUPTED
 from jrt_jax.exit_codes import MISTAKE
+from jrt_jax.exit_codes import UNREAD
 
 flags.disclaim_key_flags()  # --help has them among those of the command
 
@@ -96,6 +97,10 @@ def one_line_errors() -> Iterator[None]:
   """Ends the program on errors that say what is wrong with the arguments."""
   try:
     yield
+  except BrokenPipeError:  # who read the output, as `head` does, has enough
+    # Python would write what is left when it ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(UNREAD)
   except (ValueError, OSError, NotImplementedError) as error:
     _exit(MISTAKE, error)
 

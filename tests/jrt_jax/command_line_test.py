@@ -363,3 +363,21 @@ def test_a_plugin_of_jax_that_cannot_be_used_is_one_line(tmp_path):
   (line,) = [x for x in done.stderr.splitlines() if 'jax_plugins.broken' in x]
   assert line.startswith('warning: ') and line.endswith('no cuDNN')
   assert 'Traceback' not in done.stderr
+
+
+def test_a_reader_who_has_enough_is_no_mistake():
+  program = """
+from jrt_jax import command_line
+with command_line.one_line_errors():
+  while True:
+    print('more', flush=True)
+"""
+  with subprocess.Popen(
+      [sys.executable, '-c', program],
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+  ) as process:
+    assert process.stdout.readline() == 'more\n'
+    process.stdout.close()
+    assert process.wait() == 141 and not process.stderr.read()
