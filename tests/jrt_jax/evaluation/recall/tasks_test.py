@@ -4,280 +4,20 @@ import json
 import math
 import pathlib
 import re
-from typing import NamedTuple
 
 from golden import prompts
 from jrt_jax.data import tokenizers
 from jrt_jax.evaluation.recall import tasks
 import pytest
+from recall_fakes import cases
 
 BYTES = tokenizers.Bytes()
 DATA = pathlib.Path(__file__).parents[5] / 'shared/data/eval'
 real_data = pytest.mark.skipif(not DATA.is_dir(), reason='no data')
-
-PASSAGE = 'The Rhine flows to the sea. It is 1,230 km long, and old.'
-ASKED = 'Question: How long is it?\nAnswer:'
-
-
-class Case(NamedTuple):
-  """A row, the prompt that reads its context once, and all right answers."""
-
-  task: str
-  row: dict
-  prompt: str
-  right: tuple[str, ...]
-  wrong: tuple[str, ...] = ()  # other choices
-
-
-def _drop(**answer):
-  date = {'day': '', 'month': '', 'year': ''} | answer.pop('date', {})
-  answer = {'number': '', 'spans': [], 'date': date} | answer
-  return {'passage': PASSAGE, 'question': 'How long is it?', 'answer': answer}
-
-
-_RETRIEVED = {
-    'question': 'how long is it',
-    'golden_answers': ['1,230 km', 'long'],
-    'docs': [
-        {'title': 'Rhine', 'text': PASSAGE},
-        {'title': 'Sea', 'text': 'Salty.'},
-    ],
-}
-_RETRIEVED_PROMPT = (
-    f'Rhine: {PASSAGE}\nSea: Salty. Question: how long is it?\nAnswer:'
-)
-_SPANS = {'span1_text': 'Tom', 'span2_text': 'he', 'span2_index': 6}
-_WSC_TEXT = 'Tom said " hello " , and he did n\'t go .'
-_WSC_PROMPT = (
-    'Passage: Tom said"hello", and *he* didn\'t go.\nQuestion: In the passage'
-    ' above, does the pronoun "*he*" refer to "*Tom*"?\nAnswer:'
-)
-_ARTICLE = 'In Bonn and Cologne.\nFlood in Bonn.\n@highlight\nIt rained'
-_RECORD_PROMPT = 'In Bonn and Cologne.\nFlood in Bonn.\n\n  - It rained.\n'
-_MULTIRC_PROMPT = f'{PASSAGE}\nQuestion: How long?\nAnswer:'
-_CORRECT = '\nIs the answer correct?'
-
-CASES = [
-    *(
-        Case(
-            task,
-            record,
-            default,
-            tuple(record.get('answers', [record.get('value')])),
-        )
-        for task, (record, default, _) in prompts.RELEASED.items()
-    ),
-    Case(
-        'squad',
-        {
-            'query': (
-                f'Title: Rhine\nBackground: {PASSAGE}\nQuestion: How long is'
-                ' it?\nAnswer:'
-            ),
-            'answers_text': ['1,230 km', '1,230', '1,230'],
-        },
-        f'Title: Rhine\nBackground: {PASSAGE}\n{ASKED}',
-        ('1,230 km', '1,230'),
-    ),
-    *(
-        Case(task, _RETRIEVED, _RETRIEVED_PROMPT, ('1,230 km', 'long'))
-        for task in ('nq', 'triviaqa')
-    ),
-    *(
-        Case('drop', _drop(**answer), f'{PASSAGE} {ASKED}', (right,))
-        for answer, right in [
-            ({'number': '1230'}, '1230'),
-            ({'spans': ['Rhine', 'sea']}, 'Rhine, sea'),
-            ({'date': {'month': 'May', 'year': '1815'}}, 'May 1815'),
-        ]
-    ),
-    Case(
-        'kv',
-        {
-            'ordered_kv_records': [['a"', 'x1'], ['b', 'y2']],
-            'key': 'b',
-            'value': 'y2',
-        },
-        '{"a\\"": "x1",\n "b": "y2"}\nKey: "b"\nValue:',
-        ('y2',),
-    ),
-    Case(
-        'ruler',
-        {
-            'input': 'Memorize it.\nThe key of a is: 7.\nWhat is a? It is',
-            'outputs': ['7.'],
-        },
-        'Memorize it.\nThe key of a is: 7.\nWhat is a? It is',
-        ('7.',),
-    ),
-    Case(
-        'lambada',
-        {'context': PASSAGE + ' Ships go to the', 'continuation': 'sea'},
-        PASSAGE + ' Ships go to the',
-        (' sea',),
-    ),
-    Case(
-        'lambada',
-        {'text': PASSAGE + ' Ships go to the sea'},
-        PASSAGE + ' Ships go to the',
-        (' sea',),
-    ),
-    Case(
-        'superglue_boolq',
-        {'passage': PASSAGE, 'question': 'is it long', 'label': True},
-        f'{PASSAGE}\nQuestion: is it long?\nAnswer:',
-        (' yes',),
-        (' no',),
-    ),
-    *(
-        Case(
-            'superglue_cb',
-            {'premise': 'It rains.', 'hypothesis': 'it is dry', 'label': label},
-            'It rains.\nQuestion: it is dry. True, False, or Neither?\nAnswer:',
-            (right,),
-            tuple({' True', ' False', ' Neither'} - {right}),
-        )
-        for label, right in [
-            ('entailment', ' True'),
-            ('contradiction', ' False'),
-            (1, ' False'),
-            (2, ' Neither'),
-        ]
-    ),
-    *(
-        Case(
-            'superglue_rte',
-            {'premise': 'It rains.', 'hypothesis': 'It is.', 'label': label},
-            'It rains.\nQuestion: It is. True or False?\nAnswer:',
-            (right,),
-            (wrong,),
-        )
-        for label, right, wrong in [
-            ('entailment', ' True', ' False'),
-            ('not_entailment', ' False', ' True'),
-            (1, ' False', ' True'),
-        ]
-    ),
-    *(
-        Case(
-            'superglue_copa',
-            {
-                'premise': 'The street is wet.',
-                'choice1': 'It rained.',
-                'choice2': 'It shone.',
-                'question': question,
-                'label': 0,
-            },
-            f'The street is wet {connector}',
-            ('  it rained.',),
-            ('  it shone.',),
-        )
-        for question, connector in [
-            ('cause', 'because'),
-            ('effect', 'therefore'),
-        ]
-    ),
-    Case(
-        'superglue_multirc',
-        {
-            'paragraph': PASSAGE,
-            'question': 'How long?',
-            'answer': 'Very',
-            'label': 1,
-        },
-        _MULTIRC_PROMPT,
-        (f' Very{_CORRECT} yes',),
-        (f' Very{_CORRECT} no',),
-    ),
-    Case(
-        'superglue_multirc',
-        {
-            'passage': {
-                'text': PASSAGE,
-                'questions': [
-                    {
-                        'question': 'How long?',
-                        'answers': [{'text': 'Short', 'label': 0}],
-                    }
-                ],
-            }
-        },
-        _MULTIRC_PROMPT,
-        (f' Short{_CORRECT} no',),
-        (f' Short{_CORRECT} yes',),
-    ),
-    Case(
-        'superglue_wic',
-        {
-            'sentence1': 'A river bank.',
-            'sentence2': 'Banks lend.',
-            'start1': 8,
-            'end1': 12,
-            'label': False,
-        },
-        'Sentence 1: A river bank.\nSentence 2: Banks lend.\nQuestion: Is the'
-        " word 'bank' used in the same way in the two sentences above?\n"
-        'Answer:',
-        (' no',),
-        (' yes',),
-    ),
-    *(
-        Case('superglue_wsc', row, _WSC_PROMPT, (' yes',), (' no',))
-        for row in (
-            {'text': _WSC_TEXT, 'label': 1, **_SPANS},
-            {'text': _WSC_TEXT, 'label': True, 'target': _SPANS},
-            {'text': _WSC_TEXT, 'label': 1, **_SPANS, 'span2_index': 8},
-        )
-    ),
-    Case(
-        'superglue_record',
-        {
-            'passage': _ARTICLE,
-            'query': '@placeholder is wet',
-            'entities': ['Cologne', 'Bonn', 'Berlin', 'Bonn'],
-            'answers': ['Bonn', 'Berlin', 'Bonn'],
-        },
-        _RECORD_PROMPT,
-        ('   - Bonn is wet', '   - Berlin is wet'),
-        ('   - Cologne is wet',),
-    ),
-    Case(
-        'superglue_record',
-        {
-            'passage': {
-                'text': _ARTICLE,
-                'entities': [
-                    {'start': 3, 'end': 6},
-                    {'start': 12, 'end': 18},
-                    {'start': 30, 'end': 33},
-                ],
-            },
-            'qas': [
-                {
-                    'query': '@placeholder is wet',
-                    'answers': [{'start': 3, 'end': 6, 'text': 'Bonn'}],
-                }
-            ],
-        },
-        _RECORD_PROMPT,
-        ('   - Bonn is wet',),
-        ('   - Cologne is wet',),
-    ),
-    Case(
-        'own.jsonl',
-        {'context': PASSAGE, 'question': 'Length:', 'answers': '1,230 km'},
-        f'{PASSAGE} Length:',
-        ('1,230 km',),
-    ),
-    Case(
-        'own.jsonl',
-        {'context': PASSAGE, 'question': 'Length:', 'answers': ['1,230', 'km']},
-        f'{PASSAGE} Length:',
-        ('1,230', 'km'),
-    ),
-]
 each_case = pytest.mark.parametrize(
-    'case', CASES, ids=[f'{i}-{case.task}' for i, case in enumerate(CASES)]
+    'case',
+    cases.CASES,
+    ids=[f'{i}-{case.task}' for i, case in enumerate(cases.CASES)],
 )
 
 
@@ -299,7 +39,7 @@ def is_right(example, answer, likelihood):
 
 
 def test_every_task_has_a_case():
-  assert {case.task for case in CASES} == {*tasks.TASKS, 'own.jsonl'}
+  assert {case.task for case in cases.CASES} == {*tasks.TASKS, 'own.jsonl'}
 
 
 @each_case
@@ -345,7 +85,7 @@ def test_a_budget_with_room_changes_nothing_that_is_read(case, file):
 
 def test_examples_depend_on_neither_order_nor_limit(file):
   for task in tasks.TASKS:
-    some = [case.row for case in CASES if case.task == task]
+    some = [case.row for case in cases.CASES if case.task == task]
     forward = read(task, file(*some))
     backward = read(task, file(*reversed(some)))
     assert sorted(backward) == sorted(forward)
@@ -353,14 +93,14 @@ def test_examples_depend_on_neither_order_nor_limit(file):
 
 
 def test_the_same_row_again_is_another_example(file):
-  row = CASES[-1].row
+  row = cases.CASES[-1].row
   first, second, third = read('own.jsonl', file(row, row, row | {'x': 1}))
   assert len({first.id, second.id, third.id}) == 3
   assert first[1:] == second[1:] == third[1:]
 
 
 def test_examples_of_a_context_are_a_group_however_it_is_cut(file):
-  row = CASES[-1].row
+  row = cases.CASES[-1].row
   rows = [row | {'answers': x} for x in ('The Rhine', 'old')]
   rows.append(row | {'context': row['context'] + ' Yes.'})
   whole = read('own.jsonl', file(*rows))
@@ -374,7 +114,7 @@ def test_examples_of_a_context_are_a_group_however_it_is_cut(file):
 
 
 def test_a_file_of_ones_own_is_a_task(file):
-  path = file(CASES[-1].row)
+  path = file(cases.CASES[-1].row)
   assert read(path) == read('own.jsonl', path)
   assert tasks.find_task(path).kind == 'generate'
 
@@ -428,8 +168,8 @@ def test_other_answers_of_one_character_do_not_count(file):
 
 
 def test_validated_answers_of_drop_count_as_well(file):
-  row = _drop(number='13')
-  others = [_drop(number=x)['answer'] for x in ('14', '4')]
+  row = cases.drop(number='13')
+  others = [cases.drop(number=x)['answer'] for x in ('14', '4')]
   row['validated_answers'] = [*others, row['answer']]
   (example,) = read('drop', file(row))
   assert example.answers == ('13', '14')
@@ -438,8 +178,8 @@ def test_validated_answers_of_drop_count_as_well(file):
 @pytest.mark.parametrize(
     'task, row',
     [
-        ('drop', _drop(number='3')),
-        ('triviaqa', _RETRIEVED | {'golden_answers': ['3', 'three']}),
+        ('drop', cases.drop(number='3')),
+        ('triviaqa', cases.RETRIEVED | {'golden_answers': ['3', 'three']}),
     ],
 )
 def test_a_gold_answer_of_one_character_leaves_a_converted_row_out(
@@ -455,15 +195,25 @@ def test_a_gold_answer_of_one_character_leaves_a_converted_row_out(
         ('nq', prompts.CLOZE, 'It is 1,230 km', 'km'),
         ('drop', prompts.CLOZE, '[DOC] [TLE] Rhine', 'Rhine'),
         ('triviaqa', prompts.CLOZE, 'Rhine', 'Rhine'),
-        ('nq', _RETRIEVED | {'golden_answers': ['no', 'Salty']}, 'Sea: S', ''),
-        ('own.jsonl', CASES[-1].row | {'answers': 'old'}, 'long, and', 'old.'),
-        ('own.jsonl', CASES[-1].row | {'answers': 'x'}, 'The Rhine', ''),
-        ('superglue_boolq', CASES[-1].row, 'The Rhine', ''),
+        (
+            'nq',
+            cases.RETRIEVED | {'golden_answers': ['no', 'Salty']},
+            'Sea: S',
+            '',
+        ),
+        (
+            'own.jsonl',
+            cases.CASES[-1].row | {'answers': 'old'},
+            'long, and',
+            'old.',
+        ),
+        ('own.jsonl', cases.CASES[-1].row | {'answers': 'x'}, 'The Rhine', ''),
+        ('superglue_boolq', cases.CASES[-1].row, 'The Rhine', ''),
     ],
 )
 def test_contexts_are_cut_around_their_answer(task, row, begins, ends, file):
   if task == 'superglue_boolq':
-    row = {'passage': PASSAGE, 'question': 'is it', 'label': 0}
+    row = {'passage': cases.PASSAGE, 'question': 'is it', 'label': 0}
   (example,) = read(task, file(row), context_tokens=17)
   context = example.once.context.strip()
   assert len(context) <= 18  # a period is added
@@ -497,14 +247,14 @@ def test_the_question_of_squad_is_never_cut_off(index, file):
 
 
 def test_only_a_budget_needs_a_tokenizer(file):
-  path = file(CASES[-1].row)
+  path = file(cases.CASES[-1].row)
   assert [*tasks.examples('own.jsonl', path, tokenizer=None)] == read(path)
   with pytest.raises(ValueError, match='tokenizer must be given to count'):
     tasks.examples(path, tokenizer=None, context_tokens=9)
 
 
 def _case(task, index=0):
-  return [case for case in CASES if case.task == task][index]
+  return [case for case in cases.CASES if case.task == task][index]
 
 
 @each_case
@@ -530,10 +280,10 @@ def test_a_missing_or_wrong_field_is_named(case, file):
     'task, change, expected',
     [
         ('drop', {'answer': {'number': '1'}}, 'answer.spans must be given'),
-        ('drop', _drop(), 'answers must have a text that is not blank'),
+        ('drop', cases.drop(), 'answers must have a text that is not blank'),
         (
             'drop',
-            _drop(number='1') | {'validated_answers': [{}]},
+            cases.drop(number='1') | {'validated_answers': [{}]},
             'validated_answers[0].number must be given',
         ),
         ('triviaqa', prompts.CLOZE | {'alt_answers': 7}, 'alt_answers must be'),
@@ -552,7 +302,11 @@ def test_a_missing_or_wrong_field_is_named(case, file):
             'question must be one of cause',
         ),
         ('superglue_wic', {'start1': 12}, 'start1 and end1 must be of a word'),
-        ('superglue_wsc', {'target': _SPANS | {'span2_text': 'she'}}, 'span2'),
+        (
+            'superglue_wsc',
+            {'target': cases.SPANS | {'span2_text': 'she'}},
+            'span2',
+        ),
         ('superglue_record', {'query': 'x'}, 'query must have a @placeholder'),
         ('superglue_record', {'answers': ['Rome']}, 'answers must have one of'),
         ('own.jsonl', {'answers': ['a', '']}, 'answers[1] must be a text'),
@@ -560,7 +314,7 @@ def test_a_missing_or_wrong_field_is_named(case, file):
     ],
 )
 def test_what_is_wrong_inside_a_field_is_said(task, change, expected, file):
-  some = [case.row for case in CASES if case.task == task]
+  some = [case.row for case in cases.CASES if case.task == task]
   row = max(some, key=lambda row: len(row.keys() & change.keys()))
   path = file(row | change)
   with pytest.raises(ValueError, match=re.escape(f'{path}:1: {expected}')):
@@ -586,7 +340,7 @@ def test_an_unknown_task_is_named(task):
 @pytest.mark.parametrize('name', ['context_tokens', 'limit'])
 def test_a_number_out_of_range_is_named(name, file):
   with pytest.raises(ValueError, match=f'{name} must be at least 1, got 0'):
-    tasks.examples(file(CASES[-1].row), tokenizer='bytes', **{name: 0})
+    tasks.examples(file(cases.CASES[-1].row), tokenizer='bytes', **{name: 0})
 
 
 def test_only_tasks_of_the_paper_are_cut():
