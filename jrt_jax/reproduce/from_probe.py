@@ -1,6 +1,6 @@
 """Exhibits that are probes: a job for each seed, nothing is trained."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import pathlib
 from typing import Any
 
@@ -54,24 +54,12 @@ class Seeds:
       results: exhibit.Results,
       rows: Sequence[str],
       columns: Sequence[str],
+      estimate: Callable[[Any], statistics.Estimate] = statistics.mean,
   ) -> dict[str, list[exhibit.Cell]]:
-    """Returns rows of estimates over seeds."""
+    """Returns rows of what `estimate` makes of each figure of all seeds."""
     values = self.values(results)
     return {
-        row: [statistics.mean(values[row, column]) for column in columns]
-        for row in rows
-    }
-
-  def percentages(
-      self,
-      results: exhibit.Results,
-      rows: Sequence[str],
-      columns: Sequence[str],
-  ) -> dict[str, list[exhibit.Cell]]:
-    """Returns rows of estimates of shares, in percent."""
-    values = self.values(results)
-    return {
-        row: [percentage(values[row, column]) for column in columns]
+        row: [estimate(values[row, column]) for column in columns]
         for row in rows
     }
 

@@ -24,7 +24,7 @@ _ROWS = {  # of the probe, and what the report calls it
 
 
 def _show(results):
-  ours = _SEEDS.percentages(results, _ROWS, _PAIRS)
+  ours = _SEEDS.cells(results, _ROWS, _PAIRS, from_probe.percentage)
   widths = _SEEDS.cells(results, _ROWS, ('F',))
   rows = {}
   for row, name in _ROWS.items():
@@ -47,7 +47,8 @@ def _show(results):
 def _verdict(results):
   if broken := _SEEDS.broken(results):
     return exhibit.Verdict('void', f'{"; ".join(broken)}.')
-  at = lambda row: _SEEDS.percentages(results, [row], ('n = 64',))[row][0]
+  found = _SEEDS.cells(results, _ROWS, ('n = 64',), from_probe.percentage)
+  at = lambda row: found[row][0]
   linear, relu, gelu, taylor = map(at, ('linear', 'relu', 'gelu', 'taylor_exp'))
   return exhibit.Verdict(
       'open',

@@ -30,7 +30,7 @@ def test_a_probe_has_a_job_for_each_seed_and_estimates_over_them():
   values = seeds.values(results)['fair', 'six']
   assert {*values} == {0, 1}  # seeds draw differently
   percent, width = (
-      seeds.percentages(results, ['fair'], ['six'])['fair'][0],
+      seeds.cells(results, ['fair'], ['six'], from_probe.percentage)['fair'][0],
       seeds.cells(results, ['fair'], ['F'])['fair'][0],
   )
   assert percent.estimate == pytest.approx(100 * values.mean())
