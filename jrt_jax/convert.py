@@ -1,14 +1,16 @@
-r"""Converts checkpoints of others to workdirs of ours, and back.
+r"""Converts workdirs of ours to and from the checkpoints of others.
 
 python -m jrt_jax.convert from-official DIR WORKDIR --tokenizer=tokenizer.json
 python -m jrt_jax.convert to-official WORKDIR DIR
 python -m jrt_jax.convert from-hf DIR WORKDIR
+python -m jrt_jax.convert to-compact WORKDIR DIR
 
 Official is a checkpoint of HazyResearch's JRT, Based or attention models:
 config.json, and pytorch_model.bin (which needs torch) or safetensors; hf is
-what `jrt_jax.export` writes. --check compares logits with those of another
-implementation. Exit codes: 0, 1 if they differ by more than --tolerance, 2 for
-a mistake in the command or in the files.
+what `jrt_jax.export` writes. Compact is a workdir for those who only read it,
+as `generate` and `recall` do: three files, with weights in bfloat16. --check
+compares logits with those of another implementation. Exit codes: 0, 1 if they
+differ by more than --tolerance, 2 for a mistake in the command or in the files.
 """
 
 from collections.abc import Callable
@@ -28,6 +30,7 @@ from jrt_jax.interchange import exported_tokenizer
 from jrt_jax.interchange import folders
 from jrt_jax.interchange import hugging_face
 from jrt_jax.interchange import official
+from jrt_jax.training import compact
 from jrt_jax.training import workdirs
 
 _TOKENIZER = flags.DEFINE_string(
@@ -85,6 +88,21 @@ def to_official(source: str, destination: str) -> None:
     print(f"the run is not finished: step {step} of {config['steps']}")
 
 
+def to_compact(source: str, destination: str) -> None:
+  """Writes the newest weights of the workdir `source` as a compact run."""
+  folder = command_line.output_folder('DIR', destination)
+  folders.check_empty('DIR', folder)
+  config, params, step = workdirs.read(source)
+  tokenizer, _ = _tokenizer(config)
+  if not tokenizer:
+    raise ValueError(f'--tokenizer=FILE must be given: {source} knows none')
+  config['data'] = {**config['data'], 'tokenizer': tokenizer}
+  trained_on = workdirs.trained_on(source, step)
+  with folders.whole(folder) as new:
+    compact.write(new, config, params, step=step, data=trained_on)
+  print(f'wrote {destination}, which is read wherever a workdir is')
+
+
 def _tokenizer(config):
   """Returns (name, tokenizer), or ('', None) if none is known."""
   name = _TOKENIZER.value or config['data']['tokenizer']
@@ -110,6 +128,7 @@ CONVERSIONS = {
     'from-official': (functools.partial(import_from, official.read), 1),
     'from-hf': (functools.partial(import_from, hugging_face.read), 1),
     'to-official': (to_official, 0),
+    'to-compact': (to_compact, 1),
 }
 
 
@@ -151,6 +170,6 @@ if __name__ == '__main__':
   app.run(
       main,
       flags_parser=command_line.parser(
-          arguments='from-official, from-hf or to-official'
+          arguments='one of ' + ', '.join(CONVERSIONS)
       ),
   )

@@ -16,7 +16,6 @@ from jrt_jax import models
 from jrt_jax.data import tokenizers
 from jrt_jax.data.synthetic import tasks
 from jrt_jax.prefix import policies
-from jrt_jax.training import checkpoint
 from jrt_jax.training import recorded_config
 from jrt_jax.training import workdirs
 
@@ -147,7 +146,7 @@ def load(workdir: str | pathlib.Path, *, tokenizer: str | None = None) -> Model:
   """Returns the model of the newest intact checkpoint in `workdir`.
 
   Args:
-    workdir: of `jrt_jax.train`.
+    workdir: of `jrt_jax.train`, or builtin:NAME for a model of the package.
     tokenizer: where its tokenizer is now, if not where it was in training.
 
   Raises:
@@ -171,7 +170,7 @@ def load(workdir: str | pathlib.Path, *, tokenizer: str | None = None) -> Model:
         f'--tokenizer must be that of the model, which has'
         f" {config['model']['vocab_size']} ids, got one of {found.size}"
     )
-  data = checkpoint.load_meta(workdir, step).get('data', '')
+  data = workdirs.trained_on(workdir, step)
   if ' tokenizer ' in data and not data.endswith(f' {found.fingerprint}'):
     raise ValueError(
         f'--tokenizer must be that of the training data ({data}), got'

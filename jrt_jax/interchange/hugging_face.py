@@ -22,10 +22,10 @@ import numpy as np
 from configs.base import RANGES
 from jrt_jax import foreign
 from jrt_jax import models
+from jrt_jax import weights
 from jrt_jax.generation.model import Model
 from jrt_jax.interchange import exported_tokenizer
 from jrt_jax.interchange import folders
-from jrt_jax.interchange import weights
 from jrt_jax.prefix import fitting
 from jrt_jax.prefix import policies
 from jrt_jax.prefix import signals

@@ -21,9 +21,9 @@ import numpy as np
 
 from jrt_jax import foreign
 from jrt_jax import models
+from jrt_jax import weights
 from jrt_jax.interchange import config_from_official
 from jrt_jax.interchange import config_to_official
-from jrt_jax.interchange import weights
 
 Path = str | os.PathLike
 Params = dict[str, np.ndarray]

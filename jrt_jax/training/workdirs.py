@@ -1,4 +1,4 @@
-"""Workdirs as training leaves them: config.json and a checkpoint of weights."""
+"""Workdirs as training leaves them, or compact ones: a config and weights."""
 
 from collections.abc import Mapping
 import pathlib
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jrt_jax import models
 from jrt_jax.training import checkpoint
+from jrt_jax.training import compact
 from jrt_jax.training import recorded_config
 from jrt_jax.training import resilience
 
@@ -59,12 +60,18 @@ class Weights(NamedTuple):
 def read(workdir: str | pathlib.Path) -> Weights:
   """Returns the weights of the newest intact checkpoint of a run.
 
+  Args:
+    workdir: of a run, or a compact one, or builtin:NAME.
+
   Raises:
-    FileNotFoundError: there is no config.json, or no checkpoint.
+    FileNotFoundError: there is no config.json, no checkpoint, or no such name.
     ValueError: they are damaged, of a later version, or do not belong together.
   """
+  folder = compact.find(workdir)
+  if compact.is_one(folder):
+    return Weights(*compact.read(folder))
   try:
-    config = recorded_config.read(pathlib.Path(workdir) / 'config.json')
+    config = recorded_config.read(folder / 'config.json')
   except (FileNotFoundError, NotADirectoryError) as error:
     raise FileNotFoundError(
         f'the workdir must be that of a run, got {str(workdir)!r}, without'
@@ -76,7 +83,18 @@ def read(workdir: str | pathlib.Path) -> Weights:
       name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=first)
       for name, x in shapes.items()
   }
-  return Weights(config, *checkpoint.load_params(workdir, shapes))
+  return Weights(config, *checkpoint.load_params(folder, shapes))
+
+
+def trained_on(workdir: str | pathlib.Path, step: int) -> str:
+  """Returns what the weights of `step` were trained on; '' if they do not say.
+
+  It ends with the fingerprint of the tokenizer.
+  """
+  folder = compact.find(workdir)
+  if compact.is_one(folder):
+    return compact.read_about(folder)['data']
+  return checkpoint.load_meta(folder, step).get('data', '')
 
 
 def is_unfinished(config: Mapping[str, Any], step: int) -> bool:

@@ -15,6 +15,7 @@ from configs import base
 from fuzz import mutations
 from jrt_jax import foreign
 from jrt_jax import models
+from jrt_jax import weights
 from jrt_jax.data import manifest as manifests
 from jrt_jax.data import megatron_file
 from jrt_jax.data import shards
@@ -32,7 +33,6 @@ from jrt_jax.generation.pieces import Piece
 from jrt_jax.interchange import agreement
 from jrt_jax.interchange import config_from_official
 from jrt_jax.interchange import hugging_face
-from jrt_jax.interchange import weights
 from jrt_jax.prefix import fitting
 from jrt_jax.prefix import learned
 from jrt_jax.prefix import plays

@@ -11,8 +11,8 @@ import pytest
 import tokenizers
 
 from configs import base
+from jrt_jax import weights
 from jrt_jax.interchange import official
-from jrt_jax.interchange import weights
 from jrt_jax.training import workdirs
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -166,7 +166,7 @@ def test_a_folder_with_files_is_not_written_to(error_line, checkpoint, workdir):
 @pytest.mark.parametrize(
     'arguments, message',
     [
-        ([], 'from-official, from-hf or to-official must be given'),
+        ([], 'to-official, to-compact must be given'),
         (
             ['from-official', 'a'],
             'arguments must be one of from-official, from',
@@ -187,3 +187,26 @@ def test_other_mistakes_are_one_line_too(error_line, arguments, message):
   done = convert(*arguments)
   assert done.returncode == 2
   assert error_line(done.stderr).startswith(f'error: {message}')
+
+
+def test_a_compact_run_gives_the_logits_of_its_workdir(workdir, tmp_path):
+  tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE({'<|endoftext|>': 0}, []))
+  tokenizer.save(str(tmp_path / 'tokenizer.json'))
+  refused = convert('to-compact', workdir, tmp_path / 'compact')
+  assert refused.returncode == 2
+  assert '--tokenizer=FILE must be given' in refused.stderr
+  done = convert(
+      'to-compact',
+      workdir,
+      tmp_path / 'compact',
+      f'--tokenizer={tmp_path / "tokenizer.json"}',
+      f'--check={GOLDEN}',
+      '--tolerance=0.1',
+  )
+  assert done.returncode == 0, done.stderr
+  assert 'max |Δlogit|' in done.stdout
+  assert {path.name for path in (tmp_path / 'compact').iterdir()} == {
+      'config.json',
+      'model.safetensors',
+      'tokenizer.json',
+  }

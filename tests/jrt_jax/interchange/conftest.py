@@ -14,9 +14,9 @@ import pytest
 from configs import base
 from jrt_jax import generation
 from jrt_jax import models
+from jrt_jax import weights
 from jrt_jax.data import tokenizers
 from jrt_jax.interchange import hugging_face
-from jrt_jax.interchange import weights
 
 GOLDEN = pathlib.Path(__file__).parents[2] / 'golden'
 

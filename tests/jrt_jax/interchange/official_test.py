@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from configs import base
+from jrt_jax import weights
 from jrt_jax.interchange import agreement
 from jrt_jax.interchange import official
-from jrt_jax.interchange import weights
 
 BASE = base.get_config().to_dict()
 EMBEDDING = 'transformer.embeddings.word_embeddings.weight'

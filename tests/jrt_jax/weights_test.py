@@ -5,7 +5,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from jrt_jax.interchange import weights
+from jrt_jax import weights
 
 ARRAYS = {
     'float32': np.arange(6, dtype=np.float32).reshape(2, 3),
