@@ -170,6 +170,6 @@ if __name__ == '__main__':
   app.run(
       main,
       flags_parser=command_line.parser(
-          arguments='one of ' + ', '.join(CONVERSIONS)
+          arguments='from-official, from-hf, to-official or to-compact'
       ),
   )

@@ -135,8 +135,12 @@ def _measure(models):
   )
   runs = {}
   for (name, x), folder, result in zip(models.items(), _WORKDIR.value, results):
-    run = {'workdir': folder, 'step': x.step, 'fingerprint': x.fingerprint}
-    runs[name] = run
+    runs[name] = {
+        'workdir': folder,
+        'step': x.step,
+        'fingerprint': x.fingerprint,
+        'mixers': x.config['model']['mixers'],
+    }
     yield {'runs': runs, **about, **result}
 
 

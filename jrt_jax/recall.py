@@ -168,6 +168,9 @@ def _evaluate():
             'command': provenance.command('jrt_jax.recall'),
             'settings': asked,
             'batch_size': _BATCH_SIZE.value,
+            'mixers': model.model.config['model']['mixers']
+            if _is_run()
+            else None,
             **record.environment(model),
             'results': results,
         }

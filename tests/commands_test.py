@@ -38,7 +38,7 @@ MISTAKES = {
     'generate --prompt=a': '--workdir=DIR must be given',
     'generate --workdir={tmp} --prompt=a': 'the workdir must be that of a run',
     'generate --workdir={tmp} --file={tmp}/a': '--file must be a file that can',
-    'convert': 'one of from-official, from-hf, to-official, to-compact must be',
+    'convert': 'from-official, from-hf, to-official or to-compact must be given',
     'convert from-hf {tmp} {tmp}/a': 'config.json',
     'convert from-official {tmp} /dev/null/a': 'WORKDIR must be a folder that',
     'convert to-official {tmp} /dev/null/a': 'DIR must be a folder that can be',

@@ -8,6 +8,10 @@ from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.training import evaluation
 from jrt_jax.training import train_state
 
+# How many answers are right of what the question has not named, of the last size
+# that leaves enough: a model that has selected what it stores does not know them.
+UNNAMED = 'unnamed_accuracy'
+
 
 class Answers:
   """The same samples at every evaluation, whatever the seed of the run.
@@ -58,6 +62,16 @@ class Answers:
         )
     }
     self._samples = count * rows
+    self._unnamed = []
+    if (unnamed := split.unnamed()) is not None:
+      self._unnamed = evaluation.held_out_batches(
+          config,
+          tokenizer,
+          unnamed.only(unnamed.sizes[-1]),
+          rows=rows,
+          objective=clean,
+          count=count,
+      )
 
   def run(self, step: Callable, params: Any) -> dict[str, float]:
     """Returns metrics by name: nats per answer, accuracies, also by size.
@@ -83,6 +97,11 @@ class Answers:
       means = _means(sums, 'masked')
       metrics['masked_token_loss'] = means['masked_token_loss']
       metrics['masked_token_accuracy'] = means['masked_token_accuracy']
+    if self._unnamed:
+      found = evaluation.total(
+          step(params, self._put(x)) for x in self._unnamed
+      )
+      metrics[UNNAMED] = train_state.means(found)['next_token_accuracy']
     return {name: float(value) for name, value in metrics.items()}
 
   def headline(self, metrics: Mapping[str, float]) -> str:
@@ -108,6 +127,8 @@ class Answers:
         lines[f'  size {split_lib.size_name(size)}'] = (
             f'{accuracy:.1%} (guessing {chance:.1%})'
         )
+    if UNNAMED in metrics:
+      lines['of what the question did not name'] = f'{metrics[UNNAMED]:.1%}'
     return lines | evaluation.masked_lines(metrics)
 
 

@@ -166,7 +166,7 @@ def test_a_folder_with_files_is_not_written_to(error_line, checkpoint, workdir):
 @pytest.mark.parametrize(
     'arguments, message',
     [
-        ([], 'to-official, to-compact must be given'),
+        ([], 'from-official, from-hf, to-official or to-compact must be given'),
         (
             ['from-official', 'a'],
             'arguments must be one of from-official, from',
@@ -190,7 +190,9 @@ def test_other_mistakes_are_one_line_too(error_line, arguments, message):
 
 
 def test_a_compact_run_gives_the_logits_of_its_workdir(workdir, tmp_path):
-  tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE({'<|endoftext|>': 0}, []))
+  tokenizer = tokenizers.Tokenizer(
+      tokenizers.models.BPE({'<|endoftext|>': 0}, [])
+  )
   tokenizer.save(str(tmp_path / 'tokenizer.json'))
   refused = convert('to-compact', workdir, tmp_path / 'compact')
   assert refused.returncode == 2

@@ -14,15 +14,34 @@ def draw(
     rng: np.random.Generator, size: int, settings: task_lib.Settings
 ) -> task_lib.Sample:
   """See `task.Task`."""
+  return _draw(rng, size, settings, slice(_num_needles(size, settings)))
+
+
+def draw_unnamed(
+    rng: np.random.Generator, size: int, settings: task_lib.Settings
+) -> task_lib.Sample:
+  """See `task.Task`: the reply asks for as many keys of the others."""
+  count = _num_needles(size, settings)
+  if 2 * count > size:
+    raise ValueError(
+        f'config.data.synthetic.queries must be at most half of {size} pairs, if'
+        f' others are asked for than were named, got {count}'
+    )
+  return _draw(rng, size, settings, slice(count, 2 * count))
+
+
+def _draw(rng, size, settings, asked):
+  """The question names the first of an order, the reply asks for a part of it."""
   key_ids, value_ids = task_lib.halves(settings)
   keys = task_lib.choose(rng, key_ids, size, 'keys')
   values = task_lib.choose(rng, value_ids, size, 'values')
-  needles = rng.permutation(size)[: _num_needles(size, settings)]
+  order = rng.permutation(size)
+  named, asked = order[: _num_needles(size, settings)], order[asked]
   return task_lib.sample(
       settings['order'],
       task_lib.pairs(keys, values),
-      (task_lib.QUESTION, *keys[needles], task_lib.END),
-      *task_lib.asked(keys[needles], values[needles]),
+      (task_lib.QUESTION, *keys[named], task_lib.END),
+      *task_lib.asked(keys[asked], values[asked]),
   )
 
 
@@ -35,4 +54,6 @@ def _num_needles(size, settings):
   return min(settings['queries'] or 1, size)
 
 
-TASK = task_lib.Task(draw, chance, num_ids=100, sizes=(8, 16, 24))
+TASK = task_lib.Task(
+    draw, chance, num_ids=100, sizes=(8, 16, 24), draw_unnamed=draw_unnamed
+)

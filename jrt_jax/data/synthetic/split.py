@@ -75,6 +75,18 @@ class Split:
     part.sizes = (size,)
     return part
 
+  def unnamed(self) -> 'Split | None':
+    """Samples whose reply asks for what the question has not named.
+
+    They have the sizes that are large enough; None if there are none.
+    """
+    if (draw := self._task.draw_unnamed) is None:
+      return None
+    part = copy.copy(self)
+    part._task = self._task._replace(draw=draw)
+    part.sizes = tuple(size for size in self.sizes if part._has(size))
+    return part if part.sizes else None
+
   def draw(
       self, index: int, rng: np.random.Generator, *, batch_size: int
   ) -> task_lib.Sample:
@@ -117,6 +129,13 @@ class Split:
         for _ in range(number)
     ]
     return [sample.tokens[: sample.prompt_len] for sample in drawn]
+
+  def _has(self, size):
+    try:
+      self._example_of(size)
+    except ValueError:
+      return False
+    return True
 
   def _example_of(self, size):
     rng = np.random.default_rng(_HELD_OUT_SEED)

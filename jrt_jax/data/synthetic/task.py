@@ -45,6 +45,7 @@ class Task(NamedTuple):
   num_ids: int  # unless the config says another number
   sizes: tuple[Size, ...]  # likewise
   held_out_sizes: tuple[Size, ...] = ()  # likewise; empty: `sizes`
+  draw_unnamed: Callable | None = None
   size_is: str = 'a whole number'  # in words; a pair if it begins with 'a pair'
 
 

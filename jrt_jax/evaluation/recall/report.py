@@ -25,7 +25,8 @@ def results(
 
   Rows of prompts that were cut are not compared: what is read twice is cut more
   often than what is read once. Intervals are over `groups`, contexts that
-  examples share.
+  examples share: `contexts` has that of each. By its `values` of the first
+  metric a model can be compared with others that were asked the same.
 
   Args:
     works: what was asked.
@@ -59,9 +60,11 @@ def _of_task(work, rows):
   for kind in groups:
     if questions.DEFAULT in groups and kind != questions.DEFAULT:
       warnings += _compare(work, found, groups, kind, contexts)
+  names, index = np.unique(contexts, return_inverse=True)
   return {
       'examples': len(work.examples),
-      'groups': len({*contexts}),
+      'groups': len(names),
+      'contexts': index.tolist(),
       'prompts': found,
       'warnings': warnings,
   }
@@ -76,6 +79,7 @@ def _of_kind(work, rows, contexts):
           )
           for name in work.task.metrics
       },
+      'values': _values(rows, work.task.metrics[0]),
       'tokens': float(np.mean([row['tokens'] for row in rows])),
       # The median: a first call may compile, which takes seconds.
       'prefill_ms': float(np.median(times)) if times else None,

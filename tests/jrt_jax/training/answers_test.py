@@ -55,6 +55,7 @@ def test_accuracy_is_told_for_each_size(make):
       'answer_accuracy': 0.5,
       'answer_accuracy_2': 1.0,
       'answer_accuracy_4': 0.0,
+      'unnamed_accuracy': 0.0,
   }
   assert held_out.headline(metrics) == '50.0% of answers right'
   lines = held_out.lines(metrics)
@@ -65,6 +66,7 @@ def test_accuracy_is_told_for_each_size(make):
 def test_one_size_needs_no_table(make):
   held_out = make((4,), objective__name='prefix_lm')
   metrics = held_out.run(step, [])
+  assert metrics.pop('unnamed_accuracy') == 0.0
   assert metrics == {'answer_loss': 2.0, 'answer_accuracy': 0.0}
   assert held_out.lines(metrics)['answer accuracy'] == '0.0% (guessing 25.0%)'
 
@@ -90,6 +92,24 @@ def test_samples_do_not_depend_on_the_seed_nor_on_how_many_are_taken_at_once(
     return np.concatenate([batch['tokens'] for batch in batches])
 
   expected = samples(eval_batches=3)
-  assert expected.shape == (2 * 2 * 8, L)  # sizes x batches x batch_size
+  # (Sizes, and what was not named) x batches x batch_size.
+  assert expected.shape == ((2 + 1) * 2 * 8, L)
   np.testing.assert_array_equal(samples(eval_batches=3, seed=4), expected)
   np.testing.assert_array_equal(samples(eval_batches=3, rows=8), expected)
+
+
+def test_what_the_question_did_not_name_is_scored_apart(make):
+  batches = []
+  held_out = make((2, 8), objective__name='prefix_lm', sequence_length=24)
+  metrics = held_out.run(step, batches)
+  line = held_out.lines(metrics)['of what the question did not name']
+  assert line == f'{metrics["unnamed_accuracy"]:.1%}'
+  named = [(b['tokens'][:, 17], b['tokens'][:, 20]) for b in batches]
+  is_asked = [(name == key).all() for name, key in named]
+  assert not is_asked[-1] and any(is_asked)
+
+
+def test_a_task_whose_question_names_nothing_has_no_such_score(run_config):
+  config = run_config(data__source='mqar', prefix__name='full')
+  split = split_lib.splits('mqar', config['data'], None, share=(0, 1))
+  assert split['validation'].unnamed() is None

@@ -21,3 +21,20 @@ def test_a_few_of_the_pairs_are_asked_for(queries, asked):
   expected = {i: known[tokens[i]] for i in places}
   labels = dict(enumerate(sample.targets.tolist()))
   assert {i: x for i, x in labels.items() if x >= 0} == expected
+
+
+def test_others_can_be_asked_for_than_the_question_has_named():
+  settings = SETTINGS | {'queries': 2}
+  sample = TASK.draw_unnamed(np.random.default_rng(0), 5, settings)
+  tokens = sample.tokens.tolist()
+  known = dict(zip(tokens[:10:2], tokens[1:10:2]))
+  named, asked = {*tokens[11:13]}, {*tokens[15::2]}
+  assert named | asked < {*known} and not named & asked
+  labels = [x for x in sample.targets.tolist() if x >= 0]
+  assert labels == [known[key] for key in tokens[15::2]]
+
+
+def test_too_few_others_are_a_clear_error():
+  settings = SETTINGS | {'queries': 3}
+  with pytest.raises(ValueError, match='queries must be at most half of 5'):
+    TASK.draw_unnamed(np.random.default_rng(0), 5, settings)
