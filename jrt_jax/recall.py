@@ -102,6 +102,12 @@ _MAX_TOKENS = flags.DEFINE_integer(
     'Of an answer; default: as the task says.',
     lower_bound=1,
 )
+_LIKELIHOOD = flags.DEFINE_bool(
+    'likelihood',
+    False,
+    'Generate no answers: score how likely each token of the first gold answer'
+    ' is, which tells models apart that are too small to answer.',
+)
 _LIMIT = flags.DEFINE_integer(
     'limit', None, 'Only so many examples of each task.', lower_bound=1
 )
@@ -248,7 +254,10 @@ def _work(model, name):
       limit=_LIMIT.value,
   )
   bar = tqdm.tqdm(examples, f'{name}: reading', delay=1, disable=None)
-  return questions_lib.Work(name, tasks.find_task(name), [*bar])
+  task, found = tasks.find_task(name), [*bar]
+  if _LIKELIHOOD.value:
+    task, found = tasks.by_likelihood(task, found)
+  return questions_lib.Work(name, task, found)
 
 
 def _context_tokens(name):
@@ -281,6 +290,7 @@ def _asked(model, works, settings, questions):
       'max_tokens': [
           questions_lib.max_tokens(work, settings) for work in works
       ],
+      'likelihood': _LIKELIHOOD.value or None,
       'limit': _LIMIT.value,
       'allow_truncation': settings.allow_truncation,
       'questions': questions_lib.digest(questions),

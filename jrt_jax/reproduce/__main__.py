@@ -4,9 +4,9 @@ python -m jrt_jax.reproduce jrt_prompt --out=reproduced
 python -m jrt_jax.reproduce all --scale=cpu --out=reproduced
 python -m jrt_jax.reproduce all --scale=paper
 
-Each NAME is a table or figure; --list shows them, and what each needs. Its jobs run one by one, and each result is a file
-in --out: what was interrupted goes on, and only jobs whose settings have changed
-run again. OUT/NAME.json has all figures, with seeds, versions and hardware;
+Each NAME is a table or figure; --list shows them, and what each needs. Its jobs
+run one by one, and each result is a file in --out: what was interrupted goes on,
+and only jobs whose settings have changed run again. OUT/NAME.json has all figures, with seeds, versions and hardware;
 OUT/index.html is the page, of everything that lies in --out.
 
   --scale=cpu    within ten minutes each on two cores
@@ -41,8 +41,12 @@ _OUT = flags.DEFINE_string(
 _DATA = flags.DEFINE_string(
     'data', None, 'A folder of texts and rows that are not shipped.'
 )
-_RECALL = flags.DEFINE_string(
-    'recall', None, 'A folder of results of jrt_jax.recall.'
+_RESULTS = flags.DEFINE_string(
+    'results',
+    None,
+    'A folder in which jrt_jax.recall, jrt_jax.perplexity and jrt_jax.train have'
+    ' left result.json, perplexity.json and metrics.jsonl; default: those of'
+    ' configs/study.py, which come with the package.',
 )
 _LIST = flags.DEFINE_bool('list', False, 'Show all names, and what each needs.')
 _COMPILATION_CACHE = command_line.define_compilation_cache()
@@ -58,7 +62,7 @@ def main(argv: list[str]) -> None:
     if _SCALE.value == 'paper':
       return _tell_what_it_takes(chosen)
     request = exhibit_lib.Request(
-        _SCALE.value, _folder('--data', _DATA), _folder('--recall', _RECALL)
+        _SCALE.value, _folder('--data', _DATA), _folder('--results', _RESULTS)
     )
     out = command_line.output_folder('--out', _OUT.value)
     out.mkdir(parents=True, exist_ok=True)
@@ -120,7 +124,7 @@ def _command(name, exhibit):
   given = [f'--scale={_SCALE.value}']
   given += [
       f'--{flag.name}={shlex.quote(flag.value)}'
-      for flag in (_DATA, _RECALL)
+      for flag in (_DATA, _RESULTS)
       if flag.value and flag.name in exhibit.uses
   ]
   return ' '.join(['python -m jrt_jax.reproduce', name, *given])

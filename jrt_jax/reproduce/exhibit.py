@@ -33,7 +33,7 @@ class Request(NamedTuple):
 
   scale: str  # of SCALES
   data: pathlib.Path | None = None  # rows and texts that are not shipped
-  recall: pathlib.Path | None = None  # what jrt_jax.recall has written
+  results: pathlib.Path | None = None  # of other commands; see `measured`
 
 
 class Job(NamedTuple):

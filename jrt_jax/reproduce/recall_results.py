@@ -4,19 +4,20 @@ A job reads one result. Who measured it, where and when, is what that file says.
 """
 
 import collections
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+import json
 import math
-import pathlib
 from typing import Any, NamedTuple
-import zlib
 
 from jrt_jax import foreign
 from jrt_jax import schema
 from jrt_jax.evaluation import statistics
 from jrt_jax.reproduce import exhibit
+from jrt_jax.reproduce import measured
 
 _TEXT = schema.Text(2**16)
 _NUMBER = schema.AnyOf(schema.Real(-1e300, 1e300), schema.OneOf(None))
+_NUMBERS = schema.ListOf(schema.Real(-1e300, 1e300), 0, 10**7)
 _ESTIMATES = schema.Fields(
     {},
     others=schema.Fields(
@@ -32,11 +33,13 @@ _ESTIMATES = schema.Fields(
 )
 _PROMPT = schema.Fields(
     {'metrics': _ESTIMATES},
-    optional={'against_default': _ESTIMATES},
+    optional={'against_default': _ESTIMATES, 'values': _NUMBERS},
     others=schema.Anything(),
 )
 _TASK = schema.Fields(
-    {'prompts': schema.Fields({}, others=_PROMPT)}, others=schema.Anything()
+    {'prompts': schema.Fields({}, others=_PROMPT)},
+    optional={'contexts': _NUMBERS},
+    others=schema.Anything(),
 )
 _RESULT = schema.Fields(
     {
@@ -51,12 +54,44 @@ _RESULT = schema.Fields(
         **{name: _TEXT for name in ('hardware', 'device', 'date', 'command')},
         'versions': schema.Fields({}, others=schema.Text()),
         'commit': schema.AnyOf(schema.Text(), schema.OneOf(None)),
+        'mixers': schema.AnyOf(
+            schema.ListOf(schema.Text(), 0, 1000), schema.OneOf(None)
+        ),
     },
     others=schema.Anything(),
 )
-_START = 'recall-'
+_START = 'result-'
 # Settings that tell nothing to a reader, or that a result has for all its tasks.
 _UNSAID = {'model', 'tasks', 'prompts', 'questions', 'fingerprint'}
+
+
+class Asked(NamedTuple):
+  """A model, asked the examples of a task with one kind of prompt."""
+
+  model: str
+  mixers: frozenset[str]  # its kinds of layers; none, if it is not one of ours
+  task: str
+  prompt: str
+  metric: str
+  found: Mapping[str, Any]  # of the kind of prompt
+  contexts: Sequence[int]  # [examples], of each
+  settings: Mapping[str, Any]  # of this task
+  questions: str  # a digest of all that was asked by the same command
+
+  @property
+  def is_share(self) -> bool:
+    """Whether the metric is one of 0 to 1; else it is a perplexity."""
+    return 'perplexity' not in self.metric
+
+  @property
+  def score(self) -> statistics.Estimate:
+    """In percent."""
+    return _percent(self.found['metrics'][self.metric])
+
+  @property
+  def values(self) -> Sequence[float]:
+    """Of the metric, by example."""
+    return self.found['values']
 
 
 class Gain(NamedTuple):
@@ -72,26 +107,13 @@ class Gain(NamedTuple):
 
 
 def jobs(request: exhibit.Request) -> list[exhibit.Job]:
-  """Returns a job for each result below --recall.
+  """Returns a job for each result below --results.
 
   Raises:
-    FileNotFoundError: --recall is given and has none.
+    FileNotFoundError: there is none.
   """
-  if request.recall is None:
-    return []
-  paths = sorted(request.recall.rglob('result.json'))
-  if not paths:
-    raise FileNotFoundError(
-        '--recall must have results of python -m jrt_jax.recall --out=FOLDER,'
-        f' got {request.recall}, which has no result.json'
-    )
-  return [
-      exhibit.Job(
-          f'{_START}{i}',
-          {'file': str(path), 'crc32': zlib.crc32(path.read_bytes())},
-      )
-      for i, path in enumerate(paths)
-  ]
+  command = 'python -m jrt_jax.recall --out=FOLDER'
+  return measured.jobs(request, 'result.json', command)
 
 
 def measure(settings: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -104,6 +126,7 @@ def measure(settings: Mapping[str, Any]) -> Mapping[str, Any]:
   return {
       'settings': found['settings'],
       'results': found['results'],
+      'mixers': found.get('mixers') or [],
       'provenance': {
           'hardware': _hardware(found),
           'versions': found.get('versions', {}),
@@ -123,33 +146,44 @@ def _hardware(found):
   return asked if device == 'CPU' else f'{device} ({asked})'
 
 
-def gains(results: exhibit.Results, kind: str) -> Iterator[Gain]:
-  """Yields what a kind of prompt gains, by the first metric of each task.
+def asked(results: exhibit.Results) -> Iterator[Asked]:
+  """Yields what models were asked, in the order of the results.
 
-  Results of other jobs are passed over, and tasks that were not asked both ways
-  or whose prompts were cut. A perplexity is no share, and is passed over too.
+  Results of other jobs are passed over. The metric is the first of each task.
   """
   for name, done in results.items():
     if not name.startswith(_START):
       continue
     settings = done.figures['settings']
     for task, found in done.figures['results'].items():
-      default, other = (found['prompts'].get(x) for x in ('default', kind))
-      if not default or not other or 'against_default' not in other:
-        continue
-      metric = next(iter(default['metrics']), 'perplexity')
-      both = other['metrics'].keys() & other['against_default'].keys()
-      if metric == 'perplexity' or metric not in both:
-        continue
-      yield Gain(
-          settings['model'],
-          task,
-          metric,
-          _percent(default['metrics'][metric]),
-          _percent(other['metrics'][metric]),
-          _percent(other['against_default'][metric]),
-          _of_task(settings, task),
-      )
+      for prompt, of_prompt in found['prompts'].items():
+        if metric := next(iter(of_prompt['metrics']), None):
+          yield Asked(
+              settings['model'],
+              frozenset(done.figures['mixers']),
+              task,
+              prompt,
+              metric,
+              of_prompt,
+              found.get('contexts', ()),
+              _of_task(settings, task),
+              settings.get('questions', ''),
+          )
+
+
+def gains(results: exhibit.Results, kind: str) -> Iterator[Gain]:
+  """Yields what a kind of prompt gains, by the first metric of each task.
+
+  Tasks that were not asked both ways or whose prompts were cut are passed over,
+  and perplexities, which are no shares.
+  """
+  found = [x for x in asked(results) if x.is_share]
+  defaults = {_same(x): x.score for x in found if x.prompt == 'default'}
+  for x in found:
+    against = x.found.get('against_default', {})
+    if x.prompt == kind and _same(x) in defaults and x.metric in against:
+      default, gain = defaults[_same(x)], _percent(against[x.metric])
+      yield Gain(x.model, x.task, x.metric, default, x.score, gain, x.settings)
 
 
 def table(gains: Iterable[Gain], kind: str) -> dict[str, tuple[Any, ...]]:
@@ -170,10 +204,16 @@ def table(gains: Iterable[Gain], kind: str) -> dict[str, tuple[Any, ...]]:
     label = ', '.join([x.model, x.task, *_apart(x, alike[x.model, x.task])])
     if label in rows:
       raise ValueError(
-          f'--recall must have one result of {label}, read as {kind}, got two'
+          f'--results must have one result of {label}, read as {kind}, got two'
       )
     rows[label] = x.default, x.kind, x.gain
   return rows
+
+
+def _same(asked):
+  """The same for all kinds of prompts."""
+  settings = json.dumps(asked.settings, sort_keys=True)
+  return asked.model, asked.task, asked.metric, settings
 
 
 def _apart(gain, others):

@@ -283,4 +283,11 @@ METRICS = {
         binary=False,
         is_perplexity=True,
     ),
+    'token_perplexity': Metric(
+        'of the tokens of the only choice: exp of the mean, over examples, of'
+        ' their mean negative log-likelihood',
+        lambda example, scores: scores[0].log_likelihood / scores[0].num_tokens,
+        binary=False,
+        is_perplexity=True,
+    ),
 }

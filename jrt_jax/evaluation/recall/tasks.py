@@ -65,6 +65,27 @@ def find_task(name: str) -> Task:
   )
 
 
+def by_likelihood(
+    task: Task, found: Sequence[Example]
+) -> tuple[Task, list[Example]]:
+  """Scores the first gold answer in place of an answer that is generated.
+
+  Models that are too small to answer tell so what they have recalled.
+
+  Args:
+    task: others than those that generate stay as they are.
+    found: its examples.
+  """
+  if task.kind != 'generate':
+    return task, [*found]
+  scored = task._replace(
+      kind='last_word', metrics=('token_perplexity', 'accuracy')
+  )
+  return scored, [
+      x._replace(choices=(f' {x.answers[0].strip()}',), label=0) for x in found
+  ]
+
+
 def examples(
     task: str,
     paths: str | Sequence[str] = (),

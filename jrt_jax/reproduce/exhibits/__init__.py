@@ -1,20 +1,28 @@
 """EXHIBITS: a module for each table and figure."""
 
 from jrt_jax.reproduce.exhibits import ablations
+from jrt_jax.reproduce.exhibits import beyond_prefix
 from jrt_jax.reproduce.exhibits import bidirectional
 from jrt_jax.reproduce.exhibits import dynamic_prefix
 from jrt_jax.reproduce.exhibits import feature_maps
 from jrt_jax.reproduce.exhibits import hierarchical_prompting
 from jrt_jax.reproduce.exhibits import jrt_prompt
+from jrt_jax.reproduce.exhibits import jrt_rnn
+from jrt_jax.reproduce.exhibits import perplexity_slices
 from jrt_jax.reproduce.exhibits import prefill_latency
 from jrt_jax.reproduce.exhibits import selection
 from jrt_jax.reproduce.exhibits import set_disjointness
+from jrt_jax.reproduce.exhibits import short_prompts
 
 EXHIBITS = {
     'jrt_prompt': jrt_prompt.EXHIBIT,
+    'jrt_rnn': jrt_rnn.EXHIBIT,
+    'beyond_prefix': beyond_prefix.EXHIBIT,
+    'short_prompts': short_prompts.EXHIBIT,
     'prefill_latency': prefill_latency.EXHIBIT,
     'ablations': ablations.EXHIBIT,
     'set_disjointness': set_disjointness.EXHIBIT,
+    'perplexity_slices': perplexity_slices.EXHIBIT,
     'dynamic_prefix': dynamic_prefix.EXHIBIT,
     'feature_maps': feature_maps.EXHIBIT,
     'hierarchical_prompting': hierarchical_prompting.EXHIBIT,

@@ -250,5 +250,5 @@ EXHIBIT = exhibit.Exhibit(
         None,
         'Any released recurrent model; the report does not name its own.',
     ),
-    uses=('data', 'recall'),
+    uses=('data', 'results'),
 )

@@ -170,5 +170,5 @@ EXHIBIT = exhibit.Exhibit(
     show=_show,
     verdict=_verdict,
     at_paper_scale=_at_paper_scale,
-    uses=('recall',),
+    uses=('results',),
 )

@@ -59,7 +59,7 @@ def write(folder, results, settings=SETTINGS, **more):
 
 def planned(folder, out):
   """What Table 1 makes of the results in a folder."""
-  request = exhibit.Request('cpu', recall=folder)
+  request = exhibit.Request('cpu', results=folder)
   failed = runner.run('t', jrt_prompt.EXHIBIT, request, out, command='mine')
   assert not failed
   whole = runner.read(out / 't.json')
@@ -67,7 +67,7 @@ def planned(folder, out):
 
 
 def done(folder):
-  request = exhibit.Request('cpu', recall=folder)
+  request = exhibit.Request('cpu', results=folder)
   return {
       job.name: exhibit.Done(job.settings, recall_results.measure(job.settings))
       for job in recall_results.jobs(request)
@@ -92,7 +92,7 @@ def test_table_1_shows_them_and_lets_them_decide(folder, tmp_path):
 
 
 def test_a_changed_result_is_another_job(folder):
-  request = exhibit.Request('cpu', recall=folder)
+  request = exhibit.Request('cpu', results=folder)
   (before,) = recall_results.jobs(request)
   path = folder / 'mine' / 'result.json'
   path.write_text(path.read_text() + ' ')
@@ -101,7 +101,7 @@ def test_a_changed_result_is_another_job(folder):
 
 
 def test_a_folder_without_results_is_a_mistake(tmp_path):
-  request = exhibit.Request('cpu', recall=tmp_path)
+  request = exhibit.Request('cpu', results=tmp_path)
   with pytest.raises(FileNotFoundError, match='has no result.json'):
     recall_results.jobs(request)
 

@@ -6,7 +6,7 @@ from jrt_jax.reproduce.exhibits import jrt_prompt
 
 @pytest.fixture(scope='module')
 def results():
-  (job,) = jrt_prompt.EXHIBIT.plan(exhibit.Request('cpu'), {})
+  job, *_ = jrt_prompt.EXHIBIT.plan(exhibit.Request('cpu'), {})
   figures = jrt_prompt.EXHIBIT.measure(job.settings, None)
   return {job.name: exhibit.Done(job.settings, figures)}
 

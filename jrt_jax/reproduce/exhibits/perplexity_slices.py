@@ -1,0 +1,219 @@
+"""Figure 3: which next tokens a prefix makes easier to predict.
+
+Rule, fixed before anything was measured: the claim holds if the interval of the
+loss of JRT-RNN less that of Based, seed by seed, is below 0 on recall hits for all
+seeds; in part, if it is for some; it fails if it is for none and above 0 for some;
+else it is not decided.
+"""
+
+import math
+
+from jrt_jax import foreign
+from jrt_jax import schema
+from jrt_jax.evaluation import statistics
+from jrt_jax.reproduce import exhibit
+from jrt_jax.reproduce import measured
+from jrt_jax.reproduce import training_results
+
+_FILE = 'perplexity.json'
+_OURS, _TWIN = 'JRT-RNN', 'Based'
+_HITS = 'recall hits'
+_RESULT = schema.Fields(
+    {
+        'runs': schema.Fields({}, others=foreign.OBJECT),
+        'slices': schema.ListOf(foreign.OBJECT, 1, 10_000),
+    },
+    others=schema.Anything(),
+)
+
+
+def _plan(request, results):
+  del results
+  losses = measured.jobs(request, _FILE, 'python -m jrt_jax.perplexity')
+  return losses[:1] + training_results.jobs(request)
+
+
+def _measure(settings, workdir):
+  del workdir
+  if training_results.is_one(settings):
+    return training_results.measure(settings)
+  found = foreign.read_json(settings['file'], _RESULT)
+  about = ('hardware', 'versions', 'commit', 'date', 'command')
+  return {**found, 'provenance': {x: found[x] for x in about if x in found}}
+
+
+def _losses(results):
+  """The figures of the one job that has slices."""
+  return next(x.figures for x in results.values() if 'slices' in x.figures)
+
+
+def _names(figures, kind):
+  """The runs of a kind, in their order."""
+  return [
+      name
+      for name, run in figures['runs'].items()
+      if measured.kind(run.get('mixers', ()), name) == kind
+  ]
+
+
+def _pairs(figures):
+  """(JRT-RNN, Based), of runs that stand at the same place."""
+  return [*zip(*(_names(figures, kind) for kind in (_OURS, _TWIN)))]
+
+
+def _show(results):
+  figures = _losses(results)
+  rows = [x for x in figures['slices'] if x['family'] in ('part', 'recall')]
+  runs = [*figures['runs']]
+  yield exhibit.Table(
+      runs,
+      {
+          f'{x["kind"]} ({x["tokens"]:,} tokens)': [
+              _estimate(x['loss'].get(run)) for run in runs
+          ]
+          for x in rows
+      },
+      caption='Held-out loss, nats per token; intervals over windows',
+      digits=3,
+  )
+  pairs = _pairs(figures)
+  yield exhibit.Table(
+      [f'{a} − {b}' for a, b in pairs],
+      {x['kind']: [_difference(x, *pair) for pair in pairs] for x in rows},
+      caption='What a prefix changes, nats per token: less is better',
+      drawn=[f'{a} − {b}' for a, b in pairs],
+      unit='nats per token',
+      marks={'no change': 0},
+      digits=3,
+  )
+  for family, x in (
+      ('count', 'times that the pair occurs in the training text'),
+      ('distance', 'tokens back to where the pair was read'),
+  ):
+    yield _lines(figures, family, x)
+  yield from _training(results)
+
+
+def _lines(figures, family, x):
+  """The loss of repeated pairs, the first run of each kind."""
+  rows = [
+      s
+      for s in figures['slices']
+      if s['family'] == family and s['kind'] != 'not repeated' and s['low']
+  ]
+  last = rows[-1]['kind']
+  kinds = [_names(figures, kind)[:1] for kind in measured.KINDS.values()]
+  return exhibit.Lines(
+      {
+          name: [
+              (_middle(s), _estimate(s['loss'][name]))
+              for s in rows
+              if s['kind'] == last and s['loss'][name]['low'] is not None
+          ]
+          for names in kinds
+          for name in names
+      },
+      x=x,
+      y='nats per token',
+      caption=f'Loss of tokens that end a pair again: {last}',
+      log_x=True,
+  )
+
+
+def _training(results):
+  """The curves of the longest runs, and the learning rates of the others."""
+  runs = [*training_results.runs(results)]
+  if not runs:
+    return
+  longest = max(run.steps for run in runs)
+  whole = [run for run in runs if run.steps == longest]
+  yield exhibit.Lines(
+      {f'{run.kind}, seed {run.seed}': run.curve for run in whole},
+      x='tokens of training',
+      y='bits per byte',
+      caption='Held-out loss while they learn (all next tokens, no prefix)',
+  )
+  tried = [run for run in runs if run.steps < longest]
+  rates = sorted({run.peak_lr for run in tried})
+  if not rates:
+    return
+  found = {(run.kind, run.peak_lr): run.last for run in tried}
+  yield exhibit.Table(
+      [f'{rate:g}' for rate in rates],
+      {
+          kind: [found.get((kind, rate)) for rate in rates]
+          for kind in dict.fromkeys(run.kind for run in tried)
+      },
+      caption='Bits per byte of trials, by their learning rate',
+      digits=3,
+  )
+
+
+def _verdict(results):
+  figures = _losses(results)
+  hits = [x for x in figures['slices'] if x['kind'] == _HITS]
+  hits = next((x for x in hits if x['family'] == 'recall'), None)
+  pairs = _pairs(figures)
+  if not (hits and pairs):
+    return exhibit.Verdict(
+        'void', 'There are no recall hits, or no two models.'
+    )
+  changes = {pair: _difference(hits, *pair) for pair in pairs}
+  words = '; '.join(
+      f'{a} − {b}: {exhibit.text(x, 3)}' for (a, b), x in changes.items()
+  )
+  words = f'On recall hits a prefix changes the loss by, in nats per token, {words}.'
+  better = [x for x in changes.values() if x.high < 0]
+  worse = [x for x in changes.values() if x.low > 0]
+  if better:
+    whole = len(better) == len(changes)
+    return exhibit.Verdict('holds' if whole else 'partly', words)
+  return exhibit.Verdict('fails' if worse else 'open', words)
+
+
+def _difference(row, a, b):
+  """Of a less b, whichever comes first in the file."""
+  for x in row['differences']:
+    if (x['first'], x['second']) == (a, b):
+      return _estimate(x)
+    if (x['first'], x['second']) == (b, a):
+      found = _estimate(x)
+      low, high = -found.high, -found.low
+      return found._replace(estimate=-found.estimate, low=low, high=high)
+  return None
+
+
+def _middle(row):
+  return math.sqrt(row['low'] * max(row['high'], 1))
+
+
+def _estimate(found):
+  if found is None:
+    return None
+  number = lambda x: math.nan if x is None else x
+  three = (number(found[key]) for key in ('estimate', 'low', 'high'))
+  return statistics.Estimate(*three, found['n'], found['method'])
+
+
+EXHIBIT = exhibit.Exhibit(
+    title='Which tokens a prefix makes easier to predict',
+    source='Arora et al. 2024, Figure 3 (curves without a table)',
+    claim=(
+        'JRT-RNN predicts tokens better that repeat a rare pair which was read'
+        ' before, most of all in the prefix, and others slightly worse.'
+    ),
+    plan=_plan,
+    measure=_measure,
+    show=lambda results: [*_show(results)],
+    verdict=_verdict,
+    at_paper_scale=lambda: exhibit.AtPaperScale(
+        [
+            'python -m jrt_jax.perplexity --workdir=runs/jrt_360m,runs/based_360m'
+            ' --out=runs/perplexity.json',
+            'python -m jrt_jax.reproduce perplexity_slices --results=runs',
+        ],
+        None,
+        'The models of Table 2; reading takes minutes.',
+    ),
+    uses=('results',),
+)

@@ -1,0 +1,72 @@
+"""What runs of `jrt_jax.train` have recorded, for exhibits."""
+
+from collections.abc import Iterator, Mapping
+import pathlib
+from typing import Any, NamedTuple
+
+from jrt_jax.reproduce import exhibit
+from jrt_jax.reproduce import measured
+from jrt_jax.training import curves
+from jrt_jax.training import recorded_config
+
+_FILE = 'metrics.jsonl'
+_LOSS = 'held_out/bits_per_byte'
+
+
+class Run(NamedTuple):
+  """A run, by what it is and what it has come to."""
+
+  kind: str  # of `measured.KINDS`
+  steps: int
+  peak_lr: float
+  seed: int
+  curve: list[tuple[float, float]]  # tokens, held-out bits per byte
+
+  @property
+  def last(self) -> float:
+    """Held-out bits per byte at its end."""
+    return self.curve[-1][1]
+
+
+def jobs(request: exhibit.Request) -> list[exhibit.Job]:
+  """Returns a job for each run below --results that was evaluated.
+
+  Raises:
+    FileNotFoundError: there is none.
+  """
+  return measured.jobs(request, _FILE, 'python -m jrt_jax.train')
+
+
+def is_one(settings: Mapping[str, Any]) -> bool:
+  """Whether settings are those of a job of `jobs`."""
+  return pathlib.Path(settings['file']).name == _FILE
+
+
+def measure(settings: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the figures of a job of `jobs`.
+
+  Raises:
+    ValueError: the run is not one, or its files are damaged.
+  """
+  workdir = pathlib.Path(settings['file']).parent
+  config = recorded_config.read(workdir / 'config.json')
+  curve = curves.read([workdir])[0].curves.get(_LOSS)
+  points = [] if curve is None else zip(curve.tokens, curve.values)
+  return {
+      'mixers': config['model']['mixers'],
+      'name': workdir.name,
+      'steps': config['steps'],
+      'peak_lr': config['optimizer']['peak_lr'],
+      'seed': config['seed'],
+      'curve': [*points],
+  }
+
+
+def runs(results: exhibit.Results) -> Iterator[Run]:
+  """Yields the runs of jobs of `jobs` that were evaluated."""
+  for done in results.values():
+    found = done.figures
+    if is_one(done.settings) and found['curve']:
+      kind = measured.kind(found['mixers'], found['name'])
+      names = ('steps', 'peak_lr', 'seed')
+      yield Run(kind, *(found[x] for x in names), found['curve'])
