@@ -417,3 +417,18 @@ def test_real_contexts_keep_their_answer_when_they_are_cut(
 def test_real_labels_are_kept(task, right):
   examples = read(f'superglue_{task}', str(DATA))
   assert sum(x.choices[x.label].endswith(' yes') for x in examples) == right
+
+
+def test_an_answer_can_be_scored_that_is_not_generated(file):
+  found = read(
+      'own.jsonl',
+      file({'context': 'a', 'question': 'b', 'answers': [' c ', 'd']}),
+  )
+  task, (example,) = tasks.by_likelihood(tasks.find_task('own.jsonl'), found)
+  assert task.metrics == ('token_perplexity', 'accuracy')
+  assert (example.choices, example.label) == ((' c',), 0)
+
+
+def test_tasks_that_have_choices_are_scored_as_they_are():
+  task = tasks.find_task('superglue_boolq')
+  assert tasks.by_likelihood(task, []) == (task, [])

@@ -19,34 +19,38 @@ def shares(pla, la, attention=1.0, spread=0.01):
 
 
 @pytest.mark.parametrize(
-    'pla, la, attention, word',
+    'pla, la, attention, unnamed, word',
     [
-        (0.8, 0.5, 1.0, 'holds'),
-        (0.5, 0.8, 1.0, 'fails'),
-        (0.5, 0.5, 1.0, 'open'),
-        (0.8, 0.5, 0.94, 'void'),
+        (0.8, 0.5, 1.0, 0.2, 'holds'),
+        (0.8, 0.5, 1.0, 0.8, 'partly'),  # it knows what it was not to store
+        (0.5, 0.8, 1.0, 0.2, 'fails'),
+        (0.5, 0.5, 1.0, 0.2, 'open'),
+        (0.8, 0.5, 0.94, 0.2, 'void'),
     ],
 )
 def test_the_verdict_is_of_seeds_and_void_without_attention(
-    trained, pla, la, attention, word
+    trained, pla, la, attention, unnamed, word
 ):
-  results = trained(EXHIBIT, shares(pla, la, attention))
+  share = shares(pla, la, attention)
+  results = trained(EXHIBIT, share, unnamed_accuracy=unnamed)
   verdict = EXHIBIT.verdict(results)
   assert verdict.word == word
   assert '5 fresh seeds' in verdict.sentence
 
 
 def test_all_arms_are_shown_with_their_rates(trained):
-  results = trained(EXHIBIT, shares(0.8, 0.5))
-  table, curves = EXHIBIT.show(results)
-  row = table.rows['prefix linear attention: items, question']
+  results = trained(EXHIBIT, shares(0.8, 0.5), unnamed_accuracy=0.2)
+  table, named, curves = EXHIBIT.show(results)
+  row = table.rows['prefix linear attention: pairs, question']
   assert row[0].estimate == pytest.approx(80.1) and row[0].n == 5
-  assert row[1] == '0.003 (edge)'  # all rates alike: the first
-  # All four are asked for: none is what an earlier one was.
-  chance = 100 * (1 / 4 + 1 / 3 + 1 / 2 + 1) / 4
+  assert row[1] == '0.005 (edge)'  # all rates alike: the first
+  # Four of sixteen are asked for: none is what an earlier one was.
+  chance = 100 * (1 / 16 + 1 / 15 + 1 / 14 + 1 / 13) / 4
   assert table.marks == {'chance': pytest.approx(chance)}
-  assert len(table.rows) == len(curves.series) == 5
-  for piece in (table, curves):
+  assert len(table.rows) == len(named.rows) == len(curves.series) == 5
+  row = named.rows['prefix linear attention: pairs, question']
+  assert row[2].estimate == pytest.approx(60.1)
+  for piece in (table, named, curves):
     charts.check(piece)
 
 
@@ -65,6 +69,6 @@ def test_twins_differ_in_the_mixer_alone():
 def test_a_run_that_has_diverged_has_nothing_right(trained):
   share = shares(0.8, 0.5)
   fails = lambda s: None if s['seed'] == 2 else share(s)
-  results = trained(EXHIBIT, fails)
-  table, _ = EXHIBIT.show(results)
+  results = trained(EXHIBIT, fails, unnamed_accuracy=0.2)
+  table, *_ = EXHIBIT.show(results)
   assert [*table.rows.values()][1][0].estimate == pytest.approx(40)
