@@ -12,6 +12,7 @@ from jrt_jax.reproduce.exhibits import perplexity_slices
 from jrt_jax.reproduce.exhibits import prefill_latency
 from jrt_jax.reproduce.exhibits import selection
 from jrt_jax.reproduce.exhibits import set_disjointness
+from jrt_jax.reproduce.exhibits import set_disjointness_trained
 from jrt_jax.reproduce.exhibits import short_prompts
 
 EXHIBITS = {
@@ -22,6 +23,7 @@ EXHIBITS = {
     'prefill_latency': prefill_latency.EXHIBIT,
     'ablations': ablations.EXHIBIT,
     'set_disjointness': set_disjointness.EXHIBIT,
+    'set_disjointness_trained': set_disjointness_trained.EXHIBIT,
     'perplexity_slices': perplexity_slices.EXHIBIT,
     'dynamic_prefix': dynamic_prefix.EXHIBIT,
     'feature_maps': feature_maps.EXHIBIT,
