@@ -19,6 +19,7 @@ memory did not suffice, 2 for a mistake in the command or a model that fails, 13
 after Ctrl-C.
 """
 
+import contextlib
 import glob
 import logging
 import os
@@ -152,36 +153,39 @@ def _evaluate():
       allow_truncation=_ALLOW_TRUNCATION.value,
   )
   questions = questions_lib.ask(model, works, settings)
-  folder = None
-  if _OUT.value:
-    asked = _asked(model, works, settings, questions)
-    folder = record.Folder(pathlib.Path(_OUT.value).expanduser(), asked)
-    if folder.rows:
-      told = f'{len(folder.rows):,} of {len(questions):,} answers'
-      print(f'{told} were in {_OUT.value} before', file=sys.stderr)
-  found = runner.run(
-      model,
-      questions,
-      settings,
-      finished=folder.rows if folder else (),
-      keep=folder.append if folder else lambda rows: None,
-  )
-  results = report.results(works, found)
-  print(report.tables(results, model.unit))
-  if folder:
-    file = folder.finish(
-        {
-            'command': provenance.command('jrt_jax.recall'),
-            'settings': asked,
-            'batch_size': _BATCH_SIZE.value,
-            'mixers': model.model.config['model']['mixers']
-            if _is_run()
-            else None,
-            **record.environment(model),
-            'results': results,
-        }
+  with contextlib.ExitStack() as stack:
+    folder = None
+    if _OUT.value:
+      asked = _asked(model, works, settings, questions)
+      path = pathlib.Path(_OUT.value).expanduser()
+      folder = stack.enter_context(record.opened(path, asked))
+      if folder.rows:
+        told = f'{len(folder.rows):,} of {len(questions):,} answers'
+        print(f'{told} were in {_OUT.value} before', file=sys.stderr)
+    found = runner.run(
+        model,
+        questions,
+        settings,
+        finished=folder.rows if folder else (),
+        keep=folder.append if folder else lambda rows: None,
     )
-    print(f'wrote {file}')
+    results = report.results(works, found)
+    print(report.tables(results, model.unit))
+    if folder:
+      print(f'wrote {folder.finish(_result(model, asked, results))}')
+
+
+def _result(model, asked, results):
+  """The results, and where they come from."""
+  is_run = _is_run()
+  return {
+      'command': provenance.command('jrt_jax.recall'),
+      'settings': asked,
+      'batch_size': _BATCH_SIZE.value,
+      'mixers': model.model.config['model']['mixers'] if is_run else None,
+      **record.environment(model),
+      'results': results,
+  }
 
 
 def _described():

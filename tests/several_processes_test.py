@@ -10,10 +10,10 @@ import time
 import numpy as np
 import pytest
 
+from jrt_jax import folder_lock
 from jrt_jax.data import manifest
 from jrt_jax.data import preparation
 from jrt_jax.training import checkpoint
-from jrt_jax.training import resilience
 
 STEPS = 12  # of the runs that `start` starts
 COMPARED = ('loss', 'grad_norm', 'loss_tokens', 'held_out/bits_per_byte')
@@ -207,10 +207,10 @@ def test_a_damaged_file_that_only_one_process_reads_ends_both(
 
 
 def test_a_workdir_in_use_is_refused_by_both(start_two, tmp_path):
-  with resilience.lock(tmp_path):
+  with folder_lock.held(tmp_path, '--workdir'):
     codes, _, errors = finish(start_two(tmp_path))
   assert codes == [2, 2]
-  assert 'is in use by another run' in errors[0]
+  assert 'is in use by another process' in errors[0]
   assert 'error: ' not in errors[1]
 
 

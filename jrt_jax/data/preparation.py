@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import os
 import pathlib
 import shutil
@@ -10,6 +9,7 @@ import shutil
 import numpy as np
 import tqdm
 
+from jrt_jax import folder_lock
 from jrt_jax.data import manifest as manifests
 from jrt_jax.data import shard_writer
 from jrt_jax.data import shards
@@ -49,7 +49,7 @@ def prepare(
   _check(settings, paths, workers)
   loaded = tokenizers.load(tokenizer)
   folder.mkdir(parents=True, exist_ok=True)
-  with _lock(folder):
+  with folder_lock.held(folder, '--out'):
     manifest = manifests.Manifest(
         tokenizer={
             'fingerprint': loaded.fingerprint,
@@ -91,19 +91,6 @@ def _check(settings, paths, workers):
   ):
     if value < 1:
       raise ValueError(f'{name} must be positive, got {value}')
-
-
-@contextlib.contextmanager
-def _lock(folder):
-  with open(folder / 'lock', 'w') as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-      raise ValueError(
-          f'{folder} is being prepared by another process: wait for its end, or'
-          ' use another --out'
-      ) from error
-    yield
 
 
 def _continued(folder, wanted):

@@ -27,6 +27,7 @@ from absl import flags
 
 from jrt_jax import command_line
 from jrt_jax import compilation_cache
+from jrt_jax import folder_lock
 from jrt_jax.reproduce import exhibit as exhibit_lib
 from jrt_jax.reproduce import exhibits
 from jrt_jax.reproduce import page
@@ -68,17 +69,24 @@ def main(argv: list[str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if _COMPILATION_CACHE.value:
       compilation_cache.turn_on()
-    failed = []
-    for name, exhibit in chosen.items():
-      failed += _measure(name, exhibit, request, out)
-      path = page.write(exhibits.EXHIBITS, out)
-      verdict = page.section(name, exhibit, out).verdict
-      words = exhibit_lib.VERDICTS[verdict.word]
-      print(f'{name}: {words}. {verdict.sentence}\n')
-  print(f'wrote {path}')
+    with folder_lock.held(out, '--out'):
+      failed = _measure_all(chosen, request, out)
   if failed:
     print(f'{len(failed)} failed:', *failed, sep='\n', file=sys.stderr)
     sys.exit(command_line.FAILURE)
+
+
+def _measure_all(chosen, request, out):
+  """Tells what is found, one exhibit after the other; returns what failed."""
+  failed = []
+  for name, exhibit in chosen.items():
+    failed += _measure(name, exhibit, request, out)
+    path = page.write(exhibits.EXHIBITS, out)
+    verdict = page.section(name, exhibit, out).verdict
+    words = exhibit_lib.VERDICTS[verdict.word]
+    print(f'{name}: {words}. {verdict.sentence}\n')
+  print(f'wrote {path}')
+  return failed
 
 
 def _measure(name, exhibit, request, out):

@@ -1,8 +1,6 @@
 """What lets the same command be run again: signals, workdir, config record."""
 
-from collections.abc import Iterator, Mapping
-import contextlib
-import fcntl
+from collections.abc import Mapping
 import json
 import os
 import pathlib
@@ -11,8 +9,6 @@ import socket
 import tempfile
 import time
 from typing import Any
-
-from absl import logging
 
 from jrt_jax import foreign
 from jrt_jax.training import recorded_config
@@ -87,30 +83,6 @@ def check_workdir(workdir: str | pathlib.Path) -> pathlib.Path:
         f' {error.strerror}'
     ) from error
   return path
-
-
-@contextlib.contextmanager
-def lock(workdir: pathlib.Path) -> Iterator[None]:
-  """Keeps other runs away from `workdir`, until this one ends or is killed.
-
-  Raises:
-    ValueError: another run has it.
-  """
-  with open(workdir / 'lock', 'w') as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-      raise ValueError(
-          f'{workdir} is in use by another run: wait for its end, or use'
-          ' another --workdir'
-      ) from error
-    except OSError as error:  # Lustre without -o flock, for instance
-      logging.warning(
-          '%s cannot be locked (%s): start no other run there',
-          workdir,
-          error.strerror,
-      )
-    yield
 
 
 def check_shared(workdir: pathlib.Path, patience: float = 30) -> None:

@@ -11,6 +11,7 @@ from jax.experimental import multihost_utils
 import numpy as np
 
 from configs import base
+from jrt_jax import folder_lock
 from jrt_jax import models
 from jrt_jax.data import objectives
 from jrt_jax.data import pipeline
@@ -158,7 +159,7 @@ class Run:
 
   def _take_workdir(self, stack, allow_config_change):
     resilience.check_workdir(self.workdir)
-    stack.enter_context(resilience.lock(self.workdir))
+    stack.enter_context(folder_lock.held(self.workdir, '--workdir'))
     if not checkpoint.exists(self.workdir):
       resilience.forget_config(self.workdir)  # there is no run to continue
     resilience.record_config(

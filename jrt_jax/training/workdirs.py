@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jrt_jax import folder_lock
 from jrt_jax import models
 from jrt_jax.training import checkpoint
 from jrt_jax.training import compact
@@ -40,7 +41,7 @@ def write(
         f'the workdir must be a new one, got {path}, which has a run'
     )
   arrays = {name: jnp.asarray(x) for name, x in params.items()}
-  with resilience.lock(path):
+  with folder_lock.held(path, '--workdir'):
     resilience.forget_config(path)  # of a run that has saved nothing
     resilience.record_config(
         path, recorded_config.complete(config), allow_change=False

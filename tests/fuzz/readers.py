@@ -159,14 +159,14 @@ def _write_answers(folder):
   values = {'contains': 1.0, 'exact_match': 0.0, 'f1': 0.5}
   row = {'task': 'a.jsonl', 'id': 'b', 'tokens': 3, 'cut': False}
   row |= {'prefill_ms': 1.5, 'values': values, 'error': None}
-  record.Folder(folder, {}).append(
-      [row | {'prompt': kind} for kind in ('default', 'twice')]
-  )
+  with record.opened(folder, {}) as answers:
+    answers.append([row | {'prompt': kind} for kind in ('default', 'twice')])
 
 
 def _read_answers(folder):
   """Goes on from answers; those that are not there cannot be asked for."""
-  finished = record.Folder(folder, {}).rows
+  with record.opened(folder, {}) as answers:
+    finished = answers.rows
   parts = templates.Parts('a', 'b', 'c', 'd')
   example = tasks.Example('b', parts, parts, ('e',))
   work = questions.Work('a.jsonl', tasks.find_task('a.jsonl'), [example])

@@ -4,12 +4,14 @@
 that is finished, so that the same command goes on where it was interrupted.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
 import json
 import os
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
+from jrt_jax import folder_lock
 from jrt_jax import foreign
 from jrt_jax import provenance
 from jrt_jax import schema
@@ -35,30 +37,44 @@ _ROW = schema.Fields(
 )
 
 
-class Folder:
+@contextlib.contextmanager
+def opened(
+    path: pathlib.Path, settings: Mapping[str, Any]
+) -> Iterator['Folder']:
+  """Yields the folder of an evaluation, which no other process has meanwhile.
+
+  Args:
+    path: a new folder, or one of the same settings.
+    settings: what is asked.
+
+  Raises:
+    ValueError: the folder holds something else, or another run, or is in use.
+    OSError: it cannot be read or written.
+  """
+  settings = json.loads(json.dumps(settings))  # tuples become lists
+  if (path / _SETTINGS).exists():
+    _check_same(path, settings)
+  elif path.exists() and any(path.iterdir()):
+    raise ValueError(
+        f'--out must be a new folder or one of this command, got {path},'
+        f' which has no {_SETTINGS}'
+    )
+  path.mkdir(parents=True, exist_ok=True)
+  with folder_lock.held(path, '--out'):
+    provenance.write_json(path / _SETTINGS, settings)
+    yield Folder(path, _read(path / _EXAMPLES))
+
+
+class Folder(NamedTuple):
   """Where rows are kept; each is on the disk as soon as it is there.
 
   Attributes:
+    path: of the folder.
     rows: those that were finished before.
-
-  Raises:
-    ValueError: the folder holds something else, or another run.
-    OSError: it cannot be read or written.
   """
 
-  def __init__(self, path: pathlib.Path, settings: Mapping[str, Any]):
-    self.path = path
-    settings = json.loads(json.dumps(settings))  # tuples become lists
-    if (path / _SETTINGS).exists():
-      _check_same(path, settings)
-    elif path.exists() and any(path.iterdir()):
-      raise ValueError(
-          f'--out must be a new folder or one of this command, got {path},'
-          f' which has no {_SETTINGS}'
-      )
-    path.mkdir(parents=True, exist_ok=True)
-    provenance.write_json(path / _SETTINGS, settings)
-    self.rows = _read(path / _EXAMPLES)
+  path: pathlib.Path
+  rows: Sequence[Mapping[str, Any]]
 
   def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
     """Adds what was finished."""

@@ -183,7 +183,7 @@ def test_two_at_once_in_a_folder_are_refused(prepared, jsonl):
   folder, _ = prepared
   with open(folder / 'lock', 'w') as file:
     fcntl.flock(file, fcntl.LOCK_EX)
-    with pytest.raises(ValueError, match='being prepared by another process'):
+    with pytest.raises(ValueError, match='in use by another process'):
       prepare(folder, jsonl)
 
 

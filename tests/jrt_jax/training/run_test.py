@@ -199,7 +199,7 @@ def test_a_second_run_in_a_workdir_is_refused_until_the_first_ends(
     config, tmp_path
 ):
   with run_lib.Run(config(), tmp_path):
-    with pytest.raises(ValueError, match='in use by another run'):
+    with pytest.raises(ValueError, match='in use by another process'):
       run_lib.Run(config(steps=5), tmp_path)
   with run_lib.Run(config(), tmp_path) as run:
     assert run.start()[1] == 'seed 0'

@@ -24,30 +24,32 @@ ROW = {
 @pytest.fixture
 def path(tmp_path):
   path = tmp_path / 'new' / 'out'
-  record.Folder(path, SETTINGS).append([ROW, ROW | {'id': 'b'}])
+  with record.opened(path, SETTINGS) as folder:
+    folder.append([ROW, ROW | {'id': 'b'}])
   return path
 
 
+def rows(path):
+  with record.opened(path, SETTINGS) as folder:
+    return folder.rows
+
+
 def test_what_was_finished_is_there_the_next_time(path):
-  folder = record.Folder(path, SETTINGS)
-  assert folder.rows == [ROW, ROW | {'id': 'b'}]
-  folder.append([ROW | {'id': 'c'}])
-  assert len(record.Folder(path, SETTINGS).rows) == 3
-  file = folder.finish({'results': {}})
+  with record.opened(path, SETTINGS) as folder:
+    assert folder.rows == [ROW, ROW | {'id': 'b'}]
+    folder.append([ROW | {'id': 'c'}])
+    file = folder.finish({'results': {}})
+  assert len(rows(path)) == 3
   assert json.loads(file.read_text()) == {'results': {}}
 
 
 def test_a_line_that_was_being_written_is_dropped(path):
   with (path / 'examples.jsonl').open('a') as file:
     file.write(json.dumps(ROW)[:20])
-  folder = record.Folder(path, SETTINGS)
-  assert len(folder.rows) == 2
-  folder.append([ROW | {'id': 'c'}])
-  assert [r['id'] for r in record.Folder(path, SETTINGS).rows] == [
-      'a',
-      'b',
-      'c',
-  ]
+  with record.opened(path, SETTINGS) as folder:
+    assert len(folder.rows) == 2
+    folder.append([ROW | {'id': 'c'}])
+  assert [row['id'] for row in rows(path)] == ['a', 'b', 'c']
 
 
 @pytest.mark.parametrize(
@@ -60,14 +62,22 @@ def test_a_line_that_was_being_written_is_dropped(path):
 )
 def test_another_run_is_refused(path, changed, message):
   with pytest.raises(ValueError, match=f'--out .* {message}'):
-    record.Folder(path, SETTINGS | changed)
-  assert len(record.Folder(path, SETTINGS).rows) == 2
+    with record.opened(path, SETTINGS | changed):
+      pass
+  assert len(rows(path)) == 2
+
+
+def test_a_folder_takes_one_process_at_a_time(path):
+  with record.opened(path, SETTINGS):
+    with pytest.raises(ValueError, match='in use by another .* another --out'):
+      rows(path)
+  assert rows(path)
 
 
 def test_a_folder_of_other_files_is_refused(tmp_path):
   (tmp_path / 'thesis.tex').touch()
   with pytest.raises(ValueError, match='--out .* has no settings.json'):
-    record.Folder(tmp_path, SETTINGS)
+    rows(tmp_path)
   assert [x.name for x in tmp_path.iterdir()] == ['thesis.tex']
 
 
@@ -87,15 +97,16 @@ def test_a_damaged_line_is_named(path, line, message):
   with (path / 'examples.jsonl').open('a') as file:
     file.write(line + '\n')
   with pytest.raises(ValueError, match=f'examples.jsonl:3.*{message}') as error:
-    record.Folder(path, SETTINGS)
+    rows(path)
   assert '\n' not in str(error.value)
 
 
 def test_a_number_that_is_not_finite_is_never_written(path):
-  folder = record.Folder(path, SETTINGS)
-  with pytest.raises(ValueError, match='JSON compliant'):
-    folder.append([ROW | {'id': 'c'}, ROW | {'tokens': float('nan')}])
-  assert len(record.Folder(path, SETTINGS).rows) == 2
+  bad = [ROW | {'id': 'c'}, ROW | {'tokens': float('nan')}]
+  with record.opened(path, SETTINGS) as folder:
+    with pytest.raises(ValueError, match='JSON compliant'):
+      folder.append(bad)
+  assert len(rows(path)) == 2
 
 
 def test_the_environment_is_said():
