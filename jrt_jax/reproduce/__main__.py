@@ -5,7 +5,7 @@ python -m jrt_jax.reproduce all --scale=cpu --out=reproduced
 python -m jrt_jax.reproduce all --scale=paper
 
 Each NAME is a table or figure; --list shows them, and what each needs. Its jobs
-run one by one, and each result is a file in --out: what was interrupted goes on,
+run on all cores, and each result is a file in --out: what was interrupted goes on,
 and only jobs whose settings have changed run again. OUT/NAME.json has all figures, with seeds, versions and hardware;
 OUT/index.html is the page, of everything that lies in --out.
 
@@ -18,6 +18,7 @@ measured so (the others are kept), 2 for a mistake in the command, 130 after
 Ctrl-C.
 """
 
+import os
 import pathlib
 import shlex
 import sys
@@ -32,6 +33,7 @@ from jrt_jax.reproduce import exhibit as exhibit_lib
 from jrt_jax.reproduce import exhibits
 from jrt_jax.reproduce import page
 from jrt_jax.reproduce import runner
+from jrt_jax.reproduce import workers as workers_lib
 
 _SCALE = flags.DEFINE_enum(
     'scale', 'cpu', [*exhibit_lib.SCALES, 'paper'], 'How large; see above.'
@@ -49,8 +51,18 @@ _RESULTS = flags.DEFINE_string(
     ' left result.json, perplexity.json and metrics.jsonl; default: those of'
     ' configs/study.py, which come with the package.',
 )
+_PROCESSES = flags.DEFINE_integer(
+    'processes',
+    None,
+    'Jobs that are measured at once, each on one core; default: the cores for'
+    ' --scale=cpu, else 1.',
+    lower_bound=1,
+)
 _LIST = flags.DEFINE_bool('list', False, 'Show all names, and what each needs.')
 _COMPILATION_CACHE = command_line.define_compilation_cache()
+
+
+_MOST_PROCESSES = 8  # by default: each takes about a gigabyte
 
 
 def main(argv: list[str]) -> None:
@@ -69,18 +81,29 @@ def main(argv: list[str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if _COMPILATION_CACHE.value:
       compilation_cache.turn_on()
-    with folder_lock.held(out, '--out'):
-      failed = _measure_all(chosen, request, out)
+    with (
+        folder_lock.held(out, '--out'),
+        workers_lib.processes(
+            _processes(), cache=_COMPILATION_CACHE.value
+        ) as workers,
+    ):
+      failed = _measure_all(chosen, request, out, workers)
   if failed:
     print(f'{len(failed)} failed:', *failed, sep='\n', file=sys.stderr)
     sys.exit(command_line.FAILURE)
 
 
-def _measure_all(chosen, request, out):
+def _processes():
+  if _PROCESSES.value or _SCALE.value != 'cpu':
+    return _PROCESSES.value or 1
+  return min(os.cpu_count(), _MOST_PROCESSES)
+
+
+def _measure_all(chosen, request, out, workers):
   """Tells what is found, one exhibit after the other; returns what failed."""
   failed = []
   for name, exhibit in chosen.items():
-    failed += _measure(name, exhibit, request, out)
+    failed += _measure(name, exhibit, request, out, workers)
     path = page.write(exhibits.EXHIBITS, out)
     verdict = page.section(name, exhibit, out).verdict
     words = exhibit_lib.VERDICTS[verdict.word]
@@ -89,11 +112,13 @@ def _measure_all(chosen, request, out):
   return failed
 
 
-def _measure(name, exhibit, request, out):
+def _measure(name, exhibit, request, out, workers):
   """Returns a line for what failed: jobs, or all of an exhibit."""
   command = _command(name, exhibit)
   try:
-    return runner.run(name, exhibit, request, out, command=command)
+    return runner.run(
+        name, exhibit, request, out, command=command, workers=workers
+    )
   except (ValueError, FileNotFoundError) as error:  # no reason to end others
     return [f'not measured: {name}: {" ".join(str(error).split())}']
 

@@ -104,12 +104,14 @@ class Exhibit(NamedTuple):
       until all that it names is there: later jobs may depend on earlier ones.
     measure: figures, from the settings of a job and a folder of its own, which
       is kept until they are there: what is in it after a kill can be resumed.
+      Other processes can import it.
       Figures of others have a `provenance`: their hardware, versions, commit,
       date and command.
     show: what the page has of complete results.
     verdict: what they say of the claim.
     at_paper_scale: what it would take.
     uses: fields of a request that results depend on, besides the scale.
+    needs_machine: whether figures are times, which other jobs would change.
   """
 
   title: str
@@ -121,6 +123,7 @@ class Exhibit(NamedTuple):
   verdict: Callable[[Results], Verdict]
   at_paper_scale: Callable[[], AtPaperScale]
   uses: Sequence[str] = ()
+  needs_machine: bool = False
 
 
 def parts(value: Cell, digits: int = 1) -> tuple[str, str]:

@@ -7,6 +7,7 @@ import collections
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 import json
 import math
+import pathlib
 from typing import Any, NamedTuple
 
 from jrt_jax import foreign
@@ -116,12 +117,17 @@ def jobs(request: exhibit.Request) -> list[exhibit.Job]:
   return measured.jobs(request, 'result.json', command)
 
 
-def measure(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+def measure(
+    settings: Mapping[str, Any], workdir: pathlib.Path | None = None
+) -> Mapping[str, Any]:
   """Returns the result of a job of `jobs`, and where it comes from.
+
+  It needs no `workdir`.
 
   Raises:
     ValueError: the file holds something else.
   """
+  del workdir
   found = foreign.read_json(settings['file'], _RESULT)
   return {
       'settings': found['settings'],

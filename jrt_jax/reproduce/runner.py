@@ -1,10 +1,11 @@
-"""Jobs one after the other, each result a file: what is there is not redone.
+"""Jobs, each result a file: what is there is not redone.
 
 OUT/NAME/JOB.json  a job: settings, figures, hardware, versions, commit …
 OUT/NAME.json      all jobs of an exhibit, once they are complete
 """
 
 from collections.abc import Callable, Mapping
+from concurrent import futures
 import json
 import pathlib
 import re
@@ -19,6 +20,7 @@ from jrt_jax import foreign
 from jrt_jax import provenance
 from jrt_jax import schema
 from jrt_jax.reproduce import exhibit as exhibit_lib
+from jrt_jax.reproduce import workers as workers_lib
 from jrt_jax.training import units
 
 # What one job that goes wrong may raise; the others go on.
@@ -60,6 +62,7 @@ def run(
     *,
     command: str,
     tell: Callable[[str], None] = tqdm.tqdm.write,
+    workers: workers_lib.Workers = workers_lib.HERE,
 ) -> list[str]:
   """Measures what is not there yet, and writes `OUT/NAME.json` when all is.
 
@@ -70,6 +73,8 @@ def run(
     out: the folder OUT.
     command: that is recorded.
     tell: gets a line for each job.
+    workers: who measures; an exhibit that needs the machine for itself is
+      measured here, job by job.
 
   Returns:
     A line for each job that failed; those are tried again next time.
@@ -79,23 +84,32 @@ def run(
   """
   folder = out / name
   folder.mkdir(parents=True, exist_ok=True)
-  records, failed = {}, {}
+  workers = workers_lib.HERE if exhibit.needs_machine else workers
+  records, failed, pending = {}, {}, {}
   with tqdm.tqdm(desc=name, unit='job', disable=None) as progress:
     while True:
       jobs = exhibit.plan(request, results(records.values()))
       _check(name, jobs)
       progress.total = len(jobs)
-      left = [j for j in jobs if j.name not in records and j.name not in failed]
-      if not left:
+      begun = {*records, *failed, *(job.name for job in pending.values())}
+      left = [job for job in jobs if job.name not in begun]
+      for job in left[: workers.count - len(pending)]:
+        future = workers.submit(_record, exhibit.measure, job, folder)
+        pending[future] = job
+      if not pending:
         break
-      job = left[0]
-      try:
-        record = _read(folder, job) or _measure(exhibit, job, folder, tell)
-        records[job.name] = record
-      except _FAILURES as error:
-        failed[job.name] = _one_line(name, job, error)
-        tell(failed[job.name])
-      progress.update()
+      done, _ = futures.wait(pending, return_when=futures.FIRST_COMPLETED)
+      for future in done:
+        job = pending.pop(future)
+        try:
+          records[job.name], is_new = future.result()
+          if is_new:
+            took = units.duration(records[job.name]['seconds'])
+            tell(f'{name} {job.name}: {took}')
+        except _FAILURES as error:
+          failed[job.name] = _one_line(name, job, error)
+          tell(failed[job.name])
+        progress.update()
   if not failed:
     kept = [records[job.name] for job in jobs]
     about = {'exhibit': name, 'scale': request.scale, 'command': command}
@@ -144,13 +158,20 @@ def _read(folder, job):
   )
 
 
-def _measure(exhibit, job, folder, tell):
+def _record(measure, job, folder):
+  """The record of a job, and whether it was measured just now."""
+  if record := _read(folder, job):
+    return record, False
+  return _measure(measure, job, folder), True
+
+
+def _measure(measure, job, folder):
   start = time.monotonic()
   settings = provenance.plain(job.settings)
   digest = zlib.crc32(json.dumps(settings, sort_keys=True).encode())
   workdir = folder / 'work' / f'{job.name}-{digest:08x}'
   workdir.mkdir(parents=True, exist_ok=True)
-  figures = exhibit.measure(settings, workdir)
+  figures = measure(settings, workdir)
   record = {
       'job': job.name,
       'settings': settings,
@@ -160,7 +181,6 @@ def _measure(exhibit, job, folder, tell):
   }
   provenance.write_json(folder / f'{job.name}.json', record)
   shutil.rmtree(workdir)
-  tell(f'{folder.name} {job.name}: {units.duration(record["seconds"])}')
   return record
 
 

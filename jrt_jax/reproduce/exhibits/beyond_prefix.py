@@ -78,7 +78,7 @@ EXHIBIT = exhibit.Exhibit(
         ' 36.1 % at 1.3B; both fall behind the Transformer.'
     ),
     plan=lambda request, results: recall_results.jobs(request),
-    measure=lambda settings, workdir: recall_results.measure(settings),
+    measure=recall_results.measure,
     show=lambda results: [*_show(results)],
     verdict=_verdict,
     at_paper_scale=lambda: exhibit.AtPaperScale(

@@ -107,7 +107,7 @@ EXHIBIT = exhibit.Exhibit(
         ' 360M parameters, and 6.9 at 1.3B, and nearly what a Transformer does.'
     ),
     plan=lambda request, results: recall_results.jobs(request),
-    measure=lambda settings, workdir: recall_results.measure(settings),
+    measure=recall_results.measure,
     show=lambda results: [*_show(results)],
     verdict=_verdict,
     at_paper_scale=lambda: exhibit.AtPaperScale(

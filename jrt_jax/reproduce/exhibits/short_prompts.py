@@ -90,7 +90,7 @@ EXHIBIT = exhibit.Exhibit(
         ' against 61.9 % on FDA at 360M; reading anew as it writes is between.'
     ),
     plan=lambda request, results: recall_results.jobs(request),
-    measure=lambda settings, workdir: recall_results.measure(settings),
+    measure=recall_results.measure,
     show=lambda results: [*_show(results)],
     verdict=_verdict,
     at_paper_scale=lambda: exhibit.AtPaperScale(
