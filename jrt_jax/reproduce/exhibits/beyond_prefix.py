@@ -90,7 +90,8 @@ EXHIBIT = exhibit.Exhibit(
         ]
         + ['python -m jrt_jax.reproduce beyond_prefix --results=runs/long'],
         None,
-        'The models of Table 2; the questions take minutes.',
+        'The models of Table 2; Based is asked with --long_prompt=head, too. The'
+        ' questions take minutes.',
     ),
     uses=('results',),
 )
