@@ -194,9 +194,6 @@ KEYS = dict(
             # of the samples that are evaluated; (): as in training, or the task's
             held_out_sizes=((), _SIZES),
             num_ids=(0, Whole(0, 2**24)),  # V, [MASK] not included
-            # keys, and values, that a sample is drawn from for each of its items:
-            # a model that starts with few soon binds one to the other. 0: all
-            ids_per_item=(0, _COUNT_OR_0),
             # what is remembered (D) and the question (Q) in a prompt
             order=(
                 'DQ',

@@ -100,7 +100,7 @@ def to_compact(source: str, destination: str) -> None:
   trained_on = workdirs.trained_on(source, step)
   with folders.whole(folder) as new:
     compact.write(new, config, params, step=step, data=trained_on)
-  print(f'wrote {destination}, which is read wherever a workdir is')
+  print(f'wrote {destination}, a workdir for commands that read one')
 
 
 def _tokenizer(config):

@@ -7,20 +7,22 @@ import pathlib
 
 from absl import logging
 
+FILE = 'lock'
+
 
 @contextlib.contextmanager
 def held(folder: pathlib.Path, flag: str) -> Iterator[None]:
   """Keeps other processes away, until the block ends or this one is killed.
 
   Args:
-    folder: an existing one; its file `lock` is held.
+    folder: an existing one, whose FILE is held.
     flag: by which another folder could be named, for the error.
 
   Raises:
     ValueError: another process has it.
     OSError: the file cannot be written.
   """
-  with open(folder / 'lock', 'w') as file:
+  with open(folder / FILE, 'w') as file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

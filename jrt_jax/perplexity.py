@@ -30,6 +30,7 @@ from jrt_jax.data import bigrams
 from jrt_jax.data import pipeline
 from jrt_jax.data import recall
 from jrt_jax.evaluation import perplexity
+from jrt_jax.training import recorded_config
 
 _WORKDIR = flags.DEFINE_list(
     'workdir', [], 'Of the run, or of several, comma-separated.'
@@ -139,7 +140,7 @@ def _measure(models):
         'workdir': folder,
         'step': x.step,
         'fingerprint': x.fingerprint,
-        'mixers': x.config['model']['mixers'],
+        **recorded_config.identity(x.config),
     }
     yield {'runs': runs, **about, **result}
 

@@ -43,6 +43,7 @@ from jrt_jax.evaluation.recall import tasks
 from jrt_jax.generation import long_prompts
 from jrt_jax.prefix import short_prompts
 from jrt_jax.prompting import prompts
+from jrt_jax.training import recorded_config
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Of the run whose model it is.')
 _MODEL = flags.DEFINE_string(
@@ -177,12 +178,13 @@ def _evaluate():
 
 def _result(model, asked, results):
   """The results, and where they come from."""
-  is_run = _is_run()
   return {
       'command': provenance.command('jrt_jax.recall'),
       'settings': asked,
       'batch_size': _BATCH_SIZE.value,
-      'mixers': model.model.config['model']['mixers'] if is_run else None,
+      'run': recorded_config.identity(model.model.config)
+      if _is_run()
+      else None,
       **record.environment(model),
       'results': results,
   }

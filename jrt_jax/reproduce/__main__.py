@@ -18,6 +18,7 @@ measured so (the others are kept), 2 for a mistake in the command, 130 after
 Ctrl-C.
 """
 
+from concurrent import futures
 import os
 import pathlib
 import shlex
@@ -25,6 +26,7 @@ import sys
 
 from absl import app
 from absl import flags
+import jax
 
 from jrt_jax import command_line
 from jrt_jax import compilation_cache
@@ -54,8 +56,8 @@ _RESULTS = flags.DEFINE_string(
 _PROCESSES = flags.DEFINE_integer(
     'processes',
     None,
-    'Jobs that are measured at once, each on one core; default: the cores for'
-    ' --scale=cpu, else 1.',
+    'Jobs that are measured at once, each on one core; default: the cores, or 1'
+    ' where there is a GPU.',
     lower_bound=1,
 )
 _LIST = flags.DEFINE_bool('list', False, 'Show all names, and what each needs.')
@@ -79,13 +81,12 @@ def main(argv: list[str]) -> None:
     )
     out = command_line.output_folder('--out', _OUT.value)
     out.mkdir(parents=True, exist_ok=True)
-    if _COMPILATION_CACHE.value:
-      compilation_cache.turn_on()
+    start = compilation_cache.turn_on if _COMPILATION_CACHE.value else None
+    if start:
+      start()
     with (
         folder_lock.held(out, '--out'),
-        workers_lib.processes(
-            _processes(), cache=_COMPILATION_CACHE.value
-        ) as workers,
+        workers_lib.processes(_processes(), start=start) as workers,
     ):
       failed = _measure_all(chosen, request, out, workers)
   if failed:
@@ -94,9 +95,9 @@ def main(argv: list[str]) -> None:
 
 
 def _processes():
-  if _PROCESSES.value or _SCALE.value != 'cpu':
+  if _PROCESSES.value or jax.default_backend() != 'cpu':
     return _PROCESSES.value or 1
-  return min(os.cpu_count(), _MOST_PROCESSES)
+  return min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
 
 
 def _measure_all(chosen, request, out, workers):
@@ -121,6 +122,11 @@ def _measure(name, exhibit, request, out, workers):
     )
   except (ValueError, FileNotFoundError) as error:  # no reason to end others
     return [f'not measured: {name}: {" ".join(str(error).split())}']
+  except futures.BrokenExecutor:
+    return [
+        f'not measured: {name}: a process was killed; if memory did not suffice,'
+        ' give --processes=1'
+    ]
 
 
 def _described():

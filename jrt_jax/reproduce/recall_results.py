@@ -5,7 +5,6 @@ A job reads one result. Who measured it, where and when, is what that file says.
 
 import collections
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-import json
 import math
 import pathlib
 from typing import Any, NamedTuple
@@ -39,8 +38,15 @@ _PROMPT = schema.Fields(
 )
 _TASK = schema.Fields(
     {'prompts': schema.Fields({}, others=_PROMPT)},
-    optional={'contexts': _NUMBERS},
+    optional={'contexts': _NUMBERS, 'digest': schema.Text()},
     others=schema.Anything(),
+)
+_RUN = schema.Fields(
+    {
+        'mixers': schema.ListOf(schema.Text(), 0, 1000),
+        'seed': schema.Whole(0, 2**32),
+        'but_seed': schema.Text(),
+    }
 )
 _RESULT = schema.Fields(
     {
@@ -55,9 +61,7 @@ _RESULT = schema.Fields(
         **{name: _TEXT for name in ('hardware', 'device', 'date', 'command')},
         'versions': schema.Fields({}, others=schema.Text()),
         'commit': schema.AnyOf(schema.Text(), schema.OneOf(None)),
-        'mixers': schema.AnyOf(
-            schema.ListOf(schema.Text(), 0, 1000), schema.OneOf(None)
-        ),
+        'run': schema.AnyOf(_RUN, schema.OneOf(None)),
     },
     others=schema.Anything(),
 )
@@ -69,15 +73,16 @@ _UNSAID = {'model', 'tasks', 'prompts', 'questions', 'fingerprint'}
 class Asked(NamedTuple):
   """A model, asked the examples of a task with one kind of prompt."""
 
+  source: str  # the job of its result
   model: str
-  mixers: frozenset[str]  # its kinds of layers; none, if it is not one of ours
+  run: Mapping[str, Any]  # `recorded_config.identity`; {}: it is none of ours
   task: str
   prompt: str
   metric: str
   found: Mapping[str, Any]  # of the kind of prompt
   contexts: Sequence[int]  # [examples], of each
   settings: Mapping[str, Any]  # of this task
-  questions: str  # a digest of all that was asked by the same command
+  digest: str  # of the examples
 
   @property
   def is_share(self) -> bool:
@@ -118,11 +123,11 @@ def jobs(request: exhibit.Request) -> list[exhibit.Job]:
 
 
 def measure(
-    settings: Mapping[str, Any], workdir: pathlib.Path | None = None
+    settings: Mapping[str, Any], workdir: pathlib.Path
 ) -> Mapping[str, Any]:
   """Returns the result of a job of `jobs`, and where it comes from.
 
-  It needs no `workdir`.
+  Nothing is left in `workdir`.
 
   Raises:
     ValueError: the file holds something else.
@@ -132,7 +137,7 @@ def measure(
   return {
       'settings': found['settings'],
       'results': found['results'],
-      'mixers': found.get('mixers') or [],
+      'run': found.get('run') or {},
       'provenance': {
           'hardware': _hardware(found),
           'versions': found.get('versions', {}),
@@ -165,15 +170,16 @@ def asked(results: exhibit.Results) -> Iterator[Asked]:
       for prompt, of_prompt in found['prompts'].items():
         if metric := next(iter(of_prompt['metrics']), None):
           yield Asked(
+              name,
               settings['model'],
-              frozenset(done.figures['mixers']),
+              done.figures['run'],
               task,
               prompt,
               metric,
               of_prompt,
               found.get('contexts', ()),
               _of_task(settings, task),
-              settings.get('questions', ''),
+              found.get('digest', ''),
           )
 
 
@@ -184,11 +190,14 @@ def gains(results: exhibit.Results, kind: str) -> Iterator[Gain]:
   and perplexities, which are no shares.
   """
   found = [x for x in asked(results) if x.is_share]
-  defaults = {_same(x): x.score for x in found if x.prompt == 'default'}
+  defaults = {
+      (x.source, x.task): x.score for x in found if x.prompt == 'default'
+  }
   for x in found:
+    default = defaults.get((x.source, x.task))
     against = x.found.get('against_default', {})
-    if x.prompt == kind and _same(x) in defaults and x.metric in against:
-      default, gain = defaults[_same(x)], _percent(against[x.metric])
+    if x.prompt == kind and default and x.metric in against:
+      gain = _percent(against[x.metric])
       yield Gain(x.model, x.task, x.metric, default, x.score, gain, x.settings)
 
 
@@ -214,12 +223,6 @@ def table(gains: Iterable[Gain], kind: str) -> dict[str, tuple[Any, ...]]:
       )
     rows[label] = x.default, x.kind, x.gain
   return rows
-
-
-def _same(asked):
-  """The same for all kinds of prompts."""
-  settings = json.dumps(asked.settings, sort_keys=True)
-  return asked.model, asked.task, asked.metric, settings
 
 
 def _apart(gain, others):

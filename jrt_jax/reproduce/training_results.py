@@ -29,12 +29,11 @@ class Run(NamedTuple):
 
 
 def jobs(request: exhibit.Request) -> list[exhibit.Job]:
-  """Returns a job for each run below --results that was evaluated.
-
-  Raises:
-    FileNotFoundError: there is none.
-  """
-  return measured.jobs(request, _FILE, 'python -m jrt_jax.train')
+  """Returns a job for each run below --results, of which there may be none."""
+  try:
+    return measured.jobs(request, _FILE, 'python -m jrt_jax.train')
+  except FileNotFoundError:
+    return []
 
 
 def is_one(settings: Mapping[str, Any]) -> bool:

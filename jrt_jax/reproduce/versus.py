@@ -41,7 +41,7 @@ Chosen = Callable[[recall_results.Asked], bool]
 
 def kind(asked: recall_results.Asked) -> str:
   """Returns what model it is, see `measured.kind`."""
-  return measured.kind(asked.mixers, asked.model)
+  return measured.kind(asked.run.get('mixers', ()), asked.model)
 
 
 def label(asked: recall_results.Asked) -> str:
@@ -67,11 +67,16 @@ def by_measure(
   Args:
     results: of jobs of `recall_results`.
     chosen: tells the answers that count; of them, those of one label and column
-      differ in seeds only.
+      are of runs that differ in their seeds alone.
     column: of answers, by which they are compared.
+
+  Raises:
+    ValueError: they are not, or were asked other examples.
   """
   runs = {}
   for x in filter(chosen, recall_results.asked(results)):
+    if 'values' not in x.found:  # a result of an earlier version
+      continue
     rows = runs.setdefault('right' if x.is_share else 'likely', {})
     rows.setdefault(label(x), {}).setdefault(column(x), []).append(x)
   return {
@@ -116,8 +121,16 @@ def score(runs: Sequence[recall_results.Asked]) -> Score:
     ValueError: they were not.
   """
   first = runs[0]
-  for other in runs:
+  for other in runs[1:]:
     _check_same(first, other)
+    but_seed, seed = (
+        [x.run.get(key) for x in (first, other)] for key in ('but_seed', 'seed')
+    )
+    if but_seed[0] != but_seed[1] or seed[0] == seed[1]:
+      raise ValueError(
+          '--results must have models of one kind that differ in their seeds'
+          f' alone, got {first.model} and {other.model} on {label(first)}'
+      )
   metric = first.metric
   if len(runs) > 1 and first.is_share:
     metric = _GRADED
@@ -163,7 +176,8 @@ def verdict(
   found, measure = gains(above, a, b), 'right'
   if not found:
     found, measure = gains(measures.get('likely', {}), a, b), 'likely'
-    words = f'No model has {FLOOR:g} % of any task right. {words}'
+    if right and not above:
+      words = f'No model has {FLOOR:g} % of any task right. {words}'
   if not found:
     return exhibit.Verdict('void', f'{words}: nothing was measured.')
   up = [x for x in found.values() if x.low > 0]
@@ -184,7 +198,7 @@ def _best(found):
 
 
 def _check_same(first, second):
-  if first.questions != second.questions or not len(first.values):
+  if first.digest != second.digest:
     raise ValueError(
         f'{first.model} and {second.model} must have been asked the same'
         f' examples of {first.task}'

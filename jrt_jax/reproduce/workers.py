@@ -9,8 +9,6 @@ import signal
 import sys
 from typing import Any, NamedTuple
 
-from jrt_jax import compilation_cache
-
 _ONE_CORE = '--xla_cpu_multi_thread_eigen=false'
 
 
@@ -39,25 +37,28 @@ HERE = Workers(1, _here)
 
 
 @contextlib.contextmanager
-def processes(count: int, *, cache: bool) -> Iterator[Workers]:
+def processes(
+    count: int, *, start: Callable[[], None] | None = None
+) -> Iterator[Workers]:
   """Yields workers that are processes, of one core each.
 
   When this process is told to end, so are they: what they train is saved first.
 
   Args:
     count: how many; with 1 this process does the work, with all cores.
-    cache: whether they keep what they compile.
+    start: what each of them calls first; others can import it.
   """
   if count == 1:
     yield HERE
     return
+  context = multiprocessing.get_context('spawn')
   pool = futures.ProcessPoolExecutor(
       count,
-      mp_context=multiprocessing.get_context('spawn'),
+      mp_context=context,
       initializer=_start,
-      initargs=(cache,),
+      initargs=(context.Value('i', 0), start),
   )
-  with _environment(), _ended_as_interrupted():
+  with _ended_as_interrupted():
     try:
       yield Workers(count, pool.submit)
     except BaseException:
@@ -68,27 +69,18 @@ def processes(count: int, *, cache: bool) -> Iterator[Workers]:
       pool.shutdown(cancel_futures=True)
 
 
-def _start(cache):
-  if cache:
-    compilation_cache.turn_on()
-
-
-@contextlib.contextmanager
-def _environment():
-  """What processes find that are started meanwhile: no bars, a core each."""
-  changes = {
-      'TQDM_DISABLE': '1',
-      'XLA_FLAGS': f'{os.environ.get("XLA_FLAGS", "")} {_ONE_CORE}'.strip(),
-  }
-  before = {name: os.environ.get(name) for name in changes}
-  os.environ.update(changes)
-  try:
-    yield
-  finally:
-    for name, value in before.items():
-      os.environ.pop(name)
-      if value is not None:
-        os.environ[name] = value
+def _start(started, start):
+  """Takes one of the cores that there are; all that is before jax looks."""
+  with started.get_lock():
+    place = started.value
+    started.value += 1
+  cores = sorted(os.sched_getaffinity(0))
+  os.sched_setaffinity(0, {cores[place % len(cores)]})
+  flags = os.environ.get('XLA_FLAGS', '')
+  os.environ['XLA_FLAGS'] = f'{flags} {_ONE_CORE}'.strip()
+  sys.stderr = open(os.devnull, 'w')  # or their bars would cross
+  if start:
+    start()
 
 
 @contextlib.contextmanager

@@ -8,8 +8,8 @@ from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.training import evaluation
 from jrt_jax.training import train_state
 
-# How many answers are right of what the question has not named, of the last size
-# that leaves enough: a model that has selected what it stores does not know them.
+# How many answers are right of what the question has not named, at the last size
+# of which enough is left: a model that selects what it stores does not know them.
 UNNAMED = 'unnamed_accuracy'
 
 

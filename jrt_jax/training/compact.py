@@ -4,8 +4,9 @@ config.json        of the run
 model.safetensors  its weights in bfloat16, by their names; its step and its data
 tokenizer.json     where text is not read as bytes
 
-Models that come with the package are such folders in `jrt_jax/builtin`, which
-are written builtin:NAME where a workdir is asked for.
+Commands that read a run take such a folder for a workdir; training does not.
+Models that come with the package lie in `jrt_jax/builtin`, and are written
+builtin:NAME.
 """
 
 from collections.abc import Mapping
@@ -28,6 +29,8 @@ from jrt_jax.training import recorded_config
 BUILTIN = pathlib.Path(__file__).parents[1] / 'builtin'
 
 _PREFIX = 'builtin:'
+_PLACES = ('data.path', 'data.validation_path', 'prefix.file', 'probes.path')
+_PLACES += ('init_from', 'wandb_project')
 _WEIGHTS, _TOKENIZER = 'model.safetensors', 'tokenizer.json'
 
 
@@ -85,9 +88,10 @@ def write(
   }
   about = {'step': str(step), 'data': data}
   weights.write_safetensors(folder / _WEIGHTS, arrays, about)
-  # The text lies where it was trained, not where it is read.
-  own = {**config['data'], 'tokenizer': tokenizer, 'path': ''}
-  provenance.write_json(folder / 'config.json', {**config, 'data': own})
+  own = recorded_config.flat(config) | {'data.tokenizer': tokenizer}
+  # Files lie where it was trained, not where it is read.
+  own |= {key: '' for key in _PLACES if key in own}
+  provenance.write_json(folder / 'config.json', recorded_config.nested(own))
 
 
 def read(

@@ -5,6 +5,7 @@ it: so a run goes on, and its weights are read, by later versions.
 """
 
 from collections.abc import Mapping
+import hashlib
 import json
 import pathlib
 from typing import Any
@@ -70,6 +71,20 @@ def complete(config: Mapping[str, Any]) -> dict[str, Any]:
   """Returns a config with the defaults of all keys that it lacks."""
   config, fitted = _apart(config)
   return _together(_defaults() | flat(config), fitted)
+
+
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns what tells runs apart: `mixers`, `seed`, and `but_seed`.
+
+  The latter is a digest, the same of runs that differ in their seeds alone.
+  """
+  same = {**flat(config), 'seed': 0, 'data.path': '', 'data.tokenizer': ''}
+  digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode())
+  return {
+      'mixers': list(config['model']['mixers']),
+      'seed': config['seed'],
+      'but_seed': digest.hexdigest()[:16],
+  }
 
 
 def flat(config: Mapping[str, Any]) -> Flat:

@@ -98,6 +98,21 @@ def trained_on(workdir: str | pathlib.Path, step: int) -> str:
   return checkpoint.load_meta(folder, step).get('data', '')
 
 
+def tokenizer(workdir: str | pathlib.Path) -> str | None:
+  """Returns the tokenizer of a run, a `config.data.tokenizer`; None: no run.
+
+  Raises:
+    FileNotFoundError, ValueError: see `read`.
+  """
+  folder = compact.find(workdir)
+  if compact.is_one(folder):
+    return compact.read(folder)[0]['data']['tokenizer']
+  if not checkpoint.exists(folder):
+    return None
+  config = recorded_config.read(folder / 'config.json')
+  return config['data']['tokenizer']
+
+
 def is_unfinished(config: Mapping[str, Any], step: int) -> bool:
   """Whether weights of `step` are those of a run that has steps to go.
 

@@ -402,7 +402,7 @@ def _write_recall(folder):
 def _read_recall(folder):
   figures = recall_results.measure({'file': folder / 'result.json'})
   done = exhibit.Done({}, figures)
-  gains = recall_results.gains({'recall-0': done}, 'twice')
+  gains = recall_results.gains({'result-0': done}, 'twice')
   recall_results.table(gains, 'twice')
 
 

@@ -30,7 +30,7 @@ def test_an_exhibit_that_cannot_be_measured_ends_no_other(
   done = run_command(
       'jrt_jax.reproduce',
       'jrt_prompt,hierarchical_prompting',
-      f'--recall={empty}',
+      f'--results={empty}',
       f'--out={out}',
   )
   assert done.returncode == 1, done.stderr
@@ -38,7 +38,7 @@ def test_an_exhibit_that_cannot_be_measured_ends_no_other(
   assert head == '2 failed:'
   names = ('jrt_prompt', 'hierarchical_prompting')
   for name, line in zip(names, lines, strict=True):
-    assert line.startswith(f'not measured: {name}: --recall must have results')
+    assert line.startswith(f'not measured: {name}: --results must have what')
   assert (out / 'index.html').exists()
 
 
@@ -46,7 +46,7 @@ def test_the_list_has_each_name_and_what_it_takes(run_command):
   done = run_command('jrt_jax.reproduce', '--list')
   assert done.returncode == 0, done.stderr
   assert 'hierarchical_prompting: ' in done.stdout
-  assert '; takes --data; takes --recall' in done.stdout
+  assert '; takes --data; takes --results' in done.stdout
 
 
 def test_the_scale_of_the_paper_is_told_and_not_measured(run_command):

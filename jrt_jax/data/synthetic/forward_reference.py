@@ -18,7 +18,7 @@ def draw(
     rng: np.random.Generator, size: int, settings: task_lib.Settings
 ) -> task_lib.Sample:
   """See `task.Task`; it is all document, and `order` says nothing here."""
-  name_ids, attribute_ids = task_lib.halves(settings, size)
+  name_ids, attribute_ids = task_lib.halves(settings)
   names = task_lib.choose(rng, name_ids, size, 'names')
   attributes = task_lib.choose(rng, attribute_ids, size, 'attributes')
   order = rng.permutation(size)

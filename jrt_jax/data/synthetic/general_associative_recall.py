@@ -25,7 +25,7 @@ def draw(
   """See `task.Task`."""
   num_queries = task_lib.num_asked(size, settings)
   absent = int(ABSENT * num_queries)
-  key_ids, value_ids = task_lib.halves(settings, size + absent)
+  key_ids, value_ids = task_lib.halves(settings)
   drawn = task_lib.choose(rng, key_ids, size + absent, 'keys and other queries')
   keys, others = drawn[:size], drawn[size:]
   values = task_lib.choose(rng, value_ids, size, 'values')

@@ -32,7 +32,7 @@ def draw_unnamed(
 
 def _draw(rng, size, settings, asked):
   """The question names the first of an order, the reply asks for a part of it."""
-  key_ids, value_ids = task_lib.halves(settings, size)
+  key_ids, value_ids = task_lib.halves(settings)
   keys = task_lib.choose(rng, key_ids, size, 'keys')
   values = task_lib.choose(rng, value_ids, size, 'values')
   order = rng.permutation(size)

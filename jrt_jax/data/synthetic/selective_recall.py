@@ -29,9 +29,7 @@ def draw(
         f' {settings["categories"]}'
     )
   first = task_lib.NUM_MARKS
-  key_ids, value_ids = task_lib.halves(
-      settings, size, first + settings['categories']
-  )
+  key_ids, value_ids = task_lib.halves(settings, first + settings['categories'])
   keys = task_lib.choose(rng, key_ids, size, 'keys')
   values = task_lib.choose(rng, value_ids, size, 'values')
   names = rng.choice(settings['categories'], C, replace=False) + first

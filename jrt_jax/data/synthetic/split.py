@@ -78,7 +78,7 @@ class Split:
   def unnamed(self) -> 'Split | None':
     """Samples whose reply asks for what the question has not named.
 
-    They have the sizes that are large enough; None if there are none.
+    They have the sizes of which enough is left to ask for; None if none has.
     """
     if (draw := self._task.draw_unnamed) is None:
       return None

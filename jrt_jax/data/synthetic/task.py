@@ -109,17 +109,13 @@ def chance_in_turn(open_answers: int, asked: int) -> float:
 
 
 def halves(
-    settings: Settings, items: int, first: int = NUM_MARKS
+    settings: Settings, first: int = NUM_MARKS
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns the ids from `first` on in two equal halves: keys, and values.
-
-  A sample of few items has the first of each half alone, if
-  `config.data.synthetic.ids_per_item` says how many for each.
-  """
+  """Returns the ids from `first` on in two equal halves: keys, and values."""
   half = max(settings['num_ids'] - first, 0) // 2
-  known = min(half, items * (settings['ids_per_item'] or half))
-  keys = np.arange(first, first + known)
-  return keys, keys + half
+  return np.arange(first, first + half), np.arange(
+      first + half, first + 2 * half
+  )
 
 
 def choose(

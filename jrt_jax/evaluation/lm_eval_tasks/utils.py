@@ -22,8 +22,7 @@ from jrt_jax.schema import ListOf
 from jrt_jax.schema import OneOf
 from jrt_jax.schema import Text
 from jrt_jax.schema import Whole
-from jrt_jax.training import checkpoint
-from jrt_jax.training import recorded_config
+from jrt_jax.training import workdirs
 
 _SETTINGS = {  # that users give; a name among them is looked up later
     'prompt': Text(),
@@ -120,9 +119,7 @@ def _tokenizer(name):
         'tokenizer must be given to cut contexts, as in --metadata'
         ' tokenizer=gpt2; context_tokens=0 leaves them whole'
     )
-  if checkpoint.exists(name):
-    config = recorded_config.read(pathlib.Path(name, 'config.json'))
-    name = config['data']['tokenizer']
+  name = workdirs.tokenizer(name) or name
   if name == 'bytes' or pathlib.Path(name).is_file():
     return tokens.load(name)
   try:

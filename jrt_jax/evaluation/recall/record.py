@@ -52,15 +52,16 @@ def opened(
     OSError: it cannot be read or written.
   """
   settings = json.loads(json.dumps(settings))  # tuples become lists
-  if (path / _SETTINGS).exists():
-    _check_same(path, settings)
-  elif path.exists() and any(path.iterdir()):
+  path.mkdir(parents=True, exist_ok=True)
+  there = {file.name for file in path.iterdir()} - {folder_lock.FILE}
+  if there and _SETTINGS not in there:
     raise ValueError(
         f'--out must be a new folder or one of this command, got {path},'
         f' which has no {_SETTINGS}'
     )
-  path.mkdir(parents=True, exist_ok=True)
   with folder_lock.held(path, '--out'):
+    if (path / _SETTINGS).exists():
+      _check_same(path, settings)
     provenance.write_json(path / _SETTINGS, settings)
     yield Folder(path, _read(path / _EXAMPLES))
 

@@ -1,6 +1,8 @@
 """What rows of answers say: as JSON, and as tables."""
 
 from collections.abc import Mapping, Sequence
+import hashlib
+import json
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,7 @@ def results(
   Rows of prompts that were cut are not compared: what is read twice is cut more
   often than what is read once. Intervals are over `groups`, contexts that
   examples share: `contexts` has that of each. By its `values` of the first
-  metric a model can be compared with others that were asked the same.
+  metric a model can be compared with others whose `digest` is the same.
 
   Args:
     works: what was asked.
@@ -65,9 +67,16 @@ def _of_task(work, rows):
       'examples': len(work.examples),
       'groups': len(names),
       'contexts': index.tolist(),
+      'digest': _digest(work),
       'prompts': found,
       'warnings': warnings,
   }
+
+
+def _digest(work):
+  """The same for models that were asked the same, whatever the prompts."""
+  asked = json.dumps([work.task.metrics, work.examples])
+  return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
 
 def _of_kind(work, rows, contexts):

@@ -25,9 +25,9 @@ def _measures(results):
   """By measure and row, of JRT-RNN by strategy and of models without prefix."""
   return versus.by_measure(
       results,
-      lambda x: bool(x.settings.get('long_prompt')),
+      lambda x: x.prompt == 'default' and x.settings.get('long_prompt'),
       column=lambda x: x.settings['long_prompt']
-      if 'pla' in x.mixers
+      if 'pla' in x.run.get('mixers', ())
       else versus.kind(x),
   )
 

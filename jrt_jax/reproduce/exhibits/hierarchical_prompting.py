@@ -64,9 +64,8 @@ def _plan(request, results):
 
 def _measure(settings, workdir):
   """Whether the answer is read again, 0 or 1 for each row, by share."""
-  del workdir
   if 'file' in settings:
-    return recall_results.measure(settings)
+    return recall_results.measure(settings, workdir)
   read = _stdlib if settings['source'] == 'python_stdlib' else _file
   rows = read(settings['source'])
   random.Random(0).shuffle(rows)

@@ -25,9 +25,8 @@ def _plan(request, results):
 
 
 def _measure(settings, workdir):
-  del workdir
   if 'file' in settings:
-    return recall_results.measure(settings)
+    return recall_results.measure(settings, workdir)
   cells = np.array([row[2:] for row in settings['cells']], float)
   default, twice = np.split(cells, 2, axis=1)
   return {

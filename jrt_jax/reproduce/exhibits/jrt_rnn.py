@@ -55,13 +55,15 @@ def _of_prompts(results, defaults):
       continue
     measures = versus.by_measure(results, versus.is_plain(prompt))
     for measure, scores in measures.items():
-      kinds, default = versus.columns(scores), defaults[measure]
+      kinds, default = versus.columns(scores), defaults.get(measure, {})
       unit = versus.MEASURES[measure][1]
       yield exhibit.Table(
           kinds,
           {
               row: [
-                  versus.gain(found[k], default[row][k]) if k in found else None
+                  versus.gain(found[k], default[row][k])
+                  if k in found and k in default.get(row, {})
+                  else None
                   for k in kinds
               ]
               for row, found in scores.items()

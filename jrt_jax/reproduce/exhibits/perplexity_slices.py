@@ -30,7 +30,11 @@ _RESULT = schema.Fields(
 def _plan(request, results):
   del results
   losses = measured.jobs(request, _FILE, 'python -m jrt_jax.perplexity')
-  return losses[:1] + training_results.jobs(request)
+  if len(losses) > 1:
+    raise ValueError(
+        f'--results must have one {_FILE}, of all models, got {len(losses)}'
+    )
+  return losses + training_results.jobs(request)
 
 
 def _measure(settings, workdir):
@@ -48,17 +52,18 @@ def _losses(results):
 
 
 def _names(figures, kind):
-  """The runs of a kind, in their order."""
-  return [
-      name
+  """The runs of a kind, by their seeds."""
+  return {
+      run.get('seed'): name
       for name, run in figures['runs'].items()
       if measured.kind(run.get('mixers', ()), name) == kind
-  ]
+  }
 
 
 def _pairs(figures):
-  """(JRT-RNN, Based), of runs that stand at the same place."""
-  return [*zip(*(_names(figures, kind) for kind in (_OURS, _TWIN)))]
+  """(JRT-RNN, Based), of the same seeds."""
+  ours, twins = (_names(figures, kind) for kind in (_OURS, _TWIN))
+  return [(ours[seed], twins[seed]) for seed in ours if seed in twins]
 
 
 def _show(results):
@@ -90,28 +95,30 @@ def _show(results):
       ('count', 'times that the pair occurs in the training text'),
       ('distance', 'tokens back to where the pair was read'),
   ):
-    yield _lines(figures, family, x)
+    yield from _lines(figures, family, x)
   yield from _training(results)
 
 
 def _lines(figures, family, x):
-  """The loss of repeated pairs, the first run of each kind."""
+  """Yields the loss of repeated pairs, of the first run of each kind."""
   rows = [
       s
       for s in figures['slices']
       if s['family'] == family and s['kind'] != 'not repeated' and s['low']
   ]
+  if not rows:
+    return
   last = rows[-1]['kind']
-  kinds = [_names(figures, kind)[:1] for kind in measured.KINDS.values()]
-  return exhibit.Lines(
+  found = [_names(figures, kind) for kind in measured.KINDS.values()]
+  yield exhibit.Lines(
       {
           name: [
               (_middle(s), _estimate(s['loss'][name]))
               for s in rows
               if s['kind'] == last and s['loss'][name]['low'] is not None
           ]
-          for names in kinds
-          for name in names
+          for names in found
+          for name in [*names.values()][:1]
       },
       x=x,
       y='nats per token',

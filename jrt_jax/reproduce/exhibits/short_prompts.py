@@ -26,7 +26,7 @@ def _measures(results):
   """By measure, row and strategy, of the models that have a prefix."""
   return versus.by_measure(
       results,
-      lambda x: bool(x.settings.get('short_prompt')),
+      lambda x: x.prompt == 'default' and x.settings.get('short_prompt'),
       column=lambda x: x.settings['short_prompt'],
   )
 
@@ -43,7 +43,7 @@ def _show(results):
         digits=digits,
     )
     yield exhibit.Table(
-        [f'{_WORDS[name]}' for name in known if name != _BASELINE],
+        [_WORDS[name] for name in known if name != _BASELINE],
         {
             row: [
                 versus.gains(scores, name, _BASELINE).get(row)
@@ -96,7 +96,7 @@ EXHIBIT = exhibit.Exhibit(
     at_paper_scale=lambda: exhibit.AtPaperScale(
         [
             'python -m jrt_jax.recall --workdir=runs/jrt_360m --task=fda,swde,nq'
-            f' --data=rows --prompts=default --context_tokens=462'
+            ' --data=rows --prompts=default --context_tokens=462'
             f' --short_prompt={name} --out=runs/short/{name}'
             for name in _WORDS
         ]

@@ -69,7 +69,9 @@ def planned(folder, out):
 def done(folder):
   request = exhibit.Request('cpu', results=folder)
   return {
-      job.name: exhibit.Done(job.settings, recall_results.measure(job.settings))
+      job.name: exhibit.Done(
+          job.settings, recall_results.measure(job.settings, None)
+      )
       for job in recall_results.jobs(request)
   }
 

@@ -1,3 +1,4 @@
+from concurrent import futures
 import os
 import pickle
 import signal
@@ -19,7 +20,7 @@ def measure(settings, workdir):
     if time.monotonic() > deadline:
       raise RuntimeError('nobody else has begun')
     time.sleep(0.01)
-  return {'process': os.getpid(), 'flags': os.environ['XLA_FLAGS']}
+  return {'process': os.getpid(), 'cores': [*os.sched_getaffinity(0)]}
 
 
 def fail(settings, workdir):
@@ -41,7 +42,7 @@ def exhibit_of(measure):
 
 def run(found, out, **options):
   request = exhibit.Request('cpu')
-  with workers.processes(2, cache=False) as several:
+  with workers.processes(2) as several:
     return runner.run(
         'e', found, request, out, command='', workers=several, **options
     )
@@ -51,8 +52,7 @@ def test_two_jobs_are_measured_at_once_on_a_core_each(tmp_path):
   assert run(exhibit_of(measure), tmp_path) == []
   jobs = runner.read(tmp_path / 'e.json')['jobs']
   assert len({job['figures']['process'] for job in jobs}) == 2
-  assert all('eigen=false' in job['figures']['flags'] for job in jobs)
-  assert 'TQDM_DISABLE' not in os.environ  # as it was before
+  assert all(len(job['figures']['cores']) == 1 for job in jobs)
 
 
 def test_what_fails_elsewhere_is_told_as_if_it_were_here(tmp_path):
@@ -62,15 +62,21 @@ def test_what_fails_elsewhere_is_told_as_if_it_were_here(tmp_path):
   assert sorted(failed) == [f'failed: e n{n}: out of memory' for n in (0, 1)]
 
 
+def test_a_process_that_dies_is_told_and_ends_no_other_command():
+  with workers.processes(2) as several:
+    with pytest.raises(futures.BrokenExecutor):
+      several.submit(os._exit, 1).result()
+
+
 def test_one_worker_is_this_process():
-  with workers.processes(1, cache=True) as one:
+  with workers.processes(1) as one:
     assert one is workers.HERE
     assert one.submit(os.getpid).result() == os.getpid()
 
 
 def test_an_end_that_is_asked_for_ends_the_processes_too():
   with pytest.raises(SystemExit) as ended:
-    with workers.processes(2, cache=False) as several:
+    with workers.processes(2) as several:
       future = several.submit(time.sleep, 600)
       while not future.running():
         time.sleep(0.01)

@@ -37,7 +37,9 @@ def answers():
           'metrics': {metric: estimate(scores.mean(metric, values))},
           'values': values.astype(float).tolist(),
       }
-    kind = model.split('-')[0]
+    kind, seed = model.split('-')
+    digest = settings.pop('digest', 'same')
+    but_seed = settings.pop('but_seed', kind)
     return exhibit.Done(
         {'file': f'{model}/result.json'},
         {
@@ -45,13 +47,20 @@ def answers():
                 'model': f'workdir:runs/{model}',
                 'tasks': ['fda'],
                 'context_tokens': [240],
-                'questions': 'same',
                 **settings,
             },
             'results': {
-                'fda': {'prompts': prompts, 'contexts': [*range(EXAMPLES)]}
+                'fda': {
+                    'prompts': prompts,
+                    'contexts': [*range(EXAMPLES)],
+                    'digest': digest,
+                }
             },
-            'mixers': LAYERS[kind],
+            'run': {
+                'mixers': LAYERS[kind],
+                'seed': int(seed),
+                'but_seed': but_seed,
+            },
         },
     )
 

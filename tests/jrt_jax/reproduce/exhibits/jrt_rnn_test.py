@@ -64,7 +64,7 @@ def test_other_ways_to_read_a_prompt_are_not_mixed_in(answers):
 def test_models_that_were_asked_other_questions_are_not_compared(answers):
   results = answers(
       ('jrt-1', once(0.5), {}),
-      ('based-1', once(0.3), {'questions': 'others'}),
+      ('based-1', once(0.3), {'digest': 'others'}),
   )
   with pytest.raises(
       ValueError, match='must have been asked the same examples'
@@ -87,3 +87,19 @@ def test_where_nobody_answers_the_likelihood_of_gold_answers_decides(answers):
   assert gain.estimate == pytest.approx(0.5, abs=0.01)
   for piece in EXHIBIT.show(results):
     charts.check(piece)
+
+
+@pytest.mark.parametrize('other', ['jrt-1', 'jrt-2'])
+def test_runs_that_differ_in_more_than_seeds_are_not_averaged(answers, other):
+  results = answers(
+      ('jrt-1', once(0.5), {}), (other, once(0.1), {'but_seed': 'larger'})
+  )
+  with pytest.raises(ValueError, match='differ in their seeds alone'):
+    EXHIBIT.verdict(results)
+
+
+def test_a_prompt_that_is_measured_alone_is_compared_with_nothing(answers):
+  results = answers(('jrt-1', {'twice': 0.5}, {}))
+  twice, published = EXHIBIT.show(results)
+  assert twice.rows == {'fda, 240 tokens': [None]}
+  assert EXHIBIT.verdict(results).word == 'void'

@@ -35,7 +35,9 @@ def results(tmp_path, jrt, based):
   (tmp_path / 'perplexity.json').write_text(
       json.dumps(
           {
-              'runs': {name: {'mixers': x} for name, x in LAYERS.items()},
+              'runs': {
+                  name: {'mixers': x, 'seed': 1} for name, x in LAYERS.items()
+              },
               'slices': [
                   row('part', 'last half', 2.0, 2.0),
                   row('recall', 'recall hits', jrt, based),
@@ -85,3 +87,11 @@ def test_trials_tell_their_learning_rates_and_whole_runs_their_curves(tmp_path):
   *_, curves, trials = EXHIBIT.show(results(tmp_path, 3.0, 3.5))
   assert [*curves.series] == ['JRT-RNN, seed 2']
   assert trials.columns == ['0.003'] and trials.rows == {'JRT-RNN': [1.0]}
+
+
+def test_two_files_of_losses_are_one_too_many(tmp_path):
+  for name in 'ab':
+    (tmp_path / name).mkdir()
+    (tmp_path / name / 'perplexity.json').write_text('{}')
+  with pytest.raises(ValueError, match='must have one perplexity.json'):
+    EXHIBIT.plan(exhibit.Request('cpu', results=tmp_path), {})

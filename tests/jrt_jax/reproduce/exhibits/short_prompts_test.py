@@ -8,7 +8,7 @@ EXHIBIT = short_prompts.EXHIBIT
 
 def test_each_way_to_read_is_compared_with_padding(answers):
   results = answers(
-      ('jrt-1', {'default': 0.3}, {'short_prompt': 'left_pad'}),
+      ('jrt-1', {'default': 0.3, 'twice': 0}, {'short_prompt': 'left_pad'}),
       ('jrt-1', {'default': 0.5}, {'short_prompt': 'read_twice'}),
       ('jrt-1', {'default': 0.4}, {'short_prompt': 'iterate'}),
       ('jrt-1', {'default': 0.9}, {}),  # not of this table
