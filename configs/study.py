@@ -32,11 +32,24 @@ The plan:
    (--config.steps=366), seed 0. The best by held-out loss per byte of next
    tokens; where it is the largest or the smallest, one more beyond.
 2. With the best rate of each arm all steps, with seeds 1 and 2.
-3. JRT-RNN with seed 1 is the model that is given away.
+3. JRT-RNN with seed 1 is the model that is given away, as builtin:jrt_2m.
 That is 3 + 8 = 11 whole runs. If time lacks, this is left out, in this order: the
 second seed of swa_sinks, then of attention; the rates of swa_sinks, which takes
 that of attention; half of the steps of all whole runs; the arm swa_sinks. What
 stays to the end is jrt and based with two seeds.
+4. Of eval/ about 110 rows of each task are asked (every fifth row of FDA and NQ,
+   sixth of TriviaQA, eighth of DROP, ninth of SQuAD), of contexts that fit half a
+   sequence, of short ones and of long ones; the likelihood of the gold answer
+   beside the answer. In runs/, for each run RUN of its folder study:
+
+python -m jrt_jax.recall --workdir=study/RUN --data=eval --context_tokens=230 \
+    --task=fda,squad,drop,nq,triviaqa --likelihood --out=results/RUN/likely \
+    --prompts=default,twice,question_first,hierarchical
+
+   and the like; `command` in jrt_jax/reproduce/study/*/*/result.json has each.
+
+On 2026-11-30 all of what could be left out was, on two cores. Rates: 2.7e-2 was the
+best of jrt and based, and 9e-3 of attention.
 
 Source: models and objective of https://arxiv.org/abs/2407.05483, made small;
 sinks of https://arxiv.org/abs/2309.17453.

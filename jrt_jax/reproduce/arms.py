@@ -179,6 +179,24 @@ def sweep(
   )
 
 
+def twins(
+    task: str, overrides: Mapping[str, Any], rates: Sequence[float]
+) -> tuple[sweep_lib.Sweep, sweep_lib.Sweep]:
+  """Returns sweeps of `pla` and `la`, and of `attention`, which is a control.
+
+  Args:
+    task, overrides, rates: see `sweep`.
+  """
+  make = lambda mixers, num_seeds: sweep(
+      task,
+      overrides,
+      {x: {'model.mixers': ('conv', x, 'conv', x)} for x in mixers},
+      rates=rates,
+      num_seeds=num_seeds,
+  )
+  return make(('pla', 'la'), 5), make(('attention',), 2)
+
+
 def _of_scale(sweep, scale):
   """Results tell their scale, by which they are read again."""
   return sweep._replace(common={**sweep.common, 'scale': scale})

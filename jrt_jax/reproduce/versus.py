@@ -103,6 +103,40 @@ def values(
   }
 
 
+def gain_table(
+    scores: Scores,
+    measure: str,
+    words: Mapping[str, str],
+    over: str,
+    caption: str,
+) -> exhibit.Table:
+  """Returns a table of what columns are better by than one of them.
+
+  Args:
+    scores: by row and column.
+    measure: of MEASURES, that they are of.
+    words: what the columns are, of those that are shown.
+    over: the one that they are compared with.
+    caption: to which the unit is added.
+  """
+  unit = MEASURES[measure][1]
+  by_column = {name: gains(scores, name, over) for name in words}
+  return exhibit.Table(
+      [*words.values()],
+      {row: [found.get(row) for found in by_column.values()] for row in scores},
+      caption=f'{caption}, {unit}',
+      drawn=[*words.values()],
+      unit=f'{unit} gained',
+      marks={'no gain': 0},
+      digits=digits(measure),
+  )
+
+
+def digits(measure: str) -> int:
+  """Returns how many digits of a measure are shown."""
+  return 1 if measure == 'right' else 3
+
+
 def gains(scores: Scores, a: str, b: str) -> dict[str, statistics.Estimate]:
   """Returns what one column is better by than another, where both were asked."""
   return {
@@ -182,9 +216,8 @@ def verdict(
     return exhibit.Verdict('void', f'{words}: nothing was measured.')
   up = [x for x in found.values() if x.low > 0]
   down = [x for x in found.values() if x.high < 0]
-  digits = 1 if measure == 'right' else 3
   told = '; '.join(
-      f'{row}: {exhibit.text(x, digits)}' for row, x in found.items()
+      f'{row}: {exhibit.text(x, digits(measure))}' for row, x in found.items()
   )
   sentence = f'{words}, in {MEASURES[measure][1]}: {told}.'
   if up:

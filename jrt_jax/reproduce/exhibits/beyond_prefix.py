@@ -34,27 +34,19 @@ def _measures(results):
 
 def _show(results):
   for measure, scores in _measures(results).items():
-    words, unit = versus.MEASURES[measure]
-    digits = 1 if measure == 'right' else 3
     names = versus.columns(scores)
     yield exhibit.Table(
         [_WORDS.get(name, name) for name in names],
         versus.values(scores, names),
-        caption=f'JRT-RNN by its prefix, and others: {words}',
-        digits=digits,
+        caption=f'By the prefix: {versus.MEASURES[measure][0]}',
+        digits=versus.digits(measure),
     )
-    ours = [name for name in names if name in _WORDS]
-    yield exhibit.Table(
-        [_WORDS[name] for name in ours],
-        {
-            row: [versus.gains(scores, name, _TWIN).get(row) for name in ours]
-            for row in scores
-        },
-        caption=f'What JRT-RNN has more than Based, {unit}',
-        drawn=[_WORDS[name] for name in ours],
-        unit=f'{unit} gained',
-        marks={'no gain': 0},
-        digits=digits,
+    yield versus.gain_table(
+        scores,
+        measure,
+        {name: _WORDS[name] for name in names if name in _WORDS},
+        _TWIN,
+        'What JRT-RNN has more than Based',
     )
   yield jrt_rnn.published()
 

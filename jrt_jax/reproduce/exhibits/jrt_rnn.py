@@ -21,7 +21,7 @@ def _show(results):
   measures = versus.by_measure(results, versus.is_plain('default'))
   for measure, scores in measures.items():
     words, unit = versus.MEASURES[measure]
-    digits = 1 if measure == 'right' else 3
+    digits = versus.digits(measure)
     gains = versus.gains(scores, _OURS, _TWIN)
     if gains:
       yield exhibit.Table(
@@ -69,7 +69,7 @@ def _of_prompts(results, defaults):
               for row, found in scores.items()
           },
           caption=f'What “{prompt}” gains over reading once, {unit}',
-          digits=1 if measure == 'right' else 3,
+          digits=versus.digits(measure),
       )
 
 

@@ -36,25 +36,16 @@ _COMMON = {
 }  # a state that holds few elements
 _RATES = (3e-3, 7e-3, 1.5e-2)
 
-
-def _sweeps(settings):
-  make = lambda mixers, num_seeds: arms_lib.sweep(
-      'set_disjointness',
-      _COMMON | settings,
-      {x: {'model.mixers': ('conv', x, 'conv', x)} for x in mixers},
-      rates=_RATES,
-      num_seeds=num_seeds,
-  )
-  return make(('pla', 'la'), 5), make(('attention',), 2)
-
-
 _ARMS = arms_lib.Arms(
     {
         'pla': 'prefix linear attention',
         'la': 'causal twin: linear attention, equal state',
         'attention': 'control: softmax attention, causal',
     },
-    {scale: _sweeps(settings) for scale, settings in _SETTINGS.items()},
+    {
+        scale: arms_lib.twins('set_disjointness', _COMMON | settings, _RATES)
+        for scale, settings in _SETTINGS.items()
+    },
 )
 
 

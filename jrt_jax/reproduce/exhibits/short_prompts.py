@@ -33,30 +33,19 @@ def _measures(results):
 
 def _show(results):
   for measure, scores in _measures(results).items():
-    words, unit = versus.MEASURES[measure]
-    digits = 1 if measure == 'right' else 3
     known = [name for name in _WORDS if name in versus.columns(scores)]
     yield exhibit.Table(
         [_WORDS[name] for name in known],
         versus.values(scores, known),
-        caption=f'By how the prompt is read: {words}',
-        digits=digits,
+        caption=f'By how the prompt is read: {versus.MEASURES[measure][0]}',
+        digits=versus.digits(measure),
     )
-    yield exhibit.Table(
-        [_WORDS[name] for name in known if name != _BASELINE],
-        {
-            row: [
-                versus.gains(scores, name, _BASELINE).get(row)
-                for name in known
-                if name != _BASELINE
-            ]
-            for row in scores
-        },
-        caption=f'What is gained over {_WORDS[_BASELINE]}, {unit}',
-        drawn=[_WORDS[name] for name in known if name != _BASELINE],
-        unit=f'{unit} gained',
-        marks={'no gain': 0},
-        digits=digits,
+    yield versus.gain_table(
+        scores,
+        measure,
+        {name: _WORDS[name] for name in known if name != _BASELINE},
+        _BASELINE,
+        f'What is gained over {_WORDS[_BASELINE]}',
     )
   yield exhibit.Table(
       [*paper.TABLE_4],
