@@ -22,7 +22,7 @@ FLOOR = 5.0  # % right: where no model has more, the task shows nothing
 # What tells how good answers are: the words of a caption, and the unit of gains.
 MEASURES = {
     'right': ('answers that hold the gold one, %', 'points'),
-    'likely': ('perplexity of a token of the gold answer', 'nats per token'),
+    'likely': ('loss of a token of the gold answer, nats', 'nats per token'),
 }
 
 _GRADED = 'f1'  # a metric of values between 0 and 1, as means of seeds are
@@ -31,7 +31,7 @@ _GRADED = 'f1'  # a metric of values between 0 and 1, as means of seeds are
 class Score(NamedTuple):
   """How good the answers of models of a kind are."""
 
-  value: statistics.Estimate  # percent, or a perplexity
+  value: statistics.Estimate  # percent, or nats
   asked: Sequence[recall_results.Asked]  # one of each seed
 
 
@@ -132,6 +132,11 @@ def gain_table(
   )
 
 
+def is_above_floor(measure: str, scores: Scores) -> bool:
+  """Whether there is something to compare: losses, or FLOOR somewhere."""
+  return measure == 'likely' or any(_best(x) >= FLOOR for x in scores.values())
+
+
 def digits(measure: str) -> int:
   """Returns how many digits of a measure are shown."""
   return 1 if measure == 'right' else 3
@@ -149,7 +154,7 @@ def gains(scores: Scores, a: str, b: str) -> dict[str, statistics.Estimate]:
 def score(runs: Sequence[recall_results.Asked]) -> Score:
   """Returns the mean of runs which were asked the same examples.
 
-  That is percent, or a perplexity.
+  That is percent, or nats.
 
   Raises:
     ValueError: they were not.
@@ -169,13 +174,13 @@ def score(runs: Sequence[recall_results.Asked]) -> Score:
   if len(runs) > 1 and first.is_share:
     metric = _GRADED
   found = scores.mean(metric, _values(runs), first.contexts)
-  return Score(found.scaled(100 if first.is_share else 1), runs)
+  return Score(found.scaled(100) if first.is_share else _log(found), runs)
 
 
 def gain(a: Score, b: Score) -> statistics.Estimate:
   """Returns what models have right more than others, in points.
 
-  Of perplexities it is what a token of the gold answer is likelier, in nats.
+  Of losses it is by how much they are less, in nats.
 
   Raises:
     ValueError: they were not asked the same examples.
@@ -187,8 +192,9 @@ def gain(a: Score, b: Score) -> statistics.Estimate:
   found = scores.compare(metric, *values, first.contexts).difference
   if first.is_share:
     return found.scaled(100)
-  nats = (-math.log(x) for x in (found.estimate, found.high, found.low))
-  return found._replace(**dict(zip(('estimate', 'low', 'high'), nats)))
+  nats = _log(found)  # of the ratio of perplexities
+  low, high = -nats.high, -nats.low
+  return nats._replace(estimate=-nats.estimate, low=low, high=high)
 
 
 def verdict(
@@ -236,6 +242,11 @@ def _check_same(first, second):
         f'{first.model} and {second.model} must have been asked the same'
         f' examples of {first.task}'
     )
+
+
+def _log(found):
+  estimate, low, high = map(math.log, found[:3])
+  return found._replace(estimate=estimate, low=low, high=high)
 
 
 def _values(runs):

@@ -23,7 +23,7 @@ def _show(results):
     words, unit = versus.MEASURES[measure]
     digits = versus.digits(measure)
     gains = versus.gains(scores, _OURS, _TWIN)
-    if gains:
+    if gains and versus.is_above_floor(measure, scores):
       yield exhibit.Table(
           (_TWIN, _OURS, 'gain'),
           {
@@ -55,6 +55,8 @@ def _of_prompts(results, defaults):
       continue
     measures = versus.by_measure(results, versus.is_plain(prompt))
     for measure, scores in measures.items():
+      if not versus.is_above_floor(measure, scores):
+        continue
       kinds, default = versus.columns(scores), defaults.get(measure, {})
       unit = versus.MEASURES[measure][1]
       yield exhibit.Table(
