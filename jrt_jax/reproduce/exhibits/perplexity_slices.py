@@ -84,7 +84,11 @@ def _show(results):
   pairs = _pairs(figures)
   yield exhibit.Table(
       [f'{a} − {b}' for a, b in pairs],
-      {x['kind']: [_difference(x, *pair) for pair in pairs] for x in rows},
+      {
+          x['kind']: [_difference(x, *pair) for pair in pairs]
+          for x in rows
+          if any(_difference(x, *pair) for pair in pairs)
+      },
       caption='What a prefix changes, nats per token: less is better',
       drawn=[f'{a} − {b}' for a, b in pairs],
       unit='nats per token',

@@ -61,12 +61,16 @@ def _show(results):
 
 
 def _verdict(results):
+  policies = {
+      x.settings.get('prefix') for x in recall_results.asked(results)
+  } - {None, 'none'}
   return versus.verdict(
       _measures(results),
       _CLAIMED,
       _BASELINE,
-      'What is gained if a short prompt is repeated until it fills the prefix, and'
-      ' not padded',
+      'What is gained by a model that was trained with prefixes as the policy'
+      f' {" or ".join(sorted(policies))} gives them, if a short prompt is repeated'
+      ' until it fills the prefix, and not padded',
   )
 
 
