@@ -45,3 +45,14 @@ def test_a_normalizer_with_two_names_is_the_same_for_one_map_only():
       for normalizer in ('auto', 'sum')
   )
   assert auto != total
+
+
+def test_runs_that_differ_in_their_seeds_alone_are_told_from_others():
+  first = base.get_config().to_dict()
+  moved = {**first['data'], 'path': 'elsewhere'}
+  identity = recorded_config.identity
+  same = identity({**first, 'seed': 5, 'data': moved})
+  assert same['seed'] == 5 and same['mixers'] == list(first['model']['mixers'])
+  assert same['but_seed'] == identity(first)['but_seed']
+  longer = identity({**first, 'steps': 7})
+  assert longer['but_seed'] != same['but_seed']

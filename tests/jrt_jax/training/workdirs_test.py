@@ -144,3 +144,12 @@ def test_weights_of_another_model_are_a_clear_error(run, workdir):
   (workdir / 'config.json').write_text(config.replace('"conv"', '"swa"'))
   with pytest.raises(ValueError, match='is of another model'):
     workdirs.read(workdir)
+
+
+def test_the_tokenizer_of_a_run_is_known_and_of_other_folders_not(
+    workdir, tmp_path
+):
+  assert workdirs.tokenizer(workdir) == 'bytes'
+  assert workdirs.tokenizer('builtin:jrt_2m').endswith('jrt_2m/tokenizer.json')
+  assert workdirs.tokenizer(tmp_path) is None
+  assert workdirs.tokenizer('gpt2') is None
