@@ -134,6 +134,7 @@ def measure(
   """
   del workdir
   found = foreign.read_json(settings['file'], _RESULT)
+  _check_lengths(settings['file'], found['results'])
   return {
       'settings': found['settings'],
       'results': found['results'],
@@ -146,6 +147,17 @@ def measure(
           'command': found.get('command', 'python -m jrt_jax.recall'),
       },
   }
+
+
+def _check_lengths(file, results):
+  for task, found in results.items():
+    for prompt, of_prompt in found['prompts'].items():
+      values = of_prompt.get('values', ())
+      if values and len(values) != len(found.get('contexts', ())):
+        raise ValueError(
+            f'{file}: {schema.shown(task)} must have a context for each value of'
+            f' {schema.shown(prompt)}, got {len(values)} values'
+        )
 
 
 def _hardware(found):

@@ -40,6 +40,7 @@ from jrt_jax.prefix import policies
 from jrt_jax.prompting import templates
 from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import recall_results
+from jrt_jax.reproduce import versus
 from jrt_jax.training import curves
 from jrt_jax.training import intact
 from jrt_jax.training import recorded_config
@@ -392,18 +393,26 @@ _ROWS = {
 
 def _write_recall(folder):
   estimate = {'estimate': 0.5, 'low': 0.4, 'high': None, 'n': 9, 'method': 'a'}
-  kind = {'metrics': {'contains': estimate}}
+  kind = {'metrics': {'contains': estimate}, 'values': [1.0, 0.0]}
   other = kind | {'against_default': {'contains': estimate}}
-  found = {'fda': {'prompts': {'default': kind, 'twice': other}}}
+  found = {
+      'fda': {
+          'prompts': {'default': kind, 'twice': other},
+          'contexts': [0, 1],
+          'digest': 'a',
+      }
+  }
   settings = {'model': 'a', 'tasks': ['fda'], 'max_tokens': [48], 'step': 1}
-  _dump(folder, 'result.json', {'settings': settings, 'results': found})
+  run = {'mixers': ['pla'], 'seed': 1, 'but_seed': 'a'}
+  whole = {'settings': settings, 'results': found, 'run': run}
+  _dump(folder, 'result.json', whole)
 
 
 def _read_recall(folder):
-  figures = recall_results.measure({'file': folder / 'result.json'})
-  done = exhibit.Done({}, figures)
-  gains = recall_results.gains({'result-0': done}, 'twice')
-  recall_results.table(gains, 'twice')
+  figures = recall_results.measure({'file': folder / 'result.json'}, folder)
+  results = {'result-0': exhibit.Done({}, figures)}
+  recall_results.table(recall_results.gains(results, 'twice'), 'twice')
+  versus.by_measure(results, versus.is_plain('default'))
 
 
 READERS = {

@@ -167,3 +167,11 @@ def test_a_result_that_does_not_say_where_it_is_from_is_not_ours(folder):
   (found,) = done(folder).values()
   assert found.figures['provenance']['hardware'] == 'unknown hardware'
   assert found.figures['provenance']['commit'] is None
+
+
+def test_a_value_must_have_its_context(tmp_path):
+  found = task(0.2, 0.5, 0.3) | {'contexts': [0, 1]}
+  found['prompts']['default']['values'] = [1.0, 0.0, 1.0]
+  write(tmp_path / 'a', {'fda': found})
+  with pytest.raises(ValueError, match="'fda' must have a context .* got 3"):
+    done(tmp_path)
