@@ -5,9 +5,10 @@ python -m jrt_jax.reproduce all --scale=cpu --out=reproduced
 python -m jrt_jax.reproduce all --scale=paper
 
 Each NAME is a table or figure; --list shows them, and what each needs. Its jobs
-run on all cores, and each result is a file in --out: what was interrupted goes on,
-and only jobs whose settings have changed run again. OUT/NAME.json has all figures, with seeds, versions and hardware;
-OUT/index.html is the page, of everything that lies in --out.
+that train run on all cores, and each result is a file in --out: what was
+interrupted goes on, and only jobs whose settings have changed run again.
+OUT/NAME.json has all figures, with seeds, versions and hardware; OUT/index.html
+is the page, of everything that lies in --out.
 
   --scale=cpu    within ten minutes each on two cores
   --scale=gpu    larger, for one GPU
@@ -56,8 +57,8 @@ _RESULTS = flags.DEFINE_string(
 _PROCESSES = flags.DEFINE_integer(
     'processes',
     None,
-    'Jobs that are measured at once, each on one core; default: the cores, or 1'
-    ' where there is a GPU.',
+    'Jobs that train and are done at once, each on one core; default: the cores,'
+    ' or 1 where there is a GPU.',
     lower_bound=1,
 )
 _LIST = flags.DEFINE_bool('list', False, 'Show all names, and what each needs.')

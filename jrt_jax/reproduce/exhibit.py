@@ -111,7 +111,8 @@ class Exhibit(NamedTuple):
     verdict: what they say of the claim.
     at_paper_scale: what it would take.
     uses: fields of a request that results depend on, besides the scale.
-    needs_machine: whether figures are times, which other jobs would change.
+    takes_minutes: whether a job does, so that a process of its own is worth its
+      start. Times are never measured so: other jobs would change them.
   """
 
   title: str
@@ -123,7 +124,7 @@ class Exhibit(NamedTuple):
   verdict: Callable[[Results], Verdict]
   at_paper_scale: Callable[[], AtPaperScale]
   uses: Sequence[str] = ()
-  needs_machine: bool = False
+  takes_minutes: bool = False
 
 
 def parts(value: Cell, digits: int = 1) -> tuple[str, str]:

@@ -73,8 +73,7 @@ def run(
     out: the folder OUT.
     command: that is recorded.
     tell: gets a line for each job.
-    workers: who measures; an exhibit that needs the machine for itself is
-      measured here, job by job.
+    workers: who measures jobs that take minutes; others are done here.
 
   Returns:
     A line for each job that failed; those are tried again next time.
@@ -84,7 +83,7 @@ def run(
   """
   folder = out / name
   folder.mkdir(parents=True, exist_ok=True)
-  workers = workers_lib.HERE if exhibit.needs_machine else workers
+  workers = workers if exhibit.takes_minutes else workers_lib.HERE
   records, failed, pending = {}, {}, {}
   with tqdm.tqdm(desc=name, unit='job', disable=None) as progress:
     while True:

@@ -88,6 +88,7 @@ EXHIBIT = exhibit.Exhibit(
     ),
     plan=_ARMS.plan,
     measure=training.train,
+    takes_minutes=True,
     show=lambda results: [*_show(results)],
     verdict=_verdict,
     at_paper_scale=lambda: exhibit.AtPaperScale(

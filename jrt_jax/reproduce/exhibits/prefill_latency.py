@@ -206,5 +206,4 @@ EXHIBIT = exhibit.Exhibit(
         0.1,
         'One H100; the same operations in bfloat16, 16 prompts of 16 heads.',
     ),
-    needs_machine=True,
 )

@@ -9,6 +9,7 @@ import pytest
 from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import exhibits
 from jrt_jax.reproduce import runner
+from jrt_jax.reproduce import training
 from jrt_jax.reproduce import workers
 
 
@@ -21,6 +22,10 @@ def measure(settings, workdir):
       raise RuntimeError('nobody else has begun')
     time.sleep(0.01)
   return {'process': os.getpid(), 'cores': [*os.sched_getaffinity(0)]}
+
+
+def where(settings, workdir):
+  return {'process': os.getpid()}
 
 
 def fail(settings, workdir):
@@ -37,6 +42,7 @@ def exhibit_of(measure):
       show=lambda results: [],
       verdict=lambda results: exhibit.Verdict('open', ''),
       at_paper_scale=lambda: None,
+      takes_minutes=True,
   )
 
 
@@ -87,3 +93,15 @@ def test_an_end_that_is_asked_for_ends_the_processes_too():
 @pytest.mark.parametrize('name', exhibits.EXHIBITS)
 def test_other_processes_can_measure_every_exhibit(name):
   pickle.dumps(exhibits.EXHIBITS[name].measure)
+
+
+def test_what_takes_seconds_is_measured_here(tmp_path):
+  found = exhibit_of(where)._replace(takes_minutes=False)
+  assert run(found, tmp_path) == []
+  jobs = runner.read(tmp_path / 'e.json')['jobs']
+  assert {job['figures']['process'] for job in jobs} == {os.getpid()}
+
+
+def test_exhibits_that_train_say_that_it_takes_minutes():
+  for found in exhibits.EXHIBITS.values():
+    assert found.takes_minutes == (found.measure is training.train)
