@@ -10,7 +10,7 @@ interrupted goes on, and only jobs whose settings have changed run again.
 OUT/NAME.json has all figures, with seeds, versions and hardware; OUT/index.html
 is the page, of everything that lies in --out.
 
-  --scale=cpu    within ten minutes each on two cores
+  --scale=cpu    small enough for two cores, half an hour each at most
   --scale=gpu    larger, for one GPU
   --scale=paper  measures nothing: the commands and the GPU hours it would take
 
