@@ -1,10 +1,11 @@
 """Table 2: a prefix read in both directions, on real text.
 
-Rule, fixed before anything was measured: tasks on which no model has 5 % right
-show nothing; if there are no others, how likely gold answers are decides. The
-claim holds if the interval of what JRT-RNN has more than Based is above 0 on each
-task, and in part if it is on some; it fails if it is above 0 on none and below 0
-on some; else it is not decided.
+Rule, fixed before any gold answer was scored, when a trial of the study had
+answered nothing: tasks on which no model has 5 % right show nothing; if there
+are no others, how likely gold answers are decides. The claim holds if the
+interval of what JRT-RNN has more than Based is above 0 on each task, and in
+part if it is on some; it fails if it is above 0 on none and below 0 on some;
+else it is not decided.
 """
 
 from jrt_jax.reproduce import compute
