@@ -4,14 +4,16 @@ Without --results these are the runs of `configs/study.py`, whose metrics and
 answers come with the package, in `jrt_jax/reproduce/study`.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+import math
 import pathlib
+from typing import Any
 import zlib
 
+from jrt_jax.evaluation import statistics
 from jrt_jax.reproduce import exhibit
 
 STUDY = pathlib.Path(__file__).parent / 'study'
-
 
 # What a model of ours is, by the first of these layers that it has.
 KINDS = {
@@ -54,3 +56,10 @@ def jobs(
       )
       for i, path in enumerate(paths)
   ]
+
+
+def estimate(found: Mapping[str, Any]) -> statistics.Estimate:
+  """Returns an estimate as it was before it became JSON."""
+  number = lambda x: math.nan if x is None else x
+  three = (number(found[key]) for key in ('estimate', 'low', 'high'))
+  return statistics.Estimate(*three, found['n'], found['method'])

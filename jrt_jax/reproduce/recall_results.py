@@ -5,7 +5,6 @@ A job reads one result. Who measured it, where and when, is what that file says.
 
 import collections
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-import math
 import pathlib
 from typing import Any, NamedTuple
 
@@ -257,6 +256,4 @@ def _of_task(settings, task):
 
 
 def _percent(found):
-  number = lambda x: math.nan if x is None else x
-  three = (number(found[key]) for key in ('estimate', 'low', 'high'))
-  return statistics.Estimate(*three, found['n'], found['method']).scaled(100)
+  return measured.estimate(found).scaled(100)

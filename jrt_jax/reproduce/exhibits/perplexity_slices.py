@@ -10,7 +10,6 @@ import math
 
 from jrt_jax import foreign
 from jrt_jax import schema
-from jrt_jax.evaluation import statistics
 from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import measured
 from jrt_jax.reproduce import training_results
@@ -199,11 +198,7 @@ def _middle(row):
 
 
 def _estimate(found):
-  if found is None:
-    return None
-  number = lambda x: math.nan if x is None else x
-  three = (number(found[key]) for key in ('estimate', 'low', 'high'))
-  return statistics.Estimate(*three, found['n'], found['method'])
+  return None if found is None else measured.estimate(found)
 
 
 EXHIBIT = exhibit.Exhibit(
