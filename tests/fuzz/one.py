@@ -22,7 +22,7 @@ def main() -> None:
     content = (folder / reader.file).read_bytes()
     atheris.Setup(
         [command, *options],
-        lambda data: readers.trial(reader, folder, content, data),
+        lambda data: reader.trial(folder, content, data),
     )
     atheris.Fuzz()
 

@@ -26,4 +26,5 @@ def test_a_valid_file_is_read(valid):
 @hypothesis.settings(max_examples=60, deadline=None, derandomize=True)
 @hypothesis.given(st.binary(min_size=8, max_size=40))
 def test_a_broken_file_is_read_or_refused_in_one_line(valid, data):
-  readers.trial(*valid, data)
+  reader, folder, content = valid
+  reader.trial(folder, content, data)
