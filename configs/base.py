@@ -50,7 +50,7 @@ KEYS = dict(
     sequence_length=(2048, Whole(1, 2**22)),
     # sequences at once; the rest accumulates
     microbatch_per_device=(8, Whole(1, 2**16)),
-    # a workdir whose newest weights (only) start this run
+    # a workdir, or builtin:NAME, whose newest weights (only) start this run
     init_from=('', Text()),
     model=dict(
         mixers=(  # by layer

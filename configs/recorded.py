@@ -5,7 +5,8 @@ python -m jrt_jax.train --from=runs/first --workdir=runs/further
 
 stand for --config=configs/recorded.py:runs/first/config.json, and for
 --config=configs/recorded.py:runs/first, which starts from its weights as well.
-With --workdir=runs/first the former continues that run itself.
+With --workdir=runs/first the former continues that run itself. A compact run,
+also builtin:NAME, stands for a workdir that others start from.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,7 @@ import pathlib
 import sys
 
 from configs import base
+from jrt_jax import builtin_models
 from jrt_jax.schema import Anything
 from jrt_jax.schema import Fields
 
@@ -26,8 +28,12 @@ _RECORDED = Fields(
 
 def get_config(path):
   """Returns the config of a config.json, or of the workdir that has one."""
-  is_workdir = pathlib.Path(path).is_dir()
-  file = pathlib.Path(path, 'config.json' if is_workdir else '')
+  try:
+    folder = builtin_models.find(path)
+  except FileNotFoundError as error:  # which ml_collections would blur
+    raise ValueError(str(error)) from error
+  is_workdir = folder.is_dir()
+  file = folder / 'config.json' if is_workdir else folder
   if not file.is_file():
     raise ValueError(
         f'{path} must be a workdir or its config.json: a run that has begun'
@@ -37,6 +43,8 @@ def get_config(path):
   config = base.get_config()
   tell_later_keys(file, _later_keys(base.KEYS, recorded))
   config.update(recorded)
+  if (file.parent / config.data.tokenizer).is_file():  # of a compact run
+    config.data.tokenizer = str(file.parent / config.data.tokenizer)
   if is_workdir:
     config.init_from = path
   return config

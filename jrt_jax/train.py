@@ -4,7 +4,8 @@ python -m jrt_jax.train --config=configs/jrt_360m.py --workdir=runs/jrt_360m \
     --config.batch_size=128
 
 `--from=WORKDIR` in place of `--config` starts from the weights of another run,
-or of a checkpoint that was converted, with its own model and config.
+of a checkpoint that was converted, of a compact run or of builtin:NAME, with its
+own model and config.
 
 The same command continues a run that was stopped. Exit codes: 0 at the last
 step, 1 if training diverged or ran out of memory or of disk, 2 for a mistake in

@@ -108,6 +108,8 @@ def _run(arguments):
 
 
 def _check_source(workdir):
+  if workdir.startswith('builtin:'):  # of jrt_jax, which knows its names
+    return
   if not pathlib.Path(workdir, 'config.json').is_file():
     raise ValueError(
         f'--from must be a workdir, got {workdir!r}: a run that has begun'

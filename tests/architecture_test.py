@@ -18,7 +18,8 @@ PACKAGES = ('configs', 'jrt_jax', 'launch', 'pallas_kernels')
 # All that a package may import, besides Python's own. The innermost package that
 # is named here decides.
 ONLY = {
-    'configs': {'configs', 'jrt_jax.schema', 'ml_collections'},
+    'configs': {'configs', 'ml_collections'}
+    | {'jrt_jax.builtin_models', 'jrt_jax.schema'},
     'pallas_kernels': {'jax', 'numpy', 'pallas_kernels'},
     # What figures and comparisons need; whoever lacks it does without.
     'pallas_kernels.benchmarks': {'jax', 'numpy', 'pallas_kernels'}

@@ -31,6 +31,8 @@ MISTAKES = {
     f'train {CONFIG} --workdir={{tmp}}/run --config.probes.every=1'
     ' --config.probes.path=no.jsonl': 'config.probes.path: no.jsonl is no file',
     'train --from={tmp} --workdir={tmp}/a': 'must be a workdir or its config.j',
+    'train --from=builtin:a --workdir={tmp}/a': 'error: builtin:NAME must be o',
+    'train --from=builtin:jrt_2m --workdir={tmp}/a': 'config.data.path must be',
     'plot': 'RUN must be given',
     'plot {tmp}': 'is no run',
     'plot {tmp} --smooth=2': 'flag --smooth=2',

@@ -44,6 +44,11 @@ def open_splits(
         "config.data.validation_path must be empty with source='shards', got"
         f' {data["validation_path"]!r}: the shards are divided already'
     )
+  if not data['path']:
+    raise ValueError(
+        'config.data.path must be a folder that jrt_jax.data.prepare has'
+        " written, got ''"
+    )
   folder = pathlib.Path(data['path']).expanduser()
   manifest = manifests.read(folder)
   if not manifest.complete:

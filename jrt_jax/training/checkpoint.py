@@ -169,7 +169,7 @@ class Checkpoints:
     self.close()
 
   def _load(self, path, abstract_state):
-    _check_fit(path, abstract_state.params)
+    check_fit(path, _saved_params(path), abstract_state.params)
     if not (path / 'train').exists():
       raise ValueError(
           f'{path} holds weights only: use another --workdir, and'
@@ -224,7 +224,7 @@ def load_params(
     logging.warning('%s is damaged (%s): using %s', bad, problem, path.name)
   if abstract_params is None:
     abstract_params = _saved_params(path)
-  _check_fit(path, abstract_params)
+  check_fit(path, _saved_params(path), abstract_params)
   with _context():
     loaded = ocp.load_checkpointables(path, {'params': abstract_params})
   return loaded['params'], int(path.name)
@@ -237,6 +237,26 @@ def load_meta(workdir: str | pathlib.Path, step: int) -> dict[str, Any]:
         _directory(workdir) / str(step), {'meta': None}
     )
   return loaded['meta']
+
+
+def check_fit(
+    path: pathlib.Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> None:
+  """Raises ValueError unless what is saved has the wanted names and shapes."""
+  saved, wanted = (
+      {name: tuple(array.shape) for name, array in params.items()}
+      for params in (saved, wanted)
+  )
+  different = sorted(
+      name for name in saved | wanted if saved.get(name) != wanted.get(name)
+  )
+  if different:
+    name = different[0]
+    raise ValueError(
+        f'checkpoint {path} is of another model: {len(different)} parameters'
+        f' differ, first {name}: saved {saved.get(name, "without it")}, wanted'
+        f' {wanted.get(name, "without it")}'
+    )
 
 
 def _directory(workdir):
@@ -294,21 +314,3 @@ def _saved_params(path):
       name: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=first)
       for name, array in saved.items()
   }
-
-
-def _check_fit(path, abstract_params):
-  """Raises ValueError unless names and shapes are the saved ones."""
-  saved, wanted = (
-      {name: tuple(array.shape) for name, array in params.items()}
-      for params in (_saved_params(path), abstract_params)
-  )
-  different = sorted(
-      name for name in saved | wanted if saved.get(name) != wanted.get(name)
-  )
-  if different:
-    name = different[0]
-    raise ValueError(
-        f'checkpoint {path} is of another model: {len(different)} parameters'
-        f' differ, first {name}: saved {saved.get(name, "without it")}, wanted'
-        f' {wanted.get(name, "without it")}'
-    )

@@ -4,9 +4,9 @@ config.json        of the run
 model.safetensors  its weights in bfloat16, by their names; its step and its data
 tokenizer.json     where text is not read as bytes
 
-Commands that read a run take such a folder for a workdir; training does not.
-Models that come with the package lie in `jrt_jax/builtin`, and are written
-builtin:NAME.
+Commands that read a run take such a folder for a workdir, and training starts
+from its weights. It cannot go on in one: there is no optimizer state. Models that
+come with the package are such folders.
 """
 
 from collections.abc import Mapping
@@ -15,44 +15,19 @@ import shutil
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import safetensors
 
 from jrt_jax import foreign
-from jrt_jax import models
 from jrt_jax import provenance
 from jrt_jax import weights
+from jrt_jax.training import checkpoint
 from jrt_jax.training import recorded_config
 
-BUILTIN = pathlib.Path(__file__).parents[1] / 'builtin'
-
-_PREFIX = 'builtin:'
 _PLACES = ('data.path', 'data.validation_path', 'prefix.file', 'probes.path')
 _PLACES += ('init_from', 'wandb_project')
 _WEIGHTS, _TOKENIZER = 'model.safetensors', 'tokenizer.json'
-
-
-def builtin() -> list[str]:
-  """Returns the names of the models that come with the package."""
-  return sorted(path.name for path in BUILTIN.iterdir() if is_one(path))
-
-
-def find(workdir: str | pathlib.Path) -> pathlib.Path:
-  """Returns the folder that `workdir` is, or that builtin:NAME stands for.
-
-  Raises:
-    FileNotFoundError: no model has this name.
-  """
-  kind, found, name = str(workdir).partition(_PREFIX)
-  if kind or not found:
-    return pathlib.Path(workdir)
-  if name not in builtin():
-    raise FileNotFoundError(
-        f'builtin:NAME must be one of {", ".join(builtin())}, got {name!r}'
-    )
-  return BUILTIN / name
 
 
 def is_one(folder: pathlib.Path) -> bool:
@@ -94,26 +69,35 @@ def write(
   provenance.write_json(folder / 'config.json', recorded_config.nested(own))
 
 
-def read(
-    folder: pathlib.Path,
-) -> tuple[dict[str, Any], dict[str, jax.Array], int]:
-  """Returns the config, the weights in float32 by name, and their step.
+def read_config(folder: pathlib.Path) -> dict[str, Any]:
+  """Returns the config, with the tokenizer where it lies.
 
   Raises:
-    FileNotFoundError: a file is missing.
-    ValueError: a file is damaged, or they do not belong together.
+    FileNotFoundError, ValueError: see `recorded_config.read`.
   """
   config = recorded_config.read(folder / 'config.json')
   if (tokenizer := config['data']['tokenizer']) != 'bytes':
     config['data']['tokenizer'] = str(folder / tokenizer)
+  return config
+
+
+def load_params(
+    folder: pathlib.Path, abstract_params: Mapping[str, Any]
+) -> tuple[dict[str, jax.Array], int]:
+  """Returns (params, step), as `checkpoint.load_params` does.
+
+  Raises:
+    FileNotFoundError: there are no weights.
+    ValueError: they are damaged, or of another model.
+  """
   path = folder / _WEIGHTS
   arrays = weights.read_safetensors(path)
-  shapes = {name: x.shape for name, x in arrays.items()}
-  _, wanted = models.abstract(config['model'])
-  if shapes != {name: x.shape for name, x in wanted.items()}:
-    raise ValueError(f'{path} must be of the model of config.json, got another')
-  params = {name: jnp.asarray(x, jnp.float32) for name, x in arrays.items()}
-  return config, params, int(read_about(folder)['step'])
+  checkpoint.check_fit(path, arrays, abstract_params)
+  params = {
+      name: _placed(arrays[name], wanted)
+      for name, wanted in abstract_params.items()
+  }
+  return params, int(read_about(folder)['step'])
 
 
 def read_about(folder: pathlib.Path) -> dict[str, str]:
@@ -128,3 +112,9 @@ def read_about(folder: pathlib.Path) -> dict[str, str]:
       safetensors.safe_open(path, 'np') as file,
   ):
     return {'step': '0', 'data': '', **(file.metadata() or {})}
+
+
+def _placed(x, wanted):
+  """Of a host's array, what its devices hold of `wanted`."""
+  x = np.asarray(x, wanted.dtype)
+  return jax.make_array_from_callback(x.shape, wanted.sharding, x.__getitem__)

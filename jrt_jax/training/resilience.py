@@ -10,7 +10,9 @@ import tempfile
 import time
 from typing import Any
 
+from jrt_jax import builtin_models
 from jrt_jax import foreign
+from jrt_jax.training import compact
 from jrt_jax.training import recorded_config
 
 # These keys, or all below them, change how a run is computed or what it is
@@ -71,9 +73,15 @@ def check_workdir(workdir: str | pathlib.Path) -> pathlib.Path:
   """Returns `workdir` as a path to a directory that exists and can be written.
 
   Raises:
-    ValueError: it cannot be made, or not be written to.
+    ValueError: it cannot be made, or not be written to, or is a compact run.
   """
-  path = pathlib.Path(workdir)
+  path = builtin_models.find(workdir)
+  if compact.is_one(path):
+    raise ValueError(
+        'workdir must be a new one or that of a run that can go on, got'
+        f' {workdir}, which has weights only: use another --workdir, and'
+        f' --from={workdir} for them'
+    )
   try:
     path.mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=path).close()

@@ -34,6 +34,7 @@ from jrt_jax.training import resilience
 from jrt_jax.training import sharding
 from jrt_jax.training import train_state
 from jrt_jax.training import wandb_log
+from jrt_jax.training import workdirs
 
 
 class Run:
@@ -217,7 +218,7 @@ class Run:
     first_state = jax.jit(self._first_state, out_shardings=shardings)
     if source := self.config['init_from']:
       try:
-        params, step = checkpoint.load_params(source, abstract.params)
+        params, step = workdirs.load_params(source, abstract.params)
       except FileNotFoundError as error:
         raise FileNotFoundError(f'config.init_from: {error}') from error
       except ValueError as error:

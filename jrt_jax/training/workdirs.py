@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jrt_jax import builtin_models
 from jrt_jax import folder_lock
 from jrt_jax import models
 from jrt_jax.training import checkpoint
@@ -68,11 +69,9 @@ def read(workdir: str | pathlib.Path) -> Weights:
     FileNotFoundError: there is no config.json, no checkpoint, or no such name.
     ValueError: they are damaged, of a later version, or do not belong together.
   """
-  folder = compact.find(workdir)
-  if compact.is_one(folder):
-    return Weights(*compact.read(folder))
+  folder = builtin_models.find(workdir)
   try:
-    config = recorded_config.read(folder / 'config.json')
+    config = _config(folder)
   except (FileNotFoundError, NotADirectoryError) as error:
     raise FileNotFoundError(
         f'the workdir must be that of a run, got {str(workdir)!r}, without'
@@ -84,7 +83,25 @@ def read(workdir: str | pathlib.Path) -> Weights:
       name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=first)
       for name, x in shapes.items()
   }
-  return Weights(config, *checkpoint.load_params(folder, shapes))
+  return Weights(config, *load_params(folder, shapes))
+
+
+def load_params(
+    workdir: str | pathlib.Path, abstract_params: Mapping[str, Any]
+) -> tuple[dict[str, jax.Array], int]:
+  """Returns the weights of a run without its config, and their step.
+
+  Args:
+    workdir: as `read` takes it.
+    abstract_params: shapes, dtypes and shardings that are wanted.
+
+  Raises:
+    FileNotFoundError: there is no checkpoint, or no such name.
+    ValueError: it is damaged, or of another model.
+  """
+  folder = builtin_models.find(workdir)
+  kind = compact if compact.is_one(folder) else checkpoint
+  return kind.load_params(folder, abstract_params)
 
 
 def trained_on(workdir: str | pathlib.Path, step: int) -> str:
@@ -92,7 +109,7 @@ def trained_on(workdir: str | pathlib.Path, step: int) -> str:
 
   It ends with the fingerprint of the tokenizer.
   """
-  folder = compact.find(workdir)
+  folder = builtin_models.find(workdir)
   if compact.is_one(folder):
     return compact.read_about(folder)['data']
   return checkpoint.load_meta(folder, step).get('data', '')
@@ -104,13 +121,10 @@ def tokenizer(workdir: str | pathlib.Path) -> str | None:
   Raises:
     FileNotFoundError, ValueError: see `read`.
   """
-  folder = compact.find(workdir)
-  if compact.is_one(folder):
-    return compact.read(folder)[0]['data']['tokenizer']
-  if not checkpoint.exists(folder):
+  folder = builtin_models.find(workdir)
+  if not (compact.is_one(folder) or checkpoint.exists(folder)):
     return None
-  config = recorded_config.read(folder / 'config.json')
-  return config['data']['tokenizer']
+  return _config(folder)['data']['tokenizer']
 
 
 def is_unfinished(config: Mapping[str, Any], step: int) -> bool:
@@ -119,3 +133,9 @@ def is_unfinished(config: Mapping[str, Any], step: int) -> bool:
   Weights that were not trained here are step 0.
   """
   return 0 < step < config['steps']
+
+
+def _config(folder):
+  if compact.is_one(folder):
+    return compact.read_config(folder)
+  return recorded_config.read(folder / 'config.json')

@@ -4,11 +4,10 @@ import jax
 import numpy as np
 import pytest
 
+from jrt_jax import builtin_models
 from jrt_jax import generation
 
-from jrt_jax.training import compact
-
-NAMES = compact.builtin()
+NAMES = builtin_models.names()
 # Of the kind that they were trained on, and of no document there.
 TEXT = 'The purpose of this submission is to expand the indications for use.'
 
@@ -19,12 +18,12 @@ def test_there_is_one():
 
 @pytest.mark.parametrize('name', NAMES)
 def test_all_of_a_model_takes_less_than_8_mb_and_tells_no_path(name):
-  files = [*(compact.BUILTIN / name).iterdir()]
+  files = [*(builtin_models.FOLDER / name).iterdir()]
   assert {'config.json', 'model.safetensors', 'README.md'} < {
       file.name for file in files
   }
   assert sum(file.stat().st_size for file in files) < 8e6
-  config = (compact.BUILTIN / name / 'config.json').read_text()
+  config = (builtin_models.FOLDER / name / 'config.json').read_text()
   assert '"/' not in config and '"path": ""' in config
 
 

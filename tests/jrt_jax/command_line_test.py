@@ -95,6 +95,13 @@ def test_what_a_run_has_recorded_is_a_config(
   )
 
 
+def test_a_model_of_the_package_is_a_run_too(parse):
+  config = parse('--from=builtin:jrt_2m', '--config.steps=7')
+  assert (config.steps, config.model.width) == (7, 128)
+  assert config.init_from == 'builtin:jrt_2m'
+  assert os.path.isfile(config.data.tokenizer)
+
+
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
@@ -148,6 +155,10 @@ def test_what_no_run_has_recorded_is_one_line(
             ['--from=runs/none'],
             'runs/none must be a workdir or its config.json: a run that has'
             ' begun continues with --config=WORKDIR/config.json of its own',
+        ),
+        (
+            ['--from=builtin:gpt9'],
+            "builtin:NAME must be one of jrt_2m, got 'gpt9'",
         ),
         ([], '--config=configs/NAME.py must be given'),
         (

@@ -111,6 +111,12 @@ def test_what_a_run_has_recorded_starts_one_in_a_workdir_that_is_given(
   assert '--workdir must be given' in error_line(done.stderr)
 
 
+def test_a_model_that_comes_along_starts_a_run(launch):
+  origin = '--from=builtin:jrt_2m'
+  (line,) = planned(launch('--dry_run', '--workdir=second', origin=origin))
+  assert f'-m train {origin} --workdir=second' in line
+
+
 def test_processes_take_several_gpus(launch):
   lines = planned(launch('--dry_run', '--devices_per_process=2', gpus=4))
   assert [line.split()[-1] for line in lines] == [

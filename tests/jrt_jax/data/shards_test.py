@@ -236,6 +236,11 @@ def test_another_tokenizer_is_refused(tmp_path, monkeypatch):
     read(tmp_path)
 
 
+def test_the_folder_must_be_named():
+  with pytest.raises(ValueError, match="config.data.path must be .*, got ''"):
+    read('')
+
+
 def test_a_validation_path_is_refused(tmp_path):
   write(tmp_path, SPLITS)
   with pytest.raises(ValueError, match='validation_path must be empty with'):

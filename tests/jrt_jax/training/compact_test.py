@@ -59,7 +59,7 @@ def test_weights_of_another_model_are_refused(run, folder):
   wrong.popitem()
   path = folder / 'model.safetensors'
   weights.write_safetensors(path, {n: np.asarray(x) for n, x in wrong.items()})
-  with pytest.raises(ValueError, match='of the model of config.json'):
+  with pytest.raises(ValueError, match='is of another model: 1 param'):
     workdirs.read(folder)
 
 

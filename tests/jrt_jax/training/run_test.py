@@ -1,11 +1,13 @@
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 
 from configs import recorded
 from jrt_jax import models
+from jrt_jax.training import compact
 from jrt_jax.training import run as run_lib
 from jrt_jax.training import workdirs
 
@@ -122,6 +124,58 @@ def test_weights_of_another_model_start_a_run_with_their_own_config(
   np.testing.assert_array_equal(
       state.params['embedding.embedding'], params['embedding.embedding']
   )
+
+
+@pytest.fixture
+def compact_run(config, tmp_path):
+  """The folder of a compact run, and its params."""
+  folder, settings = tmp_path / 'compact', config(model__vocab_multiple=1)
+  params = models.split(models.build(settings['model'], seed=3))[1]
+  folder.mkdir()
+  compact.write(folder, settings, params, step=5, data='')
+  return folder, params
+
+
+@pytest.mark.parametrize('mesh', [{}, {'mesh__fsdp': 2}])
+def test_a_compact_run_starts_another_with_a_fresh_optimizer(
+    config, tmp_path, compact_run, mesh
+):
+  folder, params = compact_run
+  settings = config(
+      init_from=str(folder), model__vocab_multiple=1, mesh__data=1, **mesh
+  )
+  with run_lib.Run(settings, tmp_path / 'further') as run:
+    state, origin = run.start()
+    wanted = run.abstract_state()
+  assert origin == f'weights of step 5 in {folder}'
+  assert state.params.keys() == params.keys()
+  for name, x in params.items():
+    np.testing.assert_allclose(state.params[name], x, rtol=2**-8, err_msg=name)
+    assert state.params[name].sharding == wanted.params[name].sharding
+  assert int(state.step) == 0
+  assert not any(x.any() for x in jax.tree.leaves(state.opt_state) if x.ndim)
+
+
+def test_a_compact_run_of_another_model_says_how_to_take_it(
+    config, tmp_path, compact_run
+):
+  folder, _ = compact_run
+  other = config(init_from=str(folder), model__width=16)
+  with run_lib.Run(other, tmp_path / 'other') as run:
+    with pytest.raises(ValueError, match=f'another model.*--from={folder} in'):
+      run.start()
+
+
+def test_a_compact_run_is_not_continued_and_stays_as_it_is(
+    config, tmp_path, compact_run
+):
+  folder, _ = compact_run
+  before = {file.name: file.read_bytes() for file in folder.iterdir()}
+  own = recorded.get_config(str(folder / 'config.json')).to_dict()
+  own['data']['path'] = config()['data']['path']
+  with pytest.raises(ValueError, match=f'weights only: .*--from={folder} for'):
+    run_lib.Run(own, folder)
+  assert before == {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
 def test_a_run_continues_by_its_own_config_without_that_which_it_is_from(

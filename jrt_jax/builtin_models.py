@@ -1,0 +1,28 @@
+"""Models that come with the package, in `builtin`: written builtin:NAME."""
+
+import pathlib
+
+FOLDER = pathlib.Path(__file__).with_name('builtin')
+
+_PREFIX = 'builtin:'
+
+
+def names() -> list[str]:
+  """Returns the names of all of them."""
+  return sorted(path.parent.name for path in FOLDER.glob('*/config.json'))
+
+
+def find(workdir: str | pathlib.Path) -> pathlib.Path:
+  """Returns the folder that `workdir` is, or that builtin:NAME stands for.
+
+  Raises:
+    FileNotFoundError: no model has this name.
+  """
+  kind, found, name = str(workdir).partition(_PREFIX)
+  if kind or not found:
+    return pathlib.Path(workdir)
+  if name not in names():
+    raise FileNotFoundError(
+        f'builtin:NAME must be one of {", ".join(names())}, got {name!r}'
+    )
+  return FOLDER / name
