@@ -11,24 +11,25 @@ from typing import Any, NamedTuple
 from jrt_jax import foreign
 from jrt_jax import schema
 from jrt_jax.evaluation import statistics
+from jrt_jax.evaluation.recall import scores
 from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import measured
 
 _TEXT = schema.Text(2**16)
 _NUMBER = schema.AnyOf(schema.Real(-1e300, 1e300), schema.OneOf(None))
 _NUMBERS = schema.ListOf(schema.Real(-1e300, 1e300), 0, 10**7)
+_ESTIMATE = schema.Fields(
+    {
+        'estimate': _NUMBER,
+        'low': _NUMBER,
+        'high': _NUMBER,
+        'n': schema.Whole(0, 2**40),
+        'method': schema.Text(),
+    },
+    others=schema.Anything(),
+)
 _ESTIMATES = schema.Fields(
-    {},
-    others=schema.Fields(
-        {
-            'estimate': _NUMBER,
-            'low': _NUMBER,
-            'high': _NUMBER,
-            'n': schema.Whole(0, 2**40),
-            'method': schema.Text(),
-        },
-        others=schema.Anything(),
-    ),
+    {}, optional=dict.fromkeys(scores.METRICS, _ESTIMATE)
 )
 _PROMPT = schema.Fields(
     {'metrics': _ESTIMATES},
@@ -86,7 +87,7 @@ class Asked(NamedTuple):
   @property
   def is_share(self) -> bool:
     """Whether the metric is one of 0 to 1; else it is a perplexity."""
-    return 'perplexity' not in self.metric
+    return not scores.find(self.metric).is_perplexity
 
   @property
   def score(self) -> statistics.Estimate:

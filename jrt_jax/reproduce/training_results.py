@@ -1,6 +1,11 @@
-"""What runs of `jrt_jax.train` have recorded, for exhibits."""
+"""What runs of `jrt_jax.train` have recorded, for exhibits.
 
-from collections.abc import Iterator, Mapping
+Runs of the most steps are whole ones. Those of fewer are trials, such as find a
+learning rate, whatever their folders are called: they are not compared with whole
+ones.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
 import pathlib
 from typing import Any, NamedTuple
 
@@ -69,3 +74,11 @@ def runs(results: exhibit.Results) -> Iterator[Run]:
       kind = measured.kind(found['mixers'], found['name'])
       names = ('steps', 'peak_lr', 'seed')
       yield Run(kind, *(found[x] for x in names), found['curve'])
+
+
+def divided(runs: Iterable[Run]) -> tuple[list[Run], list[Run]]:
+  """Returns whole runs, and trials."""
+  runs = [*runs]
+  most = max((run.steps for run in runs), default=0)
+  whole = [run for run in runs if run.steps == most]
+  return whole, [run for run in runs if run.steps < most]

@@ -131,30 +131,30 @@ def _lines(figures, family, x):
 
 
 def _training(results):
-  """The curves of the longest runs, and the learning rates of the others."""
-  runs = [*training_results.runs(results)]
-  if not runs:
+  """The curves of whole runs, and the learning rates of trials."""
+  whole, trials = training_results.divided(training_results.runs(results))
+  if not whole:
     return
-  longest = max(run.steps for run in runs)
-  whole = [run for run in runs if run.steps == longest]
+  steps = f'{whole[0].steps:,} steps'
   yield exhibit.Lines(
       {f'{run.kind}, seed {run.seed}': run.curve for run in whole},
       x='tokens of training',
       y='bits per byte',
-      caption='Held-out loss while they learn (all next tokens, no prefix)',
+      caption='Held-out loss while they learn (all next tokens, no prefix):'
+      f' runs of {steps}, the most of all',
   )
-  tried = [run for run in runs if run.steps < longest]
-  rates = sorted({run.peak_lr for run in tried})
-  if not rates:
+  if not trials:
     return
-  found = {(run.kind, run.peak_lr): run.last for run in tried}
+  rates = sorted({run.peak_lr for run in trials})
+  rows = {}
+  for run in trials:
+    row = f'{run.kind}, {run.steps:,} steps, seed {run.seed}'
+    rows.setdefault(row, {})[run.peak_lr] = run.last
   yield exhibit.Table(
       [f'{rate:g}' for rate in rates],
-      {
-          kind: [found.get((kind, rate)) for rate in rates]
-          for kind in dict.fromkeys(run.kind for run in tried)
-      },
-      caption='Bits per byte of trials, by their learning rate',
+      {row: [found.get(rate) for rate in rates] for row, found in rows.items()},
+      caption='Bits per byte of trials, by their learning rate; a trial is each'
+      f' run of fewer than {steps}',
       digits=3,
   )
 

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from jrt_jax.evaluation.recall import scores
 from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import page
 from jrt_jax.reproduce import recall_results
@@ -175,3 +176,20 @@ def test_a_value_must_have_its_context(tmp_path):
   write(tmp_path / 'a', {'fda': found})
   with pytest.raises(ValueError, match="'fda' must have a context .* got 3"):
     done(tmp_path)
+
+
+def test_a_metric_that_there_is_not_is_refused(tmp_path):
+  write(tmp_path / 'a', {'fda': task(0.2, 0.5, 0.3, 'applause')})
+  with pytest.raises(ValueError, match="must not have the key 'applause'"):
+    done(tmp_path)
+
+
+def test_metrics_are_shares_unless_they_say_that_they_are_perplexities(
+    tmp_path,
+):
+  for name in scores.METRICS:
+    write(tmp_path / name, {'fda': task(0.2, 0.5, 0.3, name)})
+  asked = [*recall_results.asked(done(tmp_path))]
+  assert {x.metric for x in asked} == {*scores.METRICS}
+  others = {x.metric for x in asked if not x.is_share}
+  assert others == {'perplexity', 'token_perplexity'}

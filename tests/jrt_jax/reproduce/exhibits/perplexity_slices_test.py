@@ -86,7 +86,10 @@ def test_the_loss_on_recall_hits_decides(tmp_path, jrt, based, word):
 def test_trials_tell_their_learning_rates_and_whole_runs_their_curves(tmp_path):
   *_, curves, trials = EXHIBIT.show(results(tmp_path, 3.0, 3.5))
   assert [*curves.series] == ['JRT-RNN, seed 2']
-  assert trials.columns == ['0.003'] and trials.rows == {'JRT-RNN': [1.0]}
+  assert trials.columns == ['0.003']
+  assert trials.rows == {'JRT-RNN, 366 steps, seed 1': [1.0]}
+  assert 'runs of 1,464 steps' in curves.caption
+  assert trials.caption.endswith('each run of fewer than 1,464 steps')
 
 
 def test_two_files_of_losses_are_one_too_many(tmp_path):
