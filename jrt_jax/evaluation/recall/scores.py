@@ -30,12 +30,16 @@ class Metric(NamedTuple):
     binary: whether values are 0 or 1, so that McNemar's test applies.
     is_perplexity: whether values are log-likelihoods, whose mean is shown as a
       perplexity, and whose differences as ratios of perplexities.
+    f1_of: indices of choices. The metric is no mean of its values, which say
+      what was right and what was chosen, but that of the F1 of these choices,
+      of those that occur; 0 if none does.
   """
 
   about: str
   value: Callable[[Example, Answer], float]
   binary: bool = True
   is_perplexity: bool = False
+  f1_of: Sequence[int] = ()
 
 
 class Comparison(NamedTuple):
@@ -131,6 +135,8 @@ def mean(
       examples share one.
   """
   metric = find(name)
+  if metric.f1_of:
+    return _possible(_over_contexts(_f1(metric, values, groups), values), 0, 1)
   if metric.is_perplexity:
     return _exponential(_clustered(values, groups))
   if metric.binary:
@@ -151,8 +157,11 @@ def compare(
     baseline: values of the same examples.
   """
   metric = find(name)
-  pairs = np.subtract(values, baseline)
-  difference = _clustered(pairs, groups)
+  if metric.f1_of:
+    pairs = np.subtract(*(_f1(metric, x, groups) for x in (values, baseline)))
+    difference = _over_contexts(pairs, values)
+  else:
+    difference = _clustered(np.subtract(values, baseline), groups)
   difference = difference._replace(method=f'paired, {difference.method}')
   if metric.is_perplexity:
     return Comparison(_exponential(difference), None)
@@ -177,6 +186,33 @@ def _clustered(values, groups):
   totals, counts = np.bincount(index, values), np.bincount(index)
   found = statistics.mean(slices.linearised(totals, counts))
   return _of_groups(found, np.mean(values), len(values), len(counts))
+
+
+def _f1(metric, values, groups):
+  """Values of contexts [G], whose mean is the mean F1 of the metric's choices.
+
+  Each F1 is a ratio of sums, 2 TP / (2 TP + FP + FN).
+  """
+  right, chosen = np.divmod(values, _MOST_CHOICES)
+  groups = range(len(values)) if groups is None else groups
+  names, index = np.unique([*groups], return_inverse=True)
+  found = []
+  for choice in metric.f1_of:
+    wanted, given = 1 * (right == choice), 1 * (chosen == choice)
+    hits, counts = (
+        np.bincount(index, x) for x in (2 * wanted * given, wanted + given)
+    )
+    if counts.any():
+      found.append(slices.linearised(hits, counts))
+  return np.mean(found or [np.zeros(len(names))], axis=0)
+
+
+def _over_contexts(linear, values):
+  """The mean of values of contexts [G], each of them of some examples [n]."""
+  found = statistics.mean(linear)
+  if len(linear) == len(values):
+    return found
+  return _of_groups(found, found.estimate, len(values), len(linear))
 
 
 def _share(values, groups):
@@ -239,6 +275,11 @@ def _accuracy_normalised(example, scores):
   return _is_right(example, _likeliest(example, scores, sizes))
 
 
+def _outcome(example, scores):
+  """The right choice and the likeliest, as one number."""
+  return _MOST_CHOICES * example.label + _likeliest(example, scores)
+
+
 def _is_right(example, i):
   if example.names:  # several choices may be right
     return example.names[i] in example.answers
@@ -253,6 +294,7 @@ def _likeliest(example, scores, sizes=None):
   return found.index(max(found))
 
 
+_MOST_CHOICES = 100  # whose F1 is asked for
 _NO_PUNCTUATION = str.maketrans('', '', string.punctuation)
 
 METRICS = {
@@ -276,6 +318,20 @@ METRICS = {
     'accuracy_normalised': Metric(
         'the right choice is the likeliest for each of its bytes',
         _accuracy_normalised,
+    ),
+    'macro_f1': Metric(
+        'F1 of each choice, of being the likeliest where it is right: their'
+        ' mean, as SuperGLUE scores CB',
+        _outcome,
+        binary=False,
+        f1_of=range(_MOST_CHOICES),
+    ),
+    'f1a': Metric(
+        'F1 of the second choice, yes, over all answers that are offered, as'
+        ' SuperGLUE scores MultiRC',
+        _outcome,
+        binary=False,
+        f1_of=(1,),
     ),
     'perplexity': Metric(
         'of the only choice: exp of its mean negative log-likelihood',

@@ -190,11 +190,11 @@ TASKS = {
         ('accuracy', 'perplexity'),
     ),
     'superglue_boolq': _choices(super_glue.BOOLQ, 'boolq'),
-    'superglue_cb': _choices(super_glue.CB, 'cb'),
+    'superglue_cb': _choices(super_glue.CB, 'cb', 'macro_f1'),
     'superglue_copa': _choices(
         super_glue_choices.COPA, 'copa', 'accuracy_normalised'
     ),
-    'superglue_multirc': _choices(super_glue_choices.MULTIRC, 'multirc'),
+    'superglue_multirc': _choices(super_glue_choices.MULTIRC, 'multirc', 'f1a'),
     'superglue_rte': _choices(super_glue.RTE, 'rte'),
     'superglue_wic': _choices(super_glue.WIC, 'wic'),
     'superglue_wsc': _choices(super_glue.WSC, 'wsc.fixed'),

@@ -8,6 +8,7 @@ import pytest
 from jrt_jax.evaluation.recall import questions as questions_lib
 from jrt_jax.evaluation.recall import report
 from jrt_jax.evaluation.recall import runner
+from recall_fakes import choice as choice
 from recall_fakes import fake as fake
 from recall_fakes import last_word as last_word
 from recall_fakes import oracle as oracle
@@ -121,6 +122,21 @@ def test_perplexities_are_no_percentages(fake, last_word):
   assert 'errors' not in default
   table = report.tables(found)
   assert ' 1.771 (' in table and '+1.000' not in table
+
+
+def test_f1_of_choices_stands_beside_accuracy(fake, choice):
+  task = choice.task._replace(metrics=('accuracy', 'macro_f1'))
+  work = choice._replace(task=task)
+  settings = questions_lib.Settings(['default', 'twice'])
+  model = fake(lambda prompt: ' pearl0')  # right of 3 of 7, and of 2 + 2 not
+  questions = questions_lib.ask(model, [work], settings)
+  found = report.results([work], runner.run(model, questions, settings))
+  json.dumps(found, allow_nan=False)
+  default, twice = found['choices']['prompts'].values()
+  assert default['metrics']['macro_f1']['estimate'] == pytest.approx(0.2)
+  assert default['values'] == [1, 0, 0, 1, 0, 0, 1]
+  assert twice['against_default']['macro_f1']['estimate'] == 0
+  assert ' 20.0 (' in report.tables(found)
 
 
 def test_without_a_default_nothing_is_compared(oracle, recall):

@@ -7,6 +7,7 @@ import pytest
 
 from jrt_jax.evaluation.language_models import Score
 from jrt_jax.evaluation.recall import scores
+from jrt_jax.evaluation.recall import tasks
 from jrt_jax.evaluation.recall.example import Example
 from jrt_jax.prompting import templates
 
@@ -77,6 +78,62 @@ def test_each_of_several_right_choices_is_right():
     assert {*scores.values(names, asked, found).values()} == {right}
 
 
+def outcomes(metric, right, chosen):
+  """The values of examples with three choices."""
+  return [
+      scores.values(
+          [metric],
+          example(choices=('a', 'b', 'c'), label=label),
+          [score(-1.0 if i == best else -9.0) for i in range(3)],
+      )[metric]
+      for label, best in zip(right, chosen, strict=True)
+  ]
+
+
+@pytest.mark.parametrize(
+    ('right', 'chosen', 'f1s'),
+    [
+        ([0, 0, 1, 1, 2], [0, 1, 1, 1, 0], [2 / 4, 4 / 5, 0]),
+        ([0, 1, 2], [0, 1, 2], [1, 1, 1]),
+        ([0, 1, 2], [1, 2, 0], [0, 0, 0]),
+        ([0, 0, 1, 1], [0, 0, 0, 0], [4 / 6, 0]),  # the third does not occur
+        ([0, 0, 1, 1], [0, 2, 1, 1], [2 / 3, 1, 0]),  # it was chosen
+    ],
+)
+def test_macro_f1_is_the_mean_over_the_choices_that_occur(right, chosen, f1s):
+  found = scores.mean('macro_f1', outcomes('macro_f1', right, chosen))
+  assert found.estimate == pytest.approx(np.mean(f1s)) and found.n == len(right)
+
+
+@pytest.mark.parametrize(
+    ('right', 'chosen', 'f1'),
+    [
+        ([1, 1, 1, 0, 0], [1, 1, 0, 1, 0], 4 / 6),
+        ([1, 0, 0, 0], [0, 0, 0, 0], 0),  # of which 3 of 4 are right
+        ([0, 0], [0, 0], 0),  # nothing was to be found
+        ([1, 1], [1, 1], 1),
+    ],
+)
+def test_f1a_is_of_the_answers_that_are_right(right, chosen, f1):
+  found = scores.mean('f1a', outcomes('f1a', right, chosen))
+  assert found.estimate == pytest.approx(f1)
+
+
+def test_two_f1_are_compared_context_by_context():
+  right, better = 20 * [0, 1, 1], 20 * [0, 1, 0]  # F1 2/3 and 2/3
+  values = outcomes('macro_f1', right, better)
+  baseline = outcomes('macro_f1', right, 60 * [1])  # 0 and 4/5
+  compared = scores.compare('macro_f1', values, baseline)
+  difference = compared.difference
+  assert difference.estimate == pytest.approx(2 / 3 - 2 / 5)
+  assert 0 < difference.low < difference.estimate < difference.high < 1
+  assert compared.p_value is None
+  contexts = np.repeat(np.arange(20), 3)
+  again = scores.compare('macro_f1', values, baseline, contexts).difference
+  assert again.estimate == pytest.approx(difference.estimate)
+  assert again.method.startswith('paired, ') and '20 contexts' in again.method
+
+
 def test_perplexity_is_of_the_mean_and_its_difference_a_ratio():
   values = np.log([0.5, 0.125] * 30)
   found = scores.mean('perplexity', values)
@@ -109,7 +166,7 @@ def test_intervals_of_a_few_values_end_where_values_end():
   assert math.isnan(scores.mean('f1', [0.5]).low)  # nothing is known of it
 
 
-@pytest.mark.parametrize('name', ['contains', 'f1', 'perplexity'])
+@pytest.mark.parametrize('name', ['contains', 'f1', 'macro_f1', 'perplexity'])
 def test_the_interval_of_copies_is_that_of_what_was_copied(name):
   values, groups = [0.0, 1.0, 1.0] * 10, [*range(30)]
   once = scores.mean(name, values, groups)
@@ -150,6 +207,19 @@ def test_intervals_over_contexts_hold_the_truth():
   assert held >= 51 and narrow < 45
 
 
+@pytest.mark.slow
+def test_intervals_of_f1_hold_the_truth():
+  rng, held = np.random.default_rng(0), 0
+  # Of all examples, by [right, chosen].
+  shares = np.array([[0.3, 0.1, 0], [0.1, 0.3, 0], [0.05, 0.05, 0.1]])
+  f1s = 2 * np.diag(shares) / (shares.sum(0) + shares.sum(1))
+  for _ in range(60):
+    cells = rng.choice(9, 60, p=shares.ravel())
+    found = scores.mean('macro_f1', outcomes('macro_f1', cells // 3, cells % 3))
+    held += found.low <= f1s.mean() <= found.high
+  assert held >= 51
+
+
 def test_no_hits_in_few_contexts_say_little():
   found = scores.mean('contains', [0.0] * 90, [*range(9)] * 10)
   assert (
@@ -161,6 +231,13 @@ def test_no_hits_in_few_contexts_say_little():
 def test_a_log_likelihood_that_is_no_number_is_named():
   with pytest.raises(ValueError, match='finite, got nan for the example 7'):
     scores.values(['accuracy'], example(choices=('a',)), [score(math.nan)])
+
+
+def test_tasks_have_metrics_that_there_are():
+  used = {m for task in tasks.TASKS.values() for m in task.metrics}
+  assert used <= {*scores.METRICS}
+  assert 'macro_f1' in tasks.TASKS['superglue_cb'].metrics
+  assert 'f1a' in tasks.TASKS['superglue_multirc'].metrics
 
 
 def test_an_unknown_metric_names_those_that_there_are():
