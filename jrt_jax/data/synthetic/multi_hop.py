@@ -3,7 +3,7 @@
 Chains x0 → x1 → … → xh of h = `config.data.synthetic.hops` pairs, and a shorter
 one if the number of pairs, the size, is not a multiple of h; all pairs `x y` in
 random order. The question names the starts of chains, `1 x … 2`, and the reply
-asks for their ends, `3 x0 xh x0 xh …`: the answer at x0 is h hops away.
+asks for their ends, `3 x0 …`: the answer at x0 is h hops away.
 """
 
 import numpy as np
@@ -32,12 +32,8 @@ def draw(
 
 
 def chance(size: int, settings: task_lib.Settings) -> float:
-  """Of guessing any end of a chain that has not been the answer yet."""
-  lengths = _lengths(size, settings)
-  full = lengths.count(settings['hops'])
-  return task_lib.chance_in_turn(
-      len(lengths), task_lib.num_asked(full, settings)
-  )
+  """Of guessing any end of a chain."""
+  return 1 / len(_lengths(size, settings))
 
 
 def _lengths(size, settings):

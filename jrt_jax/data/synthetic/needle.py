@@ -1,6 +1,6 @@
 """Needles among pairs: `k v` for each pair; a few keys are asked for.
 
-The question is `1 k … 2`, the reply `3 k v k v …` with as many keys as
+The question is `1 k … 2`, the reply `3 k …` with as many keys as
 `config.data.synthetic.queries` says, one by default. A size is the number of
 pairs. It is the trained form of the probe `evaluation.synthetic.needle`.
 """
@@ -46,8 +46,9 @@ def _draw(rng, size, settings, asked):
 
 
 def chance(size: int, settings: task_lib.Settings) -> float:
-  """Of guessing any value of the prompt that has not been the answer yet."""
-  return task_lib.chance_in_turn(size, _num_needles(size, settings))
+  """Of guessing any value of the prompt."""
+  del settings
+  return 1 / size
 
 
 def _num_needles(size, settings):

@@ -1,10 +1,9 @@
 """Selective recall: a question after the items tells which will be needed.
 
 `c k v` for each item; the question names one category, `1 c 2`; then the keys
-of its items come in random order, each followed by its value:
-`3 k v k v …`. A model that has seen the question, when it stores the items, can
-keep one category of them; one that has not must keep all. A size is the number
-of items. Categories have equally many of them, or one more; there are as many
+of its items come in random order, `3 k k …`, and the answer at each is its value.
+A model that has seen the question, when it stores the items, can keep one category
+of them; one that has not must keep all. A size is the number of items. Categories have equally many of them, or one more; there are as many
 categories as the config says, or as `items_per_category` fills.
 
 Every key that is asked is a label, so that there are many in a sequence. The
@@ -21,6 +20,23 @@ def draw(
     rng: np.random.Generator, size: int, settings: task_lib.Settings
 ) -> task_lib.Sample:
   """See `task.Task`."""
+  return _draw(rng, size, settings, lambda named, others: named)
+
+
+def draw_unnamed(
+    rng: np.random.Generator, size: int, settings: task_lib.Settings
+) -> task_lib.Sample:
+  """See `task.Task`: the reply asks for the keys of another category."""
+  if _num_categories(size, settings) < 2:
+    raise ValueError(
+        f'{size} items must have more than one category, if another is asked for'
+        ' than was named: see config.data.synthetic.categories'
+    )
+  return _draw(rng, size, settings, lambda named, others: others[0])
+
+
+def _draw(rng, size, settings, asked_for):
+  """The question names one category, the reply asks for `asked_for` of all."""
   C = _num_categories(size, settings)
   if C > settings['categories']:
     raise ValueError(
@@ -34,26 +50,23 @@ def draw(
   values = task_lib.choose(rng, value_ids, size, 'values')
   names = rng.choice(settings['categories'], C, replace=False) + first
   categories = names[rng.permutation(size) % C]
-  chosen = rng.choice(names)
-  members = rng.permutation(np.flatnonzero(categories == chosen))
+  named, *others = rng.permutation(names)
+  asked = asked_for(named, others)
+  members = rng.permutation(np.flatnonzero(categories == asked))
   members = members[: task_lib.num_asked(size // C, settings)]
   return task_lib.sample(
       settings['order'],
       task_lib.pairs(categories, keys, values),
-      (task_lib.QUESTION, chosen, task_lib.END),
+      (task_lib.QUESTION, named, task_lib.END),
       *task_lib.asked(keys[members], values[members]),
   )
 
 
 def chance(size: int, settings: task_lib.Settings) -> float:
-  """Of guessing any value of the category that has not been the answer yet."""
+  """Of guessing any value of the category."""
   C = _num_categories(size, settings)
   items, larger = divmod(size, C)  # which have one more
-  asked = task_lib.num_asked(items, settings)
-  smaller, one_more = (
-      task_lib.chance_in_turn(n, asked) for n in (items, items + 1)
-  )
-  return ((C - larger) * smaller + larger * one_more) / C
+  return ((C - larger) / items + larger / (items + 1)) / C
 
 
 def _num_categories(size, settings):
@@ -62,4 +75,10 @@ def _num_categories(size, settings):
   return min(settings['categories'], size)
 
 
-TASK = task_lib.Task(draw, chance, num_ids=1024, sizes=(16, 32, 64, 128))
+TASK = task_lib.Task(
+    draw,
+    chance,
+    num_ids=1024,
+    sizes=(16, 32, 64, 128),
+    draw_unnamed=draw_unnamed,
+)

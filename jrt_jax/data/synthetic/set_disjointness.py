@@ -58,7 +58,8 @@ def chance(size: tuple[int, int], settings: task_lib.Settings) -> float:
   """Of guessing any element of the smaller set, but those that were answers."""
   if settings['binary']:
     return 0.5
-  return task_lib.chance_in_turn(min(size), settings['intersections'])
+  left = min(size) - np.arange(settings['intersections'])
+  return float(np.mean(1 / left))
 
 
 def _sets(rng, size, settings):

@@ -81,31 +81,19 @@ def pairs(*columns: np.ndarray) -> np.ndarray:
 def asked(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, ...]:
   """Returns a reply that asks for keys one after the other, and its targets.
 
-  It is REPLY k1 v1 k2 v2 … kn: the answer at a key is its value, which is read
-  next. The last value is not read.
+  It is REPLY k1 k2 … kn: the answer at a key is its value, which is never read.
+  Were values shown as they are asked for, models would learn to leave out those
+  they have read: one with two layers of linear attention then stays at that
+  guess, and learns no pairs (four of eight pairs: 34 % right after 3,200 steps,
+  against 94 % after 400).
   """
-  reply = np.concatenate([[REPLY], pairs(keys, values)[:-1]])
-  targets = np.full(len(reply), NO_ANSWER)
-  targets[1::2] = values
-  return reply, targets
+  reply = np.concatenate([[REPLY], keys])
+  return reply, np.concatenate([[NO_ANSWER], values])
 
 
 def num_asked(available: int, settings: Settings) -> int:
   """How many of the questions that there are a sample asks."""
   return min(settings['queries'] or available, available)
-
-
-def chance_in_turn(open_answers: int, asked: int) -> float:
-  """The accuracy of guessing where the reply shows the answers before.
-
-  Answers differ, so that what has been read is out of the question: the mean of
-  1 / (n - i) over the queries i.
-
-  Args:
-    open_answers: n, among which the first query is guessed.
-    asked: how many queries there are, from 1 to n.
-  """
-  return float(np.mean(1 / (open_answers - np.arange(asked))))
 
 
 def halves(

@@ -26,12 +26,11 @@ def test_the_question_names_a_category_and_then_its_keys_are_asked():
     assert (mark, end, reply) == (1, 2, 3) and sample.prompt_len == 3 * 8 + 3
     own = items[items[:, 0] == category]
     assert len(own) == 2
-    first, value, second = asked  # the value of the second is not read
     values = dict(own[:, 1:].tolist())
-    assert values[first] == value and {first, second} == {*values}
-    assert sample.targets[-4:].tolist() == [-1, value, -1, values[second]]
-    assert (sample.targets[:-4] == -1).all()
-    orders.add(first == own[0, 1])
+    assert {*asked} == {*values} and len(asked) == 2
+    assert sample.targets[-2:].tolist() == [values[key] for key in asked]
+    assert (sample.targets[:-2] == -1).all()
+    orders.add(asked[0] == own[0, 1])
   assert orders == {True, False}
 
 
@@ -41,6 +40,21 @@ def test_categories_have_as_many_items_as_each_other_or_one_more():
     _, counts = np.unique(items[:, 0], return_counts=True)
     assert sorted(counts) == [2, 2, 3, 3]
     assert len({*items[:, 1]}) == len({*items[:, 2]}) == 10
+
+
+def test_another_category_can_be_asked_for_than_the_question_has_named():
+  for seed in range(20):
+    sample = TASK.draw_unnamed(np.random.default_rng(seed), 8, SETTINGS)
+    items, (_, named, _, _, *asked) = parts(sample, 8)
+    values = {key: (value, category) for category, key, value in items.tolist()}
+    (category,) = {values[key][1] for key in asked}
+    assert category != named and len(asked) == 2
+    assert sample.targets[-2:].tolist() == [values[key][0] for key in asked]
+
+
+def test_a_single_category_leaves_no_other():
+  with pytest.raises(ValueError, match='4 items must have more than one'):
+    TASK.draw_unnamed(np.random.default_rng(0), 4, SETTINGS | {'categories': 1})
 
 
 def test_every_category_is_asked_for():
@@ -55,7 +69,7 @@ def test_the_number_of_items_in_a_category_can_be_given():
   for size in (4, 8, 16):
     items, rest = parts(draw(size, items_per_category=4), size)
     _, counts = np.unique(items[:, 0], return_counts=True)
-    assert counts.tolist() == [4] * (size // 4) and len(rest) == 3 + 8
+    assert counts.tolist() == [4] * (size // 4) and len(rest) == 3 + 5
   with pytest.raises(ValueError, match='categories must be at least 5 for 20'):
     draw(20, items_per_category=4)
 

@@ -14,13 +14,7 @@ def test_a_sample_is_its_prompt_in_order_and_the_reply():
 
 def test_keys_are_asked_one_after_the_other():
   reply, targets = task.asked(np.array([5, 6]), np.array([8, 9]))
-  assert reply.tolist() == [3, 5, 8, 6] and targets.tolist() == [-1, 8, -1, 9]
-
-
-def test_a_guess_leaves_out_what_has_been_read():
-  assert task.chance_in_turn(4, 1) == 1 / 4
-  assert task.chance_in_turn(4, 2) == pytest.approx((1 / 4 + 1 / 3) / 2)
-  assert task.chance_in_turn(2, 2) == 3 / 4
+  assert reply.tolist() == [3, 5, 6] and targets.tolist() == [-1, 8, 9]
 
 
 def test_ids_are_divided_into_equal_halves():

@@ -131,7 +131,7 @@ def test_a_program_that_reads_the_tokens_gives_every_answer(name):
       assert solved(place) == answer
 
 
-# Besides the settings of each task alone: replies that show answers.
+# Besides the settings of each task alone: those that chance depends on.
 GUESSED = [(name, {}) for name in tasks.TASKS] + [
     ('needle', {'queries': 4}),
     ('selective_recall', {'categories': 2}),
