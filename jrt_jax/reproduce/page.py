@@ -1,4 +1,7 @@
-"""One HTML page of all exhibits: no script, no other file, prints well."""
+"""One HTML page of all exhibits, and curves as pictures.
+
+The page needs no script and no other file, and prints well.
+"""
 
 from collections.abc import Mapping
 import pathlib
@@ -46,12 +49,18 @@ def write(
 ) -> pathlib.Path:
   """Writes `OUT/index.html` of what `runner.run` has left in OUT.
 
+  Of an exhibit with curves `OUT/NAME.svg` has the first, for other pages.
+
   Raises:
     ValueError: a file in OUT holds something else.
   """
   sections = [section(name, x, out) for name, x in exhibits.items()]
   path = out / 'index.html'
   path.write_text(render(sections))
+  for found in sections:
+    curves = [x for x in found.pieces if isinstance(x, exhibit_lib.Lines)]
+    if curves:
+      (out / f'{found.name}.svg').write_text(figure(curves[0]))
   return path
 
 
@@ -85,6 +94,15 @@ def section(
 
 def render(sections: list[Section]) -> str:
   """Returns the page."""
+  return _environment().get_template('page.html').render(sections=sections)
+
+
+def figure(lines: exhibit_lib.Lines) -> str:
+  """Returns curves as an SVG file."""
+  return _environment().get_template('figure.svg').render(lines=lines)
+
+
+def _environment():
   environment = jinja2.Environment(
       loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
       autoescape=True,
@@ -106,8 +124,7 @@ def render(sections: list[Section]) -> str:
       'shape': lambda i: _MARKS[i % len(_MARKS)],
       'peak': compute.PEAK,
   }
-  page = environment.get_template('page.html')
-  return page.render(sections=sections)
+  return environment
 
 
 def _kind(error):

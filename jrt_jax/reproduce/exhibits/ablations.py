@@ -15,21 +15,21 @@ from jrt_jax.reproduce import training
 
 _SETTINGS = {
     'cpu': {
-        'steps': 1000,
-        'batch_size': 32,
-        'microbatch_per_device': 32,
-        'sequence_length': 30,
-        'data.synthetic.sizes': (4, 8),
-        'data.synthetic.num_ids': 28,
-        'data.synthetic.queries': 4,
-        'eval_every': 200,
+        'steps': 1500,
+        'batch_size': 16,
+        'microbatch_per_device': 16,
+        'sequence_length': 52,
+        'data.synthetic.sizes': (8, 16),
+        'data.synthetic.num_ids': 36,
+        'data.synthetic.queries': 8,
+        'eval_every': 250,
         'checkpoint_every': 500,
     },
     'gpu': {
         'steps': 20_000,
-        'sequence_length': 82,
-        'data.synthetic.sizes': (8, 16),
-        'data.synthetic.num_ids': 100,
+        'sequence_length': 164,
+        'data.synthetic.sizes': (16, 32, 64),
+        'data.synthetic.num_ids': 132,
         'data.synthetic.queries': 16,
         'eval_every': 2000,
         'checkpoint_every': 2000,
@@ -39,7 +39,7 @@ _COMMON = {
     'model.feature_map.feature_dim': 2,  # a state that holds few pairs
     'model.window': 8,
 }
-_RATES = (3e-3, 7e-3, 1.5e-2)
+_RATES = (2.5e-3, 5e-3, 1e-2)
 _SEEDS = {'cpu': 3, 'gpu': 5}
 
 _PLA, _PLA_SWA = (('conv', 'pla', x, 'pla') for x in ('conv', 'swa'))

@@ -8,6 +8,10 @@ its own best learning rate; and that the gain is one of selection: the model is
 right less often, over the same seeds, where it is asked for what the question has
 not named. It holds if both are so, and in part if the gain alone is; it fails if
 the interval of the gain is below 0; else it is not decided.
+
+The settings were sought after the rule was written, with seeds below the fresh ones.
+Narrower states, or more items, teach no model to select in as many steps: at 64
+items the prefix has 19 % right after 5,000.
 """
 
 from jrt_jax.evaluation import statistics
@@ -16,25 +20,36 @@ from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import training
 from jrt_jax.training import answers
 
-# Pairs, one size after the other.
-_SIZES = {'cpu': (4, 8, 16), 'gpu': (4, 8, 16, 32)}
-_STAGES = {'cpu': (400, 400), 'gpu': (4000, 4000, 4000)}  # steps, but the last
-_STEPS = {'cpu': 1500, 'gpu': 24_000}
-_NAMED = 4  # keys in the question, all of which are asked for
+# Items, one size after the other, and the steps of each but the last.
+_SETTINGS = {
+    'cpu': {
+        'steps': 4000,
+        'data.synthetic.sizes': (8, 16, 32),
+        'data.synthetic.stage_steps': (500, 300),
+    },
+    'gpu': {
+        'steps': 40_000,
+        'data.synthetic.sizes': (8, 16, 32, 64, 128),
+        'data.synthetic.stage_steps': (2000, 2000, 2000, 4000),
+    },
+}
+_ASKED = 8  # items of each category, all of which are asked for
 
 _COMMON = {
+    'batch_size': 16,
+    'microbatch_per_device': 16,
     # A state of 6 products for each dimension of a value.
     'model.feature_map.name': 'symmetric_power',
     'model.feature_map.feature_dim': 3,
-    'data.synthetic.queries': _NAMED,
+    'data.synthetic.items_per_category': _ASKED,
     'data.synthetic.curriculum': 'one_by_one',
 }
-_RATES = (5e-3, 1e-2, 2e-2)
+_RATES = (2.5e-3, 5e-3, 1e-2)
 _WORDS = {
-    'pla': 'prefix linear attention: pairs, question',
-    'la': 'its causal twin: pairs, question',
-    'question_first': 'causal: question, pairs',
-    'twice': 'causal: pairs, question, both again (JRT-Prompt)',
+    'pla': 'prefix linear attention: items, question',
+    'la': 'its causal twin: items, question',
+    'question_first': 'causal: question, items, question',
+    'twice': 'causal: items, question, both again (JRT-Prompt)',
     'attention': 'control: softmax attention, causal',
 }
 _ORDERS = {'question_first': 'QDQ', 'twice': 'DQDQ'}
@@ -42,18 +57,19 @@ _CONTROLS = ('question_first', 'twice', 'attention')
 
 
 def _sweeps(scale):
-  largest = max(_SIZES[scale])
-  settings = _COMMON | {
-      'steps': _STEPS[scale],
-      # As many keys, and as many values, as there are pairs at last.
-      'data.synthetic.num_ids': 4 + 2 * largest,
-      'data.synthetic.sizes': _SIZES[scale],
-      'data.synthetic.stage_steps': _STAGES[scale],
-      'eval_every': _STEPS[scale] // 6,
-      'checkpoint_every': _STEPS[scale] // 6,
+  settings = _COMMON | _SETTINGS[scale]
+  largest, steps = max(settings['data.synthetic.sizes']), settings['steps']
+  categories = largest // _ASKED
+  settings |= {
+      'data.synthetic.held_out_sizes': (largest,),
+      'data.synthetic.categories': categories,
+      # As many keys, and as many values, as there are items at last.
+      'data.synthetic.num_ids': 4 + categories + 2 * largest,
+      'eval_every': steps // 16,
+      'checkpoint_every': steps // 4,
   }
   make = lambda names, num_seeds: arms_lib.sweep(
-      'needle',
+      'selective_recall',
       settings,
       {name: _arm(name, largest) for name in names},
       rates=_RATES,
@@ -65,76 +81,72 @@ def _sweeps(scale):
 def _arm(name, size):
   mixer = name if name in ('pla', 'attention') else 'la'
   order = _ORDERS.get(name, 'DQ')
-  question = _NAMED + 2
-  tokens = 2 * size * order.count('D') + question * order.count('Q')
+  prompt = 3 * size * order.count('D') + 3 * order.count('Q')
   return {
       'model.mixers': ('conv', mixer, 'conv', mixer),
       'data.synthetic.order': order,
-      'sequence_length': tokens + 2 * _NAMED,
+      'sequence_length': prompt + 1 + _ASKED,
   }
 
 
 _ARMS = arms_lib.Arms(_WORDS, {s: _sweeps(s) for s in exhibit.SCALES})
 
 
-def _largest(results):
-  """The figure of the largest size, and how many pairs that is."""
-  sizes = next(iter(results.values())).settings['overrides'][
-      'data.synthetic.sizes'
-  ]
-  return f'{training.SCORE}_{max(sizes)}', max(sizes)
+def _size(results):
+  """How many items the largest samples have, which alone are held out."""
+  overrides = next(iter(results.values())).settings['overrides']
+  (size,) = overrides['data.synthetic.held_out_sizes']
+  return size
 
 
 def _less_unnamed(results, arm):
-  """What more is right of named keys than of others, in points."""
+  """What more is right of the named category than of another, in points."""
   named, others = (
       _ARMS.accuracies(results, arm, figure)
-      for figure in (_largest(results)[0], answers.UNNAMED)
+      for figure in (training.SCORE, answers.UNNAMED)
   )
   return statistics.paired_difference(named, others, method='student')
 
 
 def _show(results):
-  figure, size = _largest(results)
+  size = _size(results)
   yield _ARMS.table(
       results,
-      f'{size} pairs, of which the question names {_NAMED}: their values that are'
-      ' right (%), at the best learning rate of each, with fresh seeds',
-      figure,
+      f'{size} items, of which {_ASKED} are of the category that the question'
+      ' names: their values that are right (%), at the best learning rate of each,'
+      ' with fresh seeds',
   )
   yield exhibit.Table(
       ('named by the question', 'not named', 'difference'),
       {
           words: (
-              _ARMS.accuracy(results, arm, figure),
+              _ARMS.accuracy(results, arm),
               _ARMS.accuracy(results, arm, answers.UNNAMED),
               _less_unnamed(results, arm),
           )
           for arm, words in _WORDS.items()
       },
-      caption=f'Of {size} pairs, what is right of those that the question has named'
-      ' and, asked by surprise, of others (%): who selects does not know these',
+      caption='What is right of the category that the question has named, and, asked'
+      ' by surprise, of another (%): who selects does not know the latter',
       drawn=('difference',),
       unit='points',
       marks={'stores all': 0},
   )
   yield _ARMS.curves(
-      results,
-      f'All sizes while they learn: {_NAMED} pairs first, {size} at last',
+      results, f'The same while they learn, with fewer items before {size}'
   )
 
 
 def _verdict(results):
-  figure, size = _largest(results)
-  gain = _ARMS.gain(results, 'pla', 'la', figure)
+  gain = _ARMS.gain(results, 'pla', 'la')
   selected = _less_unnamed(results, 'pla')
-  at = {x: _ARMS.accuracy(results, x, figure) for x in _WORDS}
+  at = {x: _ARMS.accuracy(results, x) for x in _WORDS}
   words = (
-      f'Of {size} pairs, models that have seen the question before they store'
+      f'Of {_size(results)} items, models that have seen the question before they store'
       f' anything have {exhibit.text(at["pla"])} % of values right, their causal'
       f' twins {exhibit.text(at["la"])} %: {exhibit.text(gain)} points, over'
       f' {gain.n} fresh seeds. Of what the question has named they know'
-      f' {exhibit.text(selected)} points more than of other pairs. Causal ones that'
+      f' {exhibit.text(selected)} points more than of others. Causal ones that'
       f' are asked first have {exhibit.text(at["question_first"])} %, that read'
       f' twice {exhibit.text(at["twice"])} %, softmax attention'
       f' {exhibit.text(at["attention"])} %.'

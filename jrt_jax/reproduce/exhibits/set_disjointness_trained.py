@@ -15,12 +15,12 @@ from jrt_jax.reproduce import training
 
 _SETTINGS = {
     'cpu': {
-        'steps': 2000,
+        'steps': 1500,
         'sequence_length': 22,
         'data.synthetic.sizes': ((2, 16), (16, 2)),
         'data.synthetic.num_ids': 40,
         'eval_every': 250,
-        'checkpoint_every': 1000,
+        'checkpoint_every': 500,
     },
     'gpu': {
         'steps': 50_000,

@@ -1,5 +1,6 @@
 from html import parser
 import re
+from xml.etree import ElementTree
 
 import pytest
 
@@ -71,6 +72,17 @@ def test_the_page_says_what_was_published_found_and_how(read):
       'abacus',
   ):
     assert part in said
+
+
+def test_curves_are_a_picture_that_needs_no_other_file(read, tmp_path):
+  read()
+  text = (tmp_path / 'fake.svg').read_text()
+  picture = ElementTree.fromstring(text)
+  words = [x.text for x in picture.iter() if x.tag.endswith('text')]
+  assert {'ours', 'n', 'n²'} <= {*words}
+  assert not re.search(r'url\(|@import|href=', text)
+  marks = [x for x in picture.iter() if x.get('class') == 's1']
+  assert len(marks) == 1 + 3  # in the legend, and the squares of three numbers
 
 
 def test_the_page_needs_no_script_and_no_other_file(read, tmp_path):
