@@ -43,7 +43,8 @@ def get_config(path):
   config = base.get_config()
   tell_later_keys(file, _later_keys(base.KEYS, recorded))
   config.update(recorded)
-  if (file.parent / config.data.tokenizer).is_file():  # of a compact run
+  is_compact = (file.parent / 'model.safetensors').is_file()
+  if is_compact and config.data.tokenizer != 'bytes':
     config.data.tokenizer = str(file.parent / config.data.tokenizer)
   if is_workdir:
     config.init_from = path

@@ -18,9 +18,9 @@ def find(workdir: str | pathlib.Path) -> pathlib.Path:
   Raises:
     FileNotFoundError: no model has this name.
   """
-  kind, found, name = str(workdir).partition(_PREFIX)
-  if kind or not found:
+  if not str(workdir).startswith(_PREFIX):
     return pathlib.Path(workdir)
+  name = str(workdir).removeprefix(_PREFIX)
   if name not in names():
     raise FileNotFoundError(
         f'builtin:NAME must be one of {", ".join(names())}, got {name!r}'

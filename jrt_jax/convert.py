@@ -7,8 +7,8 @@ python -m jrt_jax.convert to-compact WORKDIR DIR
 
 Official is a checkpoint of HazyResearch's JRT, Based or attention models:
 config.json, and pytorch_model.bin (which needs torch) or safetensors; hf is
-what `jrt_jax.export` writes. Compact is a workdir for those who only read it,
-as `generate` and `recall` do: three files, with weights in bfloat16. --check
+what `jrt_jax.export` writes. Compact is a workdir of three files, with weights in
+bfloat16 and no optimizer: commands read it, and training starts from it. --check
 compares logits with those of another implementation. Exit codes: 0, 1 if they
 differ by more than --tolerance, 2 for a mistake in the command or in the files.
 """

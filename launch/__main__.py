@@ -18,6 +18,8 @@ LAUNCHERS = {'local': local, 'slurm': slurm}
 
 COMMAND = 'jrt_jax.train'
 
+_BUILTIN = pathlib.Path(__file__).parents[1] / 'jrt_jax' / 'builtin'
+
 
 class _Parser(argparse.ArgumentParser):
 
@@ -108,9 +110,9 @@ def _run(arguments):
 
 
 def _check_source(workdir):
-  if workdir.startswith('builtin:'):  # of jrt_jax, which knows its names
-    return
-  if not pathlib.Path(workdir, 'config.json').is_file():
+  kind, _, name = workdir.partition('builtin:')
+  folder = pathlib.Path(workdir) if kind or not name else _BUILTIN / name
+  if not (folder / 'config.json').is_file():
     raise ValueError(
         f'--from must be a workdir, got {workdir!r}: a run that has begun'
         ' continues with --config=WORKDIR/config.json of its own'

@@ -8,8 +8,8 @@ Each NAME is a table or figure; --list shows them, and what each needs. Its jobs
 that train run on all cores, and each result is a file in --out: what was
 interrupted goes on, and only jobs whose settings have changed run again.
 OUT/NAME.json has all figures, with seeds, versions and hardware, OUT/NAME.svg the
-learning curves, if it trains; OUT/index.html is the page, of everything that lies
-in --out.
+first of its curves, if it has any; OUT/index.html is the page, of everything that
+lies in --out.
 
   --scale=cpu    small enough for two cores, half an hour each at most
   --scale=gpu    larger, for one GPU

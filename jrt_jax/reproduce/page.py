@@ -49,7 +49,7 @@ def write(
 ) -> pathlib.Path:
   """Writes `OUT/index.html` of what `runner.run` has left in OUT.
 
-  Of an exhibit with curves `OUT/NAME.svg` has the first, for other pages.
+  `OUT/NAME.svg` has the first of an exhibit's curves, for other pages.
 
   Raises:
     ValueError: a file in OUT holds something else.
@@ -59,8 +59,11 @@ def write(
   path.write_text(render(sections))
   for found in sections:
     curves = [x for x in found.pieces if isinstance(x, exhibit_lib.Lines)]
+    file = out / f'{found.name}.svg'
     if curves:
-      (out / f'{found.name}.svg').write_text(figure(curves[0]))
+      file.write_text(picture(curves[0]))
+    else:
+      file.unlink(missing_ok=True)
   return path
 
 
@@ -97,7 +100,7 @@ def render(sections: list[Section]) -> str:
   return _environment().get_template('page.html').render(sections=sections)
 
 
-def figure(lines: exhibit_lib.Lines) -> str:
+def picture(lines: exhibit_lib.Lines) -> str:
   """Returns curves as an SVG file."""
   return _environment().get_template('figure.svg').render(lines=lines)
 

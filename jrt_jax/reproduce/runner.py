@@ -72,7 +72,7 @@ def run(
     request: what its plan depends on.
     out: the folder OUT.
     command: that is recorded.
-    tell: gets a line for each job.
+    tell: gets a line for each job that failed, or that takes minutes.
     workers: who measures jobs that take minutes; others are done here.
 
   Returns:
@@ -102,7 +102,7 @@ def run(
         job = pending.pop(future)
         try:
           records[job.name], is_new = future.result()
-          if is_new:
+          if is_new and exhibit.takes_minutes:
             took = units.duration(records[job.name]['seconds'])
             tell(f'{name} {job.name}: {took}')
         except _FAILURES as error:

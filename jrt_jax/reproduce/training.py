@@ -86,19 +86,17 @@ def train(settings: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, Any]:
   return _figures(workdir, whole, diverged)
 
 
-def chance(settings: Mapping[str, Any], figure: str = SCORE) -> float:
+def chance(settings: Mapping[str, Any]) -> float:
   """Returns the share of held-out answers that guessing has right.
 
   Args:
     settings: see `config`.
-    figure: an accuracy, of all sizes or of one, as `train` names it.
   """
   data = config(settings)['data']
   split = split_lib.Split(data['source'], data['synthetic'], held_out=True)
-  by_size = {f'{SCORE}_{split_lib.size_name(x)}': x for x in split.sizes}
-  sizes = [by_size[figure]] if figure in by_size else split.sizes
-  answers = [_num_answers(split.only(size)) for size in sizes]
-  return float(np.average([split.chance(x) for x in sizes], weights=answers))
+  answers = [_num_answers(split.only(size)) for size in split.sizes]
+  chances = [split.chance(size) for size in split.sizes]
+  return float(np.average(chances, weights=answers))
 
 
 def _num_answers(split):

@@ -1,6 +1,6 @@
 """What runs of `jrt_jax.train` have recorded, for exhibits.
 
-Runs of the most steps are whole ones. Those of fewer are trials, such as find a
+Runs whose config has the most steps are whole ones. Those of fewer are trials, such as find a
 learning rate, whatever their folders are called: they are not compared with whole
 ones.
 """
@@ -76,9 +76,11 @@ def runs(results: exhibit.Results) -> Iterator[Run]:
       yield Run(kind, *(found[x] for x in names), found['curve'])
 
 
-def divided(runs: Iterable[Run]) -> tuple[list[Run], list[Run]]:
+def whole_and_trials(
+    found: Iterable[Run],
+) -> tuple[list[Run], list[Run]]:
   """Returns whole runs, and trials."""
-  runs = [*runs]
-  most = max((run.steps for run in runs), default=0)
-  whole = [run for run in runs if run.steps == most]
-  return whole, [run for run in runs if run.steps < most]
+  found = [*found]
+  most = max((run.steps for run in found), default=0)
+  whole = [run for run in found if run.steps == most]
+  return whole, [run for run in found if run.steps < most]

@@ -74,6 +74,7 @@ def check_workdir(workdir: str | pathlib.Path) -> pathlib.Path:
 
   Raises:
     ValueError: it cannot be made, or not be written to, or is a compact run.
+    FileNotFoundError: no model that comes along has this name.
   """
   path = builtin_models.find(workdir)
   if compact.is_one(path):

@@ -178,6 +178,7 @@ def test_a_mistake_is_one_line(error_line, launch, arguments, gpus, message):
         ),
         ('--from=none', "--from must be a workdir, got 'none': a run that has"),
         ('--from=', "--from must be a workdir, got ''"),
+        ('--from=builtin:x', "--from must be a workdir, got 'builtin:x'"),
     ],
 )
 def test_a_run_must_come_from_somewhere(error_line, launch, origin, message):

@@ -1,10 +1,11 @@
 """Selective recall: a question after the items tells which will be needed.
 
 `c k v` for each item; the question names one category, `1 c 2`; then the keys
-of its items come in random order, `3 k k …`, and the answer at each is its value.
-A model that has seen the question, when it stores the items, can keep one category
-of them; one that has not must keep all. A size is the number of items. Categories have equally many of them, or one more; there are as many
-categories as the config says, or as `items_per_category` fills.
+of its items come in random order, `3 k k …`, and the answer at each is its
+value. A model that has seen the question, when it stores the items, can keep
+one category of them; one that has not must keep all. A size is the number of
+items. Categories have equally many of them, or one more; there are as many as
+the config says, or as `items_per_category` fills.
 
 Every key that is asked is a label, so that there are many in a sequence. The
 question is of what the JRT paper calls selection, section 3 of
@@ -20,7 +21,7 @@ def draw(
     rng: np.random.Generator, size: int, settings: task_lib.Settings
 ) -> task_lib.Sample:
   """See `task.Task`."""
-  return _draw(rng, size, settings, lambda named, others: named)
+  return _draw(rng, size, settings, asked=0)
 
 
 def draw_unnamed(
@@ -32,11 +33,11 @@ def draw_unnamed(
         f'{size} items must have more than one category, if another is asked for'
         ' than was named: see config.data.synthetic.categories'
     )
-  return _draw(rng, size, settings, lambda named, others: others[0])
+  return _draw(rng, size, settings, asked=1)
 
 
-def _draw(rng, size, settings, asked_for):
-  """The question names one category, the reply asks for `asked_for` of all."""
+def _draw(rng, size, settings, *, asked):
+  """The question names category 0 of an order, the reply asks for another."""
   C = _num_categories(size, settings)
   if C > settings['categories']:
     raise ValueError(
@@ -50,14 +51,13 @@ def _draw(rng, size, settings, asked_for):
   values = task_lib.choose(rng, value_ids, size, 'values')
   names = rng.choice(settings['categories'], C, replace=False) + first
   categories = names[rng.permutation(size) % C]
-  named, *others = rng.permutation(names)
-  asked = asked_for(named, others)
-  members = rng.permutation(np.flatnonzero(categories == asked))
+  order = rng.permutation(names)
+  members = rng.permutation(np.flatnonzero(categories == order[asked]))
   members = members[: task_lib.num_asked(size // C, settings)]
   return task_lib.sample(
       settings['order'],
       task_lib.pairs(categories, keys, values),
-      (task_lib.QUESTION, named, task_lib.END),
+      (task_lib.QUESTION, order[0], task_lib.END),
       *task_lib.asked(keys[members], values[members]),
   )
 

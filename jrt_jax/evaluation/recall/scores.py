@@ -30,9 +30,8 @@ class Metric(NamedTuple):
     binary: whether values are 0 or 1, so that McNemar's test applies.
     is_perplexity: whether values are log-likelihoods, whose mean is shown as a
       perplexity, and whose differences as ratios of perplexities.
-    f1_of: indices of choices. The metric is no mean of its values, which say
-      what was right and what was chosen, but that of the F1 of these choices,
-      of those that occur; 0 if none does.
+    f1_of: choices whose F1 are averaged, of those that occur (of none: 0);
+      values then encode the right choice and the chosen one.
   """
 
   about: str
@@ -277,6 +276,12 @@ def _accuracy_normalised(example, scores):
 
 def _outcome(example, scores):
   """The right choice and the likeliest, as one number."""
+  if not 0 <= example.label < len(example.choices) <= _MOST_CHOICES:
+    raise ValueError(
+        f'for the F1 of choices the example {example.id} must have one right of at'
+        f' most {_MOST_CHOICES}, got choice {example.label} of'
+        f' {len(example.choices)}'
+    )
   return _MOST_CHOICES * example.label + _likeliest(example, scores)
 
 

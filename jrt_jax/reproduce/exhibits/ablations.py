@@ -4,7 +4,8 @@ Rule, fixed before anything was measured: softmax attention must have 95 % of th
 answers right, or all is void. The claim holds if both intervals of what a prefix
 gains over the causal twin, with and without sliding windows, are above 0; in part
 if one is, fails if both are below 0; else it is not decided. Of the other parts
-only the intervals are told; none is corrected for their number.
+only the intervals are told; none is corrected for their number. Sizes, rates and
+steps were chosen later, with other seeds, so that pairs are learned.
 """
 
 from jrt_jax.reproduce import arms as arms_lib
@@ -40,7 +41,7 @@ _COMMON = {
     'model.window': 8,
 }
 _RATES = (2.5e-3, 5e-3, 1e-2)
-_SEEDS = {'cpu': 3, 'gpu': 5}
+_NUM_SEEDS = 5
 
 _PLA, _PLA_SWA = (('conv', 'pla', x, 'pla') for x in ('conv', 'swa'))
 _LA, _LA_SWA = (('conv', 'la', x, 'la') for x in ('conv', 'swa'))
@@ -72,7 +73,7 @@ _ARMS = arms_lib.Arms(
                 _COMMON | settings,
                 _CHANGES,
                 rates=_RATES,
-                num_seeds=_SEEDS[scale],
+                num_seeds=_NUM_SEEDS,
             )
         ]
         for scale, settings in _SETTINGS.items()

@@ -132,7 +132,9 @@ def _lines(figures, family, x):
 
 def _training(results):
   """The curves of whole runs, and the learning rates of trials."""
-  whole, trials = training_results.divided(training_results.runs(results))
+  whole, trials = training_results.whole_and_trials(
+      training_results.runs(results)
+  )
   if not whole:
     return
   steps = f'{whole[0].steps:,} steps'

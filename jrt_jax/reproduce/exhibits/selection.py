@@ -9,9 +9,8 @@ right less often, over the same seeds, where it is asked for what the question h
 not named. It holds if both are so, and in part if the gain alone is; it fails if
 the interval of the gain is below 0; else it is not decided.
 
-The settings were sought after the rule was written, with seeds below the fresh ones.
-Narrower states, or more items, teach no model to select in as many steps: at 64
-items the prefix has 19 % right after 5,000.
+Task and settings were chosen after an earlier form, 4 of 16 pairs named, had not
+been decided because most seeds learned no pairs; with seeds below the fresh ones.
 """
 
 from jrt_jax.evaluation import statistics
@@ -99,7 +98,7 @@ def _size(results):
   return size
 
 
-def _less_unnamed(results, arm):
+def _named_over_unnamed(results, arm):
   """What more is right of the named category than of another, in points."""
   named, others = (
       _ARMS.accuracies(results, arm, figure)
@@ -122,7 +121,7 @@ def _show(results):
           words: (
               _ARMS.accuracy(results, arm),
               _ARMS.accuracy(results, arm, answers.UNNAMED),
-              _less_unnamed(results, arm),
+              _named_over_unnamed(results, arm),
           )
           for arm, words in _WORDS.items()
       },
@@ -133,17 +132,19 @@ def _show(results):
       marks={'stores all': 0},
   )
   yield _ARMS.curves(
-      results, f'The same while they learn, with fewer items before {size}'
+      results,
+      f'The same while they learn: always of {size} items, though training begins'
+      ' with fewer',
   )
 
 
 def _verdict(results):
   gain = _ARMS.gain(results, 'pla', 'la')
-  selected = _less_unnamed(results, 'pla')
+  selected = _named_over_unnamed(results, 'pla')
   at = {x: _ARMS.accuracy(results, x) for x in _WORDS}
   words = (
-      f'Of {_size(results)} items, models that have seen the question before they store'
-      f' anything have {exhibit.text(at["pla"])} % of values right, their causal'
+      f'Of {_size(results)} items, models that have seen the question before they'
+      f' store anything have {exhibit.text(at["pla"])} % of values right, their causal'
       f' twins {exhibit.text(at["la"])} %: {exhibit.text(gain)} points, over'
       f' {gain.n} fresh seeds. Of what the question has named they know'
       f' {exhibit.text(selected)} points more than of others. Causal ones that'
@@ -159,7 +160,7 @@ def _verdict(results):
     return exhibit.Verdict('holds', words)
   if gain.low > 0:
     return exhibit.Verdict(
-        'partly', f'{words} They gain, but not by selecting: they store all.'
+        'partly', f'{words} They gain; that they select is not shown.'
     )
   return exhibit.Verdict('fails' if gain.high < 0 else 'open', words)
 

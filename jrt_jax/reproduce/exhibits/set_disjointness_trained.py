@@ -5,7 +5,8 @@ answers right in both orders, or all is void. The claim is that the causal model
 more right if the smaller set comes first, and that it depends on the order more
 than the model with a prefix does. It holds if the 95 % intervals of both, over
 fresh seeds, are above 0, and in part if that of the former is; it fails if that of
-the former is below 0; else it is not decided.
+the former is below 0; else it is not decided. The steps were chosen later,
+with another seed: attention has learned the task after 1,000.
 """
 
 from jrt_jax.evaluation import statistics

@@ -2,6 +2,7 @@ import re
 
 import pytest
 
+from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.reproduce import charts
 from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import exhibits
@@ -32,6 +33,17 @@ def test_every_exhibit_has_a_plan_and_says_what_its_source_took(name):
   paper = found.at_paper_scale()
   assert paper.note and (paper.gpu_hours is None or paper.gpu_hours > 0)
   assert found.claim.endswith('.') and found.title and found.source
+
+
+@pytest.mark.parametrize('scale', exhibit.SCALES)
+@pytest.mark.parametrize('name', TRAINED)
+def test_samples_of_every_arm_have_room_and_enough_ids(name, scale):
+  for job in EXHIBITS[name].plan(exhibit.Request(scale), {}):
+    config = training.config(job.settings)
+    source, settings = (config['data'][x] for x in ('source', 'synthetic'))
+    for held_out in (False, True):
+      split = split_lib.Split(source, settings, held_out=held_out)
+      split.check_length(config['sequence_length'])
 
 
 @pytest.mark.slow

@@ -29,7 +29,7 @@ def run(fake, tmp_path):
 
 def test_each_job_is_a_file_that_says_how_it_was_measured(run, tmp_path):
   failed, told = run()
-  assert not failed and len(told) == 3
+  assert not failed and not told  # they take no time
   record = json.loads((tmp_path / 'fake' / 'n2.json').read_text())
   assert record['settings'] == {'n': 2, 'pair': [2, 2]}
   assert record['figures'] == {'square': 4, 'root': None}

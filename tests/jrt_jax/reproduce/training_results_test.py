@@ -7,11 +7,14 @@ def run(steps, seed=0):
 
 def test_runs_of_the_most_steps_are_whole_and_all_others_trials():
   runs = [run(366), run(1464), run(732), run(1464, seed=1)]
-  whole, trials = training_results.divided(runs)
+  whole, trials = training_results.whole_and_trials(runs)
   assert whole == [run(1464), run(1464, seed=1)]
   assert trials == [run(366), run(732)]
 
 
 def test_of_runs_that_are_equally_long_none_is_a_trial():
-  assert training_results.divided([run(9), run(9)]) == ([run(9)] * 2, [])
-  assert training_results.divided([]) == ([], [])
+  assert training_results.whole_and_trials([run(9), run(9)]) == (
+      [run(9)] * 2,
+      [],
+  )
+  assert training_results.whole_and_trials([]) == ([], [])

@@ -125,4 +125,3 @@ def test_a_key_that_no_config_has_is_named(tmp_path):
 
 def test_chance_counts_answers_as_accuracies_do():
   assert training.chance(SETTINGS) == pytest.approx(2 / 7)  # 1 of 2, and of 5
-  assert training.chance(SETTINGS, 'answer_accuracy_5') == pytest.approx(1 / 5)

@@ -55,7 +55,9 @@ def run(found, out, **options):
 
 
 def test_two_jobs_are_measured_at_once_on_a_core_each(tmp_path):
-  assert run(exhibit_of(measure), tmp_path) == []
+  told = []
+  assert run(exhibit_of(measure), tmp_path, tell=told.append) == []
+  assert sorted(x.split(':')[0] for x in told) == ['e n0', 'e n1']
   jobs = runner.read(tmp_path / 'e.json')['jobs']
   assert len({job['figures']['process'] for job in jobs}) == 2
   assert all(len(job['figures']['cores']) == 1 for job in jobs)

@@ -131,7 +131,7 @@ def test_a_program_that_reads_the_tokens_gives_every_answer(name):
       assert solved(place) == answer
 
 
-# Besides the settings of each task alone: those that chance depends on.
+# Besides the settings of each task alone: others that change what is asked.
 GUESSED = [(name, {}) for name in tasks.TASKS] + [
     ('needle', {'queries': 4}),
     ('selective_recall', {'categories': 2}),
@@ -143,7 +143,10 @@ GUESSED = [(name, {}) for name in tasks.TASKS] + [
 
 
 def guess(sample, open_answers, rng):
-  """Whether each guess is right; answers that have been read are left out."""
+  """Whether each guess is right.
+
+  Answers that have been read are left out; set_disjointness alone shows them.
+  """
   tokens, right = sample.tokens.tolist(), []
   for place, answer in answers(sample):
     read = tokens[sample.prompt_len : place + 1]

@@ -209,7 +209,7 @@ def test_intervals_over_contexts_hold_the_truth():
 
 @pytest.mark.slow
 def test_intervals_of_f1_hold_the_truth():
-  rng, held = np.random.default_rng(0), 0
+  rng, held, widths = np.random.default_rng(0), 0, []
   # Of all examples, by [right, chosen].
   shares = np.array([[0.3, 0.1, 0], [0.1, 0.3, 0], [0.05, 0.05, 0.1]])
   f1s = 2 * np.diag(shares) / (shares.sum(0) + shares.sum(1))
@@ -217,7 +217,8 @@ def test_intervals_of_f1_hold_the_truth():
     cells = rng.choice(9, 60, p=shares.ravel())
     found = scores.mean('macro_f1', outcomes('macro_f1', cells // 3, cells % 3))
     held += found.low <= f1s.mean() <= found.high
-  assert held >= 51
+    widths.append(found.high - found.low)
+  assert held >= 51 and np.mean(widths) < 0.35
 
 
 def test_no_hits_in_few_contexts_say_little():
@@ -231,6 +232,13 @@ def test_no_hits_in_few_contexts_say_little():
 def test_a_log_likelihood_that_is_no_number_is_named():
   with pytest.raises(ValueError, match='finite, got nan for the example 7'):
     scores.values(['accuracy'], example(choices=('a',)), [score(math.nan)])
+
+
+@pytest.mark.parametrize('label, count', [(-1, 3), (0, 101)])
+def test_f1_of_choices_needs_one_right_of_not_too_many(label, count):
+  asked = example(choices=('a',) * count)._replace(label=label)
+  with pytest.raises(ValueError, match=f'got choice {label} of {count}'):
+    scores.values(['macro_f1'], asked, [score(-1.0)] * count)
 
 
 def test_tasks_have_metrics_that_there_are():
