@@ -51,6 +51,8 @@ def get_config(choice='mqar'):
   config.model.feature_map.feature_dim = 4
   # At 0.02, which suits a width of 1024, queries and keys are nearly uniform.
   config.model.init_std = 0.02 * (1024 / config.model.width) ** 0.5
+  if choice == 'selective_recall':  # which weights that sum to 1 do not learn
+    config.model.normalizer = 'output_rms'
   config.model.vocab_size = 1  # the task has more: its ids, and [MASK]
   config.model.mask_id = 0
   config.model.dtype = 'float32'
