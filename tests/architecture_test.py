@@ -44,11 +44,19 @@ _AFTER_TRAINING = {
     'jrt_jax.reproduce',
 }
 
+_WITHOUT_JAX = {'flax', 'jax', 'jrt_jax.models', 'pallas_kernels'}
+
 # Modules that a package must not import, nor anything inside them.
 NEVER = {
     'jrt_jax.prefix': _MODEL_SIDE | {'jrt_jax.data'},
     'jrt_jax.prompting': _MODEL_SIDE | {'jax'},
     'jrt_jax.data': _MODEL_SIDE,
+    # What a plan is made of starts at once.
+    'jrt_jax.cost': _WITHOUT_JAX | {'jrt_jax.prefix', 'jrt_jax.training'},
+    'jrt_jax.training.budget': _WITHOUT_JAX,
+    'jrt_jax.training.budget_table': _WITHOUT_JAX,
+    'jrt_jax.training.estimate': _WITHOUT_JAX,
+    'jrt_jax.training.topology': _WITHOUT_JAX,
     # Copied to where there is nothing but torch and transformers, with numpy.
     'jrt_jax.interchange.remote_code': {'flax', 'jax', 'jrt_jax.prefix'}
     | _MODEL_SIDE,
@@ -260,6 +268,7 @@ def test_importing_the_package_imports_nothing_else():
             'jrt_jax.command_line',
         ),
         ('jrt_jax/interchange/remote_code/a.py', 'import jax', 'jax'),
+        ('jrt_jax/cost/a.py', 'import jax', 'jax'),
     ],
 )
 def test_an_import_against_the_arrows_is_found(tmp_path, file, text, imported):

@@ -9,6 +9,7 @@ import pytest
 
 from configs import base
 from jrt_jax import models
+from jrt_jax.cost import layout
 from jrt_jax.training import optimizer
 from jrt_jax.training import sharding
 from jrt_jax.training import train_state
@@ -96,7 +97,7 @@ def train(name, mesh):
   }
   adamw = optimizer.build(settings, STEPS)
   steps = train_state.Steps(merge, adamw, P, 0.25, accumulation=2)
-  mesh = sharding.make_mesh(dict(zip(sharding.AXES, MESHES[mesh])))
+  mesh = sharding.make_mesh(dict(zip(layout.AXES, MESHES[mesh])))
   with jax.set_mesh(mesh):
     state = train_state.init(params, adamw)
     shardings = sharding.params_sharding(mesh, state)

@@ -14,7 +14,7 @@ from jrt_jax.generation import completions
 from jrt_jax.generation import pieces
 from jrt_jax.generation import reading
 from jrt_jax.generation import sizes
-from jrt_jax.models import cost
+from jrt_jax import cost
 from jrt_jax.models import decode
 from jrt_jax.models import sampling
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from jrt_jax import models
 from jrt_jax.benchmarks import timing
+from jrt_jax.cost import layout
 from jrt_jax.data import pipeline
 from jrt_jax.data import streams
 from jrt_jax.prefix import policies
@@ -75,8 +76,8 @@ def _start(config, mesh):
       optimizer,
       policies.prefix_capacity(config['prefix'], config['sequence_length']),
       config['objective']['mlm_weight'],
-      sharding.check_batch(
-          config['batch_size'], config['microbatch_per_device'], mesh
+      layout.check_batch(
+          config['batch_size'], config['microbatch_per_device'], mesh.shape
       ),
   )
 

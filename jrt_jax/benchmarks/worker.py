@@ -18,6 +18,7 @@ from jrt_jax.benchmarks import decoding
 from jrt_jax.benchmarks import plan
 from jrt_jax.benchmarks import prefill
 from jrt_jax.benchmarks import train_step
+from jrt_jax.cost import layout
 from jrt_jax.data import objectives
 from jrt_jax.training import sharding
 from jrt_jax.training import throughput
@@ -51,8 +52,8 @@ def check(configs: Sequence[Mapping[str, Any]]) -> None:
         config['objective'], config['prefix'], config['sequence_length']
     )
     mesh = sharding.make_mesh(config['mesh'])
-    sharding.check_batch(
-        config['batch_size'], config['microbatch_per_device'], mesh
+    layout.check_batch(
+        config['batch_size'], config['microbatch_per_device'], mesh.shape
     )
     models.abstract(config['model'])
 

@@ -1,6 +1,6 @@
 """The mesh axes over which a model is spread, where a mesh is set.
 
-How each parameter lies on them is in `jrt_jax/training/sharding.py`.
+How each parameter lies on them is in `jrt_jax/cost/layout.py`.
 """
 
 from collections.abc import Sequence
@@ -8,10 +8,9 @@ from collections.abc import Sequence
 import jax
 from jax.sharding import PartitionSpec
 
+from jrt_jax.cost.layout import BATCH_AXES as BATCH_AXES
+from jrt_jax.cost.layout import HEAD_AXES as HEAD_AXES
 from pallas_kernels import sharding
-
-BATCH_AXES = ('data', 'fsdp')  # share the rows of a batch
-HEAD_AXES = ('tensor',)  # share the heads of a mixer
 
 
 def spread(x: jax.Array, axes: Sequence[str]) -> jax.Array:

@@ -7,6 +7,8 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 
+from jrt_jax.cost import feature_maps as cost_of_maps
+from jrt_jax.cost import mixers
 from jrt_jax.models import feature_maps
 from jrt_jax.models.context import Context
 from jrt_jax.models.head_group import HeadGroup
@@ -49,10 +51,7 @@ class PrefixLinearAttention(nnx.Module):
       reads_prefix: bool,
   ):
     E, D = build.width, feature_map['feature_dim']
-    if E % num_heads:
-      raise ValueError(
-          f'config.model.width must be a multiple of {num_heads=}, got {E}'
-      )
+    V = mixers.head_width(E, num_heads)
     self.proj_q = build.linear(E, num_heads * D)
     self.proj_k = build.linear(E, num_heads * D)
     self.proj_v = build.linear(E, E)
@@ -66,7 +65,7 @@ class PrefixLinearAttention(nnx.Module):
         HeadGroup(
             *maps,
             normalizer=normalizer,
-            value_dim=E // num_heads,
+            value_dim=V,
             implementation=None if implementation == 'auto' else implementation,
         )
         for maps in _maps(feature_map, num_heads, reads_prefix, build.rngs)
@@ -141,26 +140,20 @@ class PrefixLinearAttention(nnx.Module):
 
 def _maps(config, num_heads, reads_prefix, rngs):
   """The map of each group of heads, and that of its prefix or None."""
-  config = dict(config)
-  separate = config.pop('separate_encoder', False)
+  given, config = config, dict(config)
+  config.pop('separate_encoder', None)
   settings = {'head_dim': config.pop('feature_dim'), 'num_heads': num_heads}
 
   def build():
     return feature_maps.build_groups(**settings, **config, rngs=rngs)
 
   maps = build()
-  if not (separate and reads_prefix):
+  groups = cost_of_maps.groups(given, num_heads, reads_prefix=reads_prefix)
+  if not any(group.separate for group in groups):
     return [(each, None) for each in maps]
-  # Random projections must be those of the queries.
-  own = [each.learned and not each.draws for each in maps]
-  if not any(own):
-    raise ValueError(
-        'config.model.feature_map.separate_encoder must be False for'
-        f' {config["name"]!r}, of which nothing is trained, got True'
-    )
   return [
-      (each, enc if trained else None)
-      for each, enc, trained in zip(maps, build(), own)
+      (each, enc if group.separate else None)
+      for each, enc, group in zip(maps, build(), groups)
   ]
 
 

@@ -4,6 +4,7 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 
+from jrt_jax.cost import mixers
 from jrt_jax.models import blocked_attention
 from jrt_jax.models import kv_cache
 from jrt_jax.models.context import Context
@@ -37,11 +38,7 @@ class SoftmaxAttention(nnx.Module):
       sinks: int = 0,
       implementation: str = 'auto',
   ):
-    if build.width % (2 * num_heads):
-      raise ValueError(
-          f'config.model.width must be a multiple of {2 * num_heads} for rotary'
-          f' embeddings in {num_heads} heads, got {build.width}'
-      )
+    mixers.head_width(build.width, num_heads, rotary=True)
     self.qkv = build.linear(build.width, (3, build.width))
     self.out_proj = build.linear_out(build.width)
     self.num_heads = num_heads

@@ -6,8 +6,8 @@ from typing import Any
 
 from configs import jrt_360m
 from jrt_jax.training import estimate
+from jrt_jax.training import topology
 
-H100_FLOPS = 989e12  # a second, dense bfloat16
 PEAK = 'an H100 at half of its 989 TFLOP/s (bfloat16)'
 
 
@@ -36,4 +36,4 @@ def reading_hours(parameters: float, tokens: float) -> float:
 
 
 def _hours(flops):
-  return flops / (estimate.UTILIZATION * H100_FLOPS) / 3600
+  return flops / (estimate.UTILIZATION * topology.GPUS['H100'].flops) / 3600

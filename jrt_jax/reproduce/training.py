@@ -18,7 +18,7 @@ import tqdm
 from configs import synthetic
 from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.data.synthetic import task
-from jrt_jax.models import cost
+from jrt_jax import cost
 from jrt_jax.training import checkpoint
 from jrt_jax.training import curves
 from jrt_jax.training import loop

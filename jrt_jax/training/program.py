@@ -7,9 +7,9 @@ import time
 import jax
 
 from jrt_jax import models
+from jrt_jax.cost import layout
 from jrt_jax.training import distributed
 from jrt_jax.training import memory
-from jrt_jax.training import sharding
 from jrt_jax.training import units
 from jrt_jax.training.run import Run
 
@@ -47,7 +47,7 @@ def _free():
 
 def _advice(run, need, free):
   """Flags with which a step would fit, found by compiling it."""
-  rows = run.config['batch_size'] // sharding.num_replicas(run.mesh)
+  rows = run.config['batch_size'] // layout.num_replicas(run.mesh.shape)
   now, remat = rows // run.steps.accumulation, run.config['model']['remat']
   if now > 1:
     least = _needed(run, 1, remat)
@@ -79,8 +79,8 @@ def _needed(run, microbatch, remat):
   steps = dataclasses.replace(
       run.steps,
       merge=models.abstract({**run.config['model'], 'remat': remat})[0],
-      accumulation=sharding.check_batch(
-          run.config['batch_size'], microbatch, run.mesh
+      accumulation=layout.check_batch(
+          run.config['batch_size'], microbatch, run.mesh.shape
       ),
   )
   return memory.needed(_compile(run, steps))

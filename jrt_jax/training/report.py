@@ -6,7 +6,8 @@ from typing import Any
 import jax
 
 import jrt_jax
-from jrt_jax.models import cost
+from jrt_jax import cost
+from jrt_jax.training import budget
 from jrt_jax.training import estimate
 from jrt_jax.training import units
 
@@ -34,19 +35,18 @@ def plan(
     train_tokens: that there are; None if they are drawn, and never end.
     data_rate: tokens a second that can be read.
     mean_prefix: tokens of the prefix of a sequence.
-    matmul_rate: of the devices, from `estimate.matmul_rate`.
+    matmul_rate: of the devices, from `throughput.matmul_rate`.
   """
   model = config['model']
   parts = cost.parameters(model)
   total = sum(parts.values())
-  copies = 4 if accumulation == 1 else 5  # gradients of one microbatch more
   batch, length = config['batch_size'], config['sequence_length']
   tokens = estimate.tokens(config)
   flops = estimate.flops_per_token(config, mean_prefix)
   rate = estimate.tokens_per_second(config, matmul_rate, mean_prefix)
   seconds = tokens / rate
   devices = list(mesh.devices.flat)
-  shards = mesh.shape['fsdp'] * mesh.shape['tensor']
+  own = budget.state_bytes(model, mesh.shape, accumulation)
   by_part = ', '.join(f'{k} {units.count(n)}' for k, n in parts.items())
   axes = ', '.join(f'{axis} {n}' for axis, n in mesh.shape.items())
   amount, epochs = 'samples are drawn', ''
@@ -82,7 +82,7 @@ def plan(
       ),
       'microbatches': f'{accumulation} of {batch // accumulation} sequences',
       'memory': (
-          f'{units.size(copies * 4 * total / shards)} for weights, gradients'
+          f'{units.size(sum(own.values()))} for weights, gradients'
           ' and moments on each device, and activations'
       ),
   }

@@ -13,6 +13,7 @@ import numpy as np
 from configs import base
 from jrt_jax import folder_lock
 from jrt_jax import models
+from jrt_jax.cost import layout
 from jrt_jax.data import objectives
 from jrt_jax.data import pipeline
 from jrt_jax.data.synthetic import examples
@@ -25,13 +26,13 @@ from jrt_jax.prefix import policies
 from jrt_jax.training import answers
 from jrt_jax.training import checkpoint
 from jrt_jax.training import distributed
-from jrt_jax.training import estimate
 from jrt_jax.training import evaluation
 from jrt_jax.training import failures
 from jrt_jax.training import optimizer
 from jrt_jax.training import report
 from jrt_jax.training import resilience
 from jrt_jax.training import sharding
+from jrt_jax.training import throughput
 from jrt_jax.training import train_state
 from jrt_jax.training import wandb_log
 from jrt_jax.training import workdirs
@@ -61,8 +62,8 @@ class Run:
   ):
     _check(config)
     self.mesh = sharding.make_mesh(config['mesh'])
-    accumulation = sharding.check_batch(
-        config['batch_size'], config['microbatch_per_device'], self.mesh
+    accumulation = layout.check_batch(
+        config['batch_size'], config['microbatch_per_device'], self.mesh.shape
     )
     self.tokenizer = pipeline.load_tokenizer(config['data'])
     model = pipeline.with_vocabulary(
@@ -70,7 +71,8 @@ class Run:
     )
     config = {**config, 'model': model}
     self._merge, self._abstract_params = models.abstract(config['model'])
-    sharding.check_model(config['model'], self._abstract_params, self.mesh)
+    shapes = {name: x.shape for name, x in self._abstract_params.items()}
+    layout.check_model(config['model'], shapes, self.mesh.shape)
     _check_kernels(config['model']['implementation'], self.mesh)
     self._optimizer = optimizer.build(config['optimizer'], config['steps'])
     self.steps = train_state.Steps(
@@ -178,7 +180,7 @@ class Run:
         train_tokens=self.train_tokens,
         data_rate=self._data_rate(),
         mean_prefix=self.mean_prefix,
-        matmul_rate=estimate.matmul_rate(self.mesh, dtype),
+        matmul_rate=throughput.matmul_rate(self.mesh, dtype),
     )
 
   def put(self, batch: Mapping[str, Any]) -> dict[str, jax.Array]:

@@ -7,19 +7,14 @@ import sys
 import time
 
 import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 
-# Dense bfloat16 FLOP/s by a part of `device_kind`, the first that occurs in it.
-# Source: NVIDIA's data sheets (halves of the figures given "with sparsity").
-PEAK_FLOPS = {
-    'A100': 312e12,
-    'H100 PCIe': 756e12,
-    'H100 NVL': 835e12,
-    'H100': 989e12,
-    'H200 NVL': 835e12,
-    'H200': 989e12,  # GH200 too
-    'GB200': 2500e12,
-    'B200': 2250e12,
-}
+from jrt_jax.training import topology
+
+_WIDTHS = {'cpu': 512}  # of matrices: they take a millisecond or so
+_WIDTH = 8192  # on other platforms
+_SECONDS = 0.2  # of measuring
 
 
 class Throughput:
@@ -83,11 +78,36 @@ def mfu(
 
 def peak_flops(devices: Sequence[jax.Device]) -> float | None:
   """Returns the peak of all devices in FLOP/s; None if it is not known."""
-  kind = devices[0].device_kind
-  for name, peak in PEAK_FLOPS.items():
-    if name in kind:
-      return peak * len(devices)
-  return None
+  gpu = topology.of_kind(devices[0].device_kind)
+  return gpu and gpu.flops * len(devices)
+
+
+def matmul_rate(mesh: Mesh, dtype: str) -> float:
+  """Returns the FLOP/s of products of matrices on all devices of `mesh`.
+
+  Measured, so that it needs no table of devices, and is theirs as they are
+  today. They compute at the same time, since some share a processor.
+
+  Args:
+    mesh: of the devices.
+    dtype: of the model.
+  """
+  platform = mesh.devices.flat[0].platform
+  n = _WIDTHS.get(platform, _WIDTH)
+  own = NamedSharding(mesh, P(mesh.axis_names))  # a matrix for each device
+  make = jax.jit(
+      lambda: jnp.full((mesh.size, n, n), 1 / n, dtype), out_shardings=own
+  )
+  multiply = jax.jit(jnp.matmul, out_shardings=own)
+  x = make()
+  y = jax.block_until_ready(multiply(x, x))  # compiles
+  products, start = 0, time.perf_counter()
+  while (elapsed := time.perf_counter() - start) < _SECONDS or not products:
+    for _ in range(8):  # dispatched without a wait
+      y = multiply(x, y)
+    jax.block_until_ready(y)
+    products += 8
+  return 2 * n**3 * mesh.size * products / elapsed
 
 
 def peak_memory() -> int:

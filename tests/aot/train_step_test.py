@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from jrt_jax import models
+from jrt_jax.cost import layout
 from jrt_jax.prefix import policies
 from jrt_jax.training import loss
 from jrt_jax.training import optimizer
@@ -70,10 +71,10 @@ def compile_step(case):
   config.microbatch_per_device = MICROBATCH
   config.model.mixers = case.mixers or config.model.mixers
   mesh = sharding.make_mesh(
-      dict(zip(sharding.AXES, case.mesh)), virtual_gpus.devices('H100', 8)
+      dict(zip(layout.AXES, case.mesh)), virtual_gpus.devices('H100', 8)
   )
-  B, L = SEQUENCES * sharding.num_replicas(mesh), config.sequence_length
-  microbatches = sharding.check_batch(B, config.microbatch_per_device, mesh)
+  B, L = SEQUENCES * layout.num_replicas(mesh.shape), config.sequence_length
+  microbatches = layout.check_batch(B, config.microbatch_per_device, mesh.shape)
   merge, params = models.abstract(config.model.to_dict())
   adamw = optimizer.build(config.optimizer.to_dict(), config.steps)
   steps = train_state.Steps(

@@ -4,7 +4,7 @@ import pytest
 
 from configs import study
 from jrt_jax.data import pipeline
-from jrt_jax.models import cost
+from jrt_jax import cost
 
 
 def parameters(arm):

@@ -10,6 +10,8 @@ from typing import Any
 from flax import nnx
 
 from configs.base import RANGES
+from jrt_jax.cost.feature_maps import group_sizes
+from jrt_jax.cost.feature_maps import HYBRID as HYBRID
 from jrt_jax.models.feature_maps import closed_form
 from jrt_jax.models.feature_maps import composite
 from jrt_jax.models.feature_maps import elementwise
@@ -40,7 +42,6 @@ FEATURE_MAPS = {
     'hedgehog': learned.Hedgehog,
     'mixture': _mixture,
 }
-HYBRID = 'hybrid_heads'  # groups of heads with different maps
 
 
 def build(
@@ -89,20 +90,6 @@ def build_groups(
       build(part, num_heads=count, **settings)
       for part, count in zip(parts, counts)
   ]
-
-
-def group_sizes(
-    num_heads: int, parts: Sequence[str], heads: Sequence[int]
-) -> list[int]:
-  """Returns how many heads take each of `parts`; see `build_groups`."""
-  counts = [*heads] or [num_heads // len(parts)] * len(parts)
-  whole = all(isinstance(count, int) and count > 0 for count in counts)
-  if not whole or len(counts) != len(parts) or sum(counts) != num_heads:
-    raise ValueError(
-        f'config.model.feature_map.heads must divide {num_heads} heads among'
-        f' {len(parts)} parts, got {tuple(heads) or "none"}'
-    )
-  return counts
 
 
 def table(*, head_dim: int = 16, **settings: Any) -> str:

@@ -4,7 +4,7 @@ from flax import nnx
 import pytest
 
 from configs.ablations import feature_map
-from jrt_jax.models import cost
+from jrt_jax import cost
 from jrt_jax.models import feature_maps
 
 

@@ -8,7 +8,7 @@ from jrt_jax import generation
 from jrt_jax.benchmarks import decoding
 from jrt_jax.benchmarks import inference
 from jrt_jax.benchmarks import timing
-from jrt_jax.models import cost
+from jrt_jax import cost
 from jrt_jax.models import decode
 from jrt_jax.models import sampling
 

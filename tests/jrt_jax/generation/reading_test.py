@@ -14,7 +14,7 @@ from jrt_jax.generation import long_prompts
 from jrt_jax.generation import pieces
 from jrt_jax.generation import reading
 from jrt_jax.generation.pieces import Piece
-from jrt_jax.models import cost
+from jrt_jax import cost
 
 M, STEPS, TURN = 8, 3, 10  # prefix, decoded tokens, tokens of a turn
 LENGTHS = np.arange(1, 25)  # of prompts, which are read at once

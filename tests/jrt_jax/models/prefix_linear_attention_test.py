@@ -143,5 +143,5 @@ def test_what_is_not_trained_has_no_map_for_the_prefix(make_mixer, name):
 
 
 def test_a_width_that_heads_cannot_share_is_refused(make_mixer):
-  with pytest.raises(ValueError, match='multiple of num_heads=5, got 12'):
+  with pytest.raises(ValueError, match='multiple of 5 for 5 heads, got 12'):
     make_mixer(num_heads=5)

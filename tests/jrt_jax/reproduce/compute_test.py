@@ -1,7 +1,7 @@
 import pytest
 
 from configs import jrt_360m
-from jrt_jax.models import cost
+from jrt_jax import cost
 from jrt_jax.reproduce import compute
 
 

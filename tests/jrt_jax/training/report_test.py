@@ -9,7 +9,7 @@ from configs import base
 from configs import jrt_360m
 from configs import jrt_tiny
 from jrt_jax.data import tokenizers
-from jrt_jax.models import cost
+from jrt_jax import cost
 from jrt_jax.training import estimate
 from jrt_jax.training import report
 from jrt_jax.training import units

@@ -53,44 +53,6 @@ def test_several_processes_must_use_all_their_devices(monkeypatch):
     make_mesh(data=4, devices=jax.devices()[:8])
 
 
-@pytest.mark.parametrize(
-    'batch_size, microbatch, data, expected',
-    [
-        (256, 8, 8, 4),  # the paper's 360M run
-        (256, 8, 1, 32),
-        (16, 8, 2, 1),
-        (4, 8, 2, 1),  # smaller than what fits at once: 2 on each device
-        (2, 8, 1, 1),
-    ],
-)
-def test_accumulation_follows_from_batch_devices_and_microbatch(
-    batch_size, microbatch, data, expected
-):
-  mesh = make_mesh(data=data)
-  assert sharding.check_batch(batch_size, microbatch, mesh) == expected
-
-
-@pytest.mark.parametrize(
-    'batch_size, microbatch, data, message',
-    [
-        (
-            100,
-            8,
-            4,
-            r'multiple of 32 \(4 parts x 8 .* got 100; .* 96 or 128$',
-        ),
-        (12, 8, 8, r'multiple of 8 \(8 parts x 1 .* got 12; .* 8 or 16$'),
-        (3, 8, 8, r'multiple of 8 \(8 parts x 1 .* got 3; nearest: 8$'),
-        (0, 8, 2, r'config\.batch_size .* got 0; nearest: 2$'),
-    ],
-)
-def test_a_batch_that_does_not_divide_is_refused_with_what_would(
-    batch_size, microbatch, data, message
-):
-  with pytest.raises(ValueError, match=message):
-    sharding.check_batch(batch_size, microbatch, make_mesh(data=data))
-
-
 def test_a_batch_is_divided_over_the_replicas_in_order():
   mesh = make_mesh(data=4, fsdp=2)
   batch = {
@@ -133,9 +95,6 @@ def test_what_feature_maps_have_for_each_head_lies_with_the_heads(tiny_config):
   assert len(of_heads) == 4 + 4 + 2  # two MLPs; a projection and a gain
   for name, x in of_heads.items():
     assert sharding.param_spec(name) == P('tensor') and x.shape[0] == 2
-  sharding.check_model(config, params, make_mesh(tensor=2))
-  with pytest.raises(ValueError, match=r'divide each of .*=\(2, 2\), got 4'):
-    sharding.check_model(config, params, make_mesh(tensor=4))
 
 
 def test_all_but_norms_and_biases_of_outputs_are_divided(tiny_config):
@@ -145,35 +104,6 @@ def test_all_but_norms_and_biases_of_outputs_are_divided(tiny_config):
   assert all(name.endswith(('scale', 'out_proj.bias')) for name in whole)
   for name in set(params) - whole:
     assert len(params[name].shape) == len(sharding.param_spec(name)), name
-
-
-@pytest.mark.parametrize(
-    'sizes, message',
-    [
-        (dict(tensor=4), r'mesh\.tensor must divide config.model.num_heads=2'),
-        (dict(fsdp=4), r'mesh\.fsdp must divide the 18 .* table \[24, 18\]'),
-    ],
-)
-def test_a_model_that_a_mesh_cannot_share_is_refused(sizes, message):
-  params = {'embedding.embedding': np.ones((24, 18))}
-  message = message.replace('table', 'embedding.embedding')
-  with pytest.raises(ValueError, match=message):
-    model = {'num_heads': 2, 'feature_map': {'name': 'taylor_exp'}}
-    sharding.check_model(model, params, make_mesh(**sizes))
-
-
-def test_devices_must_share_each_group_of_hybrid_heads():
-  feature_map = dict(name='hybrid_heads', parts=('relu', 'gelu'), heads=(3, 1))
-  model, mesh = dict(num_heads=4, feature_map=feature_map), make_mesh(tensor=2)
-  with pytest.raises(ValueError, match=r'each of .*heads=\(3, 1\), got 2'):
-    sharding.check_model(model, {}, mesh)
-  sharding.check_model(
-      model
-      | {'num_heads': 8}
-      | {'feature_map': feature_map | {'heads': (6, 2)}},
-      {},
-      mesh,
-  )
 
 
 def test_one_process_reads_whole_batches():

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from jrt_jax.training import sharding
 from jrt_jax.training import throughput
 
 
@@ -83,3 +84,14 @@ def test_the_devices_own_figure_comes_first(monkeypatch):
   ]
   monkeypatch.setattr(jax, 'local_devices', lambda: devices)
   assert throughput.peak_memory() == 7
+
+
+@pytest.mark.parametrize('devices', [1, jax.device_count()])
+def test_the_rate_counts_the_products_of_all_devices(monkeypatch, devices):
+  mesh = sharding.make_mesh({'data': devices, 'fsdp': 1, 'tensor': 1})
+  monkeypatch.setattr(throughput, '_WIDTHS', {'cpu': 16})
+  monkeypatch.setattr(throughput, '_SECONDS', 0.0)
+  seconds = iter([5.0, 5.0, 7.0])  # the start, before and after 8 products
+  monkeypatch.setattr(throughput.time, 'perf_counter', lambda: next(seconds))
+  rate = throughput.matmul_rate(mesh, 'bfloat16')
+  assert rate == 8 * devices * 2 * 16**3 / 2.0

@@ -1,7 +1,10 @@
+import functools
 import importlib
 import pkgutil
 import re
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 import configs
@@ -13,8 +16,11 @@ from configs import jrt_1b
 from configs import jrt_360m
 from configs import pla_pure_360m
 from configs import pla_swa_360m
+from configs import study
+from configs import synthetic
+from configs.ablations import feature_map as ablation
 from jrt_jax import models
-from jrt_jax.models import cost
+from jrt_jax import cost
 
 # Counts and sizes of the official models, one layer of each kind.
 CONV, PLA, LA, SWA = 6_302_720, 3_932_160, 2_621_440, 4_194_304
@@ -104,11 +110,62 @@ def test_a_config_says_its_command_its_parameters_and_its_source(name):
   assert stated == f'{sum(cost.parameters(own).values()):,}'
 
 
-def test_parts_add_up_to_the_parameters_that_exist(tiny_config):
-  config = tiny_config()
-  params = models.split(models.build(config))[1]
-  total = sum(x.size for x in params.values())
-  assert sum(cost.parameters(config).values()) == total
+def check_against_the_model(config):
+  """What is counted is what a model that is built has and keeps."""
+  merge, params = models.abstract(config)
+  assert cost.shapes(config) == {name: x.shape for name, x in params.items()}
+
+  def prefill(params):
+    token = jnp.zeros((1, 1), jnp.int32)
+    return merge(params).prefill(token, state_capacity=7)[1]
+
+  state = jax.tree.leaves(jax.eval_shape(prefill, params))
+  size = sum(x.size * x.dtype.itemsize for x in state)
+  assert cost.state_bytes(config, length=7) == size
+
+
+@pytest.mark.parametrize(
+    'get_config',
+    [importlib.import_module(f'configs.{name}').get_config for name in CONFIGS]
+    + [functools.partial(study.get_config, arm) for arm in study.ARMS]
+    + [synthetic.get_config],
+)
+def test_every_shipped_config_costs_what_its_model_has(get_config):
+  check_against_the_model(get_config().model.to_dict())
+
+
+@pytest.mark.parametrize('name', ablation.FEATURE_DIMS)
+def test_every_feature_map_costs_what_its_model_has(name, tiny_config):
+  maps = ablation.get_config(f'{name}@jrt_tiny').model.feature_map.to_dict()
+  trained = name in ('mlp', 'hedgehog', 'mixture', 'hybrid_heads')
+  for separate in {False, trained}:
+    for changes in ({}, {'order': 3, 'degree': 3, 'offset': 0.0}):
+      check_against_the_model(
+          tiny_config(
+              mixers=('pla', 'la'),
+              feature_map=maps | changes | {'separate_encoder': separate},
+          )
+      )
+
+
+def test_maps_without_projections_only_have_an_encoder(tiny_config):
+  settings = {'parts': ('mlp', 'gaussian_rff'), 'num_features': 6}
+  for name in ('hybrid_heads', 'mixture'):
+    settings |= {'name': name, 'separate_encoder': name == 'hybrid_heads'}
+    maps = tiny_config()['feature_map'] | settings
+    check_against_the_model(tiny_config(mixers=('pla',), feature_map=maps))
+
+
+@pytest.mark.parametrize('normalizer', ['sum', 'clamp', 'none', 'output_rms'])
+def test_every_normalizer_costs_what_its_model_has(normalizer, tiny_config):
+  check_against_the_model(tiny_config(normalizer=normalizer))
+
+
+def test_a_width_that_heads_do_not_divide_is_refused(tiny_config):
+  for mixer, multiple in (('pla', 5), ('swa', 10)):
+    message = f'model.width must be a multiple of {multiple} for .* got 16'
+    with pytest.raises(ValueError, match=message):
+      cost.parameters(tiny_config(mixers=(mixer,), num_heads=5))
 
 
 def test_state_bytes_of_jrt_360m_are_those_of_the_formula():

@@ -1,0 +1,167 @@
+"""How wide feature maps are, and what they are trained or drawn with."""
+
+from collections.abc import Mapping, Sequence
+import math
+from typing import Any, NamedTuple
+
+from configs import base
+
+HYBRID = 'hybrid_heads'  # groups of heads with different maps
+
+_DEFAULTS = {k: x for k, (x, _) in base.KEYS['model']['feature_map'].items()}
+_EXPANSION = 4  # hidden units of `mlp` over D
+
+
+class Map(NamedTuple):
+  """A feature map of H heads."""
+
+  width: int  # F
+  sign: str  # of the kernel: 'positive', 'nonnegative' or 'signed'
+  shapes: Mapping[str, tuple[int, ...]] = {}  # of its parameters, by name
+  draws: bool = False  # whether random projections are among them
+
+
+class Group(NamedTuple):
+  """Heads that share a map."""
+
+  num_heads: int
+  map: Map
+  separate: bool  # whether keys of the prefix have a map of their own
+
+
+def groups(
+    config: Mapping[str, Any], num_heads: int, *, reads_prefix: bool
+) -> list[Group]:
+  """Returns the groups of the heads of a mixer.
+
+  Args:
+    config: `config.model.feature_map`.
+    num_heads: H, of all groups together.
+    reads_prefix: whether there is a prefix.
+
+  Raises:
+    ValueError: the heads cannot be divided so, or a map for keys of the prefix
+      would not be trained.
+  """
+  settings = _DEFAULTS | dict(config)
+  names, counts = [settings['name']], [num_heads]
+  if names == [HYBRID]:
+    names = settings['parts']
+    counts = group_sizes(num_heads, names, settings['heads'])
+  maps = [MAPS[name](settings, H) for name, H in zip(names, counts)]
+  separate = [False] * len(maps)
+  if reads_prefix and settings['separate_encoder']:
+    # Random projections must be those of the queries.
+    separate = [bool(each.shapes) and not each.draws for each in maps]
+    if not any(separate):
+      raise ValueError(
+          'config.model.feature_map.separate_encoder must be False for'
+          f' {settings["name"]!r}, of which nothing is trained, got True'
+      )
+  return [Group(*group) for group in zip(counts, maps, separate)]
+
+
+def group_sizes(
+    num_heads: int, parts: Sequence[str], heads: Sequence[int]
+) -> list[int]:
+  """Returns how many heads take each of `parts`.
+
+  Args:
+    num_heads: H, of all groups together.
+    parts: names of maps.
+    heads: how many of them take each of the parts; empty: equally many.
+
+  Raises:
+    ValueError: they do not add up.
+  """
+  counts = [*heads] or [num_heads // len(parts)] * len(parts)
+  whole = all(isinstance(count, int) and count > 0 for count in counts)
+  if not whole or len(counts) != len(parts) or sum(counts) != num_heads:
+    raise ValueError(
+        f'config.model.feature_map.heads must divide {num_heads} heads among'
+        f' {len(parts)} parts, got {tuple(heads) or "none"}'
+    )
+  return counts
+
+
+def _elementwise(sign):
+  return lambda settings, H: Map(settings['feature_dim'], sign)
+
+
+def _taylor_exp(settings, H):
+  del H
+  D, p = settings['feature_dim'], settings['order']
+  return Map(math.comb(D + p, p), 'signed' if p % 2 else 'positive')
+
+
+def _polynomial(settings, H):
+  if not settings['offset']:  # of which nothing below s^degree is left
+    return _symmetric_power(settings, H)
+  D, p = settings['feature_dim'], settings['degree']
+  return Map(math.comb(D + p, p), 'signed' if p % 2 else 'nonnegative')
+
+
+def _symmetric_power(settings, H):
+  del H
+  D, p = settings['feature_dim'], settings['degree']
+  return Map(math.comb(D + p - 1, p), 'signed' if p % 2 else 'nonnegative')
+
+
+def _gaussian_rff(settings, H):
+  D, F = settings['feature_dim'], settings['num_features']
+  return Map(F, 'signed', {'projection': (H, F // 2, D)}, draws=True)
+
+
+def _gaussian_prf(settings, H):
+  D, F = settings['feature_dim'], settings['num_features']
+  return Map(F, 'positive', {'projection': (H, F, D)}, draws=True)
+
+
+def _mlp(settings, H):
+  D, F = settings['feature_dim'], settings['num_features']
+  hidden = _EXPANSION * D
+  shapes = {
+      'fc1.kernel': (H, D, hidden),
+      'fc1.bias': (H, hidden),
+      'fc2.kernel': (H, hidden, F),
+      'fc2.bias': (H, F),
+  }
+  return Map(F, 'positive', shapes)
+
+
+def _hedgehog(settings, H):
+  D = settings['feature_dim']
+  return Map(2 * D, 'positive', {'linear.kernel': (H, D, D)})
+
+
+def _mixture(settings, H):
+  parts = [MAPS[name](settings, H) for name in settings['parts']]
+  signs = {part.sign for part in parts}
+  shapes = {'logits': (H, len(parts))}
+  for i, part in enumerate(parts):
+    shapes |= {f'parts.{i}.{name}': x for name, x in part.shapes.items()}
+  return Map(
+      sum(part.width for part in parts),
+      next(x for x in ('signed', 'positive', 'nonnegative') if x in signs),
+      shapes,
+      draws=any(part.draws for part in parts),
+  )
+
+
+# By name, a function of `config.model.feature_map` and H; `models.feature_maps`
+# has what they compute.
+MAPS = {
+    'linear': _elementwise('signed'),
+    'relu': _elementwise('positive'),
+    'gelu': _elementwise('signed'),
+    'gelu_shifted': _elementwise('positive'),
+    'elu_plus_one': _elementwise('positive'),
+    'polynomial': _polynomial,
+    'taylor_exp': _taylor_exp,
+    'symmetric_power': _symmetric_power,
+    'gaussian_rff': _gaussian_rff,
+    'gaussian_prf': _gaussian_prf,
+    'mlp': _mlp,
+    'hedgehog': _hedgehog,
+    'mixture': _mixture,
+}

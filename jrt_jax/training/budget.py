@@ -1,0 +1,132 @@
+"""What a run would take on GPUs that are not there: memory, time and money.
+
+All of it is arithmetic, and nothing here imports jax. How well a run will use
+its GPUs is a prediction; what activations take, only the compiler knows.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jrt_jax import cost
+from jrt_jax.cost import layout
+from jrt_jax.data import objectives
+from jrt_jax.prefix import fitting
+from jrt_jax.training import estimate
+from jrt_jax.training.topology import Topology
+
+# Model FLOP/s over the peak. A prediction, which no GPU has confirmed: products
+# and traffic of the compiled step of JRT-RNN 360M with its kernels, at 600
+# TFLOP/s and 2.7 TB/s of an H100. Communication and waiting are left out.
+PREDICTED_MFU = 0.35
+
+CONTEXTS = (2048, 8192, 32_768, 131_072)  # tokens that are decoded after
+
+
+def make(
+    config: Mapping[str, Any],
+    topology: Topology,
+    *,
+    mfu: float | None = None,
+    price: float | None = None,
+) -> dict[str, Any]:
+  """Returns the plan of a run, as JSON has it.
+
+  Args:
+    config: of the run.
+    topology: the GPUs.
+    mfu: model FLOP/s over the peak; None: as predicted.
+    price: of a GPU for an hour, in dollars, if known.
+
+  Raises:
+    ValueError: the run is impossible on these GPUs.
+    OSError: the file of a prefix policy cannot be read.
+  """
+  model, mesh = config['model'], _mesh(config, topology)
+  accumulation = layout.check_batch(
+      config['batch_size'], config['microbatch_per_device'], mesh
+  )
+  layout.check_model(model, cost.shapes(model), mesh)
+  one = dict.fromkeys(layout.AXES, 1)
+  config = {**config, 'prefix': _fitted(config)}
+  return {
+      'gpus': topology._asdict() | {'gpu': topology.gpu._asdict()},
+      'mesh': mesh,
+      'dtype': model['dtype'],
+      'batch': {
+          'sequences': config['batch_size'],
+          'tokens': config['sequence_length'],
+          'microbatches': accumulation,
+      },
+      'parameters': cost.parameters(model),
+      'flops_per_token': estimate.flops_by_part(config),
+      'bytes': state_bytes(model, one, accumulation),
+      'bytes_per_gpu': state_bytes(model, mesh, accumulation),
+      'decode_state_bytes': _decode_states(model),
+      'run': _run(config, topology, mfu, price),
+  }
+
+
+def state_bytes(
+    model: Mapping[str, Any], mesh: Mapping[str, int], accumulation: int
+) -> dict[str, int]:
+  """Returns the bytes of a train state and gradients on each device.
+
+  All of them are float32, and lie as the weights do. The dozen counters of the
+  optimizer are left out.
+
+  Args:
+    model: `config.model`.
+    mesh: devices along each axis.
+    accumulation: microbatches in a batch: of several, the gradients of one are
+      there beside their sum.
+  """
+  weights = 4 * layout.num_own(cost.shapes(model), mesh)
+  gradients = weights * (1 if accumulation == 1 else 2)
+  return {'weights': weights, 'gradients': gradients, 'moments': 2 * weights}
+
+
+def _mesh(config, topology):
+  mesh = layout.mesh_shape(config['mesh'], topology.num_gpus)
+  if (used := layout.size(mesh)) < topology.num_gpus:
+    raise ValueError(
+        f'config.mesh must use all {topology.num_gpus} GPUs of --topology, got'
+        f' {used}: leave config.mesh.data at -1'
+    )
+  return mesh
+
+
+def _fitted(config):
+  """`config.prefix`, with what `learned` has to know of itself."""
+  prefix = config['prefix']
+  objectives.check(config['objective'], prefix, config['sequence_length'])
+  if prefix['name'] != 'learned':
+    return prefix
+  prefix = {**prefix, 'fitted': fitting.read(prefix['file'])}
+  fitting.check('config.prefix', prefix)
+  return prefix
+
+
+def _decode_states(model):
+  """Of a sequence, by its tokens; and if attention were in every layer."""
+  attention = {**model, 'mixers': ['attention'] * len(model['mixers'])}
+  return {
+      name: {L: cost.state_bytes(x, length=L) for L in CONTEXTS}
+      for name, x in (('this model', model), ('attention', attention))
+  }
+
+
+def _run(config, topology, mfu, price):
+  predicted, mfu = mfu is None, PREDICTED_MFU if mfu is None else mfu
+  peak = topology.num_gpus * topology.gpu.flops
+  rate = mfu * peak / estimate.flops_per_token(config)
+  tokens = estimate.tokens(config)
+  gpu_hours = topology.num_gpus * tokens / rate / 3600
+  return {
+      'mfu': mfu,
+      'mfu_is_predicted': predicted,
+      'tokens': tokens,
+      'tokens_per_second': rate,
+      'seconds': tokens / rate,
+      'gpu_hours': gpu_hours,
+      'dollars': None if price is None else gpu_hours * price,
+  }

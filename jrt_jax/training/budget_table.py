@@ -1,0 +1,80 @@
+"""A budget as a terminal shows it, in 80 columns."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from jrt_jax.training import units
+
+_LAST = ('mlp', 'norm')  # parts that are in every layer
+
+
+def table(budget: Mapping[str, Any]) -> str:
+  """Returns what `budget.make` returned in words, a block for each subject."""
+  parts = _setting, _model, _memory, _decoding, _time
+  blocks = [part(budget) for part in parts]
+  return '\n\n'.join('\n'.join(block) for block in blocks)
+
+
+def _setting(budget) -> Iterator[str]:
+  gpus, batch = budget['gpus'], budget['batch']
+  nodes = f'{gpus["nodes"]} x ' if gpus['nodes'] > 1 else ''
+  axes = ', '.join(f'{axis} {n}' for axis, n in budget['mesh'].items())
+  yield f'{nodes}{gpus["gpus_per_node"]} x {gpus["gpu"]["kind"]} ({axes})'
+  yield (
+      f'{batch["sequences"]} x {batch["tokens"]} tokens a step, in microbatches'
+      f' of {batch["sequences"] // batch["microbatches"]} sequences'
+  )
+
+
+def _model(budget) -> Iterator[str]:
+  yield _row('model', 'parameters', 'FLOP/trained token')
+  parameters, flops = budget['parameters'], budget['flops_per_token']
+  for part in sorted(parameters, key=_LAST.__contains__):
+    name = 'embedding, logits' if part == 'embedding' else part
+    yield _row(name, f'{parameters[part]:,}', units.count(flops.get(part, 0)))
+  total = sum(flops.values())
+  yield _row('all', f'{sum(parameters.values()):,}', units.count(total))
+
+
+def _memory(budget) -> Iterator[str]:
+  gpu = budget['gpus']['gpu']
+  yield _row('memory', 'of one copy', 'on each GPU')
+  whole, own = budget['bytes'], budget['bytes_per_gpu']
+  for name in whole:
+    yield _row(name, units.size(whole[name]), units.size(own[name]))
+  sums = [sum(x.values()) for x in (whole, own)]
+  yield _row('all', *map(units.size, sums)) + f' of {gpu["memory"]} GiB'
+  if sums[1] > gpu['memory'] * 2**30:
+    yield 'This does not fit: raise --config.mesh.fsdp, or take more GPUs.'
+  yield 'Activations are not counted: what they take, the compiler decides.'
+
+
+def _decoding(budget) -> Iterator[str]:
+  states = budget['decode_state_bytes']
+  yield _row('decode state of', 'this model', 'attention everywhere')
+  for length, own in states['this model'].items():
+    other = states['attention'][length]
+    yield _row(f'{length:,} tokens', units.size(own), units.size(other)) + (
+        f' ({other / own:,.0f} x)'
+    )
+
+
+def _time(budget) -> Iterator[str]:
+  run = budget['run']
+  source = '(a prediction)' if run['mfu_is_predicted'] else '(given)'
+  yield _row('time', f'at {run["mfu"]:.3g} of the peak', source)
+  yield _row('tokens', units.count(run['tokens']))
+  yield _row('tokens a second', units.count(run['tokens_per_second']))
+  yield _row('duration', units.duration(run['seconds']))
+  yield _row('GPU-hours', f'{run["gpu_hours"]:,.3g}')
+  if run['dollars'] is not None:
+    yield _row('cost', f'${run["dollars"]:,.0f}')
+  if budget['dtype'] != 'bfloat16':
+    yield f'The peak is of bfloat16: {budget["dtype"]} is slower than this.'
+  together = budget['mesh']['fsdp'] * budget['mesh']['tensor']
+  if together > budget['gpus']['gpus_per_node']:
+    yield 'Weights are shared between nodes, which is slower than this.'
+
+
+def _row(name, first, second=''):
+  return f'{name:20}{first:>20}{second:>24}'.rstrip()

@@ -1,0 +1,87 @@
+import pytest
+
+from jrt_jax import cost
+from jrt_jax.cost import layout
+
+
+def make_mesh(data=1, fsdp=1, tensor=1):
+  return {'data': data, 'fsdp': fsdp, 'tensor': tensor}
+
+
+@pytest.mark.parametrize(
+    'batch_size, microbatch, data, expected',
+    [
+        (256, 8, 8, 4),  # the paper's 360M run
+        (256, 8, 1, 32),
+        (16, 8, 2, 1),
+        (4, 8, 2, 1),  # smaller than what fits at once: 2 on each device
+        (2, 8, 1, 1),
+    ],
+)
+def test_accumulation_follows_from_batch_devices_and_microbatch(
+    batch_size, microbatch, data, expected
+):
+  mesh = make_mesh(data=data)
+  assert layout.check_batch(batch_size, microbatch, mesh) == expected
+
+
+@pytest.mark.parametrize(
+    'batch_size, microbatch, data, message',
+    [
+        (
+            100,
+            8,
+            4,
+            r'multiple of 32 \(4 parts x 8 .* got 100; .* 96 or 128$',
+        ),
+        (12, 8, 8, r'multiple of 8 \(8 parts x 1 .* got 12; .* 8 or 16$'),
+        (3, 8, 8, r'multiple of 8 \(8 parts x 1 .* got 3; nearest: 8$'),
+        (0, 8, 2, r'config\.batch_size .* got 0; nearest: 2$'),
+    ],
+)
+def test_a_batch_that_does_not_divide_is_refused_with_what_would(
+    batch_size, microbatch, data, message
+):
+  with pytest.raises(ValueError, match=message):
+    layout.check_batch(batch_size, microbatch, make_mesh(data=data))
+
+
+@pytest.mark.parametrize(
+    'sizes, message',
+    [
+        (dict(tensor=4), r'mesh\.tensor must divide config.model.num_heads=2'),
+        (dict(fsdp=4), r'mesh\.fsdp must divide the 18 .* table \[24, 18\]'),
+    ],
+)
+def test_a_model_that_a_mesh_cannot_share_is_refused(sizes, message):
+  shapes = {'embedding.embedding': (24, 18)}
+  message = message.replace('table', 'embedding.embedding')
+  with pytest.raises(ValueError, match=message):
+    model = {'num_heads': 2, 'feature_map': {'name': 'taylor_exp'}}
+    layout.check_model(model, shapes, make_mesh(**sizes))
+
+
+def test_devices_must_share_each_group_of_hybrid_heads():
+  feature_map = dict(name='hybrid_heads', parts=('relu', 'gelu'), heads=(3, 1))
+  model, mesh = dict(num_heads=4, feature_map=feature_map), make_mesh(tensor=2)
+  with pytest.raises(ValueError, match=r'each of .*heads=\(3, 1\), got 2'):
+    layout.check_model(model, {}, mesh)
+  layout.check_model(
+      model
+      | {'num_heads': 8}
+      | {'feature_map': feature_map | {'heads': (6, 2)}},
+      {},
+      mesh,
+  )
+
+
+def test_a_device_has_its_share_of_what_is_divided_and_all_norms(tiny_config):
+  shapes = cost.shapes(tiny_config(mixers=('swa',)))
+  norms = 3 * 16
+  rest = layout.num_own(shapes, make_mesh()) - norms
+  for mesh, parts in (
+      (make_mesh(data=4), 1),
+      (make_mesh(fsdp=2), 2),
+      (make_mesh(data=2, fsdp=2, tensor=2), 4),
+  ):
+    assert layout.num_own(shapes, mesh) == norms + rest / parts

@@ -1,0 +1,55 @@
+from configs import jrt_1b
+from configs import jrt_360m
+from jrt_jax.training import budget
+from jrt_jax.training import budget_table
+from jrt_jax.training import topology
+
+
+def make_table(gpus='8xH100', config=jrt_360m, **options):
+  changes = options.pop('changes', {})
+  config = config.get_config()
+  config.update_from_flattened_dict(changes)
+  found = budget.make(config.to_dict(), topology.parse(gpus), **options)
+  return budget_table.table(found)
+
+
+def test_a_table_has_the_figures_and_80_columns():
+  text = make_table(price=2.5)
+  assert max(map(len, text.splitlines())) <= 80
+  for figure in (
+      '8 x H100 (data 8, fsdp 1, tensor 1)',
+      '356,619,264',
+      '2.01B',
+      '1.33 GiB',
+      '5.68 MiB',
+      '31.5B',
+      '(a prediction)',
+      '$127',
+  ):
+    assert figure in text, figure
+
+
+def test_a_given_utilization_is_no_prediction_and_no_price_no_cost():
+  text = make_table(mfu=0.4)
+  assert 'prediction' not in text and '(given)' in text and '$' not in text
+
+
+def test_what_does_not_fit_is_said_with_what_would_help():
+  wide = {'model.mlp_width': 2**16}
+  assert 'does not fit: raise --config.mesh.fsdp' in make_table(
+      '8xA100-40GB', jrt_1b, changes=wide
+  )
+  assert 'does not fit' not in make_table('8xA100-40GB', jrt_1b)
+
+
+def test_the_peak_is_not_that_of_float32():
+  changes = {'model.dtype': 'float32'}
+  assert 'float32 is slower' in make_table(changes=changes)
+  assert 'slower' not in make_table()
+
+
+def test_weights_shared_between_nodes_are_warned_of():
+  between = {'mesh.fsdp': 16}
+  assert 'between nodes' in make_table('2x8xH100', changes=between)
+  assert 'between nodes' not in make_table('2x8xH100')
+  assert make_table('2x8xH100').startswith('2 x 8 x H100')
