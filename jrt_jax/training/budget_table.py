@@ -61,7 +61,7 @@ def _decoding(budget) -> Iterator[str]:
 
 def _time(budget) -> Iterator[str]:
   run = budget['run']
-  source = '(a prediction)' if run['mfu_is_predicted'] else '(given)'
+  source = '(predicted for 360M)' if run['mfu_is_predicted'] else '(given)'
   yield _row('time', f'at {run["mfu"]:.3g} of the peak', source)
   yield _row('tokens', units.count(run['tokens']))
   yield _row('tokens a second', units.count(run['tokens_per_second']))

@@ -23,7 +23,7 @@ def test_a_table_has_the_figures_and_80_columns():
       '1.33 GiB',
       '5.68 MiB',
       '31.5B',
-      '(a prediction)',
+      '(predicted for 360M)',
       '$127',
   ):
     assert figure in text, figure
@@ -31,7 +31,7 @@ def test_a_table_has_the_figures_and_80_columns():
 
 def test_a_given_utilization_is_no_prediction_and_no_price_no_cost():
   text = make_table(mfu=0.4)
-  assert 'prediction' not in text and '(given)' in text and '$' not in text
+  assert 'predicted' not in text and '(given)' in text and '$' not in text
 
 
 def test_what_does_not_fit_is_said_with_what_would_help():

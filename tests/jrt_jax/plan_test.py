@@ -1,0 +1,57 @@
+import json
+import re
+
+import pytest
+
+from jrt_jax.training import budget
+
+
+@pytest.fixture
+def plan(run_command):
+  """A function that runs the command, and returns what is left of it."""
+
+  def plan(*arguments, **environment):
+    return run_command(
+        'jrt_jax.plan',
+        '--config=configs/jrt_tiny.py',
+        *arguments,
+        **environment,
+    )
+
+  return plan
+
+
+def test_a_plan_is_a_table_and_json(plan, tmp_path):
+  file = tmp_path / 'plan.json'
+  done = plan('--topology=4xH200', f'--json={file}', '--config.steps=7')
+  assert done.returncode == 0, done.stderr
+  assert '1,316,864' in done.stdout and 'Activations are not' in done.stdout
+  found = json.loads(file.read_text())
+  assert sum(found['parameters'].values()) == 1_316_864
+  assert found['run']['tokens'] == 7 * 4 * 512
+  assert found['run']['mfu'] == budget.PREDICTED_MFU
+
+
+def test_planning_never_imports_jax(plan):
+  done = plan('--topology=1xA100', PYTHONPROFILEIMPORTTIME='1')
+  assert done.returncode == 0, done.stderr
+  imported = {*re.findall(r'\| +([\w.]+)$', done.stderr, re.MULTILINE)}
+  assert 'jrt_jax.training.budget' in imported
+  assert not imported & {'jax', 'jaxlib', 'flax', 'optax', 'orbax', 'grain'}
+
+
+@pytest.mark.parametrize(
+    'argument, message',
+    [
+        ('--topology=8xH1000', '--topology must be NxGPU or NODESxNxGPU'),
+        ('--topology=3xH100', 'config.batch_size must be a multiple of 3'),
+        ('--mfu=2', '--mfu'),
+        ('--price=-1', '--price'),
+        ('--config.stepps=1', "did you mean 'steps'?"),
+    ],
+)
+def test_a_mistake_is_one_line(plan, argument, message):
+  done = plan(argument)
+  assert done.returncode == 2 and not done.stdout
+  assert done.stderr.startswith('error: ') and message in done.stderr
+  assert done.stderr.count('\n') == 1
