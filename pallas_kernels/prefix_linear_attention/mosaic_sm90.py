@@ -42,7 +42,8 @@ def mosaic_sm90(
     interpret: parameters of the interpreter of Mosaic GPU; None to compile.
 
   Raises:
-    NotImplementedError: the inputs are others, or jax is too old.
+    NotImplementedError: the inputs are others, jax is too old, or the device
+      is another GPU.
   """
   _check(inputs, feature_map, normalizer, plain)
   B, L, H, V = inputs.v.shape
@@ -82,6 +83,8 @@ def _check(inputs, feature_map, normalizer, plain):
   for refusal, applies in refusals.items():
     if applies:
       raise NotImplementedError(refusal)
+  if reason := tiles_lib.unfit():
+    raise NotImplementedError(reason)
 
 
 def _pad(x, multiple):

@@ -19,7 +19,7 @@ from pallas_kernels.prefix_linear_attention.mosaic_sm90_forward import ForwardCo
 
 OPERATION = 'prefix_linear_attention'  # the folder of its tables
 
-_PROCESSORS = 132  # of an H100 SXM and of an H200; each runs one program
+_PROCESSORS = 132  # of an H100 SXM and of an H200, where none are known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Tiles:
     """Into how many pieces a sequence is split, to fill the device once."""
     programs = B * H * -(-V // VALUE_TILE)
     most = -(-L // CHUNK) // self.segment_chunks
-    return max(min(_PROCESSORS // programs, most), 1)
+    return max(min(_processors() // programs, most), 1)
 
   def entry(self) -> dict[str, Any]:
     """What stands in a table, as JSON has it."""
@@ -73,17 +73,43 @@ def choose(V: int) -> Tiles:
   return Tiles.from_entry(entry) if entry else Tiles()
 
 
+def unfit() -> str | None:
+  """Why the first device cannot run the kernels; None if it can.
+
+  None as well where that is no GPU: there they are compiled for GPUs that are
+  not there, or interpreted.
+  """
+  device = jax.devices()[0]
+  capability = getattr(device, 'compute_capability', None)
+  if capability is None or capability.startswith('9.0'):
+    return None
+  return (
+      'devices must be GPUs of compute capability 9.0 (Hopper), got'
+      f' {device.device_kind} of {capability}'
+  )
+
+
 def unproven() -> str | None:
   """Why the kernels are not a good default here; None if they are."""
   device = jax.devices()[0]
   if device.platform != 'gpu':
     return f'devices must be Hopper GPUs, got {device.device_kind}'
+  if reason := unfit():
+    return reason
   if tiles.for_device(OPERATION, device):
     return None
   return (
       f'there are no measurements of it on {device.device_kind}: name it to use'
       ' it all the same, or make them by python -m pallas_kernels.benchmarks'
   )
+
+
+def _processors():
+  """How many programs the device runs at once: one on each processor.
+
+  An H100 PCIe has 114, an H20 78, and a part of a GPU (MIG) fewer.
+  """
+  return getattr(jax.devices()[0], 'core_count', None) or _PROCESSORS
 
 
 def _tuples(x):

@@ -1,5 +1,6 @@
 """Tables of tiles, and the tiles of the Hopper kernels."""
 
+import re
 import types
 
 import jax
@@ -22,9 +23,12 @@ TUNED = Tiles(
 )
 
 
-def device(kind, capability='9.0', platform='gpu'):
+def device(kind, capability='9.0', platform='gpu', **others):
   return types.SimpleNamespace(
-      device_kind=kind, compute_capability=capability, platform=platform
+      device_kind=kind,
+      compute_capability=capability,
+      platform=platform,
+      **others,
   )
 
 
@@ -33,8 +37,9 @@ def on_device(monkeypatch, tmp_path):
   """Makes tables go to an empty folder, and the first device be this one."""
   monkeypatch.setattr(tiles, '_FOLDER', tmp_path)
 
-  def put(*description):
-    monkeypatch.setattr(jax, 'devices', lambda: [device(*description)])
+  def put(*description, **others):
+    found = device(*description, **others)
+    monkeypatch.setattr(jax, 'devices', lambda: [found])
 
   return put
 
@@ -81,6 +86,31 @@ def test_the_kernels_are_the_default_where_they_have_been_measured(on_device):
   assert 'must be Hopper GPUs' in mosaic_sm90_tiles.unproven()
 
 
+@pytest.mark.parametrize(
+    'kind, capability',
+    [
+        ('NVIDIA A100-SXM4-80GB', '8.0'),
+        ('NVIDIA B200', '10.0'),
+        ('AMD Instinct MI300X', 'gfx942'),
+    ],
+)
+def test_another_gpu_is_refused_in_one_line_named_or_not(
+    on_device, kind, capability
+):
+  on_device(kind, capability)
+  inputs = testing.make_inputs(B=1, L=4, P=0, H=1, D=16, V=64, dtype='bfloat16')
+  reason = (
+      'devices must be GPUs of compute capability 9.0 (Hopper), got'
+      f' {kind} of {capability}'
+  )
+  assert mosaic_sm90_tiles.unproven() == reason
+  with pytest.raises(NotImplementedError, match=re.escape(reason)) as error:
+    pallas_kernels.prefix_linear_attention(
+        **inputs, implementation='mosaic_sm90'
+    )
+  assert '\n' not in str(error.value)
+
+
 def test_without_a_name_the_op_tries_the_kernels_first(on_device, monkeypatch):
   on_device('NVIDIA H200')
   taken = []
@@ -113,6 +143,14 @@ def test_sequences_are_split_where_programs_do_not_fill_the_device():
   assert Tiles().segments(B=1, **sizes | {'V': 112}) == 4  # two tiles
   assert Tiles().segments(B=1, **sizes | {'L': 2048}) == 2  # 8 chunks each
   assert Tiles().segments(B=1, **sizes | {'L': 100}) == 1
+
+
+def test_a_smaller_gpu_is_filled_with_fewer_segments(on_device):
+  sizes = dict(B=4, H=16, V=64, L=32768)
+  on_device('NVIDIA H200', core_count=132)
+  assert Tiles().segments(**sizes) == 2
+  on_device('NVIDIA H100 PCIe', core_count=114)
+  assert Tiles().segments(**sizes) == 1
 
 
 def test_what_the_hardware_cannot_take_is_refused_when_it_is_made():
