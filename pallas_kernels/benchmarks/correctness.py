@@ -6,7 +6,7 @@ memory that results will get is filled with NaN first; on the same inputs all
 repetitions have to be equal bit for bit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import functools
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ class Mode(NamedTuple):
   B: int
   L: int
   P: int
+  H: int = 2
   lengths: tuple[int, ...] | None = None  # of the prefixes; None is P
   states: bool = False  # an initial state, and a cotangent of the final one
   exact: bool = True  # whether the truth is computed in float64, O(L²)
@@ -98,22 +99,13 @@ def check(
   if settings.rehearse:
     sizes = _TINY._replace(exact=sizes.exact)
   given = {} if settings.rehearse else {'tiles': tiles}
-  program = _program(settings.implementation, direction, **given)
-  errors = {}
-  for seed in range(settings.repetitions(FRESH)):
-    arguments = make_arguments(sizes, V, seed)
-    found = _poisoned(program, arguments)
-    for name, error in _errors(found, _truth(sizes, direction, arguments)):
-      errors[name] = max(error, errors.get(name, 0.0), key=_nan_is_most)
   count = settings.repetitions(EQUAL)
-  equal = sum(
-      _same_bits(_poisoned(program, arguments), found) for _ in range(count)
+  errors, equal = compare(
+      program(settings.implementation, direction, **given),
+      *(sizes, V, direction),
+      fresh=settings.repetitions(FRESH),
+      repetitions=count,
   )
-  return _row(V, mode, direction, errors, equal, count)
-
-
-def _row(V, mode, direction, errors, equal, count):
-  limit = TOLERANCE[direction]
   row = {
       'workload': row_name(V, mode, direction),
       'implementation': goals.OURS,
@@ -121,19 +113,64 @@ def _row(V, mode, direction, errors, equal, count):
       'worst': max(errors.values(), key=_nan_is_most),
       'equal_repetitions': f'{equal} of {count}',
   }
+  wrong = what_is_wrong(direction, errors, equal, count)
+  return row | ({'error': wrong} if wrong else {})
+
+
+def compare(
+    function: Callable[..., Any],
+    mode: Mode,
+    V: int,
+    direction: str,
+    *,
+    fresh: int,
+    repetitions: int,
+) -> tuple[dict[str, float], int]:
+  """Runs a `program`, in memory full of NaN, and compares what it returns.
+
+  Args:
+    function: what `program` returned.
+    mode: the sizes.
+    V: width of values.
+    direction: one of `DIRECTIONS`.
+    fresh: how many inputs are compared with the truth.
+    repetitions: how often the last of them are computed again.
+
+  Returns:
+    The largest relative error of each result, by name, and how many of the
+    repetitions were equal bit for bit.
+  """
+  errors = {}
+  for seed in range(fresh):
+    arguments = make_arguments(mode, V, seed)
+    found = _poisoned(function, arguments)
+    for name, error in _errors(found, _truth(mode, direction, arguments)):
+      errors[name] = max(error, errors.get(name, 0.0), key=_nan_is_most)
+  equal = sum(
+      _same_bits(_poisoned(function, arguments), found)
+      for _ in range(repetitions)
+  )
+  return errors, equal
+
+
+def what_is_wrong(
+    direction: str, errors: Mapping[str, float], equal: int, repetitions: int
+) -> str | None:
+  """What is wrong with the results that were compared; None if nothing is."""
+  limit = TOLERANCE[direction]
   wrong = [
       f'{name} differs by {error:.2g}, more than {limit:.2g}'
       for name, error in errors.items()
       if not error <= limit
   ]
-  if equal < count:
-    wrong.append(f'only {equal} of {count} repetitions are equal')
-  return row | ({'error': '; '.join(wrong)} if wrong else {})
+  if equal < repetitions:
+    wrong.append(f'only {equal} of {repetitions} repetitions are equal')
+  return '; '.join(wrong) or None
 
 
 def workload(mode: Mode, V: int) -> Workload:
-  """The sizes of a mode, of two heads."""
-  return Workload(B=mode.B, H=2, L=mode.L, P=mode.P, V=V)
+  """The sizes of a mode."""
+  return Workload(B=mode.B, H=mode.H, L=mode.L, P=mode.P, V=V)
 
 
 def make_arguments(mode: Mode, V: int, seed: int) -> Mapping[str, Any]:
@@ -168,12 +205,14 @@ def _call(inputs, implementation, **tiles):
 
 
 @functools.cache
-def _program(implementation, direction, **tiles):
-  """A compiled function of arguments, whose results have names."""
+def program(
+    implementation: str, direction: str, **tiles: mosaic_sm90_tiles.Tiles
+) -> Callable[..., Any]:
+  """A compiled function of `make_arguments`, whose results have names."""
   forward = lambda inputs: _call(inputs, implementation, **tiles)
 
   @jax.jit
-  def program(arguments):
+  def results(arguments):
     if direction == 'forward':
       y, state = forward(arguments['inputs'])
       return {'y': y, 'state.kv': state.kv, 'state.k': state.k}
@@ -192,18 +231,18 @@ def _program(implementation, direction, **tiles):
       gradients |= {'initial_state.kv': state.kv, 'initial_state.k': state.k}
     return gradients
 
-  return program
+  return results
 
 
 def _truth(mode, direction, arguments):
   """The same results, as nearly as they can be had."""
   if not mode.exact:
-    return _program('chunked', direction)(_floats(arguments, jnp.float32))
+    return program('chunked', direction)(_floats(arguments, jnp.float32))
   host = jax.local_devices(backend='cpu')[0]
   with jax.default_device(host), jax.enable_x64(True):
     arguments = jax.tree.map(np.asarray, arguments)
     arguments = jax.device_put(_floats(arguments, np.float64), host)
-    return _program('reference', direction)(arguments)
+    return program('reference', direction)(arguments)
 
 
 def _floats(arguments, dtype):
@@ -214,9 +253,9 @@ def _floats(arguments, dtype):
   )
 
 
-def _poisoned(program, arguments):
-  """Runs the program in memory that has been filled with NaN."""
-  shapes = jax.eval_shape(program, arguments)
+def _poisoned(function, arguments):
+  """Runs the function in memory that has been filled with NaN."""
+  shapes = jax.eval_shape(function, arguments)
   # Twice: for results, and for what is in between.
   poison = [
       jnp.full(x.shape, jnp.nan, x.dtype)
@@ -226,7 +265,7 @@ def _poisoned(program, arguments):
   jax.block_until_ready(poison)
   for x in poison:
     x.delete()
-  return jax.block_until_ready(program(arguments))
+  return jax.block_until_ready(function(arguments))
 
 
 def _errors(found, truth):

@@ -1,0 +1,1 @@
+"""Decides whether kernels may run on a GPU where nobody has measured them."""

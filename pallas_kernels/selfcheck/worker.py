@@ -1,0 +1,72 @@
+"""The process that runs the kernels; it may crash, hang or lie.
+
+What it has found is a line of JSON on the standard output. Whatever else is
+printed goes to the standard error.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import signal
+import sys
+import traceback
+from typing import Any
+
+import jax
+
+from pallas_kernels.benchmarks import machine
+from pallas_kernels.selfcheck import checks
+
+# With a driver, all that makes a program of a kernel.
+_COMPILERS = (
+    *('jax', 'jaxlib', 'nvidia-cuda-nvcc', 'nvidia-cuda-nvcc-cu12'),
+    *('jax-cuda12-plugin', 'jax-cuda12-pjrt'),
+    *('jax-cuda13-plugin', 'jax-cuda13-pjrt'),
+)
+
+
+def main(argv: list[str]) -> None:
+  """Answers one question."""
+  parser = argparse.ArgumentParser()
+  parser.add_argument('question', choices=('about', 'check'))
+  parser.add_argument('--V', type=int)
+  parser.add_argument('--limit', type=float)
+  args = parser.parse_args(argv)
+  # Should who asks be gone: the system ends this process even where it hangs.
+  signal.alarm(int(args.limit) + 10)
+  with os.fdopen(os.dup(1), 'w') as output:
+    os.dup2(2, 1)
+    print(json.dumps(_answer(args)), file=output)
+
+
+def about() -> dict[str, Any]:
+  """All that a verdict depends on but the source, where there is a GPU."""
+  found = machine.describe()
+  names = 'device', 'platform', 'compute_capability', 'driver'
+  return {name: found[name] for name in names} | {
+      'processors': getattr(jax.devices()[0], 'core_count', None),
+      'versions': {name: _version(name) for name in _COMPILERS},
+  }
+
+
+def _answer(args):
+  try:
+    if args.question == 'about':
+      return about()
+    return checks.run(args.V) | {'about': about()}
+  except Exception as error:  # whatever it is, the kernels must not run
+    traceback.print_exc()
+    reason = (str(error).strip().splitlines() or ['no reason given'])[0]
+    return {'failed': f'{type(error).__name__}: {reason}'}
+
+
+def _version(package):
+  try:
+    return importlib.metadata.version(package)
+  except importlib.metadata.PackageNotFoundError:
+    return None
+
+
+if __name__ == '__main__':
+  main(sys.argv[1:])

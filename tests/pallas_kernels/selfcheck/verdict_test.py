@@ -1,0 +1,291 @@
+"""Whatever another process does, the verdict is right, or it is `chunked`."""
+
+import json
+import os
+import sys
+import time
+
+import pytest
+
+from pallas_kernels.benchmarks import correctness
+from pallas_kernels.selfcheck import cache
+from pallas_kernels.selfcheck import checks
+from pallas_kernels.selfcheck import verdict
+
+H100 = {
+    'device': 'NVIDIA H100 PCIe',
+    'platform': 'gpu',
+    'compute_capability': '9.0',
+    'driver': '580.65',
+    'processors': 114,
+    'versions': {'jax': '0.11.2'},
+}
+
+# Answers as the real one does; a string is a program to run instead.
+WORKER = """
+import json, os, sys, time
+def tell(answer): print(json.dumps(answer), flush=True)
+answer = json.loads(sys.argv[1])[sys.argv[2] == 'check']
+if isinstance(answer, str):
+  print(answer, file=sys.stderr)
+  exec(answer)
+else:
+  tell(answer)
+"""
+
+
+def report(**changes):
+  """What a process says where everything is right."""
+  return {
+      'V': 64,
+      'about': H100,
+      'checks': {
+          name: {
+              'errors': dict.fromkeys(sorted(results), 0.002),
+              'equal': correctness.EQUAL,
+          }
+          for name, results in checks._expected().items()
+      },
+      'reason': None,
+      'ms': {'mosaic_sm90': 0.2, 'chunked': 2.0},
+  } | changes
+
+
+def worse(check, **changes):
+  """The checks of a report, with another result in one of them."""
+  found = report()['checks']
+  return found | {check: found[check] | changes}
+
+
+def without(check):
+  return {n: x for n, x in report()['checks'].items() if n != check}
+
+
+@pytest.fixture
+def decide(monkeypatch, tmp_path):
+  """Decides with a process that gives these answers."""
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+
+  def decide(check, about=H100, **options):
+    worker = [sys.executable, '-S', '-c', WORKER, json.dumps([about, check])]
+    (found,) = verdict.decide([64], worker=worker, **options)
+    return found
+
+  return decide
+
+
+def test_kernels_that_are_right_may_run(decide):
+  found = decide(report())
+  assert found.reason is None and found.implementation == 'mosaic_sm90'
+  assert found.report['ms'] == {'mosaic_sm90': 0.2, 'chunked': 2.0}
+
+
+def test_time_decides_nothing(decide):
+  slow = report(ms={'mosaic_sm90': 99.0, 'chunked': 1.0})
+  assert decide(slow).implementation == 'mosaic_sm90'
+
+
+WRONG = 'prefix gradients: k differs by 0.5, more than 0.01'
+OTHER = 'its report is of another device, another version or another width'
+LACKS = 'its report lacks something, or is none'
+LIES = 'its report contradicts itself'
+ERRORS = report()['checks']['prefix gradients']['errors']
+
+
+@pytest.mark.parametrize(
+    'check, reason',
+    [
+        # crashes
+        ('os._exit(7)', 'the process ended with code 7: os._exit(7)'),
+        ('os.abort()', 'the process ended with signal 6 (Aborted): os.abort()'),
+        (
+            "tell('all is well'); sys.exit('late\\n\\x1b[31m')",
+            'the process ended with code 1: ?[31m',
+        ),
+        # refuses
+        ({'failed': 'ValueError: D is odd'}, 'ValueError: D is odd'),
+        ({'failed': ''}, ''),
+        # is wrong, and says so
+        (
+            report(
+                checks=worse('prefix gradients', errors=ERRORS | {'k': 0.5}),
+                reason=WRONG,
+            ),
+            WRONG,
+        ),
+        (
+            report(
+                checks=worse('split forward', equal=19),
+                reason='split forward: only 19 of 20 repetitions are equal',
+            ),
+            'split forward: only 19 of 20 repetitions are equal',
+        ),
+        # lies
+        ('print("fine")', 'it printed something else than JSON'),
+        ('pass', 'it printed something else than JSON'),
+        ('print("[" * 50000)', 'it printed something else than JSON'),
+        ('print([1])', 'it printed something else than a JSON object'),
+        ('print("7" * 70000)', 'it printed more than 65536 bytes'),
+        ({}, LACKS),
+        ({'verdict': 'mosaic_sm90'}, LACKS),
+        (report(checks={}), LACKS),
+        (report(checks=without('ragged forward')), LACKS),
+        (report(checks=worse('ragged forward', errors={})), LACKS),
+        (report(checks=worse('split forward', equal=21)), LACKS),
+        (report(checks=worse('split forward', equal='20')), LACKS),
+        (report(ms={}), LACKS),
+        (
+            report(
+                checks=worse('prefix gradients', errors=ERRORS | {'k': -1.0})
+            ),
+            LACKS,
+        ),
+        (
+            report(
+                checks=worse('prefix gradients', errors=ERRORS | {'k': 0.5})
+            ),
+            LIES,
+        ),
+        (
+            report(
+                checks=worse(
+                    'prefix gradients', errors=ERRORS | {'k': float('nan')}
+                )
+            ),
+            LIES,
+        ),
+        (report(reason='I do not like it'), LIES),
+        (report(V=128), OTHER),
+        (report(about=H100 | {'device': 'NVIDIA H200'}), OTHER),
+    ],
+)
+def test_all_else_is_chunked_with_the_reason_in_one_line(decide, check, reason):
+  found = decide(check)
+  assert found.implementation == 'chunked'
+  assert found.reason == reason
+
+
+def test_what_hangs_is_ended_and_chunked(decide):
+  found = decide('time.sleep(600)', limit=1.0)
+  assert found.implementation == 'chunked'
+  assert found.reason == 'there was no answer after 1 seconds'
+
+
+def test_what_it_has_started_is_ended_as_well(decide, tmp_path):
+  pipe = tmp_path / 'pipe'
+  os.mkfifo(pipe)
+  reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+  decide(
+      f'import subprocess; pipe = open("{pipe}", "w");'
+      ' subprocess.Popen(["sleep", "600"], stdout=pipe); os.abort()'
+  )
+  for _ in range(100):  # until the system has ended it, and so closed the pipe
+    try:
+      assert os.read(reader, 1) == b''
+      break
+    except BlockingIOError:
+      time.sleep(0.05)
+  else:
+    pytest.fail('it still runs')
+  os.close(reader)
+
+
+@pytest.mark.parametrize(
+    'about, reason',
+    [
+        (H100 | {'platform': 'cpu'}, 'there is no GPU'),
+        (
+            H100 | {'device': 'NVIDIA A100', 'compute_capability': '8.0'},
+            'NVIDIA A100 is no Hopper GPU',
+        ),
+        ({}, 'the device could not be described: something is missing'),
+        (
+            {'failed': 'RuntimeError: no driver'},
+            'the device could not be described: RuntimeError: no driver',
+        ),
+        (
+            'os._exit(3)',
+            'the device could not be described: the process ended with code 3:'
+            ' os._exit(3)',
+        ),
+        (
+            'time.sleep(600)',
+            'the device could not be described: there was no answer after 1'
+            ' seconds',
+        ),
+    ],
+)
+def test_where_kernels_cannot_run_none_is_tried(decide, about, reason):
+  found = decide(report(), about, limit=1.0)
+  assert found.implementation == 'chunked'
+  assert found.reason == reason and found.report is None
+
+
+def test_a_verdict_is_kept(decide):
+  first = decide(report())
+  again = decide('os._exit(7)')
+  assert first.date is None and again.date
+  assert again == first._replace(date=again.date)
+
+
+def test_a_verdict_against_the_kernels_is_kept_as_well(decide):
+  first = decide('os._exit(7)')
+  again = decide(report())
+  assert again.reason == first.reason and again.date
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'device': 'NVIDIA H200'},
+        {'driver': '590.10'},
+        {'versions': {'jax': '0.12.0'}},
+    ],
+)
+def test_another_device_driver_or_version_is_decided_anew(decide, change):
+  decide(report())
+  assert decide('os._exit(7)', H100 | change).implementation == 'chunked'
+
+
+def test_another_source_is_decided_anew(decide, monkeypatch):
+  decide(report())
+  monkeypatch.setattr(cache, 'source_digest', lambda: 'another')
+  assert decide('os._exit(7)').implementation == 'chunked'
+
+
+def test_force_decides_anew_and_keeps_it(decide):
+  decide('os._exit(7)')
+  assert decide(report(), force=True).implementation == 'mosaic_sm90'
+  assert decide('os._exit(7)').implementation == 'mosaic_sm90'
+
+
+def test_without_the_cache_nothing_is_read_or_kept(decide, tmp_path):
+  decide(report(), keep=False)
+  assert not list(tmp_path.rglob('*.json'))
+  decide(report())
+  assert decide('os._exit(7)', keep=False).implementation == 'chunked'
+  assert decide('os._exit(7)').implementation == 'mosaic_sm90'
+
+
+@pytest.mark.parametrize(
+    'damage',
+    [
+        lambda entry: None,
+        lambda entry: {},
+        lambda entry: entry | {'report': report(checks={})},
+        lambda entry: entry | {'key': {}},
+    ],
+)
+def test_a_kept_verdict_that_was_changed_is_decided_anew(
+    decide, tmp_path, damage
+):
+  decide(report())
+  (path,) = tmp_path.rglob('*.json')
+  path.write_text(json.dumps(damage(json.loads(path.read_text()))))
+  assert decide('os._exit(7)').implementation == 'chunked'
+
+
+def test_without_a_home_nothing_is_kept(decide, monkeypatch):
+  monkeypatch.setenv('XDG_CACHE_HOME', 'relative')
+  decide(report())
+  assert decide('os._exit(7)').implementation == 'chunked'
