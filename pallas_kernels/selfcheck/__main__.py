@@ -22,15 +22,17 @@ from pallas_kernels.selfcheck import verdict as verdict_lib
 def main(argv: list[str]) -> int:
   """Prints a line for each width; returns the exit code."""
   args = _parse(argv)
+  refused = False
   try:
-    verdicts = verdict_lib.decide(
+    for verdict in verdict_lib.decide(
         args.V, force=args.force, keep=not args.nocache, limit=args.limit
-    )
+    ):
+      print(describe(verdict), flush=True)
+      refused |= verdict.reason is not None
   except KeyboardInterrupt:
     print('stopped', file=sys.stderr)
     return 130
-  print('\n'.join(map(describe, verdicts)))
-  return int(any(verdict.reason is not None for verdict in verdicts))
+  return int(refused)
 
 
 def describe(verdict: verdict_lib.Verdict) -> str:

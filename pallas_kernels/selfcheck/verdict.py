@@ -4,7 +4,7 @@ This process never opens a device. Whatever goes wrong there means `chunked`,
 with a reason of one line.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import datetime
 import os
 import pathlib
@@ -49,8 +49,10 @@ def decide(
     keep: bool = True,
     limit: float = LIMIT,
     worker: Sequence[str] = _WORKER,
-) -> list[Verdict]:
+) -> Iterator[Verdict]:
   """Decides for each width of values, on the first device of this machine.
+
+  Yields each verdict as it is found.
 
   Args:
     widths: of values; each has a process and a time limit of its own.
@@ -71,9 +73,11 @@ def decide(
     reason = f'the device could not be described: {error}'
   except (KeyError, TypeError):
     reason = 'the device could not be described: something is missing'
-  if reason:
-    return [Verdict(V, process.one_line(reason)) for V in widths]
-  return [_decide(V, about, ask, force=force, keep=keep) for V in widths]
+  for V in widths:
+    if reason:
+      yield Verdict(V, process.one_line(reason))
+    else:
+      yield _decide(V, about, ask, force=force, keep=keep)
 
 
 def _decide(V, about, ask, *, force, keep):

@@ -31,7 +31,7 @@ def main(argv: list[str]) -> None:
   parser = argparse.ArgumentParser()
   parser.add_argument('question', choices=('about', 'check'))
   parser.add_argument('--V', type=int)
-  parser.add_argument('--limit', type=float)
+  parser.add_argument('--limit', type=float, required=True)
   args = parser.parse_args(argv)
   # Should who asks be gone: the system ends this process even where it hangs.
   signal.alarm(int(args.limit) + 10)
@@ -47,6 +47,7 @@ def about() -> dict[str, Any]:
   return {name: found[name] for name in names} | {
       'processors': getattr(jax.devices()[0], 'core_count', None),
       'versions': {name: _version(name) for name in _COMPILERS},
+      'flags': os.environ.get('XLA_FLAGS'),
   }
 
 

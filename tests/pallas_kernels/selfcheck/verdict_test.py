@@ -80,6 +80,15 @@ def test_kernels_that_are_right_may_run(decide):
   assert found.report['ms'] == {'mosaic_sm90': 0.2, 'chunked': 2.0}
 
 
+def test_a_verdict_comes_before_the_next_width_is_asked_for(monkeypatch):
+  monkeypatch.setattr(verdict, '_decide', lambda V, *_, **__: asked.append(V))
+  monkeypatch.setattr(verdict.process, 'ask', lambda *_, **__: H100)
+  asked = []
+  verdicts = verdict.decide([64, 112])
+  next(verdicts)
+  assert asked == [64]
+
+
 def test_time_decides_nothing(decide):
   slow = report(ms={'mosaic_sm90': 99.0, 'chunked': 1.0})
   assert decide(slow).implementation == 'mosaic_sm90'
@@ -240,6 +249,7 @@ def test_a_verdict_against_the_kernels_is_kept_as_well(decide):
         {'device': 'NVIDIA H200'},
         {'driver': '590.10'},
         {'versions': {'jax': '0.12.0'}},
+        {'flags': '--xla_gpu_cuda_data_dir=/opt/cuda'},
     ],
 )
 def test_another_device_driver_or_version_is_decided_anew(decide, change):
