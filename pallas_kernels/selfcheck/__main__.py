@@ -7,8 +7,8 @@ forward and backward, and times both: time is shown, and decides nothing. What
 is wrong in any way means chunked, with the reason. A verdict is kept in the
 user's cache for the same device, driver, versions and source.
 
-Exit codes: 0 if the kernels may run for all widths, 1 if not, 2 for a mistake in
-the command, 130 after Ctrl-C.
+Exit codes: 0 if the kernels may run for all widths, 1 if not, 2 for a mistake
+in the command, 130 after Ctrl-C.
 """
 
 import argparse

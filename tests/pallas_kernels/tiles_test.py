@@ -109,6 +109,10 @@ def test_another_gpu_is_refused_in_one_line_named_or_not(
         **inputs, implementation='mosaic_sm90'
     )
   assert '\n' not in str(error.value)
+  y = pallas_kernels.prefix_linear_attention(
+      **inputs, implementation=('mosaic_sm90', 'chunked')
+  )
+  assert np.isfinite(np.asarray(y, np.float32)).all()
 
 
 def test_without_a_name_the_op_tries_the_kernels_first(on_device, monkeypatch):
