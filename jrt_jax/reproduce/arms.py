@@ -146,6 +146,7 @@ def sweep(
     *,
     rates: Sequence[float],
     num_seeds: int,
+    first_seed: int = FIRST_SEED,
 ) -> sweep_lib.Sweep:
   """Returns a sweep with one trial at each rate, and fresh seeds.
 
@@ -155,6 +156,7 @@ def sweep(
     arms: what each changes besides.
     rates: learning rates, ascending.
     num_seeds: of fresh runs.
+    first_seed: of these; no setting was sought with it or those above.
   """
   return sweep_lib.Sweep(
       arms={
@@ -162,7 +164,7 @@ def sweep(
       },
       rates=rates,
       trials=(0,),
-      seeds=range(FIRST_SEED, FIRST_SEED + num_seeds),
+      seeds=range(first_seed, first_seed + num_seeds),
       common={'task': task},
       score=training.SCORE,
   )

@@ -43,7 +43,7 @@ def test_all_arms_are_shown_with_their_rates(trained):
   table, named, curves = EXHIBIT.show(results)
   row = table.rows['prefix linear attention: items, question']
   assert row[0].estimate == pytest.approx(80.1) and row[0].n == 5
-  assert row[1] == '0.0025 (edge)'  # all rates alike: the first
+  assert row[1] == '0.003 (edge)'  # all rates alike: the first
   # Who remembers which eight values the category has, but not of which keys.
   assert table.marks == {'chance': pytest.approx(100 / 8)}
   assert len(table.rows) == len(named.rows) == len(curves.series) == 5
@@ -67,7 +67,7 @@ def test_twins_differ_in_the_mixer_alone():
 
 def test_a_run_that_has_diverged_has_nothing_right(trained):
   share = shares(0.8, 0.5)
-  fails = lambda s: None if s['seed'] == 12 else share(s)
+  fails = lambda s: None if s['seed'] == 22 else share(s)
   results = trained(EXHIBIT, fails, unnamed_accuracy=0.2)
   table, *_ = EXHIBIT.show(results)
   assert [*table.rows.values()][1][0].estimate == pytest.approx(40)
