@@ -64,7 +64,7 @@ def _measure(settings, budget, argv):
   reason = machine.pop('unfit')
   steps = steps_lib.GPU
   if reason and not settings.rehearse:
-    print(f'{reason[0].upper()}{reason[1:]}: the CPU is timed instead.')
+    print(f'{reason}: the CPU is timed instead.')
     steps = steps_lib.CPU
   settings.folder.begin(_about(settings, machine, argv))
   try:

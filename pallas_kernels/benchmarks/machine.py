@@ -8,6 +8,8 @@ from typing import Any
 
 import jax
 
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
+
 _LEAST_JAX = 0, 11, 2  # what the kernels are written for
 _PACKAGES = 'jax', 'jaxlib', 'numpy', 'torch', 'triton'
 
@@ -29,8 +31,8 @@ def describe() -> dict[str, Any]:
 def unfit(machine: dict[str, Any]) -> str | None:
   """Why the kernels cannot run on a machine; None if they can."""
   if machine['platform'] != 'gpu':
-    return 'there is no GPU'
-  if machine['compute_capability'] != '9.0':
+    return 'jax finds no GPU'
+  if not mosaic_sm90_tiles.is_hopper(machine['compute_capability']):
     return f'{machine["device"]} is no Hopper GPU'
   if jax.__version_info__ < _LEAST_JAX:
     return f'jax must be 0.11.2 or newer, got {jax.__version__}'

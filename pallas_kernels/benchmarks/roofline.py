@@ -7,7 +7,7 @@ F = 160  # features of a key, padded for the tensor cores
 C = 128  # tokens of a chunk, inside which every pair is weighed
 BYTES = 2  # of a bfloat16
 
-# What an H200 reached: bytes copied, and FLOPs of a matrix product, a second.
+# Assumed of an H200: bytes copied, and FLOPs of a matrix product, a second.
 # Only ever used to guess how often to repeat; fractions are of measurements.
 NOMINAL = {'bytes_per_second': 4.3e12, 'flops_per_second': 780e12}
 

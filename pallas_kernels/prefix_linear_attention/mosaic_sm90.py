@@ -46,6 +46,8 @@ def mosaic_sm90(
       is another GPU.
   """
   _check(inputs, feature_map, normalizer, plain)
+  if interpret is None and (reason := tiles_lib.unfit()):
+    raise NotImplementedError(reason)
   B, L, H, V = inputs.v.shape
   tiles = tiles or tiles_lib.choose(V)
   count = tiles.segments(B=B, H=H, V=V, L=L)
@@ -83,8 +85,6 @@ def _check(inputs, feature_map, normalizer, plain):
   for refusal, applies in refusals.items():
     if applies:
       raise NotImplementedError(refusal)
-  if reason := tiles_lib.unfit():
-    raise NotImplementedError(reason)
 
 
 def _pad(x, multiple):

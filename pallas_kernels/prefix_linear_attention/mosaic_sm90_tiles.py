@@ -73,6 +73,11 @@ def choose(V: int) -> Tiles:
   return Tiles.from_entry(entry) if entry else Tiles()
 
 
+def is_hopper(capability: str | None) -> bool:
+  """Whether a device of this compute capability is a Hopper GPU."""
+  return str(capability).startswith('9.0')
+
+
 def unfit() -> str | None:
   """Why the first device cannot run the kernels; None if it can.
 
@@ -81,7 +86,7 @@ def unfit() -> str | None:
   """
   device = jax.devices()[0]
   capability = getattr(device, 'compute_capability', None)
-  if capability is None or capability.startswith('9.0'):
+  if capability is None or is_hopper(capability):
     return None
   return (
       'devices must be GPUs of compute capability 9.0 (Hopper), got'

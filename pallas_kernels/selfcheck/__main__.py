@@ -4,8 +4,8 @@ python -m pallas_kernels.selfcheck --V 64 112
 
 Another process, which may crash or hang, compares the kernels with plain JAX,
 forward and backward, and times both: time is shown, and decides nothing. What
-is wrong in any way means chunked, with the reason. A verdict is kept in the
-user's cache for the same device, driver, versions and source.
+is wrong in any way means chunked, with the reason. Nothing is kept: after a
+yes, the kernels run where implementation='mosaic_sm90' names them.
 
 Exit codes: 0 if the kernels may run for all widths, 1 if not, 2 for a mistake
 in the command, 130 after Ctrl-C.
@@ -24,9 +24,7 @@ def main(argv: list[str]) -> int:
   args = _parse(argv)
   refused = False
   try:
-    for verdict in verdict_lib.decide(
-        args.V, force=args.force, keep=not args.nocache, limit=args.limit
-    ):
+    for verdict in verdict_lib.decide(args.V, limit=args.limit):
       print(describe(verdict), flush=True)
       refused |= verdict.reason is not None
   except KeyboardInterrupt:
@@ -37,14 +35,13 @@ def main(argv: list[str]) -> int:
 
 def describe(verdict: verdict_lib.Verdict) -> str:
   """A verdict in one line."""
-  known = f' (of {verdict.date}; --force asks anew)' if verdict.date else ''
   start = f'V {verdict.V}: {verdict.implementation}'
   if verdict.reason is not None:
-    return f'{start}, because {verdict.reason}{known}'
+    return f'{start}, because {verdict.reason}'
   checks, ms = verdict.report['checks'].values(), verdict.report['ms']
   worst = max(max(check['errors'].values()) for check in checks)
   times = ', '.join(f'{name} {x:.2g} ms' for name, x in ms.items())
-  return f'{start}; largest error {worst:.2g}; with gradients {times}{known}'
+  return f'{start}; largest error {worst:.2g}; with gradients {times}'
 
 
 class _Parser(argparse.ArgumentParser):
@@ -68,12 +65,6 @@ def _parse(argv):
       help='widths of values; default: all',
   )
   parser.add_argument(
-      '--force', action='store_true', help='run what has been decided, too'
-  )
-  parser.add_argument(
-      '--nocache', action='store_true', help='neither read nor keep verdicts'
-  )
-  parser.add_argument(
       '--limit',
       type=float,
       default=verdict_lib.LIMIT,
@@ -81,7 +72,9 @@ def _parse(argv):
   )
   args = parser.parse_args(argv)
   if not 0 < args.limit <= 3600:
-    parser.error(f'--limit must be from 0 to 3600, got {args.limit:g}')
+    parser.error(
+        f'--limit must be above 0 and at most 3600, got {args.limit:g}'
+    )
   return args
 
 

@@ -14,6 +14,7 @@ import jax
 
 from pallas_kernels.benchmarks import correctness
 from pallas_kernels.benchmarks.correctness import Mode
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
 
 KERNELS, FALLBACK = 'mosaic_sm90', 'chunked'
 
@@ -61,13 +62,13 @@ def find_fault(report: Any, about: Mapping[str, Any], V: int) -> str | None:
 
   Args:
     report: what another process claims to have found.
-    about: the device and the versions that it was asked for.
+    about: the device that it was asked for.
     V: the width that it was asked for.
   """
   if not _has_form(report):
     return 'its report lacks something, or is none'
   if report['about'] != about or report['V'] != V:
-    return 'its report is of another device, another version or another width'
+    return 'its report is of another device or another width'
   wrong = _what_is_wrong(report['checks'])
   if wrong != report['reason']:
     return 'its report contradicts itself'
@@ -76,6 +77,7 @@ def find_fault(report: Any, about: Mapping[str, Any], V: int) -> str | None:
 
 def _check(V, name):
   mode, direction = name.split()
+  _check_split(MODES[mode], V)
   errors, equal = correctness.compare(
       correctness.program(KERNELS, direction),
       *(MODES[mode], V, direction),
@@ -83,6 +85,17 @@ def _check(V, name):
       repetitions=correctness.EQUAL,
   )
   return {'errors': errors, 'equal': equal}
+
+
+def _check_split(mode, V):
+  """A device too small to split a sequence would leave a kernel unchecked."""
+  w = correctness.workload(mode, V)
+  count = mosaic_sm90_tiles.choose(V).segments(B=w.B, H=w.H, V=V, L=w.L)
+  if mode.split and count == 1:
+    raise ValueError(
+        f'the device must have processors for two segments of V {V}, to check'
+        ' those, got too few'
+    )
 
 
 def _expected():

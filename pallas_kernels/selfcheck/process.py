@@ -86,5 +86,6 @@ def _parse(output):
   if not isinstance(answer, dict):
     raise Failed('it printed something else than a JSON object')
   if 'failed' in answer:
-    raise Failed(one_line(str(answer['failed'])))
+    reason = one_line(str(answer['failed']))
+    raise Failed(reason or 'it failed without a reason')
   return answer

@@ -5,7 +5,6 @@ with a reason of one line.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-import datetime
 import os
 import pathlib
 import sys
@@ -13,7 +12,6 @@ from typing import Any, NamedTuple
 
 import pallas_kernels
 from pallas_kernels.benchmarks import machine
-from pallas_kernels.selfcheck import cache
 from pallas_kernels.selfcheck import checks
 from pallas_kernels.selfcheck import process
 
@@ -29,13 +27,11 @@ class Verdict(NamedTuple):
     V: the width of values.
     reason: why not the kernels, in one line; None if they may run.
     report: what the process has found; None if it has not come so far.
-    date: of an earlier day's verdict, or None.
   """
 
   V: int
   reason: str | None
   report: Mapping[str, Any] | None = None
-  date: str | None = None
 
   @property
   def implementation(self) -> str:
@@ -45,8 +41,6 @@ class Verdict(NamedTuple):
 def decide(
     widths: Sequence[int],
     *,
-    force: bool = False,
-    keep: bool = True,
     limit: float = LIMIT,
     worker: Sequence[str] = _WORKER,
 ) -> Iterator[Verdict]:
@@ -56,8 +50,6 @@ def decide(
 
   Args:
     widths: of values; each has a process and a time limit of its own.
-    force: whether to run even what has been decided before.
-    keep: whether verdicts are read from the user's cache and kept there.
     limit: seconds that each process may take.
     worker: the command that is asked.
   """
@@ -77,35 +69,15 @@ def decide(
     if reason:
       yield Verdict(V, process.one_line(reason))
     else:
-      yield _decide(V, about, ask, force=force, keep=keep)
+      yield _decide(V, about, ask)
 
 
-def _decide(V, about, ask, *, force, keep):
-  key = {'about': about, 'V': V, 'source': cache.source_digest()}
-  if keep and not force and (known := _known(cache.load(key), about, V)):
-    return known
-  report = None
+def _decide(V, about, ask):
   try:
     report = ask('check', f'--V={V}')
-    reason = checks.find_fault(report, about, V)
   except process.Failed as error:
-    reason = str(error)
-  if keep:
-    today = datetime.date.today().isoformat()
-    cache.save(key, {'reason': reason, 'report': report, 'date': today})
-  return Verdict(V, reason, report)
-
-
-def _known(entry, about, V):
-  """The verdict that was kept, unless somebody has changed it."""
-  if not entry or entry.keys() != {'reason', 'report', 'date'}:
-    return None
-  reason, report, date = entry['reason'], entry['report'], str(entry['date'])
-  if reason is not None:
-    return Verdict(V, process.one_line(str(reason)), report, date)
-  if checks.find_fault(report, about, V) is not None:
-    return None
-  return Verdict(V, None, report, date)
+    return Verdict(V, str(error))
+  return Verdict(V, checks.find_fault(report, about, V), report)
 
 
 def _environment():

@@ -5,7 +5,6 @@ printed goes to the standard error.
 """
 
 import argparse
-import importlib.metadata
 import json
 import os
 import signal
@@ -13,17 +12,8 @@ import sys
 import traceback
 from typing import Any
 
-import jax
-
 from pallas_kernels.benchmarks import machine
 from pallas_kernels.selfcheck import checks
-
-# With a driver, all that makes a program of a kernel.
-_COMPILERS = (
-    *('jax', 'jaxlib', 'nvidia-cuda-nvcc', 'nvidia-cuda-nvcc-cu12'),
-    *('jax-cuda12-plugin', 'jax-cuda12-pjrt'),
-    *('jax-cuda13-plugin', 'jax-cuda13-pjrt'),
-)
 
 
 def main(argv: list[str]) -> None:
@@ -41,14 +31,10 @@ def main(argv: list[str]) -> None:
 
 
 def about() -> dict[str, Any]:
-  """All that a verdict depends on but the source, where there is a GPU."""
+  """The device that is asked about."""
   found = machine.describe()
-  names = 'device', 'platform', 'compute_capability', 'driver'
-  return {name: found[name] for name in names} | {
-      'processors': getattr(jax.devices()[0], 'core_count', None),
-      'versions': {name: _version(name) for name in _COMPILERS},
-      'flags': os.environ.get('XLA_FLAGS'),
-  }
+  names = 'device', 'platform', 'compute_capability'
+  return {name: found[name] for name in names}
 
 
 def _answer(args):
@@ -60,13 +46,6 @@ def _answer(args):
     traceback.print_exc()
     reason = (str(error).strip().splitlines() or ['no reason given'])[0]
     return {'failed': f'{type(error).__name__}: {reason}'}
-
-
-def _version(package):
-  try:
-    return importlib.metadata.version(package)
-  except importlib.metadata.PackageNotFoundError:
-    return None
 
 
 if __name__ == '__main__':

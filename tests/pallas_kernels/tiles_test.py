@@ -1,7 +1,9 @@
 """Tables of tiles, and the tiles of the Hopper kernels."""
 
+import functools
 import re
 import types
+from unittest import mock
 
 import jax
 import numpy as np
@@ -11,6 +13,7 @@ import pallas_kernels
 from pallas_kernels import testing
 from pallas_kernels import tiles
 from pallas_kernels.prefix_linear_attention import api
+from pallas_kernels.prefix_linear_attention import mosaic_sm90
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_backward import BackwardConfig
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_forward import ForwardConfig
@@ -113,6 +116,19 @@ def test_another_gpu_is_refused_in_one_line_named_or_not(
       **inputs, implementation=('mosaic_sm90', 'chunked')
   )
   assert np.isfinite(np.asarray(y, np.float32)).all()
+
+
+def test_an_interpreter_runs_the_kernels_beside_any_gpu(on_device, monkeypatch):
+  on_device('NVIDIA A100-SXM4-80GB', '8.0')
+  reached = mock.Mock(side_effect=InterruptedError)
+  monkeypatch.setattr(mosaic_sm90.segments, 'attend', reached)
+  interpreted = functools.partial(mosaic_sm90.mosaic_sm90, interpret=True)
+  monkeypatch.setitem(api.IMPLEMENTATIONS, 'mosaic_sm90', interpreted)
+  inputs = testing.make_inputs(B=1, L=4, P=0, H=1, D=16, V=64, dtype='bfloat16')
+  with pytest.raises(InterruptedError):
+    pallas_kernels.prefix_linear_attention(
+        **inputs, implementation='mosaic_sm90'
+    )
 
 
 def test_without_a_name_the_op_tries_the_kernels_first(on_device, monkeypatch):

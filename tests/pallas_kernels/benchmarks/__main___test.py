@@ -74,13 +74,13 @@ def test_what_was_skipped_is_not_tried_twice_in_one_start(
 
 
 def test_without_a_gpu_the_cpu_is_timed(started, monkeypatch, tmp_path, capsys):
-  machine = H200 | {'device': 'cpu', 'unfit': 'there is no GPU'}
+  machine = H200 | {'device': 'cpu', 'unfit': 'jax finds no GPU'}
   monkeypatch.setattr(supervisor, 'ask', lambda settings: machine)
   started[1]['G23'] = {'rows': []}
   assert command.main(['--out', str(tmp_path)]) == 0
   assert set(started[0]) == {'cpu'}
   first, *_ = capsys.readouterr().out.splitlines()
-  assert first == 'There is no GPU: the CPU is timed instead.'
+  assert first == 'jax finds no GPU: the CPU is timed instead.'
 
 
 def test_the_plan_is_shown_without_a_run(started, capsys):

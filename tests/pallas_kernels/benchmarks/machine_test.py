@@ -13,7 +13,7 @@ H200 = {
     'other, version, reason',
     [
         ({}, (0, 11, 2), None),
-        ({'platform': 'cpu'}, (0, 11, 2), 'there is no GPU'),
+        ({'platform': 'cpu'}, (0, 11, 2), 'jax finds no GPU'),
         (
             {'device': 'NVIDIA A100', 'compute_capability': '8.0'},
             (0, 11, 2),

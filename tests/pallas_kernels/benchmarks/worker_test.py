@@ -53,5 +53,5 @@ def test_the_output_is_json_whatever_is_printed(tmp_path):
   (line,) = process.stdout.splitlines()
   row = json.loads(line)['row']
   assert row['platform'] == 'cpu'
-  assert row['unfit'] == 'there is no GPU'
+  assert row['unfit'] == 'jax finds no GPU'
   assert row['versions']['jax']

@@ -1,7 +1,9 @@
 """The checks themselves, with the definition in place of the kernels."""
 
 import json
+import types
 
+import jax
 import jax.numpy as jnp
 import pytest
 
@@ -55,10 +57,17 @@ def test_a_wrong_kernel_has_a_report_that_says_so(run):
   assert found.startswith('prefix forward: y differs by nan')
 
 
-def test_every_launch_is_checked():
+def test_of_all_modes_only_split_is_split():
   tiles = mosaic_sm90_tiles.Tiles()
   for V in mosaic_sm90.VALUE_WIDTHS:
     for name, mode in checks.MODES.items():
       w = correctness.workload(mode, V)
       segments = tiles.segments(B=w.B, H=w.H, V=V, L=w.L)
       assert (segments > 1) == (name == 'split')
+
+
+def test_a_device_too_small_for_segments_is_refused(monkeypatch):
+  small = types.SimpleNamespace(device_kind='NVIDIA H100 MIG', core_count=3)
+  monkeypatch.setattr(jax, 'devices', lambda: [small])
+  with pytest.raises(ValueError, match='processors for two segments of V 64'):
+    checks._check(64, 'split forward')

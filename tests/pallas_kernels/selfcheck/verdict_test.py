@@ -8,7 +8,6 @@ import time
 import pytest
 
 from pallas_kernels.benchmarks import correctness
-from pallas_kernels.selfcheck import cache
 from pallas_kernels.selfcheck import checks
 from pallas_kernels.selfcheck import verdict
 
@@ -16,9 +15,6 @@ H100 = {
     'device': 'NVIDIA H100 PCIe',
     'platform': 'gpu',
     'compute_capability': '9.0',
-    'driver': '580.65',
-    'processors': 114,
-    'versions': {'jax': '0.11.2'},
 }
 
 # Answers as the real one does; a string is a program to run instead.
@@ -62,9 +58,8 @@ def without(check):
 
 
 @pytest.fixture
-def decide(monkeypatch, tmp_path):
+def decide():
   """Decides with a process that gives these answers."""
-  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
 
   def decide(check, about=H100, **options):
     worker = [sys.executable, '-S', '-c', WORKER, json.dumps([about, check])]
@@ -95,7 +90,7 @@ def test_time_decides_nothing(decide):
 
 
 WRONG = 'prefix gradients: k differs by 0.5, more than 0.01'
-OTHER = 'its report is of another device, another version or another width'
+OTHER = 'its report is of another device or another width'
 LACKS = 'its report lacks something, or is none'
 LIES = 'its report contradicts itself'
 ERRORS = report()['checks']['prefix gradients']['errors']
@@ -113,7 +108,7 @@ ERRORS = report()['checks']['prefix gradients']['errors']
         ),
         # refuses
         ({'failed': 'ValueError: D is odd'}, 'ValueError: D is odd'),
-        ({'failed': ''}, ''),
+        ({'failed': ''}, 'it failed without a reason'),
         # is wrong, and says so
         (
             report(
@@ -184,10 +179,11 @@ def test_what_it_has_started_is_ended_as_well(decide, tmp_path):
   pipe = tmp_path / 'pipe'
   os.mkfifo(pipe)
   reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-  decide(
+  found = decide(
       f'import subprocess; pipe = open("{pipe}", "w");'
       ' subprocess.Popen(["sleep", "600"], stdout=pipe); os.abort()'
   )
+  assert 'signal 6' in found.reason  # it came as far as that
   for _ in range(100):  # until the system has ended it, and so closed the pipe
     try:
       assert os.read(reader, 1) == b''
@@ -202,7 +198,7 @@ def test_what_it_has_started_is_ended_as_well(decide, tmp_path):
 @pytest.mark.parametrize(
     'about, reason',
     [
-        (H100 | {'platform': 'cpu'}, 'there is no GPU'),
+        (H100 | {'platform': 'cpu'}, 'jax finds no GPU'),
         (
             H100 | {'device': 'NVIDIA A100', 'compute_capability': '8.0'},
             'NVIDIA A100 is no Hopper GPU',
@@ -228,74 +224,3 @@ def test_where_kernels_cannot_run_none_is_tried(decide, about, reason):
   found = decide(report(), about, limit=1.0)
   assert found.implementation == 'chunked'
   assert found.reason == reason and found.report is None
-
-
-def test_a_verdict_is_kept(decide):
-  first = decide(report())
-  again = decide('os._exit(7)')
-  assert first.date is None and again.date
-  assert again == first._replace(date=again.date)
-
-
-def test_a_verdict_against_the_kernels_is_kept_as_well(decide):
-  first = decide('os._exit(7)')
-  again = decide(report())
-  assert again.reason == first.reason and again.date
-
-
-@pytest.mark.parametrize(
-    'change',
-    [
-        {'device': 'NVIDIA H200'},
-        {'driver': '590.10'},
-        {'versions': {'jax': '0.12.0'}},
-        {'flags': '--xla_gpu_cuda_data_dir=/opt/cuda'},
-    ],
-)
-def test_another_device_driver_or_version_is_decided_anew(decide, change):
-  decide(report())
-  assert decide('os._exit(7)', H100 | change).implementation == 'chunked'
-
-
-def test_another_source_is_decided_anew(decide, monkeypatch):
-  decide(report())
-  monkeypatch.setattr(cache, 'source_digest', lambda: 'another')
-  assert decide('os._exit(7)').implementation == 'chunked'
-
-
-def test_force_decides_anew_and_keeps_it(decide):
-  decide('os._exit(7)')
-  assert decide(report(), force=True).implementation == 'mosaic_sm90'
-  assert decide('os._exit(7)').implementation == 'mosaic_sm90'
-
-
-def test_without_the_cache_nothing_is_read_or_kept(decide, tmp_path):
-  decide(report(), keep=False)
-  assert not list(tmp_path.rglob('*.json'))
-  decide(report())
-  assert decide('os._exit(7)', keep=False).implementation == 'chunked'
-  assert decide('os._exit(7)').implementation == 'mosaic_sm90'
-
-
-@pytest.mark.parametrize(
-    'damage',
-    [
-        lambda entry: None,
-        lambda entry: {},
-        lambda entry: entry | {'report': report(checks={})},
-        lambda entry: entry | {'key': {}},
-    ],
-)
-def test_a_kept_verdict_that_was_changed_is_decided_anew(
-    decide, tmp_path, damage
-):
-  decide(report())
-  (path,) = tmp_path.rglob('*.json')
-  path.write_text(json.dumps(damage(json.loads(path.read_text()))))
-  assert decide('os._exit(7)').implementation == 'chunked'
-
-
-def test_without_a_home_nothing_is_kept(decide, monkeypatch):
-  monkeypatch.setenv('XDG_CACHE_HOME', 'relative')
-  decide(report())
-  assert decide('os._exit(7)').implementation == 'chunked'
