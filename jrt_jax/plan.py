@@ -4,12 +4,13 @@ python -m jrt_jax.plan --config=configs/jrt_360m.py --topology=8xH100 \
     --price=2.50
 
 All of it is arithmetic: no GPU is needed, nothing is compiled. How well the
-GPUs are used is a prediction (--mfu); JRT-RNN 360M has not been trained on any
-yet. The vocabulary is that of the config: training makes room in it for a
+GPUs are used (--mfu) is a prediction for JRT-RNN 360M with the Hopper kernels,
+which no GPU has confirmed. The vocabulary is that of the config: training makes room in it for a
 tokenizer that has more ids.
 """
 
 import json
+import math
 
 from absl import app
 from absl import flags
@@ -39,7 +40,11 @@ _MFU = flags.DEFINE_float(
 _PRICE = flags.DEFINE_float(
     'price', None, 'Dollars for an hour of a GPU.', lower_bound=0.0
 )
-_JSON = flags.DEFINE_string('json', None, 'A file for all of it, in bytes.')
+for _flag in ('mfu', 'price'):  # their bounds let nan pass
+  flags.register_validator(
+      _flag, lambda x: x is None or math.isfinite(x), 'must be a finite number'
+  )
+_JSON = flags.DEFINE_string('json', None, 'A file for all of it, as JSON.')
 
 
 def main(argv: list[str]) -> None:

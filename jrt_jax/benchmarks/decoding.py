@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jrt_jax import cost
 from jrt_jax.benchmarks import inference
 from jrt_jax.benchmarks import timing
 from jrt_jax.generation import completions
 from jrt_jax.generation import pieces
 from jrt_jax.generation import reading
 from jrt_jax.generation import sizes
-from jrt_jax import cost
 from jrt_jax.models import decode
 from jrt_jax.models import sampling
 

@@ -126,10 +126,10 @@ def check_model(
           f' config.model.feature_map.heads={tuple(groups)}, got {tensor}'
       )
   for name, shape in shapes.items():
-    for size, axis in zip(shape, param_axes(name)):
-      if axis and size % mesh[axis]:
+    for length, axis in zip(shape, param_axes(name)):
+      if axis and length % mesh[axis]:
         raise ValueError(
-            f'config.mesh.{axis} must divide the {size} that it would share of'
+            f'config.mesh.{axis} must divide the {length} that it would share of'
             f' {name} {[*shape]}, got {mesh[axis]}'
         )
 

@@ -60,11 +60,6 @@ def state_bytes(config: Mapping[str, Any], *, length: int) -> int:
   return sum(MIXERS[x].state_bytes(config, length) for x in config['mixers'])
 
 
-def train_flops_per_token(config: Mapping[str, Any], **work: Any) -> float:
-  """The sum of `train_flops`, which has the same arguments."""
-  return sum(train_flops(config, **work).values())
-
-
 def train_flops(
     config: Mapping[str, Any],
     *,

@@ -5,10 +5,14 @@ import functools
 from typing import Any
 
 from configs import jrt_360m
+from jrt_jax.training import budget
 from jrt_jax.training import estimate
 from jrt_jax.training import topology
 
-PEAK = 'an H100 at half of its 989 TFLOP/s (bfloat16)'
+PEAK = (
+    f'an H100 at {budget.PREDICTED_MFU:.0%} of its 989 TFLOP/s (bfloat16), as'
+    ' predicted by jrt_jax.plan'
+)
 
 
 def training_hours(config: Mapping[str, Any]) -> float:
@@ -36,4 +40,4 @@ def reading_hours(parameters: float, tokens: float) -> float:
 
 
 def _hours(flops):
-  return flops / (estimate.UTILIZATION * topology.GPUS['H100'].flops) / 3600
+  return flops / (budget.PREDICTED_MFU * topology.GPUS['H100'].flops) / 3600

@@ -16,9 +16,9 @@ import numpy as np
 import tqdm
 
 from configs import synthetic
+from jrt_jax import cost
 from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.data.synthetic import task
-from jrt_jax import cost
 from jrt_jax.training import checkpoint
 from jrt_jax.training import curves
 from jrt_jax.training import loop

@@ -14,9 +14,10 @@ from jrt_jax.prefix import fitting
 from jrt_jax.training import estimate
 from jrt_jax.training.topology import Topology
 
-# Model FLOP/s over the peak. A prediction, which no GPU has confirmed: products
-# and traffic of the compiled step of JRT-RNN 360M with its kernels, at 600
-# TFLOP/s and 2.7 TB/s of an H100. Communication and waiting are left out.
+# Model FLOP/s over the peak. A prediction, which no GPU has confirmed and nothing
+# here computes: products and traffic of the compiled step of JRT-RNN 360M with
+# the Hopper kernels, if an H100 does 600 TFLOP/s and moves 2.7 TB/s (assumed).
+# Communication and waiting are left out. Of `chunked` nothing is predicted.
 PREDICTED_MFU = 0.35
 
 CONTEXTS = (2048, 8192, 32_768, 131_072)  # tokens that are decoded after
@@ -42,6 +43,7 @@ def make(
     OSError: the file of a prefix policy cannot be read.
   """
   model, mesh = config['model'], _mesh(config, topology)
+  _check_implementation(model['implementation'], topology)
   accumulation = layout.check_batch(
       config['batch_size'], config['microbatch_per_device'], mesh
   )
@@ -52,6 +54,7 @@ def make(
       'gpus': topology._asdict() | {'gpu': topology.gpu._asdict()},
       'mesh': mesh,
       'dtype': model['dtype'],
+      'implementation': _implementation(model),
       'batch': {
           'sequences': config['batch_size'],
           'tokens': config['sequence_length'],
@@ -95,6 +98,25 @@ def _mesh(config, topology):
   return mesh
 
 
+def _check_implementation(name, topology):
+  if name == 'mosaic_sm90' and topology.gpu.architecture != 'Hopper':
+    raise ValueError(
+        'config.model.implementation must be auto, chunked or reference on'
+        f' {topology.name}, which is no Hopper GPU, got {name!r}'
+    )
+
+
+def _implementation(model):
+  """Of linear attention; None if the model has none.
+
+  No device has a table of tiles yet, without which `auto` takes no kernels.
+  """
+  if not {'la', 'pla'} & {*model['mixers']}:
+    return None
+  name = model['implementation']
+  return 'chunked' if name == 'auto' else name
+
+
 def _fitted(config):
   """`config.prefix`, with what `learned` has to know of itself."""
   prefix = config['prefix']
@@ -111,7 +133,7 @@ def _decode_states(model):
   attention = {**model, 'mixers': ['attention'] * len(model['mixers'])}
   return {
       name: {L: cost.state_bytes(x, length=L) for L in CONTEXTS}
-      for name, x in (('this model', model), ('attention', attention))
+      for name, x in (('model', model), ('attention', attention))
   }
 
 

@@ -19,7 +19,7 @@ def _setting(budget) -> Iterator[str]:
   gpus, batch = budget['gpus'], budget['batch']
   nodes = f'{gpus["nodes"]} x ' if gpus['nodes'] > 1 else ''
   axes = ', '.join(f'{axis} {n}' for axis, n in budget['mesh'].items())
-  yield f'{nodes}{gpus["gpus_per_node"]} x {gpus["gpu"]["kind"]} ({axes})'
+  yield f'{nodes}{gpus["gpus_per_node"]} x {gpus["name"]} ({axes})'
   yield (
       f'{batch["sequences"]} x {batch["tokens"]} tokens a step, in microbatches'
       f' of {batch["sequences"] // batch["microbatches"]} sequences'
@@ -27,7 +27,7 @@ def _setting(budget) -> Iterator[str]:
 
 
 def _model(budget) -> Iterator[str]:
-  yield _row('model', 'parameters', 'FLOP/trained token')
+  yield _row('model', 'parameters', 'FLOP/token')
   parameters, flops = budget['parameters'], budget['flops_per_token']
   for part in sorted(parameters, key=_LAST.__contains__):
     name = 'embedding, logits' if part == 'embedding' else part
@@ -37,43 +37,72 @@ def _model(budget) -> Iterator[str]:
 
 
 def _memory(budget) -> Iterator[str]:
-  gpu = budget['gpus']['gpu']
+  memory = budget['gpus']['gpu']['memory_gib']
   yield _row('memory', 'of one copy', 'on each GPU')
   whole, own = budget['bytes'], budget['bytes_per_gpu']
   for name in whole:
     yield _row(name, units.size(whole[name]), units.size(own[name]))
   sums = [sum(x.values()) for x in (whole, own)]
-  yield _row('all', *map(units.size, sums)) + f' of {gpu["memory"]} GiB'
-  if sums[1] > gpu['memory'] * 2**30:
-    yield 'This does not fit: raise --config.mesh.fsdp, or take more GPUs.'
+  yield _row('all', *map(units.size, sums)) + f' of {memory} GiB'
+  if sums[1] > memory * 2**30:
+    yield (
+        'This does not fit: raise --config.mesh.fsdp (on more GPUs if it is'
+        ' all of them).'
+    )
   yield 'Activations are not counted: what they take, the compiler decides.'
+  yield 'JAX takes 75 % of the memory unless told (by launch slurm: 90 %).'
 
 
 def _decoding(budget) -> Iterator[str]:
   states = budget['decode_state_bytes']
   yield _row('decode state of', 'this model', 'attention everywhere')
-  for length, own in states['this model'].items():
+  for length, own in states['model'].items():
     other = states['attention'][length]
     yield _row(f'{length:,} tokens', units.size(own), units.size(other)) + (
-        f' ({other / own:,.0f} x)'
+        f' ({_number(other / own, 10)} x)'
     )
 
 
 def _time(budget) -> Iterator[str]:
   run = budget['run']
-  source = '(predicted for 360M)' if run['mfu_is_predicted'] else '(given)'
+  source = '(predicted)' if run['mfu_is_predicted'] else '(given)'
   yield _row('time', f'at {run["mfu"]:.3g} of the peak', source)
   yield _row('tokens', units.count(run['tokens']))
   yield _row('tokens a second', units.count(run['tokens_per_second']))
   yield _row('duration', units.duration(run['seconds']))
-  yield _row('GPU-hours', f'{run["gpu_hours"]:,.3g}')
+  yield _row('GPU-hours', _number(run['gpu_hours'], 100))
   if run['dollars'] is not None:
-    yield _row('cost', f'${run["dollars"]:,.0f}')
+    yield _row('cost', _dollars(run['dollars']))
+  if run['mfu_is_predicted']:
+    yield from _prediction(run['mfu'], budget['implementation'])
   if budget['dtype'] != 'bfloat16':
     yield f'The peak is of bfloat16: {budget["dtype"]} is slower than this.'
   together = budget['mesh']['fsdp'] * budget['mesh']['tensor']
-  if together > budget['gpus']['gpus_per_node']:
+  if budget['gpus']['gpus_per_node'] % together:
     yield 'Weights are shared between nodes, which is slower than this.'
+
+
+def _prediction(mfu, implementation) -> Iterator[str]:
+  yield f'{mfu:.3g} is calculated for JRT-RNN 360M with the Hopper kernels on an'
+  yield 'H100, at assumed rates; no GPU has confirmed it.'
+  if implementation not in (None, 'mosaic_sm90'):
+    yield (
+        f'Nothing is predicted for {implementation}, which computes linear'
+        ' attention here.'
+    )
+
+
+def _number(x, whole):
+  """Three significant digits, or from `whole` on all of the integer part."""
+  if 0 < x < 0.01:
+    return '< 0.01'
+  return f'{x:,.0f}' if x >= whole else f'{x:.3g}'
+
+
+def _dollars(x):
+  if 0 < x < 0.01:
+    return '< $0.01'
+  return f'${x:,.0f}' if x >= 100 else f'${x:.2f}'
 
 
 def _row(name, first, second=''):

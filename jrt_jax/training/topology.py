@@ -9,22 +9,23 @@ class Gpu(NamedTuple):
 
   kind: str  # part of jax's `device_kind`
   flops: float  # a second, dense bfloat16: half of the figures "with sparsity"
-  memory: int  # GiB, as drivers call what data sheets call GB
+  memory_gib: int  # as drivers call what data sheets call GB
+  architecture: str
 
 
 # By name; the first whose kind occurs in a `device_kind` is meant. Source:
 # NVIDIA's data sheets of the A100 (2021), H100 (2023), H200, DGX B200 and GB200
 # NVL72 (2024).
 GPUS = {
-    'A100-40GB': Gpu('A100-SXM4-40GB', 312e12, 40),
-    'A100': Gpu('A100', 312e12, 80),
-    'H100-PCIe': Gpu('H100 PCIe', 756e12, 80),
-    'H100-NVL': Gpu('H100 NVL', 835e12, 94),
-    'H100': Gpu('H100', 989e12, 80),
-    'H200-NVL': Gpu('H200 NVL', 835e12, 141),
-    'H200': Gpu('H200', 989e12, 141),  # GH200 too
-    'GB200': Gpu('GB200', 2500e12, 186),
-    'B200': Gpu('B200', 2250e12, 180),
+    'A100-40GB': Gpu('A100-SXM4-40GB', 312e12, 40, 'Ampere'),
+    'A100': Gpu('A100', 312e12, 80, 'Ampere'),
+    'H100-PCIe': Gpu('H100 PCIe', 756e12, 80, 'Hopper'),
+    'H100-NVL': Gpu('H100 NVL', 835e12, 94, 'Hopper'),
+    'H100': Gpu('H100', 989e12, 80, 'Hopper'),
+    'H200-NVL': Gpu('H200 NVL', 835e12, 141, 'Hopper'),
+    'H200': Gpu('H200', 989e12, 141, 'Hopper'),  # GH200 too
+    'GB200': Gpu('GB200', 2500e12, 186, 'Blackwell'),
+    'B200': Gpu('B200', 2250e12, 180, 'Blackwell'),
 }
 
 
@@ -33,7 +34,11 @@ class Topology(NamedTuple):
 
   nodes: int
   gpus_per_node: int
-  gpu: Gpu
+  name: str  # of the GPU, a key of `GPUS`
+
+  @property
+  def gpu(self) -> Gpu:
+    return GPUS[self.name]
 
   @property
   def num_gpus(self) -> int:
@@ -53,7 +58,7 @@ def parse(text: str) -> Topology:
         f' {", ".join(sorted(GPUS))}, got {text!r}'
     )
   nodes, gpus, name = match.groups()
-  return Topology(int(nodes or 1), int(gpus), GPUS[name])
+  return Topology(int(nodes or 1), int(gpus), name)
 
 
 def of_kind(device_kind: str) -> Gpu | None:

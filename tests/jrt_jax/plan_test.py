@@ -30,6 +30,8 @@ def test_a_plan_is_a_table_and_json(plan, tmp_path):
   assert sum(found['parameters'].values()) == 1_316_864
   assert found['run']['tokens'] == 7 * 4 * 512
   assert found['run']['mfu'] == budget.PREDICTED_MFU
+  assert found['gpus']['name'] == 'H200'
+  assert found['gpus']['gpu']['memory_gib'] == 141
 
 
 def test_planning_never_imports_jax(plan):
@@ -46,7 +48,10 @@ def test_planning_never_imports_jax(plan):
         ('--topology=8xH1000', '--topology must be NxGPU or NODESxNxGPU'),
         ('--topology=3xH100', 'config.batch_size must be a multiple of 3'),
         ('--mfu=2', '--mfu'),
+        ('--mfu=nan', '--mfu=nan: must be a finite number'),
         ('--price=-1', '--price'),
+        ('--price=nan', '--price=nan: must be a finite number'),
+        ('--price=inf', '--price=inf: must be a finite number'),
         ('--config.stepps=1', "did you mean 'steps'?"),
     ],
 )

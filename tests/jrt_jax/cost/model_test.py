@@ -19,8 +19,8 @@ from configs import pla_swa_360m
 from configs import study
 from configs import synthetic
 from configs.ablations import feature_map as ablation
-from jrt_jax import models
 from jrt_jax import cost
+from jrt_jax import models
 
 # Counts and sizes of the official models, one layer of each kind.
 CONV, PLA, LA, SWA = 6_302_720, 3_932_160, 2_621_440, 4_194_304
@@ -198,12 +198,13 @@ def test_state_bytes_of_attention_grow_with_the_length():
 
 
 def train_flops(config, prefix, supervised, length=2048):
-  return cost.train_flops_per_token(
+  parts = cost.train_flops(
       config,
       sequence_length=length,
       prefix_fraction=prefix,
       supervised_fraction=supervised,
   )
+  return sum(parts.values())
 
 
 # With all logits, and with those of 1/2 + 15 % of the other 1/2 only.

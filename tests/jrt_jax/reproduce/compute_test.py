@@ -3,6 +3,8 @@ import pytest
 from configs import jrt_360m
 from jrt_jax import cost
 from jrt_jax.reproduce import compute
+from jrt_jax.training import budget
+from jrt_jax.training import topology
 
 
 def test_training_takes_six_operations_a_parameter_and_token_about():
@@ -13,4 +15,8 @@ def test_training_takes_six_operations_a_parameter_and_token_about():
   assert hours == pytest.approx(
       3 * compute.reading_hours(parameters, tokens), rel=0.3
   )
-  assert 20 < hours < 60  # 7e19 operations at 5e14 a second
+
+
+def test_a_run_takes_the_hours_that_are_planned_for_it():
+  plan = budget.make(jrt_360m.get_config().to_dict(), topology.parse('8xH100'))
+  assert compute.jrt_360m_hours() == pytest.approx(plan['run']['gpu_hours'])

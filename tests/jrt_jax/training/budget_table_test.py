@@ -1,3 +1,8 @@
+import re
+
+import pytest
+
+from configs import attention_360m
 from configs import jrt_1b
 from configs import jrt_360m
 from jrt_jax.training import budget
@@ -23,7 +28,8 @@ def test_a_table_has_the_figures_and_80_columns():
       '1.33 GiB',
       '5.68 MiB',
       '31.5B',
-      '(predicted for 360M)',
+      '(predicted)',
+      'calculated for JRT-RNN 360M with the Hopper kernels',
       '$127',
   ):
     assert figure in text, figure
@@ -32,13 +38,44 @@ def test_a_table_has_the_figures_and_80_columns():
 def test_a_given_utilization_is_no_prediction_and_no_price_no_cost():
   text = make_table(mfu=0.4)
   assert 'predicted' not in text and '(given)' in text and '$' not in text
+  assert 'Hopper' not in text
+
+
+def test_without_the_kernels_it_says_that_nothing_is_predicted():
+  nothing = 'Nothing is predicted for chunked'
+  assert nothing in make_table() and nothing in make_table('8xA100')
+  kernels = {'model.implementation': 'mosaic_sm90'}
+  assert nothing not in make_table(changes=kernels)
+  assert nothing not in make_table(config=attention_360m)
+
+
+@pytest.mark.parametrize(
+    'price, steps, hours, cost',
+    [
+        (2.5, 60_000, '50.7', '$127'),
+        (2.5, 60_000_000, '50,669', '$126,671'),
+        (2.5, 60, '0.0507', '$0.13'),
+        (2.5, 1, '< 0.01', '< $0.01'),
+        (0.0, 60_000, '50.7', '$0.00'),
+    ],
+)
+def test_hours_and_cost_are_numbers_that_people_read(price, steps, hours, cost):
+  text = make_table(price=price, changes={'steps': steps})
+  assert re.search(rf'^GPU-hours +{re.escape(hours)}$', text, re.MULTILINE)
+  assert re.search(rf'^cost +{re.escape(cost)}$', text, re.MULTILINE)
+
+
+def test_a_cache_that_is_smaller_than_the_state_is_so_by_a_fraction():
+  wide = {'model.mixers': ('pla',), 'model.feature_map.feature_dim': 128}
+  text = make_table(changes=wide)
+  assert re.search(r'^2,048 tokens .* \(0\.24 x\)$', text, re.MULTILINE)
 
 
 def test_what_does_not_fit_is_said_with_what_would_help():
   wide = {'model.mlp_width': 2**16}
-  assert 'does not fit: raise --config.mesh.fsdp' in make_table(
-      '8xA100-40GB', jrt_1b, changes=wide
-  )
+  text = make_table('8xA100-40GB', jrt_1b, changes=wide)
+  assert 'does not fit: raise --config.mesh.fsdp' in text
+  assert max(map(len, text.splitlines())) <= 80
   assert 'does not fit' not in make_table('8xA100-40GB', jrt_1b)
 
 
@@ -51,5 +88,7 @@ def test_the_peak_is_not_that_of_float32():
 def test_weights_shared_between_nodes_are_warned_of():
   between = {'mesh.fsdp': 16}
   assert 'between nodes' in make_table('2x8xH100', changes=between)
+  straddling = {'mesh.fsdp': 4, 'batch_size': 288}
+  assert 'between nodes' in make_table('2x6xH100', changes=straddling)
   assert 'between nodes' not in make_table('2x8xH100')
   assert make_table('2x8xH100').startswith('2 x 8 x H100')

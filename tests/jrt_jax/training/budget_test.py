@@ -50,7 +50,7 @@ def test_what_a_model_costs_is_what_training_counts():
   assert found['parameters'] == cost.parameters(config['model'])
   flops = sum(found['flops_per_token'].values())
   assert flops == estimate.flops_per_token(config)
-  for length, size in found['decode_state_bytes']['this model'].items():
+  for length, size in found['decode_state_bytes']['model'].items():
     assert size == cost.state_bytes(config['model'], length=length)
 
 
@@ -104,6 +104,11 @@ def test_a_budget_is_json():
         ('8xH100', {'mesh.tensor': 3}, 'tensor = 3 must divide .* 8'),
         ('5xH100', {'mesh.fsdp': 5, 'batch_size': 40}, r'fsdp must divide the'),
         ('8xH100', {'objective.name': 'next_token'}, r'needs config\.prefix'),
+        (
+            '8xA100',
+            {'model.implementation': 'mosaic_sm90'},
+            r"implementation must be auto, .* on A100, .* got 'mosaic_sm90'",
+        ),
     ],
 )
 def test_an_impossible_run_is_refused_in_one_line(gpus, changes, message):
