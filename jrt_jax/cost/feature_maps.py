@@ -84,6 +84,38 @@ def group_sizes(
   return counts
 
 
+def resolve_normalizer(normalizer: str, sign: str) -> str:
+  """Returns what outputs are divided by.
+
+  Args:
+    normalizer: `config.model.normalizer`.
+    sign: of the kernel.
+
+  Raises:
+    ValueError: the normaliser is not safe with the kernel.
+  """
+  if normalizer == 'auto':
+    # Where all weights may vanish, a quotient of their sums is rounding errors.
+    return 'sum' if sign == 'positive' else 'output_rms'
+  if normalizer == 'sum' and sign != 'positive':
+    raise ValueError(
+        'config.model.normalizer must be output_rms, clamp or none (or auto)'
+        ' for a feature map whose weights can be 0 or negative, since their sum'
+        " can be 0, got 'sum'"
+    )
+  return normalizer
+
+
+def num_waves(num_features: int) -> int:
+  """Returns how many rows gaussian_rff draws; ValueError if F is odd."""
+  if num_features % 2:
+    raise ValueError(
+        'config.model.feature_map.num_features must be even for'
+        f' gaussian_rff, got {num_features}'
+    )
+  return num_features // 2
+
+
 def _elementwise(sign):
   return lambda settings, H: Map(settings['feature_dim'], sign)
 
@@ -109,7 +141,7 @@ def _symmetric_power(settings, H):
 
 def _gaussian_rff(settings, H):
   D, F = settings['feature_dim'], settings['num_features']
-  return Map(F, 'signed', {'projection': (H, F // 2, D)}, draws=True)
+  return Map(F, 'signed', {'projection': (H, num_waves(F), D)}, draws=True)
 
 
 def _gaussian_prf(settings, H):

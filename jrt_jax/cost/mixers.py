@@ -104,9 +104,8 @@ def _features(config):
 
 
 def _normalizes_outputs(config, group):
-  auto = 'sum' if group.map.sign == 'positive' else 'output_rms'
-  normalizer = config['normalizer']
-  return (auto if normalizer == 'auto' else normalizer) == 'output_rms'
+  normalizer, sign = config['normalizer'], group.map.sign
+  return feature_maps.resolve_normalizer(normalizer, sign) == 'output_rms'
 
 
 def _softmax_shapes(config):

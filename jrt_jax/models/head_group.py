@@ -6,6 +6,7 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 
+from jrt_jax.cost.feature_maps import resolve_normalizer
 from jrt_jax.models import parallel
 from jrt_jax.models.context import Context
 from jrt_jax.models.feature_maps import FeatureMap
@@ -42,7 +43,7 @@ class HeadGroup(nnx.Module):
       implementation: str | None,
   ):
     self.num_heads = feature_map.num_heads
-    self.normalizer = _resolve(normalizer, feature_map)
+    self.normalizer = resolve_normalizer(normalizer, feature_map.sign)
     self.implementation = implementation
     self.feature_map = feature_map
     self.feature_map_enc = feature_map_enc
@@ -131,13 +132,3 @@ class HeadGroup(nnx.Module):
     square = jnp.mean(x * x, axis=-1, keepdims=True)
     x = x * jax.lax.rsqrt(square + _RMS_EPSILON) * self.gain[...]
     return x.astype(y.dtype)
-
-
-def _resolve(normalizer, feature_map):
-  if normalizer == 'sum' and feature_map.sign != 'positive':
-    raise ValueError(
-        'config.model.normalizer must be output_rms, clamp or none (or auto)'
-        ' for a feature map whose weights can be 0 or negative, since their sum'
-        " can be 0, got 'sum'"
-    )
-  return feature_map.normalizer if normalizer == 'auto' else normalizer

@@ -7,6 +7,7 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 
+from jrt_jax.cost.feature_maps import resolve_normalizer
 from pallas_kernels.prefix_linear_attention import feature_maps as closed_forms
 
 
@@ -44,8 +45,7 @@ class FeatureMap(nnx.Module):
     self.num_heads = settings.num_heads
     self.width = width
     self.sign = sign
-    # Where all weights may vanish, a quotient of their sums is rounding errors.
-    self.normalizer = 'sum' if sign == 'positive' else 'output_rms'
+    self.normalizer = resolve_normalizer('auto', sign)
 
   def features(self, x: jax.Array) -> jax.Array:
     """Maps [..., H, D] to φ [..., H, F], in the dtype of `x`.

@@ -9,6 +9,7 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 
+from jrt_jax.cost.feature_maps import num_waves
 from jrt_jax.models.feature_maps.base import FeatureMap
 from jrt_jax.models.feature_maps.base import Settings
 
@@ -38,12 +39,8 @@ class GaussianRff(_RandomFeatures):
   """
 
   def __init__(self, settings: Settings):
-    if settings.num_features % 2:
-      raise ValueError(
-          'config.model.feature_map.num_features must be even for'
-          f' gaussian_rff, got {settings.num_features}'
-      )
-    super().__init__(settings, rows=settings.num_features // 2, sign='signed')
+    rows = num_waves(settings.num_features)
+    super().__init__(settings, rows=rows, sign='signed')
 
   def _features(self, x):
     phase = self._products(_scaled(x))

@@ -168,6 +168,27 @@ def test_a_width_that_heads_do_not_divide_is_refused(tiny_config):
       cost.parameters(tiny_config(mixers=(mixer,), num_heads=5))
 
 
+@pytest.mark.parametrize(
+    'normalizer, feature_map, message',
+    [
+        (
+            'sum',
+            {'name': 'linear'},
+            'normalizer must be output_rms, .* or none',
+        ),
+        ('auto', {'name': 'gaussian_rff', 'num_features': 7}, 'even .* got 7'),
+    ],
+)
+def test_a_model_that_cannot_be_built_costs_nothing(
+    normalizer, feature_map, message, tiny_config
+):
+  maps = tiny_config()['feature_map'] | feature_map
+  config = tiny_config(mixers=('pla',), normalizer=normalizer, feature_map=maps)
+  for count in (cost.shapes, models.abstract):
+    with pytest.raises(ValueError, match=message):
+      count(config)
+
+
 def test_state_bytes_of_jrt_360m_are_those_of_the_formula():
   heads, features = 16, 1 + 16 + 136
   pla = 4 * heads * features * (64 + 1)  # float32: values and their weights
