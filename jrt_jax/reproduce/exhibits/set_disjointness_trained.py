@@ -35,7 +35,7 @@ _SETTINGS = {
 _COMMON = {
     'model.feature_map.feature_dim': 2
 }  # a state that holds few elements
-_RATES = (3e-3, 7e-3, 1.5e-2)
+_RATES = (1.5e-3, 3e-3, 7e-3)
 
 _ARMS = arms_lib.Arms(
     {
