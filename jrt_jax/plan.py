@@ -5,8 +5,8 @@ python -m jrt_jax.plan --config=configs/jrt_360m.py --topology=8xH100 \
 
 All of it is arithmetic: no GPU is needed, nothing is compiled. How well the
 GPUs are used (--mfu) is a prediction for JRT-RNN 360M with the Hopper kernels,
-which no GPU has confirmed. The vocabulary is that of the config: training makes room in it for a
-tokenizer that has more ids.
+which no GPU has confirmed. The vocabulary is that of the config: training makes
+room in it for a tokenizer that has more ids.
 """
 
 import json

@@ -79,7 +79,6 @@ def _parse(argv):
 
 
 if __name__ == '__main__':
-  signal.signal(
-      signal.SIGTERM, lambda *_: sys.exit(143)
-  )  # ends the process too
+  # As an exception, which ends the process that is asked too.
+  signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
   sys.exit(main(sys.argv[1:]))
