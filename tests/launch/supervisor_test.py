@@ -15,10 +15,14 @@ ROOT = pathlib.Path(__file__).parents[2]
 PROGRAM = """
 import sys
 from launch import supervisor
-patience, *lines = sys.argv[1:]
+patience, settle, grace, *lines = sys.argv[1:]
 commands = [['bash', '-c', line] for line in lines]
 sys.exit(supervisor.run(
-    commands, {'ADDED': '1'}, settle=0.3, grace=0.3, patience=float(patience)
+    commands,
+    {'ADDED': '1'},
+    settle=float(settle),
+    grace=float(grace),
+    patience=float(patience),
 ))
 """
 
@@ -37,9 +41,14 @@ def heed_signals():
     signal.signal(number, signal.SIG_DFL)
 
 
-def start(*lines, patience=60.0):
+def command(*lines, patience=60.0, settle=0.3, grace=0.3):
+  seconds = map(str, (patience, settle, grace))
+  return [sys.executable, '-c', PROGRAM, *seconds, *lines]
+
+
+def start(*lines, **seconds):
   return subprocess.Popen(
-      [sys.executable, '-c', PROGRAM, str(patience), *lines],
+      command(*lines, **seconds),
       cwd=ROOT,
       preexec_fn=heed_signals,
       text=True,
@@ -108,10 +117,11 @@ def test_others_have_time_to_tell_why_they_end():
   assert output == 'because\n'
 
 
-def test_who_does_not_heed_sigterm_is_killed():
-  code, output, _ = run(
-      'trap "echo asked" TERM; while :; do sleep 0.05; done', 'exit 3'
-  )
+def test_who_does_not_heed_sigterm_is_killed(tmp_path):
+  ready = shlex.quote(str(tmp_path / 'ready'))
+  deaf = f'trap "echo asked" TERM; touch {ready}; while :; do sleep 0.05; done'
+  fails = f'until [ -e {ready} ]; do sleep 0.05; done; exit 3'
+  code, output, _ = finish(start(deaf, fails, grace=3.0))
   assert (code, output) == (3, 'asked\n')
 
 
@@ -123,7 +133,7 @@ def test_signals_reach_all_once(number):
       ' for i in {1..20}; do sleep 0.05 & wait; done;'
       f' echo $count; exit {128 + number}'
   )
-  process = start(line, line)
+  process = start(line, line, settle=30.0)  # for who is late on a busy machine
   await_start(process)
   os.kill(process.pid, number)
   # And no word of a failure.
@@ -140,7 +150,7 @@ def test_a_closed_terminal_lets_all_save():
 
 def test_what_nohup_has_set_stays():
   process = subprocess.Popen(
-      ['nohup', sys.executable, '-c', PROGRAM, '60', 'echo ready; sleep 0.5'],
+      ['nohup', *command('echo ready; sleep 0.5')],
       cwd=ROOT,
       text=True,
       stdout=subprocess.PIPE,
