@@ -19,6 +19,10 @@ from pallas_kernels.prefix_linear_attention.mosaic_sm90_backward import Backward
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_forward import ForwardConfig
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_tiles import Tiles
 
+needs_mosaic = pytest.mark.skipif(
+    jax.__version_info__ < (0, 11, 2), reason='the kernels need jax 0.11.2'
+)
+
 TUNED = Tiles(
     forward=ForwardConfig(stages=2),
     backward=BackwardConfig(prefix_chunks=2),
@@ -89,6 +93,7 @@ def test_the_kernels_are_the_default_where_they_have_been_measured(on_device):
   assert 'must be Hopper GPUs' in mosaic_sm90_tiles.unproven()
 
 
+@needs_mosaic
 @pytest.mark.parametrize(
     'kind, capability',
     [
@@ -118,6 +123,7 @@ def test_another_gpu_is_refused_in_one_line_named_or_not(
   assert np.isfinite(np.asarray(y, np.float32)).all()
 
 
+@needs_mosaic
 def test_an_interpreter_runs_the_kernels_beside_any_gpu(on_device, monkeypatch):
   on_device('NVIDIA A100-SXM4-80GB', '8.0')
   reached = mock.Mock(side_effect=InterruptedError)

@@ -5,11 +5,16 @@ import os
 import sys
 import time
 
+import jax
 import pytest
 
 from pallas_kernels.benchmarks import correctness
 from pallas_kernels.selfcheck import checks
 from pallas_kernels.selfcheck import verdict
+
+pytestmark = pytest.mark.skipif(
+    jax.__version_info__ < (0, 11, 2), reason='the kernels need jax 0.11.2'
+)
 
 H100 = {
     'device': 'NVIDIA H100 PCIe',
