@@ -87,7 +87,7 @@ def asked(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, ...]:
   shows. If it did, models would learn to leave out the values they have read, and
   two layers of linear attention would stay at that guess: asked for all of eight
   pairs they had 33 % right after 3,200 steps (guessing 34 %). Without values in
-  the reply they have 94 % after 400.
+  the reply they have 94 % after 400 (one seed each).
   """
   reply = np.concatenate([[REPLY], keys])
   return reply, np.concatenate([[NO_ANSWER], values])
