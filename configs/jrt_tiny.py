@@ -14,6 +14,7 @@ def get_config():
   config.steps = 700
   config.batch_size = 4
   config.sequence_length = 512
+  config.microbatch_per_device = 1  # what a CPU keeps in its caches
 
   config.model.mixers = ('conv', 'pla', 'swa', 'conv', 'pla', 'swa', 'conv')
   config.model.width = 128

@@ -6,7 +6,7 @@ import jax
 import pytest
 
 _REASON = (
-    "needs jax 0.11.2 with its CUDA plugin: pip install -e '.[aot]', or"
+    "needs jax 0.11.2 or newer with its CUDA plugin: pip install -e '.[aot]', or"
     ' make test-aot'
 )
 
