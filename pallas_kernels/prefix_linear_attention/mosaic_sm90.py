@@ -21,6 +21,8 @@ from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import CHUNK
 
 VALUE_WIDTHS = (64, 112, 128)
 
+_MOST_PROGRAMS = 65_535  # of CUDA, along the axis of a grid that B and H share
+
 
 def mosaic_sm90(
     inputs: inputs_lib.Inputs,
@@ -34,7 +36,7 @@ def mosaic_sm90(
   """Returns the outputs [B, L, H, V] and the state after the last token.
 
   Args:
-    inputs: bfloat16, D = 16, V one of `VALUE_WIDTHS`.
+    inputs: bfloat16, D = 16, V one of `VALUE_WIDTHS`, B * H above 0.
     feature_map: `taylor_exp`, of order 2.
     normalizer: 'sum'.
     plain: whether there is neither padding nor a second document.
@@ -65,7 +67,8 @@ def mosaic_sm90(
 
 
 def _check(inputs, feature_map, normalizer, plain):
-  D, V = inputs.q.shape[-1], inputs.v.shape[-1]
+  B, _, H, D = inputs.q.shape
+  V = inputs.v.shape[-1]
   dtypes = inputs.q.dtype, inputs.v.dtype
   refusals = {
       f'jax must be 0.11.2 or newer, got {jax.__version__}': (
@@ -81,6 +84,9 @@ def _check(inputs, feature_map, normalizer, plain):
       f'D must be {roll_features.D}, got {D}': D != roll_features.D,
       f'V must be one of {VALUE_WIDTHS}, got {V}': V not in VALUE_WIDTHS,
       'segment_ids and mask must not be given': not plain,
+      f'B * H must be from 1 to {_MOST_PROGRAMS:,}, got {B * H:,}': (
+          not 0 < B * H <= _MOST_PROGRAMS
+      ),
   }
   for refusal, applies in refusals.items():
     if applies:

@@ -1,5 +1,6 @@
 """The launches on Hopper GPUs as differentiable functions."""
 
+from collections.abc import Callable
 import functools
 from typing import Any, NamedTuple
 
@@ -16,6 +17,20 @@ class Launch(NamedTuple):
 
   tiles: Tiles
   interpret: Any = None  # parameters of the interpreter; None to compile
+
+
+def _once(run: Callable[..., Any], arguments: tuple[int, ...]):
+  """What says so where it is differentiated a second time."""
+  run = jax.custom_jvp(run, nondiff_argnums=arguments)
+
+  @run.defjvp
+  def refuse(*_):
+    raise NotImplementedError(
+        "mosaic_sm90 has first derivatives only, in reverse mode:"
+        " implementation='reference' has all"
+    )
+
+  return run
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -66,7 +81,7 @@ def _attend_backward(launch, _, residuals, cotangents):
   return dq, dk, dv, dk_enc, dv_enc, None, dkv_t, dgram
 
 
-attend.defvjp(_attend_forward, _attend_backward)
+attend.defvjp(_once(_attend_forward, (0, 1)), _once(_attend_backward, (0, 1)))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -96,4 +111,4 @@ def _state_backward(launch, arrays, cotangents):
   return dk, dv, None
 
 
-final_state.defvjp(_state_forward, _state_backward)
+final_state.defvjp(_once(_state_forward, (0,)), _once(_state_backward, (0,)))

@@ -121,6 +121,37 @@ def test_what_the_kernels_cannot_take_is_refused_with_the_reason(
     )
 
 
+@needs_mosaic
+@pytest.mark.parametrize('B, told', [(0, '0'), (2**16, '65,536')])
+def test_no_rows_and_too_many_for_a_grid_are_refused(B, told):
+  inputs = testing.make_inputs(B=1, L=4, P=0, H=1, **SIZES)
+  rows = lambda x: jax.ShapeDtypeStruct((B, *x.shape[1:]), x.dtype)
+  op = functools.partial(
+      pallas_kernels.prefix_linear_attention, implementation='mosaic_sm90'
+  )
+  reason = f'B \\* H must be from 1 to 65,535, got {told}'
+  with pytest.raises(NotImplementedError, match=reason):
+    jax.eval_shape(lambda x: op(**x), jax.tree.map(rows, inputs))
+
+
+@needs_mosaic
+def test_a_second_derivative_is_refused_with_the_reason():
+  inputs = testing.make_inputs(B=1, L=4, P=0, H=1, **SIZES)
+
+  def loss(v):
+    y = pallas_kernels.prefix_linear_attention(
+        **inputs | {'v': v}, implementation=('mosaic_sm90', 'chunked')
+    )
+    return y.astype('float32').sum()
+
+  def norm(v):
+    return jax.grad(loss)(v).astype('float32').sum()
+
+  jax.eval_shape(norm, inputs['v'])
+  with pytest.raises(NotImplementedError, match='first derivatives only, in r'):
+    jax.eval_shape(jax.grad(norm), inputs['v'])
+
+
 def test_what_the_kernels_refuse_can_be_left_to_chunks():
   inputs = testing.make_inputs(B=1, L=4, P=0, H=1)
   actual = pallas_kernels.prefix_linear_attention(
