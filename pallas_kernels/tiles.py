@@ -2,9 +2,9 @@
 
 A table is a JSON file in `tile_tables/<operation>/`, written by a benchmark
 that has found the kernels right on that device first. So the kernels are known
-to work on a device with a table. A near relative takes that table too: any of
-compute capability 9.0 that has none takes the H200's. Nothing is tuned at run
-time.
+to work on a device with a table. A near relative takes its tiles too, any of
+compute capability 9.0 those of the H200: whether they work there is not known.
+Nothing is tuned at run time.
 """
 
 from collections.abc import Mapping

@@ -83,9 +83,8 @@ def prefix_linear_attention(
     head_axes: the same for heads.
     implementation: one of 'chunked' (any device), 'mosaic_sm90' (Hopper GPUs)
       and 'reference' (O(L²)), or several to try in order; None is 'mosaic_sm90'
-      on a device with a table of tiles, or a near relative (any of compute
-      capability 9.0 takes the H200's), and else 'chunked'. No table is there
-      yet, so that None is 'chunked' today.
+      on a device with a table of tiles of its own, and else 'chunked'. No table
+      is there yet, so that None is 'chunked' today.
     tiles: what can be tuned of 'mosaic_sm90', which has to be named; None is
       what that table has for these shapes, or a default.
 

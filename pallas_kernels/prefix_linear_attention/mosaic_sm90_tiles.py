@@ -101,11 +101,11 @@ def unproven() -> str | None:
     return f'devices must be Hopper GPUs, got {device.device_kind}'
   if reason := unfit():
     return reason
-  if tiles.for_device(OPERATION, device):
+  if tiles.load(OPERATION, device.device_kind):
     return None
   return (
       f'there are no measurements of it on {device.device_kind}: name it to use'
-      ' it all the same, or make them by python -m pallas_kernels.benchmarks'
+      ' it all the same, if python -m pallas_kernels.selfcheck says that it may'
   )
 
 

@@ -89,6 +89,8 @@ def test_the_kernels_are_the_default_where_they_have_been_measured(on_device):
   assert 'no measurements of it on NVIDIA H200' in mosaic_sm90_tiles.unproven()
   save('NVIDIA H200')
   assert mosaic_sm90_tiles.unproven() is None
+  on_device('NVIDIA H100 PCIe')  # which takes the same tiles
+  assert 'no measurements of it on NVIDIA H100' in mosaic_sm90_tiles.unproven()
   on_device('TFRT_CPU', None, 'cpu')
   assert 'must be Hopper GPUs' in mosaic_sm90_tiles.unproven()
 
