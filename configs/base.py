@@ -89,11 +89,19 @@ KEYS = dict(
             'auto',
             OneOf('auto', 'sum', 'clamp', 'none', 'output_rms'),
         ),
-        # what computes linear attention; mosaic_sm90: Hopper GPUs; auto: that
-        # where it has been measured, or chunked
+        # what computes linear attention; mosaic_sm90: Hopper GPUs;
+        # mosaic_sm90_or_chunked: chunked what that cannot take; auto: the latter
+        # where the kernels were measured or have just been found right, or
+        # chunked
         implementation=(
             'auto',
-            OneOf('auto', 'mosaic_sm90', 'chunked', 'reference'),
+            OneOf(
+                'auto',
+                'mosaic_sm90',
+                'mosaic_sm90_or_chunked',
+                'chunked',
+                'reference',
+            ),
         ),
         # W, keys a query of a swa layer sees, itself included
         window=(129, Whole(1, 2**22)),

@@ -30,6 +30,7 @@ from jrt_jax.training import checkpoint
 from jrt_jax.training import clusters
 from jrt_jax.training import distributed
 from jrt_jax.training import failures
+from jrt_jax.training import kernels
 from jrt_jax.training import loop
 from jrt_jax.training import memory
 from jrt_jax.training import program
@@ -104,7 +105,8 @@ def _train(config):
           terminal.write(f'{result}\n')
         return None
   with command_line.one_line_errors(), failures.shared():
-    probe = recall_probes.make(run.config, run.tokenizer)
+    config = {**run.config, 'model': run.model}
+    probe = recall_probes.make(config, run.tokenizer)
   mistakes = command_line.one_line_errors()  # of kernels, for what they refuse
   with mistakes, failures.shared(*_FAILURES, exit_code=command_line.FAILURE):
     train_step = program.compile_step(run)  # before weights take memory
@@ -118,7 +120,7 @@ def _train(config):
 
 def _prepare(config):
   """Joins the other processes, and returns the run, whose plan is printed."""
-  peers = distributed.initialize(
+  peers = distributed.meet(
       _CLUSTER.value,
       coordinator=_COORDINATOR.value,
       num_processes=_NUM_PROCESSES.value,
@@ -128,6 +130,10 @@ def _prepare(config):
   workdir = _WORKDIR.value or _default_workdir()
   settings = {f'config.{k}': x for k, x in recorded_config.flat(config).items()}
   distributed.check_same({'--workdir': str(workdir), **settings})
+  choice = kernels.of_run(config, pathlib.Path(workdir), peers)
+  if distributed.is_first() and choice.reason:
+    terminal.write(f'{choice}\n')
+  distributed.open_devices()
   # Of several processes only one would write, and where others do not see its
   # files they would wait for what it measures when it compiles.
   if _COMPILATION_CACHE.value and peers.num_processes == 1:
@@ -137,7 +143,10 @@ def _prepare(config):
   if _VERIFY_DATA.value:
     shards.forget_verified(config['data'])
   run = run_lib.Run(
-      config, workdir, allow_config_change=_ALLOW_CONFIG_CHANGE.value
+      config,
+      workdir,
+      allow_config_change=_ALLOW_CONFIG_CHANGE.value,
+      choice=choice,
   )
   plan = run.plan()
   if distributed.is_first():
@@ -158,10 +167,10 @@ def _kept_result(run):
 
 def _show_kernels():
   """Prints what computes each operation, and why not another, when it does."""
-  kernels = logging.getLogger('pallas_kernels')
-  kernels.addHandler(logging.StreamHandler(sys.stdout))
-  kernels.setLevel(logging.INFO)
-  kernels.propagate = False
+  log = logging.getLogger('pallas_kernels')
+  log.addHandler(logging.StreamHandler(sys.stdout))
+  log.setLevel(logging.INFO)
+  log.propagate = False
 
 
 def _default_workdir():

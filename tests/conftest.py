@@ -62,7 +62,7 @@ def start(tmp_path_factory):
   folder = tmp_path_factory.mktemp('shared')
   text = folder / 'text.txt'
   text.write_text('the cat sat on the mat; the dog lay on the log. ' * 300)
-  env = os.environ | {
+  environment = os.environ | {
       'JAX_PLATFORMS': 'cpu',
       'XLA_FLAGS': '--xla_backend_optimization_level=0',
       'JAX_ENABLE_COMPILATION_CACHE': 'true',
@@ -71,7 +71,7 @@ def start(tmp_path_factory):
   }
   defaults = TINY | {'data.path': text}
 
-  def start(workdir, *flags, config='configs/jrt_tiny.py', **keys):
+  def start(workdir, *flags, config='configs/jrt_tiny.py', env={}, **keys):
     settings = defaults | {k.replace('__', '.'): v for k, v in keys.items()}
     return subprocess.Popen(
         [sys.executable, '-m', 'jrt_jax.train', f'--config={config}']
@@ -79,7 +79,7 @@ def start(tmp_path_factory):
         + [f'--config.{key}={value}' for key, value in settings.items()]
         + list(flags),
         cwd=ROOT,
-        env=env,
+        env=environment | env,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

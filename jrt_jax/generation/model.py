@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import pathlib
+import sys
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from jrt_jax import models
 from jrt_jax.data import tokenizers
 from jrt_jax.data.synthetic import tasks
 from jrt_jax.prefix import policies
+from jrt_jax.training import kernels
 from jrt_jax.training import recorded_config
 from jrt_jax.training import workdirs
 
@@ -32,6 +34,8 @@ class Model:
     params: the flat dict of weights.
     tokenizer: of its text.
     step: of the run, at which the weights were saved.
+    implementation: what computes linear attention, a value of
+      `config.model.implementation`; None: what the config says.
     merge: makes a `LanguageModel` of weights.
   """
 
@@ -39,11 +43,20 @@ class Model:
   params: Mapping[str, jax.Array]
   tokenizer: Any
   step: int = 0
+  implementation: str | None = None
   merge: Callable = dataclasses.field(init=False)
 
   def __post_init__(self):
+    model = self.config['model']
+    implementation = self.implementation or model['implementation']
+    if implementation == 'mosaic_sm90':  # which takes no padding
+      implementation = kernels.KERNELS
     # Padding between rows of a batch is ours: no model may see it.
-    config = {**self.config['model'], 'pad_mask': 'exclude'}
+    config = {
+        **model,
+        'pad_mask': 'exclude',
+        'implementation': implementation,
+    }
     merge = _merge(json.dumps(config, sort_keys=True))
     object.__setattr__(self, 'merge', merge)
 
@@ -142,18 +155,25 @@ def _merge(config):
   return models.abstract(json.loads(config))[0]
 
 
-def load(workdir: str | pathlib.Path, *, tokenizer: str | None = None) -> Model:
+def load(
+    workdir: str | pathlib.Path,
+    *,
+    tokenizer: str | None = None,
+    implementation: str | None = None,
+) -> Model:
   """Returns the model of the newest intact checkpoint in `workdir`.
 
   Args:
     workdir: of `jrt_jax.train`, or builtin:NAME for a model of the package.
     tokenizer: where its tokenizer is now, if not where it was in training.
+    implementation: what computes linear attention; None: what is right on the
+      GPU that is here, which stderr says. That is asked before it is opened.
 
   Raises:
     FileNotFoundError: there is no run, no checkpoint or no tokenizer.
     ValueError: they are damaged, or do not fit together.
   """
-  config, params, step = workdirs.read(workdir)
+  config = workdirs.read_config(workdir)
   if (source := config['data']['source']) in tasks.TASKS:
     raise ValueError(
         f'the workdir must be that of a run on text, got {workdir}, which was'
@@ -170,10 +190,22 @@ def load(workdir: str | pathlib.Path, *, tokenizer: str | None = None) -> Model:
         f'--tokenizer must be that of the model, which has'
         f" {config['model']['vocab_size']} ids, got one of {found.size}"
     )
+  implementation = implementation or _implementation(config['model'])
+  params, step = workdirs.read_params(workdir, config)
   data = workdirs.trained_on(workdir, step)
   if ' tokenizer ' in data and not data.endswith(f' {found.fingerprint}'):
     raise ValueError(
         f'--tokenizer must be that of the training data ({data}), got'
         f' {found.fingerprint}'
     )
-  return Model(config, params, found, step)
+  return Model(config, params, found, step, implementation)
+
+
+def _implementation(model):
+  """What this machine has, whatever the run was trained with."""
+  if model['implementation'] not in ('auto', 'mosaic_sm90', kernels.KERNELS):
+    return model['implementation']
+  choice = kernels.here(model)
+  if choice.reason:
+    print(choice, file=sys.stderr)
+  return choice.implementation

@@ -1,5 +1,6 @@
 """Linear attention of heads that share a feature map and a normaliser."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from flax import nnx
@@ -27,7 +28,8 @@ class HeadGroup(nnx.Module):
       `output_rms`, RMSNorm over the V outputs of a head, which nothing has
       divided.
     value_dim: V.
-    implementation: of the operation; None: the default.
+    implementation: of the operation, a name or several to try in order; None:
+      the default.
 
   Raises:
     ValueError: the normaliser is not safe with the map.
@@ -40,7 +42,7 @@ class HeadGroup(nnx.Module):
       *,
       normalizer: str,
       value_dim: int,
-      implementation: str | None,
+      implementation: str | Sequence[str] | None,
   ):
     self.num_heads = feature_map.num_heads
     self.normalizer = resolve_normalizer(normalizer, feature_map.sign)

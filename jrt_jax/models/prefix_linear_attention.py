@@ -15,6 +15,12 @@ from jrt_jax.models.head_group import HeadGroup
 from jrt_jax.models.layers import Build
 import pallas_kernels
 
+# What values of `config.model.implementation` are that are no single one.
+_IMPLEMENTATIONS = {
+    'auto': None,
+    'mosaic_sm90_or_chunked': ('mosaic_sm90', 'chunked'),
+}
+
 # Of one group of heads; of several, a tuple.
 State = pallas_kernels.State | tuple[pallas_kernels.State, ...]
 
@@ -66,7 +72,7 @@ class PrefixLinearAttention(nnx.Module):
             *maps,
             normalizer=normalizer,
             value_dim=V,
-            implementation=None if implementation == 'auto' else implementation,
+            implementation=_IMPLEMENTATIONS.get(implementation, implementation),
         )
         for maps in _maps(feature_map, num_heads, reads_prefix, build.rngs)
     )

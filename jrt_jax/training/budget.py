@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jrt_jax import cost
+from jrt_jax.cost import kernels
 from jrt_jax.cost import layout
 from jrt_jax.data import objectives
 from jrt_jax.prefix import fitting
@@ -54,7 +55,8 @@ def make(
       'gpus': topology._asdict() | {'gpu': topology.gpu._asdict()},
       'mesh': mesh,
       'dtype': model['dtype'],
-      'implementation': _implementation(model),
+      'implementation': _implementation(config, topology),
+      'implementation_is_open': model['implementation'] == 'auto',
       'batch': {
           'sequences': config['batch_size'],
           'tokens': config['sequence_length'],
@@ -99,22 +101,32 @@ def _mesh(config, topology):
 
 
 def _check_implementation(name, topology):
-  if name == 'mosaic_sm90' and topology.gpu.architecture != 'Hopper':
+  if name.startswith('mosaic_sm90') and not _is_hopper(topology):
     raise ValueError(
         'config.model.implementation must be auto, chunked or reference on'
         f' {topology.name}, which is no Hopper GPU, got {name!r}'
     )
 
 
-def _implementation(model):
+def _implementation(config, topology):
   """Of linear attention; None if the model has none.
 
-  No device has a table of tiles yet, without which `auto` takes no kernels.
+  The kernels are expected to be found right where they can run.
   """
+  model = config['model']
   if not {'la', 'pla'} & {*model['mixers']}:
     return None
   name = model['implementation']
-  return 'chunked' if name == 'auto' else name
+  if name not in ('auto', 'mosaic_sm90_or_chunked'):
+    return name
+  in_documents = config['data']['packing'] == 'documents'
+  if _is_hopper(topology) and kernels.value_width(model) and not in_documents:
+    return 'mosaic_sm90'
+  return 'chunked'
+
+
+def _is_hopper(topology):
+  return topology.gpu.architecture == 'Hopper'
 
 
 def _fitted(config):

@@ -74,7 +74,7 @@ def _time(budget) -> Iterator[str]:
   if run['dollars'] is not None:
     yield _row('cost', _dollars(run['dollars']))
   if run['mfu_is_predicted']:
-    yield from _prediction(run['mfu'], budget['implementation'])
+    yield from _prediction(budget)
   if budget['dtype'] != 'bfloat16':
     yield f'The peak is of bfloat16: {budget["dtype"]} is slower than this.'
   together = budget['mesh']['fsdp'] * budget['mesh']['tensor']
@@ -82,7 +82,8 @@ def _time(budget) -> Iterator[str]:
     yield 'Weights are shared between nodes, which is slower than this.'
 
 
-def _prediction(mfu, implementation) -> Iterator[str]:
+def _prediction(budget) -> Iterator[str]:
+  mfu, implementation = budget['run']['mfu'], budget['implementation']
   yield f'{mfu:.3g} is calculated for JRT-RNN 360M with the Hopper kernels on an'
   yield 'H100, at assumed rates; no GPU has confirmed it.'
   if implementation not in (None, 'mosaic_sm90'):
@@ -90,6 +91,8 @@ def _prediction(mfu, implementation) -> Iterator[str]:
         f'Nothing is predicted for {implementation}, which computes linear'
         ' attention here.'
     )
+  elif implementation and budget['implementation_is_open']:
+    yield 'The kernels are taken if the run finds them right when it starts.'
 
 
 def _number(x, whole):

@@ -42,6 +42,7 @@ class Peers(NamedTuple):
   num_processes: int = 1
   process_id: int = 0
   num_nodes: int = 1
+  is_first_of_node: bool = True
   local_device_ids: Sequence[int] | None = None  # of GPUs; None: all there are
 
   def __str__(self) -> str:
@@ -58,7 +59,7 @@ class Peers(NamedTuple):
     )
 
 
-def initialize(
+def meet(
     cluster: str = 'auto',
     *,
     coordinator: str | None = None,
@@ -67,7 +68,7 @@ def initialize(
     local_device_ids: Sequence[int] | None = None,
     timeout: float = 300,
 ) -> Peers:
-  """Joins the processes of a run; must come before any use of devices.
+  """Joins the processes of a run; `open_devices` must come next of devices.
 
   Args:
     cluster: how the others are found, a key of clusters.CLUSTERS, or 'auto'.
@@ -95,9 +96,15 @@ def initialize(
   if ids is None:
     ids = gpus.share([*zip(hosts, map(int, counts))], place.process_id)
   _restrict_gpus(ids)
-  multihost_utils.sync_global_devices('start')  # while all of them are here
   _, size, process = place
-  return Peers(cluster, size, process, len(set(hosts)), ids)
+  is_first_of_node = hosts.index(hosts[process]) == process
+  return Peers(cluster, size, process, len(set(hosts)), is_first_of_node, ids)
+
+
+def open_devices() -> None:
+  """Opens the devices of all processes, which must come here together."""
+  if jax.distributed.is_initialized():
+    multihost_utils.sync_global_devices('start')
 
 
 def shutdown() -> None:

@@ -4,6 +4,18 @@ from collections.abc import Sequence
 import os
 import re
 import subprocess
+from typing import NamedTuple
+
+_SECONDS = 120  # that a driver may take to answer
+
+
+class Gpu(NamedTuple):
+  """A GPU of this node, as its driver describes it."""
+
+  id: str  # as in CUDA_VISIBLE_DEVICES
+  kind: str  # what JAX calls its `device_kind`
+  compute_capability: str
+  driver: str  # its version
 
 
 def check_ids(ids: Sequence[int | str] | None) -> list[int] | None:
@@ -58,8 +70,45 @@ def visible() -> int:
   chosen = os.environ.get('CUDA_VISIBLE_DEVICES')
   if chosen is not None:
     return len(list(filter(None, chosen.split(','))))
+  lines = _nvidia_smi('-L').splitlines()
+  return sum(line.startswith('GPU') for line in lines)
+
+
+def first(ids: Sequence[int] | None = None) -> Gpu | None:
+  """Describes the first GPU that this process takes, without opening it.
+
+  None if there is none, or if nvidia-smi does not know it: the parts of a GPU
+  that is divided (MIG) are not described.
+
+  Args:
+    ids: those that it takes of the visible ones; None: all.
+  """
+  if not visible():
+    return None
+  taken = 0 if ids is None else ids[0]
+  chosen = os.environ.get('CUDA_VISIBLE_DEVICES')
+  known = chosen.split(',') if chosen else None
+  if known and taken >= len(known):
+    return None
+  place = known[taken].strip() if known else str(taken)
+  facts = '--query-gpu=name,compute_cap,driver_version,mig.mode.current'
+  line = _nvidia_smi('-i', place, facts, '--format=csv,noheader').strip()
+  kind, *facts = (fact.strip() for fact in line.split(','))
+  if len(facts) != 3 or facts[-1] == 'Enabled':
+    return None
+  return Gpu(place, kind, *facts[:2])
+
+
+def _nvidia_smi(*arguments):
+  """What it prints; nothing if it fails."""
   try:
-    found = subprocess.run(['nvidia-smi', '-L'], capture_output=True, text=True)
-  except FileNotFoundError:
-    return 0
-  return sum(line.startswith('GPU') for line in found.stdout.splitlines())
+    return subprocess.run(
+        ['nvidia-smi', *arguments],
+        capture_output=True,
+        text=True,
+        errors='replace',
+        check=True,
+        timeout=_SECONDS,
+    ).stdout
+  except (OSError, subprocess.SubprocessError):
+    return ''

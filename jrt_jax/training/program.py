@@ -78,7 +78,7 @@ def _choice(microbatch, remat, taken):
 def _needed(run, microbatch, remat):
   steps = dataclasses.replace(
       run.steps,
-      merge=models.abstract({**run.config['model'], 'remat': remat})[0],
+      merge=models.abstract({**run.model, 'remat': remat})[0],
       accumulation=layout.check_batch(
           run.config['batch_size'], microbatch, run.mesh.shape
       ),

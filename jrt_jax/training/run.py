@@ -28,6 +28,7 @@ from jrt_jax.training import checkpoint
 from jrt_jax.training import distributed
 from jrt_jax.training import evaluation
 from jrt_jax.training import failures
+from jrt_jax.training import kernels
 from jrt_jax.training import optimizer
 from jrt_jax.training import report
 from jrt_jax.training import resilience
@@ -36,6 +37,7 @@ from jrt_jax.training import throughput
 from jrt_jax.training import train_state
 from jrt_jax.training import wandb_log
 from jrt_jax.training import workdirs
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
 
 
 class Run:
@@ -47,6 +49,11 @@ class Run:
     config: plain nested dicts with the keys of `configs/base.py`.
     workdir: where the run is recorded; a run that is there is continued.
     allow_config_change: whether it may continue with another config.
+    choice: what computes linear attention, from `kernels.of_run`; None: what
+      the config says.
+
+  Attributes:
+    model: `config.model` as it is computed here.
 
   Raises:
     ValueError: the config is wrong, or not that of the run in `workdir`.
@@ -59,6 +66,7 @@ class Run:
       workdir: str | pathlib.Path,
       *,
       allow_config_change: bool = False,
+      choice: kernels.Choice | None = None,
   ):
     _check(config)
     self.mesh = sharding.make_mesh(config['mesh'])
@@ -70,10 +78,12 @@ class Run:
         config['model'], self.tokenizer, config['objective']
     )
     config = {**config, 'model': model}
-    self._merge, self._abstract_params = models.abstract(config['model'])
+    self._choice = choice or kernels.Choice(model['implementation'])
+    self.model = {**model, 'implementation': self._choice.implementation}
+    self._merge, self._abstract_params = models.abstract(self.model)
     shapes = {name: x.shape for name, x in self._abstract_params.items()}
     layout.check_model(config['model'], shapes, self.mesh.shape)
-    _check_kernels(config['model']['implementation'], self.mesh)
+    _check_kernels(self.model['implementation'], self.mesh)
     self._optimizer = optimizer.build(config['optimizer'], config['steps'])
     self.steps = train_state.Steps(
         self._merge,
@@ -165,6 +175,8 @@ class Run:
     stack.enter_context(folder_lock.held(self.workdir, '--workdir'))
     if not checkpoint.exists(self.workdir):
       resilience.forget_config(self.workdir)  # there is no run to continue
+      kernels.forget(self.workdir)
+      kernels.record(self.workdir, self._choice)
     resilience.record_config(
         self.workdir, self.config, allow_change=allow_config_change
     )
@@ -328,10 +340,13 @@ def _check(config):
 
 def _check_kernels(implementation, mesh):
   device = mesh.devices.flat[0]
-  if implementation == 'mosaic_sm90' and device.platform != 'gpu':
+  capability = getattr(device, 'compute_capability', None)
+  needs_hopper = implementation.startswith('mosaic_sm90')
+  if needs_hopper and not mosaic_sm90_tiles.is_hopper(capability):
     raise ValueError(
         'config.model.implementation must be auto, chunked or reference on'
-        f' {device.device_kind} devices, got mosaic_sm90'
+        f' {device.device_kind} devices, which are no Hopper GPUs, got'
+        f' {implementation}'
     )
 
 

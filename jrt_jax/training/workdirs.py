@@ -69,21 +69,44 @@ def read(workdir: str | pathlib.Path) -> Weights:
     FileNotFoundError: there is no config.json, no checkpoint, or no such name.
     ValueError: they are damaged, of a later version, or do not belong together.
   """
-  folder = builtin_models.find(workdir)
+  config = read_config(workdir)
+  return Weights(config, *read_params(workdir, config))
+
+
+def read_config(workdir: str | pathlib.Path) -> dict[str, Any]:
+  """Returns the config of a run alone; opens no device.
+
+  Raises:
+    FileNotFoundError, ValueError: see `read`.
+  """
   try:
-    config = _config(folder)
+    return _config(builtin_models.find(workdir))
   except (FileNotFoundError, NotADirectoryError) as error:
     raise FileNotFoundError(
         f'the workdir must be that of a run, got {str(workdir)!r}, without'
         ' config.json'
     ) from error
+
+
+def read_params(
+    workdir: str | pathlib.Path, config: Mapping[str, Any]
+) -> tuple[dict[str, jax.Array], int]:
+  """Returns the weights of a run, on the first device, and their step.
+
+  Args:
+    workdir: as `read` takes it.
+    config: what `read_config` has returned.
+
+  Raises:
+    FileNotFoundError, ValueError: see `read`.
+  """
   _, shapes = models.abstract(config['model'])
   first = jax.sharding.SingleDeviceSharding(jax.devices()[0])
   shapes = {
       name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=first)
       for name, x in shapes.items()
   }
-  return Weights(config, *load_params(folder, shapes))
+  return load_params(workdir, shapes)
 
 
 def load_params(

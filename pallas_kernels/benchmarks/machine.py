@@ -1,5 +1,6 @@
 """What the program runs on."""
 
+from collections.abc import Iterable
 import importlib.metadata
 import platform
 import shutil
@@ -24,8 +25,13 @@ def describe() -> dict[str, Any]:
       'compute_capability': getattr(device, 'compute_capability', None),
       'driver': _driver(),
       'python': platform.python_version(),
-      'versions': {name: v for name in _PACKAGES if (v := _version(name))},
+      'versions': versions(_PACKAGES),
   }
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+  """Of those that are installed."""
+  return {name: v for name in packages if (v := _version(name))}
 
 
 def unfit(machine: dict[str, Any]) -> str | None:

@@ -28,18 +28,21 @@ def ask(
     environment: its variables.
 
   Raises:
-    Failed: it crashed, took longer, printed something else, or failed and said
-      so.
+    Failed: it could not be started, crashed, took longer, printed something
+      else, or failed and said so.
   """
   with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as log:
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=log,
-        env=environment,
-        start_new_session=True,
-    )
+    try:
+      process = subprocess.Popen(
+          command,
+          stdin=subprocess.DEVNULL,
+          stdout=output,
+          stderr=log,
+          env=environment,
+          start_new_session=True,
+      )
+    except OSError as error:
+      raise Failed(f'it could not be started: {error.strerror}') from None
     try:
       code = process.wait(limit)
     except subprocess.TimeoutExpired:

@@ -42,21 +42,23 @@ def decide(
     widths: Sequence[int],
     *,
     limit: float = LIMIT,
+    gpu: str | None = None,
     worker: Sequence[str] = _WORKER,
 ) -> Iterator[Verdict]:
-  """Decides for each width of values, on the first device of this machine.
+  """Decides for each width of values, on one device of this machine.
 
   Yields each verdict as it is found.
 
   Args:
     widths: of values; each has a process and a time limit of its own.
     limit: seconds that each process may take.
+    gpu: which one, as in CUDA_VISIBLE_DEVICES; None: the first device.
     worker: the command that is asked.
   """
 
   def ask(question, *more):
     command = [*worker, question, f'--limit={limit}', *more]
-    return process.ask(command, limit=limit, environment=_environment())
+    return process.ask(command, limit=limit, environment=_environment(gpu))
 
   try:
     about = ask('about')
@@ -80,7 +82,7 @@ def _decide(V, about, ask):
   return Verdict(V, checks.find_fault(report, about, V), report)
 
 
-def _environment():
+def _environment(gpu=None):
   """Runs this very source, and leaves the device's memory to others."""
   source = pathlib.Path(pallas_kernels.__file__).parent.parent
   paths = [str(source), os.environ.get('PYTHONPATH')]
@@ -90,4 +92,7 @@ def _environment():
   }
   # Only jax's own allocator gives out again what was filled with NaN.
   environment.pop('XLA_PYTHON_CLIENT_ALLOCATOR', None)
+  if gpu is not None:
+    environment['CUDA_VISIBLE_DEVICES'] = gpu
+    environment.pop('JAX_CUDA_VISIBLE_DEVICES', None)  # it counts other ones
   return environment

@@ -137,7 +137,8 @@ def test_a_value_that_would_train_on_in_silence_is_refused(key, value):
 TABLES = {
     'model.feature_map.name': {*feature_maps.FEATURE_MAPS, 'hybrid_heads'},
     'model.normalizer': {'auto', 'output_rms', *inputs.NORMALIZERS},
-    'model.implementation': {'auto', *api.IMPLEMENTATIONS},
+    'model.implementation': {'auto', 'mosaic_sm90_or_chunked'}
+    | {*api.IMPLEMENTATIONS},
     'model.remat': block.REMAT_POLICIES,
     'prefix.name': policies.PREFIX_POLICIES,
     'prefix.signal': signals.SIGNALS,

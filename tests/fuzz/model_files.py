@@ -26,6 +26,7 @@ from jrt_jax.prefix import plays
 from jrt_jax.prefix import policies
 from jrt_jax.training import curves
 from jrt_jax.training import intact
+from jrt_jax.training import kernels
 from jrt_jax.training import recorded_config
 
 
@@ -169,7 +170,17 @@ def _write_checkpoint(folder):
   intact.seal(folder / '7')
 
 
+def _write_kernels(folder):
+  kernels.record(folder, kernels.Choice('chunked', 'the process crashed'))
+
+
 READERS = {
+    'kernels': Reader(
+        'kernels.json',
+        'json',
+        _write_kernels,
+        lambda folder: str(kernels.read(folder)),
+    ),
     'run': Reader(
         'config.json',
         'json',

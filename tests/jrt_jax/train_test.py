@@ -70,6 +70,36 @@ def test_a_run_learns_and_leaves_its_config_metrics_and_checkpoints(finished):
   assert 'prefix_linear_attention runs chunked, not mosaic_sm90: ' in output
 
 
+def test_another_process_finds_out_whether_kernels_are_right_on_a_hopper_gpu(
+    start, tmp_path
+):
+  command = tmp_path / 'nvidia-smi'
+  command.write_text(
+      '#!/bin/sh\necho "NVIDIA H100 PCIe, 9.0, 580.1, Disabled"\n'
+  )
+  command.chmod(0o755)
+  model = {'width': 64, 'num_heads': 1, 'dtype': 'bfloat16'}
+  model['feature_map.feature_dim'] = 16
+  run = start(
+      tmp_path / 'run',
+      env={
+          'JAX_PLATFORMS': '',
+          'CUDA_VISIBLE_DEVICES': 'GPU-0',  # there is none of this name
+          'PATH': f'{tmp_path}:{os.environ["PATH"]}',
+          'XDG_CACHE_HOME': str(tmp_path / 'caches'),
+      },
+      batch_size=3,  # which ends it before it compiles
+      **{f'model.{key}': x for key, x in model.items()},
+  )
+  output, errors = run.communicate()
+  assert output.startswith(
+      'linear attention: chunked, because the kernels may not run on NVIDIA'
+      ' H100 PCIe: jax finds no GPU\n'
+  ), errors
+  assert errors.startswith('checking the Hopper kernels on NVIDIA H100 PCIe')
+  assert 'config.batch_size must be' in errors.splitlines()[-1]
+
+
 @pytest.mark.slow
 def test_probes_change_nothing_but_what_is_logged(start, finished, tmp_path):
   probes = {'probes__every': 5, 'probes__count': 2, 'probes__pairs': 2}

@@ -9,8 +9,9 @@ import pytest
 
 from jrt_jax import generation
 from jrt_jax import models
-from jrt_jax.training import workdirs
 from jrt_jax.training import checkpoint
+from jrt_jax.training import kernels
+from jrt_jax.training import workdirs
 
 
 @pytest.fixture(scope='module')
@@ -32,6 +33,72 @@ def test_a_run_is_loaded_as_it_was_saved(workdir, small):
   assert (
       models.split(model.merge(model.params))[1].keys() == model.params.keys()
   )
+
+
+@pytest.fixture
+def choose(workdir, monkeypatch):
+  """A function that loads the run where kernels are chosen so.
+
+  It returns the model, and what was called in order.
+  """
+
+  def choose(*choice, trained='auto', **options):
+    calls = []
+
+    def called(name, function):
+      def call(*arguments):
+        calls.append(name)
+        return function(*arguments)
+
+      return call
+
+    config = workdirs.read_config(workdir)
+    config['model']['implementation'] = trained
+    (workdir / 'config.json').write_text(json.dumps(config))
+    chosen = kernels.Choice(*choice)
+    read = workdirs.read_params
+    with monkeypatch.context() as patch:
+      patch.setattr(kernels, 'here', called('choose', lambda _: chosen))
+      patch.setattr(workdirs, 'read_params', called('open', read))
+      return generation.load(workdir, **options), calls
+
+  return choose
+
+
+@pytest.mark.parametrize('trained', ['auto', 'mosaic_sm90', kernels.KERNELS])
+def test_kernels_are_chosen_for_this_machine_before_a_device_is_opened(
+    choose, trained, capsys
+):
+  model, calls = choose('chunked', 'it hangs', trained=trained)
+  assert calls == ['choose', 'open']
+  assert model.implementation == 'chunked'
+  told = 'linear attention: chunked, because it hangs\n'
+  assert capsys.readouterr() == ('', told)
+  assert choose('auto')[0].implementation == 'auto'
+  assert capsys.readouterr() == ('', '')
+
+
+def test_what_a_run_names_or_the_caller_is_taken_without_a_question(choose):
+  model, calls = choose('chunked', 'it hangs', trained='reference')
+  assert (model.implementation, calls) == ('reference', ['open'])
+  model, calls = choose('chunked', 'it hangs', implementation='auto')
+  assert (model.implementation, calls) == ('auto', ['open'])
+
+
+def test_a_model_trained_with_kernels_alone_reads_padding_without_them(
+    make_model,
+):
+  expected = make_model(('pla',))
+  config = {**expected.config}
+  config['model'] = {**config['model'], 'implementation': 'mosaic_sm90'}
+  model = generation.Model(config, expected.params, expected.tokenizer)
+  assert model.fingerprint == expected.fingerprint
+  tokens, mask = np.arange(8)[None], np.arange(8)[None] < 5
+  logits = [
+      jax.jit(lambda m=m: m.merge(m.params)(tokens, mask=mask))()
+      for m in (model, expected)
+  ]
+  np.testing.assert_array_equal(*logits)
 
 
 def test_one_weight_makes_another_fingerprint(small):

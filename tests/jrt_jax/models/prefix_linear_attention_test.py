@@ -15,13 +15,20 @@ B, L, P, E, H, D = 2, 8, 5, 12, 3, 4
 @pytest.fixture
 def make_mixer(make_build):
 
-  def make(*, reads_prefix=True, num_heads=H, normalizer='auto', **feature_map):
+  def make(
+      *,
+      reads_prefix=True,
+      num_heads=H,
+      normalizer='auto',
+      implementation='auto',
+      **feature_map,
+  ):
     return PrefixLinearAttention(
         make_build(width=E),
         num_heads=num_heads,
         feature_map={'name': 'taylor_exp', 'feature_dim': D} | feature_map,
         normalizer=normalizer,
-        implementation='auto',
+        implementation=implementation,
         reads_prefix=reads_prefix,
     )
 
@@ -68,6 +75,15 @@ def test_outputs_are_those_of_the_equation(make_mixer, x):
   actual = jax.jit(lambda x: mixer(x, context()))(x)
   expected = attention(mixer, x)
   np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_what_kernels_refuse_is_computed_in_chunks(make_mixer, x):
+  mixers = [
+      make_mixer(implementation=f'{x}chunked') for x in ('mosaic_sm90_or_', '')
+  ]
+  here = context(mask=np.arange(L) < np.array([[L], [4]]))
+  outputs = [jax.jit(lambda x, m=m: m(x, here))(x) for m in mixers]
+  np.testing.assert_array_equal(*outputs)
 
 
 def test_an_unzeroed_pad_of_released_models_weighs_1(make_mixer, x):

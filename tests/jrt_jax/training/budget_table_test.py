@@ -43,10 +43,23 @@ def test_a_given_utilization_is_no_prediction_and_no_price_no_cost():
 
 def test_without_the_kernels_it_says_that_nothing_is_predicted():
   nothing = 'Nothing is predicted for chunked'
-  assert nothing in make_table() and nothing in make_table('8xA100')
-  kernels = {'model.implementation': 'mosaic_sm90'}
-  assert nothing not in make_table(changes=kernels)
+  assert nothing in make_table('8xA100')
+  for key, value in {
+      'model.implementation': 'chunked',
+      'model.dtype': 'float32',
+      'data.packing': 'documents',
+  }.items():
+    assert nothing in make_table(changes={key: value}), key
+  assert nothing not in make_table()
   assert nothing not in make_table(config=attention_360m)
+
+
+def test_it_says_that_the_kernels_have_to_be_right():
+  if_right = 'The kernels are taken if the run finds them right'
+  assert if_right in make_table()
+  for name in ('mosaic_sm90', 'mosaic_sm90_or_chunked'):
+    assert if_right not in make_table(changes={'model.implementation': name})
+  assert if_right not in make_table(config=attention_360m)
 
 
 @pytest.mark.parametrize(

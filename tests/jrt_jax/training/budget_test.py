@@ -104,10 +104,13 @@ def test_a_budget_is_json():
         ('8xH100', {'mesh.tensor': 3}, 'tensor = 3 must divide .* 8'),
         ('5xH100', {'mesh.fsdp': 5, 'batch_size': 40}, r'fsdp must divide the'),
         ('8xH100', {'objective.name': 'next_token'}, r'needs config\.prefix'),
-        (
-            '8xA100',
-            {'model.implementation': 'mosaic_sm90'},
-            r"implementation must be auto, .* on A100, .* got 'mosaic_sm90'",
+        *(
+            (
+                '8xA100',
+                {'model.implementation': name},
+                f"implementation must be auto, .* on A100, .* got '{name}'",
+            )
+            for name in ('mosaic_sm90', 'mosaic_sm90_or_chunked')
         ),
     ],
 )

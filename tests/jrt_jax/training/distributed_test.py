@@ -20,6 +20,7 @@ from jrt_jax.training import distributed, failures
 
 def agree():
   print(distributed.from_first(lambda: {'asked': peers.process_id}))
+  print(*distributed.everyones('firsts', peers.is_first_of_node))
   print(*distributed.largest(10 + peers.process_id))
   try:
     distributed.from_first(lambda: open('/no/such/file'))
@@ -60,12 +61,13 @@ def idle():
 
 with failures.together():
   with command_line.one_line_errors(), failures.shared():
-    peers = distributed.initialize(
+    peers = distributed.meet(
         coordinator='localhost:' + sys.argv[1],
         num_processes=2,
         process_id=int(sys.argv[2]),
         timeout=float(sys.argv[4]),
     )
+    distributed.open_devices()
     print(peers)
     if 'mistake' in sys.argv[3] or 'facts' in sys.argv[3]:
       globals()[sys.argv[3]]()
@@ -111,7 +113,7 @@ def test_processes_agree():
   codes, outputs, errors = run_two('agree')
   assert codes == [0, 0], errors
   peers = 'processes: 2 on 1 node (flags), this one takes 1 CPU device'
-  agreed = [peers, "{'asked': 0}", '11']
+  agreed = [peers, "{'asked': 0}", 'True False', '11']
   assert outputs[0] == [*agreed, 'no file in process 0']
   assert outputs[1] == [*agreed, "No such file or directory: '/no/such/file'"]
 
@@ -206,7 +208,8 @@ def test_a_port_in_use_is_one_line():
 
 
 def test_alone_nothing_happens():
-  peers = distributed.initialize('none')
+  peers = distributed.meet('none')
+  distributed.open_devices()
   assert peers == distributed.Peers('none')
   assert str(peers).startswith('processes: 1 on 1 node (none), this one takes')
   assert distributed.is_first()

@@ -9,11 +9,19 @@ TWO_NODES = ['a'] * 4 + ['b'] * 4
 
 @pytest.fixture
 def node(monkeypatch, tmp_path):
-  """A function that makes this a node with so many GPUs."""
+  """A function that makes this a node with so many GPUs.
 
-  def node(count, **environment):
+  Of each the driver says what is `described`, in which GPU is its id.
+  """
+
+  def node(
+      count,
+      described='NVIDIA H$GPU, 9.0, 580.1, Disabled',
+      **environment,
+  ):
     command = tmp_path / 'nvidia-smi'
-    lines = [
+    lines = [f'[ "$1" = -i ] && GPU=$2 && echo "{described}" && exit']
+    lines += [
         f'echo "GPU {i}: NVIDIA H100 (UUID: GPU-{i})"' for i in range(count)
     ]
     command.write_text('\n'.join(['#!/bin/sh', *lines, '']))
@@ -65,6 +73,40 @@ def test_on_cpus_nothing_is_shared_out(node, monkeypatch):
   assert taken(TWO_NODES) == [None] * 8
   monkeypatch.setenv('PATH', '')
   assert taken(TWO_NODES) == [None] * 8
+
+
+@pytest.mark.parametrize(
+    'chosen, ids, id',
+    [
+        (None, None, '0'),
+        (None, [2, 3], '2'),
+        ('5,7', None, '5'),
+        ('5,7', [1], '7'),
+        ('GPU-8a, GPU-9b', [1], 'GPU-9b'),
+    ],
+)
+def test_the_first_gpu_is_described_as_its_driver_does(node, chosen, ids, id):
+  node(8, **({} if chosen is None else {'CUDA_VISIBLE_DEVICES': chosen}))
+  expected = gpus.Gpu(id, f'NVIDIA H{id}', '9.0', '580.1')
+  assert gpus.first(ids) == expected
+
+
+def test_what_the_driver_does_not_describe_is_no_gpu(node):
+  node(0)
+  assert gpus.first() is None
+  node(8, JAX_PLATFORMS='cpu')
+  assert gpus.first() is None
+  for described in ('', 'No devices were found', 'H100, 9.0, 580, Enabled'):
+    node(8, described)
+    assert gpus.first() is None
+  node(8, CUDA_VISIBLE_DEVICES='5')
+  assert gpus.first([1]) is None
+
+
+def test_a_driver_that_hangs_is_no_gpu(node, monkeypatch):
+  node(8, '$(exec sleep 60)')
+  monkeypatch.setattr(gpus, '_SECONDS', 0.5)
+  assert gpus.first() is None
 
 
 def test_ids_are_numbers():

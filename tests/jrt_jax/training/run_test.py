@@ -8,6 +8,7 @@ import pytest
 from configs import recorded
 from jrt_jax import models
 from jrt_jax.training import compact
+from jrt_jax.training import kernels
 from jrt_jax.training import run as run_lib
 from jrt_jax.training import workdirs
 
@@ -34,9 +35,13 @@ def config(run_config, tmp_path_factory):
             dict(optimizer__max_bad_steps=0),
             'config.optimizer.max_bad_steps must be .* from 1 to .* got 0',
         ),
-        (
-            dict(model__implementation='mosaic_sm90'),
-            'implementation must be auto, chunked or reference on cpu devices',
+        *(
+            (
+                dict(model__implementation=name),
+                'implementation must be auto, chunked or reference on cpu'
+                f' devices, which are no Hopper GPUs, got {name}$',
+            )
+            for name in ('mosaic_sm90', 'mosaic_sm90_or_chunked')
         ),
         (
             dict(objective__name='next_token'),
@@ -105,6 +110,29 @@ def test_a_run_that_saved_nothing_can_start_anew_with_another_config(
     run.checkpoints.save(0, state, run.place())
   with pytest.raises(ValueError, match='another model'):
     run_lib.Run(config(), tmp_path)
+
+
+def test_what_computes_linear_attention_is_kept_once_a_run_has_begun(
+    config, tmp_path
+):
+  first, second = (kernels.Choice('chunked', f'GPU {i} hangs') for i in (1, 2))
+  for choice in (first, second):  # the first has saved nothing
+    with run_lib.Run(config(), tmp_path, choice=choice) as run:
+      assert run.model['implementation'] == 'chunked'
+      assert run.config['model']['implementation'] == 'auto'
+      assert kernels.read(tmp_path) == choice
+      state, _ = run.start()
+  with run_lib.Run(config(), tmp_path, choice=second) as run:
+    run.checkpoints.save(0, state, run.place())
+  with run_lib.Run(config(), tmp_path, choice=first):
+    assert kernels.read(tmp_path) == second
+
+
+def test_a_run_without_a_choice_forgets_that_of_one_before_it(config, tmp_path):
+  kernels.record(tmp_path, kernels.Choice('chunked', 'the GPU hangs'))
+  with run_lib.Run(config(), tmp_path) as run:
+    assert run.model == run.config['model']
+  assert not (tmp_path / 'kernels.json').exists()
 
 
 def test_weights_of_another_model_start_a_run_with_their_own_config(

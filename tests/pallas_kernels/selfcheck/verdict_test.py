@@ -180,6 +180,22 @@ def test_what_hangs_is_ended_and_chunked(decide):
   assert found.reason == 'there was no answer after 1 seconds'
 
 
+def test_what_cannot_be_started_is_chunked():
+  (found,) = verdict.decide([64], worker=['/no/such/python'])
+  assert found.reason == (
+      'the device could not be described: it could not be started: No such file'
+      ' or directory'
+  )
+
+
+def test_the_gpu_that_is_asked_about_is_all_that_it_sees(decide, monkeypatch):
+  monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4,5,6,7')
+  monkeypatch.setenv('JAX_CUDA_VISIBLE_DEVICES', '2,3')
+  sees = 'sys.exit(str([x for x in os.environ.items() if "VISIBLE" in x[0]]))'
+  assert "[('CUDA_VISIBLE_DEVICES', '6')]" in decide(sees, gpu='6').reason
+  assert '4,5,6,7' in decide(sees).reason
+
+
 def test_what_it_has_started_is_ended_as_well(decide, tmp_path):
   pipe = tmp_path / 'pipe'
   os.mkfifo(pipe)

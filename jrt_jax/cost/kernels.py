@@ -1,0 +1,41 @@
+"""Which models the Hopper kernels can compute, from their configs.
+
+What the kernels take stands here once more, for those who plan without jax; a
+test compares.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jrt_jax.cost import feature_maps
+from jrt_jax.cost import mixers
+
+KEY_WIDTH = 16  # D
+VALUE_WIDTHS = 64, 112, 128  # V
+
+
+def value_width(model: Mapping[str, Any]) -> int | None:
+  """Returns V of the heads that the kernels can compute; None if of none.
+
+  Calls with a mask or with packed documents they leave to others all the same.
+
+  Args:
+    model: `config.model`.
+
+  Raises:
+    ValueError: the heads do not divide the width.
+  """
+  if not {'la', 'pla'} & {*model['mixers']}:
+    return None
+  V = mixers.head_width(model['width'], model['num_heads'])
+  feature_map = model['feature_map']
+  hybrid = feature_map['name'] == feature_maps.HYBRID
+  maps = feature_map['parts'] if hybrid else [feature_map['name']]
+  takes = (
+      V in VALUE_WIDTHS
+      and 'taylor_exp' in maps
+      and (feature_map['order'], feature_map['feature_dim']) == (2, KEY_WIDTH)
+      and model['normalizer'] in ('auto', 'sum')
+      and model['dtype'] == 'bfloat16'
+  )
+  return V if takes else None

@@ -1,0 +1,183 @@
+"""What computes linear attention where the config leaves it open.
+
+On a Hopper GPU that nobody has measured, another process finds out whether the
+kernels are right there, once for a machine and its versions, and before this one
+opens a device. A run keeps what it has begun with.
+"""
+
+from collections.abc import Mapping
+import functools
+import json
+import pathlib
+import sys
+from typing import Any, NamedTuple
+
+from jrt_jax import foreign
+from jrt_jax import user_cache
+from jrt_jax.cost import kernels as cost
+from jrt_jax.schema import Fields
+from jrt_jax.schema import OneOf
+from jrt_jax.schema import Text
+from jrt_jax.training import checkpoint
+from jrt_jax.training import distributed
+from jrt_jax.training import gpus
+from pallas_kernels import tiles
+from pallas_kernels.benchmarks import machine
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
+from pallas_kernels.selfcheck import kept
+from pallas_kernels.selfcheck import verdict
+
+KERNELS, FALLBACK = 'mosaic_sm90_or_chunked', 'chunked'
+
+_MINUTES = 2 * verdict.LIMIT / 60  # it asks about the device, then the kernels
+_SCHEMA = Fields({'implementation': OneOf(KERNELS, FALLBACK), 'reason': Text()})
+
+
+class Choice(NamedTuple):
+  """What computes linear attention, and why.
+
+  Attributes:
+    implementation: a value of `config.model.implementation`; 'auto' where
+      there is nothing to choose.
+    reason: in words; empty where there was nothing to choose.
+  """
+
+  implementation: str
+  reason: str = ''
+
+  def __str__(self) -> str:
+    return f'linear attention: {self.implementation}, because {self.reason}'
+
+
+def here(model: Mapping[str, Any], ids: list[int] | None = None) -> Choice:
+  """Chooses for the first GPU that this process takes, and opens none.
+
+  Args:
+    model: `config.model`, of which the implementation is left open.
+    ids: of the GPUs that it takes; None: all that it sees.
+  """
+  V = cost.value_width(model)
+  gpu = gpus.first(ids) if V else None
+  if gpu is None or machine.unfit(_described(gpu)):
+    return Choice('auto')
+  if tiles.load(mosaic_sm90_tiles.OPERATION, gpu.kind):
+    return Choice(KERNELS, f'the kernels were measured on {gpu.kind}')
+  return _asked(V, gpu)
+
+
+def of_run(
+    config: Mapping[str, Any], workdir: pathlib.Path, peers: distributed.Peers
+) -> Choice:
+  """Chooses for all processes of a run, which must call it together.
+
+  The first process of each node asks; what one of them finds wrong counts for
+  all. A run that is continued keeps what it has begun with, unless that was the
+  kernels and they may not run on the GPUs of now.
+
+  Raises:
+    ValueError, OSError: what the run has recorded cannot be read.
+  """
+  named = config['model']['implementation']
+  if named != 'auto':
+    return Choice(named)
+  before = distributed.from_first(lambda: _before(workdir))
+  if before and before[0] != KERNELS:
+    return _kept(*before)
+  own = None
+  if peers.is_first_of_node:
+    own = here(config['model'], peers.local_device_ids)
+  found = _together(distributed.everyones('kernels', own))
+  if before and found.implementation != KERNELS:
+    now = found.reason or 'they cannot run here'
+    return Choice(FALLBACK, f'this run began with the kernels, but {now}')
+  return found
+
+
+def record(workdir: pathlib.Path, choice: Choice) -> None:
+  """Writes workdir/kernels.json, if there was something to choose."""
+  path = _file(workdir)
+  if choice.reason:
+    temporary = path.with_suffix('.tmp')
+    temporary.write_text(json.dumps(choice._asdict(), indent=2) + '\n')
+    temporary.replace(path)  # all of it or nothing
+
+
+def forget(workdir: pathlib.Path) -> None:
+  """Lets the next run in this workdir choose anew."""
+  _file(workdir).unlink(missing_ok=True)
+
+
+def read(workdir: pathlib.Path) -> Choice:
+  """Returns what `record` has written.
+
+  Raises:
+    FileNotFoundError: it has written nothing.
+    ValueError: that is damaged.
+  """
+  return Choice(**foreign.read_json(_file(workdir), _SCHEMA))
+
+
+def _file(workdir):
+  return workdir / 'kernels.json'
+
+
+def _before(workdir):
+  """What a run that will be continued has begun with; None: there is none."""
+  if not checkpoint.exists(workdir):
+    return None
+  try:
+    return read(workdir)
+  except FileNotFoundError:  # there was nothing to choose
+    return Choice('auto')
+
+
+def _kept(implementation, reason):
+  if reason:
+    reason = f'this run began with it, as {reason}'
+  return Choice(implementation, reason)
+
+
+def _described(gpu):
+  return {
+      'platform': 'gpu',
+      'device': gpu.kind,
+      'compute_capability': gpu.compute_capability,
+  }
+
+
+@functools.cache  # or the second model would be asked about on a GPU in use
+def _asked(V, gpu):
+  folder = user_cache.folder()
+  facts = {'kind': gpu.kind, 'driver': gpu.driver}
+  about = kept.about(V, facts)
+  right = Choice(KERNELS, f'the kernels are right on {gpu.kind}')
+  if folder and kept.has(folder / 'kernels', about):
+    return right
+  if distributed.is_first():
+    print(
+        f'checking the Hopper kernels on {gpu.kind}, for'
+        f' {_MINUTES:g} minutes at most …',
+        file=sys.stderr,
+        flush=True,
+    )
+  (found,) = verdict.decide([V], gpu=gpu.id)
+  if found.reason is not None:
+    return Choice(
+        FALLBACK, f'the kernels may not run on {gpu.kind}: {found.reason}'
+    )
+  if folder:
+    kept.add(folder / 'kernels', about)
+  return right
+
+
+def _together(answers):
+  """One choice of those of each node; the other processes have none."""
+  choices = {k: Choice(*x) for k, x in enumerate(answers) if x}
+  for process, choice in choices.items():
+    if choice.implementation == FALLBACK:
+      place = f'in process {process} ' if process else ''
+      return choice._replace(reason=f'{place}{choice.reason}')
+  first, *others = choices.values()
+  if any(x.implementation != first.implementation for x in others):
+    return Choice(FALLBACK, 'the GPUs of all nodes are not of one kind')
+  return first
