@@ -53,6 +53,7 @@ NEVER = {
     'jrt_jax.data': _MODEL_SIDE,
     # What a plan is made of starts at once.
     'jrt_jax.cost': _WITHOUT_JAX | {'jrt_jax.prefix', 'jrt_jax.training'},
+    'jrt_jax.compiled': _WITHOUT_JAX | {'jrt_jax.data', 'jrt_jax.training'},
     'jrt_jax.training.budget': _WITHOUT_JAX,
     'jrt_jax.training.budget_table': _WITHOUT_JAX,
     'jrt_jax.training.estimate': _WITHOUT_JAX,

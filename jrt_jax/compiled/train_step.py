@@ -1,0 +1,148 @@
+"""What a compiled train step does by kind of work, and how long that must take.
+
+A prediction from the program's text, which no GPU has confirmed. Not counted:
+exchanges between devices, waiting for the host, what caches serve, and what the
+kernels of attention and linear attention take beyond their bytes.
+"""
+
+import collections
+from collections.abc import Iterable, Mapping
+import re
+from typing import Any, NamedTuple
+
+from jrt_jax.compiled import hlo
+from jrt_jax.compiled import traffic
+from jrt_jax.compiled.traffic import Operation
+
+
+class Rates(NamedTuple):
+  """What a GPU does at best."""
+
+  flops: float  # a second, in large products of bfloat16 matrices
+  bandwidth: float  # bytes/s of memory, read and written
+
+
+# Assumed, not measured: 0.66 and 0.73 of the peak in NVIDIA's data sheets, since
+# power limits the clock, and 0.9 of the bandwidth that they state.
+RATES = {'H100': Rates(650e12, 3.0e12), 'H200': Rates(720e12, 4.2e12)}
+LAUNCH = 2e-6  # seconds that a kernel takes at least; assumed as well
+
+COLLECTIVES = (
+    *('all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all'),
+    *('collective-permute', 'collective-broadcast'),
+)
+KINDS = (
+    *('GEMM', 'fusions', 'loss', 'linear attention', 'attention (cuDNN)'),
+    *('optimizer', 'collectives'),
+)
+# By how the opcode of an instruction, or the target of a custom call, begins.
+_KINDS_BY_INSTRUCTION = {
+    **dict.fromkeys(COLLECTIVES, 'collectives'),
+    '__cudnn$fmha': 'attention (cuDNN)',
+}
+# By a file whose call has made it.
+_KINDS_BY_FILE = {
+    '/pallas_kernels/prefix_linear_attention/': 'linear attention',
+    '/jrt_jax/training/loss.py': 'loss',
+    '/jrt_jax/training/optimizer.py': 'optimizer',
+    '/optax/': 'optimizer',
+}
+_PACKAGES = 'jrt_jax', 'pallas_kernels'
+
+
+def by_kind(
+    program: hlo.Program, operations: Iterable[Operation], rates: Rates
+) -> dict[str, dict[str, float]]:
+  """Returns bytes, FLOPs, kernels and seconds of a step on each device, by kind.
+
+  Args:
+    program: the compiled step.
+    operations: what it does, from `traffic.operations`.
+    rates: of the device. A kernel takes as long as its products or its bytes
+      do, whichever is longer.
+  """
+  sums = collections.defaultdict(collections.Counter)
+  for x in operations:
+    bound = max(x.flops / rates.flops, (x.read + x.written) / rates.bandwidth)
+    sums[_kind(program, x)].update(
+        bytes=x.num_bytes,
+        flops=x.count * x.flops,
+        kernels=x.count,
+        seconds=x.count * max(bound, LAUNCH),
+    )
+  return {kind: dict(sums[kind]) for kind in KINDS if kind in sums}
+
+
+def seconds(kinds: Mapping[str, Mapping[str, float]]) -> float:
+  """Returns what a step takes at least, from `by_kind`; without exchanges."""
+  return sum(
+      own['seconds'] for kind, own in kinds.items() if kind != 'collectives'
+  )
+
+
+def most_moved(
+    program: hlo.Program, operations: Iterable[Operation], count: int = 10
+) -> list[dict[str, Any]]:
+  """Returns the fusions and copies that move the most bytes.
+
+  Those of one line of the project count as one: layers repeat.
+
+  Args:
+    program: the compiled step.
+    operations: what it does.
+    count: how many are returned.
+  """
+  groups = collections.defaultdict(list)
+  for x in operations:
+    instruction = x.instruction
+    if x.flops or instruction.target or _kind_of_instruction(instruction):
+      continue
+    name = source(program, instruction), _operation(instruction)
+    groups[name].append(x)
+  largest = sorted(
+      groups.items(), key=lambda item: -sum(x.num_bytes for x in item[1])
+  )
+  return [
+      {
+          'source': place,
+          'operation': operation,
+          'kernels': sum(x.count for x in group),
+          'read': sum(x.count * x.read for x in group),
+          'written': sum(x.count * x.written for x in group),
+      }
+      for (place, operation), group in largest[:count]
+  ]
+
+
+def source(program: hlo.Program, instruction: hlo.Instruction) -> str:
+  """Returns file:line of the innermost call in this project; '' if unknown."""
+  for frame in program.stack(instruction):
+    for package in _PACKAGES:
+      _, found, path = frame.file.rpartition(f'/{package}/')
+      if found:
+        return f'{package}/{path}:{frame.line}'
+  return ''
+
+
+def _kind(program, x):
+  if kind := _kind_of_instruction(x.instruction):
+    return kind
+  files = [frame.file for frame in program.stack(x.instruction)]
+  for part, kind in _KINDS_BY_FILE.items():
+    if any(part in file for file in files):
+      return kind
+  return 'GEMM' if x.flops else 'fusions'
+
+
+def _kind_of_instruction(x):
+  name = x.target or x.opcode
+  kinds = _KINDS_BY_INSTRUCTION.items()
+  return next((kind for start, kind in kinds if name.startswith(start)), None)
+
+
+def _operation(instruction):
+  """What jax calls the last of what was fused, or XLA what it has added."""
+  if not instruction.op_name:
+    return re.sub(r'[.\d]+$', '', instruction.name)
+  name = instruction.op_name.rpartition('/')[2]
+  return f'{name} (backward)' if 'transpose(' in instruction.op_name else name
