@@ -3,14 +3,20 @@ r"""Says what a run would take: parameters, FLOPs, memory, time and money.
 python -m jrt_jax.plan --config=configs/jrt_360m.py --topology=8xH100 \
     --price=2.50
 
-All of it is arithmetic: no GPU is needed, nothing is compiled. How well the
-GPUs are used (--mfu) is a prediction for JRT-RNN 360M with the Hopper kernels,
-which no GPU has confirmed. The vocabulary is that of the config: training makes
-room in it for a tokenizer that has more ids.
+All of it is arithmetic, in a second, without jax. How well the GPUs are used
+(--mfu) is a prediction for JRT-RNN 360M with the Hopper kernels, which no GPU has
+confirmed. The vocabulary is that of the config: training makes room in it for a
+tokenizer that has more ids.
+
+--compile asks the compiler as well, in minutes: what a step takes of the memory,
+what GPUs exchange, which kernels run. No GPU is needed for it either.
 """
 
+import importlib.util
 import json
 import math
+import os
+import sys
 
 from absl import app
 from absl import flags
@@ -19,6 +25,7 @@ from ml_collections import config_flags
 from jrt_jax import command_line
 from jrt_jax.training import budget
 from jrt_jax.training import budget_table
+from jrt_jax.training import compiled_table
 from jrt_jax.training import topology
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -44,6 +51,18 @@ for _flag in ('mfu', 'price'):  # their bounds let nan pass
   flags.register_validator(
       _flag, lambda x: x is None or math.isfinite(x), 'must be a finite number'
   )
+_COMPILE = flags.DEFINE_bool(
+    'compile',
+    False,
+    'Compile the train step for these GPUs, which need not be there, in minutes;'
+    f' for {" and ".join(topology.COMPILED)}; needs the extra aot.',
+)
+_TRAFFIC = flags.DEFINE_bool(
+    'traffic',
+    False,
+    'With --compile, which it implies: what moves the most bytes, and how long a'
+    ' step takes at least.',
+)
 _JSON = flags.DEFINE_string('json', None, 'A file for all of it, as JSON.')
 
 
@@ -51,15 +70,45 @@ def main(argv: list[str]) -> None:
   del argv
   with command_line.one_line_errors():
     out = _JSON.value and command_line.output_file('--json', _JSON.value)
-    found = budget.make(
-        _CONFIG.value.to_dict(),
-        topology.parse(_TOPOLOGY.value),
-        mfu=_MFU.value,
-        price=_PRICE.value,
-    )
+    config = _CONFIG.value.to_dict()
+    gpus = topology.parse(_TOPOLOGY.value)
+    found = budget.make(config, gpus, mfu=_MFU.value, price=_PRICE.value)
+    if _COMPILE.value or _TRAFFIC.value:
+      found['compiled'] = _compile(config, gpus, found)
     if out:
       out.write_text(json.dumps(found, indent=1, allow_nan=False) + '\n')
     print(budget_table.table(found))
+    if found.get('compiled'):
+      print('\n' + compiled_table.table(found, with_traffic=_TRAFFIC.value))
+
+
+def _compile(config, gpus, found):
+  """What the compiler says; None where there is no compiler."""
+  if gpus.name not in topology.COMPILED:
+    _note(
+        f'nothing is compiled for {gpus.name}, of which this jax has no'
+        f' description: only for {" and ".join(topology.COMPILED)}'
+    )
+    return None
+  if not importlib.util.find_spec('jax_cuda13_plugin'):
+    raise ValueError(
+        "--compile needs jax's plugin for CUDA: pip install -e '.[aot]', on"
+        ' Linux with Python 3.12 or newer'
+    )
+  os.environ.setdefault('JAX_PLATFORMS', 'cpu')  # real GPUs stay free
+  from jrt_jax.training import absent  # pylint: disable=g-import-not-at-top
+
+  config = budget.with_fitted_prefix(config)
+  if found['implementation']:
+    model = {**config['model'], 'implementation': found['implementation']}
+    config = {**config, 'model': model}
+  return absent.describe(
+      absent.compile_step(config, gpus), config, gpus, found['mesh']
+  )
+
+
+def _note(line):
+  print(f'note: {line}', file=sys.stderr)
 
 
 if __name__ == '__main__':

@@ -82,12 +82,15 @@ class Program:
     )
 
 
-def devices(name: str, count: int = 1) -> Sequence[jax.Device]:
-  """Returns virtual GPUs of one machine, to compile for.
+def devices(
+    name: str, count: int = 1, *, machines: int = 1
+) -> Sequence[jax.Device]:
+  """Returns virtual GPUs, to compile for.
 
   Args:
     name: one of `DEVICES`.
-    count: how many.
+    count: how many each machine has.
+    machines: how many there are.
 
   Raises:
     ValueError: the name is another.
@@ -99,12 +102,15 @@ def devices(name: str, count: int = 1) -> Sequence[jax.Device]:
     return topologies.get_topology_desc(
         platform='cuda',
         target_config=_DESCRIPTION.substitute(DEVICES[name]),
-        topology=f'1x1x{count}',
+        topology=f'1x{machines}x{count}',
     ).devices
 
 
 def compile_for(
-    device: str, function: Callable[..., Any], *shapes: Any
+    device: str,
+    function: Callable[..., Any],
+    *shapes: Any,
+    reports: bool = True,
 ) -> Program:
   """Compiles `function` for a virtual GPU, or for several.
 
@@ -116,6 +122,8 @@ def compile_for(
     function: of arrays; what `jax.jit` returned, if it has options.
     *shapes: `jax.ShapeDtypeStruct`s, or trees of them, with a sharding on
       `devices`; those without lie on one device.
+    reports: whether to read what ptxas says of each kernel; jaxlib complains on
+      stderr of tools that it would need to say more.
 
   Raises:
     RuntimeError: jax has no plugin for CUDA.
@@ -128,12 +136,13 @@ def compile_for(
   shapes = jax.tree.map(place, shapes)
   jitted = function if hasattr(function, 'lower') else jax.jit(function)
   with tempfile.TemporaryDirectory() as folder:
-    with _environment(MOSAIC_GPU_DUMP_TO=folder):
+    variables = {'MOSAIC_GPU_DUMP_TO': folder} if reports else {}
+    with _environment(**variables):
       with _present(gpu):
         lowered = jitted.lower(*shapes)
       compiled = lowered.compile(compiler_options=_OPTIONS)
-    reports = sorted(pathlib.Path(folder).glob('*.ptxas'))
-    return Program(compiled, tuple(map(read_kernel, reports)))
+    files = sorted(pathlib.Path(folder).glob('*.ptxas'))
+    return Program(compiled, tuple(map(read_kernel, files)))
 
 
 def read_kernel(report: pathlib.Path) -> Kernel:

@@ -56,6 +56,7 @@ NEVER = {
     'jrt_jax.compiled': _WITHOUT_JAX | {'jrt_jax.data', 'jrt_jax.training'},
     'jrt_jax.training.budget': _WITHOUT_JAX,
     'jrt_jax.training.budget_table': _WITHOUT_JAX,
+    'jrt_jax.training.compiled_table': _WITHOUT_JAX,
     'jrt_jax.training.estimate': _WITHOUT_JAX,
     'jrt_jax.training.topology': _WITHOUT_JAX,
     # Copied to where there is nothing but torch and transformers, with numpy.

@@ -9,12 +9,10 @@ import numpy as np
 
 from jrt_jax import models
 from jrt_jax.benchmarks import timing
-from jrt_jax.cost import layout
 from jrt_jax.data import pipeline
 from jrt_jax.data import streams
-from jrt_jax.prefix import policies
+from jrt_jax.training import abstract
 from jrt_jax.training import estimate
-from jrt_jax.training import optimizer as optimizers
 from jrt_jax.training import sharding
 from jrt_jax.training import throughput
 from jrt_jax.training import train_state
@@ -40,11 +38,7 @@ def measure(config: Mapping[str, Any]) -> dict[str, Any]:
   with jax.set_mesh(mesh):
     state, steps = _start(config, mesh)
     batch = sharding.put_batch(_batch(config), mesh)
-    shardings = jax.tree.map(lambda x: x.sharding, state)
-    train = jax.jit(
-        steps.train, donate_argnums=0, out_shardings=(shardings, None)
-    )
-    program = train.lower(state, batch).compile()
+    program = steps.jitted(state).lower(state, batch).compile()
     timed = timing.time_calls(
         lambda carry: program(carry[0], batch), (state, None), calls=_CALLS
     )
@@ -69,21 +63,11 @@ def measure(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _start(config, mesh):
   """The first state, and the steps."""
-  merge, params = models.abstract(config['model'])
-  optimizer = optimizers.build(config['optimizer'], config['steps'])
-  steps = train_state.Steps(
-      merge,
-      optimizer,
-      policies.prefix_capacity(config['prefix'], config['sequence_length']),
-      config['objective']['mlm_weight'],
-      layout.check_batch(
-          config['batch_size'], config['microbatch_per_device'], mesh.shape
-      ),
-  )
+  steps, _ = abstract.steps(config, mesh)
 
   def first():
     params = models.split(models.build(config['model'], config['seed']))[1]
-    return train_state.init(params, optimizer)
+    return train_state.init(params, steps.optimizer)
 
   shardings = sharding.params_sharding(mesh, jax.eval_shape(first))
   return jax.jit(first, out_shardings=shardings)(), steps

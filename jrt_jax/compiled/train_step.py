@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 import re
 from typing import Any, NamedTuple
 
+from jrt_jax.compiled import collectives
 from jrt_jax.compiled import hlo
 from jrt_jax.compiled import traffic
 from jrt_jax.compiled.traffic import Operation
@@ -27,19 +28,12 @@ class Rates(NamedTuple):
 RATES = {'H100': Rates(650e12, 3.0e12), 'H200': Rates(720e12, 4.2e12)}
 LAUNCH = 2e-6  # seconds that a kernel takes at least; assumed as well
 
-COLLECTIVES = (
-    *('all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all'),
-    *('collective-permute', 'collective-broadcast'),
-)
 KINDS = (
     *('GEMM', 'fusions', 'loss', 'linear attention', 'attention (cuDNN)'),
     *('optimizer', 'collectives'),
 )
-# By how the opcode of an instruction, or the target of a custom call, begins.
-_KINDS_BY_INSTRUCTION = {
-    **dict.fromkeys(COLLECTIVES, 'collectives'),
-    '__cudnn$fmha': 'attention (cuDNN)',
-}
+# How targets of custom calls begin: attention of cuDNN, kernels of Pallas.
+_CUDNN, _PALLAS = '__cudnn$fmha', 'mosaic_gpu'
 # By a file whose call has made it.
 _KINDS_BY_FILE = {
     '/pallas_kernels/prefix_linear_attention/': 'linear attention',
@@ -114,6 +108,20 @@ def most_moved(
   ]
 
 
+def kernels(operations: Iterable[Operation]) -> dict[str, int]:
+  """Returns how often a step launches each kernel that XLA has not made.
+
+  Those of Pallas have the names of their functions, others that of the call.
+  """
+  counts = collections.Counter()
+  for x in operations:
+    if target := x.instruction.target:
+      is_pallas = target.startswith(_PALLAS)
+      name = x.instruction.op_name.split('/')[-2] if is_pallas else target
+      counts[name] += x.count
+  return dict(sorted(counts.items()))
+
+
 def source(program: hlo.Program, instruction: hlo.Instruction) -> str:
   """Returns file:line of the innermost call in this project; '' if unknown."""
   for frame in program.stack(instruction):
@@ -135,9 +143,10 @@ def _kind(program, x):
 
 
 def _kind_of_instruction(x):
-  name = x.target or x.opcode
-  kinds = _KINDS_BY_INSTRUCTION.items()
-  return next((kind for start, kind in kinds if name.startswith(start)), None)
+  if collectives.kind_of(x):
+    return 'collectives'
+  is_cudnn = (x.target or '').startswith(_CUDNN)
+  return 'attention (cuDNN)' if is_cudnn else None
 
 
 def _operation(instruction):

@@ -50,7 +50,7 @@ def make(
   )
   layout.check_model(model, cost.shapes(model), mesh)
   one = dict.fromkeys(layout.AXES, 1)
-  config = {**config, 'prefix': _fitted(config)}
+  config = with_fitted_prefix(config)
   return {
       'gpus': topology._asdict() | {'gpu': topology.gpu._asdict()},
       'mesh': mesh,
@@ -69,6 +69,21 @@ def make(
       'decode_state_bytes': _decode_states(model),
       'run': _run(config, topology, mfu, price),
   }
+
+
+def with_fitted_prefix(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns a config whose prefix policy knows what it has to know of itself.
+
+  Raises:
+    ValueError: objective and prefix do not fit together, or the file is broken.
+    OSError: the file of a prefix policy cannot be read.
+  """
+  prefix = config['prefix']
+  objectives.check(config['objective'], prefix, config['sequence_length'])
+  if prefix['name'] == 'learned':
+    prefix = {**prefix, 'fitted': fitting.read(prefix['file'])}
+    fitting.check('config.prefix', prefix)
+  return {**config, 'prefix': prefix}
 
 
 def state_bytes(
@@ -127,17 +142,6 @@ def _implementation(config, topology):
 
 def _is_hopper(topology):
   return topology.gpu.architecture == 'Hopper'
-
-
-def _fitted(config):
-  """`config.prefix`, with what `learned` has to know of itself."""
-  prefix = config['prefix']
-  objectives.check(config['objective'], prefix, config['sequence_length'])
-  if prefix['name'] != 'learned':
-    return prefix
-  prefix = {**prefix, 'fitted': fitting.read(prefix['file'])}
-  fitting.check('config.prefix', prefix)
-  return prefix
 
 
 def _decode_states(model):

@@ -15,6 +15,11 @@ def table(budget: Mapping[str, Any]) -> str:
   return '\n\n'.join('\n'.join(block) for block in blocks)
 
 
+def row(name: str, first: str, second: str = '') -> str:
+  """Returns a line of three columns."""
+  return f'{name:20}{first:>20}{second:>24}'.rstrip()
+
+
 def _setting(budget) -> Iterator[str]:
   gpus, batch = budget['gpus'], budget['batch']
   nodes = f'{gpus["nodes"]} x ' if gpus['nodes'] > 1 else ''
@@ -27,23 +32,23 @@ def _setting(budget) -> Iterator[str]:
 
 
 def _model(budget) -> Iterator[str]:
-  yield _row('model', 'parameters', 'FLOP/token')
+  yield row('model', 'parameters', 'FLOP/token')
   parameters, flops = budget['parameters'], budget['flops_per_token']
   for part in sorted(parameters, key=_LAST.__contains__):
     name = 'embedding, logits' if part == 'embedding' else part
-    yield _row(name, f'{parameters[part]:,}', units.count(flops.get(part, 0)))
+    yield row(name, f'{parameters[part]:,}', units.count(flops.get(part, 0)))
   total = sum(flops.values())
-  yield _row('all', f'{sum(parameters.values()):,}', units.count(total))
+  yield row('all', f'{sum(parameters.values()):,}', units.count(total))
 
 
 def _memory(budget) -> Iterator[str]:
   memory = budget['gpus']['gpu']['memory_gib']
-  yield _row('memory', 'of one copy', 'on each GPU')
+  yield row('memory', 'of one copy', 'on each GPU')
   whole, own = budget['bytes'], budget['bytes_per_gpu']
   for name in whole:
-    yield _row(name, units.size(whole[name]), units.size(own[name]))
+    yield row(name, units.size(whole[name]), units.size(own[name]))
   sums = [sum(x.values()) for x in (whole, own)]
-  yield _row('all', *map(units.size, sums)) + f' of {memory} GiB'
+  yield row('all', *map(units.size, sums)) + f' of {memory} GiB'
   if sums[1] > memory * 2**30:
     yield (
         'This does not fit: raise --config.mesh.fsdp (on more GPUs if it is'
@@ -55,10 +60,10 @@ def _memory(budget) -> Iterator[str]:
 
 def _decoding(budget) -> Iterator[str]:
   states = budget['decode_state_bytes']
-  yield _row('decode state of', 'this model', 'attention everywhere')
+  yield row('decode state of', 'this model', 'attention everywhere')
   for length, own in states['model'].items():
     other = states['attention'][length]
-    yield _row(f'{length:,} tokens', units.size(own), units.size(other)) + (
+    yield row(f'{length:,} tokens', units.size(own), units.size(other)) + (
         f' ({_number(other / own, 10)} x)'
     )
 
@@ -66,13 +71,13 @@ def _decoding(budget) -> Iterator[str]:
 def _time(budget) -> Iterator[str]:
   run = budget['run']
   source = '(predicted)' if run['mfu_is_predicted'] else '(given)'
-  yield _row('time', f'at {run["mfu"]:.3g} of the peak', source)
-  yield _row('tokens', units.count(run['tokens']))
-  yield _row('tokens a second', units.count(run['tokens_per_second']))
-  yield _row('duration', units.duration(run['seconds']))
-  yield _row('GPU-hours', _number(run['gpu_hours'], 100))
+  yield row('time', f'at {run["mfu"]:.3g} of the peak', source)
+  yield row('tokens', units.count(run['tokens']))
+  yield row('tokens a second', units.count(run['tokens_per_second']))
+  yield row('duration', units.duration(run['seconds']))
+  yield row('GPU-hours', _number(run['gpu_hours'], 100))
   if run['dollars'] is not None:
-    yield _row('cost', _dollars(run['dollars']))
+    yield row('cost', _dollars(run['dollars']))
   if run['mfu_is_predicted']:
     yield from _prediction(budget)
   if budget['dtype'] != 'bfloat16':
@@ -106,7 +111,3 @@ def _dollars(x):
   if 0 < x < 0.01:
     return '< $0.01'
   return f'${x:,.0f}' if x >= 100 else f'${x:.2f}'
-
-
-def _row(name, first, second=''):
-  return f'{name:20}{first:>20}{second:>24}'.rstrip()

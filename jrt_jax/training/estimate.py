@@ -26,17 +26,28 @@ def flops_by_part(
     config: of the run.
     mean_prefix: tokens of the prefix of a sequence; None: of one text.
   """
-  length, objective = config['sequence_length'], config['objective']
-  if mean_prefix is None:
-    mean_prefix = policies.mean_prefix(config['prefix'], length)
-  prefix = mean_prefix / length
-  masked = objective['mask_rate'] if objective['name'] == 'jrt' else 0.0
   return cost.train_flops(
       config['model'],
-      sequence_length=length,
-      prefix_fraction=prefix,
-      supervised_fraction=1 - prefix + prefix * masked,
+      sequence_length=config['sequence_length'],
+      prefix_fraction=_prefix_fraction(config, mean_prefix),
+      supervised_fraction=supervised_fraction(config, mean_prefix),
   )
+
+
+def supervised_fraction(
+    config: Mapping[str, Any], mean_prefix: float | None = None
+) -> float:
+  """Returns how many of the tokens have a label; arguments as `flops_by_part`."""
+  prefix, objective = _prefix_fraction(config, mean_prefix), config['objective']
+  masked = objective['mask_rate'] if objective['name'] == 'jrt' else 0.0
+  return 1 - prefix + prefix * masked
+
+
+def _prefix_fraction(config, mean_prefix):
+  length = config['sequence_length']
+  if mean_prefix is None:
+    mean_prefix = policies.mean_prefix(config['prefix'], length)
+  return mean_prefix / length
 
 
 def tokens(config: Mapping[str, Any]) -> int:

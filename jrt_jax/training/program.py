@@ -8,6 +8,7 @@ import jax
 
 from jrt_jax import models
 from jrt_jax.cost import layout
+from jrt_jax.training import abstract
 from jrt_jax.training import distributed
 from jrt_jax.training import memory
 from jrt_jax.training import units
@@ -87,12 +88,9 @@ def _needed(run, microbatch, remat):
 
 
 def _compile(run, steps):
-  state, batch = run.abstract_state(), run.abstract_batch()
-  # The next step finds its state where this one found it.
-  shardings = jax.tree.map(lambda x: x.sharding, state)
-  step = jax.jit(steps.train, donate_argnums=0, out_shardings=(shardings, None))
+  state, batch = run.abstract_state(), abstract.batch(run.config, run.mesh)
   with jax.set_mesh(run.mesh):
-    return step.lower(state, batch).compile()
+    return steps.jitted(state).lower(state, batch).compile()
 
 
 def _tell(line):

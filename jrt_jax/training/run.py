@@ -23,13 +23,13 @@ from jrt_jax.models import decode
 from jrt_jax.models import sampling
 from jrt_jax.prefix import fitting
 from jrt_jax.prefix import policies
+from jrt_jax.training import abstract
 from jrt_jax.training import answers
 from jrt_jax.training import checkpoint
 from jrt_jax.training import distributed
 from jrt_jax.training import evaluation
 from jrt_jax.training import failures
 from jrt_jax.training import kernels
-from jrt_jax.training import optimizer
 from jrt_jax.training import report
 from jrt_jax.training import resilience
 from jrt_jax.training import sharding
@@ -70,9 +70,6 @@ class Run:
   ):
     _check(config)
     self.mesh = sharding.make_mesh(config['mesh'])
-    accumulation = layout.check_batch(
-        config['batch_size'], config['microbatch_per_device'], self.mesh.shape
-    )
     self.tokenizer = pipeline.load_tokenizer(config['data'])
     model = pipeline.with_vocabulary(
         config['model'], self.tokenizer, config['objective']
@@ -80,18 +77,12 @@ class Run:
     config = {**config, 'model': model}
     self._choice = choice or kernels.Choice(model['implementation'])
     self.model = {**model, 'implementation': self._choice.implementation}
-    self._merge, self._abstract_params = models.abstract(self.model)
-    shapes = {name: x.shape for name, x in self._abstract_params.items()}
-    layout.check_model(config['model'], shapes, self.mesh.shape)
-    _check_kernels(self.model['implementation'], self.mesh)
-    self._optimizer = optimizer.build(config['optimizer'], config['steps'])
-    self.steps = train_state.Steps(
-        self._merge,
-        self._optimizer,
-        policies.prefix_capacity(config['prefix'], config['sequence_length']),
-        config['objective']['mlm_weight'],
-        accumulation,
+    self.steps, self._abstract_params = abstract.steps(
+        {**config, 'model': self.model}, self.mesh
     )
+    shapes = {name: x.shape for name, x in self._abstract_params.items()}
+    layout.check_model(self.model, shapes, self.mesh.shape)
+    _check_kernels(self.model['implementation'], self.mesh)
     self.workdir = pathlib.Path(workdir)
     with failures.shared():  # each process looks at other files
       splits = pipeline.splits(
@@ -126,7 +117,7 @@ class Run:
         config,
         self.tokenizer,
         self._held_out,
-        rows=config['batch_size'] // accumulation,
+        rows=config['batch_size'] // self.steps.accumulation,
         put=functools.partial(sharding.put_whole_batch, mesh=self.mesh),
     )
     with contextlib.ExitStack() as stack:
@@ -201,16 +192,7 @@ class Run:
 
   def abstract_state(self) -> train_state.TrainState:
     """Shapes, dtypes and shardings of the state, which takes no memory."""
-    first = jax.eval_shape(self._first_state, self._abstract_params)
-    shardings = sharding.params_sharding(self.mesh, first)
-    return jax.tree.map(_sharded, first, shardings)
-
-  def abstract_batch(self) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes, dtypes and shardings of what `put` makes of a batch."""
-    batches = self._training_data()
-    batch = self.put(next(batches))
-    batches.close()
-    return {name: _sharded(x, x.sharding) for name, x in batch.items()}
+    return abstract.state(self.steps, self._abstract_params, self.mesh)
 
   def start(self) -> tuple[train_state.TrainState, str]:
     """Returns the state to train from, and where it came from, in words.
@@ -222,9 +204,9 @@ class Run:
       ValueError: no checkpoint is intact, or it is of another model.
       FileNotFoundError: there is none in `init_from`.
     """
-    abstract = self.abstract_state()
-    shardings = jax.tree.map(lambda x: x.sharding, abstract)
-    restored = self.checkpoints.restore_latest(abstract)
+    empty = self.abstract_state()
+    shardings = jax.tree.map(lambda x: x.sharding, empty)
+    restored = self.checkpoints.restore_latest(empty)
     if restored is not None:
       state, place = restored
       self._continue_at(place)
@@ -232,7 +214,7 @@ class Run:
     first_state = jax.jit(self._first_state, out_shardings=shardings)
     if source := self.config['init_from']:
       try:
-        params, step = workdirs.load_params(source, abstract.params)
+        params, step = workdirs.load_params(source, empty.params)
       except FileNotFoundError as error:
         raise FileNotFoundError(f'config.init_from: {error}') from error
       except ValueError as error:
@@ -269,7 +251,7 @@ class Run:
     prompt = self._held_out[:length].astype(np.int32)
     prefix_len = policies.of_prompt(prompt, self.config['prefix'], L)
     tokens = decode.continue_prompts(
-        self._merge,
+        self.steps.merge,
         params,
         prompt[None],
         np.full(1, prefix_len, np.int32),
@@ -316,7 +298,7 @@ class Run:
     self.data.set_state(place['iterator'])
 
   def _first_state(self, params):
-    return train_state.init(params, self._optimizer)
+    return train_state.init(params, self.steps.optimizer)
 
 
 def _check(config):
@@ -353,7 +335,3 @@ def _check_kernels(implementation, mesh):
 def _fingerprint(tokenizer, stream):
   """Tells other text and other tokenizers apart."""
   return f'{stream.fingerprint} of tokenizer {tokenizer.fingerprint}'
-
-
-def _sharded(shape, sharding):
-  return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding)

@@ -29,6 +29,10 @@ GPUS = {
 }
 
 
+# Those for which `virtual_gpus` can compile.
+COMPILED = 'H100', 'H200'
+
+
 class Topology(NamedTuple):
   """GPUs of one kind, in nodes of equal size."""
 

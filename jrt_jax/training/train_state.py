@@ -82,6 +82,13 @@ class Steps:
     }
     return TrainState(state.step + 1, params, opt_state), metrics
 
+  def jitted(self, state: TrainState):
+    """`train`, jitted for a sharded state, whose place the next one takes."""
+    shardings = jax.tree.map(lambda x: x.sharding, state)
+    return jax.jit(
+        self.train, donate_argnums=0, out_shardings=(shardings, None)
+    )
+
   def evaluate(self, params: Params, batch: Batch) -> dict[str, jax.Array]:
     """Returns float32 sums over the labels of a batch, for `means`.
 

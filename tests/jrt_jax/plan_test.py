@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import re
 
@@ -40,6 +41,25 @@ def test_planning_never_imports_jax(plan):
   imported = {*re.findall(r'\| +([\w.]+)$', done.stderr, re.MULTILINE)}
   assert 'jrt_jax.training.budget' in imported
   assert not imported & {'jax', 'jaxlib', 'flax', 'optax', 'orbax', 'grain'}
+
+
+def test_where_there_is_no_compiler_the_plan_says_so_and_is_made(plan):
+  done = plan('--topology=4xA100', '--compile')
+  assert done.returncode == 0 and '1,316,864' in done.stdout
+  assert done.stderr.startswith('note: nothing is compiled for A100')
+  assert done.stderr.count('\n') == 1
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec('jax_cuda13_plugin') is not None,
+    reason='the compiler is there',
+)
+@pytest.mark.parametrize('flag', ['--compile', '--traffic'])
+def test_without_the_compiler_it_says_how_to_install_it(plan, flag):
+  done = plan('--topology=4xH100', flag)
+  assert done.returncode == 2 and not done.stdout
+  assert "pip install -e '.[aot]'" in done.stderr
+  assert done.stderr.count('\n') == 1
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import pytest
 
 from jrt_jax.training import topology
+from pallas_kernels import virtual_gpus
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,7 @@ def test_what_jax_calls_a_gpu_finds_it(kind, name):
 
 def test_an_unknown_kind_is_none():
   assert topology.of_kind('cpu') is None
+
+
+def test_what_can_be_compiled_for_is_what_there_is_a_description_of():
+  assert {*topology.COMPILED} == {*virtual_gpus.DEVICES} <= {*topology.GPUS}

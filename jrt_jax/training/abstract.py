@@ -1,0 +1,74 @@
+"""The train step of a config, and shapes of all it takes: nothing has memory."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from jrt_jax import models
+from jrt_jax.cost import layout
+from jrt_jax.prefix import policies
+from jrt_jax.training import optimizer
+from jrt_jax.training import sharding
+from jrt_jax.training import train_state
+
+
+def steps(
+    config: Mapping[str, Any], mesh: Mesh
+) -> tuple[train_state.Steps, train_state.Params]:
+  """Returns the steps of a run, and the shapes of its parameters.
+
+  Args:
+    config: of the run.
+    mesh: that it runs on.
+
+  Raises:
+    ValueError: the model is impossible, or the batch does not divide.
+  """
+  merge, params = models.abstract(config['model'])
+  return (
+      train_state.Steps(
+          merge,
+          optimizer.build(config['optimizer'], config['steps']),
+          policies.prefix_capacity(config['prefix'], config['sequence_length']),
+          config['objective']['mlm_weight'],
+          layout.check_batch(
+              config['batch_size'], config['microbatch_per_device'], mesh.shape
+          ),
+      ),
+      params,
+  )
+
+
+def state(
+    steps: train_state.Steps, params: train_state.Params, mesh: Mesh
+) -> train_state.TrainState:
+  """Returns shapes, dtypes and shardings of the state before the first step."""
+  first = jax.eval_shape(
+      lambda params: train_state.init(params, steps.optimizer), params
+  )
+  return jax.tree.map(_sharded, first, sharding.params_sharding(mesh, first))
+
+
+def batch(
+    config: Mapping[str, Any], mesh: Mesh
+) -> dict[str, jax.ShapeDtypeStruct]:
+  """Returns shapes, dtypes and shardings of a batch, without reading data."""
+  B, L = config['batch_size'], config['sequence_length']
+  tokens = jax.ShapeDtypeStruct((B, L), jnp.int32)
+  arrays = {
+      'tokens': tokens,
+      'targets': tokens,
+      'supervision': jax.ShapeDtypeStruct((B, L), jnp.int8),
+      'prefix_len': jax.ShapeDtypeStruct((B,), jnp.int32),
+  }
+  if config['data']['packing'] == 'documents':
+    arrays['segment_ids'] = tokens
+  rows = sharding.batch_sharding(mesh)
+  return {name: _sharded(x, rows) for name, x in arrays.items()}
+
+
+def _sharded(shape, sharding):
+  return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding)

@@ -1,0 +1,117 @@
+"""A plan beside what the compiler says of the same step."""
+
+import jax
+import pytest
+
+from configs import jrt_360m
+from jrt_jax.training import absent
+from jrt_jax.training import abstract
+from jrt_jax.training import budget
+from jrt_jax.training import compiled_table
+from jrt_jax.training import memory
+from jrt_jax.training import sharding
+from jrt_jax.training import topology
+from pallas_kernels import virtual_gpus
+
+pytestmark = [pytest.mark.aot, pytest.mark.timeout(900)]
+
+GPUS = topology.parse('2x2xH100')
+
+
+@pytest.fixture(scope='module')
+def config():
+  """Of a small model on two nodes, whose GPUs share weights and heads."""
+  config = jrt_360m.get_config()
+  config.update_from_flattened_dict(
+      {
+          'model.mixers': ('conv', 'pla', 'swa'),
+          'model.width': 256,
+          'model.num_heads': 4,
+          'model.mlp_width': 256,
+          'model.vocab_size': 1000,
+          'model.mask_id': 999,
+          'model.implementation': 'mosaic_sm90',
+          'mesh.fsdp': 2,
+          'mesh.tensor': 2,
+          'batch_size': 8,
+          'microbatch_per_device': 2,
+          'sequence_length': 512,
+      }
+  )
+  return config.to_dict()
+
+
+@pytest.fixture(scope='module')
+def plan(config):
+  return budget.make(config, GPUS)
+
+
+@pytest.fixture(scope='module')
+def compiled(config):
+  return absent.compile_step(config, GPUS)
+
+
+@pytest.fixture(scope='module')
+def found(compiled, config, plan):
+  return absent.describe(compiled, config, GPUS, plan['mesh'])
+
+
+def size(tree):
+  return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def test_the_planned_bytes_of_weights_and_moments_are_those_of_the_program(
+    config, plan, found
+):
+  mesh = sharding.make_mesh(config['mesh'], virtual_gpus.devices('H100', 4))
+  steps, params = abstract.steps(config, mesh)
+  assert sum(plan['parameters'].values()) == sum(
+      x.size for x in params.values()
+  )
+  state = jax.tree.leaves(abstract.state(steps, params, mesh))
+  rows = size(abstract.batch(config, mesh)) // 2  # of one half of the devices
+  planned = plan['bytes_per_gpu']['weights'] + plan['bytes_per_gpu']['moments']
+  counters = found['bytes']['state'] - planned - rows
+  assert 0 < counters <= size([x for x in state if not x.ndim]) < 100
+
+
+def test_the_peak_is_the_one_that_training_would_see(compiled, found):
+  assert found['bytes']['peak'] == memory.needed(compiled)
+  assert found['bytes']['peak'] > found['bytes']['state']
+
+
+def test_each_layer_has_its_kernels_in_each_microbatch(found, plan):
+  kernels, microbatches = found['kernels'], plan['batch']['microbatches']
+  assert microbatches == 2
+  for name in ('forward', 'dq', 'dkv'):
+    assert kernels[f'prefix_linear_attention_{name}'] == microbatches
+  assert kernels['__cudnn$fmhaSoftmax'] == microbatches
+  assert kernels['__cudnn$fmhaSoftmaxBackward'] == microbatches
+
+
+def test_weights_and_activations_are_exchanged_where_they_are_shared(found):
+  axes = {(*x['axes'],): x for x in found['exchanges'] if x['bytes'] > 2**16}
+  assert {*axes} == {('fsdp',), ('tensor',)}
+  assert (
+      axes['fsdp',]['between_nodes']
+      and axes['fsdp',]['grows_with'] == 'weights'
+  )
+  assert not axes['tensor',]['between_nodes']
+  assert axes['tensor',]['grows_with'] == 'tokens'
+
+
+def test_every_kind_of_work_has_its_bytes_and_its_time(found):
+  traffic = found['traffic']
+  assert {*traffic['kinds']} == {
+      *('GEMM', 'fusions', 'loss', 'linear attention', 'attention (cuDNN)'),
+      *('optimizer', 'collectives'),
+  }
+  assert 0 < traffic['mfu'] < 1
+  sources = [x['source'] for x in traffic['most_moved']]
+  assert len(sources) == 10 and any('jrt_jax/models/' in x for x in sources)
+
+
+def test_it_is_shown_in_80_columns(found, plan):
+  text = compiled_table.table(plan | {'compiled': found}, with_traffic=True)
+  assert max(map(len, text.splitlines())) <= 80
+  assert 'It fits into the 75%' in text
