@@ -31,8 +31,11 @@ def main(argv: list[str]) -> None:
         raise ValueError(f'--{flag.name}=DIR must be given')
     out = command_line.output_folder('--out', _OUT.value)
     folders.check_empty('--out', out)
-    model = model_lib.load(  # which computes nothing here
-        _WORKDIR.value, tokenizer=_TOKENIZER.value, implementation='auto'
+    model = model_lib.load(
+        _WORKDIR.value,
+        tokenizer=_TOKENIZER.value,
+        implementation='auto',  # nothing is computed here
+        exact=True,
     )
     tokenizer = _TOKENIZER.value or model.config['data']['tokenizer']
     hugging_face.write(model, out, tokenizer=tokenizer)

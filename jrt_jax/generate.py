@@ -27,6 +27,7 @@ from jrt_jax import terminal
 from jrt_jax.generation import long_prompts
 from jrt_jax.generation import reading as reading_lib
 from jrt_jax.generation import state_file
+from jrt_jax.models import decode
 from jrt_jax.models import sampling as sampling_lib
 from jrt_jax.prefix import short_prompts
 
@@ -223,7 +224,8 @@ def _draw_all(continuation):
       leave=False,
       disable=None,
   ) as bar:
-    for _ in continuation:
+    while not continuation.ended:
+      continuation.advance(decode.MOST)
       bar.update(count() - bar.n)
 
 

@@ -1,7 +1,6 @@
 """Generating tokens, with the compiled loop of `jrt_jax.generate`."""
 
 from collections.abc import Mapping
-import functools
 from typing import Any
 
 import jax
@@ -11,7 +10,7 @@ import numpy as np
 from jrt_jax import cost
 from jrt_jax.benchmarks import inference
 from jrt_jax.benchmarks import timing
-from jrt_jax.generation import completions
+from jrt_jax.generation import drawing
 from jrt_jax.generation import pieces
 from jrt_jax.generation import reading
 from jrt_jax.generation import sizes
@@ -74,56 +73,60 @@ class _Decoding:
 
   def __init__(self, model, position):
     self.position = position
-    self._config = config = model.config
-    prompts = np.asarray(inference.prompts(config, position))
+    self._model, self._config = model, model.config
+    prompts = np.asarray(inference.prompts(model.config, position))
     read = reading.read(
         model,
         [pieces.of_prompt(model, tokens) for tokens in prompts],
-        room=completions.CHUNK,
+        room=decode.MOST,
     )
-    self._draw = functools.partial(
-        decode.decode,
-        num_tokens=completions.CHUNK,
-        num_ids=config['model']['mask_id'],
-        sampling=sampling.FOR_TEXT,
-    )
-    self._weights = model.merge, model.served
-    keys = jax.vmap(jax.random.key)(np.arange(len(prompts)))
-    draws = decode.Draws(keys, jnp.int32(0), seen=None)
-    draws = jax.device_put(draws, read.logits.sharding)
-    self.timed = timing.Timed(self._again, (read.logits, read.states, draws))
+    draws = drawing.start(read, np.arange(len(prompts)), seen=None)
+    self.timed = timing.Timed(self._again, (read, draws))
 
   def state_bytes(self):
     """Of a row."""
-    _, states, _ = self.timed.state
-    total = sum(x.nbytes for x in jax.tree.leaves(states))
-    return total // self._config['batch_size']
+    return reading.state_bytes(self.timed.state[0])
 
   def figures(self):
-    inference.check_finite(self.timed.state[0])
-    program = self._draw.func.lower(
-        *self._weights, *self.timed.state, **self._draw.keywords
-    )
-    tokens = self.position + completions.CHUNK
+    read, draws = self.timed.state
+    inference.check_finite(read.logits)
+    args, options = drawing.arguments(self._model, read, draws, **self._how())
     return timing.figures(
         self.timed.seconds,
         tokens=self._config['batch_size'],
-        parts=completions.CHUNK,
+        parts=decode.MOST,
     ) | {
         'state_bytes': self.state_bytes(),
         'expected_state_bytes': cost.state_bytes(
-            self._config['model'], length=sizes.slots_for(tokens)
+            self._config['model'],
+            length=sizes.slots_for(self.position + decode.MOST),
         ),
-        'compiled_bytes': timing.compiled_bytes(program.compile()),
+        'compiled_bytes': timing.compiled_bytes(
+            decode.decode.lower(*args, **options).compile()
+        ),
+    }
+
+  def _how(self):
+    """As `generate` draws; no text ends before `MOST` tokens."""
+    return {
+        'tokens': decode.MOST,
+        'rows': np.ones(self._config['batch_size'], bool),
+        'may_end': np.zeros(self._config['model']['mask_id'], bool),
+        'sampling': sampling.FOR_TEXT,
     }
 
   def _again(self, carry):
-    """Logits, states and draws after tokens at the position of `carry`."""
-    _, states, _ = carry
-    _, logits, following, draws = self._draw(*self._weights, *carry)
-    return logits, jax.tree.map(_keep_counts, following, states), draws
+    """What was read and is drawn with, after tokens at the same position."""
+    counts = [_count(x) for x in jax.tree.leaves(carry[0].states)]
+    _, read, draws = drawing.draw(self._model, *carry, **self._how())
+    leaves, tree = jax.tree.flatten(read.states)
+    leaves = [
+        x if count is None else jax.device_put(count, x.sharding)
+        for x, count in zip(leaves, counts)
+    ]
+    return read._replace(states=jax.tree.unflatten(tree, leaves)), draws
 
 
-def _keep_counts(new, old):
-  """Integers of a state count tokens: they stay."""
-  return old if jnp.issubdtype(new.dtype, jnp.integer) else new
+def _count(x):
+  """A copy of what counts the tokens of a state; None for all else in it."""
+  return np.array(x) if jnp.issubdtype(x.dtype, jnp.integer) else None

@@ -5,9 +5,10 @@ import dataclasses
 import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from jrt_jax.generation import continued_text
+from jrt_jax.generation import drawing
 from jrt_jax.generation import pieces as pieces_lib
 from jrt_jax.generation import reading as reading_lib
 from jrt_jax.generation import sizes
@@ -19,7 +20,7 @@ from jrt_jax.generation.reading import Reading
 from jrt_jax.models import decode
 from jrt_jax.models.sampling import Sampling
 
-CHUNK = 16  # tokens that one call of the compiled loop draws
+CHUNK = 16  # tokens after which texts that are shown are
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,8 +85,7 @@ def generate(
     ValueError: a prompt is empty or has unknown ids, or a setting is wrong.
   """
   continuation = Continuation(model, prompts, settings, seeds=seeds)
-  for _ in continuation:
-    pass
+  continuation.finish()
   return continuation.completions
 
 
@@ -104,6 +104,8 @@ class Continuation:
       read before each of them.
     turn: how prompts are read then, of TURNS.
     seeds: see `generate`.
+    settles: whether `settled` is going to be asked, for which a copy of the
+      state is kept.
 
   Attributes:
     prompts: their ids, a list of int32 [n].
@@ -120,6 +122,7 @@ class Continuation:
       after: Reading | None = None,
       turn: str = 'turn_blocks',
       seeds: Sequence[int] | None = None,
+      settles: bool = False,
   ):
     if not len(prompts):
       raise ValueError('there must be at least one prompt, got none')
@@ -147,17 +150,23 @@ class Continuation:
     )
     jax.block_until_ready(self._reading)
     self.read_seconds = time.perf_counter() - start
-    self._before = self._reading  # the newest tokens
-    self._draws = self._first_draws(seeds)
+    self._settles, self._before = settles, None  # the newest tokens
+    self._draws = drawing.start(self._reading, seeds, self._seen())
+    self._drawn = 0  # tokens of each row
+    self._may_end = continued_text.may_end(
+        model.tokenizer, settings.stop, model.ids_of if settings.stop else {}
+    )
     self._paces = []  # tokens a second of each call of the loop
 
   @property
   def reading(self) -> Reading:
-    """What the rows have read, drawn tokens included."""
-    count = len(self._rows)
-    if len(self._reading.position) == count:
-      return self._reading
-    return reading_lib.take([self._reading], np.arange(count))
+    """What the rows have read, drawn tokens included: a copy."""
+    return reading_lib.take([self._reading], np.arange(len(self._rows)))
+
+  @property
+  def ended(self) -> bool:
+    """Whether all texts have."""
+    return not self._unfinished().any()
 
   @property
   def completions(self) -> list[Completion]:
@@ -169,30 +178,52 @@ class Continuation:
     return np.median(self._paces[1:]) if self._paces[1:] else None
 
   def __iter__(self) -> Iterator[list[str]]:
-    while not all(row.ended for row in self._rows):
-      self._check_finite()
-      self._before, start = self._reading, time.perf_counter()
-      anew = self._to_read_anew()
-      tokens, logits, states, self._draws = decode.decode(
-          self._model.merge,
-          self._model.served,
-          self._reading.logits,
-          self._reading.states,
-          self._draws,
-          num_tokens=self._settings.iterate_every if anew.any() else CHUNK,
-          num_ids=self._model.tokenizer.size,
-          sampling=self._settings.sampling,
-      )
-      tokens = np.asarray(tokens)[: len(self._rows)]
-      self._paces.append(tokens.size / (time.perf_counter() - start))
-      self._reading = self._reading._replace(
-          logits=logits,
-          states=states,
-          position=self._reading.position + tokens.shape[1],
-      )
-      new = [row.add(ids) for row, ids in zip(self._rows, tokens)]
-      self._read_anew(anew & self._unfinished())
-      yield new
+    while not self.ended:
+      yield self.advance()
+
+  def finish(self) -> None:
+    """Draws until all texts have ended, whatever is shown of them."""
+    while not self.ended:
+      self.advance(decode.MOST)
+
+  def advance(self, tokens: int = CHUNK) -> list[str]:
+    """Draws tokens of each row; returns what they add to the texts.
+
+    Args:
+      tokens: how many at most: fewer, where all texts may have ended. A few more
+        are drawn, and at first no more than `CHUNK`: that call compiles, and
+        says nothing about the pace.
+
+    Raises:
+      ValueError: logits are not finite.
+    """
+    if not self._paces:
+      tokens = min(tokens, CHUNK)
+    tokens = min(tokens, self._settings.max_tokens - self._drawn)
+    anew, unfinished = self._to_read_anew(), self._unfinished()
+    between_looks = decode.BETWEEN_LOOKS
+    if anew.any():
+      tokens = between_looks = self._settings.iterate_every
+    if self._settles:
+      self._before = self.reading
+    start = time.perf_counter()
+    drawn, self._reading, self._draws = drawing.draw(
+        self._model,
+        self._reading,
+        self._draws,
+        tokens=tokens,
+        rows=self._filled_up(unfinished),
+        may_end=self._may_end,
+        sampling=self._settings.sampling,
+        between_looks=between_looks,
+    )
+    ids = drawn.tokens[: len(self._rows), : drawn.count]
+    self._paces.append(ids.size / (time.perf_counter() - start))
+    self._drawn += ids.shape[1]
+    new = [row.add(own) for row, own in zip(self._rows, ids)]
+    self._check_finite(unfinished, drawn.finite)
+    self._read_anew(anew & self._unfinished())
+    return new
 
   def settled(self) -> Reading:
     """What has been read when exactly the completion has, of a single row.
@@ -215,25 +246,30 @@ class Continuation:
         long=self._settings.long_prompt,
     )
 
-  def _check_finite(self):
-    """Draws would be the first id, which looks like an answer."""
-    finite = np.asarray(_are_finite(self._reading.logits))
-    if not all(row.ended or fine for row, fine in zip(self._rows, finite)):
-      raise ValueError(
-          'logits must be finite, got others: weights are damaged, or the model'
-          ' has read more than its state can hold'
-      )
+  def _check_finite(self, unfinished, finite):
+    """Draws would be the first id, which looks like an answer.
 
-  def _first_draws(self, seeds):
-    B, seen = len(self._reading.position), None
-    keys = jax.vmap(jax.random.key)(np.resize(seeds, B))
-    if self._settings.sampling.repetition_penalty != 1:
-      seen = np.zeros((B, self._model.tokenizer.size), bool)
-      for row, tokens in zip(seen, self.prompts):
-        row[tokens] = True
-    draws = decode.Draws(keys, jnp.int32(0), seen)
-    # Where later draws are, or the loop would be compiled for both.
-    return jax.device_put(draws, self._reading.logits.sharding)
+    Args:
+      unfinished: bool [B], which rows have taken what was drawn.
+      finite: int32 [B], how many tokens were drawn from finite logits.
+    """
+    for row, went_on, count in zip(self._rows, unfinished, finite):
+      used = len(row.accepted) + (row.ended == 'end of text')
+      if went_on and used > count:
+        raise ValueError(
+            'logits must be finite, got others: weights are damaged, or the'
+            ' model has read more than its state can hold'
+        )
+
+  def _seen(self):
+    """Bool [B, num_ids], which ids the prompts hold, if that matters."""
+    if self._settings.sampling.repetition_penalty == 1:
+      return None
+    shape = len(self._reading.position), self._model.tokenizer.size
+    seen = np.zeros(shape, bool)
+    for row, tokens in zip(seen, self.prompts):
+      row[tokens] = True
+    return seen
 
   def _unfinished(self):
     return np.array([not row.ended for row in self._rows])
@@ -257,14 +293,13 @@ class Continuation:
     )
     longest = max(len(text) for text, read in zip(texts, rows) if read)
     new = reading_lib.read(self._model, pieces, room=self._room - longest)
-    rows = np.pad(rows, (0, len(pieces) - len(rows)))
-    self._reading = reading_lib.choose(rows, new, self._reading)
+    self._reading = reading_lib.choose(
+        self._filled_up(rows), new, self._reading
+    )
 
-
-@jax.jit
-def _are_finite(logits):
-  """Bool [B]: whether all of float32 [B, V] are."""
-  return jnp.isfinite(logits).all(axis=1)
+  def _filled_up(self, rows):
+    """Bool `rows`, and False for those that fill up the batch."""
+    return np.pad(rows, (0, len(self._reading.position) - len(rows)))
 
 
 def _prefix_tokens(row):

@@ -1,6 +1,6 @@
 """Where a text ends, and how much of it may be shown before it does."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,3 +77,38 @@ class ContinuedText:
         : len(text)
         - max((len(s) for s in starts if text.endswith(s)), default=0)
     ]
+
+
+def characters(tokenizer: Any) -> dict[str, np.ndarray]:
+  """Returns for each character the ids in whose texts it is, int [n].
+
+  Of an id that is a part of a character, the text has U+FFFD.
+  """
+  found = {}
+  for i in range(tokenizer.size):
+    # Twice, for some tokenizers drop a space at the start of a text.
+    for character in set(tokenizer.decode([i, i])):
+      found.setdefault(character, []).append(i)
+  return {character: np.array(ids) for character, ids in found.items()}
+
+
+def may_end(
+    tokenizer: Any, stop: Sequence[str], ids_of: Mapping[str, np.ndarray]
+) -> np.ndarray:
+  """Bool [size], after which ids a text may have ended.
+
+  They are the end of text, and all that may complete one of the stop texts.
+
+  Args:
+    tokenizer: of the ids.
+    stop: see `generation.Settings`.
+    ids_of: what `characters` has returned; not looked at without stop texts.
+  """
+  found = np.zeros(tokenizer.size, bool)
+  if 0 <= tokenizer.eos_id < tokenizer.size:
+    found[tokenizer.eos_id] = True
+  for character in {text[-1] for text in stop} | (
+      {'\ufffd'} if stop else set()
+  ):
+    found[ids_of.get(character, [])] = True
+  return found

@@ -65,6 +65,7 @@ class Conversation:
         dataclasses.replace(self._settings, seed=seed),
         after=after,
         turn=self._turn,
+        settles=True,
     )
     self._turns += 1
     return self._last

@@ -16,6 +16,7 @@ import numpy as np
 from jrt_jax import models
 from jrt_jax.data import tokenizers
 from jrt_jax.data.synthetic import tasks
+from jrt_jax.generation import continued_text
 from jrt_jax.prefix import policies
 from jrt_jax.training import kernels
 from jrt_jax.training import recorded_config
@@ -36,6 +37,8 @@ class Model:
     step: of the run, at which the weights were saved.
     implementation: what computes linear attention, a value of
       `config.model.implementation`; None: what the config says.
+    exact_fingerprint: `fingerprint` before the weights were rounded, if they
+      were.
     merge: makes a `LanguageModel` of weights.
   """
 
@@ -44,6 +47,7 @@ class Model:
   tokenizer: Any
   step: int = 0
   implementation: str | None = None
+  exact_fingerprint: str | None = None
   merge: Callable = dataclasses.field(init=False)
 
   def __post_init__(self):
@@ -99,8 +103,15 @@ class Model:
     return 'attention' in self.config['model']['mixers']
 
   @functools.cached_property
+  def ids_of(self) -> dict[str, np.ndarray]:
+    """For each character the ids in whose texts it is, int [n]."""
+    return continued_text.characters(self.tokenizer)
+
+  @functools.cached_property
   def fingerprint(self) -> str:
     """Differs between models that read the same text differently."""
+    if self.exact_fingerprint:
+      return self.exact_fingerprint
     digest = hashlib.sha256(self.tokenizer.fingerprint.encode())
     changes = recorded_config.model_changes(self.config['model'])
     what = {key: changes[key] for key in changes if key not in _HOW}
@@ -132,21 +143,32 @@ class Model:
 def as_served(
     config: Mapping[str, Any], params: Mapping[str, jax.Array]
 ) -> dict[str, jax.Array]:
-  """Returns weights of which kernels have the dtype of their products.
+  """Returns weights of which kernels and biases have the dtype of activations.
 
-  Products round them to it anyhow; a decoded token reads half as many bytes of
-  a bfloat16 model then.
+  Layers round them to it anyhow; a decoded token reads half as many bytes of
+  a bfloat16 model then. The table is there twice, as its rows are looked up and
+  as the last product reads it.
 
   Args:
     config: `config.model` of a run.
-    params: its weights, by name.
+    params: its weights, by name; those that are served already stay as they are.
   """
+  served = {
+      name: jnp.asarray(x, _served_dtype(config, name))
+      for name, x in params.items()
+  }
+  table = served['embedding.embedding']
+  if table.dtype != config['dtype'] and models.ROUNDED_TABLE not in served:
+    rounded = table[: config['vocab_size']].astype(config['dtype'])
+    served[models.ROUNDED_TABLE] = rounded
+  return served
 
-  def dtype(name):  # feature maps are computed in float32
-    in_products = name.endswith('.kernel') and '.feature_map' not in name
-    return config['dtype'] if in_products else None
 
-  return {name: jnp.asarray(x, dtype(name)) for name, x in params.items()}
+def _served_dtype(config, name):
+  """Of a weight; None: its own, for feature maps are computed in float32."""
+  in_layers = name.endswith(('.kernel', '.bias'))
+  in_products = in_layers and '.feature_map' not in name
+  return config['dtype'] if in_products else None
 
 
 @functools.lru_cache(maxsize=16)
@@ -160,6 +182,7 @@ def load(
     *,
     tokenizer: str | None = None,
     implementation: str | None = None,
+    exact: bool = False,
 ) -> Model:
   """Returns the model of the newest intact checkpoint in `workdir`.
 
@@ -168,6 +191,8 @@ def load(
     tokenizer: where its tokenizer is now, if not where it was in training.
     implementation: what computes linear attention; None: what is right on the
       GPU that is here, which stderr says. That is asked before it is opened.
+    exact: whether the weights stay in float32, as they were saved; if not, they
+      are kept only as they are served.
 
   Raises:
     FileNotFoundError: there is no run, no checkpoint or no tokenizer.
@@ -198,7 +223,14 @@ def load(
         f'--tokenizer must be that of the training data ({data}), got'
         f' {found.fingerprint}'
     )
-  return Model(config, params, found, step, implementation)
+  model = Model(config, params, found, step, implementation)
+  if exact or config['model']['dtype'] == 'float32':
+    return model
+  return dataclasses.replace(
+      model,
+      params=as_served(config['model'], params),
+      exact_fingerprint=model.fingerprint,
+  )
 
 
 def _implementation(model):

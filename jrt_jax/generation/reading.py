@@ -109,8 +109,11 @@ def _read_blocks(model, rows, reading, slots):
   """Reads block after block; a row that has no more of them waits."""
   if reading is None:
     reading = nothing(model.merge, model.served, len(rows), slots)
-  elif slots:
-    reading = reading._replace(states=_with_room(model, reading.states, slots))
+  else:
+    reading = take([reading], np.arange(len(rows)))  # it is updated in place
+    if slots:
+      states = _with_room(model, reading.states, slots)
+      reading = reading._replace(states=states)
   # Where later ones are, or reading would be compiled for both.
   place = jax.tree.leaves(model.served)[0].sharding
   reading = jax.device_put(reading, place)
@@ -192,7 +195,7 @@ def nothing(merge, params, rows, slots):
   return Reading(logits, states, count, count)
 
 
-@functools.partial(jax.jit, static_argnames='merge')
+@functools.partial(jax.jit, static_argnames='merge', donate_argnames='reading')
 def _read(merge, params, batch, reading):
   logits, states = merge(params).prefill(
       batch.tokens,

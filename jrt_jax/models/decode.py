@@ -7,8 +7,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jrt_jax.models.language_model import LanguageModel
 from jrt_jax.models.sampling import sample
 from jrt_jax.models.sampling import Sampling
+
+MOST = 256  # tokens of a row that one call draws
+# Tokens between two looks at whether texts have ended. A GPU stands still while
+# its host looks; what is drawn after the end of all texts is thrown away.
+BETWEEN_LOOKS = 4
 
 
 class Draws(NamedTuple):
@@ -19,8 +25,26 @@ class Draws(NamedTuple):
   seen: jax.Array | None  # bool [B, num_ids], which ids have occurred
 
 
+class Until(NamedTuple):
+  """When the device has to ask the host whether texts have ended."""
+
+  tokens: jax.Array  # int32, after how many of them in any case
+  rows: jax.Array  # bool [B]: before, when each of these rows has drawn
+  ids: jax.Array  # one of these ids, bool [num_ids]
+
+
+class Drawn(NamedTuple):
+  """The tokens of one call."""
+
+  tokens: jax.Array  # int32 [B, N], of which the first
+  count: jax.Array  # int32, were drawn
+  finite: jax.Array  # int32 [B], how many of them from finite logits
+
+
 @functools.partial(
-    jax.jit, static_argnames=('merge', 'num_tokens', 'sampling', 'num_ids')
+    jax.jit,
+    static_argnames=('merge', 'num_ids', 'sampling', 'between_looks'),
+    donate_argnames=('logits', 'states', 'draws'),
 )
 def decode(
     merge: Callable,
@@ -28,15 +52,17 @@ def decode(
     logits: jax.Array,
     states: tuple[Any, ...],
     draws: Draws,
+    until: Until,
     *,
-    num_tokens: int,
     num_ids: int,
     sampling: Sampling,
-) -> tuple[jax.Array, jax.Array, tuple[Any, ...], Draws]:
-  """Draws tokens and reads each of them, in one compiled loop.
+    between_looks: int = BETWEEN_LOOKS,
+) -> tuple[Drawn, jax.Array, tuple[Any, ...], Draws]:
+  """Draws tokens and reads each of them, in one loop that stays on the device.
 
   What a row draws depends on its key, its count and its logits only: not on
-  the other rows, and not on how many tokens are drawn at once.
+  the other rows, and not on how many tokens are drawn at once. Logits, states
+  and draws are updated where they are: the arrays that are given are gone.
 
   Args:
     merge: makes a model of `params`, from `models.split`.
@@ -44,29 +70,49 @@ def decode(
     logits: float32 [B, V] after the last token that was read.
     states: of the model, after that token.
     draws: for the first token to be drawn.
-    num_tokens: N, how many tokens to draw for each row.
+    until: when to return; at most about `MOST` tokens are drawn.
     num_ids: how many ids the tokenizer has; no other id is drawn.
     sampling: how to draw.
+    between_looks: tokens that are drawn before `until` is asked again. Their
+      number is a multiple of it.
 
   Returns:
-    tokens int32 [B, N], and logits, states and draws after the last of them.
+    the tokens, and logits, states and draws after the last of them.
   """
-  model = merge(params)
-
-  def step(carry, _):
-    logits, states, draws = carry
-    keys = jax.vmap(jax.random.fold_in, (0, None))(draws.keys, draws.count)
-    token = sample(logits, keys, sampling, num_ids=num_ids, seen=draws.seen)
-    logits, states = model.decode_step(token, states)
-    seen = draws.seen
-    if seen is not None:
-      seen = seen.at[jnp.arange(len(token)), token].set(True)
-    return (logits, states, Draws(draws.keys, draws.count + 1, seen)), token
-
-  carry, tokens = jax.lax.scan(
-      step, (logits, states, draws), None, length=num_tokens
+  step = functools.partial(
+      _step, merge(params), num_ids=num_ids, sampling=sampling
   )
-  return tokens.T, *carry
+  B, C = len(logits), between_looks
+  blocks = -(-MOST // C)
+
+  def goes_on(loop):
+    n, ended, *_ = loop
+    more = (n < blocks) & (n * C < until.tokens)
+    return more & (until.rows & ~ended).any()
+
+  def block(loop):
+    n, ended, finite, tokens, carry = loop
+    carry, (new, is_finite) = jax.lax.scan(step, carry, length=C)
+    return (
+        n + 1,
+        ended | until.ids[new].any(axis=0),
+        finite + is_finite.sum(axis=0, dtype=jnp.int32),
+        jax.lax.dynamic_update_index_in_dim(tokens, new, n, axis=0),
+        carry,
+    )
+
+  n, _, finite, tokens, carry = jax.lax.while_loop(
+      goes_on,
+      block,
+      (
+          jnp.int32(0),
+          jnp.zeros(B, bool),
+          jnp.zeros(B, jnp.int32),
+          jnp.zeros((blocks, C, B), jnp.int32),
+          (logits, states, draws),
+      ),
+  )
+  return Drawn(tokens.reshape(-1, B).T, n * C, finite), *carry
 
 
 @functools.partial(
@@ -86,27 +132,42 @@ def continue_prompts(
   """Continues prompts of one length; prefill and decoding are one program.
 
   Args:
-    merge, params, num_tokens, num_ids, sampling: see `decode`.
+    merge, params, num_ids, sampling: see `decode`.
     prompts: int32 [B, L].
     prefix_len: int32 [B], how much of each prompt is read as prefix.
     key: a random key.
+    num_tokens: how many tokens are drawn for each row.
 
   Returns:
     int32 [B, num_tokens].
   """
   B, L = prompts.shape
-  logits, states = merge(params).prefill(
+  model = merge(params)
+  logits, states = model.prefill(
       prompts, prefix_len=prefix_len, state_capacity=L + num_tokens
   )
   seen = jnp.zeros((B, num_ids), bool).at[jnp.arange(B)[:, None], prompts]
   draws = Draws(jax.random.split(key, B), jnp.int32(0), seen.set(True))
-  return decode(
-      merge,
-      params,
-      logits,
-      states,
-      draws,
-      num_tokens=num_tokens,
-      num_ids=num_ids,
-      sampling=sampling,
-  )[0]
+  step = functools.partial(_step, model, num_ids=num_ids, sampling=sampling)
+  _, (tokens, _) = jax.lax.scan(
+      step, (logits, states, draws), length=num_tokens
+  )
+  return tokens.T
+
+
+def _step(model: LanguageModel, carry, _, *, num_ids: int, sampling: Sampling):
+  """Draws a token for each row and reads it.
+
+  Returns the next logits, states and draws; and the tokens int32 [B], and
+  whether all logits were finite from which they were drawn, bool [B].
+  """
+  logits, states, draws = carry
+  keys = jax.vmap(jax.random.fold_in, (0, None))(draws.keys, draws.count)
+  token = sample(logits, keys, sampling, num_ids=num_ids, seen=draws.seen)
+  is_finite = jnp.isfinite(logits).all(axis=1)
+  logits, states = model.decode_step(token, states)
+  seen = draws.seen
+  if seen is not None:
+    seen = seen.at[jnp.arange(len(token)), token].set(True)
+  draws = Draws(draws.keys, draws.count + 1, seen)
+  return (logits, states, draws), (token, is_finite)

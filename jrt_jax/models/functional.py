@@ -9,6 +9,10 @@ import jax
 
 from jrt_jax.models.language_model import LanguageModel
 
+# The first vocab_size rows of the embedding in the dtype of products, which would
+# round them anew for every token; what is looked up stays float32.
+ROUNDED_TABLE = 'embedding.rounded'
+
 
 def build(config: Mapping[str, Any], seed: int = 0) -> LanguageModel:
   """Returns a model with initial weights; see `LanguageModel`."""
@@ -20,7 +24,8 @@ def split(
 ) -> tuple[Callable[[Mapping[str, jax.Array]], LanguageModel], dict[str, Any]]:
   """Returns a function from parameters to the model, and the parameters.
 
-  Parameters are one flat dict, `{'layers.0.mixer.in_proj.kernel': …}`.
+  Parameters are one flat dict, `{'layers.0.mixer.in_proj.kernel': …}`. The
+  function takes a `ROUNDED_TABLE` among them as well.
   """
   graph, state = nnx.split(model)
   variables = nnx.to_flat_state(state)
@@ -28,8 +33,12 @@ def split(
   params = [variable.get_value() for _, variable in variables]
 
   def merge(params):
+    params = dict(params)
+    rounded = params.pop(ROUNDED_TABLE, None)
     flat = [(paths[name], nnx.Param(x)) for name, x in params.items()]
-    return nnx.merge(graph, nnx.from_flat_state(flat))
+    model = nnx.merge(graph, nnx.from_flat_state(flat))
+    model.rounded_table = rounded
+    return model
 
   return merge, dict(zip(paths, params, strict=True))
 

@@ -52,6 +52,7 @@ class LanguageModel(nnx.Module):
         [Block(build, mixer, config) for mixer in config['mixers']]
     )
     self.final_norm = build.norm()
+    self.rounded_table = nnx.data(None)  # see `functional.ROUNDED_TABLE`
     self.vocab_size = config['vocab_size']
     self.pad_mask = config['pad_mask']
 
@@ -87,7 +88,9 @@ class LanguageModel(nnx.Module):
 
   def logits(self, hidden: jax.Array) -> jax.Array:
     """Maps [..., E] to float32 [..., vocab_size]."""
-    table = self.embedding.embedding[...][: self.vocab_size]
+    table = self.rounded_table
+    if table is None:
+      table = self.embedding.embedding[...][: self.vocab_size]
     return jnp.einsum(
         '...e,ve->...v',
         hidden,

@@ -87,8 +87,7 @@ class Jrt:
     """Continues a batch, which is filled up to one shape by its last prompt."""
     rows = prompts + prompts[-1:] * (size - len(prompts))
     continuation = self._read(rows, settings)
-    for _ in continuation:
-      pass
+    continuation.finish()
     counts = [len(row) for row in rows]
     seconds = texts.shares(continuation.read_seconds, counts)
     found = continuation.completions[: len(prompts)]

@@ -21,7 +21,7 @@ def two_samples(monkeypatch):
 def test_the_state_has_the_same_size_at_every_position(small_run):
   config = small_run(('pla',))
   figures = decoding.measure_drift(config)
-  size = cost.state_bytes(config['model'], length=64)
+  size = cost.state_bytes(config['model'], length=512)
   assert figures['state_bytes_by_position'] == {1: size, 64: size}
   assert figures['state_bytes'] == figures['expected_state_bytes'] == size
   assert figures['drift'] > 0
@@ -43,9 +43,9 @@ def test_what_is_timed_is_the_program_of_generate(small_run):
 
 @pytest.mark.slow
 def test_attention_keeps_room_for_one_continuation(small_run):
-  # The first call and 20 samples read 336 tokens after 64: there is room for
-  # 256 in all, and beyond it the logits would not be finite.
+  # The first call and two samples read 768 tokens after 64: there is room for
+  # 512 in all, and beyond it the logits would not be finite.
   config = small_run(('attention',))
   figures = decoding.measure(config)
-  size = cost.state_bytes(config['model'], length=256)
+  size = cost.state_bytes(config['model'], length=512)
   assert figures['state_bytes'] == figures['expected_state_bytes'] == size

@@ -1,6 +1,7 @@
 import jax.numpy as jnp
 import pytest
 
+from jrt_jax import models
 from jrt_jax.benchmarks import inference
 
 
@@ -13,7 +14,9 @@ def model(small_run):
 
 def test_kernels_are_served_in_the_dtype_of_the_products(model):
   for name, param in model.params.items():
-    expected = jnp.bfloat16 if name.endswith('.kernel') else jnp.float32
+    in_layers = name.endswith(('.kernel', '.bias'))
+    in_layers |= name == models.ROUNDED_TABLE
+    expected = jnp.bfloat16 if in_layers else jnp.float32
     assert param.dtype == expected, name
 
 

@@ -9,9 +9,9 @@ import pytest
 from configs import base
 from jrt_jax import generation
 from jrt_jax import models
-from jrt_jax.generation import completions
 from jrt_jax.generation import reading
 from jrt_jax.generation.pieces import Piece
+from jrt_jax.models import decode
 from jrt_jax.models.sampling import Sampling
 
 PROMPTS = 'a', 'prompt longer than the prefix', 'short'
@@ -34,12 +34,13 @@ def drawing(small, monkeypatch):
   def drawing(text, **settings):
     drawn = [*text.encode(), end, *b'never shown' * 3]
 
-    def decode(merge, params, logits, states, draws, *, num_tokens, **_):
-      now, drawn[:] = drawn[:num_tokens], drawn[num_tokens:]
-      return np.array([now]), logits, states, draws
+    def draw(merge, params, logits, states, draws, until, **_):
+      now, drawn[:] = drawn[: until.tokens], drawn[until.tokens :]
+      n = np.int32(len(now))
+      return decode.Drawn(np.array([now]), n, n[None]), logits, states, draws
 
     with monkeypatch.context() as patch:
-      patch.setattr(completions.decode, 'decode', decode)
+      patch.setattr(decode, 'decode', draw)
       continuation = generation.Continuation(
           small, ['x'], generation.Settings(**settings)
       )
@@ -80,6 +81,27 @@ def test_a_text_has_no_more_tokens_than_it_may(drawing, length):
   text = 'x' * 40
   completion, _ = drawing(text, max_tokens=length)
   assert completion.text == text[:length] and completion.ended == 'length'
+
+
+def test_the_host_is_asked_only_when_a_text_may_have_ended(small, monkeypatch):
+  calls, draw = [], decode.decode
+
+  def counted(*args, **options):
+    drawn, *after = draw(*args, **options)
+    calls.append(int(drawn.count))
+    return drawn, *after
+
+  monkeypatch.setattr(decode, 'decode', counted)
+  settings = generation.Settings(max_tokens=100)
+  (whole,) = generation.generate(small, ['x'], settings)
+  assert calls == [16, 84]
+  calls.clear()
+  stop = whole.text[40:43]
+  last = [i for i in whole.tokens[: whole.text.index(stop) + 3].tolist()]
+  settings = dataclasses.replace(settings, stop=(stop,))
+  (stopped,) = generation.generate(small, ['x'], settings)
+  assert stopped.ended == 'stop' and stopped.tokens.tolist() == last
+  assert sum(calls) < len(last) + decode.BETWEEN_LOOKS
 
 
 def test_prompts_are_continued_in_a_batch_as_alone(small):

@@ -123,11 +123,30 @@ def test_weights_are_served_as_products_round_them(make_model):
       name for name, x in model.served.items() if x.dtype == jnp.bfloat16
   }
   assert 'layers.2.mixer.qkv.kernel' in in_bfloat16
-  assert all(name.endswith('.kernel') for name in in_bfloat16)
+  in_bfloat16.remove(models.ROUNDED_TABLE)  # that is also there in float32
+  assert all(name.endswith(('.kernel', '.bias')) for name in in_bfloat16)
   merged = model.merge(model.params), model.merge(model.served)
   tokens = np.arange(12)[None]
   expected, served = (jax.jit(m)(tokens) for m in merged)
   np.testing.assert_array_equal(served, expected)
+
+
+def test_a_loaded_model_keeps_no_weights_but_those_that_it_serves(
+    make_model, tmp_path
+):
+  model = make_model(('conv', 'pla'), dtype='bfloat16')
+  workdirs.write(tmp_path, model.config, model.params, origin='a test')
+  loaded = generation.load(tmp_path)
+  assert loaded.params.keys() == loaded.served.keys()
+  for name, x in loaded.served.items():
+    kept = loaded.params[name].unsafe_buffer_pointer()
+    assert x.unsafe_buffer_pointer() == kept, name
+  assert loaded.params['layers.1.mixer.proj_q.kernel'].dtype == jnp.bfloat16
+  assert loaded.fingerprint == model.fingerprint
+  exact = generation.load(tmp_path, exact=True).params
+  assert exact.keys() == model.params.keys()
+  for name, x in exact.items():
+    np.testing.assert_array_equal(x, model.params[name])
 
 
 def test_ids_of_prompts_are_int32(small):

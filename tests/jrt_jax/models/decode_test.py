@@ -7,6 +7,8 @@ from jrt_jax import models
 from jrt_jax.models.decode import continue_prompts
 from jrt_jax.models.decode import decode
 from jrt_jax.models.decode import Draws
+from jrt_jax.models.decode import MOST
+from jrt_jax.models.decode import Until
 from jrt_jax.models.sampling import Sampling
 
 B, L, NUM_TOKENS, VOCAB, NUM_IDS = 2, 7, 6, 20, 18
@@ -78,30 +80,80 @@ def test_ids_that_the_tokenizer_lacks_are_never_generated(model, continued):
   assert (continued(0, 1.0, params, VOCAB) >= NUM_IDS).any()
 
 
-def test_draws_do_not_depend_on_how_many_are_drawn_at_once(tiny_config):
+@pytest.fixture(scope='module')
+def small(tiny_config):
   config = tiny_config(mixers=('conv',), vocab_size=VOCAB)
-  merge, params = models.split(models.build(config))
-  logits, states = jax.jit(
-      lambda params: merge(params).prefill(PROMPTS, state_capacity=30)
-  )(params)
-  keys = jax.random.split(jax.random.key(0), B)
-  draws = Draws(keys, jnp.int32(0), jnp.zeros((B, NUM_IDS), bool))
+  return models.split(models.build(config))
+
+
+@pytest.fixture
+def draw(small):
+  """A function that goes on drawing, from the start or from what it returned.
+
+  It returns the `Drawn`, and what is given to it for the next tokens.
+  """
+  merge, params = small
   settings = Sampling(temperature=1.0, repetition_penalty=1.2)
 
-  def draw(num_tokens, *start):
-    return decode(
+  def draw(start=None, *, tokens=MOST, rows=(True, True), ids=()):
+    if start is None:
+      prefill = jax.jit(lambda params: merge(params).prefill(PROMPTS))
+      keys = jax.random.split(jax.random.key(0), B)
+      seen = jnp.zeros((B, NUM_IDS), bool)
+      start = *prefill(params), Draws(keys, jnp.int32(0), seen)
+    until = Until(
+        np.int32(tokens), np.array(rows), np.isin(np.arange(NUM_IDS), ids)
+    )
+    drawn, *end = decode(
         merge,
         params,
         *start,
-        num_tokens=num_tokens,
+        until,
         num_ids=NUM_IDS,
         sampling=settings,
+        between_looks=2,
     )
+    return drawn, end
 
-  at_once, *end = draw(6, logits, states, draws)
-  first, *middle = draw(3, logits, states, draws)
-  second, *same_end = draw(3, *middle)
-  np.testing.assert_array_equal(at_once, np.concatenate([first, second], 1))
-  assert end[2].count == same_end[2].count == 6
+  return draw
+
+
+def test_draws_do_not_depend_on_how_many_are_drawn_at_once(draw):
+  at_once, end = draw(tokens=8)
+  first, middle = draw(tokens=3)  # rounded up
+  second, same_end = draw(middle, tokens=4)
+  assert (at_once.count, first.count, second.count) == (8, 4, 4)
+  both = np.concatenate([first.tokens[:, :4], second.tokens[:, :4]], axis=1)
+  np.testing.assert_array_equal(at_once.tokens[:, :8], both)
+  assert end[2].count == same_end[2].count == 8
   for b in range(B):
-    assert set(np.flatnonzero(end[2].seen[b])) == set(at_once[b].tolist())
+    seen = set(np.flatnonzero(end[2].seen[b]))
+    assert seen == set(both[b].tolist())
+
+
+def test_the_loop_ends_when_every_row_may_have_ended(draw):
+  tokens = np.asarray(draw(tokens=40)[0].tokens[:, :40])
+  some = tokens[0, 3], tokens[1, 9]
+  first = [np.isin(row, some).argmax() for row in tokens]
+  for rows in ((True, True), (True, False), (False, True)):
+    latest = max(at for at, waited in zip(first, rows) if waited)
+    drawn, _ = draw(rows=rows, ids=some)
+    assert drawn.count == latest // 2 * 2 + 2  # it looks after every other
+    np.testing.assert_array_equal(
+        drawn.tokens[:, : drawn.count], tokens[:, : drawn.count]
+    )
+  assert draw(rows=(False, False))[0].count == 0
+  assert draw(ids=())[0].count == MOST
+
+
+def test_states_are_updated_where_they_are(draw):
+  _, start = draw(tokens=2)
+  draw(start, tokens=2)
+  assert all(x.is_deleted() for x in jax.tree.leaves(start))
+
+
+def test_tokens_of_damaged_states_are_told(draw):
+  _, (logits, states, draws) = draw(tokens=2)
+  logits = logits.at[1, 0].set(jnp.nan)
+  drawn, _ = draw((logits, states, draws), tokens=4)
+  assert drawn.finite.tolist() == [4, 3]  # states are sound: it is one token
