@@ -10,6 +10,7 @@ the GPU, and here it guesses.
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import dataclasses
+import mmap
 import os
 import pathlib
 import re
@@ -53,6 +54,8 @@ class Kernel:
     shared_memory: bytes of a block.
     serialized: whether tensor core operations (wgmma) wait for one another,
       what ptxas warns of with C7511 or C7512.
+    ptx: what ptxas was given.
+    host: the code that launches the kernel, in MLIR.
   """
 
   name: str
@@ -61,6 +64,8 @@ class Kernel:
   spill_loads: int
   shared_memory: int
   serialized: bool
+  ptx: str = dataclasses.field(repr=False)
+  host: str = dataclasses.field(repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +169,18 @@ def read_kernel(report: pathlib.Path) -> Kernel:
       spill_loads=number(r'(\d+) bytes spill loads', ptxas),
       shared_memory=number(r'smem_scratch_bytes=(\d+)', resources),
       serialized='instructions are serialized' in ptxas,
+      ptx=report.with_suffix('.ptx').read_text(),
+      host=_last_host_code(report.with_suffix('.mlir-passes.log')),
   )
+
+
+def _last_host_code(log: pathlib.Path) -> str:
+  """The module before the launch is lowered; all passes are 100 MB of text."""
+  with log.open('rb') as file, mmap.mmap(
+      file.fileno(), 0, access=mmap.ACCESS_READ
+  ) as text:
+    start = text.rfind(b'IR Dump Before GpuLaunchLoweringPass')
+    return text[start : text.find(b'\n  gpu.binary', start)].decode()
 
 
 @contextlib.contextmanager

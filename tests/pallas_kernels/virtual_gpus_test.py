@@ -19,6 +19,15 @@ SPILLED = (
     "ptxas warning : Registers are spilled to local memory in function 'copy',"
     ' 12 bytes spill stores, 24 bytes spill loads'
 )
+PASSES = """\
+// IR Dump Before CSE
+an earlier state
+// IR Dump Before GpuLaunchLoweringPass
+the code of the host
+  gpu.binary the cubin
+// IR Dump Before ConvertFuncToLLVM
+a later state
+"""
 
 
 @pytest.mark.parametrize(
@@ -31,6 +40,8 @@ def test_a_kernel_is_what_the_assembler_says_of_it(
   report.write_text(PTXAS.format(warning=warning))
   resources = 'Resources(smem_scratch_bytes=195584, tmem_scratch_cols=0)'
   (tmp_path / 'copy_0.resources.txt').write_text(resources)
+  (tmp_path / 'copy_0.ptx').write_text('the PTX')
+  (tmp_path / 'copy_0.mlir-passes.log').write_text(PASSES)
   assert virtual_gpus.read_kernel(report) == virtual_gpus.Kernel(
       name='copy',
       registers=128,
@@ -38,6 +49,8 @@ def test_a_kernel_is_what_the_assembler_says_of_it(
       spill_loads=24,
       shared_memory=195584,
       serialized=serialized,
+      ptx='the PTX',
+      host='IR Dump Before GpuLaunchLoweringPass\nthe code of the host',
   )
 
 

@@ -1,0 +1,129 @@
+"""One block of threads: its warpgroups, its shared memory, its barriers."""
+
+import collections
+from collections.abc import Callable, Sequence
+import random
+
+import numpy as np
+
+from pallas_kernels.ptx import instructions
+from pallas_kernels.ptx import limits
+from pallas_kernels.ptx.barriers import MBarrier
+from pallas_kernels.ptx.barriers import NamedBarrier
+from pallas_kernels.ptx.code import Code
+from pallas_kernels.ptx.errors import Violation
+from pallas_kernels.ptx.host import Launch
+from pallas_kernels.ptx.memory import GlobalMemory
+from pallas_kernels.ptx.memory import SHARED
+from pallas_kernels.ptx.memory import SharedMemory
+from pallas_kernels.ptx.ordering import Ordering
+from pallas_kernels.ptx.warpgroup import LANES
+from pallas_kernels.ptx.warpgroup import WarpGroup
+
+_BARRIER_SIZE = 8  # bytes of an mbarrier
+
+
+class Block:
+  """Runs the warpgroups of a block in turn, in an order drawn at random.
+
+  Attributes:
+    place: of the block in the grid.
+    late: whether what is asynchronous touches memory as late as it may, and not
+      as soon as it can.
+    free_registers: those that no thread has.
+  """
+
+  def __init__(
+      self,
+      code: Code,
+      launch: Launch,
+      memory: GlobalMemory,
+      place: Sequence[int],
+      *,
+      registers: int,
+      late: bool,
+      seed: int,
+  ):
+    threads, size = launch.threads[0], launch.shared_memory
+    self.launch, self.memory, self.place = launch, memory, place
+    self.late, self.random = late, random.Random(seed)
+    self.shared = SharedMemory(size)
+    self.ordering = Ordering(threads // 32, size)
+    self.mbarriers: dict[int, MBarrier] = {}
+    self.named = collections.defaultdict(lambda: NamedBarrier(self.ordering))
+    self.copies: list[Callable[[], None]] = []  # by TMA, to shared memory
+    self.free_registers = limits.REGISTERS - registers * threads
+    self.groups = [WarpGroup(self, i, code) for i in range(threads // LANES)]
+    for group in self.groups:
+      group.register_count = registers
+
+  def run(self) -> None:
+    """Runs until every thread has ended.
+
+    Raises:
+      Violation: naming the instruction and the line of the kernel.
+    """
+    while running := [x for x in self.groups if not x.finished]:
+      ready = [x for x in running if x.ready]
+      if self.copies and (not ready or self.random.random() < 0.02):
+        self.copies.pop(self.random.randrange(len(self.copies)))()
+      elif ready:
+        group = self.random.choice(ready)
+        group.run(self.random.randrange(20, 400), instructions.execute)
+      else:
+        raise Violation(
+            f'block {self.place} is in a deadlock: '
+            + '; '.join(f'{self.where(group)} waits' for group in running)
+        )
+    self._check_the_end()
+
+  def where(self, group: WarpGroup) -> str:
+    """The next instruction of a group, for a message."""
+    instruction = group.next
+    return (
+        f'warpgroup {group.number} at {instruction.source},'
+        f' {instruction.text!r},'
+    )
+
+  def mbarrier(self, address: int) -> MBarrier:
+    if address not in self.mbarriers:
+      raise Violation(f'there is no mbarrier at byte {address - SHARED}')
+    return self.mbarriers[address]
+
+  def make_mbarrier(self, address: int, count: int) -> None:
+    if address in self.mbarriers:
+      raise Violation(
+          f'there is an mbarrier at byte {address - SHARED} already'
+      )
+    self.shared.reserve(address, _BARRIER_SIZE)
+    number = len(self.mbarriers)
+    self.mbarriers[address] = MBarrier(number, count, self.ordering)
+
+  def deliver(self, copy: Callable[[], None]) -> None:
+    """Completes a copy to shared memory: now or later."""
+    if self.late:
+      self.copies.append(copy)
+    else:
+      copy()
+
+  def load_shared(self, warps, addresses, size) -> np.ndarray:
+    """Bytes [n, size] that lanes of `warps` [n] read."""
+    offsets = self.shared.locate(addresses, size)
+    self.ordering.thread_read(warps, offsets)
+    return self.shared.bytes[offsets]
+
+  def store_shared(self, warps, addresses, data) -> None:
+    """Writes bytes [n, size] by lanes of `warps` [n]."""
+    offsets = self.shared.locate(addresses, data.shape[1])
+    self.ordering.thread_write(warps, offsets)
+    self.shared.bytes[offsets] = data
+
+  def _check_the_end(self):
+    if self.copies:
+      raise Violation(f'block {self.place} ends while TMA still copies to it')
+    for address, barrier in self.mbarriers.items():
+      if not barrier.idle:
+        raise Violation(
+            f'block {self.place} ends in the middle of a phase of the mbarrier'
+            f' {barrier.number} at byte {address - SHARED}'
+        )

@@ -1,0 +1,130 @@
+"""Branches, barriers, fences, and registers that change hands."""
+
+import numpy as np
+
+from pallas_kernels.ptx.errors import Violation
+from pallas_kernels.ptx.warpgroup import LANES
+
+
+def _branch(group, label):
+  group.branch(label)
+
+
+def _return(group):
+  if not group.mask.all():
+    raise Violation('only some threads end')
+  if not group.wgmma.idle:
+    raise Violation('ends while a wgmma is in flight')
+  if not group.copies.idle:
+    raise Violation('ends while TMA may still read shared memory')
+  group.finished = True
+
+
+def _meet(group, number, threads=None):
+  if threads is None:
+    threads = group.block.launch.threads[0]
+  else:
+    threads = group.uniform(threads, np.uint32)
+  barrier = group.block.named[group.uniform(number, np.uint32)]
+  if not barrier.meet(group, threads):
+    return lambda: group in barrier.released
+  return None
+
+
+def _take_registers(group, count):
+  block = group.block
+  needed = (count - group.register_count) * LANES
+  if needed < 0:
+    raise Violation(f'has {group.register_count} registers already')
+  if needed > block.free_registers:
+    return lambda: needed <= block.free_registers
+  block.free_registers -= needed
+  group.register_count = count
+  return None
+
+
+def _give_registers(group, count):
+  given = (group.register_count - count) * LANES
+  if given < 0:
+    raise Violation(f'has only {group.register_count} registers')
+  group.block.free_registers += given
+  group.register_count = count
+
+
+def _make_mbarrier(group, address, count):
+  address, count = _one_barrier(group, address), group.uniform(count, np.uint32)
+  if group.mask.sum() != 1:
+    raise Violation('more than one thread makes this mbarrier')
+  group.block.make_mbarrier(address, count)
+
+
+def _arrive(group, state, address, count=1):
+  del state
+  if count != 1:
+    raise Violation('only single arrivals are modelled')
+  barrier = group.block.mbarrier(_one_barrier(group, address))
+  for warp in group.active_warps:
+    lanes = group.mask[group.warp_of_lane == warp].sum()
+    barrier.arrive(warp, int(lanes))
+
+
+def _arrive_and_expect(group, state, address, size):
+  barrier = group.block.mbarrier(_one_barrier(group, address))
+  sizes = group.read(size, np.uint32)[group.mask]
+  barrier.expect(int(sizes.astype(np.int64).sum()))
+  _arrive(group, state, address)
+
+
+def _wait(group, target, address, parity, most_nanoseconds=None):
+  del most_nanoseconds  # it is tried again
+  barrier = group.block.mbarrier(_one_barrier(group, address))
+  parity = group.uniform(parity, np.uint32)
+  if not barrier.completed(parity):
+    return lambda: barrier.completed(parity)
+  for warp in group.active_warps:
+    barrier.observe(warp)
+  group.write(target, np.ones(LANES, bool))
+  return None
+
+
+def _one_barrier(group, address):
+  addresses = group.addresses(address)[group.mask]
+  if (addresses != addresses[0]).any():
+    raise Violation('threads name different mbarriers')
+  return int(addresses[0])
+
+
+def _fence_proxy(group):
+  for warp in group.active_warps:
+    group.block.ordering.fence(warp)
+
+
+def _nothing(group, *operands):
+  del group, operands
+
+
+INSTRUCTIONS = {
+    'bra': _branch,
+    'bra.uni': _branch,
+    'ret': _return,
+    'bar.sync': _meet,
+    'setmaxnreg.inc.sync.aligned.u32': _take_registers,
+    'setmaxnreg.dec.sync.aligned.u32': _give_registers,
+    **dict.fromkeys(
+        ('mbarrier.init.shared::cta.b64', 'mbarrier.init.shared.b64'),
+        _make_mbarrier,
+    ),
+    'mbarrier.arrive.release.cta.shared::cta.b64': _arrive,
+    **dict.fromkeys(
+        (
+            'mbarrier.arrive.expect_tx.shared.b64',
+            'mbarrier.arrive.expect_tx.release.cta.shared::cta.b64',
+        ),
+        _arrive_and_expect,
+    ),
+    'mbarrier.try_wait.parity.shared.b64': _wait,
+    'fence.proxy.async.shared::cta': _fence_proxy,
+    # Barriers meet right after it, which orders all that is modelled.
+    'fence.mbarrier_init.release.cluster': _nothing,
+    'membar.cta': _nothing,
+}

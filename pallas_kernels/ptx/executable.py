@@ -1,0 +1,122 @@
+"""Functions of arrays, of which the kernels are executed as compiled PTX."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+from jax.extend import core
+import jax.numpy as jnp
+import numpy as np
+
+from pallas_kernels import virtual_gpus
+from pallas_kernels.ptx.execute import execute
+
+_KERNEL = 'mpmd_map'  # the primitive that Mosaic GPU lowers
+# Primitives that call a function with their operands, once.
+_CALLS = 'jit', 'custom_vjp_call', 'custom_jvp_call', 'custom_vmap_call'
+
+
+class Executable:
+  """A function whose Mosaic GPU kernels are compiled once, to be executed here.
+
+  All else of the function is computed by jax as usual, so that the arguments of
+  its kernels need not be known.
+
+  Attributes:
+    kernels: what has been compiled, in the order of the function.
+  """
+
+  def __init__(
+      self, function: Callable[..., Any], *shapes: Any, device: str = 'H100'
+  ):
+    """Traces `function` and compiles its kernels for a virtual GPU.
+
+    Args:
+      function: of arrays. Kernels may be inside `jit` and custom derivatives,
+        not in loops or conditions.
+      *shapes: of its arguments: trees of what has a shape and a dtype.
+      device: one of `virtual_gpus.DEVICES`.
+
+    Raises:
+      NotImplementedError: a kernel is elsewhere.
+      RuntimeError: jax has no plugin for CUDA.
+    """
+    jaxpr, outputs = jax.make_jaxpr(function, return_shape=True)(*shapes)
+    self._jaxpr = jaxpr
+    self._structure = jax.tree.structure(outputs)
+    self._compiled = {
+        id(equation): _compile(equation, device) for equation in _kernels(jaxpr)
+    }
+    self.kernels = tuple(self._compiled.values())
+
+  def __call__(self, *arguments: Any, late: bool = False, seed: int = 0) -> Any:
+    """Returns what the function returns; `execute` has the options."""
+
+    def run(equation, values):
+      kernel = self._compiled[id(equation)]
+      outputs = [x.aval for x in equation.outvars]
+      values = [np.asarray(x) for x in values]
+      written = execute(kernel, values, outputs, late=late, seed=seed)
+      return [jnp.asarray(x) for x in written]
+
+    leaves = [jnp.asarray(x) for x in jax.tree.leaves(arguments)]
+    values = _evaluate(self._jaxpr.jaxpr, self._jaxpr.consts, leaves, run)
+    return self._structure.unflatten(values)
+
+
+def _kernels(jaxpr: core.Jaxpr) -> Iterator[core.JaxprEqn]:
+  """The equations that are kernels, also those in functions that are called."""
+  for equation in jaxpr.eqns:
+    if equation.primitive.name == _KERNEL:
+      yield equation
+    else:
+      for function in _functions(equation):
+        yield from _kernels(function)
+
+
+def _functions(equation):
+  return list(core.jaxprs_in_params(equation.params))
+
+
+def _compile(equation, device):
+  def launch(*arguments):
+    return equation.primitive.bind(*arguments, **equation.params)
+
+  shapes = [
+      jax.ShapeDtypeStruct(x.aval.shape, x.aval.dtype) for x in equation.invars
+  ]
+  (kernel,) = virtual_gpus.compile_for(device, launch, *shapes).kernels
+  return kernel
+
+
+def _evaluate(jaxpr, constants, arguments, run):
+  """Evaluates equation by equation; `run` does so for kernels."""
+  values = dict(
+      zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *arguments])
+  )
+
+  def read(x):
+    return x.val if isinstance(x, core.Literal) else values[x]
+
+  for equation in jaxpr.eqns:
+    inputs = [read(x) for x in equation.invars]
+    if equation.primitive.name == _KERNEL:
+      outputs = run(equation, inputs)
+    elif any(list(_kernels(x)) for x in _functions(equation)):
+      outputs = _evaluate(*_called(equation), inputs, run)
+    else:
+      outputs = equation.primitive.bind(
+          *inputs, **equation.primitive.get_bind_params(equation.params)
+      )
+    if not equation.primitive.multiple_results:
+      outputs = [outputs]
+    values.update(zip(equation.outvars, outputs))
+  return [read(x) for x in jaxpr.outvars]
+
+
+def _called(equation):
+  """The function that an equation calls once, and its constants."""
+  name, functions = equation.primitive.name, _functions(equation)
+  if name not in _CALLS or len(functions) != 1:
+    raise NotImplementedError(f'kernels must not be inside {name}')
+  return functions[0], functions[0].consts

@@ -1,0 +1,215 @@
+"""What the host does before a kernel runs: tensor maps, and the launch.
+
+Mosaic GPU compiles code for the host as well, which describes every array for
+TMA and launches the kernel. It is executed here, as MLIR, so that nothing about
+the arrays has to be said twice.
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import math
+import re
+
+import numpy as np
+
+from pallas_kernels.ptx.errors import Violation
+
+# Bytes of an element, by the number that the host code gives to its type:
+# integers of 8 to 64 bits, float16, float32, bfloat16, signed integers.
+_ELEMENTS = {1: 1, 2: 2, 3: 4, 4: 8, 5: 2, 6: 4, 7: 2, 9: 4, 10: 8}
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorMap:
+  """How TMA sees an array; the last dimension is contiguous.
+
+  Attributes:
+    argument: of the kernel, by its number.
+    element: bytes of an element.
+    sizes: elements in each dimension.
+    strides: elements from one to the next in each dimension.
+    box: how many in each dimension are copied at once.
+    swizzle: bytes of its rows in shared memory; 16 for none.
+  """
+
+  argument: int
+  element: int
+  sizes: tuple[int, ...]
+  strides: tuple[int, ...]
+  box: tuple[int, ...]
+  swizzle: int
+
+  def elements(
+      self, coordinates: Sequence[int]
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """The elements of a box: where, and whether they are inside the array.
+
+    Args:
+      coordinates: of the first one, the contiguous dimension first.
+
+    Returns:
+      Offsets in bytes [n], and booleans [n].
+    """
+    if len(coordinates) != len(self.box):
+      raise Violation(f'{len(coordinates)} coordinates for {len(self.box)}')
+    places = np.indices(self.box).reshape(len(self.box), -1).T
+    places = places + np.array(coordinates[::-1])
+    inside = ((places >= 0) & (places < self.sizes)).all(axis=1)
+    return places @ np.array(self.strides) * self.element, inside
+
+
+@dataclasses.dataclass(frozen=True)
+class Launch:
+  """How a kernel is launched.
+
+  Attributes:
+    grid: blocks in each dimension.
+    threads: of a block in each dimension.
+    shared_memory: bytes of a block.
+    parameters: arguments by their numbers, or tensor maps by their offsets.
+  """
+
+  grid: tuple[int, ...]
+  threads: tuple[int, ...]
+  shared_memory: int
+  parameters: tuple[int | Mapping[int, TensorMap], ...]
+
+  @property
+  def tensor_maps(self) -> list[TensorMap]:
+    maps = [x for x in self.parameters if not isinstance(x, int)]
+    return [tensor_map for x in maps for tensor_map in x.values()]
+
+  @property
+  def blocks(self) -> int:
+    return math.prod(self.grid)
+
+
+def read_launch(mlir: str) -> Launch:
+  """Executes the host code of a kernel up to its launch.
+
+  Raises:
+    Violation: an operation is not modelled.
+  """
+  body = mlir[re.search(r'func\.func @\w+\(', mlir).start() :]
+  header, _, body = body.partition('\n')
+  _, table = re.findall(r'(%\w+): !llvm\.ptr', header)
+  host = _Host(table)
+  for line in body.splitlines():
+    line = re.sub(r' loc\(.*\)$', '', line.strip())
+    if line.startswith('gpu.launch_func'):
+      return host.launch(line)
+    host.execute(line)
+  raise Violation('the host code launches nothing')
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pointer:
+  """Into the table of arguments or to what the host has allocated."""
+
+  base: str
+  offset: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Argument:
+  """The address of an argument."""
+
+  number: int
+
+
+# Views of an array: what TMA needs of them is told to it apart.
+_VIEWS = (
+    'builtin.unrealized_conversion_cast',
+    'memref.transpose',
+    'memref.reinterpret_cast',
+    'memref.extract_aligned_pointer_as_index',
+    'llvm.inttoptr',
+)
+
+
+class _Host:
+  """Values by name, and what was stored where."""
+
+  def __init__(self, table):
+    self.table = table
+    self.values = {table: _Pointer(table)}
+    self.stored = {}  # numbers, by pointer
+    self.maps = {}  # tensor maps by offset, by what holds them
+
+  def execute(self, line):
+    target, name, rest = re.match(
+        r'(?:(%\w+) = )?(\w+(?:\.\w+)*)(.*)$', line
+    ).groups()
+    operands = [self.values[x] for x in re.findall(r'%\w+', rest)]
+    value = self.compute(target, name, rest, operands)
+    if target:
+      self.values[target] = value
+
+  def compute(self, target, name, rest, operands):
+    """The value of an operation."""
+    if name == 'llvm.mlir.constant':
+      return int(re.match(r'\((-?\d+)', rest)[1])
+    if name == 'llvm.mlir.undef':
+      return None
+    if name == 'llvm.alloca':
+      return _Pointer(target)
+    if name == 'llvm.getelementptr':
+      pointer, offset = operands[0], int(re.search(r'\[(\d+)\]', rest)[1])
+      return _Pointer(pointer.base, pointer.offset + offset)
+    if name == 'llvm.load':
+      return self.load(operands[0])
+    if name == 'llvm.store':
+      self.stored[operands[1]] = operands[0]
+    elif name == 'llvm.insertvalue':  # into the description of an array
+      value, array = operands
+      field = re.search(r'\[([\d, ]+)\]', rest)[1]
+      self.check_offset(field == '2' and value, rest)
+      return value if field == '1' else array
+    elif name in _VIEWS:
+      offset = re.search(r' to offset: \[(.*?)\]', rest)
+      self.check_offset(offset and offset[1] != '0', rest)
+      return operands[0]
+    elif name == 'call' and rest.startswith(' @mosaic_gpu_init_tma_desc('):
+      self.describe(*operands)
+    else:
+      raise Violation(f'the host does what is not modelled: {name}{rest}')
+
+  def check_offset(self, offset, rest):
+    if offset:
+      raise Violation(f'only whole arrays are modelled, not {rest.strip()}')
+
+  def load(self, pointer):
+    if pointer.base == self.table:
+      return _Argument(pointer.offset)
+    return self.maps[pointer.base]
+
+  def describe(self, to, array, kind, rank, sizes, strides, swizzle, box):
+    numbers = lambda pointer: tuple(
+        self.stored[_Pointer(pointer.base, i)] for i in range(rank)
+    )
+    if kind not in _ELEMENTS:
+      raise Violation(f'{kind} is no type of elements that is modelled')
+    self.maps.setdefault(to.base, {})[to.offset] = TensorMap(
+        argument=array.number,
+        element=_ELEMENTS[kind],
+        sizes=numbers(sizes),
+        strides=numbers(strides),
+        box=numbers(box),
+        swizzle=swizzle,
+    )
+
+  def launch(self, line):
+    def values(pattern):
+      names = re.findall(r'%\w+', re.search(pattern, line)[1])
+      return tuple(self.values[name] for name in names)
+
+    (shared_memory,) = values(r'dynamic_shared_memory_size (%\w+)')
+    return Launch(
+        grid=values(r'blocks in \((.*?)\)'),
+        threads=values(r'threads in \((.*?)\)'),
+        shared_memory=shared_memory,
+        parameters=tuple(
+            x.number if isinstance(x, _Argument) else x
+            for x in values(r' args\((.*)\)')
+        ),
+    )

@@ -1,0 +1,42 @@
+"""What every instruction does."""
+
+from pallas_kernels.ptx import arithmetic
+from pallas_kernels.ptx import control
+from pallas_kernels.ptx import conversions
+from pallas_kernels.ptx import movement
+from pallas_kernels.ptx import tensor_cores
+from pallas_kernels.ptx import tma
+from pallas_kernels.ptx.code import Instruction
+from pallas_kernels.ptx.errors import Violation
+from pallas_kernels.ptx.warpgroup import Condition
+from pallas_kernels.ptx.warpgroup import WarpGroup
+
+# By opcode: functions of the warpgroup and of the operands. They return what has
+# to happen before they can be executed, or None if they were.
+INSTRUCTIONS = {
+    **arithmetic.INSTRUCTIONS,
+    **conversions.INSTRUCTIONS,
+    **movement.INSTRUCTIONS,
+    **control.INSTRUCTIONS,
+    **tma.INSTRUCTIONS,
+    **tensor_cores.INSTRUCTIONS,
+}
+
+
+def execute(group: WarpGroup, instruction: Instruction) -> Condition | None:
+  """Executes one instruction of a warpgroup.
+
+  Raises:
+    Violation: naming the instruction.
+  """
+  try:
+    if instruction.opcode not in INSTRUCTIONS:
+      raise Violation('this instruction is not modelled')
+    if group.mask.any():
+      run = INSTRUCTIONS[instruction.opcode]
+      return run(group, *instruction.operands)
+  except Violation as error:
+    block = group.block
+    raise Violation(
+        f'block {block.place}, {block.where(group)}: {error}'
+    ) from error

@@ -1,0 +1,113 @@
+"""Global and shared memory as bytes; what was never written is NaN."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pallas_kernels.ptx.errors import Violation
+
+# Where shared memory starts: a multiple of 1024, as the swizzles need.
+SHARED = 1024
+_POISON = 0xFF  # a float of such bytes is NaN
+_APART = 1 << 36  # arrays in global memory start at multiples of this
+
+
+class GlobalMemory:
+  """The arrays that a kernel reads, and then those that it writes."""
+
+  def __init__(
+      self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]
+  ):
+    """Copies `inputs`; of `outputs` (arrays or their shapes) only the sizes."""
+    self.arrays = [
+        np.frombuffer(np.ascontiguousarray(x).tobytes(), np.uint8)
+        for x in inputs
+    ]
+    for x in outputs:
+      size = x.size * np.dtype(x.dtype).itemsize
+      self.arrays.append(np.full(size, _POISON, np.uint8))
+
+  def address(self, argument: int) -> int:
+    return (argument + 1) * _APART
+
+  def load(self, addresses: np.ndarray, size: int) -> np.ndarray:
+    """Returns the bytes [n, size] that start at `addresses` [n]."""
+    array, offsets = self.locate(addresses, size)
+    return array[offsets[:, None] + np.arange(size)]
+
+  def store(self, addresses: np.ndarray, data: np.ndarray) -> None:
+    """Writes the bytes `data` [n, size]."""
+    array, offsets = self.locate(addresses, data.shape[1])
+    if not array.flags.writeable:
+      raise Violation('writes to an argument that is only read')
+    array[offsets[:, None] + np.arange(data.shape[1])] = data
+
+  def locate(self, addresses, size):
+    """The array that all of these lie in, and the offsets inside it."""
+    argument = int(addresses[0]) // _APART - 1
+    if not 0 <= argument < len(self.arrays):
+      raise Violation(f'{int(addresses[0]):#x} is no address of an argument')
+    array = self.arrays[argument]
+    offsets = addresses - self.address(argument)
+    if offsets.min() < 0 or offsets.max() + size > len(array):
+      raise Violation(
+          f'argument {argument} has {len(array)} bytes, accessed are'
+          f' {offsets.min()} to {offsets.max() + size}'
+      )
+    if (offsets % size).any():
+      raise Violation(f'an address is no multiple of {size} bytes')
+    return array, offsets
+
+
+class SharedMemory:
+  """What the threads of a block share.
+
+  Only bytes move here: whether accesses are in order is `ordering`'s concern.
+  """
+
+  def __init__(self, size: int):
+    self.bytes = np.full(size, _POISON, np.uint8)
+    self.reserved = np.zeros(size, bool)  # what belongs to barriers
+
+  def load(self, addresses: np.ndarray, size: int) -> np.ndarray:
+    """Returns the bytes [..., size] that start at `addresses` [...]."""
+    return self.bytes[self.locate(addresses, size)]
+
+  def store(self, addresses: np.ndarray, data: np.ndarray) -> None:
+    """Writes the bytes `data` [..., size]."""
+    self.bytes[self.locate(addresses, data.shape[-1])] = data
+
+  def reserve(self, address: int, size: int) -> None:
+    """Keeps bytes for a barrier."""
+    offsets = self.locate(np.array([address]), size)
+    self.reserved[offsets] = True
+
+  def locate(self, addresses, size):
+    """Offsets [..., size] of the bytes; nobody may touch others."""
+    offsets = addresses - SHARED
+    if offsets.min() < 0 or offsets.max() + size > len(self.bytes):
+      raise Violation(
+          f'shared memory has {len(self.bytes)} bytes, accessed are'
+          f' {offsets.min()} to {offsets.max() + size}'
+      )
+    if (offsets % size).any():
+      raise Violation(f'an address is no multiple of {size} bytes')
+    offsets = offsets[..., None] + np.arange(size)
+    if self.reserved[offsets].any():
+      raise Violation('accesses a barrier as if it were data')
+    return offsets
+
+
+def swizzle(addresses: np.ndarray, width: int) -> np.ndarray:
+  """Where a byte lies that is addressed in a tile with rows of `width` bytes.
+
+  Source: PTX ISA, "Swizzling modes": units of 16 bytes change places by the
+  number of the row, so that columns are spread over all banks.
+
+  Args:
+    addresses: of bytes.
+    width: 32, 64 or 128; 0 or 16 for none.
+  """
+  if width <= 16:
+    return addresses
+  return addresses ^ ((addresses >> 3) & (width - 16))

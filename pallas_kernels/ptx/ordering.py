@@ -1,0 +1,157 @@
+"""Whether accesses to shared memory are ordered, by vector clocks.
+
+Every warp has a clock of its own and knows what it has seen of the others'. A
+barrier hands on what those who arrived had seen. An access is in order if the
+warp has seen whatever it depends on: a read depends on the last write, a write
+on that and on all reads since. What the tensor cores and TMA do is another
+proxy: it sees what threads have written only beyond a proxy fence. So a missing
+fence, wait or arrival is found whatever order the threads happened to run in.
+
+Source: Lamport 1978; PTX ISA, "Memory consistency model", "Proxies".
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from pallas_kernels.ptx.errors import Violation
+
+_UNIT = 2  # bytes that share a record
+_NEVER = np.iinfo(np.int32).max  # a read that has not ended yet
+_MOST_BARRIERS = 64
+
+
+class Knowledge(NamedTuple):
+  """What a warp has seen, of each clock.
+
+  Attributes:
+    seen: what had happened.
+    fenced: what had happened before a proxy fence, for the other proxy.
+  """
+
+  seen: np.ndarray
+  fenced: np.ndarray
+
+  def join(self, other: 'Knowledge') -> None:
+    """Adds all that the other has seen."""
+    np.maximum(self.seen, other.seen, out=self.seen)
+    np.maximum(self.fenced, other.fenced, out=self.fenced)
+
+
+class Ordering:
+  """The clocks of a block, and who was where in shared memory, and when.
+
+  Clocks: one of each warp, then one of each mbarrier, which counts its phases;
+  TMA writes at the time at which its barrier completes.
+  """
+
+  def __init__(self, warps: int, size: int):
+    clocks, units = warps + _MOST_BARRIERS, -(-size // _UNIT)
+    self.warps = warps
+    self.seen = np.zeros((warps, clocks), np.int32)
+    self.fenced = np.zeros((warps, clocks), np.int32)
+    np.fill_diagonal(self.seen, 1)
+    self.writer = np.zeros(units, np.int16)
+    self.written = np.zeros(units, np.int32)  # 0: before the kernel began
+    self.by_tma = np.zeros(units, bool)
+    self.read = np.zeros((warps, units), np.int32)
+
+  def knowledge(self) -> Knowledge:
+    """Of nothing."""
+    size = self.seen.shape[1]
+    return Knowledge(np.zeros(size, np.int32), np.zeros(size, np.int32))
+
+  def release(self, warp: int, to: Knowledge) -> None:
+    """Hands on what a warp has seen."""
+    to.join(Knowledge(self.seen[warp], self.fenced[warp]))
+    self.seen[warp, warp] += 1
+
+  def acquire(self, warp: int, given: Knowledge) -> None:
+    Knowledge(self.seen[warp], self.fenced[warp]).join(given)
+
+  def observe(self, warp: int, barrier: int, phases: int) -> None:
+    """A warp has seen so many phases of an mbarrier complete."""
+    clock = self.warps + barrier
+    self.seen[warp, clock] = max(self.seen[warp, clock], phases)
+
+  def fence(self, warp: int) -> None:
+    """What has happened may be seen by the other proxy from now on."""
+    np.maximum(self.fenced[warp], self.seen[warp], out=self.fenced[warp])
+    self.seen[warp, warp] += 1
+
+  def thread_read(self, warps: np.ndarray, offsets: np.ndarray) -> None:
+    """Lanes of `warps` [n] read bytes [n, size]."""
+    warps, units = self._units(warps, offsets)
+    self._after_writes(self.seen, warps, units, 'read')
+    self.read[warps, units] = self.seen[warps, warps]
+
+  def thread_write(self, warps: np.ndarray, offsets: np.ndarray) -> None:
+    warps, units = self._units(warps, offsets)
+    self._after_writes(self.seen, warps, units, 'overwritten')
+    self._after_reads(warps, units)
+    self.writer[units] = warps
+    self.written[units] = self.seen[warps, warps]
+    self.by_tma[units] = False
+
+  def begin_read(self, warps: range, offsets: np.ndarray) -> np.ndarray:
+    """The tensor cores or TMA begin to read, for all of `warps`."""
+    units = np.unique(offsets // _UNIT)
+    for warp in warps:
+      self._after_writes_by_proxy(warp, units, 'read')
+      self.read[warp, units] = _NEVER
+    return units
+
+  def end_read(self, warps: range, units: np.ndarray) -> None:
+    """They have been waited for."""
+    for warp in warps:
+      self.read[warp, units] = self.seen[warp, warp]
+
+  def tma_write(
+      self, warp: int, offsets: np.ndarray, barrier: int, phase: int
+  ) -> None:
+    """A copy that `warp` has issued; it completes with that phase."""
+    units = np.unique(offsets // _UNIT)
+    self._after_writes_by_proxy(warp, units, 'overwritten')
+    self._after_reads(np.full(len(units), warp), units)
+    self.writer[units] = self.warps + barrier
+    self.written[units] = phase
+    self.by_tma[units] = True
+
+  def _units(self, warps, offsets):
+    units = offsets[:, ::_UNIT] // _UNIT
+    return np.repeat(warps, units.shape[1]), units.reshape(-1)
+
+  def _after_writes(self, known, warps, units, what):
+    late = known[warps, self.writer[units]] < self.written[units]
+    if late.any():
+      self._complain(units[late][0], what)
+
+  def _after_writes_by_proxy(self, warp, units, what):
+    writer, written = self.writer[units], self.written[units]
+    by_tma = self.by_tma[units]
+    if (late := self.seen[warp, writer] < written).any():
+      self._complain(units[late][0], what)
+    if (late := ~by_tma & (self.fenced[warp, writer] < written)).any():
+      self._complain(units[late][0], f'{what} without a proxy fence')
+
+  def _after_reads(self, warps, units):
+    late = self.seen[warps, : self.warps].T < self.read[:, units]
+    if late.any():
+      reader, place = np.argwhere(late)[0]
+      raise Violation(
+          f'byte {units[place] * _UNIT} of shared memory is overwritten while'
+          f' warp {reader} may still read it'
+      )
+
+  def _complain(self, unit, what):
+    writer = int(self.writer[unit])
+    name = f'warp {writer}'
+    if writer >= self.warps:
+      name = f'TMA for the mbarrier {writer - self.warps}'
+    raise Violation(
+        f'byte {unit * _UNIT} of shared memory is {what} without having waited'
+        f' for what {name} writes'
+        if 'fence' not in what
+        else f'byte {unit * _UNIT} of shared memory, which {name} has written,'
+        f' is {what}'
+    )

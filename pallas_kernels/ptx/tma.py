@@ -1,0 +1,151 @@
+"""Copies by TMA, the unit that moves tiles between global and shared memory."""
+
+import numpy as np
+
+from pallas_kernels.ptx.errors import Violation
+from pallas_kernels.ptx.host import TensorMap
+from pallas_kernels.ptx.memory import swizzle
+from pallas_kernels.ptx.warpgroup import PARAMETER_SIZE
+from pallas_kernels.ptx.warpgroup import PARAMETERS
+
+_ALIGNMENT = 128  # of a tile in shared memory, bytes
+
+
+def _lanes(group):
+  return np.flatnonzero(group.mask)
+
+
+def _tensor_map(group, address, lane) -> TensorMap:
+  where = int(group.addresses(address)[lane]) - PARAMETERS
+  parameter, offset = divmod(where, PARAMETER_SIZE)
+  parameters = group.block.launch.parameters
+  maps = parameters[parameter] if 0 <= parameter < len(parameters) else None
+  if not isinstance(maps, dict) or offset not in maps:
+    raise Violation(f'there is no tensor map {offset} in parameter {parameter}')
+  return maps[offset]
+
+
+def _tile(group, address, start, lane):
+  """What a copy touches.
+
+  Returns:
+    The argument, offsets in it in bytes, which of them are inside the array,
+    addresses in shared memory, and the bytes of an element.
+  """
+  tensor_map = _tensor_map(group, address, lane)
+  coordinates = [
+      int(group.read(x, np.int32)[lane]) for x in address.coordinates
+  ]
+  start = int(group.addresses(start)[lane])
+  if start % _ALIGNMENT:
+    raise Violation(
+        f'a tile does not start at a multiple of {_ALIGNMENT} bytes'
+    )
+  element = tensor_map.element
+  row = tensor_map.box[-1] * element
+  if tensor_map.swizzle > 16 and row != tensor_map.swizzle:
+    raise Violation(f'rows of {row} bytes in a swizzle of {tensor_map.swizzle}')
+  offsets, inside = tensor_map.elements(coordinates)
+  addresses = start + np.arange(len(offsets)) * element
+  addresses = swizzle(addresses, tensor_map.swizzle)
+  return tensor_map.argument, offsets, inside, addresses, element
+
+
+def _to_shared(group, target, source, barrier):
+  for lane in _lanes(group):
+    _copy_to_shared(group, target, source, barrier, lane)
+
+
+def _copy_to_shared(group, target, source, barrier, lane):
+  block = group.block
+  argument, offsets, inside, addresses, element = _tile(
+      group, source, target, lane
+  )
+  barrier = block.mbarrier(int(group.addresses(barrier)[lane]))
+  places = block.shared.locate(addresses, element)
+  warp = int(group.warp_of_lane[lane])
+  block.ordering.tma_write(warp, places, barrier.number, barrier.phases + 1)
+  starts = block.memory.address(argument) + offsets[inside]
+
+  def copy():
+    data = np.zeros(places.shape, np.uint8)  # what is outside reads as 0
+    if inside.any():
+      data[inside] = block.memory.load(starts, element)
+    block.shared.bytes[places] = data
+    barrier.receive(places.size)
+
+  block.deliver(copy)
+
+
+def _to_global(group, target, source):
+  for lane in _lanes(group):
+    _copy_to_global(group, target, source, lane)
+
+
+def _copy_to_global(group, target, source, lane):
+  block = group.block
+  argument, offsets, inside, addresses, element = _tile(
+      group, target, source, lane
+  )
+  places = block.shared.locate(addresses, element)
+  starts = block.memory.address(argument) + offsets[inside]
+  _add_store(group, lane, places, starts, inside)
+
+
+def _bulk_to_global(group, target, source, size):
+  """A row of bytes, without a tensor map."""
+  for lane in _lanes(group):
+    start = int(group.addresses(source)[lane])
+    to = int(group.addresses(target)[lane])
+    count = int(group.read(size, np.uint32)[lane])
+    if start % 16 or to % 16 or count % 16:
+      raise Violation('a copy in bulk is no multiple of 16 bytes')
+    places = group.block.shared.locate(start + np.arange(count), 1)
+    _add_store(group, lane, places, to + np.arange(count), np.ones(count, bool))
+
+
+def _add_store(group, lane, places, starts, inside):
+  """Reads shared memory now, or when it is waited for."""
+  block, warp = group.block, int(group.warp_of_lane[lane])
+  units = block.ordering.begin_read(range(warp, warp + 1), places)
+
+  def copy():
+    if inside.any():
+      block.memory.store(starts, block.shared.bytes[places][inside])
+
+  def end():
+    if block.late:
+      copy()
+    block.ordering.end_read(range(warp, warp + 1), units)
+
+  if not block.late:
+    copy()
+  group.copies.add(end)
+
+
+def _commit(group):
+  group.copies.commit()
+
+
+def _wait(group, remaining):
+  group.copies.wait(remaining)
+
+
+_DIMENSIONS = range(1, 6)
+
+INSTRUCTIONS = {
+    **{
+        f'cp.async.bulk.tensor.{n}d.shared::{where}.global'
+        '.mbarrier::complete_tx::bytes': _to_shared
+        for n in _DIMENSIONS
+        for where in ('cluster', 'cta')
+    },
+    **{
+        f'cp.async.bulk.tensor.{n}d.global.shared::cta.bulk_group': _to_global
+        for n in _DIMENSIONS
+    },
+    'cp.async.bulk.global.shared::cta.bulk_group': _bulk_to_global,
+    'cp.async.bulk.commit_group': _commit,
+    'cp.async.bulk.wait_group': _wait,
+    'cp.async.bulk.wait_group.read': _wait,
+}
