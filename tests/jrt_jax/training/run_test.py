@@ -1,5 +1,7 @@
 import json
 import shutil
+import types
+from unittest import mock
 
 import jax
 import numpy as np
@@ -10,6 +12,8 @@ from jrt_jax import models
 from jrt_jax.training import compact
 from jrt_jax.training import kernels
 from jrt_jax.training import run as run_lib
+from jrt_jax.training import sharding
+from jrt_jax.training import train_state
 from jrt_jax.training import workdirs
 
 
@@ -71,6 +75,29 @@ def test_a_wrong_config_leaves_no_workdir_behind(
   with pytest.raises(ValueError, match=message):
     run_lib.Run(config(mesh__data=2, **changes), tmp_path)
   assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('name', ['mosaic_sm90', 'mosaic_sm90_or_chunked'])
+def test_kernels_are_refused_on_all_but_hopper_gpus(
+    config, tmp_path, monkeypatch, name
+):
+  def start_on(kind, capability):
+    device = types.SimpleNamespace(
+        device_kind=kind, compute_capability=capability
+    )
+    layout = dict.fromkeys(sharding.AXES, 1)
+    mesh = types.SimpleNamespace(devices=np.array([device]), shape=layout)
+    monkeypatch.setattr(sharding, 'make_mesh', lambda _: mesh)
+    # What comes next needs a mesh that is real.
+    monkeypatch.setattr(train_state, 'Steps', mock.Mock(side_effect=KeyError))
+    run_lib.Run(config(model__implementation=name), tmp_path)
+
+  for kind, capability in {'A100': '8.0', 'B200': '10.0'}.items():
+    message = f'or reference on {kind} devices, which are no Hopper.* {name}$'
+    with pytest.raises(ValueError, match=message):
+      start_on(kind, capability)
+  with pytest.raises(KeyError):
+    start_on('H100', '9.0')
 
 
 def test_questions_that_are_drawn_are_data(run_config, tmp_path):
