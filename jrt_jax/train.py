@@ -20,6 +20,7 @@ from absl import app
 from absl import flags
 from ml_collections import config_flags
 
+from configs import base
 from jrt_jax import command_line
 from jrt_jax import compilation_cache
 from jrt_jax import terminal
@@ -130,6 +131,7 @@ def _prepare(config):
   workdir = _WORKDIR.value or _default_workdir()
   settings = {f'config.{k}': x for k, x in recorded_config.flat(config).items()}
   distributed.check_same({'--workdir': str(workdir), **settings})
+  base.check(config)
   choice = kernels.of_run(config, pathlib.Path(workdir), peers)
   if distributed.is_first() and choice.reason:
     terminal.write(f'{choice}\n')

@@ -93,21 +93,20 @@ def first(ids: Sequence[int] | None = None) -> Gpu | None:
   place = known[taken].strip() if known else str(taken)
   facts = '--query-gpu=name,compute_cap,driver_version,mig.mode.current'
   line = _nvidia_smi('-i', place, facts, '--format=csv,noheader').strip()
-  kind, *facts = (fact.strip() for fact in line.split(','))
-  if len(facts) != 3 or facts[-1] == 'Enabled':
+  found = re.fullmatch(r'([^,]+), (\d+\.\d+), ([\d.]+), ([^,]+)', line)
+  if not found or found[4] == 'Enabled':
     return None
-  return Gpu(place, kind, *facts[:2])
+  return Gpu(place, *found.groups()[:3])
 
 
 def _nvidia_smi(*arguments):
-  """What it prints; nothing if it fails."""
+  """What it prints; nothing if it cannot."""
   try:
     return subprocess.run(
         ['nvidia-smi', *arguments],
         capture_output=True,
         text=True,
         errors='replace',
-        check=True,
         timeout=_SECONDS,
     ).stdout
   except (OSError, subprocess.SubprocessError):

@@ -5,7 +5,7 @@ kernels are right there, once for a machine and its versions, and before this on
 opens a device. A run keeps what it has begun with.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import functools
 import json
 import pathlib
@@ -21,7 +21,6 @@ from jrt_jax.schema import Text
 from jrt_jax.training import checkpoint
 from jrt_jax.training import distributed
 from jrt_jax.training import gpus
-from pallas_kernels import tiles
 from pallas_kernels.benchmarks import machine
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
 from pallas_kernels.selfcheck import kept
@@ -49,7 +48,7 @@ class Choice(NamedTuple):
     return f'linear attention: {self.implementation}, because {self.reason}'
 
 
-def here(model: Mapping[str, Any], ids: list[int] | None = None) -> Choice:
+def here(model: Mapping[str, Any], ids: Sequence[int] | None = None) -> Choice:
   """Chooses for the first GPU that this process takes, and opens none.
 
   Args:
@@ -60,7 +59,7 @@ def here(model: Mapping[str, Any], ids: list[int] | None = None) -> Choice:
   gpu = gpus.first(ids) if V else None
   if gpu is None or machine.unfit(_described(gpu)):
     return Choice('auto')
-  if tiles.load(mosaic_sm90_tiles.OPERATION, gpu.kind):
+  if mosaic_sm90_tiles.is_measured(gpu.kind, V):
     return Choice(KERNELS, f'the kernels were measured on {gpu.kind}')
   return _asked(V, gpu)
 

@@ -83,8 +83,8 @@ def prefix_linear_attention(
     head_axes: the same for heads.
     implementation: one of 'chunked' (any device), 'mosaic_sm90' (Hopper GPUs)
       and 'reference' (O(L²)), or several to try in order; None is 'mosaic_sm90'
-      on a device with a table of tiles of its own, and else 'chunked'. No table
-      is there yet, so that None is 'chunked' today.
+      on a device with a table of tiles of its own that has V, and else
+      'chunked'. No table is there yet, so that None is 'chunked' today.
     tiles: what can be tuned of 'mosaic_sm90', which has to be named; None is
       what that table has for these shapes, or a default.
 
@@ -156,7 +156,7 @@ def prefix_linear_attention(
       _Call(
           tuple(IMPLEMENTATIONS.items()),
           _names(implementation),
-          tuple(_unfit(implementation).items()),
+          tuple(_unfit(implementation, V).items()),
           tuple(options.items()),
           tuple(batch_axes),
           tuple(head_axes),
@@ -202,11 +202,12 @@ def _names(implementation):
   return _DEFAULT if implementation is None else tuple(implementation)
 
 
-def _unfit(implementation):
+def _unfit(implementation, V):
   """Why an implementation is left out although nobody named another."""
-  if implementation is not None or not (reason := mosaic_sm90_tiles.unproven()):
+  if implementation is not None:
     return {}
-  return {'mosaic_sm90': reason}
+  reason = mosaic_sm90_tiles.unproven(V)
+  return {'mosaic_sm90': reason} if reason else {}
 
 
 def _given_tiles(tiles, implementation):

@@ -94,18 +94,25 @@ def unfit() -> str | None:
   )
 
 
-def unproven() -> str | None:
+def is_measured(device_kind: str, V: int) -> bool:
+  """Whether a benchmark has found the kernels right there, for V values."""
+  table = tiles.load(OPERATION, device_kind)
+  return table is not None and f'V{V}' in table.entries
+
+
+def unproven(V: int) -> str | None:
   """Why the kernels are not a good default here; None if they are."""
   device = jax.devices()[0]
   if device.platform != 'gpu':
     return f'devices must be Hopper GPUs, got {device.device_kind}'
   if reason := unfit():
     return reason
-  if tiles.load(OPERATION, device.device_kind):
+  if is_measured(device.device_kind, V):
     return None
   return (
-      f'there are no measurements of it on {device.device_kind}: name it to use'
-      ' it all the same, if python -m pallas_kernels.selfcheck says that it may'
+      f'there are no measurements of it for V = {V} on {device.device_kind}:'
+      ' name it to use it all the same, if python -m pallas_kernels.selfcheck'
+      ' says that it may'
   )
 
 

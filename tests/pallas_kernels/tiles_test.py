@@ -86,13 +86,15 @@ def test_the_table_of_the_device_wins_then_that_of_its_relative(on_device):
 
 def test_the_kernels_are_the_default_where_they_have_been_measured(on_device):
   on_device('NVIDIA H200')
-  assert 'no measurements of it on NVIDIA H200' in mosaic_sm90_tiles.unproven()
+  nothing = 'no measurements of it for V = {} on NVIDIA {}'
+  assert nothing.format(64, 'H200') in mosaic_sm90_tiles.unproven(64)
   save('NVIDIA H200')
-  assert mosaic_sm90_tiles.unproven() is None
+  assert mosaic_sm90_tiles.unproven(64) is None
+  assert nothing.format(112, 'H200') in mosaic_sm90_tiles.unproven(112)
   on_device('NVIDIA H100 PCIe')  # which takes the same tiles
-  assert 'no measurements of it on NVIDIA H100' in mosaic_sm90_tiles.unproven()
+  assert nothing.format(64, 'H100') in mosaic_sm90_tiles.unproven(64)
   on_device('TFRT_CPU', None, 'cpu')
-  assert 'must be Hopper GPUs' in mosaic_sm90_tiles.unproven()
+  assert 'must be Hopper GPUs' in mosaic_sm90_tiles.unproven(64)
 
 
 @needs_mosaic
@@ -113,7 +115,7 @@ def test_another_gpu_is_refused_in_one_line_named_or_not(
       'devices must be GPUs of compute capability 9.0 (Hopper), got'
       f' {kind} of {capability}'
   )
-  assert mosaic_sm90_tiles.unproven() == reason
+  assert mosaic_sm90_tiles.unproven(64) == reason
   with pytest.raises(NotImplementedError, match=re.escape(reason)) as error:
     pallas_kernels.prefix_linear_attention(
         **inputs, implementation='mosaic_sm90'
@@ -148,7 +150,7 @@ def test_without_a_name_the_op_tries_the_kernels_first(on_device, monkeypatch):
     raise NotImplementedError('too small')
 
   monkeypatch.setitem(api.IMPLEMENTATIONS, 'mosaic_sm90', kernel)
-  inputs = testing.make_inputs(B=1, L=4, P=2, H=1)
+  inputs = testing.make_inputs(B=1, L=4, P=2, H=1, V=64)
   expected = pallas_kernels.prefix_linear_attention(**inputs)
   assert not taken
   save('NVIDIA H200')

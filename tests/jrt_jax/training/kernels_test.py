@@ -151,15 +151,19 @@ def test_a_process_that_crashes_lies_or_hangs_means_chunked(
 
 @needs_mosaic
 def test_a_gpu_that_has_a_table_is_not_asked(asked, config):
-  tiles.save('prefix_linear_attention', H100.kind, {}, {})
+  tiles.save('prefix_linear_attention', H100.kind, {'V64': {}}, {})
   questions = asked()
   assert kernels.here(config['model']) == (
       kernels.KERNELS,
       'the kernels were measured on NVIDIA H100 PCIe',
   )
-  questions += asked(gpu=H100._replace(kind='NVIDIA H100 NVL'))
   assert not questions
-  assert kernels.here(config['model']).reason.startswith('the kernels are r')
+  # But other widths are, and other GPUs.
+  assert kernels.here(config['model'] | {'width': 256}).reason == RIGHT
+  assert questions == [([128], '3')]
+  questions = asked(gpu=H100._replace(kind='NVIDIA H100 NVL'))
+  assert kernels.here(config['model']).reason != RIGHT
+  assert questions == [([64], '3')]
 
 
 @pytest.mark.parametrize(
