@@ -89,10 +89,9 @@ KEYS = dict(
             'auto',
             OneOf('auto', 'sum', 'clamp', 'none', 'output_rms'),
         ),
-        # what computes linear attention; mosaic_sm90: Hopper GPUs;
-        # mosaic_sm90_or_chunked: chunked what that cannot take; auto: the latter
-        # where the kernels were measured or have just been found right, or
-        # chunked
+        # what computes linear attention; mosaic_sm90: kernels for Hopper GPUs;
+        # mosaic_sm90_or_chunked: likewise, and chunked what they cannot take;
+        # auto: that where the kernels were found right, and else chunked
         implementation=(
             'auto',
             OneOf(
