@@ -26,6 +26,7 @@ from jrt_jax import command_line
 from jrt_jax.training import budget
 from jrt_jax.training import budget_table
 from jrt_jax.training import compiled_table
+from jrt_jax.training import microbatches
 from jrt_jax.training import topology
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -74,22 +75,22 @@ def main(argv: list[str]) -> None:
     gpus = topology.parse(_TOPOLOGY.value)
     found = budget.make(config, gpus, mfu=_MFU.value, price=_PRICE.value)
     if _COMPILE.value or _TRAFFIC.value:
-      found['compiled'] = _compile(config, gpus, found)
+      found |= _compile(config, gpus, found)
     if out:
       out.write_text(json.dumps(found, indent=1, allow_nan=False) + '\n')
     print(budget_table.table(found))
-    if found.get('compiled'):
+    if 'compiled' in found:
       print('\n' + compiled_table.table(found, with_traffic=_TRAFFIC.value))
 
 
 def _compile(config, gpus, found):
-  """What the compiler says; None where there is no compiler."""
+  """What the compiler says, and what it corrects; {} where there is none."""
   if gpus.name not in topology.COMPILED:
     _note(
         f'nothing is compiled for {gpus.name}, of which this jax has no'
         f' description: only for {" and ".join(topology.COMPILED)}'
     )
-    return None
+    return {}
   if not importlib.util.find_spec('jax_cuda13_plugin'):
     raise ValueError(
         "--compile needs jax's plugin for CUDA: pip install -e '.[aot]', on"
@@ -102,9 +103,17 @@ def _compile(config, gpus, found):
   if found['implementation']:
     model = {**config['model'], 'implementation': found['implementation']}
     config = {**config, 'model': model}
-  return absent.describe(
-      absent.compile_step(config, gpus), config, gpus, found['mesh']
-  )
+  compiled = absent.compile_step(config, gpus)
+  said = absent.describe(compiled, config, gpus, found['mesh'])
+  return {
+      'compiled': said,
+      'microbatches': microbatches.largest(
+          config,
+          found['mesh'],
+          gpus.gpu.memory_gib * 2**30,
+          compiled_peak=said['bytes']['peak'],
+      ),
+  }
 
 
 def _note(line):

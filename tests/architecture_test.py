@@ -58,6 +58,7 @@ NEVER = {
     'jrt_jax.training.budget_table': _WITHOUT_JAX,
     'jrt_jax.training.compiled_table': _WITHOUT_JAX,
     'jrt_jax.training.estimate': _WITHOUT_JAX,
+    'jrt_jax.training.microbatches': _WITHOUT_JAX,
     'jrt_jax.training.topology': _WITHOUT_JAX,
     # Copied to where there is nothing but torch and transformers, with numpy.
     'jrt_jax.interchange.remote_code': {'flax', 'jax', 'jrt_jax.prefix'}

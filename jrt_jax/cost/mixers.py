@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from jrt_jax.cost import feature_maps
 
+_CHUNK = 128  # tokens of a chunk of `chunked`
 ITEM_BYTES = {'bfloat16': 2, 'float32': 4}  # by `config.model.dtype`
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -20,11 +21,15 @@ class Mixer(NamedTuple):
     state_bytes: that decoding keeps of so many tokens.
     products: multiplications per token between activations, over all heads, of
       sequences of so many tokens with so large a fraction in their prefix.
+    kept: values per token that a training step keeps for its backward pass,
+      where prefixes have room for so large a fraction: what products with
+      weights give, and all of them.
   """
 
   shapes: Callable[[Config], Shapes]
   state_bytes: Callable[[Config, int], int]
   products: Callable[[Config, int, float], float]
+  kept: Callable[[Config, float], tuple[float, float]]
 
 
 def head_width(width: int, num_heads: int, *, rotary: bool = False) -> int:
@@ -56,6 +61,13 @@ def _conv_state(config, length):
   del length
   K, I = _conv_shapes(config)['conv.kernel']
   return (K - 1) * I * ITEM_BYTES[config['dtype']]
+
+
+def _conv_kept(config, capacity):
+  """Both halves; and one convolved, and its product with the other."""
+  del capacity
+  _, I = _conv_shapes(config)['conv.kernel']
+  return 2 * I, 4 * I
 
 
 def _linear_shapes(config, *, reads_prefix):
@@ -91,6 +103,21 @@ def _linear_products(config, length, prefix_fraction, *, reads_prefix):
   del length
   V = head_width(config['width'], config['num_heads'])
   return _features(config) * V * (2 + reads_prefix * prefix_fraction)
+
+
+def _linear_kept(config, capacity, *, reads_prefix):
+  """Queries, keys, values, those of the prefix; its input, outputs, normalisers.
+
+  `chunked` keeps the float32 state of each chunk as well.
+  """
+  E, H = config['width'], config['num_heads']
+  D, room = config['feature_map']['feature_dim'], reads_prefix * capacity
+  bytes_each = ITEM_BYTES[config['dtype']]
+  projected = (1 + room) * (H * D + E) + H * D
+  kept = projected + E + room * E + H * 4 / bytes_each
+  if config['implementation'] == 'chunked':
+    kept += _linear_state(config, 0) / bytes_each / _CHUNK
+  return projected, kept
 
 
 def _groups(config, reads_prefix):
@@ -130,12 +157,20 @@ def _softmax_products(config, length, prefix_fraction, *, windowed):
   return 2 * mean * config['width']
 
 
+def _softmax_kept(config, capacity):
+  """Queries, keys, values; outputs, and the sum of each head's weights."""
+  del capacity
+  E, H = config['width'], config['num_heads']
+  return 3 * E, 4 * E + H * 4 / ITEM_BYTES[config['dtype']]
+
+
 def _linear(reads_prefix):
   bind = functools.partial
   return Mixer(
       bind(_linear_shapes, reads_prefix=reads_prefix),
       _linear_state,
       bind(_linear_products, reads_prefix=reads_prefix),
+      bind(_linear_kept, reads_prefix=reads_prefix),
   )
 
 
@@ -145,11 +180,12 @@ def _softmax(windowed):
       _softmax_shapes,
       bind(_softmax_state, windowed=windowed),
       bind(_softmax_products, windowed=windowed),
+      _softmax_kept,
   )
 
 
 MIXERS = {
-    'conv': Mixer(_conv_shapes, _conv_state, lambda *_: 0),
+    'conv': Mixer(_conv_shapes, _conv_state, lambda *_: 0, _conv_kept),
     'pla': _linear(reads_prefix=True),
     'la': _linear(reads_prefix=False),
     'swa': _softmax(windowed=True),

@@ -1,7 +1,7 @@
 """What a run would take on GPUs that are not there: memory, time and money.
 
 All of it is arithmetic, and nothing here imports jax. How well a run will use
-its GPUs is a prediction; what activations take, only the compiler knows.
+its GPUs is a prediction, what activations take an estimate.
 """
 
 from collections.abc import Mapping
@@ -10,9 +10,11 @@ from typing import Any
 from jrt_jax import cost
 from jrt_jax.cost import kernels
 from jrt_jax.cost import layout
+from jrt_jax.cost import training_memory
 from jrt_jax.data import objectives
 from jrt_jax.prefix import fitting
 from jrt_jax.training import estimate
+from jrt_jax.training import microbatches
 from jrt_jax.training.topology import Topology
 
 # Model FLOP/s over the peak. A prediction, which no GPU has confirmed and nothing
@@ -64,8 +66,12 @@ def make(
       },
       'parameters': cost.parameters(model),
       'flops_per_token': estimate.flops_by_part(config),
-      'bytes': state_bytes(model, one, accumulation),
-      'bytes_per_gpu': state_bytes(model, mesh, accumulation),
+      'bytes': training_memory.state_bytes(model, one, accumulation),
+      'bytes_per_gpu': training_memory.state_bytes(model, mesh, accumulation),
+      'working_bytes_per_gpu': microbatches.working_bytes(config, mesh),
+      'microbatches': microbatches.largest(
+          config, mesh, topology.gpu.memory_gib * 2**30
+      ),
       'decode_state_bytes': _decode_states(model),
       'run': _run(config, topology, mfu, price),
   }
@@ -84,25 +90,6 @@ def with_fitted_prefix(config: Mapping[str, Any]) -> dict[str, Any]:
     prefix = {**prefix, 'fitted': fitting.read(prefix['file'])}
     fitting.check('config.prefix', prefix)
   return {**config, 'prefix': prefix}
-
-
-def state_bytes(
-    model: Mapping[str, Any], mesh: Mapping[str, int], accumulation: int
-) -> dict[str, int]:
-  """Returns the bytes of a train state and gradients on each device.
-
-  All of them are float32, and lie as the weights do. The dozen counters of the
-  optimizer are left out.
-
-  Args:
-    model: `config.model`.
-    mesh: devices along each axis.
-    accumulation: microbatches in a batch: of several, the gradients of one are
-      there beside their sum.
-  """
-  weights = 4 * layout.num_own(cost.shapes(model), mesh)
-  gradients = weights * (1 if accumulation == 1 else 2)
-  return {'weights': weights, 'gradients': gradients, 'moments': 2 * weights}
 
 
 def _mesh(config, topology):

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jrt_jax.training import units
+from jrt_jax.training.microbatches import SHARE
 
 _LAST = ('mlp', 'norm')  # parts that are in every layer
 
@@ -45,17 +46,35 @@ def _memory(budget) -> Iterator[str]:
   memory = budget['gpus']['gpu']['memory_gib']
   yield row('memory', 'of one copy', 'on each GPU')
   whole, own = budget['bytes'], budget['bytes_per_gpu']
+  working = budget['working_bytes_per_gpu']
   for name in whole:
     yield row(name, units.size(whole[name]), units.size(own[name]))
-  sums = [sum(x.values()) for x in (whole, own)]
-  yield row('all', *map(units.size, sums)) + f' of {memory} GiB'
-  if sums[1] > memory * 2**30:
+  for name, size in working.items():
+    yield row(name, '', units.size(size))
+  total = sum(own.values()) + sum(working.values())
+  yield row('all, estimated', '', units.size(total)) + f' of {memory} GiB'
+  yield from _microbatches(budget['microbatches'], memory)
+
+
+def _microbatches(found, memory) -> Iterator[str]:
+  if not any(x['microbatch'] for x in found):
     yield (
-        'This does not fit: raise --config.mesh.fsdp (on more GPUs if it is'
-        ' all of them).'
+        f'This does not fit, not even one sequence at once into {SHARE:.0%}:'
+        ' raise'
     )
-  yield 'Activations are not counted: what they take, the compiler decides.'
-  yield 'JAX takes 75 % of the memory unless told (by launch slurm: 90 %).'
+    yield '--config.mesh.fsdp (on more GPUs if it is all of them).'
+    return
+  yield ''
+  most = f'on each GPU, of {SHARE * memory:.3g} GiB'
+  yield row('model.remat', 'largest microbatch', most)
+  for x in found:
+    size, name = units.size(x['bytes']), x['remat']
+    if x['microbatch'] is None:
+      yield row(name, 'none', f'1 takes {size}')
+    else:
+      yield row(name, f'{x["accumulation"]} x {x["microbatch"]}', size)
+  yield 'JAX takes 75 % of the memory unless told (by launch slurm: 90 %). With'
+  yield 'remat=none the compiler was within 5 %; --compile asks it.'
 
 
 def _decoding(budget) -> Iterator[str]:

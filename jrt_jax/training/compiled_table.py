@@ -5,9 +5,8 @@ from typing import Any
 
 from jrt_jax.training import units
 from jrt_jax.training.budget_table import row
+from jrt_jax.training.microbatches import SHARES
 
-# Parts of the memory that JAX takes: unless told, and by launch slurm.
-SHARES = {'unless told': 0.75, 'by launch slurm': 0.9}
 _LITTLE = 2**20  # bytes that are not worth a line
 # How the names of kernels begin, by what they compute.
 _KERNELS = {

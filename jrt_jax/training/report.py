@@ -7,7 +7,7 @@ import jax
 
 import jrt_jax
 from jrt_jax import cost
-from jrt_jax.training import budget
+from jrt_jax.cost import training_memory
 from jrt_jax.training import estimate
 from jrt_jax.training import units
 
@@ -46,7 +46,7 @@ def plan(
   rate = estimate.tokens_per_second(config, matmul_rate, mean_prefix)
   seconds = tokens / rate
   devices = list(mesh.devices.flat)
-  own = budget.state_bytes(model, mesh.shape, accumulation)
+  own = training_memory.state_bytes(model, mesh.shape, accumulation)
   by_part = ', '.join(f'{k} {units.count(n)}' for k, n in parts.items())
   axes = ', '.join(f'{axis} {n}' for axis, n in mesh.shape.items())
   amount, epochs = 'samples are drawn', ''

@@ -5,20 +5,18 @@ import functools
 import importlib
 import itertools
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jrt_jax import models
 from jrt_jax.cost import layout
-from jrt_jax.prefix import policies
+from jrt_jax.training import abstract
+from jrt_jax.training import budget
 from jrt_jax.training import loss
-from jrt_jax.training import optimizer
 from jrt_jax.training import sharding
-from jrt_jax.training import train_state
+from jrt_jax.training import topology
 from pallas_kernels import virtual_gpus
 
 pytestmark = [pytest.mark.aot, pytest.mark.timeout(900)]
@@ -61,6 +59,7 @@ class Step(NamedTuple):
   hlo: str
   mixers: tuple[str, ...]
   params: dict[str, jax.ShapeDtypeStruct]
+  config: dict[str, Any]
 
 
 @functools.cache
@@ -73,39 +72,16 @@ def compile_step(case):
   mesh = sharding.make_mesh(
       dict(zip(layout.AXES, case.mesh)), virtual_gpus.devices('H100', 8)
   )
-  B, L = SEQUENCES * layout.num_replicas(mesh.shape), config.sequence_length
-  microbatches = layout.check_batch(B, config.microbatch_per_device, mesh.shape)
-  merge, params = models.abstract(config.model.to_dict())
-  adamw = optimizer.build(config.optimizer.to_dict(), config.steps)
-  steps = train_state.Steps(
-      merge,
-      adamw,
-      policies.prefix_capacity(config.prefix.to_dict(), L),
-      config.objective.mlm_weight,
-      microbatches,
-  )
-  state = jax.eval_shape(lambda p: train_state.init(p, adamw), params)
-  shardings = sharding.params_sharding(mesh, state)
-  place = lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s)
-  batch = {
-      'tokens': jax.ShapeDtypeStruct((B, L), jnp.int32),
-      'targets': jax.ShapeDtypeStruct((B, L), jnp.int32),
-      'supervision': jax.ShapeDtypeStruct((B, L), jnp.int8),
-      'prefix_len': jax.ShapeDtypeStruct((B,), jnp.int32),
-  }
-  rows = sharding.batch_sharding(mesh)
-  train = jax.jit(
-      steps.train, donate_argnums=0, out_shardings=(shardings, None)
-  )
+  config.batch_size = SEQUENCES * layout.num_replicas(mesh.shape)
+  config = config.to_dict()
+  steps, params = abstract.steps(config, mesh)
+  state = abstract.state(steps, params, mesh)
   with jax.set_mesh(mesh):
     program = virtual_gpus.compile_for(
-        'H100',
-        train,
-        jax.tree.map(place, state, shardings),
-        jax.tree.map(lambda x: place(x, rows), batch),
+        'H100', steps.jitted(state), state, abstract.batch(config, mesh)
     )
   hlo = program.compiled.as_text()
-  return Step(program, hlo, tuple(config.model.mixers), params)
+  return Step(program, hlo, config['model']['mixers'], params, config)
 
 
 def instructions(hlo, opcode):
@@ -142,6 +118,15 @@ def custom_calls(hlo, target):
 @cases(DATA)
 def test_the_batch_of_the_paper_fits_in_memory(case):
   assert compile_step(case).program.peak_memory < MEMORY
+
+
+@cases(DATA)
+def test_a_plan_estimates_what_it_takes(case):
+  step = compile_step(case)
+  plan = budget.make(step.config, topology.parse('8xH100'))
+  parts = plan['bytes_per_gpu'], plan['working_bytes_per_gpu']
+  estimated = sum(sum(part.values()) for part in parts)
+  assert estimated == pytest.approx(step.program.peak_memory, rel=0.05)
 
 
 @cases(DATA, TENSOR)

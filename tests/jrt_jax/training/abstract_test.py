@@ -11,8 +11,8 @@ from jrt_jax.training import run as run_lib
         {'data__packing': 'concat'},
         {'data__packing': 'documents'},
         {
-            'data__source': 'mqar',
-            'data__synthetic__sizes': (2,),
+            'data__source': 'set_disjointness',
+            'data__synthetic__sizes': ((2, 2),),
             'sequence_length': 32,
         },
     ],

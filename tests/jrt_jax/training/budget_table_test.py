@@ -87,9 +87,19 @@ def test_a_cache_that_is_smaller_than_the_state_is_so_by_a_fraction():
 def test_what_does_not_fit_is_said_with_what_would_help():
   wide = {'model.mlp_width': 2**16}
   text = make_table('8xA100-40GB', jrt_1b, changes=wide)
-  assert 'does not fit: raise --config.mesh.fsdp' in text
+  assert 'does not fit' in text and '--config.mesh.fsdp' in text
   assert max(map(len, text.splitlines())) <= 80
-  assert 'does not fit' not in make_table('8xA100-40GB', jrt_1b)
+  assert 'does not fit' not in make_table('8xA100-40GB')
+
+
+def test_it_says_which_microbatch_fits_with_each_policy():
+  kernels = {'model.implementation': 'mosaic_sm90'}
+  text = make_table(changes=kernels)
+  assert re.search(r'^none +2 x 16 +3\d\.\d GiB$', text, re.MULTILINE)
+  assert re.search(r'^full +1 x 32 +1\d\.\d GiB$', text, re.MULTILINE)
+  long = {'sequence_length': 2**17, 'batch_size': 8}
+  text = make_table('8xA100-40GB', changes=long)
+  assert re.search(r'^none +none +1 takes \d+ GiB$', text, re.MULTILINE)
 
 
 def test_the_peak_is_not_that_of_float32():

@@ -7,6 +7,7 @@ from configs import jrt_360m
 from configs import jrt_tiny
 from jrt_jax import cost
 from jrt_jax import models
+from jrt_jax.cost import training_memory
 from jrt_jax.training import budget
 from jrt_jax.training import estimate
 from jrt_jax.training import optimizer
@@ -32,7 +33,7 @@ def test_bytes_are_those_of_the_train_state_that_is_made():
     return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
   alone = {'data': 1, 'fsdp': 1, 'tensor': 1}
-  found = budget.state_bytes(config['model'], alone, accumulation=1)
+  found = training_memory.state_bytes(config['model'], alone, accumulation=1)
   assert found['weights'] == found['gradients'] == size(state.params)
   counters = size([x for x in jax.tree.leaves(state.opt_state) if not x.ndim])
   assert found['moments'] == size(state.opt_state) - counters

@@ -1,0 +1,90 @@
+"""What a training step takes of a device's memory, from the config alone.
+
+An estimate: what autodiff has to keep, as if nothing were kept twice. The compiler
+decides; `jrt_jax.plan --compile` asks it. Where there is room it keeps more: it
+puts off the gradients of weights, and with them what they are computed of.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jrt_jax.cost import layout
+from jrt_jax.cost.mixers import ITEM_BYTES
+from jrt_jax.cost.mixers import MIXERS
+from jrt_jax.cost.model import shapes
+
+LOSS_BLOCK = 64  # positions of a row whose logits exist at once
+_FLOAT32 = 4
+# Of a layer that is computed once more, with derivatives, over what it keeps.
+_AGAIN = 1.5
+# What backward finds in memory, by `config.model.remat`, from most to least.
+REMAT = 'none', 'dots', 'full'
+
+
+def state_bytes(
+    model: Mapping[str, Any], mesh: Mapping[str, int], accumulation: int
+) -> dict[str, int]:
+  """Returns the bytes of a train state and gradients on each device.
+
+  All of them are float32, and lie as the weights do. The dozen counters of the
+  optimizer are left out.
+
+  Args:
+    model: `config.model`.
+    mesh: devices along each axis.
+    accumulation: microbatches in a batch: of several, the gradients of one are
+      there beside their sum.
+  """
+  weights = _FLOAT32 * layout.num_own(shapes(model), mesh)
+  gradients = weights * (1 if accumulation == 1 else 2)
+  return {'weights': weights, 'gradients': gradients, 'moments': 2 * weights}
+
+
+def working_bytes(
+    config: Mapping[str, Any],
+    *,
+    mesh: Mapping[str, int],
+    microbatch: int,
+    sequence_length: int,
+    prefix_capacity: float,
+) -> dict[str, int]:
+  """Bytes on each device beside weights, gradients and moments, by what they are.
+
+  Args:
+    config: `config.model` of a run; its `remat` decides how much is kept.
+    mesh: devices along each axis.
+    microbatch: sequences on a device at once.
+    sequence_length: tokens of a sequence.
+    prefix_capacity: how much of a sequence a prefix may be.
+  """
+  E, size, tensor = config['width'], ITEM_BYTES[config['dtype']], mesh['tensor']
+  tokens = microbatch * sequence_length
+  rows, _ = shapes(config)['embedding.embedding']
+  gathered = layout.num_own(shapes(config), {**mesh, 'fsdp': 1})
+  ends = (
+      tokens * E * (2 * _FLOAT32 + 2 * size)
+  )  # of the last layer and the loss
+  logits = microbatch * LOSS_BLOCK * rows // tensor
+  return {
+      'weights to multiply': size * gathered,
+      'activations': round(
+          tokens * _layers(config, prefix_capacity, tensor) + ends
+      ),
+      'logits': logits * (2 * _FLOAT32 + size),  # and their derivatives
+  }
+
+
+def _layers(config, capacity, tensor):
+  """Bytes per token of all layers."""
+  E, M = config['width'], config['mlp_width']
+  size, remat = ITEM_BYTES[config['dtype']], config['remat']
+  inputs = _FLOAT32 * E  # of a layer, the residual stream
+  kept, whole = [], []
+  for mixer in config['mixers']:
+    projected, inside = MIXERS[mixer].kept(config, capacity)
+    dots = size * ((projected + 2 * M) / tensor + 2 * E)
+    everything = size * ((inside + 3 * M) / tensor + 2 * E) + _FLOAT32 * E
+    whole.append(everything)
+    kept.append({'none': everything, 'dots': dots, 'full': 0}[remat])
+  again = 0 if remat == 'none' else _AGAIN * max(whole)
+  return len(kept) * inputs + sum(kept) + again

@@ -1,0 +1,83 @@
+import pytest
+
+from configs import jrt_1b
+from configs import jrt_360m
+from jrt_jax.cost import training_memory
+from jrt_jax.training import loss
+
+ONE = {'data': 1, 'fsdp': 1, 'tensor': 1}
+C, P, S, A = 'conv', 'pla', 'swa', 'attention'
+
+# (config, mixers, microbatch, accumulation, implementation): bytes of a step, what
+# `jrt_jax.plan --compile` said for 1xH100 with jax 0.11.2 in November 2026.
+COMPILED = {
+    (jrt_360m, (C,), 8, 2, 'mosaic_sm90'): 2_522_637_176,
+    (jrt_360m, (C, C, C), 8, 2, 'mosaic_sm90'): 4_386_312_408,
+    (jrt_360m, (P, P, P), 8, 2, 'mosaic_sm90'): 3_747_019_392,
+    (jrt_360m, (S, S, S), 8, 2, 'mosaic_sm90'): 3_766_011_944,
+    (jrt_360m, (A, A, A), 8, 2, 'mosaic_sm90'): 3_766_011_944,
+    (jrt_360m, (P, P, P), 8, 2, 'chunked'): 3_985_184_896,
+    (jrt_360m, (C, P, S), 16, 2, 'mosaic_sm90'): 6_017_724_152,
+    (jrt_360m, (C, P, S), 8, 1, 'mosaic_sm90'): 3_566_259_184,
+    (jrt_1b, (C, P, S), 4, 2, 'mosaic_sm90'): 5_892_160_152,
+}
+
+
+def working(config, *, mesh=ONE, microbatch=8, length=2048, **model):
+  model = config.get_config().model.to_dict() | model
+  return training_memory.working_bytes(
+      model,
+      mesh=mesh,
+      microbatch=microbatch,
+      sequence_length=length,
+      prefix_capacity=0.5,
+  )
+
+
+@pytest.mark.parametrize(
+    'case, compiled',
+    COMPILED.items(),
+    ids=lambda x: '-'.join(x[1]) if isinstance(x, tuple) else '',
+)
+def test_it_is_within_5_percent_of_what_the_compiler_said(case, compiled):
+  config, mixers, microbatch, accumulation, implementation = case
+  model = {'mixers': mixers, 'implementation': implementation}
+  state = training_memory.state_bytes(
+      config.get_config().model.to_dict() | model, ONE, accumulation
+  )
+  estimated = sum(state.values()) + sum(
+      working(config, microbatch=microbatch, **model).values()
+  )
+  assert estimated == pytest.approx(compiled, rel=0.05)
+
+
+def test_activations_grow_with_tokens_and_weights_do_not():
+  one, four = working(jrt_360m), working(jrt_360m, microbatch=32)
+  longer = working(jrt_360m, length=4 * 2048)
+  assert four['activations'] == 4 * one['activations'] == longer['activations']
+  assert four['weights to multiply'] == one['weights to multiply']
+  assert four['logits'] == 4 * one['logits'] == 4 * longer['logits']
+
+
+def test_recomputing_leaves_less_to_keep():
+  none, dots, full = (
+      working(jrt_360m, remat=remat)['activations']
+      for remat in training_memory.REMAT
+  )
+  assert none > dots > full > 26 * 4 * 1024 * 8 * 2048  # inputs of the layers
+
+
+def test_sharing_heads_divides_what_is_inside_mixers_and_mlps():
+  alone, shared = working(jrt_1b), working(jrt_1b, mesh=ONE | {'tensor': 4})
+  assert shared['logits'] == alone['logits'] // 4
+  assert shared['weights to multiply'] < 0.3 * alone['weights to multiply']
+  assert 0.3 < shared['activations'] / alone['activations'] < 0.7
+
+
+def test_shared_weights_are_gathered_to_multiply():
+  alone, shared = working(jrt_1b), working(jrt_1b, mesh=ONE | {'fsdp': 8})
+  assert shared == alone
+
+
+def test_a_block_of_the_loss_is_that_of_training():
+  assert training_memory.LOSS_BLOCK == loss.BLOCK
