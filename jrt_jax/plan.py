@@ -97,12 +97,10 @@ def _compile(config, gpus, found):
         ' Linux with Python 3.12 or newer'
     )
   os.environ.setdefault('JAX_PLATFORMS', 'cpu')  # real GPUs stay free
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # XLA tells that it is slow
   from jrt_jax.training import absent  # pylint: disable=g-import-not-at-top
 
-  config = budget.with_fitted_prefix(config)
-  if found['implementation']:
-    model = {**config['model'], 'implementation': found['implementation']}
-    config = {**config, 'model': model}
+  config = budget.decided(config)
   compiled = absent.compile_step(config, gpus)
   said = absent.describe(compiled, config, gpus, found['mesh'])
   return {

@@ -1,8 +1,11 @@
 """What a training step takes of a device's memory, from the config alone.
 
-An estimate: what autodiff has to keep, as if nothing were kept twice. The compiler
-decides; `jrt_jax.plan --compile` asks it. Where there is room it keeps more: it
-puts off the gradients of weights, and with them what they are computed of.
+An estimate: what autodiff has to keep. XLA decides, and `jrt_jax.plan --compile`
+asks it. Of programs for H100 GPUs (jax 0.11.2, November 2026) that recompute
+nothing, with 1 to 26 layers, the estimate was 0.7 to 5.8 % above what XLA said (on
+a mesh that shares weights and heads 4 % below). With remat XLA takes up to a
+quarter more than is estimated here if there is room: it puts off the gradients of
+weights, and holds what they are computed of.
 """
 
 from collections.abc import Mapping
@@ -61,9 +64,8 @@ def working_bytes(
   tokens = microbatch * sequence_length
   rows, _ = shapes(config)['embedding.embedding']
   gathered = layout.num_own(shapes(config), {**mesh, 'fsdp': 1})
-  ends = (
-      tokens * E * (2 * _FLOAT32 + 2 * size)
-  )  # of the last layer and the loss
+  # What the last layer gives, as the loss reads it; and the derivatives.
+  ends = tokens * E * (2 * _FLOAT32 + 2 * size)
   logits = microbatch * LOSS_BLOCK * rows // tensor
   return {
       'weights to multiply': size * gathered,

@@ -52,7 +52,7 @@ def make(
   )
   layout.check_model(model, cost.shapes(model), mesh)
   one = dict.fromkeys(layout.AXES, 1)
-  config = with_fitted_prefix(config)
+  config = decided(config)
   return {
       'gpus': topology._asdict() | {'gpu': topology.gpu._asdict()},
       'mesh': mesh,
@@ -77,19 +77,22 @@ def make(
   }
 
 
-def with_fitted_prefix(config: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns a config whose prefix policy knows what it has to know of itself.
+def decided(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns a config with what a run decides of it before it starts.
+
+  That is what computes linear attention, and what a prefix policy has to know.
 
   Raises:
     ValueError: objective and prefix do not fit together, or the file is broken.
     OSError: the file of a prefix policy cannot be read.
   """
-  prefix = config['prefix']
+  model, prefix = {**config['model']}, config['prefix']
+  model['implementation'] = _implementation(model) or model['implementation']
   objectives.check(config['objective'], prefix, config['sequence_length'])
   if prefix['name'] == 'learned':
     prefix = {**prefix, 'fitted': fitting.read(prefix['file'])}
     fitting.check('config.prefix', prefix)
-  return {**config, 'prefix': prefix}
+  return {**config, 'model': model, 'prefix': prefix}
 
 
 def _mesh(config, topology):

@@ -74,7 +74,7 @@ def _microbatches(found, memory) -> Iterator[str]:
     else:
       yield row(name, f'{x["accumulation"]} x {x["microbatch"]}', size)
   yield 'JAX takes 75 % of the memory unless told (by launch slurm: 90 %). With'
-  yield 'remat=none the compiler was within 5 %; --compile asks it.'
+  yield 'remat=none the compiler was within 6 %; --compile asks it.'
 
 
 def _decoding(budget) -> Iterator[str]:

@@ -1,5 +1,10 @@
 """A plan beside what the compiler says of the same step."""
 
+import json
+import pathlib
+import subprocess
+import sys
+
 import jax
 import pytest
 
@@ -115,3 +120,24 @@ def test_it_is_shown_in_80_columns(found, plan):
   text = compiled_table.table(plan | {'compiled': found}, with_traffic=True)
   assert max(map(len, text.splitlines())) <= 80
   assert 'It fits into the 75%' in text
+
+
+def test_the_command_adds_what_the_compiler_says(tmp_path):
+  file = tmp_path / 'plan.json'
+  done = subprocess.run(
+      [
+          *(sys.executable, '-m', 'jrt_jax.plan', f'--json={file}'),
+          *('--config=configs/jrt_tiny.py', '--topology=1xH200', '--traffic'),
+          "--config.model.mixers=('conv',)",
+      ],
+      cwd=pathlib.Path(__file__).parents[2],
+      capture_output=True,
+      text=True,
+  )
+  assert done.returncode == 0, done.stderr
+  assert done.stderr.startswith('compiling for 1 x H200 …\ncompiled in ')
+  assert 'It fits into' in done.stdout and 'At most' in done.stdout
+  plan = json.loads(file.read_text())
+  none, *_ = plan['microbatches']
+  assert none['microbatch'] == plan['batch']['sequences']
+  assert none['bytes'] == plan['compiled']['bytes']['peak']

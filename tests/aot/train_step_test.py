@@ -126,7 +126,7 @@ def test_a_plan_estimates_what_it_takes(case):
   plan = budget.make(step.config, topology.parse('8xH100'))
   parts = plan['bytes_per_gpu'], plan['working_bytes_per_gpu']
   estimated = sum(sum(part.values()) for part in parts)
-  assert estimated == pytest.approx(step.program.peak_memory, rel=0.05)
+  assert estimated == pytest.approx(step.program.peak_memory, rel=0.07)
 
 
 @cases(DATA, TENSOR)

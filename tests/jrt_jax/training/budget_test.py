@@ -124,3 +124,12 @@ def test_an_impossible_run_is_refused_in_one_line(gpus, changes, message):
 def test_a_learned_prefix_needs_its_file():
   with pytest.raises(FileNotFoundError, match=r'config\.prefix\.file must be'):
     make(**{'prefix.name': 'learned'})
+
+
+def test_memory_is_that_of_what_will_compute_linear_attention():
+  default, chunked, kernels = (
+      make(**{'model.implementation': name})['working_bytes_per_gpu']
+      for name in ('auto', 'chunked', 'mosaic_sm90')
+  )
+  assert default == chunked
+  assert chunked['activations'] > kernels['activations']
