@@ -80,7 +80,7 @@ class _Decoding:
         [pieces.of_prompt(model, tokens) for tokens in prompts],
         room=decode.MOST,
     )
-    draws = drawing.start(read, np.arange(len(prompts)), seen=None)
+    draws = drawing.start(model, read, np.arange(len(prompts)), seen=None)
     self.timed = timing.Timed(self._again, (read, draws))
 
   def state_bytes(self):

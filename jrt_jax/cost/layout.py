@@ -25,6 +25,7 @@ _IN, _OUT = ('fsdp', 'tensor'), ('tensor', 'fsdp')
 _IN_STACKED = ('fsdp', None, 'tensor')
 PARAMS = {
     'embedding.embedding': _OUT,
+    'embedding.rounded': _OUT,
     'mixer.in_proj.kernel': _IN_STACKED,
     'mixer.in_proj.bias': (None, 'tensor'),
     'mixer.conv.kernel': (None, 'tensor'),
@@ -38,6 +39,17 @@ PARAMS = {
     'mlp.fc1.kernel': _IN_STACKED,
     'mlp.fc2.kernel': _OUT,
 }
+# Likewise each axis of a decode state, by its mixer, and of all else that is kept
+# of rows while text is written; shorter ones have the first of these axes.
+_CACHE = (BATCH_AXES, None, HEAD_AXES)
+STATES = {
+    'conv': _CACHE,
+    'pla': (BATCH_AXES, HEAD_AXES),
+    'la': (BATCH_AXES, HEAD_AXES),
+    'swa': _CACHE,
+    'attention': _CACHE,
+}
+ROWS = (BATCH_AXES,)
 
 
 def mesh_shape(config: Mapping[str, int], num_devices: int) -> dict[str, int]:

@@ -260,12 +260,13 @@ def _score(model, batch, where, prefix_len, *, segment_ids, batch_size, name):
     for start in range(0, N, batch_size):
       # The last one is filled up: one shape.
       at = np.arange(start, start + batch_size).clip(max=N - 1)
-      found = _nll(
-          model.merge,
-          model.params,
-          *(None if x is None else x[at] for x in rows),
-          capacity=L // 2 if prefix_len.any() else 0,
-      )
+      with model.on_mesh():
+        found = _nll(
+            model.merge,
+            model.params,
+            *(None if x is None else x[at] for x in rows),
+            capacity=L // 2 if prefix_len.any() else 0,
+        )
       end = min(start + batch_size, N)
       nll[start:end] = found[: end - start]
       bar.update(end - start)

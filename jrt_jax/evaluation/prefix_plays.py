@@ -102,15 +102,16 @@ def scorer(
   def score(rows, prefix_len):
     fill = [(0, batch_size - len(rows))]  # one shape
     batch = np.pad(rows, fill, 'edge')
-    scores = _score(
-        model.merge,
-        model.params,
-        tokens[batch],
-        lengths[batch],
-        counts[batch],
-        np.pad(prefix_len, fill, 'edge'),
-        capacity=max(buckets.group(prefix_len, capacities)),
-    )
+    with model.on_mesh():
+      scores = _score(
+          model.merge,
+          model.served,
+          tokens[batch],
+          lengths[batch],
+          counts[batch],
+          np.pad(prefix_len, fill, 'edge'),
+          capacity=max(buckets.group(prefix_len, capacities)),
+      )
     return np.asarray(scores, np.float64)[: len(rows)]
 
   return score

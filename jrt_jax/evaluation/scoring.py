@@ -80,6 +80,7 @@ def score(
   groups = sorted(same.values(), key=lambda at: -len(pairs[at[0]][0]))
   scores = [None] * len(pairs)
   B = min(settings.batch_size, sizes.filled(len(groups)))
+  B += -B % model.replicas
   progress = tqdm.tqdm(
       total=len(pairs), desc='scoring', delay=1, leave=None, disable=None
   )
@@ -110,9 +111,10 @@ def logits(
     of each, a row after the context and one after each token that follows.
   """
   N, m = following.shape
-  B = sizes.filled(N)  # few shapes compile
+  B = sizes.filled_rows(N, model.replicas)  # few shapes compile
   reading = _read(model, [context], m, settings)
-  reading = jax.tree.map(lambda x: jnp.repeat(x, B, axis=0), reading)
+  reading = reading_lib.take([reading], np.zeros(B, np.int32))
+  reading = reading_lib.laid(model, reading)
   rows = np.pad(following, [(0, B - N), (0, 0)], 'edge')
   return _follow(model, reading, rows, look=_look_at_logits)[:N, : m + 1]
 
@@ -192,14 +194,15 @@ def _follow(model, reading, following, *, look):
   first = look(reading.logits, tokens[:, 0], num_ids)
   seen = [jax.tree.map(lambda x: x[None], first)]
   for size in blocks:
-    found, states = _look_after_each(
-        model.merge,
-        model.served,
-        states,
-        tokens[:, start : start + size + 1],
-        look=look,
-        num_ids=num_ids,
-    )
+    with model.on_mesh():
+      found, states = _look_after_each(
+          model.merge,
+          model.served,
+          states,
+          tokens[:, start : start + size + 1],
+          look=look,
+          num_ids=num_ids,
+      )
     seen.append(found)
     start += size
   return jax.tree.map(lambda *x: np.concatenate(x).swapaxes(0, 1), *seen)

@@ -127,7 +127,8 @@ class Continuation:
     if not len(prompts):
       raise ValueError('there must be at least one prompt, got none')
     seeds = _seeds(len(prompts), seeds, settings.seed)
-    after = _for_each(len(prompts), after)
+    B = sizes.filled_rows(len(prompts), model.replicas)
+    after = _for_each(len(prompts), B, after)
     self._model, self._settings = model, settings
     self.prompts = [model.encode(prompt) for prompt in prompts]
     self._rows = [
@@ -142,7 +143,7 @@ class Continuation:
     else:
       rows = [pieces_lib.of_turn(model, x, turn) for x in self.prompts]
     self.prefix_tokens = sum(map(_prefix_tokens, rows))
-    rows = sizes.with_empty(rows)
+    rows = sizes.with_empty(rows, model.replicas)
     start = time.perf_counter()
     # Of the rows, and of those that fill up the batch.
     self._reading = reading_lib.read(
@@ -151,7 +152,7 @@ class Continuation:
     jax.block_until_ready(self._reading)
     self.read_seconds = time.perf_counter() - start
     self._settles, self._before = settles, None  # the newest tokens
-    self._draws = drawing.start(self._reading, seeds, self._seen())
+    self._draws = drawing.start(model, self._reading, seeds, self._seen())
     self._drawn = 0  # tokens of each row
     self._may_end = continued_text.may_end(
         model.tokenizer, settings.stop, model.ids_of if settings.stop else {}
@@ -289,13 +290,13 @@ class Continuation:
         for prompt, row in zip(self.prompts, self._rows)
     ]
     pieces = sizes.with_empty(
-        [self._as_prompt(x) if read else () for x, read in zip(texts, rows)]
+        [self._as_prompt(x) if read else () for x, read in zip(texts, rows)],
+        self._model.replicas,
     )
     longest = max(len(text) for text, read in zip(texts, rows) if read)
     new = reading_lib.read(self._model, pieces, room=self._room - longest)
-    self._reading = reading_lib.choose(
-        self._filled_up(rows), new, self._reading
-    )
+    chosen = reading_lib.choose(self._filled_up(rows), new, self._reading)
+    self._reading = reading_lib.laid(self._model, chosen)
 
   def _filled_up(self, rows):
     """Bool `rows`, and False for those that fill up the batch."""
@@ -322,8 +323,8 @@ def _seeds(count, seeds, first):
   return np.asarray(seeds, np.int32)
 
 
-def _for_each(count, reading):
-  """Gives each row of a batch of `count` prompts what was read before it."""
+def _for_each(count, B, reading):
+  """Gives B rows, of which `count` have prompts, what was read before each."""
   if reading is None:
     return None
   rows = len(reading.position)
@@ -332,5 +333,4 @@ def _for_each(count, reading):
         f'there must be a prompt for each of the {rows} texts that were read'
         f' before, got {count}'
     )
-  B = sizes.filled(count)
   return reading_lib.take([reading], np.arange(B) % rows)

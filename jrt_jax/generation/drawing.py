@@ -14,19 +14,22 @@ from jrt_jax.models.sampling import Sampling
 
 
 def start(
-    reading: Reading, seeds: Sequence[int], seen: np.ndarray | None
+    model: Model,
+    reading: Reading,
+    seeds: Sequence[int],
+    seen: np.ndarray | None,
 ) -> decode.Draws:
   """Returns what the first draws after `reading` depend on.
 
   Args:
+    model: that has read.
     reading: of B rows.
     seeds: int32 [n] of the first rows; others draw with the same again.
     seen: bool [B, num_ids], which ids have occurred; None: it does not matter.
   """
   keys = jax.vmap(jax.random.key)(np.resize(seeds, len(reading.position)))
-  draws = decode.Draws(keys, jnp.int32(0), seen)
   # Where later draws are, or the loop would be compiled for both.
-  return jax.device_put(draws, reading.logits.sharding)
+  return model.laid(decode.Draws(keys, jnp.int32(0), seen))
 
 
 def draw(
@@ -45,7 +48,8 @@ def draw(
     what was drawn, on the host; and the reading and the draws after it.
   """
   args, options = arguments(model, reading, draws, **how)
-  drawn, logits, states, draws = decode.decode(*args, **options)
+  with model.on_mesh():
+    drawn, logits, states, draws = decode.decode(*args, **options)
   drawn = jax.device_get(drawn)
   after = reading._replace(
       logits=logits, states=states, position=reading.position + drawn.count

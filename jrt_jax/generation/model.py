@@ -1,6 +1,7 @@
 """A trained model, ready to generate."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -11,15 +12,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding
 import numpy as np
 
 from jrt_jax import models
+from jrt_jax.cost import layout
 from jrt_jax.data import tokenizers
 from jrt_jax.data.synthetic import tasks
 from jrt_jax.generation import continued_text
+from jrt_jax.models import parallel
 from jrt_jax.prefix import policies
 from jrt_jax.training import kernels
 from jrt_jax.training import recorded_config
+from jrt_jax.training import sharding
 from jrt_jax.training import workdirs
 
 # Keys of config.model that say how it is computed, not what.
@@ -37,6 +42,7 @@ class Model:
     step: of the run, at which the weights were saved.
     implementation: what computes linear attention, a value of
       `config.model.implementation`; None: what the config says.
+    mesh: over which weights and what they read is divided; None: one device.
     exact_fingerprint: `fingerprint` before the weights were rounded, if they
       were.
     merge: makes a `LanguageModel` of weights.
@@ -47,6 +53,7 @@ class Model:
   tokenizer: Any
   step: int = 0
   implementation: str | None = None
+  mesh: jax.sharding.Mesh | None = None
   exact_fingerprint: str | None = None
   merge: Callable = dataclasses.field(init=False)
 
@@ -95,7 +102,40 @@ class Model:
     jax would compile anew for what is not.
     """
     weights = as_served(self.config['model'], self.params)
-    return {name: jax.device_put(x, x.sharding) for name, x in weights.items()}
+    with self.on_mesh():
+      return {
+          name: jax.device_put(x, self._place(name, x))
+          for name, x in weights.items()
+      }
+
+  @property
+  def replicas(self) -> int:
+    """Into how many parts the rows of a batch are divided."""
+    return layout.num_replicas(self.mesh.shape) if self.mesh else 1
+
+  def on_mesh(self) -> contextlib.AbstractContextManager:
+    """In which all that is computed with the weights has to be."""
+    return jax.set_mesh(self.mesh) if self.mesh else contextlib.nullcontext()
+
+  def laid(
+      self, tree: Any, axes: Sequence[Sequence[str] | None] = layout.ROWS
+  ) -> Any:
+    """Commits arrays to their devices, divided as `parallel.spec` says."""
+    if not self.mesh:
+      return jax.device_put(tree, next(iter(self.served.values())).sharding)
+    with self.on_mesh():
+      return jax.tree.map(
+          lambda x: jax.device_put(
+              x, NamedSharding(self.mesh, parallel.spec(x.shape, axes))
+          ),
+          tree,
+      )
+
+  def _place(self, name, x):
+    if not self.mesh:
+      return x.sharding
+    axes = [axis and (axis,) for axis in layout.param_axes(name)]
+    return NamedSharding(self.mesh, parallel.spec(x.shape, axes))
 
   @property
   def grows(self) -> bool:
@@ -183,6 +223,7 @@ def load(
     tokenizer: str | None = None,
     implementation: str | None = None,
     exact: bool = False,
+    devices: Sequence[jax.Device] | None = None,
 ) -> Model:
   """Returns the model of the newest intact checkpoint in `workdir`.
 
@@ -193,6 +234,8 @@ def load(
       GPU that is here, which stderr says. That is asked before it is opened.
     exact: whether the weights stay in float32, as they were saved; if not, they
       are kept only as they are served.
+    devices: that share rows, and heads as in training; None: all GPUs of this
+      process, or the CPU.
 
   Raises:
     FileNotFoundError: there is no run, no checkpoint or no tokenizer.
@@ -216,14 +259,22 @@ def load(
         f" {config['model']['vocab_size']} ids, got one of {found.size}"
     )
   implementation = implementation or _implementation(config['model'])
-  params, step = workdirs.read_params(workdir, config)
+  mesh = sharding.serving_mesh(config['mesh'], devices)
+  params, step = workdirs.read_params(workdir, config, mesh)
   data = workdirs.trained_on(workdir, step)
   if ' tokenizer ' in data and not data.endswith(f' {found.fingerprint}'):
     raise ValueError(
         f'--tokenizer must be that of the training data ({data}), got'
         f' {found.fingerprint}'
     )
-  model = Model(config, params, found, step, implementation)
+  model = Model(
+      config,
+      params,
+      found,
+      step,
+      implementation=implementation,
+      mesh=mesh,
+  )
   if exact or config['model']['dtype'] == 'float32':
     return model
   return dataclasses.replace(

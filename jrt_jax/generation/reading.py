@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import tqdm
 
+from jrt_jax.cost import layout
 from jrt_jax.generation import sizes
 from jrt_jax.generation.model import Model
 from jrt_jax.generation.pieces import Piece
@@ -58,13 +59,15 @@ def read(
     slots = sizes.slots_for(_slots_used(model, after) + longest + room)
   long = np.array([any(_is_long(model, piece) for piece in r) for r in rows])
   if not long.any():
-    return _read_blocks(model, rows, after, slots)
+    with model.on_mesh():
+      return _read_blocks(model, rows, after, slots)
   if after is not None or any(len(rows[b]) > 1 for b in np.flatnonzero(long)):
     raise ValueError(
         'a prefix longer than that of the model must be read first and alone'
     )
   tell = tell or functools.partial(print, file=sys.stderr, flush=True)
-  return _read_parts(model, rows, long, slots, tell)
+  with model.on_mesh():
+    return laid(model, _read_parts(model, rows, long, slots, tell))
 
 
 def choose(rows: np.ndarray, new: Reading, old: Reading) -> Reading:
@@ -77,6 +80,16 @@ def choose(rows: np.ndarray, new: Reading, old: Reading) -> Reading:
 def take(readings: Sequence[Reading], index: np.ndarray) -> Reading:
   """Takes rows of several readings, as if they were one after the other."""
   return jax.tree.map(lambda *x: jnp.concatenate(x)[index], *readings)
+
+
+def laid(model: Model, reading: Reading) -> Reading:
+  """Commits what was read to its devices, or programs would compile anew."""
+  mixers = model.config['model']['mixers']
+  states = tuple(
+      model.laid(state, layout.STATES[mixer])
+      for mixer, state in zip(mixers, reading.states)
+  )
+  return model.laid(reading._replace(states=()))._replace(states=states)
 
 
 def state_bytes(reading: Reading) -> int:
@@ -94,14 +107,14 @@ def _read_parts(model, rows, long, slots, tell):
   whole, others = (
       [rows[b] for b in np.flatnonzero(at)] for at in (long, ~long)
   )
+  n = model.replicas
   parts = [
-      _read_whole(model, sizes.with_empty(whole), slots, tell),
-      _read_blocks(model, sizes.with_empty(others), None, slots),
+      _read_whole(model, sizes.with_empty(whole, n), slots, tell),
+      _read_blocks(model, sizes.with_empty(others, n), None, slots),
   ]
   # The rows of the parts, in the order in which they were given.
-  place = np.where(
-      long, np.cumsum(long) - 1, sizes.filled(len(whole)) + np.cumsum(~long) - 1
-  )
+  before = sizes.filled_rows(len(whole), n)
+  place = np.where(long, np.cumsum(long) - 1, before + np.cumsum(~long) - 1)
   return take(parts, place)
 
 
@@ -110,13 +123,12 @@ def _read_blocks(model, rows, reading, slots):
   if reading is None:
     reading = nothing(model.merge, model.served, len(rows), slots)
   else:
-    reading = take([reading], np.arange(len(rows)))  # it is updated in place
+    # A copy, which is updated in place.
+    reading = take([laid(model, reading)], np.arange(len(rows)))
     if slots:
       states = _with_room(model, reading.states, slots)
       reading = reading._replace(states=states)
-  # Where later ones are, or reading would be compiled for both.
-  place = jax.tree.leaves(model.served)[0].sharding
-  reading = jax.device_put(reading, place)
+  reading = laid(model, reading)
   steps = list(
       itertools.zip_longest(*(_split(row, model.block) for row in rows))
   )

@@ -17,9 +17,16 @@ def filled_length(length: int) -> int:
   return max(_LENGTH, filled(length))
 
 
-def with_empty(rows: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
+def filled_rows(rows: int, replicas: int = 1) -> int:
+  """How many rows a batch gets, of which each replica has as many."""
+  return replicas * filled(-(-rows // replicas))
+
+
+def with_empty(
+    rows: Sequence[Sequence[Any]], replicas: int = 1
+) -> list[Sequence[Any]]:
   """Fills up a batch with rows of nothing."""
-  return [*rows, *[()] * (filled(len(rows)) - len(rows))]
+  return [*rows, *[()] * (filled_rows(len(rows), replicas) - len(rows))]
 
 
 def slots_for(tokens: int) -> int:

@@ -158,7 +158,7 @@ class LanguageModel(nnx.Module):
     if unzeroed is not None:
       context = context._replace(unzeroed=unzeroed)
     x, following = self._read(tokens, context, states)
-    return self.logits(self.final_norm(context.at_last(x))), following
+    return self._last_logits(context.at_last(x)), following
 
   def initial_states(
       self, batch: int, *, state_capacity: int | None = None
@@ -204,8 +204,8 @@ class LanguageModel(nnx.Module):
       x, state = layer.prefill_blocks(x, masks, state)
       following.append(state)
     last = mask.sum(axis=1) - 1
-    x = self.final_norm(x[last // block, jnp.arange(B), last % block])
-    return self.logits(x), tuple(following)
+    x = x[last // block, jnp.arange(B), last % block]
+    return self._last_logits(x), tuple(following)
 
   def decode_step(
       self, tokens: jax.Array, states: tuple[Any, ...]
@@ -216,7 +216,7 @@ class LanguageModel(nnx.Module):
     for layer, state in zip(self.layers, states, strict=True):
       x, state = layer.step(x, state)
       following.append(state)
-    return self.logits(self.final_norm(x)), tuple(following)
+    return self._last_logits(x), tuple(following)
 
   def decode_steps(
       self, tokens: jax.Array, states: tuple[Any, ...]
@@ -229,6 +229,10 @@ class LanguageModel(nnx.Module):
     """
     x, following = self._read(tokens, Context(*tokens.shape), states)
     return self.final_norm(x), following
+
+  def _last_logits(self, x):
+    """Of the newest activations [B, E]: each device draws for its own rows."""
+    return parallel.spread(self.logits(self.final_norm(x)), parallel.BATCH_AXES)
 
   def _read(self, tokens, context, states):
     x, following = self.embed(tokens), []

@@ -4,6 +4,7 @@ How each parameter lies on them is in `jrt_jax/cost/layout.py`.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 from jax.sharding import PartitionSpec
@@ -11,6 +12,33 @@ from jax.sharding import PartitionSpec
 from jrt_jax.cost.layout import BATCH_AXES as BATCH_AXES
 from jrt_jax.cost.layout import HEAD_AXES as HEAD_AXES
 from pallas_kernels import sharding
+
+
+def spec(
+    shape: Sequence[int], axes: Sequence[Sequence[str] | None]
+) -> PartitionSpec:
+  """Returns how an array lies on the mesh that is set.
+
+  Args:
+    shape: of the array.
+    axes: of the mesh, which share each of its first axes; None: it is whole, as
+      one is that they do not divide.
+  """
+  return PartitionSpec(
+      *(
+          names and sharding.axes_that_divide(size, names)
+          for size, names in zip(shape, axes)
+      )
+  )
+
+
+def lay(tree: Any, axes: Sequence[Sequence[str] | None]) -> Any:
+  """Divides all arrays of `tree` over the mesh that is set, as `spec` says."""
+  if not sharding.free_axes():
+    return tree
+  return jax.tree.map(
+      lambda x: jax.lax.with_sharding_constraint(x, spec(x.shape, axes)), tree
+  )
 
 
 def spread(x: jax.Array, axes: Sequence[str]) -> jax.Array:

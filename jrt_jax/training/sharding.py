@@ -42,6 +42,32 @@ def make_mesh(
   return Mesh(taken, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
+def serving_mesh(
+    config: Mapping[str, int], devices: Sequence[jax.Device] | None = None
+) -> Mesh | None:
+  """Returns the mesh on which text is read and written; None: one device.
+
+  Devices share heads as in training, if their number allows it, and the rows of
+  a batch: each has all weights but those of others' heads.
+
+  Args:
+    config: the `mesh` keys of `configs/base.py`.
+    devices: the devices to use. None: all GPUs of this process, but one CPU, for
+      several of them are the same cores.
+  """
+  if devices is None:
+    devices = jax.local_devices()
+    if devices[0].platform == 'cpu':
+      devices = devices[:1]
+  if len(devices) == 1:
+    return None
+  tensor = config['tensor']
+  if len(devices) % tensor:
+    tensor = 1
+  shape = {'data': len(devices) // tensor, 'fsdp': 1, 'tensor': tensor}
+  return make_mesh(shape, devices)
+
+
 def batch_sharding(mesh: Mesh) -> NamedSharding:
   """Sharding of arrays whose first axis is the batch."""
   return NamedSharding(mesh, P(BATCH_AXES))

@@ -14,6 +14,7 @@ from jrt_jax.training import checkpoint
 from jrt_jax.training import compact
 from jrt_jax.training import recorded_config
 from jrt_jax.training import resilience
+from jrt_jax.training import sharding
 
 
 def write(
@@ -89,21 +90,28 @@ def read_config(workdir: str | pathlib.Path) -> dict[str, Any]:
 
 
 def read_params(
-    workdir: str | pathlib.Path, config: Mapping[str, Any]
+    workdir: str | pathlib.Path,
+    config: Mapping[str, Any],
+    mesh: jax.sharding.Mesh | None = None,
 ) -> tuple[dict[str, jax.Array], int]:
-  """Returns the weights of a run, on the first device, and their step.
+  """Returns the weights of a run, and their step.
 
   Args:
     workdir: as `read` takes it.
     config: what `read_config` has returned.
+    mesh: over which they are divided; None: they are on the first device.
 
   Raises:
     FileNotFoundError, ValueError: see `read`.
   """
   _, shapes = models.abstract(config['model'])
-  first = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+  if mesh is None:
+    first = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    places = dict.fromkeys(shapes, first)
+  else:
+    places = sharding.params_sharding(mesh, shapes)
   shapes = {
-      name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=first)
+      name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=places[name])
       for name, x in shapes.items()
   }
   return load_params(workdir, shapes)

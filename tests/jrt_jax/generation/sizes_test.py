@@ -14,6 +14,12 @@ def test_batches_are_filled_up_to_powers_of_two(size, filled):
   assert not any(sizes.with_empty(rows)[size:])
 
 
+def test_each_replica_gets_as_many_rows():
+  rows = {n: sizes.filled_rows(n, 6) for n in (1, 6, 7, 13, 24, 25)}
+  assert rows == {1: 6, 6: 6, 7: 12, 13: 24, 24: 24, 25: 48}
+  assert len(sizes.with_empty([('a',)] * 7, 6)) == 12
+
+
 def test_rows_have_at_least_16_tokens():
   lengths = [sizes.filled_length(n) for n in (1, 16, 17, 1000)]
   assert lengths == [16, 16, 32, 1024]

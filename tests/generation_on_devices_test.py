@@ -1,0 +1,113 @@
+"""On eight devices models write what they write on one."""
+
+import jax
+import numpy as np
+import pytest
+
+from configs import base
+from jrt_jax import generation
+from jrt_jax import models
+from jrt_jax.evaluation import scoring
+from jrt_jax.models import decode
+from jrt_jax.models.sampling import Sampling
+from jrt_jax.training import workdirs
+
+pytestmark = pytest.mark.skipif(
+    jax.device_count() < 8, reason='needs eight (virtual) devices'
+)
+
+PROMPTS = 'a', 'prompt longer than the prefix', 'short', 'x', 'five'
+SETTINGS = generation.Settings(
+    Sampling(temperature=0.8, repetition_penalty=1.1), max_tokens=24
+)
+
+
+@pytest.fixture(scope='module')
+def load(tmp_path_factory):
+  """A function from devices to a model, trained with two sharing its heads."""
+  config = base.get_config()
+  config.model.update(
+      mixers=('pla', 'attention'),
+      width=16,
+      num_heads=2,
+      mlp_width=32,
+      vocab_size=257,
+      vocab_multiple=2,
+      dtype='float32',
+  )
+  config.model.feature_map.feature_dim = 4
+  config.sequence_length = 16
+  config.data.tokenizer = 'bytes'
+  config.mesh.tensor = 2
+  config = config.to_dict()
+  _, params = models.split(models.build(config['model']))
+  # Without this an untrained model with tied embeddings repeats its input.
+  scale = jax.random.normal(jax.random.key(2), (config['model']['width'],))
+  params |= {'final_norm.scale': scale}
+  workdir = tmp_path_factory.mktemp('run')
+  workdirs.write(workdir, config, params, origin='a test')
+  return lambda count: generation.load(workdir, devices=jax.devices()[:count])
+
+
+@pytest.fixture(scope='module')
+def one(load):
+  return load(1)
+
+
+@pytest.fixture(scope='module')
+def eight(load):
+  return load(8)
+
+
+def test_devices_share_rows_and_as_in_training_heads(load, one, eight):
+  assert one.mesh is None
+  assert dict(eight.mesh.shape) == {'data': 4, 'fsdp': 1, 'tensor': 2}
+  assert load(3).mesh.shape['tensor'] == 1  # where heads cannot be shared
+  kernel = eight.served['layers.0.mixer.proj_v.kernel']
+  assert kernel.sharding.shard_shape(kernel.shape) == (
+      len(kernel),
+      kernel.shape[1] // 2,
+  )
+
+
+def test_texts_do_not_depend_on_devices(one, eight):
+  expected, found = (
+      generation.generate(model, PROMPTS, SETTINGS) for model in (one, eight)
+  )
+  assert [x.text for x in found] == [x.text for x in expected]
+
+
+def test_each_device_keeps_the_states_of_its_rows_and_heads(eight):
+  continuation = generation.Continuation(eight, PROMPTS, SETTINGS)
+  continuation.advance()
+  compiled = decode.decode._cache_size()
+  continuation.advance()
+  assert decode.decode._cache_size() == compiled
+  states = continuation._reading.states  # of 8 rows
+  pla, attention = states[0].kv, states[1].k
+  _, H, F, V = pla.shape
+  assert pla.sharding.shard_shape(pla.shape) == (2, H // 2, F, V)
+  B, S, H, D = attention.shape
+  assert attention.sharding.shard_shape((B, S, H, D)) == (2, S, H // 2, D)
+
+
+@pytest.mark.slow
+def test_a_conversation_can_be_taken_to_other_devices(one, eight):
+  first = generation.Conversation(one, SETTINGS)
+  first.say('hello').finish()
+  answers = []
+  for model in (one, eight):
+    second = generation.Conversation(model, SETTINGS, after=first.reading)
+    answer = second.say('and you?')
+    answer.finish()
+    answers.append(answer.completions[0].text)
+  assert answers[0] == answers[1]
+
+
+def test_scores_do_not_depend_on_devices(one, eight):
+  pairs = [(one.encode(x), one.encode('what follows')) for x in PROMPTS]
+  expected, found = (
+      [x.log_likelihood for x in scoring.score(model, pairs)]
+      for model in (one, eight)
+  )
+  np.testing.assert_allclose(found, expected, rtol=1e-4)
