@@ -61,22 +61,12 @@ def _high(x, y):
   return product.astype(x.dtype)
 
 
-def _shift_left(dtype):
+def _shift(function, dtype):
   def run(group, target, value, amount):
     x, n = group.read(value, dtype), group.read(amount, np.uint32)
     bits = 8 * dtype.itemsize
-    shifted = x << np.minimum(n, bits - 1).astype(dtype)
-    group.write(target, np.where(n < bits, shifted, 0).astype(dtype))
-
-  return run
-
-
-def _shift_right(dtype):
-  def run(group, target, value, amount):
-    x, n = group.read(value, dtype), group.read(amount, np.uint32)
-    bits = 8 * dtype.itemsize
-    shifted = x >> np.minimum(n, bits - 1).astype(dtype)
-    if dtype.kind == 'u':  # the sign goes on for ever, zeros as well
+    shifted = function(x, np.minimum(n, bits - 1).astype(dtype))
+    if dtype.kind == 'u':  # only a sign goes on for ever
       shifted = np.where(n < bits, shifted, 0).astype(dtype)
     group.write(target, shifted)
 
@@ -177,8 +167,14 @@ INSTRUCTIONS = {
         rcp_rn=np.reciprocal,
     ),
     **{f'mul.wide.{t}': _wide(t) for t in _WIDER},
-    **{f'shl.{t}': _shift_left(INTEGERS[t]) for t in ('b16', 'b32', 'b64')},
-    **{f'shr.{t}': _shift_right(dtype) for t, dtype in INTEGERS.items()},
+    **{
+        f'shl.{t}': _shift(np.left_shift, INTEGERS[t])
+        for t in ('b16', 'b32', 'b64')
+    },
+    **{
+        f'shr.{t}': _shift(np.right_shift, dtype)
+        for t, dtype in INTEGERS.items()
+    },
     **{f'bfe.{t}': _extract(INTEGERS[t]) for t in ('u32', 'u64')},
     **{
         f'setp.{name}.{t}': _compare(comparison, dtype)

@@ -65,11 +65,11 @@ class Block:
     """
     while running := [x for x in self.groups if not x.finished]:
       ready = [x for x in running if x.ready]
-      if self.copies and (not ready or self.random.random() < 0.02):
-        self.copies.pop(self.random.randrange(len(self.copies)))()
-      elif ready:
+      if ready:
         group = self.random.choice(ready)
         group.run(self.random.randrange(20, 400), instructions.execute)
+      elif self.copies:
+        self.copies.pop(self.random.randrange(len(self.copies)))()
       else:
         raise Violation(
             f'block {self.place} is in a deadlock: '
@@ -85,17 +85,21 @@ class Block:
         f' {instruction.text!r},'
     )
 
-  def mbarrier(self, address: int) -> MBarrier:
+  def mbarrier(self, address: int, warps: Sequence[int]) -> MBarrier:
+    """The barrier that a thread of `warps` has made there."""
     if address not in self.mbarriers:
       raise Violation(f'there is no mbarrier at byte {address - SHARED}')
+    for warp in warps:
+      self.ordering.thread_read(np.array([warp]), _barrier_bytes(address))
     return self.mbarriers[address]
 
-  def make_mbarrier(self, address: int, count: int) -> None:
+  def make_mbarrier(self, address: int, count: int, warp: int) -> None:
     if address in self.mbarriers:
       raise Violation(
           f'there is an mbarrier at byte {address - SHARED} already'
       )
     self.shared.reserve(address, _BARRIER_SIZE)
+    self.ordering.thread_write(np.array([warp]), _barrier_bytes(address))
     number = len(self.mbarriers)
     self.mbarriers[address] = MBarrier(number, count, self.ordering)
 
@@ -127,3 +131,7 @@ class Block:
             f'block {self.place} ends in the middle of a phase of the mbarrier'
             f' {barrier.number} at byte {address - SHARED}'
         )
+
+
+def _barrier_bytes(address):
+  return (address - SHARED + np.arange(_BARRIER_SIZE))[None]

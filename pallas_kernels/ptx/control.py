@@ -52,24 +52,24 @@ def _give_registers(group, count):
 
 
 def _make_mbarrier(group, address, count):
-  address, count = _one_barrier(group, address), group.uniform(count, np.uint32)
   if group.mask.sum() != 1:
     raise Violation('more than one thread makes this mbarrier')
-  group.block.make_mbarrier(address, count)
+  count, (warp,) = group.uniform(count, np.uint32), group.active_warps
+  group.block.make_mbarrier(_one_address(group, address), count, warp)
 
 
 def _arrive(group, state, address, count=1):
   del state
   if count != 1:
     raise Violation('only single arrivals are modelled')
-  barrier = group.block.mbarrier(_one_barrier(group, address))
+  barrier = _mbarrier(group, address)
   for warp in group.active_warps:
     lanes = group.mask[group.warp_of_lane == warp].sum()
     barrier.arrive(warp, int(lanes))
 
 
 def _arrive_and_expect(group, state, address, size):
-  barrier = group.block.mbarrier(_one_barrier(group, address))
+  barrier = _mbarrier(group, address)
   sizes = group.read(size, np.uint32)[group.mask]
   barrier.expect(int(sizes.astype(np.int64).sum()))
   _arrive(group, state, address)
@@ -77,7 +77,7 @@ def _arrive_and_expect(group, state, address, size):
 
 def _wait(group, target, address, parity, most_nanoseconds=None):
   del most_nanoseconds  # it is tried again
-  barrier = group.block.mbarrier(_one_barrier(group, address))
+  barrier = _mbarrier(group, address)
   parity = group.uniform(parity, np.uint32)
   if not barrier.completed(parity):
     return lambda: barrier.completed(parity)
@@ -87,7 +87,12 @@ def _wait(group, target, address, parity, most_nanoseconds=None):
   return None
 
 
-def _one_barrier(group, address):
+def _mbarrier(group, address):
+  address = _one_address(group, address)
+  return group.block.mbarrier(address, group.active_warps)
+
+
+def _one_address(group, address):
   addresses = group.addresses(address)[group.mask]
   if (addresses != addresses[0]).any():
     raise Violation('threads name different mbarriers')

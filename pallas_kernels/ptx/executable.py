@@ -1,6 +1,7 @@
 """Functions of arrays, of which the kernels are executed as compiled PTX."""
 
 from collections.abc import Callable, Iterator
+import functools
 from typing import Any
 
 import jax
@@ -23,7 +24,7 @@ class Executable:
   its kernels need not be known.
 
   Attributes:
-    kernels: what has been compiled, in the order of the function.
+    kernels: what has been compiled, in the order in which they are executed.
   """
 
   def __init__(
@@ -44,19 +45,22 @@ class Executable:
     jaxpr, outputs = jax.make_jaxpr(function, return_shape=True)(*shapes)
     self._jaxpr = jaxpr
     self._structure = jax.tree.structure(outputs)
-    self._compiled = {
-        id(equation): _compile(equation, device) for equation in _kernels(jaxpr)
-    }
-    self.kernels = tuple(self._compiled.values())
+    compile_once = functools.cache(functools.partial(_compile, device=device))
+    self.kernels = tuple(map(compile_once, _kernels(jaxpr)))
 
   def __call__(self, *arguments: Any, late: bool = False, seed: int = 0) -> Any:
     """Returns what the function returns; `execute` has the options."""
 
+    kernels = iter(self.kernels)
+
     def run(equation, values):
-      kernel = self._compiled[id(equation)]
-      outputs = [x.aval for x in equation.outvars]
-      values = [np.asarray(x) for x in values]
-      written = execute(kernel, values, outputs, late=late, seed=seed)
+      written = execute(
+          next(kernels),
+          [np.asarray(x) for x in values],
+          [x.aval for x in equation.outvars],
+          late=late,
+          seed=seed,
+      )
       return [jnp.asarray(x) for x in written]
 
     leaves = [jnp.asarray(x) for x in jax.tree.leaves(arguments)]

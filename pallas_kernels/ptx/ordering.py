@@ -3,9 +3,9 @@
 Every warp has a clock of its own and knows what it has seen of the others'. A
 barrier hands on what those who arrived had seen. An access is in order if the
 warp has seen whatever it depends on: a read depends on the last write, a write
-on that and on all reads since. What the tensor cores and TMA do is another
-proxy: it sees what threads have written only beyond a proxy fence. So a missing
-fence, wait or arrival is found whatever order the threads happened to run in.
+on that and on all reads since. What the tensor cores and TMA do goes through
+another proxy: a fence has to stand between it and what threads did before. So a
+missing fence, wait or arrival is found whatever order the threads ran in.
 
 Source: Lamport 1978; PTX ISA, "Memory consistency model", "Proxies".
 """
@@ -55,6 +55,7 @@ class Ordering:
     self.written = np.zeros(units, np.int32)  # 0: before the kernel began
     self.by_tma = np.zeros(units, bool)
     self.read = np.zeros((warps, units), np.int32)
+    self.read_by_proxy = np.zeros((warps, units), np.int32)
 
   def knowledge(self) -> Knowledge:
     """Of nothing."""
@@ -88,7 +89,8 @@ class Ordering:
   def thread_write(self, warps: np.ndarray, offsets: np.ndarray) -> None:
     warps, units = self._units(warps, offsets)
     self._after_writes(self.seen, warps, units, 'overwritten')
-    self._after_reads(warps, units)
+    self._after_reads(self.read, self.seen, warps, units)
+    self._after_reads(self.read_by_proxy, self.seen, warps, units)
     self.writer[units] = warps
     self.written[units] = self.seen[warps, warps]
     self.by_tma[units] = False
@@ -98,13 +100,13 @@ class Ordering:
     units = np.unique(offsets // _UNIT)
     for warp in warps:
       self._after_writes_by_proxy(warp, units, 'read')
-      self.read[warp, units] = _NEVER
+      self.read_by_proxy[warp, units] = _NEVER
     return units
 
   def end_read(self, warps: range, units: np.ndarray) -> None:
     """They have been waited for."""
     for warp in warps:
-      self.read[warp, units] = self.seen[warp, warp]
+      self.read_by_proxy[warp, units] = self.seen[warp, warp]
 
   def tma_write(
       self, warp: int, offsets: np.ndarray, barrier: int, phase: int
@@ -112,7 +114,9 @@ class Ordering:
     """A copy that `warp` has issued; it completes with that phase."""
     units = np.unique(offsets // _UNIT)
     self._after_writes_by_proxy(warp, units, 'overwritten')
-    self._after_reads(np.full(len(units), warp), units)
+    warps = np.full(len(units), warp)
+    self._after_reads(self.read, self.fenced, warps, units)
+    self._after_reads(self.read_by_proxy, self.seen, warps, units)
     self.writer[units] = self.warps + barrier
     self.written[units] = phase
     self.by_tma[units] = True
@@ -134,13 +138,14 @@ class Ordering:
     if (late := ~by_tma & (self.fenced[warp, writer] < written)).any():
       self._complain(units[late][0], f'{what} without a proxy fence')
 
-  def _after_reads(self, warps, units):
-    late = self.seen[warps, : self.warps].T < self.read[:, units]
+  def _after_reads(self, read, known, warps, units):
+    late = known[warps, : self.warps].T < read[:, units]
     if late.any():
       reader, place = np.argwhere(late)[0]
+      fence = ' without a proxy fence' if known is self.fenced else ''
       raise Violation(
           f'byte {units[place] * _UNIT} of shared memory is overwritten while'
-          f' warp {reader} may still read it'
+          f' warp {reader} may still read it{fence}'
       )
 
   def _complain(self, unit, what):

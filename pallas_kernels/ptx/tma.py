@@ -29,8 +29,8 @@ def _tile(group, address, start, lane):
   """What a copy touches.
 
   Returns:
-    The argument, offsets in it in bytes, which of them are inside the array,
-    addresses in shared memory, and the bytes of an element.
+    Which elements are inside the array, the addresses of those, addresses of all
+    in shared memory, and the bytes of an element.
   """
   tensor_map = _tensor_map(group, address, lane)
   coordinates = [
@@ -46,9 +46,12 @@ def _tile(group, address, start, lane):
   if tensor_map.swizzle > 16 and row != tensor_map.swizzle:
     raise Violation(f'rows of {row} bytes in a swizzle of {tensor_map.swizzle}')
   offsets, inside = tensor_map.elements(coordinates)
+  memory = group.block.memory
+  starts = memory.address(tensor_map.argument) + offsets[inside]
+  if inside.any():
+    memory.locate(starts, element)  # or the map goes beyond its argument
   addresses = start + np.arange(len(offsets)) * element
-  addresses = swizzle(addresses, tensor_map.swizzle)
-  return tensor_map.argument, offsets, inside, addresses, element
+  return inside, starts, swizzle(addresses, tensor_map.swizzle), element
 
 
 def _to_shared(group, target, source, barrier):
@@ -58,14 +61,11 @@ def _to_shared(group, target, source, barrier):
 
 def _copy_to_shared(group, target, source, barrier, lane):
   block = group.block
-  argument, offsets, inside, addresses, element = _tile(
-      group, source, target, lane
-  )
-  barrier = block.mbarrier(int(group.addresses(barrier)[lane]))
-  places = block.shared.locate(addresses, element)
+  inside, starts, addresses, element = _tile(group, source, target, lane)
   warp = int(group.warp_of_lane[lane])
+  barrier = block.mbarrier(int(group.addresses(barrier)[lane]), [warp])
+  places = block.shared.locate(addresses, element)
   block.ordering.tma_write(warp, places, barrier.number, barrier.phases + 1)
-  starts = block.memory.address(argument) + offsets[inside]
 
   def copy():
     data = np.zeros(places.shape, np.uint8)  # what is outside reads as 0
@@ -84,11 +84,8 @@ def _to_global(group, target, source):
 
 def _copy_to_global(group, target, source, lane):
   block = group.block
-  argument, offsets, inside, addresses, element = _tile(
-      group, target, source, lane
-  )
+  inside, starts, addresses, element = _tile(group, target, source, lane)
   places = block.shared.locate(addresses, element)
-  starts = block.memory.address(argument) + offsets[inside]
   _add_store(group, lane, places, starts, inside)
 
 
@@ -101,7 +98,9 @@ def _bulk_to_global(group, target, source, size):
     if start % 16 or to % 16 or count % 16:
       raise Violation('a copy in bulk is no multiple of 16 bytes')
     places = group.block.shared.locate(start + np.arange(count), 1)
-    _add_store(group, lane, places, to + np.arange(count), np.ones(count, bool))
+    starts = to + np.arange(count)
+    group.block.memory.locate(starts, 1)
+    _add_store(group, lane, places, starts, np.ones(count, bool))
 
 
 def _add_store(group, lane, places, starts, inside):

@@ -19,6 +19,8 @@ from pallas_kernels.prefix_linear_attention import mosaic_sm90_limits as limits
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_state as state
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles as tiles
 from pallas_kernels.prefix_linear_attention import roll_features
+from pallas_kernels.ptx import host
+from pallas_kernels.ptx import limits as ptx_limits
 
 pytestmark = [pytest.mark.aot, pytest.mark.timeout(900)]
 
@@ -115,6 +117,14 @@ def test_shared_memory_is_at_most_what_was_predicted(V, P, with_state):
   for name, kernel in compile_all(V, P, with_state).items():
     most = limits.shared_memory_bytes(predicted[name])
     assert kernel.shared_memory <= most <= limits.SHARED_MEMORY, name
+
+
+@every_variant
+def test_cuda_accepts_every_launch_and_every_tensor_map(V, P, with_state):
+  for kernel in compile_all(V, P, with_state).values():
+    launch = host.read_launch(kernel.host)
+    assert launch.tensor_maps
+    ptx_limits.check(launch, kernel.registers)
 
 
 def test_too_few_registers_are_noticed():

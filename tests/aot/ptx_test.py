@@ -17,6 +17,22 @@ from pallas_kernels.prefix_linear_attention import roll_features
 
 pytestmark = [pytest.mark.aot, pytest.mark.timeout(900)]
 
+
+def slow(name, **sizes):
+  return pytest.param(sizes, id=name, marks=pytest.mark.slow)
+
+
+every_size = pytest.mark.parametrize(
+    'sizes',
+    [
+        pytest.param({}, id='64 values'),
+        slow('112 values', V=112),
+        slow('128 values', V=128, prefix_len=(129, 0)),
+        slow('no prefix in any row', prefix_len=(0, 0)),
+        slow('one token of a prefix', L=130, prefix_len=(1, 0)),
+        slow('four segments', segment_chunks=1),
+    ],
+)
 at_any_time = pytest.mark.parametrize('late', [False, True])
 
 
@@ -53,10 +69,13 @@ def compile_operation(*, segment_chunks=4, **sizes):
   return ptx.Executable(run, make_inputs(**sizes))
 
 
+@every_size
 @at_any_time
-def test_outputs_states_and_gradients_are_those_of_the_definition(late):
-  program, inputs = compile_operation(), make_inputs()
-  assert len(program.kernels) == 4  # forward, dq, dkv, dprefix
+def test_outputs_states_and_gradients_are_those_of_the_definition(sizes, late):
+  program = compile_operation(**sizes)
+  sizes = {name: x for name, x in sizes.items() if name != 'segment_chunks'}
+  inputs = make_inputs(**sizes)
+  assert program.kernels
   testing.assert_close(
       program(inputs, late=late),
       expected(inputs),

@@ -49,6 +49,12 @@ def test_a_missing_arrival_is_a_deadlock_that_names_who_waits(run):
     run(exchange(arrive=''), threads=256)
 
 
+def test_a_barrier_that_others_cannot_know_of_yet_is_noticed(run):
+  init = INIT.replace('bar.sync 0;', '')
+  with pytest.raises(ptx.Violation, match='read without having waited'):
+    run(init.format(128) + ARRIVE)
+
+
 def test_one_arrival_too_many_is_noticed(run):
   expect = '@%first mbarrier.arrive.expect_tx.shared.b64 _, [%shared], 16;'
   with pytest.raises(ptx.Violation, match='more than 128 arrivals'):

@@ -87,3 +87,8 @@ def test_a_copy_waits_for_those_who_read_what_was_there(ordering):
   ordering.thread_read(ONE, BYTES)
   with pytest.raises(ptx.Violation, match='warp 1 may still read'):
     ordering.tma_write(0, BYTES, barrier=0, phase=1)
+  hand_over(ordering, 1, 0)
+  with pytest.raises(ptx.Violation, match='without a proxy fence'):
+    ordering.tma_write(0, BYTES, barrier=0, phase=1)
+  ordering.fence(0)
+  ordering.tma_write(0, BYTES, barrier=0, phase=1)

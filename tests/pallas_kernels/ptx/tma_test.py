@@ -69,12 +69,15 @@ def test_a_swizzle_exchanges_units_of_16_bytes(run):
             'multiple of 128 bytes',
         ),
         (
+            EXPECT.format(256) + LOAD + LOAD + WAIT,
+            'overwritten without having waited for what TMA',
+        ),
+        (
             'ld.shared.b32 %r, [%shared]; bar.sync 0;'
             + EXPECT.format(256)
             + LOAD
-            + LOAD
             + WAIT,
-            'overwritten without having waited for what TMA',
+            'warp 0 may still read it without a proxy fence',
         ),
     ],
 )
