@@ -73,13 +73,19 @@ def _kernels(jaxpr: core.Jaxpr) -> Iterator[core.JaxprEqn]:
   for equation in jaxpr.eqns:
     if equation.primitive.name == _KERNEL:
       yield equation
-    else:
-      for function in _functions(equation):
-        yield from _kernels(function)
+    elif function := _called(equation):
+      yield from _kernels(function)
 
 
-def _functions(equation):
-  return list(core.jaxprs_in_params(equation.params))
+def _called(equation):
+  """The function that an equation calls, if there are kernels in it."""
+  name = equation.primitive.name
+  functions = list(core.jaxprs_in_params(equation.params))
+  if not any(list(_kernels(function)) for function in functions):
+    return None
+  if name not in _CALLS or len(functions) != 1:
+    raise NotImplementedError(f'kernels must not be inside {name}')
+  return functions[0]
 
 
 def _compile(equation, device):
@@ -106,8 +112,8 @@ def _evaluate(jaxpr, constants, arguments, run):
     inputs = [read(x) for x in equation.invars]
     if equation.primitive.name == _KERNEL:
       outputs = run(equation, inputs)
-    elif any(list(_kernels(x)) for x in _functions(equation)):
-      outputs = _evaluate(*_called(equation), inputs, run)
+    elif function := _called(equation):
+      outputs = _evaluate(function, function.consts, inputs, run)
     else:
       outputs = equation.primitive.bind(
           *inputs, **equation.primitive.get_bind_params(equation.params)
@@ -116,11 +122,3 @@ def _evaluate(jaxpr, constants, arguments, run):
       outputs = [outputs]
     values.update(zip(equation.outvars, outputs))
   return [read(x) for x in jaxpr.outvars]
-
-
-def _called(equation):
-  """The function that an equation calls once, and its constants."""
-  name, functions = equation.primitive.name, _functions(equation)
-  if name not in _CALLS or len(functions) != 1:
-    raise NotImplementedError(f'kernels must not be inside {name}')
-  return functions[0], functions[0].consts

@@ -90,8 +90,9 @@ def read_launch(mlir: str) -> Launch:
   Raises:
     Violation: an operation is not modelled.
   """
-  body = mlir[re.search(r'func\.func @\w+\(', mlir).start() :]
-  header, _, body = body.partition('\n')
+  if not (start := re.search(r'func\.func @\w+\(', mlir)):
+    raise Violation('there is no code of the host')
+  header, _, body = mlir[start.start() :].partition('\n')
   _, table = re.findall(r'(%\w+): !llvm\.ptr', header)
   host = _Host(table)
   for line in body.splitlines():

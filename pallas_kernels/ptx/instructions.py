@@ -1,5 +1,8 @@
 """What every instruction does."""
 
+import functools
+import inspect
+
 from pallas_kernels.ptx import arithmetic
 from pallas_kernels.ptx import control
 from pallas_kernels.ptx import conversions
@@ -30,7 +33,7 @@ def execute(group: WarpGroup, instruction: Instruction) -> Condition | None:
     Violation: naming the instruction.
   """
   try:
-    if instruction.opcode not in INSTRUCTIONS:
+    if not _is_modelled(instruction.opcode, len(instruction.operands)):
       raise Violation('this instruction is not modelled')
     if group.mask.any():
       run = INSTRUCTIONS[instruction.opcode]
@@ -40,3 +43,14 @@ def execute(group: WarpGroup, instruction: Instruction) -> Condition | None:
     raise Violation(
         f'block {block.place}, {block.where(group)}: {error}'
     ) from error
+
+
+@functools.cache
+def _is_modelled(opcode, operands):
+  if opcode not in INSTRUCTIONS:
+    return False
+  try:
+    inspect.signature(INSTRUCTIONS[opcode]).bind(*range(1 + operands))
+  except TypeError:
+    return False
+  return True

@@ -23,53 +23,79 @@ _ROW, _COLUMN = 16 * _WARP + _LANE // 4, 2 * (_LANE % 4)
 def _multiply(N):
   """D = A Bᵀ + D with A [64, 16] and B [N, 16] of bfloat16, D of float32."""
 
-  def run(group, accumulators, a, b, *flags):
+  def run(group, accumulators, a, b, scale_d, scale_a, scale_b, *transposed):
     if len(accumulators) != N // 2:
       raise Violation(f'{len(accumulators)} accumulators, not {N // 2}')
-    in_registers = isinstance(a, tuple)
-    scale_d, scale_a, scale_b, *transposed = flags
-    if in_registers:
-      transposed = [0, *transposed]
-    if len(transposed) != 2 or (scale_a, scale_b) != (1, 1):
+    if (scale_a, scale_b) != (1, 1):
       raise Violation('only products without scales are modelled')
-    _check_registers(group, accumulators, a if in_registers else ())
-    reads = [_operand(group, b, N, transposed[1])]
-    if not in_registers:
-      reads.append(_operand(group, a, _M, transposed[0]))
+    product = _Product(group, accumulators, a if isinstance(a, tuple) else ())
+    if product.sources:
+      product.words = [group.read(x, np.uint32).copy() for x in a]
     else:
-      fragments = [group.read(x, np.uint32).copy() for x in a]
-      group.sources.update(a)
-    accumulate = bool(group.uniform(scale_d, bool))
-    units = [
-        group.block.ordering.begin_read(group.warps, places) for places in reads
-    ]
-    group.accumulators.update(accumulators)
-
-    def compute():
-      b, *rest = (_values(group, places) for places in reads)
-      a = rest[0] if rest else _from_fragments(fragments)
-      _accumulate(group, accumulators, a @ b.T, accumulate)
-
-    def end():
-      if group.block.late:
-        compute()
-      for places in units:
-        group.block.ordering.end_read(group.warps, places)
-
-    if not group.block.late:
-      compute()
-    group.wgmma.add(end)
+      product.a = _operand(group, a, _M, transposed[0])
+    product.b = _operand(group, b, N, transposed[-1])
+    product.accumulate = bool(group.uniform(scale_d, bool))
+    product.begin()
+    group.wgmma.add(product.end)
 
   return run
 
 
-def _check_registers(group, accumulators, sources):
-  if not group.mask.all():
-    raise Violation('needs all threads of the warpgroup')
-  if unfenced := group.unfenced.intersection([*accumulators, *sources]):
-    raise Violation(f'no wgmma.fence since {min(unfenced)} was written')
-  if group.accumulators.intersection(sources):
-    raise Violation('reads registers that a wgmma in flight writes')
+class _Product:
+  """A product from its issue to the wait for it.
+
+  Attributes:
+    accumulators: names of the registers that hold D.
+    sources: names of those that hold A, if it is not in shared memory.
+    words: what they held.
+    a, b: offsets in shared memory of the bytes of operands.
+    accumulate: whether D is added.
+  """
+
+  def __init__(self, group, accumulators, sources):
+    self.group = group
+    self.accumulators, self.sources = accumulators, sources
+    self.words, self.a, self.b, self.accumulate = None, None, None, True
+    if not group.mask.all():
+      raise Violation('needs all threads of the warpgroup')
+    if unfenced := group.unfenced.intersection([*accumulators, *sources]):
+      raise Violation(f'no wgmma.fence since {min(unfenced)} was written')
+    if group.accumulators.intersection(sources):
+      raise Violation('reads registers that a wgmma in flight writes')
+
+  def begin(self):
+    """Computes at once if nothing is late."""
+    group = self.group
+    operands = [x for x in (self.a, self.b) if x is not None]
+    self.units = [
+        group.block.ordering.begin_read(group.warps, x) for x in operands
+    ]
+    group.products.append(self)
+    _lock_registers(group)
+    if not group.block.late:
+      self.compute()
+
+  def end(self):
+    """Products end in their order."""
+    group = self.group
+    if group.block.late:
+      self.compute()
+    for units in self.units:
+      group.block.ordering.end_read(group.warps, units)
+    group.products.remove(self)
+
+  def compute(self):
+    registers, shared = self.group.registers, self.group.block.shared
+    a = _fragments(self.words) if self.sources else _values(shared, self.a)
+    product = a @ _values(shared, self.b).T
+    for i, name in enumerate(self.accumulators):
+      row, column = _ROW + 8 * (i // 2 % 2), _COLUMN + i % 2 + 8 * (i // 4)
+      value = product[row, column]
+      if self.accumulate:
+        value = value + registers[name].view(np.float32)
+      # Rounded once; how tensor cores round on their way is not documented.
+      with np.errstate(all='ignore'):
+        registers[name] = value.astype(np.float32).view(np.uint32)
 
 
 def _operand(group, descriptor, rows, transposed):
@@ -107,29 +133,18 @@ def _addresses(descriptor, rows, transposed):
   return swizzle(start + offsets, width)
 
 
-def _values(group, places):
-  data = group.block.shared.bytes[places]
+def _values(shared, places):
+  data = shared.bytes[places]
   return data.view(BFLOAT16)[..., 0].astype(np.float64)
 
 
-def _from_fragments(words):
+def _fragments(words):
   """A [64, 16] of four registers with two elements each."""
   a = np.zeros((_M, _K))
   for i, word in enumerate(words):
     row, column = _ROW + 8 * (i % 2), _COLUMN + 8 * (i // 2)
     a[row, column], a[row, column + 1] = unpack(word)
   return a
-
-
-def _accumulate(group, accumulators, product, accumulate):
-  """Adds, and rounds once; how tensor cores round on their way is unknown."""
-  for i, name in enumerate(accumulators):
-    row, column = _ROW + 8 * (i // 2 % 2), _COLUMN + i % 2 + 8 * (i // 4)
-    value = product[row, column]
-    if accumulate:
-      value = value + group.registers[name].view(np.float32)
-    with np.errstate(all='ignore'):
-      group.registers[name] = value.astype(np.float32).view(np.uint32)
 
 
 def _fence(group):
@@ -142,9 +157,14 @@ def _commit(group):
 
 def _wait(group, remaining):
   group.wgmma.wait(remaining)
-  if group.wgmma.idle:
-    group.accumulators.clear()
-    group.sources.clear()
+  _lock_registers(group)
+
+
+def _lock_registers(group):
+  """Nobody else may touch the registers of products in flight."""
+  written = (product.accumulators for product in group.products)
+  read = (product.sources for product in group.products)
+  group.accumulators, group.sources = set().union(*written), set().union(*read)
 
 
 INSTRUCTIONS = {

@@ -45,10 +45,11 @@ class WarpGroup:
     self.mask = np.ones(LANES, bool)
     self.waits_for: Condition | None = None
     self.wgmma, self.copies = Asynchronous(), Asynchronous()
-    # Registers that the tensor cores read or write; those that threads wrote
-    # since the last wgmma.fence.
-    self.sources: set[Register] = set()
+    # Products in flight, and the registers that they write and read; those that
+    # threads have written since the last wgmma.fence.
+    self.products = []
     self.accumulators: set[Register] = set()
+    self.sources: set[Register] = set()
     self.unfenced: set[Register] = set()
 
   @property

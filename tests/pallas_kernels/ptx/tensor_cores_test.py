@@ -50,10 +50,22 @@ def test_rows_of_the_product_lie_in_the_registers_of_their_threads(run, late):
   np.testing.assert_array_equal(result.view(np.float32), 16 * row)
 
 
+@at_any_time
+def test_a_product_is_read_while_a_later_one_is_in_flight(run, late):
+  later = MULTIPLY.replace('%d', '%e')
+  zero = ''.join(f'mov.b32 %e{i}, 0;' for i in range(4))
+  program = FILL + zero + SEEN + FENCE + MULTIPLY + later
+  program += 'wgmma.wait_group.sync.aligned 1;'
+  result = run(program + RESULT + WAIT, late=late)
+  assert result.view(np.float32)[0] == 16 * 8
+  with pytest.raises(ptx.Violation, match='reads %e2, which a wgmma'):
+    run(program + RESULT.replace('%d', '%e') + WAIT, late=late)
+
+
 @pytest.mark.parametrize(
     'program, message',
     [
-        (FENCE + MULTIPLY + WAIT, 'without a proxy fence'),
+        ('bar.sync 0;' + FENCE + MULTIPLY + WAIT, 'without a proxy fence'),
         (SEEN + MULTIPLY + WAIT, 'no wgmma.fence since %d0 was written'),
         (SEEN + FENCE + MULTIPLY + RESULT + WAIT, 'reads %d2, which a wgmma'),
         (
