@@ -16,6 +16,7 @@ from pallas_kernels.ptx.host import Launch
 from pallas_kernels.ptx.memory import GlobalMemory
 from pallas_kernels.ptx.memory import SHARED
 from pallas_kernels.ptx.memory import SharedMemory
+from pallas_kernels.ptx.ordering import MOST_BARRIERS
 from pallas_kernels.ptx.ordering import Ordering
 from pallas_kernels.ptx.warpgroup import LANES
 from pallas_kernels.ptx.warpgroup import WarpGroup
@@ -53,9 +54,9 @@ class Block:
     self.named = collections.defaultdict(lambda: NamedBarrier(self.ordering))
     self.copies: list[Callable[[], None]] = []  # by TMA, to shared memory
     self.free_registers = limits.REGISTERS - registers * threads
-    self.groups = [WarpGroup(self, i, code) for i in range(threads // LANES)]
-    for group in self.groups:
-      group.register_count = registers
+    self.groups = [
+        WarpGroup(self, i, code, registers) for i in range(threads // LANES)
+    ]
 
   def run(self) -> None:
     """Runs until every thread has ended.
@@ -67,23 +68,19 @@ class Block:
       ready = [x for x in running if x.ready]
       if ready:
         group = self.random.choice(ready)
-        group.run(self.random.randrange(20, 400), instructions.execute)
+        group.run(self.random.randrange(20, 400), instructions.perform)
       elif self.copies:
         self.copies.pop(self.random.randrange(len(self.copies)))()
       else:
-        raise Violation(
-            f'block {self.place} is in a deadlock: '
-            + '; '.join(f'{self.where(group)} waits' for group in running)
-        )
+        waiting = ', '.join(map(self.where, running))
+        raise Violation(f'block {self.place} is in a deadlock: {waiting}')
     self._check_the_end()
 
   def where(self, group: WarpGroup) -> str:
     """The next instruction of a group, for a message."""
     instruction = group.next
-    return (
-        f'warpgroup {group.number} at {instruction.source},'
-        f' {instruction.text!r},'
-    )
+    place = f'warpgroup {group.number} at {instruction.source}'
+    return f'{place} ({instruction.text})'
 
   def mbarrier(self, address: int, warps: Sequence[int]) -> MBarrier:
     """The barrier that a thread of `warps` has made there."""
@@ -100,7 +97,8 @@ class Block:
       )
     self.shared.reserve(address, _BARRIER_SIZE)
     self.ordering.thread_write(np.array([warp]), _barrier_bytes(address))
-    number = len(self.mbarriers)
+    if (number := len(self.mbarriers)) == MOST_BARRIERS:
+      raise Violation(f'more than {MOST_BARRIERS} mbarriers are not modelled')
     self.mbarriers[address] = MBarrier(number, count, self.ordering)
 
   def deliver(self, copy: Callable[[], None]) -> None:

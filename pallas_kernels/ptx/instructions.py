@@ -26,7 +26,7 @@ INSTRUCTIONS = {
 }
 
 
-def execute(group: WarpGroup, instruction: Instruction) -> Condition | None:
+def perform(group: WarpGroup, instruction: Instruction) -> Condition | None:
   """Executes one instruction of a warpgroup.
 
   Raises:

@@ -69,21 +69,13 @@ class SharedMemory:
     self.bytes = np.full(size, _POISON, np.uint8)
     self.reserved = np.zeros(size, bool)  # what belongs to barriers
 
-  def load(self, addresses: np.ndarray, size: int) -> np.ndarray:
-    """Returns the bytes [..., size] that start at `addresses` [...]."""
-    return self.bytes[self.locate(addresses, size)]
-
-  def store(self, addresses: np.ndarray, data: np.ndarray) -> None:
-    """Writes the bytes `data` [..., size]."""
-    self.bytes[self.locate(addresses, data.shape[-1])] = data
-
   def reserve(self, address: int, size: int) -> None:
     """Keeps bytes for a barrier."""
     offsets = self.locate(np.array([address]), size)
     self.reserved[offsets] = True
 
-  def locate(self, addresses, size):
-    """Offsets [..., size] of the bytes; nobody may touch others."""
+  def locate(self, addresses: np.ndarray, size: int) -> np.ndarray:
+    """Where bytes are: [..., size] for those that start at `addresses` [...]."""
     offsets = addresses - SHARED
     if offsets.min() < 0 or offsets.max() + size > len(self.bytes):
       raise Violation(

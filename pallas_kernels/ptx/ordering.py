@@ -18,7 +18,7 @@ from pallas_kernels.ptx.errors import Violation
 
 _UNIT = 2  # bytes that share a record
 _NEVER = np.iinfo(np.int32).max  # a read that has not ended yet
-_MOST_BARRIERS = 64
+MOST_BARRIERS = 64
 
 
 class Knowledge(NamedTuple):
@@ -46,7 +46,7 @@ class Ordering:
   """
 
   def __init__(self, warps: int, size: int):
-    clocks, units = warps + _MOST_BARRIERS, -(-size // _UNIT)
+    clocks, units = warps + MOST_BARRIERS, -(-size // _UNIT)
     self.warps = warps
     self.seen = np.zeros((warps, clocks), np.int32)
     self.fenced = np.zeros((warps, clocks), np.int32)

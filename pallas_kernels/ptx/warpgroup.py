@@ -31,6 +31,7 @@ class WarpGroup:
   Attributes:
     block: that they belong to.
     number: which group of the block they are.
+    register_count: how many registers each thread has.
     mask: the lanes that execute the current instruction, [128].
     wgmma: what they have asked of the tensor cores.
     copies: what they have asked of TMA, to write to global memory.
@@ -38,8 +39,11 @@ class WarpGroup:
 
   lanes = LANES
 
-  def __init__(self, block, number: int, code: code_lib.Code):
+  def __init__(
+      self, block, number: int, code: code_lib.Code, register_count: int
+  ):
     self.block, self.number, self.code = block, number, code
+    self.register_count = register_count
     self.place, self.finished = 0, False
     self.registers: dict[Register, np.ndarray] = {}
     self.mask = np.ones(LANES, bool)
@@ -75,12 +79,12 @@ class WarpGroup:
   def next(self) -> Instruction:
     return self.code.instructions[self.place]
 
-  def run(self, steps: int, execute: Callable[..., Condition | None]) -> None:
+  def run(self, steps: int, perform: Callable[..., Condition | None]) -> None:
     """Executes instructions until one has to wait, or for so many steps."""
     for _ in range(steps):
       instruction = self.next
       self.mask = self._lanes(instruction)
-      self.waits_for = execute(self, instruction)
+      self.waits_for = perform(self, instruction)
       if self.waits_for or self.finished:
         return
       self.place += 1

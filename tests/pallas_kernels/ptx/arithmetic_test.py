@@ -63,7 +63,7 @@ def test_only_lanes_with_the_predicate_are_changed(run):
 @pytest.mark.parametrize(
     'instruction, message',
     [
-        ('add.sat.s32 %r, 1, 2', "'add.sat.s32 %r, 1, 2'.* not modelled"),
+        ('add.sat.s32 %r, 1, 2', r'\(add.sat.s32 %r, 1, 2\): .* not modelled'),
         ('add.s32 %r, %unknown, 2', '%unknown, which was never written'),
         ('add.s32 %r, %own, %out', '%out has 64 bits, not 32'),
     ],
