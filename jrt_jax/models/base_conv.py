@@ -20,7 +20,7 @@ class BaseConv(nnx.Module):
 
   def __init__(self, build: Build, *, kernel: int, expand: int):
     inner = expand * build.width // 2
-    self.in_proj = build.linear(build.width, (2, inner), bias=True)
+    self.in_proj = build.projections(build.width, 2, inner, bias=True)
     # Each channel has its own K taps, the last one on the token itself.
     limit = kernel**-0.5
     init = initializers.uniform(2 * limit)
@@ -34,7 +34,7 @@ class BaseConv(nnx.Module):
 
     Starts from `state`, which was returned for the tokens before, if given.
     """
-    u, gate = jnp.moveaxis(self.in_proj(x), -2, 0)
+    u, gate = self.in_proj(x)
     taps = self.conv.kernel[...].astype(u.dtype)
     K = len(taps)
     if state is None:
@@ -51,7 +51,7 @@ class BaseConv(nnx.Module):
 
   def step(self, x: jax.Array, tail: jax.Array):
     """Maps one token [B, E] and the state to [B, E] and the next state."""
-    u, gate = jnp.moveaxis(self.in_proj(x), -2, 0)
+    u, gate = self.in_proj(x)
     recent = jnp.concatenate([tail, u[:, None]], axis=1)
     taps = self.conv.kernel[...].astype(u.dtype)
     convolved = jnp.einsum('bki,ki->bi', recent, taps)

@@ -39,7 +39,7 @@ class SoftmaxAttention(nnx.Module):
       implementation: str = 'auto',
   ):
     mixers.head_width(build.width, num_heads, rotary=True)
-    self.qkv = build.linear(build.width, (3, build.width))
+    self.qkv = build.projections(build.width, 3, build.width)
     self.out_proj = build.linear_out(build.width)
     self.num_heads = num_heads
     self.window = window
@@ -100,8 +100,8 @@ class SoftmaxAttention(nnx.Module):
 
   def _qkv(self, x, positions):
     """Rotated q and k, and v, each [..., H, D]."""
-    qkv = self.qkv(x).reshape(*x.shape[:-1], 3, self.num_heads, -1)
-    q, k, v = jnp.moveaxis(qkv, -3, 0)
+    shape = *x.shape[:-1], self.num_heads, -1
+    q, k, v = (y.reshape(shape) for y in self.qkv(x))
     turn = {'base': self.rope_base, 'fraction': self.rope_fraction}
     return rotary(q, positions, **turn), rotary(k, positions, **turn), v
 

@@ -185,6 +185,16 @@ def test_replicas_exchange_the_sums_of_gradients_once():
   assert parameters <= count < parameters + 100  # and a few scalars
 
 
+def test_projections_of_one_matrix_are_not_stacked_where_nothing_is_shared():
+  step = compile_step(DATA)
+  stacked = 2 * MICROBATCH * 2048 * 2048  # two of a convolution or an MLP
+  assert not [
+      x
+      for x in shapes_in(step.hlo)
+      if len(x) == 4 and 2 in x and np.prod(x, dtype=int) == stacked
+  ]
+
+
 @cases(DATA)
 def test_cudnn_has_the_sliding_windows(case):
   step = compile_step(case)

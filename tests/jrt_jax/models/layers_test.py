@@ -1,3 +1,4 @@
+from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -85,6 +86,32 @@ def test_an_mlp_gates_its_first_half_by_its_second(make_build):
   value, gate = np.einsum('ble,enm->nblm', x, mlp.fc1.kernel)
   expected = value * gate / (1 + np.exp(-gate)) @ np.asarray(mlp.fc2.kernel)
   np.testing.assert_allclose(mlp(x), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize('bias', [False, True])
+def test_projections_side_by_side_are_those_that_are_stacked(
+    monkeypatch, make_build, bias
+):
+  project = make_build(width=6).projections(6, 3, 5, bias=bias)
+  graph, state = nnx.split(project)
+  x, y = jax.random.normal(jax.random.key(0), (2, 3, 4, 6))
+  if bias:
+    project.bias[...] = y[0, :3, :5]
+
+  def value(state, x):
+    return sum(
+        i * jnp.sum(jnp.sin(y))
+        for i, y in enumerate(nnx.merge(graph, state)(x))
+    )
+
+  results = []
+  for platform in ('cpu', 'gpu'):
+    monkeypatch.setattr(jax, 'default_backend', lambda: platform)
+    results.append(jax.value_and_grad(value, (0, 1))(state, x))
+  jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+      *results,
+  )
 
 
 def test_norms_divide_by_the_root_of_the_mean_square(make_build):
