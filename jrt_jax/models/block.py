@@ -78,8 +78,9 @@ class Block(nnx.Module):
     """Maps [B, L, E] to [B, L, E]."""
 
     def forward(x):
-      x = x + self.mixer(self.mixer_norm(x), context)
-      return x + self.mlp(self.mlp_norm(x))
+      x, y = self.mixer_norm.beside(x)
+      x, y = self.mlp_norm.beside(x + self.mixer(y, context))
+      return x + self.mlp(y)
 
     policy = REMAT_POLICIES[self.remat]
     return jax.checkpoint(forward, policy=policy)(x) if policy else forward(x)

@@ -8,6 +8,8 @@ import jax
 from jax.nn import initializers
 import jax.numpy as jnp
 
+from jrt_jax.models.rms_norm import RMSNorm
+
 
 class Build(NamedTuple):
   """How the layers of one model are made: shared by all of its modules."""
@@ -54,13 +56,9 @@ class Build(NamedTuple):
         rngs=self.rngs,
     )
 
-  def norm(self) -> nnx.RMSNorm:
-    return nnx.RMSNorm(
-        self.width,
-        epsilon=self.norm_eps,
-        dtype=self.dtype,
-        promote_dtype=_keep_dtypes,
-        rngs=self.rngs,
+  def norm(self) -> RMSNorm:
+    return RMSNorm(
+        self.width, epsilon=self.norm_eps, dtype=self.dtype, rngs=self.rngs
     )
 
 
@@ -75,12 +73,6 @@ def make_build(*, width, num_layers, dtype, norm_eps, init_std, rngs) -> Build:
       initializers.normal(out_std),
       rngs,
   )
-
-
-def _keep_dtypes(arrays, *, dtype):
-  """Flax rounds the residual stream and the scale before it normalises."""
-  del dtype  # of the result
-  return arrays
 
 
 class Projections(nnx.LinearGeneral):

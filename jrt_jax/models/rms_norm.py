@@ -1,0 +1,58 @@
+"""RMSNorm, beside the residual stream that it reads."""
+
+import functools
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+
+
+class RMSNorm(nnx.RMSNorm):
+  """x / √(mean(x²) + ε) ⊙ scale, in float32, then rounded to `dtype`.
+
+  Its backward pass needs what forward has returned, and not the float32 x: it
+  takes x / √… to be y / scale. A scale of exactly 0, where that is lost, gets
+  no gradient. As Apex's `memory_efficient` norms,
+  https://github.com/NVIDIA/apex.
+  """
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps float32 [..., E] to [..., E] in `dtype`."""
+    return self.beside(x)[1]
+
+  def beside(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns x itself and what it is mapped to.
+
+    Where the first is used in place of x, derivatives in both of them are added
+    before they are written, once and in the precision of `dtype`.
+    """
+    return _beside(x, self.scale[...], self.epsilon, jnp.dtype(self.dtype))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _beside(x, scale, eps, dtype):
+  return _forward(x, scale, eps, dtype)[0]
+
+
+def _forward(x, scale, eps, dtype):
+  inverse = jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + eps)
+  y = (x * (inverse * scale)).astype(dtype)
+  return (x, y), (y, inverse, scale)
+
+
+def _backward(eps, dtype, kept, cotangents):
+  y, inverse, scale = kept
+  dx, dy = cotangents
+  # Or XLA would compute y anew, from x.
+  y = jax.lax.optimization_barrier(y).astype(jnp.float32)
+  dy = dy.astype(jnp.float32)
+  normal = y * (1 / jnp.where(scale == 0, 1, scale))
+  dscale = jnp.sum(dy * normal, axis=range(y.ndim - 1))
+  mean = jnp.mean(dy * y, axis=-1, keepdims=True)
+  dx += inverse * (dy * scale - normal * mean)
+  if dtype != dx.dtype:  # or XLA would write float32
+    dx = jax.lax.optimization_barrier(dx.astype(dtype)).astype(dx.dtype)
+  return dx, dscale
+
+
+_beside.defvjp(_forward, _backward)
