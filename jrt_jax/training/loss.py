@@ -7,12 +7,14 @@ import jax
 from jax import lax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
+import numpy as np
 
 from jrt_jax.models.parallel import BATCH_AXES
 from jrt_jax.models.parallel import HEAD_AXES
 from pallas_kernels.sharding import free_axes
 
 BLOCK = 64  # positions of every row at once
+_LOWEST = np.finfo(np.float32).min  # -inf - -inf would be NaN
 
 
 class TokenLosses(NamedTuple):
@@ -33,8 +35,8 @@ def cross_entropy(
 ) -> tuple[jax.Array, TokenLosses]:
   """The weighted sum of the negative log-likelihoods of the targets.
 
-  Logits exist for `block` positions of a row at a time, and never for
-  positions of weight 0: each row is visited with its supervised positions
+  Logits exist for `block` positions of a row at a time, in the dtype of
+  `hidden`, and never for positions of weight 0: each row is visited with its supervised positions
   first, until the row with the most of them is done, so that no label is lost.
   Gradients are computed in the same visit. On a mesh, devices share the rows
   and the vocabulary, as `sharding` has them; the sum is over all rows.
@@ -149,16 +151,16 @@ def _visit(
     h = hidden.at[at].get(mode='fill', fill_value=0)
     target = targets.at[at].get(mode='fill', fill_value=0)
     weight = weights.at[at].get(mode='fill', fill_value=0)
-    logits = _einsum('bce,ve->bcv', h, table)
-    logits = jnp.where(ids < vocab_size, logits, -jnp.inf)
-    nll, log_z, correct = _judge(logits, target, ids, vocab_axes)
+    logits = jnp.einsum('bce,ve->bcv', h, table)
+    exists = ids < vocab_size
+    nll, log_z, correct = _judge(logits, exists, target, ids, vocab_axes)
     losses = TokenLosses(
         losses.nll.at[at].set(nll, mode='drop'),
         losses.correct.at[at].set(correct, mode='drop'),
     )
     if with_gradients:
       dhidden, dtable = gradients
-      p = jnp.exp(logits - log_z[..., None])
+      p = jnp.where(exists, jnp.exp(logits - log_z[..., None]), 0)
       dlogits = (p - (ids == target[..., None])) * weight[..., None]
       dlogits = dlogits.astype(hidden.dtype)
       dh = lax.psum(_einsum('bcv,ve->bce', dlogits, table), vocab_axes)
@@ -178,15 +180,17 @@ def _visit(
   return lax.fori_loop(0, blocks, body, start)
 
 
-def _judge(logits, target, ids, vocab_axes):
+def _judge(logits, exists, target, ids, vocab_axes):
   """The negative log-likelihood, log Σ exp, and whether the label is first.
 
   Each [B, C], of logits [B, C, ids of this device].
   """
-  local_best = jnp.max(logits, axis=-1)
+  local_best, local_first, z = _summary(
+      jnp.where(exists, logits.astype(jnp.float32), _LOWEST)
+  )
   best = lax.pmax(local_best, vocab_axes)
-  z = jnp.sum(jnp.exp(logits - best[..., None]), axis=-1)
-  log_z = best + jnp.log(lax.psum(z, vocab_axes))
+  z = lax.psum(z * jnp.exp(local_best - best), vocab_axes)
+  log_z = best + jnp.log(z)
   place = target - ids[0]
   label = jnp.take_along_axis(
       logits, jnp.clip(place, 0, len(ids) - 1)[..., None], axis=-1
@@ -195,10 +199,28 @@ def _judge(logits, target, ids, vocab_axes):
   label = lax.psum(jnp.where(is_here, label, 0), vocab_axes)
   first = jnp.where(
       local_best == best,
-      ids[jnp.argmax(logits, axis=-1)],
+      ids[local_first],
       jnp.iinfo(jnp.int32).max,
   )
   return log_z - label, log_z, lax.pmin(first, vocab_axes) == target
+
+
+def _summary(x):
+  """The maximum of each row, where it is first, and Σ exp(x - maximum).
+
+  In one pass (Milakov and Gimelshein 2018, https://arxiv.org/abs/1805.02867).
+  """
+  index = lax.broadcasted_iota(jnp.int32, x.shape, x.ndim - 1)
+
+  def join(a, b):
+    (best_a, first_a, z_a), (best_b, first_b, z_b) = a, b
+    best = jnp.maximum(best_a, best_b)
+    is_a = (best_a > best_b) | ((best_a == best_b) & (first_a < first_b))
+    z = z_a * jnp.exp(best_a - best) + z_b * jnp.exp(best_b - best)
+    return best, jnp.where(is_a, first_a, first_b), z
+
+  start = _LOWEST, jnp.int32(x.shape[-1]), jnp.float32(0)
+  return lax.reduce((x, index, jnp.ones_like(x)), start, join, (x.ndim - 1,))
 
 
 _einsum = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)

@@ -11,6 +11,8 @@ import jax
 import numpy as np
 import pytest
 
+from jrt_jax.compiled import hlo
+from jrt_jax.compiled import traffic
 from jrt_jax.cost import layout
 from jrt_jax.training import abstract
 from jrt_jax.training import budget
@@ -212,3 +214,20 @@ def test_logits_never_exist_for_all_tokens(case):
   others = {np.prod(x, dtype=int) // vocabulary for x in wide}
   assert MICROBATCH * loss.BLOCK in others  # logits
   assert max(others) < MICROBATCH * 2048
+
+
+def test_fusions_read_bfloat16_logits_twice_and_write_their_derivative():
+  step = compile_step(DATA)
+  program = hlo.parse(step.hlo)
+
+  def moved(trips):
+    return sum(
+        x.num_bytes
+        for x in traffic.operations(program, unknown_trips=trips)
+        if x.instruction.opcode == 'fusion'
+    )
+
+  blocks = SEQUENCES // MICROBATCH  # a trip for each microbatch
+  vocabulary = step.params['embedding.embedding'].shape[0]
+  logits = 2 * MICROBATCH * loss.BLOCK * vocabulary  # bytes
+  assert 3 * logits < (moved(1) - moved(0)) / blocks < 3.3 * logits
