@@ -67,7 +67,7 @@ class Step(NamedTuple):
 @functools.cache
 def compile_step(case):
   config = importlib.import_module(f'configs.{case.config}').get_config()
-  config.model.implementation = 'mosaic_sm90'
+  config.model.implementation = 'mosaic_sm90_or_chunked'  # as auto becomes
   config.model.remat = 'none'
   config.microbatch_per_device = MICROBATCH
   config.model.mixers = case.mixers or config.model.mixers
