@@ -100,7 +100,7 @@ def _compile(config, gpus, found):
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # XLA tells that it is slow
   from jrt_jax.training import absent  # pylint: disable=g-import-not-at-top
 
-  config = budget.decided(config)
+  config = budget.decided(config, gpus)
   compiled = absent.compile_step(config, gpus)
   said = absent.describe(compiled, config, gpus, found['mesh'])
   return {

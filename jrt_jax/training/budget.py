@@ -52,7 +52,7 @@ def make(
   )
   layout.check_model(model, cost.shapes(model), mesh)
   one = dict.fromkeys(layout.AXES, 1)
-  config = decided(config)
+  config = decided(config, topology)
   return {
       'gpus': topology._asdict() | {'gpu': topology.gpu._asdict()},
       'mesh': mesh,
@@ -77,7 +77,7 @@ def make(
   }
 
 
-def decided(config: Mapping[str, Any]) -> dict[str, Any]:
+def decided(config: Mapping[str, Any], topology: Topology) -> dict[str, Any]:
   """Returns a config with what a run decides of it before it starts.
 
   That is what computes linear attention, and what a prefix policy has to know.
@@ -87,7 +87,9 @@ def decided(config: Mapping[str, Any]) -> dict[str, Any]:
     OSError: the file of a prefix policy cannot be read.
   """
   model, prefix = {**config['model']}, config['prefix']
-  model['implementation'] = _implementation(model) or model['implementation']
+  model['implementation'] = (
+      _implementation(config, topology) or model['implementation']
+  )
   objectives.check(config['objective'], prefix, config['sequence_length'])
   if prefix['name'] == 'learned':
     prefix = {**prefix, 'fitted': fitting.read(prefix['file'])}

@@ -131,5 +131,5 @@ def test_memory_is_that_of_what_will_compute_linear_attention():
       make(**{'model.implementation': name})['working_bytes_per_gpu']
       for name in ('auto', 'chunked', 'mosaic_sm90')
   )
-  assert default == chunked
+  assert default == kernels  # on a Hopper GPU
   assert chunked['activations'] > kernels['activations']
