@@ -110,6 +110,9 @@ class _Pointer:
   base: str
   offset: int = 0
 
+  def plus(self, offset):
+    return _Pointer(self.base, self.offset + offset)
+
 
 @dataclasses.dataclass(frozen=True)
 class _Argument:
@@ -125,6 +128,7 @@ _VIEWS = (
     'memref.reinterpret_cast',
     'memref.extract_aligned_pointer_as_index',
     'llvm.inttoptr',
+    'llvm.ptrtoint',
 )
 
 
@@ -148,36 +152,45 @@ class _Host:
 
   def compute(self, target, name, rest, operands):
     """The value of an operation."""
-    if name == 'llvm.mlir.constant':
-      return int(re.match(r'\((-?\d+)', rest)[1])
-    if name == 'llvm.mlir.undef':
-      return None
-    if name == 'llvm.alloca':
-      return _Pointer(target)
-    if name == 'llvm.getelementptr':
-      pointer, offset = operands[0], int(re.search(r'\[(\d+)\]', rest)[1])
-      return _Pointer(pointer.base, pointer.offset + offset)
-    if name == 'llvm.load':
-      return self.load(operands[0])
-    if name == 'llvm.store':
-      self.stored[operands[1]] = operands[0]
-    elif name == 'llvm.insertvalue':  # into the description of an array
-      value, array = operands
-      field = re.search(r'\[([\d, ]+)\]', rest)[1]
-      self.check_offset(field == '2' and value, rest)
-      return value if field == '1' else array
-    elif name in _VIEWS:
-      offset = re.search(r' to offset: \[(.*?)\]', rest)
-      self.check_offset(offset and offset[1] != '0', rest)
-      return operands[0]
-    elif name == 'call' and rest.startswith(' @mosaic_gpu_init_tma_desc('):
-      self.describe(*operands)
-    else:
-      raise Violation(f'the host does what is not modelled: {name}{rest}')
+    match name:
+      case 'llvm.mlir.constant':
+        return int(re.match(r'\((-?\d+)', rest)[1])
+      case 'llvm.mlir.undef':
+        return None
+      case 'llvm.mul':
+        return math.prod(operands)
+      case 'llvm.add':  # an address and an offset
+        return self.whole(operands[0], offset=operands[1])
+      case 'llvm.alloca' | 'memref.alloca':
+        return _Pointer(target)
+      case 'llvm.getelementptr':
+        return operands[0].plus(int(_brackets(rest)))
+      case 'llvm.load':
+        return self.load(operands[0])
+      case 'llvm.store':
+        self.stored[operands[1]] = operands[0]
+      case 'memref.store':
+        value, pointer, index = operands
+        self.stored[pointer.plus(index)] = value
+      case 'llvm.insertvalue':  # into the description of an array
+        value, array = operands
+        field = _brackets(rest)
+        offset = value if field == '2' else 0
+        return self.whole(value if field == '1' else array, offset=offset)
+      case 'llvm.extractvalue' if _brackets(rest) in '12':
+        return operands[0] if _brackets(rest) == '1' else 0
+      case _ if name in _VIEWS:
+        offset = re.search(r' to offset: \[(.*?)\]', rest)
+        return self.whole(operands[0], offset=int(offset[1]) if offset else 0)
+      case 'call' if rest.startswith(' @mosaic_gpu_init_tma_desc('):
+        self.describe(*operands)
+      case _:
+        raise Violation(f'the host does what is not modelled: {name}{rest}')
 
-  def check_offset(self, offset, rest):
+  def whole(self, array, *, offset):
     if offset:
-      raise Violation(f'only whole arrays are modelled, not {rest.strip()}')
+      raise Violation(f'only whole arrays are modelled, not from {offset} on')
+    return array
 
   def load(self, pointer):
     if pointer.base == self.table:
@@ -186,7 +199,7 @@ class _Host:
 
   def describe(self, to, array, kind, rank, sizes, strides, swizzle, box):
     numbers = lambda pointer: tuple(
-        self.stored[_Pointer(pointer.base, i)] for i in range(rank)
+        self.stored[pointer.plus(i)] for i in range(rank)
     )
     if kind not in _ELEMENTS:
       raise Violation(f'{kind} is no type of elements that is modelled')
@@ -214,3 +227,8 @@ class _Host:
             for x in values(r' args\((.*)\)')
         ),
     )
+
+
+def _brackets(text):
+  """What stands in the first brackets."""
+  return re.search(r'\[(.*?)\]', text)[1]

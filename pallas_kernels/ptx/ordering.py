@@ -97,7 +97,7 @@ class Ordering:
 
   def begin_read(self, warps: range, offsets: np.ndarray) -> np.ndarray:
     """The tensor cores or TMA begin to read, for all of `warps`."""
-    units = np.unique(offsets // _UNIT)
+    units = (offsets[..., ::_UNIT] // _UNIT).reshape(-1)
     for warp in warps:
       self._after_writes_by_proxy(warp, units, 'read')
       self.read_by_proxy[warp, units] = _NEVER
@@ -112,7 +112,7 @@ class Ordering:
       self, warp: int, offsets: np.ndarray, barrier: int, phase: int
   ) -> None:
     """A copy that `warp` has issued; it completes with that phase."""
-    units = np.unique(offsets // _UNIT)
+    units = (offsets[..., ::_UNIT] // _UNIT).reshape(-1)
     self._after_writes_by_proxy(warp, units, 'overwritten')
     warps = np.full(len(units), warp)
     self._after_reads(self.read, self.fenced, warps, units)

@@ -52,6 +52,25 @@ def test_a_launch_and_its_tensor_maps_are_those_of_the_host():
   )
 
 
+def test_the_same_is_read_of_what_jax_0_12_writes():
+  later = HOST.replace(
+      '    %maps = ',
+      """\
+    %a = llvm.extractvalue %10[1] : !llvm.struct<(ptr, ptr, i64)>
+    %b = llvm.extractvalue %10[2] : !llvm.struct<(ptr, ptr, i64)>
+    %c = llvm.mul %b, %2 : i64
+    %d = llvm.ptrtoint %a : !llvm.ptr to i64
+    %e = llvm.add %d, %c : i64
+    %f = llvm.inttoptr %e : i64 to !llvm.ptr
+    %maps = """,
+  )
+  later = later.replace('(%map, %10,', '(%map, %f,')
+  later = later.replace(
+      'llvm.store %4, %12 : i64, !llvm.ptr', 'memref.store %4, %11[%1] : memref'
+  )
+  assert host.read_launch(later) == host.read_launch(HOST)
+
+
 @pytest.mark.parametrize(
     'before, after, message',
     [
