@@ -35,6 +35,10 @@ def _move(kind):
   return run
 
 
+def _move_predicate(group, target, source):
+  group.write(target, group.read(source, bool))
+
+
 def _load(kind, space):
   dtype = TYPES[kind]
 
@@ -171,6 +175,7 @@ _ELEMENTS = 'b16', 'b32', 'b64'
 INSTRUCTIONS = {
     **{f'mov.{kind}': _move(kind) for kind in ('b16', 'b32', 'b64')},
     'mov.u32': _move('b32'),
+    'mov.pred': _move_predicate,
     **{
         f'ld{space}{vector}.{kind}': _load(kind, space[1:])
         for space in ('', '.global', '.shared')

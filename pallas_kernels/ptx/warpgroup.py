@@ -102,6 +102,8 @@ class WarpGroup:
     dtype = np.dtype(dtype)
     if isinstance(operand, Register):
       value = self._register(operand)
+    elif isinstance(operand, int) and dtype == bool:
+      value = np.full(LANES, operand != 0)
     elif isinstance(operand, int):
       value = _constant(operand, dtype.itemsize)
     elif isinstance(operand, Symbol):

@@ -39,6 +39,7 @@ def bits(x):
         # Nothing is less than what is no number.
         ('setp.lt.f32 %p, 0f7FC00000, 0f3F800000; selp.b32 %r, 1, 2, %p', 2),
         ('setp.eq.and.s32 %p, 1, 1, !%group0; selp.b32 %r, 1, 2, %p', 2),
+        ('mov.pred %p, -1; selp.b32 %r, 1, 2, %p', 1),
         ('mov.b32 %r, 3; @%first mov.b32 %r, 4', 4),
         # The lower half comes first: 2, and then 1.
         ('cvt.rn.bf16x2.f32 %r, 0f3F800000, 0f40000000', 0x3F804000),
