@@ -180,8 +180,8 @@ class _Host:
       case 'llvm.extractvalue' if _brackets(rest) in '12':
         return operands[0] if _brackets(rest) == '1' else 0
       case _ if name in _VIEWS:
-        offset = re.search(r' to offset: \[(.*?)\]', rest)
-        return self.whole(operands[0], offset=int(offset[1]) if offset else 0)
+        starts = re.search(r' to offset: \[(?!0\])(.*?)\]', rest)
+        return self.whole(operands[0], offset=starts and starts[1])
       case 'call' if rest.startswith(' @mosaic_gpu_init_tma_desc('):
         self.describe(*operands)
       case _:

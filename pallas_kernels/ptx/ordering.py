@@ -83,12 +83,12 @@ class Ordering:
   def thread_read(self, warps: np.ndarray, offsets: np.ndarray) -> None:
     """Lanes of `warps` [n] read bytes [n, size]."""
     warps, units = self._units(warps, offsets)
-    self._after_writes(self.seen, warps, units, 'read')
+    self._after_writes(warps, units, 'read')
     self.read[warps, units] = self.seen[warps, warps]
 
   def thread_write(self, warps: np.ndarray, offsets: np.ndarray) -> None:
     warps, units = self._units(warps, offsets)
-    self._after_writes(self.seen, warps, units, 'overwritten')
+    self._after_writes(warps, units, 'overwritten')
     self._after_reads(self.read, self.seen, warps, units)
     self._after_reads(self.read_by_proxy, self.seen, warps, units)
     self.writer[units] = warps
@@ -125,17 +125,16 @@ class Ordering:
     units = offsets[:, ::_UNIT] // _UNIT
     return np.repeat(warps, units.shape[1]), units.reshape(-1)
 
-  def _after_writes(self, known, warps, units, what):
-    late = known[warps, self.writer[units]] < self.written[units]
+  def _after_writes(self, warps, units, what):
+    late = self.seen[warps, self.writer[units]] < self.written[units]
     if late.any():
-      self._complain(units[late][0], what)
+      self._complain(units[late][0], f'{what} without waiting for that')
 
   def _after_writes_by_proxy(self, warp, units, what):
-    writer, written = self.writer[units], self.written[units]
-    by_tma = self.by_tma[units]
-    if (late := self.seen[warp, writer] < written).any():
-      self._complain(units[late][0], what)
-    if (late := ~by_tma & (self.fenced[warp, writer] < written)).any():
+    self._after_writes(np.full(len(units), warp), units, what)
+    fenced = self.fenced[warp, self.writer[units]] >= self.written[units]
+    late = ~fenced & ~self.by_tma[units]
+    if late.any():
       self._complain(units[late][0], f'{what} without a proxy fence')
 
   def _after_reads(self, read, known, warps, units):
@@ -154,9 +153,6 @@ class Ordering:
     if writer >= self.warps:
       name = f'TMA for the mbarrier {writer - self.warps}'
     raise Violation(
-        f'byte {unit * _UNIT} of shared memory is {what} without having waited'
-        f' for what {name} writes'
-        if 'fence' not in what
-        else f'byte {unit * _UNIT} of shared memory, which {name} has written,'
-        f' is {what}'
+        f'byte {unit * _UNIT} of shared memory, which {name} has written, is'
+        f' {what}'
     )

@@ -24,7 +24,9 @@ def hand_over(ordering, giver, taker):
 
 def test_a_read_waits_for_the_write(ordering):
   ordering.thread_write(ZERO, BYTES)
-  with pytest.raises(ptx.Violation, match='read without .* warp 0'):
+  with pytest.raises(
+      ptx.Violation, match='warp 0 has written, is read without waiting'
+  ):
     ordering.thread_read(ONE, BYTES)
   hand_over(ordering, 0, 1)
   ordering.thread_read(ONE, BYTES)

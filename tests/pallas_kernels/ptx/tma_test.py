@@ -70,7 +70,7 @@ def test_a_swizzle_exchanges_units_of_16_bytes(run):
         ),
         (
             EXPECT.format(256) + LOAD + LOAD + WAIT,
-            'overwritten without having waited for what TMA',
+            'TMA .* has written, is overwritten without waiting',
         ),
         (
             'ld.shared.b32 %r, [%shared]; bar.sync 0;'
