@@ -34,7 +34,7 @@ class BaseConv(nnx.Module):
 
     Starts from `state`, which was returned for the tokens before, if given.
     """
-    u, gate = self.in_proj(x)
+    u, gate = self.in_proj(x, apart=True)
     taps = self.conv.kernel[...].astype(u.dtype)
     K = len(taps)
     if state is None:

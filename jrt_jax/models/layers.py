@@ -78,23 +78,36 @@ def make_build(*, width, num_layers, dtype, norm_eps, init_std, rngs) -> Build:
 class Projections(nnx.LinearGeneral):
   """Projections of one input, stacked in a matrix [E, n, I].
 
-  So each of them can be sharded. What they map to is stacked as well where
-  that is shared, and on a CPU, where it is faster; elsewhere it lies side by
-  side, or a GPU would transpose it for the products of the backward pass.
+  So each of them can be sharded. Where that is done, and on a CPU, where it is
+  faster, what they map to is stacked too. It is not elsewhere: a GPU would
+  transpose it for the products of the backward pass.
   """
 
-  def __call__(self, x: jax.Array) -> tuple[jax.Array, ...]:
-    """Maps [..., E] to n arrays [..., I]."""
-    n, I = self.out_features
+  def __call__(
+      self, x: jax.Array, *, apart: bool = False
+  ) -> tuple[jax.Array, ...]:
+    """Maps [..., E] to n arrays [..., I].
+
+    With `apart` each has a product of its own on a GPU, and their derivatives
+    need not be written into one array: where each is made for itself.
+    """
+    n, _ = self.out_features
     is_shared = jax.sharding.get_abstract_mesh().shape.get('tensor', 1) > 1
     if is_shared or jax.default_backend() == 'cpu':
       stacked = super().__call__(x)  # sliced: moveaxis would transpose it
       return tuple(stacked[..., i, :] for i in range(n))
-    kernel = self.kernel[...].reshape(-1, n * I)
+    if apart:
+      return tuple(self._product(x, i, n) for i in range(n))
+    return tuple(jnp.split(self._product(x), n, axis=-1))
+
+  def _product(self, x, part=0, parts=1):
+    """With one of the equal `parts` of all columns."""
+    kernel = self.kernel[...].reshape(x.shape[-1], parts, -1)[:, part]
     y = x.astype(self.dtype) @ kernel.astype(self.dtype)
-    if self.bias is not None:
-      y += self.bias[...].reshape(-1).astype(self.dtype)
-    return tuple(jnp.split(y, n, axis=-1))
+    if self.bias is None:
+      return y
+    bias = self.bias[...].reshape(parts, -1)[part]
+    return y + bias.astype(self.dtype)
 
 
 class SwiGLU(nnx.Module):

@@ -89,29 +89,30 @@ def test_an_mlp_gates_its_first_half_by_its_second(make_build):
 
 
 @pytest.mark.parametrize('bias', [False, True])
-def test_projections_side_by_side_are_those_that_are_stacked(
+def test_projections_are_the_same_stacked_side_by_side_and_apart(
     monkeypatch, make_build, bias
 ):
   project = make_build(width=6).projections(6, 3, 5, bias=bias)
-  graph, state = nnx.split(project)
-  x, y = jax.random.normal(jax.random.key(0), (2, 3, 4, 6))
   if bias:
-    project.bias[...] = y[0, :3, :5]
+    project.bias[...] = jax.random.normal(jax.random.key(1), (3, 5))
+  graph, state = nnx.split(project)
+  x = jax.random.normal(jax.random.key(0), (3, 4, 6))
 
-  def value(state, x):
-    return sum(
-        i * jnp.sum(jnp.sin(y))
-        for i, y in enumerate(nnx.merge(graph, state)(x))
-    )
+  def value(state, x, apart):
+    results = nnx.merge(graph, state)(x, apart=apart)
+    return sum(i * jnp.sum(jnp.sin(y)) for i, y in enumerate(results))
 
-  results = []
-  for platform in ('cpu', 'gpu'):
+  def judge(platform, apart):
     monkeypatch.setattr(jax, 'default_backend', lambda: platform)
-    results.append(jax.value_and_grad(value, (0, 1))(state, x))
-  jax.tree.map(
-      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
-      *results,
-  )
+    return jax.value_and_grad(value, (0, 1))(state, x, apart)
+
+  expected = judge('cpu', False)
+  for apart in (False, True):
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+        judge('gpu', apart),
+        expected,
+    )
 
 
 def test_norms_divide_by_the_root_of_the_mean_square(make_build):
