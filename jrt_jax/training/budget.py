@@ -17,9 +17,9 @@ from jrt_jax.training import estimate
 from jrt_jax.training import microbatches
 from jrt_jax.training.topology import Topology
 
-# Model FLOP/s over the peak. A prediction, which no GPU has confirmed and nothing
-# here computes: products and traffic of the compiled step of JRT-RNN 360M with
-# the Hopper kernels, if an H100 does 600 TFLOP/s and moves 2.7 TB/s (assumed).
+# Model FLOP/s over the peak. A prediction, which no GPU has confirmed: what
+# `jrt_jax.plan --traffic` says of JRT-RNN 360M with the Hopper kernels, but for an
+# H100 that does 600 TFLOP/s and moves 2.7 TB/s (assumed; it assumes more there).
 # Communication and waiting are left out. Of `chunked` nothing is predicted.
 PREDICTED_MFU = 0.35
 

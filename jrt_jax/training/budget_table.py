@@ -59,7 +59,7 @@ def _memory(budget) -> Iterator[str]:
 def _microbatches(found, memory) -> Iterator[str]:
   if not any(x['microbatch'] for x in found):
     yield (
-        f'This does not fit, not even one sequence at once into {SHARE:.0%}:'
+        f'This does not fit, not even one sequence into {100 * SHARE:.0f} %:'
         ' raise'
     )
     yield '--config.mesh.fsdp (on more GPUs if it is all of them).'

@@ -47,16 +47,19 @@ def _fit(peak, memory):
     spare = share * memory - peak
     if spare >= 0:
       return (
-          f'It fits into the {share:.0%} that JAX takes {said}:'
+          f'It fits into the {100 * share:.0f} % that JAX takes {said}:'
           f' {units.size(spare)} to spare.'
       )
   missing = units.size(-spare)
-  return f'It does not fit into {share:.0%} of the memory: {missing} too much.'
+  return (
+      f'It does not fit into {100 * share:.0f} % of the memory: {missing} too'
+      ' much.'
+  )
 
 
 def _launches(kernels, start):
   own = {x.removeprefix(start): n for x, n in kernels.items() if start in x}
-  return ', '.join(f'{n} {name.lower()}' for name, n in own.items())
+  return ', '.join(f'{n} {name}' for name, n in own.items())
 
 
 _GROWTH = {

@@ -46,24 +46,23 @@ def largest(
     mesh: devices along each axis.
     memory: bytes of a GPU, of which JAX takes `SHARE`.
     compiled_peak: bytes that the compiler has found for this config. If it
-      keeps all activations, the estimates of those that do are corrected by it;
-      of others the compiler keeps as much as there is room for.
+      recomputes nothing, what it differs by from the estimate is added to those
+      of 'none'; of others the compiler keeps as much as there is room for.
 
   Returns:
     Dicts of `remat`, `microbatch`, sequences on a GPU at once, `accumulation`,
     microbatches in a batch, and `bytes`; where not even one sequence fits, the
     two are None and `bytes` are what one would take.
   """
-  correction = 1.0
+  correction = 0
   if compiled_peak and config['model']['remat'] == 'none':
-    working = sum(working_bytes(config, mesh).values())
-    correction = (compiled_peak - _state_bytes(config, mesh)) / working
+    correction = compiled_peak - _bytes(config, mesh)
   rows = _rows(config, mesh)
   sizes = [n for n in range(1, rows + 1) if not rows % n]
   found = []
   for remat in training_memory.REMAT:
-    factor = correction if remat == 'none' else 1.0
-    taken = {n: _bytes(config, mesh, remat, n, factor) for n in sizes}
+    more = correction if remat == 'none' else 0
+    taken = {n: more + _bytes(_changed(config, remat, n), mesh) for n in sizes}
     fitting = [n for n in sizes if taken[n] <= SHARE * memory]
     microbatch = max(fitting, default=None)
     found.append(
@@ -77,19 +76,17 @@ def largest(
   return found
 
 
-def _bytes(config, mesh, remat, microbatch, correction):
-  """All that a step takes of a GPU with another policy and microbatch."""
+def _changed(config, remat, microbatch):
   model = {**config['model'], 'remat': remat}
-  changed = {**config, 'model': model, 'microbatch_per_device': microbatch}
-  working = sum(working_bytes(changed, mesh).values())
-  return _state_bytes(changed, mesh) + round(correction * working)
+  return {**config, 'model': model, 'microbatch_per_device': microbatch}
 
 
-def _state_bytes(config, mesh):
-  own = training_memory.state_bytes(
+def _bytes(config, mesh):
+  """All that a step takes of a GPU."""
+  state = training_memory.state_bytes(
       config['model'], mesh, _accumulation(config, mesh)
   )
-  return sum(own.values())
+  return sum(state.values()) + sum(working_bytes(config, mesh).values())
 
 
 def _rows(config, mesh):

@@ -119,7 +119,7 @@ def test_every_kind_of_work_has_its_bytes_and_its_time(found):
 def test_it_is_shown_in_80_columns(found, plan):
   text = compiled_table.table(plan | {'compiled': found}, with_traffic=True)
   assert max(map(len, text.splitlines())) <= 80
-  assert 'It fits into the 75%' in text
+  assert 'It fits into the 75 %' in text
 
 
 def test_the_command_adds_what_the_compiler_says(tmp_path):

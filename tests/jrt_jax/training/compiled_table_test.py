@@ -65,10 +65,10 @@ def exchange(**changes):
     [
         (
             40,
-            'It fits into the 75% that JAX takes unless told: 20 GiB to spare.',
+            'It fits into the 75 % that JAX takes unless told: 20 GiB to spare.',
         ),
-        (70, 'It fits into the 90% that JAX takes by launch slurm: 2 GiB'),
-        (75, 'It does not fit into 90% of the memory: 3 GiB too much.'),
+        (70, 'It fits into the 90 % that JAX takes by launch slurm: 2 GiB'),
+        (75, 'It does not fit into 90 % of the memory: 3 GiB too much.'),
     ],
 )
 def test_it_says_whether_a_step_fits_and_by_how_much(peak, words):
@@ -77,7 +77,7 @@ def test_it_says_whether_a_step_fits_and_by_how_much(peak, words):
 
 def test_it_names_the_kernels_of_linear_attention_and_of_cudnn():
   text = make_table()
-  assert '21 dkv, 22 forward in a step' in text and '20 softmax' in text
+  assert '21 dkv, 22 forward in a step' in text and '20 Softmax' in text
   chunked = make_table(**{'model.implementation': 'chunked'})
   assert 'no kernels' not in text and 'no kernels' in chunked
 
