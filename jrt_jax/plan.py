@@ -97,7 +97,9 @@ def _compile(config, gpus, found):
         ' Linux with Python 3.12 or newer'
     )
   os.environ.setdefault('JAX_PLATFORMS', 'cpu')  # real GPUs stay free
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # XLA tells that it is slow
+  os.environ.setdefault(
+      'TF_CPP_MIN_LOG_LEVEL', '3'
+  )  # XLA tells that it is slow
   from jrt_jax.training import absent  # pylint: disable=g-import-not-at-top
 
   config = budget.decided(config, gpus)

@@ -69,6 +69,7 @@ def make(
       'bytes': training_memory.state_bytes(model, one, accumulation),
       'bytes_per_gpu': training_memory.state_bytes(model, mesh, accumulation),
       'working_bytes_per_gpu': microbatches.working_bytes(config, mesh),
+      'peak_bytes_per_gpu': microbatches.peak_bytes(config, mesh),
       'microbatches': microbatches.largest(
           config, mesh, topology.gpu.memory_gib * 2**30
       ),

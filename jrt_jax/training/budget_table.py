@@ -51,8 +51,8 @@ def _memory(budget) -> Iterator[str]:
     yield row(name, units.size(whole[name]), units.size(own[name]))
   for name, size in working.items():
     yield row(name, '', units.size(size))
-  total = sum(own.values()) + sum(working.values())
-  yield row('all, estimated', '', units.size(total)) + f' of {memory} GiB'
+  peak = units.size(budget['peak_bytes_per_gpu'])
+  yield row('at once, estimated', '', peak) + f' of {memory} GiB'
   yield from _microbatches(budget['microbatches'], memory)
 
 
@@ -74,7 +74,7 @@ def _microbatches(found, memory) -> Iterator[str]:
     else:
       yield row(name, f'{x["accumulation"]} x {x["microbatch"]}', size)
   yield 'JAX takes 75 % of the memory unless told (by launch slurm: 90 %). With'
-  yield 'remat=none the compiler was within 6 %; --compile asks it.'
+  yield 'remat=none the compiler was within 5 %; --compile asks it.'
 
 
 def _decoding(budget) -> Iterator[str]:

@@ -32,6 +32,19 @@ def working_bytes(
   )
 
 
+def peak_bytes(config: Mapping[str, Any], mesh: Mapping[str, int]) -> int:
+  """Returns the most that a step takes of a GPU at once.
+
+  Args:
+    config: of the run.
+    mesh: devices along each axis.
+  """
+  state = training_memory.state_bytes(
+      config['model'], mesh, _accumulation(config, mesh)
+  )
+  return training_memory.peak_bytes(state, working_bytes(config, mesh))
+
+
 def largest(
     config: Mapping[str, Any],
     mesh: Mapping[str, int],
@@ -56,13 +69,15 @@ def largest(
   """
   correction = 0
   if compiled_peak and config['model']['remat'] == 'none':
-    correction = compiled_peak - _bytes(config, mesh)
+    correction = compiled_peak - peak_bytes(config, mesh)
   rows = _rows(config, mesh)
   sizes = [n for n in range(1, rows + 1) if not rows % n]
   found = []
   for remat in training_memory.REMAT:
     more = correction if remat == 'none' else 0
-    taken = {n: more + _bytes(_changed(config, remat, n), mesh) for n in sizes}
+    taken = {
+        n: more + peak_bytes(_changed(config, remat, n), mesh) for n in sizes
+    }
     fitting = [n for n in sizes if taken[n] <= SHARE * memory]
     microbatch = max(fitting, default=None)
     found.append(
@@ -79,14 +94,6 @@ def largest(
 def _changed(config, remat, microbatch):
   model = {**config['model'], 'remat': remat}
   return {**config, 'model': model, 'microbatch_per_device': microbatch}
-
-
-def _bytes(config, mesh):
-  """All that a step takes of a GPU."""
-  state = training_memory.state_bytes(
-      config['model'], mesh, _accumulation(config, mesh)
-  )
-  return sum(state.values()) + sum(working_bytes(config, mesh).values())
 
 
 def _rows(config, mesh):

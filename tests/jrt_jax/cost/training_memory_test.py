@@ -20,6 +20,8 @@ COMPILED = {
     (jrt_360m, (C, P, S), 16, 2, 'mosaic_sm90'): 6_017_724_152,
     (jrt_360m, (C, P, S), 8, 1, 'mosaic_sm90'): 3_566_259_184,
     (jrt_1b, (C, P, S), 4, 2, 'mosaic_sm90'): 5_892_160_152,
+    (jrt_360m, None, 8, 4, 'mosaic_sm90'): 23_058_085_392,
+    (jrt_1b, None, 8, 4, 'mosaic_sm90'): 65_054_941_824,
 }
 
 
@@ -37,16 +39,17 @@ def working(config, *, mesh=ONE, microbatch=8, length=2048, **model):
 @pytest.mark.parametrize(
     'case, compiled',
     COMPILED.items(),
-    ids=lambda x: '-'.join(x[1]) if isinstance(x, tuple) else '',
+    ids=lambda x: '-'.join(x[1] or ('all',)) if isinstance(x, tuple) else '',
 )
 def test_it_is_within_5_percent_of_what_the_compiler_said(case, compiled):
   config, mixers, microbatch, accumulation, implementation = case
-  model = {'mixers': mixers, 'implementation': implementation}
+  model = {'implementation': implementation}
+  model |= {'mixers': mixers} if mixers else {}
   state = training_memory.state_bytes(
       config.get_config().model.to_dict() | model, ONE, accumulation
   )
-  estimated = sum(state.values()) + sum(
-      working(config, microbatch=microbatch, **model).values()
+  estimated = training_memory.peak_bytes(
+      state, working(config, microbatch=microbatch, **model)
   )
   assert estimated == pytest.approx(compiled, rel=0.05)
 
@@ -56,7 +59,7 @@ def test_activations_grow_with_tokens_and_weights_do_not():
   longer = working(jrt_360m, length=4 * 2048)
   assert four['activations'] == 4 * one['activations'] == longer['activations']
   assert four['weights to multiply'] == one['weights to multiply']
-  assert four['logits'] == 4 * one['logits'] == 4 * longer['logits']
+  assert four['logits'] > one['logits'] == longer['logits']
 
 
 def test_recomputing_leaves_less_to_keep():
@@ -69,7 +72,7 @@ def test_recomputing_leaves_less_to_keep():
 
 def test_sharing_heads_divides_what_is_inside_mixers_and_mlps():
   alone, shared = working(jrt_1b), working(jrt_1b, mesh=ONE | {'tensor': 4})
-  assert shared['logits'] == alone['logits'] // 4
+  assert shared['logits'] == pytest.approx(alone['logits'] / 4)
   assert shared['weights to multiply'] < 0.3 * alone['weights to multiply']
   assert 0.3 < shared['activations'] / alone['activations'] < 0.7
 
@@ -77,6 +80,14 @@ def test_sharing_heads_divides_what_is_inside_mixers_and_mlps():
 def test_shared_weights_are_gathered_to_multiply():
   alone, shared = working(jrt_1b), working(jrt_1b, mesh=ONE | {'fsdp': 8})
   assert shared == alone
+
+
+def test_gradients_of_a_microbatch_come_when_its_activations_go():
+  state = {'weights': 10, 'gradients': 20, 'moments': 20}
+  few = {'weights to multiply': 5, 'activations': 3, 'logits': 1}
+  assert training_memory.peak_bytes(state, few) == 10 + 20 + 20 + 5
+  many = few | {'activations': 100}
+  assert training_memory.peak_bytes(state, many) == 10 + 10 + 20 + 5 + 100 + 1
 
 
 def test_a_block_of_the_loss_is_that_of_training():

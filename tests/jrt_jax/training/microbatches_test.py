@@ -25,11 +25,7 @@ def largest(memory, compiled_peak=None, **changes):
 
 def needed(**changes):
   """Bytes of a step of a config."""
-  settings = config(**changes)
-  accumulation = 32 // settings['microbatch_per_device']
-  state = training_memory.state_bytes(settings['model'], MESH, accumulation)
-  working = microbatches.working_bytes(settings, MESH)
-  return sum(state.values()) + sum(working.values())
+  return microbatches.peak_bytes(config(**changes), MESH)
 
 
 def test_the_largest_microbatch_that_fits_is_chosen():
