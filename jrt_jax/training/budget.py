@@ -21,7 +21,7 @@ from jrt_jax.training.topology import Topology
 # `jrt_jax.plan --traffic` says of JRT-RNN 360M with the Hopper kernels, but for an
 # H100 that does 600 TFLOP/s and moves 2.7 TB/s (assumed; it assumes more there).
 # Communication and waiting are left out. Of `chunked` nothing is predicted.
-PREDICTED_MFU = 0.35
+PREDICTED_MFU = 0.34
 
 CONTEXTS = (2048, 8192, 32_768, 131_072)  # tokens that are decoded after
 
