@@ -1,5 +1,6 @@
 import pytest
 
+from jrt_jax.compiled import train_step
 from jrt_jax.training import topology
 from pallas_kernels import virtual_gpus
 
@@ -47,5 +48,9 @@ def test_an_unknown_kind_is_none():
   assert topology.of_kind('cpu') is None
 
 
-def test_what_can_be_compiled_for_is_what_there_is_a_description_of():
+def test_of_what_can_be_compiled_for_there_is_a_description_and_its_rates():
   assert {*topology.COMPILED} == {*virtual_gpus.DEVICES} <= {*topology.GPUS}
+  assert {*topology.COMPILED} == {*train_step.RATES}
+  for name, rates in train_step.RATES.items():
+    assert rates.flops < topology.GPUS[name].flops
+    assert rates.bandwidth < virtual_gpus.DEVICES[name]['bandwidth']
