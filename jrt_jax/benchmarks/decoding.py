@@ -11,7 +11,6 @@ from jrt_jax import cost
 from jrt_jax.benchmarks import inference
 from jrt_jax.benchmarks import timing
 from jrt_jax.generation import drawing
-from jrt_jax.generation import pieces
 from jrt_jax.generation import reading
 from jrt_jax.generation import sizes
 from jrt_jax.models import decode
@@ -74,12 +73,8 @@ class _Decoding:
   def __init__(self, model, position):
     self.position = position
     self._model, self._config = model, model.config
-    prompts = np.asarray(inference.prompts(model.config, position))
-    read = reading.read(
-        model,
-        [pieces.of_prompt(model, tokens) for tokens in prompts],
-        room=decode.MOST,
-    )
+    prompts = inference.prompts(model.config, position)
+    read = inference.read(model, prompts)
     draws = drawing.start(model, read, np.arange(len(prompts)), seen=None)
     self.timed = timing.Timed(self._again, (read, draws))
 

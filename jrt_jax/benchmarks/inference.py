@@ -5,11 +5,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jrt_jax import models
+from jrt_jax.generation import pieces
+from jrt_jax.generation import reading
 from jrt_jax.generation.model import as_served
 from jrt_jax.generation.model import Model
-from jrt_jax.prefix import policies
+from jrt_jax.generation.reading import Reading
+from jrt_jax.models import decode
 
 
 def serve(config: Mapping[str, Any]) -> Model:
@@ -23,30 +27,26 @@ def serve(config: Mapping[str, Any]) -> Model:
   return Model(config, jax.jit(initial)(), tokenizer=None)  # prompts are ids
 
 
-def prompts(config: Mapping[str, Any], length: int) -> jax.Array:
+def prompts(config: Mapping[str, Any], length: int) -> np.ndarray:
   """Random int32 [batch_size, length]."""
   shape, ids = (config['batch_size'], length), config['model']['mask_id']
-  return jax.random.randint(jax.random.key(config['seed']), shape, 0, ids)
+  key = jax.random.key(config['seed'])
+  return np.asarray(jax.random.randint(key, shape, 0, ids))
 
 
-def compile_prefill(model: Model, tokens: jax.Array) -> Any:
-  """Compiles a function of (params, tokens): logits, and the decode state.
+def read(model: Model, rows: np.ndarray, *, long: str = 'head') -> Reading:
+  """Reads prompts as `generate` does, with room for one call of its loop.
 
   Args:
     model: that reads; its policy says how much is prefix.
-    tokens: int32 [B, L].
+    rows: int32 [B, L].
+    long: of LONG_PROMPTS.
   """
-  B, L = tokens.shape
-  P = policies.prefix_capacity(model.config['prefix'], L)
-
-  def prefill(params, tokens):
-    return model.merge(params).prefill(
-        tokens,
-        prefix_len=jnp.full(B, P, jnp.int32) if P else None,
-        prefix_capacity=P,
-    )
-
-  return jax.jit(prefill).lower(model.served, tokens).compile()
+  return reading.read(
+      model,
+      [pieces.of_prompt(model, row, long=long) for row in rows],
+      room=decode.MOST,
+  )
 
 
 def check_finite(logits: jax.Array) -> None:

@@ -5,12 +5,9 @@ import time
 from typing import Any
 
 import jax
-import numpy as np
 
 from jrt_jax.benchmarks import inference
 from jrt_jax.benchmarks import timing
-from jrt_jax.generation import pieces
-from jrt_jax.generation import reading
 from jrt_jax.training import throughput
 
 _CALLS = 2  # prompts in a sample
@@ -21,25 +18,22 @@ _BLOCKS = (
 
 
 def measure(config: Mapping[str, Any]) -> dict[str, Any]:
-  """Reads `batch_size` prompts of `sequence_length` tokens, each at once.
+  """Reads `batch_size` prompts of `sequence_length` tokens, as `generate` does.
 
   Returns:
     Milliseconds until the logits after the last token and the decode state are
-    there, tokens a second, and bytes of the compiled program.
+    there, and tokens a second.
 
   Raises:
     FloatingPointError: the logits are not finite.
   """
   model = inference.serve(config)
-  tokens = inference.prompts(config, config['sequence_length'])
-  program = inference.compile_prefill(model, tokens)
+  rows = inference.prompts(config, config['sequence_length'])
   timed = timing.time_calls(
-      lambda _: program(model.served, tokens), None, calls=_CALLS
+      lambda _: inference.read(model, rows), None, calls=_CALLS
   )
-  inference.check_finite(timed.state[0])
-  return timing.figures(timed.seconds, tokens=tokens.size) | {
-      'compiled_bytes': timing.compiled_bytes(program)
-  }
+  inference.check_finite(timed.state.logits)
+  return timing.figures(timed.seconds, tokens=rows.size)
 
 
 def measure_memory(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,11 +52,9 @@ def measure_memory(config: Mapping[str, Any]) -> dict[str, Any]:
   model = inference.serve(config)
   peaks = {}
   for count in _BLOCKS:
-    rows = np.asarray(inference.prompts(config, count * model.block))
+    rows = inference.prompts(config, count * model.block)
     start = time.perf_counter()
-    read = reading.read(
-        model, [pieces.of_prompt(model, x, long='blocks') for x in rows]
-    )
+    read = inference.read(model, rows, long='blocks')
     jax.block_until_ready(read)
     seconds = time.perf_counter() - start
     inference.check_finite(read.logits)

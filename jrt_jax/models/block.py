@@ -72,7 +72,7 @@ class Block(nnx.Module):
     self.mlp_norm = build.norm()
     self.mlp = SwiGLU(build, mlp_width=config['mlp_width'])
     self.remat = config['remat']
-    self.state_axes = layout.STATES[mixer]
+    self.kind = mixer
 
   def __call__(self, x: jax.Array, context: Context) -> jax.Array:
     """Maps [B, L, E] to [B, L, E]."""
@@ -96,7 +96,7 @@ class Block(nnx.Module):
     x = x + y
     if state is not None and context.mask is not None:
       following = choose_rows(context.mask.any(axis=1), following, state)
-    following = parallel.lay(following, self.state_axes)
+    following = parallel.lay(following, layout.STATES[self.kind])
     return x + self.mlp(self.mlp_norm(x)), following
 
   def prefill_blocks(self, x: jax.Array, masks: jax.Array, state: Any):
@@ -120,7 +120,7 @@ class Block(nnx.Module):
   def step(self, x: jax.Array, state: Any):
     """Maps one token [B, E] and the state to [B, E] and the next state."""
     y, state = self.mixer.step(self.mixer_norm(x), state)
-    state = parallel.lay(state, self.state_axes)
+    state = parallel.lay(state, layout.STATES[self.kind])
     x = x + y
     return x + self.mlp(self.mlp_norm(x)), state
 

@@ -164,9 +164,17 @@ class LanguageModel(nnx.Module):
       self, batch: int, *, state_capacity: int | None = None
   ) -> tuple[Any, ...]:
     """The states of `batch` rows before their first token, as in `prefill`."""
-    token = jnp.zeros((batch, 1), jnp.int32)
-    prefill = functools.partial(self.prefill, state_capacity=state_capacity)
-    return jax.tree.map(jnp.zeros_like, jax.eval_shape(prefill, token)[1])
+    context = Context(batch, 1, state_capacity=state_capacity)
+    x = jnp.zeros((batch, 1, self.embedding.features))
+    shapes = {}  # layers of a kind keep the same: one of each is traced
+    for layer in self.layers:
+      if layer.kind not in shapes:
+        prefill = functools.partial(layer.prefill, context=context)
+        shapes[layer.kind] = jax.eval_shape(prefill, x)[1]
+    return tuple(
+        jax.tree.map(jnp.zeros_like, shapes[layer.kind])
+        for layer in self.layers
+    )
 
   def prefill_all(
       self,

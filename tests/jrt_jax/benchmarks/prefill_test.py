@@ -1,7 +1,13 @@
+import dataclasses
+import types
+
 import pytest
 
+from jrt_jax import generation
+from jrt_jax.benchmarks import inference
 from jrt_jax.benchmarks import prefill
 from jrt_jax.benchmarks import timing
+from jrt_jax.generation import reading
 
 
 @pytest.fixture(autouse=True)
@@ -10,11 +16,17 @@ def two_samples(monkeypatch):
 
 
 def test_a_prompt_is_timed(small_run):
-  figures = prefill.measure(small_run(('pla',)))
+  config = small_run(('pla',))
+  figures = prefill.measure(config)
   assert figures['tokens_per_second'] == pytest.approx(
       1e3 * 4 * 64 / figures['ms']
   )
-  assert figures['compiled_bytes'] > 0
+  compiled = reading._read._cache_size()
+  tokenizer = types.SimpleNamespace(size=19, eos_id=-1)
+  model = dataclasses.replace(inference.serve(config), tokenizer=tokenizer)
+  settings = generation.Settings(max_tokens=0)
+  generation.generate(model, inference.prompts(config, 64), settings)
+  assert reading._read._cache_size() == compiled  # it is what generates
 
 
 def test_memory_is_compared_with_that_of_a_shorter_prompt(
