@@ -154,6 +154,7 @@ class Continuation:
     self._settles, self._before = settles, None  # the newest tokens
     self._draws = drawing.start(model, self._reading, seeds, self._seen())
     self._drawn = 0  # tokens of each row
+    self._least = 0  # tokens before texts may end: after false alarms, more
     self._may_end = continued_text.may_end(
         model.tokenizer, settings.stop, model.ids_of if settings.stop else {}
     )
@@ -213,6 +214,7 @@ class Continuation:
         self._reading,
         self._draws,
         tokens=tokens,
+        least=self._least,
         rows=self._filled_up(unfinished),
         may_end=self._may_end,
         sampling=self._settings.sampling,
@@ -223,6 +225,8 @@ class Continuation:
     self._drawn += ids.shape[1]
     new = [row.add(own) for row, own in zip(self._rows, ids)]
     self._check_finite(unfinished, drawn.finite)
+    if ids.shape[1] < tokens and (self._unfinished() == unfinished).all():
+      self._least = min(max(2 * self._least, decode.BETWEEN_LOOKS), CHUNK)
     self._read_anew(anew & self._unfinished())
     return new
 

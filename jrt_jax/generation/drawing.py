@@ -63,6 +63,7 @@ def arguments(
     draws: decode.Draws,
     *,
     tokens: int,
+    least: int = 0,
     rows: np.ndarray,
     may_end: np.ndarray,
     sampling: Sampling,
@@ -72,11 +73,11 @@ def arguments(
 
   Args:
     model, reading, draws: see `draw`.
-    tokens, rows, may_end: see `decode.Until`; `may_end` has an entry for each id
+    tokens, least, rows, may_end: see `decode.Until`; `may_end` has an entry for each id
       that may be drawn.
     sampling, between_looks: see `decode.decode`.
   """
-  until = decode.Until(np.int32(tokens), rows, may_end)
+  until = decode.Until(np.int32(tokens), np.int32(least), rows, may_end)
   state = reading.logits, reading.states, draws
   return (model.merge, model.served, *state, until), {
       'num_ids': len(may_end),

@@ -29,7 +29,8 @@ class Until(NamedTuple):
   """When the device has to ask the host whether texts have ended."""
 
   tokens: jax.Array  # int32, after how many of them in any case
-  rows: jax.Array  # bool [B]: before, when each of these rows has drawn
+  least: jax.Array  # int32, before how many of them in no case
+  rows: jax.Array  # bool [B]: in between, when each of these rows has drawn
   ids: jax.Array  # one of these ids, bool [num_ids]
 
 
@@ -88,7 +89,7 @@ def decode(
   def goes_on(loop):
     n, ended, *_ = loop
     more = (n < blocks) & (n * C < until.tokens)
-    return more & (until.rows & ~ended).any()
+    return more & ((n * C < until.least) | (until.rows & ~ended).any())
 
   def block(loop):
     n, ended, finite, tokens, carry = loop

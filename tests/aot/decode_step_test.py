@@ -33,7 +33,7 @@ def loop():
     keys = jax.vmap(jax.random.key)(jnp.arange(B))
     draws = decode.Draws(keys, jnp.int32(0), seen=None)
     until = decode.Until(
-        jnp.int32(0), jnp.ones(B, bool), jnp.ones(num_ids, bool)
+        jnp.int32(0), jnp.int32(0), jnp.ones(B, bool), jnp.ones(num_ids, bool)
     )
     return logits, states, draws, until
 

@@ -104,6 +104,21 @@ def test_the_host_is_asked_only_when_a_text_may_have_ended(small, monkeypatch):
   assert sum(calls) < len(last) + decode.BETWEEN_LOOKS
 
 
+def test_what_seldom_ends_a_text_seldom_asks_the_host(small, monkeypatch):
+  calls = []
+
+  def draw(merge, params, logits, states, draws, until, **_):
+    calls.append(int(until.least))
+    tokens = np.full((1, 4), ord(' '))  # of which none completes the stop
+    drawn = decode.Drawn(tokens, np.int32(4), np.int32([4]))
+    return drawn, logits, states, draws
+
+  monkeypatch.setattr(decode, 'decode', draw)
+  settings = generation.Settings(max_tokens=24, stop=('. ',))
+  generation.generate(small, ['x'], settings)
+  assert calls == [0, 4, 8, 16, 16, 16]
+
+
 def test_prompts_are_continued_in_a_batch_as_alone(small):
   sampling = Sampling(temperature=0.8, repetition_penalty=1.3)
   settings = generation.Settings(sampling=sampling, max_tokens=20, seed=3)

@@ -95,14 +95,17 @@ def draw(small):
   merge, params = small
   settings = Sampling(temperature=1.0, repetition_penalty=1.2)
 
-  def draw(start=None, *, tokens=MOST, rows=(True, True), ids=()):
+  def draw(start=None, *, tokens=MOST, least=0, rows=(True, True), ids=()):
     if start is None:
       prefill = jax.jit(lambda params: merge(params).prefill(PROMPTS))
       keys = jax.random.split(jax.random.key(0), B)
       seen = jnp.zeros((B, NUM_IDS), bool)
       start = *prefill(params), Draws(keys, jnp.int32(0), seen)
     until = Until(
-        np.int32(tokens), np.array(rows), np.isin(np.arange(NUM_IDS), ids)
+        np.int32(tokens),
+        np.int32(least),
+        np.array(rows),
+        np.isin(np.arange(NUM_IDS), ids),
     )
     drawn, *end = decode(
         merge,
@@ -144,6 +147,7 @@ def test_the_loop_ends_when_every_row_may_have_ended(draw):
     )
   assert draw(rows=(False, False))[0].count == 0
   assert draw(ids=())[0].count == MOST
+  assert draw(least=30, ids=some)[0].count == 30
 
 
 def test_states_are_updated_where_they_are(draw):
