@@ -22,13 +22,17 @@ pytestmark = [
     ),
 ]
 
-B, L, P, VOCAB, STEPS = 2, 128, 64, 40, 20
+B, L, P, VOCAB = 2, 128, 64, 40
 
 
-def make_batch(seed):
+def make_batch(seed, packing):
   rng = np.random.default_rng(seed)
   tokens = rng.integers(VOCAB, size=(B, L)).astype(np.int32)
-  return {
+  documents = {}
+  if packing == 'documents':  # the first is at least as long as its prefix
+    ends = rng.random((B, L)) < (np.arange(L) >= P) / 20
+    documents = {'segment_ids': np.cumsum(ends, axis=1, dtype=np.int32)}
+  return documents | {
       'tokens': tokens,
       'targets': (3 * tokens + 1) % VOCAB,  # so that there is a rule to learn
       'supervision': rng.integers(3, size=(B, L)).astype(np.int8),
@@ -36,8 +40,8 @@ def make_batch(seed):
   }
 
 
-def train(implementation):
-  """Returns the losses of 20 steps of a model of one head."""
+def train(implementation, packing, steps):
+  """Returns the losses of so many steps of a model of one head."""
   config = base.get_config()
   config.model.mixers = ('conv', 'pla')
   config.model.update(
@@ -51,22 +55,28 @@ def train(implementation):
   )
   config.optimizer.update(peak_lr=1e-2, warmup_steps=4)
   merge, params = models.split(models.build(config.model.to_dict()))
-  adamw = optimizer.build(config.optimizer.to_dict(), STEPS)
+  adamw = optimizer.build(config.optimizer.to_dict(), steps)
   step = jax.jit(train_state.Steps(merge, adamw, P, 0.25, accumulation=1).train)
   with jax.set_mesh(sharding.make_mesh({'data': 1, 'fsdp': 1, 'tensor': 1})):
     state = train_state.init(params, adamw)
     losses = []
-    for seed in range(STEPS):
-      state, metrics = step(state, make_batch(seed))
+    for seed in range(steps):
+      state, metrics = step(state, make_batch(seed, packing))
       losses.append(metrics['loss'].item())
   return losses
 
 
-def test_the_losses_are_those_of_the_chunked_path(monkeypatch):
-  expected = train('chunked')
-  assert expected[-1] < 0.9 * expected[0]
+@pytest.fixture
+def interpreted(monkeypatch):
   interpreted = functools.partial(
       mosaic_sm90.mosaic_sm90, interpret=plgpu.InterpretGPUParams()
   )
   monkeypatch.setitem(api.IMPLEMENTATIONS, 'mosaic_sm90', interpreted)
-  np.testing.assert_allclose(train('mosaic_sm90'), expected, rtol=1e-2)
+
+
+@pytest.mark.parametrize('packing, steps', [('concat', 20), ('documents', 3)])
+def test_the_losses_are_those_of_the_chunked_path(interpreted, packing, steps):
+  expected = train('chunked', packing, steps)
+  assert steps < 20 or expected[-1] < 0.9 * expected[0]
+  actual = train('mosaic_sm90', packing, steps)
+  np.testing.assert_allclose(actual, expected, rtol=1e-2)

@@ -42,6 +42,7 @@ class Mode(NamedTuple):
   states: bool = False  # an initial state, and a cotangent of the final one
   exact: bool = True  # whether the truth is computed in float64, O(L²)
   split: bool = False  # whether the default tiles split the sequence
+  packed: bool = False  # whether there are documents and padding
 
 
 MODES = {
@@ -50,6 +51,10 @@ MODES = {
     'ragged': Mode(B=4, L=333, P=200, lengths=(200, 77, 1, 0), states=True),
     'split': Mode(B=1, L=2048, P=1000, lengths=(900,), states=True, split=True),
     'long': Mode(B=1, L=32768, P=16384, exact=False, split=True),
+}
+MODES |= {
+    f'packed-{name}': MODES[name]._replace(packed=True)
+    for name in ('ragged', 'split')
 }
 
 _TINY = Mode(B=2, L=6, P=4, lengths=(3, 0), states=True)
@@ -97,7 +102,7 @@ def check(
   """
   sizes = MODES[mode]
   if settings.rehearse:
-    sizes = _TINY._replace(exact=sizes.exact)
+    sizes = _TINY._replace(exact=sizes.exact, packed=sizes.packed)
   given = {} if settings.rehearse else {'tiles': tiles}
   count = settings.repetitions(EQUAL)
   errors, equal = compare(
@@ -184,6 +189,8 @@ def make_arguments(mode: Mode, V: int, seed: int) -> Mapping[str, Any]:
   dy = arrays.pop('dy')
   if mode.lengths:
     arrays['prefix_len'] = jnp.asarray(mode.lengths, jnp.int32)
+  if mode.packed:
+    arrays |= inputs_lib.documents(w, seed)
   dstate = pallas_kernels.zero_state(w.B, w.H, D, V, 'taylor_exp')
   if mode.states:
     past = inputs_lib.prefix_linear_attention(

@@ -42,6 +42,20 @@ def prefix_linear_attention(w: Workload, seed: int = 0) -> Arrays:
   return arrays
 
 
+def documents(w: Workload, seed: int = 0) -> Arrays:
+  """Arguments that pack documents of a hundred tokens after the prefix.
+
+  One token in ten is padding.
+  """
+  keys = jax.random.split(jax.random.key(seed))
+  shape = w.B, w.L
+  first = jax.random.bernoulli(keys[0], 0.01, shape) & (jnp.arange(w.L) >= w.P)
+  return {
+      'segment_ids': jnp.cumsum(first, axis=1, dtype=jnp.int32),
+      'mask': jax.random.bernoulli(keys[1], 0.9, shape),
+  }
+
+
 def softmax_attention(w: Workload, seed: int = 0) -> Arrays:
   """q, k, v and the cotangent dy, all of them [B, L, H, V]."""
   shape = w.B, w.L, w.H, w.V
@@ -78,7 +92,8 @@ def operation(
 def with_gradients(
     forward: Callable[[Arrays], Any], arguments: Arrays, cotangent: Any
 ) -> tuple[Any, Arrays]:
-  """Calls `forward(arguments)`; gradients are of all but whole numbers."""
-  floats = {n: x for n, x in arguments.items() if n != 'prefix_len'}
+  """Calls `forward(arguments)`; gradients are of all floats."""
+  others = 'prefix_len', 'segment_ids', 'mask'
+  floats = {n: x for n, x in arguments.items() if n not in others}
   outputs, vjp = jax.vjp(lambda x: forward(arguments | x), floats)
   return outputs, vjp(cotangent)[0]

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_derivatives as derivatives
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_documents as documents_lib
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_segments as segments
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles as tiles_lib
 from pallas_kernels.prefix_linear_attention import roll_features
@@ -39,7 +40,8 @@ def mosaic_sm90(
     inputs: bfloat16, D = 16, V one of `VALUE_WIDTHS`, B * H above 0.
     feature_map: `taylor_exp`, of order 2.
     normalizer: 'sum'.
-    plain: whether there is neither padding nor a second document.
+    plain: whether there is neither padding nor a second document; else kernels
+      are compiled that look at both.
     tiles: what can be tuned; None for what is best on this device.
     interpret: parameters of the interpreter of Mosaic GPU; None to compile.
 
@@ -47,26 +49,32 @@ def mosaic_sm90(
     NotImplementedError: the inputs are others, jax is too old, or the device
       is another GPU.
   """
-  _check(inputs, feature_map, normalizer, plain)
+  _check(inputs, feature_map, normalizer)
   if interpret is None and (reason := tiles_lib.unfit()):
     raise NotImplementedError(reason)
   B, L, H, V = inputs.v.shape
   tiles = tiles or tiles_lib.choose(V)
   count = tiles.segments(B=B, H=H, V=V, L=L)
   q, k, v, k_enc, v_enc = (_pad(x, count * CHUNK) for x in inputs[:5])
-  prefix_len = inputs.prefix_mask.sum(axis=1, dtype=jnp.int32)
-  prefix = (k_enc, v_enc, prefix_len) if k_enc.size else (None, None, None)
+  P, prefix, documents = k_enc.shape[1], (None, None, None), None
+  if P:
+    positions = jnp.arange(1, inputs.prefix_mask.shape[1] + 1, dtype=jnp.int32)
+    prefix_len = jnp.max(positions * inputs.prefix_mask, axis=1)
+    prefix = k_enc, v_enc, prefix_len
+  if not plain:
+    documents = documents_lib.of_inputs(inputs, q.shape[1], P)
   y, kv_t, gram = segments.attend(
       derivatives.Launch(tiles, interpret),
       *(count, L),
       *(q, k, v),
       *prefix,
       *roll_features.pack_state(inputs.state),
+      documents,
   )
   return y[:, :L], roll_features.unpack_state(kv_t, gram, V)
 
 
-def _check(inputs, feature_map, normalizer, plain):
+def _check(inputs, feature_map, normalizer):
   B, _, H, D = inputs.q.shape
   V = inputs.v.shape[-1]
   dtypes = inputs.q.dtype, inputs.v.dtype
@@ -83,7 +91,6 @@ def _check(inputs, feature_map, normalizer, plain):
       ),
       f'D must be {roll_features.D}, got {D}': D != roll_features.D,
       f'V must be one of {VALUE_WIDTHS}, got {V}': V not in VALUE_WIDTHS,
-      'segment_ids and mask must not be given': not plain,
       f'B * H must be from 1 to {_MOST_PROGRAMS:,}, got {B * H:,}': (
           not 0 < B * H <= _MOST_PROGRAMS
       ),

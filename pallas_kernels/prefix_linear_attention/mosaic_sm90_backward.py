@@ -30,6 +30,9 @@ phases, at the end.
     finish          nobody leaves before all have come: a warpgroup that exits
                     while others use the tensor cores has been seen to crash
 
+With packed documents or padding, `full` announces the ends of
+`mosaic_sm90_documents` too, and `full_q` the starts, for which the state waits.
+
 A program of dprefix has two row warpgroups that load what they need themselves.
 
 With more than 64 values, programs compute partial sums of dq and dk, which are
@@ -47,6 +50,7 @@ import jax.numpy as jnp
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_backward_dkv as dkv_launch
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_backward_dprefix as dprefix_launch
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_backward_dq as dq_launch
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_documents as documents_lib
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_launch as launch
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_limits as limits
 from pallas_kernels.prefix_linear_attention import roll_algebra
@@ -81,7 +85,9 @@ class BackwardConfig:
     limits.check_registers(*self.dq_registers)
     limits.check_registers(*self.dkv_registers)
     for scratch in (dq_launch.make_scratch, dkv_launch.make_scratch):
-      limits.check_shared_memory(scratch(self.stages, V=2 * VALUE_TILE))
+      limits.check_shared_memory(
+          scratch(self.stages, V=2 * VALUE_TILE, documents=True)
+      )
 
 
 def backward(
@@ -98,6 +104,7 @@ def backward(
     dy: jax.Array,
     dkv_t: jax.Array | None,
     dgram: jax.Array | None,
+    documents: documents_lib.Documents | None = None,
     *,
     config: BackwardConfig,
     interpret: Any = None,
@@ -117,6 +124,7 @@ def backward(
       then change nothing; their own gradients mean nothing.
     dkv_t, dgram: cotangents of the final state, or None for zeros; `dgram` is
       symmetric in its first 16 rows and columns, as `unpack_state` makes it.
+    documents: packed documents and padding, of which there are none if None.
     config: what is tuned.
     interpret: `InterpretGPUParams` to run without a GPU.
 
@@ -135,11 +143,15 @@ def backward(
       launch.launch, tiles=pl.cdiv(V, VALUE_TILE), interpret=interpret
   )
   causal = {'q': q, 'k': k, 'v': v, 'dy': dy, 'inv_z': inv_z}
-  prefix = {}
+  prefix, ends = {}, {}
+  if documents is not None:
+    causal |= {'start': documents.start, 'end': documents.end}
+    ends = {'end_enc': documents.end_enc} if P else {}
   if P:
     prefix = {'k_enc': k_enc, 'v_enc': v_enc, 'prefix_len': prefix_len}
   first = {'kv_t': kv_t, 'gram': gram}
-  dq, d = dq_launch.gradients(run, causal | {'y': y} | first | prefix, config)
+  arrays = causal | {'y': y} | first | prefix | ends
+  dq, d = dq_launch.gradients(run, arrays, config)
   dkv_t, moments = _cotangents(dkv_t, dgram, B, H, V)
   last = {'dkv_t_end': dkv_t, 'moments_end': moments}
   dk, dv, dkv_t, moments = dkv_launch.gradients(
@@ -149,7 +161,7 @@ def backward(
   if P:
     state = {'dkv_t': dkv_t, 'moments': moments}
     dk_enc, dv_enc = dprefix_launch.gradients(run, prefix | state, config)
-    dk_enc = _sum_tiles(dk_enc)
+    dk_enc, dv_enc = _only(ends.get('end_enc'), _sum_tiles(dk_enc), dv_enc)
   dgram = roll_algebra.dgram_from_moments(moments.sum(0))
   dq, dk = _sum_tiles(dq), _sum_tiles(dk)
   return dq, dk, dv, dk_enc, dv_enc, dkv_t[:, :, :V], dgram
@@ -161,6 +173,7 @@ def state_backward(
     lengths: jax.Array,
     dkv_t: jax.Array,
     dgram: jax.Array,
+    end: jax.Array | None = None,
     *,
     config: BackwardConfig,
     interpret: Any = None,
@@ -177,7 +190,7 @@ def state_backward(
   prefix = {'k_enc': k, 'v_enc': v, 'prefix_len': lengths}
   state = {'dkv_t': dkv_t, 'moments': moments}
   dk, dv = dprefix_launch.gradients(run, prefix | state, config)
-  return _sum_tiles(dk), dv
+  return _only(end, _sum_tiles(dk), dv)
 
 
 def _cotangents(dkv_t, dgram, B, H, V):
@@ -194,6 +207,14 @@ def _whole_tiles(kv_t, gram, B, H, V):
     kv_t = jnp.zeros((B, H, V, NUM_FEATURES), F32)
     gram = jnp.zeros((B, H, *GRAM_SHAPE), F32)
   return jnp.pad(kv_t, [(0, 0), (0, 0), (0, -V % VALUE_TILE), (0, 0)]), gram
+
+
+def _only(end, *gradients):
+  """Zeroes those of positions that do not count, where `end` says so."""
+  if end is None:
+    return gradients
+  counts = (end > 0)[..., None, None]
+  return tuple(jnp.where(counts, x, 0) for x in gradients)
 
 
 def _sum_tiles(x):

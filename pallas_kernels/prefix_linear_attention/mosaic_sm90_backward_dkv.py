@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_backward_parts as parts
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_blocks as blocks
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_documents as documents_lib
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_launch as launch
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import BF16
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import CHUNK
@@ -22,11 +23,11 @@ from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import Transposed
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import VALUE_TILE
 
 
-def make_scratch(stages, V):
+def make_scratch(stages, V, documents=False):
   """Buffers in shared memory and barriers, by name."""
   plain, tiled = launch.buffers(V)
   partial = F32 if V > VALUE_TILE else BF16
-  return parts.scan_scratch(stages, tiled, plain) | {
+  return parts.scan_scratch(stages, tiled, plain, documents) | {
       'q_stage': plain(stages, CHUNK, D),
       'k_stage': plain(stages, CHUNK, D),
       'v_stage': tiled(stages, CHUNK, VALUE_TILE),
@@ -52,6 +53,7 @@ def gradients(run, arrays, config):
 
   def dkv(p):
     p.stages, p.chunks = config.stages, L // CHUNK
+    p.has_documents = 'start' in arrays
     registers = config.dkv_registers
     parts.run_roles(p, registers, _producer, _state, _rows)
 
@@ -61,7 +63,7 @@ def gradients(run, arrays, config):
       'dkv_t': jax.ShapeDtypeStruct(arrays['dkv_t_end'].shape, F32),
       'moments': jax.ShapeDtypeStruct(arrays['moments_end'].shape, F32),
   }
-  scratch = make_scratch(config.stages, V)
+  scratch = make_scratch(config.stages, V, 'start' in arrays)
   return run(dkv, {'row': B, 'head': H}, arrays, outputs, scratch, threads=4)
 
 
@@ -78,7 +80,12 @@ def _producer(p):
       plgpu.barrier_wait(p.empty.at[stage])
       plgpu.barrier_wait(p.empty_q.at[stage])
 
-    at = p.row, rows, p.head
+    at, spans = (p.row, rows, p.head), ()
+    if p.has_documents:
+      spans = (
+          (p.start.at[p.row, rows], p.start_stage, full_q),
+          (p.end.at[p.row, rows], p.end_stage, full),
+      )
     for source, target, barrier in (
         (p.k.at[at], p.k_stage, full),
         (p.v.at[*at, p.columns], p.v_stage, full),
@@ -86,6 +93,7 @@ def _producer(p):
         (p.dy.at[*at, p.columns], p.dy_stage, full_q),
         (p.inv_z.at[p.row, p.head, rows], p.inv_z_stage, full_q),
         (p.d.at[p.tile, p.row, p.head, rows], p.d_stage, full_q),
+        *spans,
     ):
       plgpu.copy_gmem_to_smem(source, target.at[stage], barrier)
 
@@ -124,6 +132,9 @@ def _add_queries(p, stage, state):
 
   1 / z is a factor of the features, once each; dy needs no scaled copy then.
   """
+  start = p.start_stage.at[stage] if p.has_documents else None
+  if p.has_documents:
+    state = documents_lib.keep(state, start)
   dkv_t, moments = state
   for half in range(2):
     rows = pl.ds(half * ROWS, ROWS)
@@ -132,6 +143,8 @@ def _add_queries(p, stage, state):
     x = blocks.load(q).astype(F32) * F32(0.25)
     inv_z = blocks.load(p.inv_z_stage.at[stage, rows], PER_ROW)
     inv_z = blocks.broadcast_rows(inv_z, launch.KEYS)
+    if p.has_documents:
+      inv_z = blocks.keep_rows(inv_z, documents_lib.reading(start, half))
     phi = blocks.feature_blocks(
         (x * inv_z).astype(BF16),
         rolls * BF16(0.25),
@@ -168,13 +181,17 @@ def _rows(p, half):
     k, v = p.k_stage.at[stage, rows], p.v_stage.at[stage, rows]
     plgpu.barrier_wait(p.full.at[stage])
     plgpu.barrier_wait(p.full_q.at[stage])
-    dv = _dv_inside(p, half, stage, k)
+    end = entering = None
+    if p.has_documents:
+      end = documents_lib.ends(p.end_stage.at[stage], half)
+      entering = documents_lib.is_entering(end)
+    dv = _dv_inside(p, half, stage, k, end)
     plgpu.barrier_wait(p.ready.at[slot])
-    parts.finish_dv(p, half, slot, k, dv)
-    dk = _dk_inside(p, half, stage, k, v)
+    parts.finish_dv(p, half, slot, k, dv, entering=entering)
+    dk = _dk_inside(p, half, stage, k, v, end)
     plgpu.commit_smem()  # threads have read what TMA will overwrite
     plgpu.barrier_arrive(p.empty_q.at[stage])
-    parts.finish_dk(p, half, slot, k, v, dk)
+    parts.finish_dk(p, half, slot, k, v, dk, entering=entering)
     plgpu.commit_smem()
     first = (p.chunks - 1 - c) * CHUNK + half * ROWS
     at = p.row, pl.ds(first, ROWS), p.head
@@ -187,7 +204,7 @@ def _rows(p, half):
   plgpu.wait_smem_to_gmem(0)
 
 
-def _dv_inside(p, half, stage, k):
+def _dv_inside(p, half, stage, k, end):
   """What the queries of the same chunk contribute to dv."""
   dv = None
   for i in range(half, 2):
@@ -197,12 +214,12 @@ def _dv_inside(p, half, stage, k):
     s = p.mma(None, launch.SQUARE, (k, Transposed(q)))
     weights = s * (s * F32(1 / 32) + F32(0.25)) + F32(1)
     weights *= blocks.broadcast_columns(inv_z, launch.SQUARE)
-    weights = parts.upper(weights) if i == half else weights
+    weights = _allowed(weights, half, i, end)
     dv = p.mma(dv, launch.VALUES, (weights.astype(BF16), dy))
   return dv
 
 
-def _dk_inside(p, half, stage, k, v):
+def _dk_inside(p, half, stage, k, v, end):
   """What the queries of the same chunk contribute to dk."""
   dk = None
   for i in range(half, 2):
@@ -215,6 +232,14 @@ def _dk_inside(p, half, stage, k, v):
     s = p.mma(None, launch.SQUARE, (k, Transposed(q)))
     ds = a * (s * F32(1 / 16) + F32(0.25))
     ds *= blocks.broadcast_columns(inv_z, launch.SQUARE)
-    ds = parts.upper(ds) if i == half else ds
+    ds = _allowed(ds, half, i, end)
     dk = p.mma(dk, launch.KEYS, (ds.astype(BF16), q))
   return dk
+
+
+def _allowed(x, keys, queries, end):
+  """Zeroes x [64, 64] where the query of a column does not see a row's key."""
+  x = parts.upper(x) if keys == queries else x
+  if end is None:
+    return x
+  return jnp.where(documents_lib.seen(end, queries), x, F32(0))

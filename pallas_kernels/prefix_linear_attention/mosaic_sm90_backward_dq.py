@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_backward_parts as parts
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_blocks as blocks
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_documents as documents_lib
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_launch as launch
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import BF16
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import CHUNK
@@ -20,11 +21,11 @@ from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import Transposed
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import VALUE_TILE
 
 
-def make_scratch(stages, V):
+def make_scratch(stages, V, documents=False):
   """Buffers in shared memory and barriers, by name."""
   plain, tiled = launch.buffers(V)
   partial = F32 if V > VALUE_TILE else BF16
-  return parts.scan_scratch(stages, tiled, plain) | {
+  return parts.scan_scratch(stages, tiled, plain, documents) | {
       'q_stage': plain(stages, CHUNK, D),
       'k_stage': plain(stages, CHUNK, D),
       'v_stage': tiled(stages, CHUNK, VALUE_TILE),
@@ -45,6 +46,7 @@ def gradients(run, arrays, config):
   def dq(p):
     p.stages, p.chunks = config.stages, L // CHUNK
     p.has_prefix = 'k_enc' in arrays
+    p.has_documents = 'start' in arrays
     p.prefix = (
         parts.prefix_length(p, p.k_enc.shape[1]) if p.has_prefix else I32(0)
     )
@@ -54,7 +56,7 @@ def gradients(run, arrays, config):
 
   d = jax.ShapeDtypeStruct((pl.cdiv(V, VALUE_TILE), *inv_z.shape), F32)
   outputs = {'dq': parts.partial_sums(q, V), 'd': d}
-  scratch = make_scratch(config.stages, V)
+  scratch = make_scratch(config.stages, V, 'start' in arrays)
   return run(dq, {'row': B, 'head': H}, arrays, outputs, scratch, threads=4)
 
 
@@ -62,18 +64,25 @@ def _producer(p):
   """Loads the chunks of the prefix and then the others."""
   total = p.prefix_chunks + I32(p.chunks)
 
-  def load_keys(k, v, rows, stage):
+  def load_keys(k, v, end, rows, stage):
     full = p.full.at[stage]
+    if p.has_documents:
+      end = end.at[p.row, rows]
+      plgpu.copy_gmem_to_smem(end, p.end_stage.at[stage], full)
     k, v = k.at[p.row, rows, p.head], v.at[p.row, rows, p.head, p.columns]
     plgpu.copy_gmem_to_smem(k, p.k_stage.at[stage], full)
     plgpu.copy_gmem_to_smem(v, p.v_stage.at[stage], full)
 
   def load_prefix(i, stage):
-    load_keys(p.k_enc, p.v_enc, pl.ds(i * CHUNK, CHUNK), stage)
+    end = p.end_enc if p.has_documents else None
+    load_keys(p.k_enc, p.v_enc, end, pl.ds(i * CHUNK, CHUNK), stage)
 
   def load(i, stage):
     rows, full_q = pl.ds(i * CHUNK, CHUNK), p.full_q.at[stage]
-    load_keys(p.k, p.v, rows, stage)
+    load_keys(p.k, p.v, p.end if p.has_documents else None, rows, stage)
+    if p.has_documents:
+      start = p.start.at[p.row, rows]
+      plgpu.copy_gmem_to_smem(start, p.start_stage.at[stage], full_q)
     at = p.row, rows, p.head
     for source, target in (
         (p.q.at[at], p.q_stage),
@@ -104,10 +113,16 @@ def _state(p):
   corner = blocks.gram_corner()
 
   def read_prefix(c, state):
-    return _add_keys(p, launch.ring(c, p.stages), state, p.prefix - c * CHUNK)
+    stage = launch.ring(c, p.stages)
+    counts = blocks.first_tokens(p.prefix - c * CHUNK)
+    return _add_keys(p, stage, state, counts)
 
   def read(i, state):
-    state = _add_keys(p, launch.ring(i + p.prefix_chunks, p.stages), state)
+    stage = launch.ring(i + p.prefix_chunks, p.stages)
+    if p.has_documents:
+      plgpu.barrier_wait(p.full_q.at[stage])
+      state = documents_lib.keep(state, p.start_stage.at[stage])
+    state = _add_keys(p, stage, state)
     parts.publish(p, corner, i + 1, state)
     return state
 
@@ -121,20 +136,24 @@ def _state(p):
   lax.fori_loop(I32(0), last, read, state)
   stage = launch.ring(last + p.prefix_chunks, p.stages)
   plgpu.barrier_wait(p.full.at[stage])
+  if p.has_documents:
+    plgpu.barrier_wait(p.full_q.at[stage])
   plgpu.barrier_arrive(p.empty.at[stage])
   launch.drain(p.free, I32(p.chunks), 2)
 
 
-def _add_keys(p, stage, state, limit=None):
-  """The state after a chunk, of which rows from `limit` on are no tokens."""
+def _add_keys(p, stage, state, counts=None):
+  """The state after a chunk, of which these tokens count."""
   plgpu.barrier_wait(p.full.at[stage])
+  if p.has_documents:
+    counts = documents_lib.entering(p.end_stage.at[stage])
   state = blocks.add_keys(
       state,
       p.k_stage.at[stage],
       p.v_stage.at[stage],
       p.features,
       p.selection,
-      limit=limit,
+      counts=counts,
       emulate=p.emulate,
   )
   blocks.release(p.empty.at[stage], p.emulate)
@@ -169,9 +188,16 @@ def _rows(p, half):
     plgpu.barrier_wait(p.ready.at[slot])
     grams = p.published_gram_hi.at[slot], p.published_gram_lo.at[slot]
     t = blocks.gram_product(x, *grams, p.emulate)
-    dx -= t[:, :D] * blocks.broadcast_rows(delta, launch.KEYS)
+    reads = None
+    if p.has_documents:
+      reads = documents_lib.reading(p.start_stage.at[stage], half)
+    dx -= blocks.keep_rows(
+        t[:, :D] * blocks.broadcast_rows(delta, launch.KEYS), reads
+    )
     from_state = parts.from_state(p, g, slot)
-    direct, back = blocks.features_vjp(from_state, x.astype(F32), rolls, 1.0)
+    x = blocks.keep_rows(x.astype(F32), reads)
+    direct, back = blocks.features_vjp(from_state, x, rolls, 1.0)
+    direct = blocks.keep_rows(direct, reads)
     plgpu.commit_smem()  # threads have read what TMA will overwrite
     plgpu.barrier_arrive(p.free.at[slot])
     plgpu.barrier_arrive(p.empty.at[stage])
@@ -203,5 +229,8 @@ def _inside(p, half, stage, q, g, delta):
     s = p.mma(None, launch.SQUARE, (q, Transposed(k)))
     ds = a * (s * F32(0.25) + F32(1))
     ds = parts.lower(ds) if j == half else ds
+    if p.has_documents:
+      start, end = p.start_stage.at[stage], p.end_stage.at[stage]
+      ds = jnp.where(documents_lib.sees(start, end, half, j), ds, F32(0))
     dx = p.mma(dx, launch.KEYS, (ds.astype(BF16), k))
   return dx

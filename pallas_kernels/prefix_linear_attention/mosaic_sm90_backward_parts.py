@@ -7,6 +7,7 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 import jax.numpy as jnp
 
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_blocks as blocks
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_documents as documents_lib
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_launch as launch
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import BF16
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import CHUNK
@@ -52,16 +53,21 @@ def partial_sums(like, V):
   return jax.ShapeDtypeStruct((tiles, *like.shape), dtype)
 
 
-def scan_scratch(stages, tiled, plain):
+def scan_scratch(stages, tiled, plain, documents):
   """What both scans have: the published states and their barriers."""
-  return {
+  spans = documents_lib.scratch(stages) if documents else {}
+  return spans | {
       'features': tiled(CHUNK, NUM_FEATURES),
       'published_kv_t': tiled(2, *launch.STATE),
       'published_gram_hi': plain(2, *GRAM_SHAPE),
       'published_gram_lo': plain(2, *GRAM_SHAPE),
       'selection': plain(*launch.KEYS),
-      'full': plgpu.Barrier(num_arrivals=2, num_barriers=stages),
-      'full_q': plgpu.Barrier(num_arrivals=4, num_barriers=stages),
+      'full': plgpu.Barrier(
+          num_arrivals=3 if spans else 2, num_barriers=stages
+      ),
+      'full_q': plgpu.Barrier(
+          num_arrivals=5 if spans else 4, num_barriers=stages
+      ),
       'constants': plgpu.Barrier(num_arrivals=1),
       'ready': plgpu.Barrier(num_arrivals=1, num_barriers=2),
       'free': plgpu.Barrier(num_arrivals=2, num_barriers=2),
@@ -114,11 +120,16 @@ def from_state(p, values, slot):
   return columns
 
 
-def finish_dv(p, half, slot, k, dv, limit=None):
-  """Adds what the state contributes to dv; rows from `limit` on become 0."""
+def finish_dv(p, half, slot, k, dv, limit=None, entering=None):
+  """Adds what the state contributes to dv; rows from `limit` on become 0.
+
+  Only keys of rows in `entering`, bool [64, 16], are in the state; None: all.
+  """
   rolls = blocks.rolled(k, p.selection, p.emulate).astype(BF16)
-  phi = blocks.feature_blocks(blocks.load(k), rolls, blocks.ones())
-  phi = jnp.concatenate(phi, axis=1)
+  x, ones = blocks.load(k), blocks.ones()
+  if entering is not None:
+    x, ones = blocks.mask_tokens(x, entering)
+  phi = jnp.concatenate(blocks.feature_blocks(x, rolls, ones), axis=1)
   dv = p.mma(dv, launch.VALUES, (phi, Transposed(p.published_kv_t.at[slot])))
   if limit is not None:
     dv = jnp.where(blocks.first_rows(launch.VALUES, limit), dv, F32(0))
@@ -126,15 +137,17 @@ def finish_dv(p, half, slot, k, dv, limit=None):
   p.dv_stage[half] = dv.astype(BF16)
 
 
-def finish_dk(p, half, slot, k, v, dk, limit=None):
-  """Adds what the state contributes to dk; rows from `limit` on become 0."""
+def finish_dk(p, half, slot, k, v, dk, limit=None, entering=None):
+  """Adds what the state contributes to dk, as `finish_dv` does to dv."""
   x = blocks.load(k)
   rolls = blocks.rolled(k, p.selection, p.emulate)
   grams = p.published_gram_hi.at[slot], p.published_gram_lo.at[slot]
   t = blocks.gram_product(x, *grams, p.emulate)
-  dk = -t[:, :D] if dk is None else dk - t[:, :D]
-  cotangent = from_state(p, v, slot)
-  direct, back = blocks.features_vjp(cotangent, x.astype(F32), rolls, 2.0)
+  t = blocks.keep_rows(t[:, :D], entering)
+  dk = -t if dk is None else dk - t
+  x = blocks.keep_rows(x.astype(F32), entering)
+  direct, back = blocks.features_vjp(from_state(p, v, slot), x, rolls, 2.0)
+  direct = blocks.keep_rows(direct, entering)
   dk = p.mma(dk + direct, launch.KEYS, (back, p.selection))
   if limit is not None:
     dk = jnp.where(blocks.first_rows(launch.KEYS, limit), dk, F32(0))

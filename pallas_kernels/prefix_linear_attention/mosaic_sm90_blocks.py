@@ -77,14 +77,23 @@ def first_rows(shape: tuple[int, int], limit: jax.Array) -> jax.Array:
   return iota(shape, 0) < limit
 
 
-def mask_tokens(x: jax.Array, limit: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Rows of x [64, 16] from `limit` on as 0, and the constant [64, 16] too.
+def first_tokens(limit: jax.Array) -> Callable[[int], jax.Array]:
+  """Which of 128 tokens count if those before `limit` do, see `add_keys`."""
+  return lambda half: first_rows((ROWS, D), limit - ROWS * half)
+
+
+def mask_tokens(x: jax.Array, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """x [64, 16] and the constant, 0 outside of `rows`, bool [64, 16].
 
   x and the constant are factors of every feature, which thus vanishes.
   """
-  inside = first_rows((ROWS, D), limit)
-  constant = jnp.where(inside, F32(1), F32(0)).astype(BF16)
-  return jnp.where(inside, x, BF16(0)), constant
+  constant = jnp.where(rows, F32(1), F32(0)).astype(BF16)
+  return jnp.where(rows, x, BF16(0)), constant
+
+
+def keep_rows(x: jax.Array, rows: jax.Array | None) -> jax.Array:
+  """float32 [64, 16], 0 outside of `rows`; None: as it is."""
+  return x if rows is None else jnp.where(rows, x, F32(0))
 
 
 # Tensor cores.
@@ -291,7 +300,7 @@ def add_keys(
     features: Any,
     selector: Any,
     *,
-    limit: jax.Array | None,
+    counts: Callable[[int], jax.Array] | None,
     emulate: bool,
 ) -> tuple[jax.Array, jax.Array]:
   """The state after 128 more tokens; everything has been read on return.
@@ -302,7 +311,8 @@ def add_keys(
     v: bfloat16 [128, 64] in shared memory.
     features: bfloat16 [128, 160] in shared memory, which is overwritten.
     selector: `selection()` in shared memory.
-    limit: tokens from there on do not count; None if all do.
+    counts: maps a half of the tokens to bool [64, 16], rows of those that
+      count; None if all do.
     emulate: whether this runs in the interpreter.
   """
   kv_t, gram = state
@@ -310,8 +320,8 @@ def add_keys(
     rows = pl.ds(ROWS * half, ROWS)
     rolls = rolled(k.at[rows], selector, emulate).astype(BF16)
     x, constant = load(k.at[rows]), ones()
-    if limit is not None:  # every product vanishes with x: rolls need no mask
-      x, constant = mask_tokens(x, limit - ROWS * half)
+    if counts is not None:  # products vanish with x: rolls need no mask
+      x, constant = mask_tokens(x, counts(half))
     store_features(features.at[rows], feature_blocks(x, rolls, constant))
   plgpu.commit_smem()
   kv_t = mma(emulate, kv_t, kv_t.shape, (Transposed(v), features))

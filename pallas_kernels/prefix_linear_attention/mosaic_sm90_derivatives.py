@@ -9,6 +9,7 @@ import jax
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_backward
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_forward
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_state
+from pallas_kernels.prefix_linear_attention.mosaic_sm90_documents import Documents
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_tiles import Tiles
 
 
@@ -45,12 +46,13 @@ def attend(
     prefix_len: jax.Array | None,
     kv_t: jax.Array,
     gram: jax.Array,
+    documents: Documents | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Outputs, and `kv_t` and `gram` after `length` tokens.
 
   `mosaic_sm90_forward.forward` describes the arrays.
   """
-  arrays = q, k, v, k_enc, v_enc, prefix_len, kv_t, gram
+  arrays = q, k, v, k_enc, v_enc, prefix_len, kv_t, gram, documents
   return _attend_forward(launch, length, *arrays)[0]
 
 
@@ -69,16 +71,17 @@ def _attend_forward(launch, length, *arrays):
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _attend_backward(launch, _, residuals, cotangents):
-  arrays, y, inv_z = residuals
+  (*arrays, documents), y, inv_z = residuals
   dq, dk, dv, dk_enc, dv_enc, dkv_t, dgram = mosaic_sm90_backward.backward(
       *arrays,
       y,
       inv_z,
       *cotangents,  # of y: 0 beyond `length`, for that is cut off
+      documents,
       config=launch.tiles.backward,
       interpret=launch.interpret,
   )
-  return dq, dk, dv, dk_enc, dv_enc, None, dkv_t, dgram
+  return dq, dk, dv, dk_enc, dv_enc, None, dkv_t, dgram, None
 
 
 attend.defvjp(_once(_attend_forward, (0, 1)), _once(_attend_backward, (0, 1)))
@@ -86,14 +89,18 @@ attend.defvjp(_once(_attend_forward, (0, 1)), _once(_attend_backward, (0, 1)))
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def final_state(
-    launch: Launch, k: jax.Array, v: jax.Array, lengths: jax.Array
+    launch: Launch,
+    k: jax.Array,
+    v: jax.Array,
+    lengths: jax.Array,
+    end: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
   """`kv_t` and `gram` after the first `lengths` tokens of each row.
 
   `mosaic_sm90_state.final_state` describes the arrays.
   """
   return mosaic_sm90_state.final_state(
-      k, v, lengths, interpret=launch.interpret
+      k, v, lengths, end, interpret=launch.interpret
   )
 
 
@@ -102,13 +109,15 @@ def _state_forward(launch, *arrays):
 
 
 def _state_backward(launch, arrays, cotangents):
+  *arrays, end = arrays
   dk, dv = mosaic_sm90_backward.state_backward(
       *arrays,
       *cotangents,
+      end,
       config=launch.tiles.backward,
       interpret=launch.interpret,
   )
-  return dk, dv, None
+  return dk, dv, None, None
 
 
 final_state.defvjp(_once(_state_forward, (0,)), _once(_state_backward, (0,)))

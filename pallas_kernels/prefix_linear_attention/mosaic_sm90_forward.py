@@ -25,6 +25,9 @@ and what they tell each other (stages and both buffers are used in turn):
     free[buffer]    both row warpgroups have read it
     finish          all are done: nobody leaves while others use tensor cores
 
+With packed documents or padding, `full` announces the ends and `full_q` the
+starts of `mosaic_sm90_documents` too; and the state waits for `full_q`.
+
 Every completed phase of a barrier has somebody who waits for it, up to the end.
 Only the chunks that `prefix_len` reaches are copied. The state is published at
 the end of an iteration: at its start, ptxas copies all accumulators.
@@ -42,6 +45,7 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 import jax.numpy as jnp
 
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_blocks as blocks
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_documents as documents_lib
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_limits as limits
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import (
     BF16,
@@ -57,6 +61,8 @@ from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import (
     VALUE_TILE,
 )
 
+_LEAST = 1e-12  # that outputs are divided by, see `inputs.NORMALIZERS`
+
 
 @dataclasses.dataclass(frozen=True)
 class ForwardConfig:
@@ -69,7 +75,8 @@ class ForwardConfig:
     if self.stages < 2:
       raise ValueError(f'stages must be at least 2, got {self.stages}')
     limits.check_registers(*self.registers)
-    limits.check_shared_memory(_scratch(self.stages, V=VALUE_TILE))
+    scratch = _scratch(self.stages, V=VALUE_TILE, documents=True)
+    limits.check_shared_memory(scratch)
 
 
 def forward(
@@ -81,6 +88,7 @@ def forward(
     prefix_len: jax.Array | None,
     kv_t: jax.Array | None,
     gram: jax.Array | None,
+    documents: documents_lib.Documents | None = None,
     *,
     config: ForwardConfig,
     length: int | None = None,
@@ -97,8 +105,10 @@ def forward(
       None if they are.
     kv_t, gram: the state before the first token, float32 [B, H, V, 160] and
       [B, H, 64, 32], as `roll_features.pack_state` returns it; None for zeros.
+    documents: packed documents and padding, of which there are none if None.
     config: what can be tuned.
     length: tokens from there on do not enter the final state; L if left out.
+      With `documents`, padding is said there instead.
     interpret: `plgpu.InterpretGPUParams`, to run without a GPU.
 
   Returns:
@@ -119,6 +129,10 @@ def forward(
   if kv_t is not None:
     kv_t = jnp.pad(kv_t, ((0, 0), (0, 0), (0, spare), (0, 0)))
     inputs |= {'kv_t': kv_t, 'gram': gram}
+  if documents is not None:
+    inputs |= {'start': documents.start, 'end': documents.end}
+    if P:
+      inputs['end_enc'] = documents.end_enc
   outputs = {
       'y': jax.ShapeDtypeStruct((B, L, H, V), BF16),
       'inv_z': jax.ShapeDtypeStruct((B, H, L), F32),
@@ -138,6 +152,7 @@ def forward(
             P=P,
             length=L if length is None else length,
             has_state='kv_t' in inputs,
+            has_documents=documents is not None,
             **arrays,
             **scratch,
         )
@@ -146,7 +161,9 @@ def forward(
   kernel = plgpu.kernel(
       prefix_linear_attention_forward,
       out_type=tuple(outputs.values()),
-      scratch_types=_scratch(config.stages, V=V),
+      scratch_types=_scratch(
+          config.stages, V=V, documents=documents is not None
+      ),
       grid=(B, H, tiles),
       grid_names=('row', 'head', 'tile'),
       num_threads=4,
@@ -158,7 +175,7 @@ def forward(
   return y, inv_z, final_kv_t[:, :, :V], final_gram
 
 
-def _scratch(stages, *, V):
+def _scratch(stages, *, V, documents=False):
   """Buffers in shared memory and barriers, by name."""
   smem, barrier = plgpu.SMEM, plgpu.Barrier
   # Tiles of shared memory must divide V too, if copies are cut off at its end.
@@ -166,7 +183,8 @@ def _scratch(stages, *, V):
   if V % VALUE_TILE:
     transforms = plgpu.TilingTransform((8, 16)), plgpu.SwizzleTransform(32)
   values = functools.partial(smem, transforms=transforms)
-  return {
+  spans = documents_lib.scratch(stages) if documents else {}
+  return spans | {
       'q_stage': smem((stages, CHUNK, D), BF16),
       'k_stage': smem((stages, CHUNK, D), BF16),
       'v_stage': values((stages, CHUNK, VALUE_TILE), BF16),
@@ -178,8 +196,8 @@ def _scratch(stages, *, V):
       'inv_z_stage': smem((2, ROWS), F32),
       'selection': smem((ROWS, D), BF16),
       'selection_q': smem((ROWS, D), BF16),
-      'full': barrier(num_arrivals=2, num_barriers=stages),
-      'full_q': barrier(num_arrivals=1, num_barriers=stages),
+      'full': barrier(num_arrivals=3 if spans else 2, num_barriers=stages),
+      'full_q': barrier(num_arrivals=2 if spans else 1, num_barriers=stages),
       'empty': barrier(num_arrivals=3, num_barriers=stages),
       'constants': barrier(num_arrivals=1),
       'ready': barrier(num_arrivals=1, num_barriers=2),
@@ -254,6 +272,9 @@ def _copy_prefix(p, chunk, stage):
   v = p.v_enc.at[p.row, tokens, p.head, p.columns]
   plgpu.copy_gmem_to_smem(k, p.k_stage.at[stage], full)
   plgpu.copy_gmem_to_smem(v, p.v_stage.at[stage], full)
+  if p.has_documents:
+    end = p.end_enc.at[p.row, tokens]
+    plgpu.copy_gmem_to_smem(end, p.end_stage.at[stage], full)
 
 
 def _copy_tokens(p, chunk, stage):
@@ -264,6 +285,10 @@ def _copy_tokens(p, chunk, stage):
   plgpu.copy_gmem_to_smem(k, p.k_stage.at[stage], full)
   plgpu.copy_gmem_to_smem(v, p.v_stage.at[stage], full)
   plgpu.copy_gmem_to_smem(q, p.q_stage.at[stage], p.full_q.at[stage])
+  if p.has_documents:
+    start, end = (x.at[p.row, tokens] for x in (p.start, p.end))
+    plgpu.copy_gmem_to_smem(end, p.end_stage.at[stage], full)
+    plgpu.copy_gmem_to_smem(start, p.start_stage.at[stage], p.full_q.at[stage])
 
 
 # The state.
@@ -279,12 +304,23 @@ def _state(p):
   corner = blocks.gram_corner()
 
   def read_prefix(chunk, state):
-    return _update(p, state, p.stage(chunk), p.prefix - chunk * CHUNK)
+    stage = p.stage(chunk)
+    if p.has_documents:
+      counts = documents_lib.entering(p.end_stage.at[stage])
+    else:
+      counts = blocks.first_tokens(p.prefix - chunk * CHUNK)
+    return _update(p, state, stage, counts)
 
   def read_tokens(i, state):
-    masked = p.length < p.L
-    limit = p.length - i * CHUNK if masked else None
-    state = _update(p, state, p.stage(i + p.prefix_chunks), limit)
+    counts = None
+    if p.length < p.L:
+      counts = blocks.first_tokens(p.length - i * CHUNK)
+    stage = p.stage(i + p.prefix_chunks)
+    if p.has_documents:
+      plgpu.barrier_wait(p.full_q.at[stage])
+      state = documents_lib.keep(state, p.start_stage.at[stage])
+      counts = documents_lib.entering(p.end_stage.at[stage])
+    state = _update(p, state, stage, counts)
     pl.when(i + 1 < p.chunks)(
         functools.partial(_publish, p, i + 1, state, corner)
     )
@@ -315,8 +351,8 @@ def _initial_state(p):
   return kv_t, blocks.load_global(p.gram.at[p.row, p.head])
 
 
-def _update(p, state, stage, limit):
-  """The state after a chunk, of which tokens from `limit` on do not count."""
+def _update(p, state, stage, counts):
+  """The state after a chunk, of which these tokens count."""
   plgpu.barrier_wait(p.full.at[stage])
   state = blocks.add_keys(
       state,
@@ -324,7 +360,7 @@ def _update(p, state, stage, limit):
       p.v_stage.at[stage],
       p.features,
       p.selection,
-      limit=limit,
+      counts=counts,
       emulate=p.emulate,
   )
   blocks.release(p.empty.at[stage], p.emulate)
@@ -363,6 +399,8 @@ def _rows(p, half):
     plgpu.barrier_wait(p.full_q.at[stage])
     num, den = _read_chunk(p, stage, half)
     num, den = _read_state(p, stage, buffer, half, num, den)
+    if p.has_documents:  # a position may have seen nothing; its output is 0
+      den = jnp.maximum(den, F32(_LEAST))
     _write(p, i, half, num, F32(1) / den)
 
   if p.P:
@@ -385,6 +423,10 @@ def _read_chunk(p, stage, half):
     if j == half:
       causal = blocks.iota(shape, 0) >= blocks.iota(shape, 1)
       weights = jnp.where(causal, weights, F32(0))
+    if p.has_documents:
+      start, end = p.start_stage.at[stage], p.end_stage.at[stage]
+      see = documents_lib.sees(start, end, half, j)
+      weights = jnp.where(see, weights, F32(0))
     row_sums = jnp.sum(weights, axis=1)
     sums = row_sums if sums is None else sums + row_sums
     products.append((weights.astype(BF16), p.v_stage.at[stage, rows]))
@@ -395,9 +437,12 @@ def _read_state(p, stage, buffer, half, num, den):
   """Adds what the state holds; then both chunk and state can be replaced."""
   q = p.q_stage.at[stage, pl.ds(ROWS * half, ROWS)]
   rolls = blocks.rolled(q, p.selection_q, p.emulate).astype(BF16)
-  x = blocks.load(q) * BF16(1 / 4)
+  x, ones, reads = blocks.load(q) * BF16(1 / 4), blocks.ones(), None
+  if p.has_documents:
+    reads = documents_lib.reading(p.start_stage.at[stage], half)
+    x, ones = blocks.mask_tokens(x, reads)
   phi = jnp.concatenate(
-      blocks.feature_blocks(x, rolls, blocks.ones(), square=1 / 2), axis=1
+      blocks.feature_blocks(x, rolls, ones, square=1 / 2), axis=1
   )
   plgpu.barrier_wait(p.ready.at[buffer])
   gram_hi, gram_lo = (
@@ -411,7 +456,7 @@ def _read_state(p, stage, buffer, half, num, den):
   plgpu.barrier_arrive(p.empty.at[stage])
   constant = blocks.constant_column()
   terms = blocks.block(t, 0) * x.astype(F32) + blocks.block(t, 1) * constant
-  return num, den + jnp.sum(terms, axis=1)
+  return num, den + jnp.sum(blocks.keep_rows(terms, reads), axis=1)
 
 
 def _write(p, i, half, num, inv_z):

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_derivatives as derivatives
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_documents as documents_lib
 
 
 def attend(
@@ -23,6 +24,7 @@ def attend(
     prefix_len: jax.Array | None,
     kv_t: jax.Array,
     gram: jax.Array,
+    documents: documents_lib.Documents | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """`mosaic_sm90_derivatives.attend`, in so many segments.
 
@@ -30,15 +32,16 @@ def attend(
   """
   if segments == 1:
     return derivatives.attend(
-        launch, length, q, k, v, k_enc, v_enc, prefix_len, kv_t, gram
+        launch, length, q, k, v, k_enc, v_enc, prefix_len, kv_t, gram, documents
     )
 
-  def states(k, v, length):  # [B, segments, H, ...] each
+  def states(k, v, length, end=None):  # [B, segments, H, ...] each
     size = k.shape[1] // segments
     starts = size * jnp.arange(segments)
     lengths = jnp.clip(length[:, None] - starts, 0, size)
+    end = None if end is None else fold(end)
     sums = derivatives.final_state(
-        launch, fold(k), fold(v), lengths.reshape(-1)
+        launch, fold(k), fold(v), lengths.reshape(-1), end
     )
     return [unfold(x) for x in sums]
 
@@ -48,14 +51,27 @@ def attend(
   def unfold(x):
     return x.reshape(-1, segments, *x.shape[1:])
 
+  def totals(x):  # of what was there before, and of what each segment adds
+    if documents is None:
+      return jnp.cumsum(x, axis=1)
+    reaches = documents_lib.reaches(documents, segments)
+    return jnp.einsum('bst,bt...->bs...', reaches, x, precision='highest')
+
+  end = end_enc = of_segments = None
+  if documents is not None:
+    end = documents_lib.entering_segment(documents, segments)
+    end_enc = documents.end_enc
+    of_segments = documents_lib.Documents(*map(fold, documents[:2]), None)
   start = kv_t, gram
   if k_enc is not None:
-    read = states(k_enc, v_enc, prefix_len)
+    read = states(k_enc, v_enc, prefix_len, end_enc)
     start = [x + y.sum(1) for x, y in zip(start, read)]
   # The one before the first segment, and the one after each.
   at_ends = [
-      jnp.cumsum(jnp.concatenate([x[:, None], y], axis=1), axis=1)
-      for x, y in zip(start, states(k, v, jnp.full(len(q), length, 'int32')))
+      totals(jnp.concatenate([x[:, None], y], axis=1))
+      for x, y in zip(
+          start, states(k, v, jnp.full(len(q), length, 'int32'), end)
+      )
   ]
   begin = [x[:, :-1].reshape(-1, *x.shape[2:]) for x in at_ends]
   y, _, _ = derivatives.attend(
@@ -64,5 +80,6 @@ def attend(
       *(fold(x) for x in (q, k, v)),
       *(None, None, None),
       *begin,
+      of_segments,
   )
   return y.reshape(v.shape), *(x[:, -1] for x in at_ends)

@@ -20,6 +20,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_blocks as blocks
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_documents as documents_lib
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_launch as launch
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_limits as limits
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import (
@@ -39,6 +40,7 @@ def final_state(
     k: jax.Array,
     v: jax.Array,
     lengths: jax.Array,
+    end: jax.Array | None = None,
     *,
     interpret: Any = None,
 ) -> tuple[jax.Array, jax.Array]:
@@ -48,6 +50,8 @@ def final_state(
     k: bfloat16 [B, L, H, 16]; L is a multiple of 128.
     v: bfloat16 [B, L, H, V]; V is a multiple of 16.
     lengths: int32 [B], from 0 to L. Chunks beyond them are not read.
+    end: int32 [B, L], 128 for the tokens among these that count and 0 for the
+      others; all of them do if None.
     interpret: `plgpu.InterpretGPUParams`, to run without a GPU.
 
   Returns:
@@ -68,14 +72,16 @@ def final_state(
   }
 
   def state(p):
+    p.has_documents = end is not None
     _run_warpgroup(p)
 
   kv_t, gram = launch.launch(
       state,
       {'row': B, 'head': H},
-      {'k': k, 'v': v, 'lengths': lengths},
+      {'k': k, 'v': v, 'lengths': lengths}
+      | ({} if end is None else {'end': end}),
       outputs,
-      make_scratch(V),
+      make_scratch(V, documents=end is not None),
       tiles=tiles,
       threads=2,
       interpret=interpret,
@@ -83,15 +89,16 @@ def final_state(
   return kv_t[:, :, :V], gram
 
 
-def make_scratch(V: int) -> dict[str, Any]:
+def make_scratch(V: int, documents: bool = False) -> dict[str, Any]:
   """Buffers in shared memory and barriers, by name."""
   plain, tiled = launch.buffers(V)
-  return {
+  ends = {'end_stage': plgpu.SMEM((STAGES, CHUNK), I32)} if documents else {}
+  return ends | {
       'k_stage': plain(STAGES, CHUNK, D),
       'v_stage': tiled(STAGES, CHUNK, VALUE_TILE),
       'features': tiled(CHUNK, NUM_FEATURES),
       'selection': plain(*launch.KEYS),
-      'full': plgpu.Barrier(num_arrivals=2, num_barriers=STAGES),
+      'full': plgpu.Barrier(num_arrivals=2 + len(ends), num_barriers=STAGES),
       'empty': plgpu.Barrier(num_arrivals=1, num_barriers=STAGES),
       'finish': plgpu.Barrier(num_arrivals=2),
   }
@@ -117,6 +124,8 @@ def _copy(p, count):
     full = p.full.at[stage]
     plgpu.copy_gmem_to_smem(p.k.at[at], p.k_stage.at[stage], full)
     plgpu.copy_gmem_to_smem(p.v.at[*at, p.columns], p.v_stage.at[stage], full)
+    if p.has_documents:
+      plgpu.copy_gmem_to_smem(p.end.at[at[:2]], p.end_stage.at[stage], full)
 
   lax.fori_loop(I32(0), count, step, None)
   launch.drain(p.empty, count, STAGES)
@@ -130,13 +139,17 @@ def _add(p, length, count):
   def step(chunk, state):
     stage = launch.ring(chunk, STAGES)
     plgpu.barrier_wait(p.full.at[stage])
+    if p.has_documents:
+      counts = documents_lib.entering(p.end_stage.at[stage])
+    else:
+      counts = blocks.first_tokens(length - chunk * CHUNK)
     state = blocks.add_keys(
         state,
         p.k_stage.at[stage],
         p.v_stage.at[stage],
         p.features,
         p.selection,
-        limit=length - chunk * CHUNK,
+        counts=counts,
         emulate=p.emulate,
     )
     blocks.release(p.empty.at[stage], p.emulate)

@@ -34,6 +34,10 @@ MODES = {
         split=True,
     ),
 }
+MODES |= {
+    f'packed-{name}': MODES[name]._replace(packed=True)
+    for name in ('ragged', 'split')
+}
 
 CALLS = 20  # in a round; the best of a few rounds is what is told
 ROUNDS = 5

@@ -50,6 +50,19 @@ def test_what_is_right_passes_with_errors_of_all_gradients(check):
   assert 0 < row['worst'] < 1e-2  # of rounding to bfloat16
 
 
+def test_kernels_that_overlook_padding_are_wrong(check, monkeypatch):
+  monkeypatch.setitem(correctness.MODES, 'ragged', MODE._replace(packed=True))
+
+  def overlook(y, state, inputs):
+    return reference.reference(
+        inputs._replace(mask=jnp.ones_like(inputs.mask)),
+        feature_map=feature_maps.taylor_exp(),
+        normalizer='sum',
+    )
+
+  assert 'y differs by' in check('forward', overlook)['error']
+
+
 @pytest.mark.parametrize(
     'change, name',
     [

@@ -177,11 +177,11 @@ def test_a_state_announced_before_it_is_written_is_a_race(
 def test_a_stage_released_before_it_is_read_is_a_race(
     monkeypatch, stopped_by_race
 ):
-  def release_then_read(p, state, stage, limit):
+  def release_then_read(p, state, stage, counts):
     plgpu.barrier_wait(p.full.at[stage])
     plgpu.barrier_arrive(p.empty.at[stage])
     refs = (x.at[stage] for x in (p.k_stage, p.v_stage))
-    options = {'limit': limit, 'emulate': p.emulate}
+    options = {'counts': counts, 'emulate': p.emulate}
     return blocks.add_keys(state, *refs, p.features, p.selection, **options)
 
   monkeypatch.setattr(module, '_update', release_then_read)

@@ -29,6 +29,15 @@ def interpreted(monkeypatch):
   monkeypatch.setitem(api.IMPLEMENTATIONS, 'mosaic_sm90', interpreted)
 
 
+@pytest.fixture
+def detecting_races(monkeypatch, races):
+  """The same with the detector; says what it has found in each launch."""
+  detect = plgpu.InterpretGPUParams(detect_races=True)
+  interpreted = functools.partial(mosaic_sm90.mosaic_sm90, interpret=detect)
+  monkeypatch.setitem(api.IMPLEMENTATIONS, 'mosaic_sm90', interpreted)
+  return races
+
+
 def evaluate(inputs, implementation, **options):
   """Outputs, state and gradients of all floats, with random cotangents."""
   inputs = jax.tree.map(jnp.asarray, inputs)
@@ -65,6 +74,45 @@ def exactly(inputs):
 
 def slow(*values):
   return pytest.param(*values, marks=pytest.mark.slow)
+
+
+def ids(*lengths):
+  """Segment ids of documents of these lengths."""
+  return np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+
+
+# What rows of 300 tokens look like, and how long their prefixes are: borders of
+# documents inside chunks of 128 tokens and between them, and whole chunks that
+# are one document.
+PACKED = ids(130, 50, 76, 44), ids(50, 78, 128, 44)
+HOLES = np.random.default_rng(2).random((2, 300)) > 0.2
+LEFT_AND_RIGHT = np.arange(300) >= [[140], [0]]
+LEFT_AND_RIGHT &= np.arange(300) < [[300], [200]]
+
+
+@needs_mosaic
+@pytest.mark.parametrize(
+    'documents, mask, prefix, segments',
+    [
+        (PACKED, None, (100, 40), 1),
+        slow(None, LEFT_AND_RIGHT, (0, 128), 1),
+        slow(PACKED, HOLES, None, 1),
+        slow(PACKED, HOLES, (100, 40), 3),
+    ],
+)
+def test_documents_and_padding_are_those_of_the_definition(
+    detecting_races, documents, mask, prefix, segments
+):
+  inputs = testing.make_inputs(B=2, L=300, P=128, H=1, **SIZES)
+  inputs['prefix_len'] = np.int32(prefix or (0, 0))
+  if prefix is None:
+    del inputs['k_enc'], inputs['v_enc']
+  options = {'mask': mask, 'segment_ids': documents and np.stack(documents)}
+  tiles = mosaic_sm90_tiles.Tiles(segment_chunks=3 // segments)
+  actual = evaluate(inputs, 'mosaic_sm90', tiles=tiles, **options)
+  assert detecting_races() and not any(detecting_races())
+  expected = evaluate(exactly(inputs), 'reference', **options)
+  testing.assert_close(actual, expected, testing.TOLERANCE['bfloat16'])
 
 
 @needs_mosaic
@@ -107,8 +155,6 @@ def test_in_segments_a_sequence_gives_the_same(interpreted, L, P, count):
             r"must be 'taylor_exp', got 'taylor_exp\(order=4\)'",
         ),
         ({}, dict(normalizer='none'), "must be 'sum', got 'none'"),
-        ({}, dict(mask=np.ones((1, 4), bool)), 'mask must not be given'),
-        ({}, dict(segment_ids=np.zeros((1, 4), np.int32)), 'segment_ids and'),
     ],
 )
 def test_what_the_kernels_cannot_take_is_refused_with_the_reason(

@@ -57,13 +57,13 @@ def test_a_wrong_kernel_has_a_report_that_says_so(run):
   assert found.startswith('prefix forward: y differs by nan')
 
 
-def test_of_all_modes_only_split_is_split():
+def test_those_modes_are_split_that_say_so():
   tiles = mosaic_sm90_tiles.Tiles()
   for V in mosaic_sm90.VALUE_WIDTHS:
     for name, mode in checks.MODES.items():
       w = correctness.workload(mode, V)
       segments = tiles.segments(B=w.B, H=w.H, V=V, L=w.L)
-      assert (segments > 1) == (name == 'split')
+      assert (segments > 1) == mode.split, name
 
 
 def test_a_device_too_small_for_segments_is_refused(monkeypatch):
