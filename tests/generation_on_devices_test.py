@@ -7,6 +7,7 @@ import pytest
 from configs import base
 from jrt_jax import generation
 from jrt_jax import models
+from jrt_jax.evaluation import perplexity
 from jrt_jax.evaluation import scoring
 from jrt_jax.models import decode
 from jrt_jax.models.sampling import Sampling
@@ -91,6 +92,20 @@ def test_each_device_keeps_the_states_of_its_rows_and_heads(eight):
   assert attention.sharding.shard_shape((B, S, H, D)) == (2, S, H // 2, D)
 
 
+def test_a_conversation_goes_on_after_a_turn(one, eight):
+  settings = generation.Settings(
+      max_tokens=4
+  )  # all that the loop draws at once
+  answers = []
+  for model in (one, eight):
+    talk = generation.Conversation(model, settings)
+    for text in ('hello', 'and you?'):
+      turn = talk.say(text)
+      turn.finish()
+    answers.append(turn.completions[0].text)
+  assert answers[0] == answers[1]
+
+
 @pytest.mark.slow
 def test_a_conversation_can_be_taken_to_other_devices(one, eight):
   first = generation.Conversation(one, SETTINGS)
@@ -111,3 +126,14 @@ def test_scores_do_not_depend_on_devices(one, eight):
       for model in (one, eight)
   )
   np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_perplexity_takes_batches_that_do_not_divide(one, eight):
+  windows = np.arange(5 * 17).reshape(5, 17) % 257
+  expected, found = (
+      perplexity.losses(model, windows, batch_size=3) for model in (one, eight)
+  )
+  for part in expected:
+    np.testing.assert_allclose(
+        found[part].nll, expected[part].nll, rtol=1e-4, atol=1e-5
+    )

@@ -253,6 +253,7 @@ def _score(model, batch, where, prefix_len, *, segment_ids, batch_size, name):
   N, L = where.shape
   rows = [batch['tokens'], batch['targets'], where, prefix_len, segment_ids]
   nll, batch_size = np.zeros((N, L), np.float32), min(batch_size, N)
+  batch_size += -batch_size % model.replicas
   progress = tqdm.tqdm(
       total=N, desc=name, unit=' windows', delay=1, leave=False, disable=None
   )
@@ -263,7 +264,7 @@ def _score(model, batch, where, prefix_len, *, segment_ids, batch_size, name):
       with model.on_mesh():
         found = _nll(
             model.merge,
-            model.params,
+            model.served,
             *(None if x is None else x[at] for x in rows),
             capacity=L // 2 if prefix_len.any() else 0,
         )

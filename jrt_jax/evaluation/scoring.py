@@ -85,8 +85,8 @@ def score(
       total=len(pairs), desc='scoring', delay=1, leave=None, disable=None
   )
   with progress as bar:
-    for start in range(0, len(groups), settings.batch_size):
-      batch = groups[start : start + settings.batch_size]
+    for start in range(0, len(groups), B):
+      batch = groups[start : start + B]
       batch += [[batch[-1][0]]] * (B - len(batch))  # one shape
       for i, found in _score_batch(model, pairs, batch, settings):
         bar.update(scores[i] is None)

@@ -205,7 +205,7 @@ class Continuation:
     anew, unfinished = self._to_read_anew(), self._unfinished()
     between_looks = decode.BETWEEN_LOOKS
     if anew.any():
-      tokens = between_looks = self._settings.iterate_every
+      tokens = between_looks = min(tokens, self._settings.iterate_every)
     if self._settles:
       self._before = self.reading
     start = time.perf_counter()
@@ -237,7 +237,7 @@ class Continuation:
     """
     (row,) = self._rows
     if not row.rejected:
-      return self._reading
+      return self.reading
     if not row.accepted:
       return self._before
     piece = Piece(np.array(row.accepted, np.int32), False)
@@ -256,7 +256,8 @@ class Continuation:
 
     Args:
       unfinished: bool [B], which rows have taken what was drawn.
-      finite: int32 [B], how many tokens were drawn from finite logits.
+      finite: int32 [B], how many tokens, from the first on, were drawn from
+        finite logits.
     """
     for row, went_on, count in zip(self._rows, unfinished, finite):
       used = len(row.accepted) + (row.ended == 'end of text')

@@ -43,8 +43,6 @@ class Model:
     implementation: what computes linear attention, a value of
       `config.model.implementation`; None: what the config says.
     mesh: over which weights and what they read is divided; None: one device.
-    exact_fingerprint: `fingerprint` before the weights were rounded, if they
-      were.
     merge: makes a `LanguageModel` of weights.
   """
 
@@ -54,7 +52,6 @@ class Model:
   step: int = 0
   implementation: str | None = None
   mesh: jax.sharding.Mesh | None = None
-  exact_fingerprint: str | None = None
   merge: Callable = dataclasses.field(init=False)
 
   def __post_init__(self):
@@ -150,15 +147,13 @@ class Model:
   @functools.cached_property
   def fingerprint(self) -> str:
     """Differs between models that read the same text differently."""
-    if self.exact_fingerprint:
-      return self.exact_fingerprint
     digest = hashlib.sha256(self.tokenizer.fingerprint.encode())
     changes = recorded_config.model_changes(self.config['model'])
     what = {key: changes[key] for key in changes if key not in _HOW}
     digest.update(json.dumps(what).encode())
-    for name in sorted(self.params):
+    for name in sorted(self.served):
       digest.update(name.encode())
-      digest.update(np.ascontiguousarray(self.params[name]).data)
+      digest.update(np.ascontiguousarray(self.served[name]).view(np.uint8).data)
     return digest.hexdigest()[:16]
 
   def encode(self, prompt: str | np.ndarray) -> np.ndarray:
@@ -267,20 +262,15 @@ def load(
         f'--tokenizer must be that of the training data ({data}), got'
         f' {found.fingerprint}'
     )
-  model = Model(
+  if not exact:
+    params = as_served(config['model'], params)
+  return Model(
       config,
       params,
       found,
       step,
       implementation=implementation,
       mesh=mesh,
-  )
-  if exact or config['model']['dtype'] == 'float32':
-    return model
-  return dataclasses.replace(
-      model,
-      params=as_served(config['model'], params),
-      exact_fingerprint=model.fingerprint,
   )
 
 

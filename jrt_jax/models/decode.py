@@ -39,7 +39,9 @@ class Drawn(NamedTuple):
 
   tokens: jax.Array  # int32 [B, N], of which the first
   count: jax.Array  # int32, were drawn
-  finite: jax.Array  # int32 [B], how many of them from finite logits
+  finite: (
+      jax.Array
+  )  # int32 [B], how many from the first on are of finite logits
 
 
 @functools.partial(
@@ -94,10 +96,11 @@ def decode(
   def block(loop):
     n, ended, finite, tokens, carry = loop
     carry, (new, is_finite) = jax.lax.scan(step, carry, length=C)
+    sound = jnp.cumprod(jnp.vstack([finite == n * C, is_finite]), axis=0)[1:]
     return (
         n + 1,
         ended | until.ids[new].any(axis=0),
-        finite + is_finite.sum(axis=0, dtype=jnp.int32),
+        finite + sound.sum(axis=0, dtype=jnp.int32),
         jax.lax.dynamic_update_index_in_dim(tokens, new, n, axis=0),
         carry,
     )

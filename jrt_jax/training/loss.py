@@ -35,11 +35,12 @@ def cross_entropy(
 ) -> tuple[jax.Array, TokenLosses]:
   """The weighted sum of the negative log-likelihoods of the targets.
 
-  Logits exist for `block` positions of a row at a time, in the dtype of
-  `hidden`, and never for positions of weight 0: each row is visited with its supervised positions
-  first, until the row with the most of them is done, so that no label is lost.
-  Gradients are computed in the same visit. On a mesh, devices share the rows
-  and the vocabulary, as `sharding` has them; the sum is over all rows.
+  Logits exist for `block` positions of a row at a time, and never for positions
+  of weight 0: each row is visited with its supervised positions first, until the
+  row with the most of them is done, so that no label is lost. Gradients are
+  computed in the same visit, of logits in the dtype of `hidden`; without them
+  logits are float32. On a mesh, devices share the rows and the vocabulary, as
+  `sharding` has them; the sum is over all rows.
 
   Args:
     hidden: [B, L, E], bfloat16 or float32.
@@ -151,7 +152,9 @@ def _visit(
     h = hidden.at[at].get(mode='fill', fill_value=0)
     target = targets.at[at].get(mode='fill', fill_value=0)
     weight = weights.at[at].get(mode='fill', fill_value=0)
-    logits = jnp.einsum('bce,ve->bcv', h, table)
+    # Those of a train step are read again: half as wide, they are read faster.
+    product = jnp.einsum if with_gradients else _einsum
+    logits = product('bce,ve->bcv', h, table)
     exists = ids < vocab_size
     nll, log_z, correct = _judge(logits, exists, target, ids, vocab_axes)
     losses = TokenLosses(

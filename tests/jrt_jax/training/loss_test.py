@@ -130,6 +130,17 @@ def test_gradients_of_bfloat16_states_are_close_to_the_exact_ones():
     assert error < 0.02
 
 
+def test_without_gradients_logits_are_not_rounded():
+  hidden, table, targets, weights = make_inputs(dtype=jnp.bfloat16)
+  # Two ids whose logits differ by less than a step of bfloat16.
+  table = table.at[0].set(4.0).at[1].set(4.0).at[1, 0].set(4.03125)
+  hidden = jnp.full_like(hidden, 4.0)
+  value, losses = blocked(hidden, table, jnp.ones_like(targets), weights)
+  assert losses.correct.any() and (losses.correct == (weights != 0)).all()
+  exact = hidden.astype(jnp.float32), table, jnp.ones_like(targets), weights
+  assert_close(value, plain(*exact)[0])
+
+
 @pytest.mark.parametrize('shape', [(8, 1, 1), (4, 2, 1), (1, 1, 8), (2, 2, 2)])
 def test_rows_and_ids_spread_over_devices_give_the_same(shape):
   inputs = make_inputs()
