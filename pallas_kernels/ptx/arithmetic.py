@@ -158,6 +158,11 @@ INSTRUCTIONS = {
         mul=np.multiply,
         mul_rn=np.multiply,
         fma_rn=_fused,
+        # Without .NaN, a number wins over what is none.
+        max=np.fmax,
+        max_NaN=np.maximum,
+        min=np.fmin,
+        min_NaN=np.minimum,
         neg=np.negative,
         abs=np.abs,
         # Exact here; the hardware errs in the last bits.

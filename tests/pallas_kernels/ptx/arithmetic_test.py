@@ -38,6 +38,8 @@ def bits(x):
         ('setp.lt.u32 %p, -1, 1; selp.b32 %r, 1, 2, %p', 2),
         # Nothing is less than what is no number.
         ('setp.lt.f32 %p, 0f7FC00000, 0f3F800000; selp.b32 %r, 1, 2, %p', 2),
+        ('max.f32 %r, 0f7FC00000, 0f3F800000', bits(1)),
+        ('max.NaN.f32 %r, 0f7FC00000, 0f3F800000', 0x7FC00000),
         ('setp.eq.and.s32 %p, 1, 1, !%group0; selp.b32 %r, 1, 2, %p', 2),
         ('mov.pred %p, -1; selp.b32 %r, 1, 2, %p', 1),
         ('mov.b32 %r, 3; @%first mov.b32 %r, 4', 4),
