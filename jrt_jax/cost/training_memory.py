@@ -3,8 +3,8 @@
 An estimate: what autodiff has to keep. XLA decides, and `jrt_jax.plan --compile`
 asks it: of the 360M and 1.3B models on H100 GPUs (jax 0.11.2, November 2026) it
 said what is estimated here within 1 %, of programs with one to three layers within
-5 %, if nothing is recomputed. With remat XLA takes up to a quarter more, if there
-is room: it puts off the gradients of weights, and holds what they are made of.
+5 %, if nothing is recomputed. With remat the estimate is what would do: XLA puts off
+the gradients of weights, and holds what they are made of, as long as there is room.
 """
 
 from collections.abc import Mapping

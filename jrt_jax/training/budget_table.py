@@ -72,9 +72,12 @@ def _microbatches(found, memory) -> Iterator[str]:
     if x['microbatch'] is None:
       yield row(name, 'none', f'1 takes {size}')
     else:
-      yield row(name, f'{x["accumulation"]} x {x["microbatch"]}', size)
+      least = '' if name == 'none' else 'at least '
+      microbatch = f'{x["accumulation"]} x {x["microbatch"]}'
+      yield row(name, microbatch, f'{least}{size}')
   yield 'JAX takes 75 % of the memory unless told (by launch slurm: 90 %). With'
-  yield 'remat=none the compiler was within 5 %; --compile asks it.'
+  yield 'remat=none the compiler was within 5 %; with others it takes more where'
+  yield 'it finds room. --compile asks it.'
 
 
 def _decoding(budget) -> Iterator[str]:

@@ -64,8 +64,9 @@ def largest(
 
   Returns:
     Dicts of `remat`, `microbatch`, sequences on a GPU at once, `accumulation`,
-    microbatches in a batch, and `bytes`; where not even one sequence fits, the
-    two are None and `bytes` are what one would take.
+    microbatches in a batch, and `bytes`, of others than 'none' the least that
+    would do; where not even one sequence fits, the two are None and `bytes` are
+    what one would take.
   """
   correction = 0
   if compiled_peak and config['model']['remat'] == 'none':
