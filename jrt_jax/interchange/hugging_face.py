@@ -63,15 +63,19 @@ def write(model: Model, out: Path, *, tokenizer: str) -> None:
   """Writes a model as a Hugging Face directory, without torch.
 
   Args:
-    model: of a run.
+    model: of a run, with its weights in float32.
     out: the directory, empty, or made if need be.
     tokenizer: where its tokenizer is, or 'bytes'.
 
   Raises:
-    ValueError: `out` is not empty, or what is exported would read prompts
-      differently.
+    ValueError: `out` is not empty, the weights were rounded, or what is
+      exported would read prompts differently.
     OSError: `out` cannot be written.
   """
+  if model.exact_fingerprint:
+    raise ValueError(
+        'model must be loaded with exact=True, got rounded weights'
+    )
   _check_reading(model.config)
   with folders.whole(pathlib.Path(out)) as new:
     exported_tokenizer.write(new, tokenizer, model.tokenizer.eos_id)

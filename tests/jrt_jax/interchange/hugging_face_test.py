@@ -50,6 +50,12 @@ def folder(model, tmp_path):
   return tmp_path / 'export'
 
 
+def test_rounded_weights_are_not_exported(model, tmp_path):
+  rounded = dataclasses.replace(model, exact_fingerprint='of the exact ones')
+  with pytest.raises(ValueError, match='must be loaded with exact=True'):
+    hugging_face.write(rounded, tmp_path / 'export', tokenizer='bytes')
+
+
 def read_json(path):
   return json.loads(path.read_text())
 
