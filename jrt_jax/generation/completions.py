@@ -126,7 +126,7 @@ class Continuation:
   ):
     if not len(prompts):
       raise ValueError('there must be at least one prompt, got none')
-    seeds = _seeds(len(prompts), seeds, settings.seed)
+    seeds = drawing.seeds_of(len(prompts), seeds, settings.seed)
     B = sizes.filled_rows(len(prompts), model.replicas)
     after = _for_each(len(prompts), B, after)
     self._model, self._settings = model, settings
@@ -310,22 +310,6 @@ class Continuation:
 
 def _prefix_tokens(row):
   return sum(len(p.tokens) - p.padding for p in row if p.is_prefix)
-
-
-def _seeds(count, seeds, first):
-  """Int32 [count], those that are given or as many from the first one on."""
-  if seeds is None:
-    seeds = first + np.arange(count)
-  if len(seeds) != count:
-    raise ValueError(
-        f'there must be a seed for each of the {count} prompts, got'
-        f' {len(seeds)}'
-    )
-  if min(seeds) < 0 or max(seeds) >= 2**31:
-    raise ValueError(
-        f'seeds must lie in [0, 2**31), got {min(seeds)} to {max(seeds)}'
-    )
-  return np.asarray(seeds, np.int32)
 
 
 def _for_each(count, B, reading):

@@ -13,6 +13,26 @@ from jrt_jax.models import decode
 from jrt_jax.models.sampling import Sampling
 
 
+def seeds_of(count: int, seeds: Sequence[int] | None, first: int) -> np.ndarray:
+  """Returns int32 [count], those that are given or as many from `first` on.
+
+  Raises:
+    ValueError: they are not as many as prompts, or out of range.
+  """
+  if seeds is None:
+    seeds = first + np.arange(count)
+  if len(seeds) != count:
+    raise ValueError(
+        f'there must be a seed for each of the {count} prompts, got'
+        f' {len(seeds)}'
+    )
+  if min(seeds) < 0 or max(seeds) >= 2**31:
+    raise ValueError(
+        f'seeds must lie in [0, 2**31), got {min(seeds)} to {max(seeds)}'
+    )
+  return np.asarray(seeds, np.int32)
+
+
 def start(
     model: Model,
     reading: Reading,
