@@ -39,7 +39,7 @@ def mosaic_sm90(
   Args:
     inputs: bfloat16, D = 16, V one of `VALUE_WIDTHS`, B * H above 0.
     feature_map: `taylor_exp`, of order 2.
-    normalizer: 'sum'.
+    normalizer: one of `inputs.NORMALIZERS`.
     plain: whether there is neither padding nor a second document; else kernels
       are compiled that look at both.
     tiles: what can be tuned; None for what is best on this device.
@@ -49,7 +49,7 @@ def mosaic_sm90(
     NotImplementedError: the inputs are others, jax is too old, or the device
       is another GPU.
   """
-  _check(inputs, feature_map, normalizer)
+  _check(inputs, feature_map)
   if interpret is None and (reason := tiles_lib.unfit()):
     raise NotImplementedError(reason)
   B, L, H, V = inputs.v.shape
@@ -64,7 +64,7 @@ def mosaic_sm90(
   if not plain:
     documents = documents_lib.of_inputs(inputs, q.shape[1], P)
   y, kv_t, gram = segments.attend(
-      derivatives.Launch(tiles, interpret),
+      derivatives.Launch(tiles, normalizer, interpret),
       *(count, L),
       *(q, k, v),
       *prefix,
@@ -74,7 +74,7 @@ def mosaic_sm90(
   return y[:, :L], roll_features.unpack_state(kv_t, gram, V)
 
 
-def _check(inputs, feature_map, normalizer):
+def _check(inputs, feature_map):
   B, _, H, D = inputs.q.shape
   V = inputs.v.shape[-1]
   dtypes = inputs.q.dtype, inputs.v.dtype
@@ -85,7 +85,6 @@ def _check(inputs, feature_map, normalizer):
       f"feature_map must be 'taylor_exp', got {feature_map.name!r}": (
           feature_map != taylor_exp()
       ),
-      f"normalizer must be 'sum', got {normalizer!r}": normalizer != 'sum',
       f'q and v must be bfloat16, got {dtypes[0]} and {dtypes[1]}': (
           dtypes != (jnp.bfloat16, jnp.bfloat16)
       ),

@@ -118,7 +118,7 @@ def backward(
     prefix_len: int32 [B], or None without a prefix.
     kv_t, gram: float32 [B, H, V, 160] and [B, H, 64, 32], the initial state, or
       None for zeros.
-    y: bfloat16 [B, L, H, V], the outputs.
+    y: bfloat16 [B, L, H, V], the outputs; 0 where z is a constant.
     inv_z: float32 [B, H, L], 1 / z of every position, finite.
     dy: bfloat16 [B, L, H, V]. It has to be 0 in rows that are no tokens, which
       then change nothing; their own gradients mean nothing.

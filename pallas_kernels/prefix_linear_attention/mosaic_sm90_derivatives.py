@@ -5,6 +5,7 @@ import functools
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_backward
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_forward
@@ -17,6 +18,7 @@ class Launch(NamedTuple):
   """How the launches run."""
 
   tiles: Tiles
+  normalizer: str = 'sum'
   interpret: Any = None  # parameters of the interpreter; None to compile
 
 
@@ -64,6 +66,7 @@ def _attend_forward(launch, length, *arrays):
       *arrays,
       length=length,
       config=launch.tiles.forward,
+      normalizer=launch.normalizer,
       interpret=launch.interpret,
   )
   return (y, kv_t, gram), (arrays, y, inv_z)
@@ -72,6 +75,12 @@ def _attend_forward(launch, length, *arrays):
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _attend_backward(launch, _, residuals, cotangents):
   (*arrays, documents), y, inv_z = residuals
+  # By y the backward pass knows how outputs depend on what they are divided by:
+  # where that is a constant, not at all.
+  if launch.normalizer == 'none':
+    y = jnp.zeros_like(y)
+  elif launch.normalizer == 'clamp':
+    y = jnp.where(jnp.swapaxes(inv_z, 1, 2)[..., None] < 1, y, 0)
   dq, dk, dv, dk_enc, dv_enc, dkv_t, dgram = mosaic_sm90_backward.backward(
       *arrays,
       y,

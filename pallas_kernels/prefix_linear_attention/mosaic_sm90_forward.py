@@ -61,8 +61,6 @@ from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import (
     VALUE_TILE,
 )
 
-_LEAST = 1e-12  # that outputs are divided by, see `inputs.NORMALIZERS`
-
 
 @dataclasses.dataclass(frozen=True)
 class ForwardConfig:
@@ -91,6 +89,7 @@ def forward(
     documents: documents_lib.Documents | None = None,
     *,
     config: ForwardConfig,
+    normalizer: str = 'sum',
     length: int | None = None,
     interpret: Any = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
@@ -107,13 +106,15 @@ def forward(
       [B, H, 64, 32], as `roll_features.pack_state` returns it; None for zeros.
     documents: packed documents and padding, of which there are none if None.
     config: what can be tuned.
+    normalizer: one of `inputs.NORMALIZERS`.
     length: tokens from there on do not enter the final state; L if left out.
       With `documents`, padding is said there instead.
     interpret: `plgpu.InterpretGPUParams`, to run without a GPU.
 
   Returns:
-    y bfloat16 [B, L, H, V]; inv_z float32 [B, H, L], one over the sum of the
-    weights of each token; kv_t and gram after the last token.
+    y bfloat16 [B, L, H, V]; inv_z float32 [B, H, L], one over what each token
+    was divided by, with 'sum' the sum of its weights; kv_t and gram after the
+    last token.
 
   Raises:
     ValueError: L, P, D or V is not as said above.
@@ -148,6 +149,7 @@ def forward(
         _Program(
             config=config,
             emulate=interpret is not None,
+            normalizer=normalizer,
             L=L,
             P=P,
             length=L if length is None else length,
@@ -399,9 +401,7 @@ def _rows(p, half):
     plgpu.barrier_wait(p.full_q.at[stage])
     num, den = _read_chunk(p, stage, half)
     num, den = _read_state(p, stage, buffer, half, num, den)
-    if p.has_documents:  # a position may have seen nothing; its output is 0
-      den = jnp.maximum(den, F32(_LEAST))
-    _write(p, i, half, num, F32(1) / den)
+    _write(p, i, half, num, _inverse(p, den))
 
   if p.P:
     lax.fori_loop(I32(0), p.prefix_chunks, skip_prefix, None)
@@ -457,6 +457,17 @@ def _read_state(p, stage, buffer, half, num, den):
   constant = blocks.constant_column()
   terms = blocks.block(t, 0) * x.astype(F32) + blocks.block(t, 1) * constant
   return num, den + jnp.sum(blocks.keep_rows(terms, reads), axis=1)
+
+
+def _inverse(p, den):
+  """What outputs are multiplied by; no weight is negative, and so z is not."""
+  if p.normalizer == 'none':
+    return den * F32(0) + F32(1)
+  if p.normalizer == 'clamp':
+    den = jnp.maximum(den, F32(1))
+  elif p.has_documents:  # where nothing was seen, outputs are 0
+    den = jnp.maximum(den, F32(1e-12))
+  return F32(1) / den
 
 
 def _write(p, i, half, num, inv_z):

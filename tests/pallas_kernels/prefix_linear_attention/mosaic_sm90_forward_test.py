@@ -208,6 +208,8 @@ LOWERED = {
     'prefix, state, masked': dict(V=64, state=True, length=500),
     'state': dict(V=64, P=0, state=True),
     'neither': dict(V=64, P=0),
+    'clamped': dict(V=64, normalizer='clamp'),
+    'not normalised': dict(V=64, P=0, normalizer='none'),
     'V = 112': dict(V=112),
     'V = 128': dict(V=128),
     'two stages, more registers for the state': dict(
@@ -233,7 +235,15 @@ def test_every_variant_lowers_for_cuda(variant):
 
 
 def lower(
-    *, V, P=256, state=False, config=CONFIG, length=None, B=2, L=512, H=2
+    *,
+    V,
+    P=256,
+    state=False,
+    config=CONFIG,
+    B=2,
+    L=512,
+    H=2,
+    **options,
 ):
   shape = jax.ShapeDtypeStruct
   keys = {n: shape((B, n, H, 16), jnp.bfloat16) for n in (L, P)}
@@ -243,7 +253,7 @@ def lower(
       shape((B, H, V, roll_features.NUM_FEATURES), jnp.float32),
       shape((B, H, *roll_features.GRAM_SHAPE), jnp.float32),
   )
-  forward = functools.partial(module.forward, config=config, length=length)
+  forward = functools.partial(module.forward, config=config, **options)
   lowered = (
       jax.jit(forward)
       .trace(

@@ -116,6 +116,30 @@ def test_documents_and_padding_are_those_of_the_definition(
 
 
 @needs_mosaic
+@pytest.mark.parametrize(
+    'normalizer, documents',
+    [
+        # The first token of a document often has a weight of less than 1.
+        ('clamp', (ids(1, 1, 1, 127), ids(2, 1, 126, 1))),
+        slow('clamp', None),
+        slow('none', None),
+    ],
+)
+def test_normalizers_are_those_of_the_definition(
+    interpreted, normalizer, documents
+):
+  inputs = testing.make_inputs(B=2, L=130, P=0, H=1, **SIZES)
+  for name in 'k_enc', 'v_enc', 'initial_state':
+    del inputs[name]
+  options = {'normalizer': normalizer}
+  if documents:
+    options['segment_ids'] = np.stack(documents)
+  actual = evaluate(inputs, 'mosaic_sm90', **options)
+  expected = evaluate(exactly(inputs), 'reference', **options)
+  testing.assert_close(actual, expected, testing.TOLERANCE['bfloat16'])
+
+
+@needs_mosaic
 @pytest.mark.parametrize('P', [slow(150), slow(0)])
 def test_outputs_states_and_gradients_are_those_of_the_definition(
     interpreted, P
@@ -154,7 +178,6 @@ def test_in_segments_a_sequence_gives_the_same(interpreted, L, P, count):
             dict(feature_map=feature_maps.taylor_exp(4), initial_state=None),
             r"must be 'taylor_exp', got 'taylor_exp\(order=4\)'",
         ),
-        ({}, dict(normalizer='none'), "must be 'sum', got 'none'"),
     ],
 )
 def test_what_the_kernels_cannot_take_is_refused_with_the_reason(
