@@ -72,7 +72,7 @@ def write(model: Model, out: Path, *, tokenizer: str) -> None:
       exported would read prompts differently.
     OSError: `out` cannot be written.
   """
-  if any(x.dtype != jnp.float32 for x in model.params.values()):
+  if any(x.dtype != np.float32 for x in model.params.values()):
     raise ValueError(
         'model must be loaded with exact=True, got rounded weights'
     )

@@ -52,7 +52,7 @@ def folder(model, tmp_path):
 
 def test_rounded_weights_are_not_exported(model, tmp_path):
   name = 'layers.0.mixer.in_proj.kernel'
-  params = model.params | {name: model.params[name].astype(jnp.bfloat16)}
+  params = model.params | {name: model.params[name].astype('bfloat16')}
   rounded = dataclasses.replace(model, params=params)
   with pytest.raises(ValueError, match='must be loaded with exact=True'):
     hugging_face.write(rounded, tmp_path / 'export', tokenizer='bytes')
