@@ -77,12 +77,12 @@ class Run:
     config = {**config, 'model': model}
     self._choice = choice or kernels.Choice(model['implementation'])
     self.model = {**model, 'implementation': self._choice.implementation}
+    _check_kernels(self.model['implementation'], self.mesh)
     self.steps, self._abstract_params = abstract.steps(
         {**config, 'model': self.model}, self.mesh
     )
     shapes = {name: x.shape for name, x in self._abstract_params.items()}
     layout.check_model(self.model, shapes, self.mesh.shape)
-    _check_kernels(self.model['implementation'], self.mesh)
     self.workdir = pathlib.Path(workdir)
     with failures.shared():  # each process looks at other files
       splits = pipeline.splits(

@@ -80,8 +80,9 @@ def read_config(workdir: str | pathlib.Path) -> dict[str, Any]:
   Raises:
     FileNotFoundError, ValueError: see `read`.
   """
+  folder = builtin_models.find(workdir)
   try:
-    return _config(builtin_models.find(workdir))
+    return _config(folder)
   except (FileNotFoundError, NotADirectoryError) as error:
     raise FileNotFoundError(
         f'the workdir must be that of a run, got {str(workdir)!r}, without'
