@@ -13,6 +13,7 @@ import pytest
 
 from jrt_jax.compiled import hlo
 from jrt_jax.compiled import traffic
+from jrt_jax.compiled import train_step
 from jrt_jax.cost import layout
 from jrt_jax.training import abstract
 from jrt_jax.training import budget
@@ -169,6 +170,9 @@ def test_nothing_but_parameters_is_gathered(case):
       )
       for name, x in step.params.items()
   }
+  # Projections of one matrix are multiplied side by side, or apart.
+  stacked = [shape for shape in whole if len(shape) == 3]
+  whole |= {(E, n * I) for E, n, I in stacked} | {(E, I) for E, _, I in stacked}
   whole |= {tuple(reversed(shape)) for shape in whole}  # of the transposed
   gathered = results(step.hlo, 'all-gather')
   assert bool(gathered) == (fsdp > 1)
@@ -230,3 +234,11 @@ def test_fusions_read_bfloat16_logits_twice_and_write_their_derivative():
   vocabulary = step.params['embedding.embedding'].shape[0]
   logits = 2 * MICROBATCH * loss.BLOCK * vocabulary  # bytes
   assert 3 * logits < (moved(1) - moved(0)) / blocks < 3.3 * logits
+
+
+def test_fusions_move_at_most_4_megabytes_for_each_token():
+  program = hlo.parse(compile_step(DATA).hlo)
+  operations = traffic.operations(program, unknown_trips=1)
+  rates = train_step.RATES['H100']
+  fusions = train_step.by_kind(program, operations, rates)['fusions']
+  assert fusions['bytes'] < 4e6 * SEQUENCES * 2048
