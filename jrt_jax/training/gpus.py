@@ -81,11 +81,12 @@ def first(ids: Sequence[int] | None = None) -> Gpu | None:
   that is divided (MIG) are not described.
 
   Args:
-    ids: those that it takes of the visible ones; None: all.
+    ids: those that it takes of the visible ones; None: what
+      JAX_CUDA_VISIBLE_DEVICES says, or else all.
   """
   if not visible():
     return None
-  taken = 0 if ids is None else ids[0]
+  taken = _first_for_jax() if ids is None else ids[0]
   chosen = os.environ.get('CUDA_VISIBLE_DEVICES')
   known = chosen.split(',') if chosen else None
   if known and taken >= len(known):
@@ -97,6 +98,12 @@ def first(ids: Sequence[int] | None = None) -> Gpu | None:
   if not found or found[4] == 'Enabled':
     return None
   return Gpu(place, *found.groups()[:3])
+
+
+def _first_for_jax():
+  """Its place among the GPUs that CUDA shows; jax refuses what is no number."""
+  first, *_ = os.environ.get('JAX_CUDA_VISIBLE_DEVICES', 'all').split(',')
+  return int(first) if first.strip().isdigit() else 0
 
 
 def _nvidia_smi(*arguments):

@@ -4,6 +4,7 @@ import pytest
 
 from jrt_jax.training import gpus
 
+JAX = 'JAX_CUDA_VISIBLE_DEVICES', 'JAX_PLATFORMS'
 TWO_NODES = ['a'] * 4 + ['b'] * 4
 
 
@@ -27,7 +28,7 @@ def node(monkeypatch, tmp_path):
     command.write_text('\n'.join(['#!/bin/sh', *lines, '']))
     command.chmod(0o755)
     monkeypatch.setenv('PATH', f'{tmp_path}:/usr/bin:/bin')
-    for name in ('CUDA_VISIBLE_DEVICES', 'JAX_PLATFORMS'):
+    for name in ('CUDA_VISIBLE_DEVICES', *JAX):
       monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
       monkeypatch.setenv(name, value)
@@ -89,6 +90,17 @@ def test_the_first_gpu_is_described_as_its_driver_does(node, chosen, ids, id):
   node(8, **({} if chosen is None else {'CUDA_VISIBLE_DEVICES': chosen}))
   expected = gpus.Gpu(id, f'NVIDIA H{id}', '9.0', '580.1')
   assert gpus.first(ids) == expected
+
+
+@pytest.mark.parametrize(
+    'of_jax, ids, id',
+    [('1', None, '7'), ('2,0', None, '9'), ('all', None, '5'), ('1', [2], '9')],
+)
+def test_of_the_gpus_that_cuda_shows_jax_may_take_some(node, of_jax, ids, id):
+  node(8, CUDA_VISIBLE_DEVICES='5,7,9', JAX_CUDA_VISIBLE_DEVICES=of_jax)
+  assert gpus.first(ids).id == id
+  node(8, CUDA_VISIBLE_DEVICES='5', JAX_CUDA_VISIBLE_DEVICES='1')
+  assert gpus.first() is None
 
 
 def test_what_the_driver_does_not_describe_is_no_gpu(node):
