@@ -113,11 +113,7 @@ def main(argv: list[str]) -> None:
       command_line.output_file('--save_state', _SAVE_STATE.value)
     if _COMPILATION_CACHE.value:
       compilation_cache.turn_on()
-    model = generation.load(
-        _WORKDIR.value,
-        tokenizer=_TOKENIZER.value,
-        implementation='auto',  # the kernels would not read padding
-    )
+    model = generation.load(_WORKDIR.value, tokenizer=_TOKENIZER.value)
     after = None
     if _LOAD_STATE.value:
       with command_line.reading('--load_state'):

@@ -10,14 +10,21 @@ from typing import Any
 from jrt_jax.cost import feature_maps
 from jrt_jax.cost import mixers
 
+# The value of `config.model.implementation` for the kernels, and plain JAX for
+# what they refuse.
+KERNELS_OR_CHUNKED = 'mosaic_sm90_or_chunked'
+
 KEY_WIDTH = 16  # D
 VALUE_WIDTHS = 64, 112, 128  # V
 
 
+def has_linear_attention(model: Mapping[str, Any]) -> bool:
+  """Whether a layer of `config.model` is linear attention, prefix or not."""
+  return not {'la', 'pla'}.isdisjoint(model['mixers'])
+
+
 def value_width(model: Mapping[str, Any]) -> int | None:
   """Returns V of the heads that the kernels can compute; None if of none.
-
-  Calls with a mask or with packed documents they leave to others all the same.
 
   Args:
     model: `config.model`.
@@ -25,7 +32,7 @@ def value_width(model: Mapping[str, Any]) -> int | None:
   Raises:
     ValueError: the heads do not divide the width.
   """
-  if not {'la', 'pla'} & {*model['mixers']}:
+  if not has_linear_attention(model):
     return None
   V = mixers.head_width(model['width'], model['num_heads'])
   feature_map = model['feature_map']

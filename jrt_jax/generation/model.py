@@ -17,6 +17,7 @@ import numpy as np
 
 from jrt_jax import models
 from jrt_jax.cost import layout
+from jrt_jax.cost.kernels import KERNELS_OR_CHUNKED
 from jrt_jax.data import tokenizers
 from jrt_jax.data.synthetic import tasks
 from jrt_jax.generation import continued_text
@@ -56,14 +57,11 @@ class Model:
 
   def __post_init__(self):
     model = self.config['model']
-    implementation = self.implementation or model['implementation']
-    if implementation == 'mosaic_sm90':  # which takes no padding
-      implementation = kernels.KERNELS
     # Padding between rows of a batch is ours: no model may see it.
     config = {
         **model,
         'pad_mask': 'exclude',
-        'implementation': implementation,
+        'implementation': self.implementation or model['implementation'],
     }
     merge = _merge(json.dumps(config, sort_keys=True))
     object.__setattr__(self, 'merge', merge)
@@ -276,7 +274,7 @@ def load(
 
 def _implementation(model):
   """What this machine has, whatever the run was trained with."""
-  if model['implementation'] not in ('auto', 'mosaic_sm90', kernels.KERNELS):
+  if model['implementation'] not in ('auto', 'mosaic_sm90', KERNELS_OR_CHUNKED):
     return model['implementation']
   choice = kernels.here(model)
   if choice.reason:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jrt_jax.cost import feature_maps as cost_of_maps
 from jrt_jax.cost import mixers
+from jrt_jax.cost.kernels import KERNELS_OR_CHUNKED
 from jrt_jax.models import feature_maps
 from jrt_jax.models.context import Context
 from jrt_jax.models.head_group import HeadGroup
@@ -18,7 +19,7 @@ import pallas_kernels
 # What values of `config.model.implementation` are that are no single one.
 _IMPLEMENTATIONS = {
     'auto': None,
-    'mosaic_sm90_or_chunked': ('mosaic_sm90', 'chunked'),
+    KERNELS_OR_CHUNKED: ('mosaic_sm90', 'chunked'),
 }
 
 # Of one group of heads; of several, a tuple.

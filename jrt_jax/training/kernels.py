@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from jrt_jax import foreign
 from jrt_jax import user_cache
 from jrt_jax.cost import kernels as cost
+from jrt_jax.cost.kernels import KERNELS_OR_CHUNKED
 from jrt_jax.schema import Fields
 from jrt_jax.schema import OneOf
 from jrt_jax.schema import Text
@@ -26,10 +27,12 @@ from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
 from pallas_kernels.selfcheck import kept
 from pallas_kernels.selfcheck import verdict
 
-KERNELS, FALLBACK = 'mosaic_sm90_or_chunked', 'chunked'
+FALLBACK = 'chunked'
 
 _MINUTES = 2 * verdict.LIMIT / 60  # it asks about the device, then the kernels
-_SCHEMA = Fields({'implementation': OneOf(KERNELS, FALLBACK), 'reason': Text()})
+_SCHEMA = Fields(
+    {'implementation': OneOf(KERNELS_OR_CHUNKED, FALLBACK), 'reason': Text()}
+)
 
 
 class Choice(NamedTuple):
@@ -60,7 +63,9 @@ def here(model: Mapping[str, Any], ids: Sequence[int] | None = None) -> Choice:
   if gpu is None or machine.unfit(_described(gpu)):
     return Choice('auto')
   if mosaic_sm90_tiles.is_measured(gpu.kind, V):
-    return Choice(KERNELS, f'the kernels were measured on {gpu.kind}')
+    return Choice(
+        KERNELS_OR_CHUNKED, f'the kernels were measured on {gpu.kind}'
+    )
   return _asked(V, gpu)
 
 
@@ -80,13 +85,13 @@ def of_run(
   if named != 'auto':
     return Choice(named)
   before = distributed.from_first(lambda: _before(workdir))
-  if before and before[0] != KERNELS:
+  if before and before[0] != KERNELS_OR_CHUNKED:
     return _kept(*before)
   own = None
   if peers.is_first_of_node:
     own = here(config['model'], peers.local_device_ids)
   found = _together(distributed.everyones('kernels', own))
-  if before and found.implementation != KERNELS:
+  if before and found.implementation != KERNELS_OR_CHUNKED:
     now = found.reason or 'they cannot run here'
     return Choice(FALLBACK, f'this run began with the kernels, but {now}')
   return found
@@ -149,7 +154,7 @@ def _asked(V, gpu):
   folder = user_cache.folder()
   facts = {'kind': gpu.kind, 'driver': gpu.driver}
   about = kept.about(V, facts)
-  right = Choice(KERNELS, f'the kernels are right on {gpu.kind}')
+  right = Choice(KERNELS_OR_CHUNKED, f'the kernels are right on {gpu.kind}')
   if folder and kept.has(folder / 'kernels', about):
     return right
   if distributed.is_first():

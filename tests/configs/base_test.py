@@ -7,6 +7,7 @@ import pytest
 
 from configs import base
 from jrt_jax.benchmarks import worker
+from jrt_jax.cost.kernels import KERNELS_OR_CHUNKED
 from jrt_jax.data import objectives
 from jrt_jax.data import packings
 from jrt_jax.data import pipeline
@@ -137,7 +138,7 @@ def test_a_value_that_would_train_on_in_silence_is_refused(key, value):
 TABLES = {
     'model.feature_map.name': {*feature_maps.FEATURE_MAPS, 'hybrid_heads'},
     'model.normalizer': {'auto', 'output_rms', *inputs.NORMALIZERS},
-    'model.implementation': {'auto', 'mosaic_sm90_or_chunked'}
+    'model.implementation': {'auto', KERNELS_OR_CHUNKED}
     | {*api.IMPLEMENTATIONS},
     'model.remat': block.REMAT_POLICIES,
     'prefix.name': policies.PREFIX_POLICIES,

@@ -32,7 +32,7 @@ def test_the_widths_are_those_of_the_kernels():
   assert kernels.KEY_WIDTH == roll_features.D
 
 
-def asked(monkeypatch, config):
+def asked(monkeypatch, config, **context):
   """Whether the kernels take a call of a model, up to their launch."""
   taken = []
 
@@ -44,10 +44,12 @@ def asked(monkeypatch, config):
   # Another function, of which jax remembers no call.
   kernels_again = functools.partial(mosaic_sm90.mosaic_sm90)
   monkeypatch.setitem(api.IMPLEMENTATIONS, 'mosaic_sm90', kernels_again)
-  config = {**config, 'implementation': 'mosaic_sm90_or_chunked'}
+  config = {**config, 'implementation': kernels.KERNELS_OR_CHUNKED}
   merge, params = models.abstract(config)
   tokens = jax.ShapeDtypeStruct((1, 4), jnp.int32)
-  jax.eval_shape(lambda params, tokens: merge(params)(tokens), params, tokens)
+  jax.eval_shape(
+      lambda params, tokens: merge(params)(tokens, **context), params, tokens
+  )
   return taken[0] if taken else None
 
 
@@ -83,3 +85,12 @@ def test_the_models_it_names_are_those_of_which_the_kernels_take_a_call(
 ):
   config = model(**changes)
   assert kernels.value_width(config) == V == asked(monkeypatch, config)
+
+
+@needs_mosaic
+def test_they_take_packed_documents_and_padding_too(monkeypatch):
+  packed = {
+      'segment_ids': jnp.array([[0, 0, 1, 1]]),
+      'mask': jnp.array([[True, True, True, False]]),
+  }
+  assert asked(monkeypatch, model(), **packed) == 64

@@ -9,6 +9,7 @@ import pytest
 
 from jrt_jax import generation
 from jrt_jax import models
+from jrt_jax.cost.kernels import KERNELS_OR_CHUNKED
 from jrt_jax.training import checkpoint
 from jrt_jax.training import kernels
 from jrt_jax.training import workdirs
@@ -65,7 +66,7 @@ def choose(workdir, monkeypatch):
   return choose
 
 
-@pytest.mark.parametrize('trained', ['auto', 'mosaic_sm90', kernels.KERNELS])
+@pytest.mark.parametrize('trained', ['auto', 'mosaic_sm90', KERNELS_OR_CHUNKED])
 def test_kernels_are_chosen_for_this_machine_before_a_device_is_opened(
     choose, trained, capsys
 ):
@@ -83,22 +84,6 @@ def test_what_a_run_names_or_the_caller_is_taken_without_a_question(choose):
   assert (model.implementation, calls) == ('reference', ['open'])
   model, calls = choose('chunked', 'it hangs', implementation='auto')
   assert (model.implementation, calls) == ('auto', ['open'])
-
-
-def test_a_model_trained_with_kernels_alone_reads_padding_without_them(
-    make_model,
-):
-  expected = make_model(('pla',))
-  config = {**expected.config}
-  config['model'] = {**config['model'], 'implementation': 'mosaic_sm90'}
-  model = generation.Model(config, expected.params, expected.tokenizer)
-  assert model.fingerprint == expected.fingerprint
-  tokens, mask = np.arange(8)[None], np.arange(8)[None] < 5
-  logits = [
-      jax.jit(lambda m=m: m.merge(m.params)(tokens, mask=mask))()
-      for m in (model, expected)
-  ]
-  np.testing.assert_array_equal(*logits)
 
 
 def test_one_weight_makes_another_fingerprint(small):

@@ -11,6 +11,7 @@ import jax
 import pytest
 
 from configs import base
+from jrt_jax.cost.kernels import KERNELS_OR_CHUNKED
 from jrt_jax.training import checkpoint
 from jrt_jax.training import distributed
 from jrt_jax.training import gpus
@@ -103,7 +104,7 @@ def test_what_was_found_wrong_is_asked_again(asked, config):
       WRONG + 'there was no answer after 120 seconds',
   )
   questions = asked()
-  assert kernels.here(config['model']) == (kernels.KERNELS, RIGHT)
+  assert kernels.here(config['model']) == (KERNELS_OR_CHUNKED, RIGHT)
   assert questions
 
 
@@ -112,7 +113,7 @@ def test_without_a_home_it_is_asked_each_time(asked, config, monkeypatch):
   monkeypatch.setattr(kernels.user_cache, 'folder', lambda: None)
   for _ in range(2):
     questions = asked()
-    assert kernels.here(config['model']) == (kernels.KERNELS, RIGHT)
+    assert kernels.here(config['model']) == (KERNELS_OR_CHUNKED, RIGHT)
     assert questions
 
 
@@ -154,7 +155,7 @@ def test_a_gpu_that_has_a_table_is_not_asked(asked, config):
   tiles.save('prefix_linear_attention', H100.kind, {'V64': {}}, {})
   questions = asked()
   assert kernels.here(config['model']) == (
-      kernels.KERNELS,
+      KERNELS_OR_CHUNKED,
       'the kernels were measured on NVIDIA H100 PCIe',
   )
   assert not questions
@@ -232,8 +233,8 @@ def test_a_run_that_began_where_nothing_was_asked_goes_on_like_that(
 @needs_mosaic
 def test_a_run_keeps_kernels_that_are_right(asked, begun, config):
   asked()
-  choice = kernels.of_run(config, begun(kernels.KERNELS, RIGHT), ALONE)
-  assert choice == (kernels.KERNELS, RIGHT)
+  choice = kernels.of_run(config, begun(KERNELS_OR_CHUNKED, RIGHT), ALONE)
+  assert choice == (KERNELS_OR_CHUNKED, RIGHT)
 
 
 @needs_mosaic
@@ -249,7 +250,7 @@ def test_a_run_whose_kernels_may_not_run_here_goes_on_and_says_so(
     asked, begun, config, gpu, told
 ):
   asked('it hung', gpu)
-  choice = kernels.of_run(config, begun(kernels.KERNELS, RIGHT), ALONE)
+  choice = kernels.of_run(config, begun(KERNELS_OR_CHUNKED, RIGHT), ALONE)
   reason = f'this run began with the kernels, but {told}'
   assert choice == ('chunked', reason)
 
@@ -276,14 +277,14 @@ def test_a_damaged_record_is_named(begun, config):
 @pytest.mark.parametrize(
     'answers, expected',
     [
-        ([(kernels.KERNELS, RIGHT)] * 2, (kernels.KERNELS, RIGHT)),
+        ([(KERNELS_OR_CHUNKED, RIGHT)] * 2, (KERNELS_OR_CHUNKED, RIGHT)),
         ([('auto', ''), None, ('auto', '')], ('auto', '')),
         (
-            [(kernels.KERNELS, RIGHT), None, ('auto', '')],
+            [(KERNELS_OR_CHUNKED, RIGHT), None, ('auto', '')],
             ('chunked', 'the GPUs of all nodes are not of one kind'),
         ),
         (
-            [(kernels.KERNELS, RIGHT), None, ('chunked', f'{WRONG}it hung')],
+            [(KERNELS_OR_CHUNKED, RIGHT), None, ('chunked', f'{WRONG}it hung')],
             ('chunked', f'in process 2 {WRONG}it hung'),
         ),
     ],
