@@ -68,7 +68,7 @@ def meet(
     local_device_ids: Sequence[int] | None = None,
     timeout: float = 300,
 ) -> Peers:
-  """Joins the processes of a run; `open_devices` must come next of devices.
+  """Joins the processes of a run; no device may be used before `open_devices`.
 
   Args:
     cluster: how the others are found, a key of clusters.CLUSTERS, or 'auto'.

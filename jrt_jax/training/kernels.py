@@ -40,7 +40,7 @@ class Choice(NamedTuple):
 
   Attributes:
     implementation: a value of `config.model.implementation`; 'auto' where
-      there is nothing to choose.
+      there is nothing to choose in a new run.
     reason: in words; empty where there was nothing to choose.
   """
 
@@ -75,8 +75,9 @@ def of_run(
   """Chooses for all processes of a run, which must call it together.
 
   The first process of each node asks; what one of them finds wrong counts for
-  all. A run that is continued keeps what it has begun with, unless that was the
-  kernels and they may not run on the GPUs of now.
+  all. A run that is continued keeps what it has begun with, which was chunked if
+  nothing is recorded, unless that was the kernels and they may not run on the
+  GPUs of now.
 
   Raises:
     ValueError, OSError: what the run has recorded cannot be read.
@@ -132,7 +133,7 @@ def _before(workdir):
   try:
     return read(workdir)
   except FileNotFoundError:  # there was nothing to choose
-    return Choice('auto')
+    return Choice(FALLBACK)
 
 
 def _kept(implementation, reason):
@@ -151,27 +152,44 @@ def _described(gpu):
 
 @functools.cache  # or the second model would be asked about on a GPU in use
 def _asked(V, gpu):
-  folder = user_cache.folder()
-  facts = {'kind': gpu.kind, 'driver': gpu.driver}
-  about = kept.about(V, facts)
-  right = Choice(KERNELS_OR_CHUNKED, f'the kernels are right on {gpu.kind}')
-  if folder and kept.has(folder / 'kernels', about):
-    return right
-  if distributed.is_first():
-    print(
-        f'checking the Hopper kernels on {gpu.kind}, for'
-        f' {_MINUTES:g} minutes at most …',
-        file=sys.stderr,
-        flush=True,
-    )
+  reason = _what_is_wrong(V, gpu)
+  if reason is None:
+    return Choice(KERNELS_OR_CHUNKED, f'the kernels are right on {gpu.kind}')
+  return Choice(FALLBACK, f'the kernels may not run on {gpu.kind}: {reason}')
+
+
+def _what_is_wrong(V, gpu):
+  """Why the kernels may not run; None if they may, or could before."""
+  caches = user_cache.folder()
+  if caches is None:
+    return _check(V, gpu)
+  folder = caches / 'kernels'
+  about = kept.about(V, {'kind': gpu.kind, 'driver': gpu.driver})
+  if kept.has(folder, about):
+    return None
+  # Checks at the same time may not compile in time.
+  waiting = f'waiting for another check of the Hopper kernels on {gpu.kind} …'
+  with kept.turn(folder, lambda: _tell(waiting)):
+    if kept.has(folder, about):  # since then
+      return None
+    reason = _check(V, gpu)
+    if reason is None:
+      kept.add(folder, about)
+  return reason
+
+
+def _check(V, gpu):
+  _tell(
+      f'checking the Hopper kernels on {gpu.kind}, for {_MINUTES:g} minutes at'
+      ' most …'
+  )
   (found,) = verdict.decide([V], gpu=gpu.id)
-  if found.reason is not None:
-    return Choice(
-        FALLBACK, f'the kernels may not run on {gpu.kind}: {found.reason}'
-    )
-  if folder:
-    kept.add(folder / 'kernels', about)
-  return right
+  return found.reason
+
+
+def _tell(line):
+  if distributed.is_first():
+    print(line, file=sys.stderr, flush=True)
 
 
 def _together(answers):

@@ -2,15 +2,17 @@
 
 Only that the kernels may run is kept, for as long as nothing changes that it
 depends on. What has failed is asked again by the next process: a GPU may have
-been busy.
+been busy. Processes of one machine ask in turn.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import pathlib
+import socket
 import tempfile
 from typing import Any
 
@@ -61,10 +63,38 @@ def add(folder: pathlib.Path, passed: Mapping[str, Any]) -> None:
     passed: what `about` has returned.
   """
   with contextlib.suppress(OSError):
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.NamedTemporaryFile('w', dir=folder, delete=False) as file:
-      json.dump(passed, file, indent=2)
-    os.replace(file.name, _file(folder, passed))
+    _make(folder)
+    with tempfile.TemporaryDirectory(dir=folder) as own:  # gone in any case
+      file = pathlib.Path(own, 'new')
+      file.write_text(json.dumps(passed, indent=2))
+      os.replace(file, _file(folder, passed))
+
+
+@contextlib.contextmanager
+def turn(folder: pathlib.Path, on_wait: Callable[[], object]) -> Iterator[None]:
+  """Waits until no other process of this machine is in such a block.
+
+  Where the folder cannot be written to or locked, nobody waits.
+
+  Args:
+    folder: where `add` keeps; machines that share it do not wait for each other.
+    on_wait: called once, if it has to wait.
+  """
+  with contextlib.ExitStack() as stack:
+    with contextlib.suppress(OSError):
+      _make(folder)
+      name = f'{socket.gethostname()}.lock'
+      file = stack.enter_context(open(folder / name, 'w'))
+      try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except BlockingIOError:
+        on_wait()
+        fcntl.flock(file, fcntl.LOCK_EX)
+    yield
+
+
+def _make(folder):
+  folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
 def _file(folder, passed):

@@ -1,5 +1,6 @@
 """What computes linear attention on a GPU that is pretended."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -17,6 +18,7 @@ from jrt_jax.training import distributed
 from jrt_jax.training import gpus
 from jrt_jax.training import kernels
 from pallas_kernels import tiles
+from pallas_kernels.selfcheck import kept
 from pallas_kernels.selfcheck import verdict as verdict_lib
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -106,6 +108,26 @@ def test_what_was_found_wrong_is_asked_again(asked, config):
   questions = asked()
   assert kernels.here(config['model']) == (KERNELS_OR_CHUNKED, RIGHT)
   assert questions
+
+
+@needs_mosaic
+def test_what_another_process_found_right_meanwhile_is_not_asked_again(
+    asked, config, monkeypatch, capsys
+):
+  questions = asked('it would be wrong now')
+  about = kept.about(64, {'kind': H100.kind, 'driver': H100.driver})
+
+  @contextlib.contextmanager
+  def turn(folder, on_wait):
+    on_wait()
+    kept.add(folder, about)
+    yield
+
+  monkeypatch.setattr(kept, 'turn', turn)
+  assert kernels.here(config['model']) == (KERNELS_OR_CHUNKED, RIGHT)
+  assert not questions
+  told = f'waiting for another check of the Hopper kernels on {H100.kind} …\n'
+  assert capsys.readouterr().err == told
 
 
 @needs_mosaic
@@ -222,11 +244,13 @@ def test_a_run_keeps_chunked_though_kernels_are_right_by_now(
 
 
 @needs_mosaic
-def test_a_run_that_began_where_nothing_was_asked_goes_on_like_that(
+def test_a_run_that_began_where_nothing_was_asked_keeps_chunked(
     asked, begun, config
 ):
   questions = asked()
-  assert kernels.of_run(config, begun('auto'), ALONE) == ('auto', '')
+  # Here 'auto' is the kernels.
+  tiles.save('prefix_linear_attention', H100.kind, {'V64': {}}, {})
+  assert kernels.of_run(config, begun('auto'), ALONE) == ('chunked', '')
   assert not questions
 
 

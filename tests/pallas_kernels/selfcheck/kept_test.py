@@ -1,4 +1,5 @@
 import json
+import threading
 
 import jax
 import pytest
@@ -64,6 +65,41 @@ def test_what_is_damaged_counts_for_nothing(tmp_path, content):
 
 def test_a_folder_that_cannot_be_made_is_no_mistake(tmp_path):
   (tmp_path / 'file').write_text('')
+  folder = tmp_path / 'file' / 'folder'
   passed = kept.about(64, GPU)
-  kept.add(tmp_path / 'file' / 'folder', passed)
-  assert not kept.has(tmp_path / 'file' / 'folder', passed)
+  with kept.turn(folder, pytest.fail), kept.turn(folder, pytest.fail):
+    kept.add(folder, passed)
+  assert not kept.has(folder, passed)
+
+
+def test_what_cannot_be_kept_leaves_nothing_behind(tmp_path):
+  passed = kept.about(64, GPU)
+  kept._file(tmp_path, passed).mkdir()  # no file can take its place
+  kept.add(tmp_path, passed)
+  assert [*tmp_path.iterdir()] == [kept._file(tmp_path, passed)]
+
+
+def test_processes_of_one_machine_take_turns(tmp_path):
+  folder, order = tmp_path / 'kernels', []
+  waits = threading.Event()
+
+  def second():  # it opens the lock for itself
+    with kept.turn(folder, waits.set):
+      order.append('second')
+
+  other = threading.Thread(target=second)
+  with kept.turn(folder, pytest.fail):
+    other.start()
+    assert waits.wait(60)
+    order.append('first')
+  other.join(60)
+  assert order == ['first', 'second']
+
+
+def test_machines_that_share_a_folder_do_not_wait_for_each_other(
+    tmp_path, monkeypatch
+):
+  with kept.turn(tmp_path, pytest.fail):
+    monkeypatch.setattr(kept.socket, 'gethostname', lambda: 'another')
+    with kept.turn(tmp_path, pytest.fail):
+      pass
