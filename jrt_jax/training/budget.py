@@ -122,10 +122,10 @@ def _implementation(config, topology):
   The kernels are expected to be found right where they can run.
   """
   model = config['model']
-  if not {'la', 'pla'} & {*model['mixers']}:
+  if not kernels.has_linear_attention(model):
     return None
   name = model['implementation']
-  if name not in ('auto', 'mosaic_sm90_or_chunked'):
+  if name not in ('auto', kernels.KERNELS_OR_CHUNKED):
     return name
   in_documents = config['data']['packing'] == 'documents'
   if _is_hopper(topology) and kernels.value_width(model) and not in_documents:
