@@ -42,7 +42,6 @@ def value_width(model: Mapping[str, Any]) -> int | None:
       V in VALUE_WIDTHS
       and 'taylor_exp' in maps
       and (feature_map['order'], feature_map['feature_dim']) == (2, KEY_WIDTH)
-      and model['normalizer'] in ('auto', 'sum')
       and model['dtype'] == 'bfloat16'
   )
   return V if takes else None
