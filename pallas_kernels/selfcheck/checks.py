@@ -18,8 +18,8 @@ from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
 
 KERNELS, FALLBACK = 'mosaic_sm90', 'chunked'
 
-# All launches are in them: without a prefix, too, as the segments of `split`, and
-# those that look at documents and padding.
+# All launches are in them: without a prefix, too, as the segments of `split`,
+# and those that look at documents and padding.
 MODES = {
     'prefix': Mode(B=2, H=8, L=1024, P=512, exact=False),
     'ragged': Mode(
