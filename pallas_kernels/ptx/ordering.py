@@ -56,6 +56,7 @@ class Ordering:
     self.by_tma = np.zeros(units, bool)
     self.read = np.zeros((warps, units), np.int32)
     self.read_by_proxy = np.zeros((warps, units), np.int32)
+    self.reading = np.zeros((warps, units), np.int16)  # asynchronous reads
 
   def knowledge(self) -> Knowledge:
     """Of nothing."""
@@ -100,13 +101,16 @@ class Ordering:
     units = (offsets[..., ::_UNIT] // _UNIT).reshape(-1)
     for warp in warps:
       self._after_writes_by_proxy(warp, units, 'read')
+      self.reading[warp, units] += 1
       self.read_by_proxy[warp, units] = _NEVER
     return units
 
   def end_read(self, warps: range, units: np.ndarray) -> None:
     """They have been waited for."""
     for warp in warps:
-      self.read_by_proxy[warp, units] = self.seen[warp, warp]
+      self.reading[warp, units] -= 1
+      ended = units[self.reading[warp, units] == 0]
+      self.read_by_proxy[warp, ended] = self.seen[warp, warp]
 
   def tma_write(
       self, warp: int, offsets: np.ndarray, barrier: int, phase: int

@@ -76,6 +76,17 @@ def test_what_tensor_cores_read_is_overwritten_when_they_were_waited_for(
   ordering.thread_write(ZERO, BYTES)
 
 
+def test_what_two_products_read_is_overwritten_when_both_were_waited_for(
+    ordering,
+):
+  first, second = (ordering.begin_read(range(1), BYTES) for _ in range(2))
+  ordering.end_read(range(1), first)
+  with pytest.raises(ptx.Violation, match='may still read'):
+    ordering.thread_write(ZERO, BYTES)
+  ordering.end_read(range(1), second)
+  ordering.thread_write(ZERO, BYTES)
+
+
 def test_a_copy_is_read_when_its_barrier_has_completed(ordering):
   ordering.tma_write(0, BYTES, barrier=3, phase=2)
   ordering.observe(1, barrier=3, phases=1)

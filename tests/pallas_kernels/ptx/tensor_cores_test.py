@@ -62,6 +62,16 @@ def test_a_product_is_read_while_a_later_one_is_in_flight(run, late):
     run(program + RESULT.replace('%d', '%e') + WAIT, late=late)
 
 
+@at_any_time
+def test_what_a_later_product_still_reads_is_not_overwritten(run, late):
+  later = MULTIPLY.replace('%d', '%e')
+  zero = ''.join(f'mov.b32 %e{i}, 0;' for i in range(4))
+  program = FILL + zero + SEEN + FENCE + MULTIPLY + later
+  program += 'wgmma.wait_group.sync.aligned 1; bar.sync 0;'
+  with pytest.raises(ptx.Violation, match='overwritten while warp 0 may still'):
+    run(program + 'st.shared.b32 [%a+4096], 0;' + WAIT, late=late)
+
+
 @pytest.mark.parametrize(
     'program, message',
     [
