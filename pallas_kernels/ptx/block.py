@@ -7,7 +7,6 @@ import random
 import numpy as np
 
 from pallas_kernels.ptx import instructions
-from pallas_kernels.ptx import limits
 from pallas_kernels.ptx.barriers import MBarrier
 from pallas_kernels.ptx.barriers import NamedBarrier
 from pallas_kernels.ptx.code import Code
@@ -31,7 +30,7 @@ class Block:
     place: of the block in the grid.
     late: whether what is asynchronous touches memory as late as it may, and not
       as soon as it can.
-    free_registers: those that no thread has.
+    free_registers: those that its threads have given back.
   """
 
   def __init__(
@@ -53,7 +52,7 @@ class Block:
     self.mbarriers: dict[int, MBarrier] = {}
     self.named = collections.defaultdict(lambda: NamedBarrier(self.ordering))
     self.copies: list[Callable[[], None]] = []  # by TMA, to shared memory
-    self.free_registers = limits.REGISTERS - registers * threads
+    self.free_registers = 0
     self.groups = [
         WarpGroup(self, i, code, registers) for i in range(threads // LANES)
     ]

@@ -4,6 +4,7 @@ import numpy as np
 
 from pallas_kernels.ptx.errors import Violation
 from pallas_kernels.ptx.warpgroup import LANES
+from pallas_kernels.ptx.warpgroup import WARP
 
 
 def _branch(group, label):
@@ -15,23 +16,30 @@ def _return(group):
     raise Violation('only some threads end')
   if not group.wgmma.idle:
     raise Violation('ends while a wgmma is in flight')
-  if not group.copies.idle:
+  if not all(stores.idle for stores in group.stores):
     raise Violation('ends while TMA may still read shared memory')
   group.finished = True
 
 
 def _meet(group, number, threads=None):
+  group.need_every_lane()
+  number = group.uniform(number, np.uint32)
+  if number > 15:
+    raise Violation(f'a barrier must be one of 0 to 15, is {number}')
   if threads is None:
     threads = group.block.launch.threads[0]
   else:
     threads = group.uniform(threads, np.uint32)
-  barrier = group.block.named[group.uniform(number, np.uint32)]
+  if threads % WARP or not threads:
+    raise Violation(f'threads must be a multiple of {WARP}, are {threads}')
+  barrier = group.block.named[number]
   if not barrier.meet(group, threads):
     return lambda: group in barrier.released
   return None
 
 
 def _take_registers(group, count):
+  _check_registers(group, count)
   block = group.block
   needed = (count - group.register_count) * LANES
   if needed < 0:
@@ -44,11 +52,20 @@ def _take_registers(group, count):
 
 
 def _give_registers(group, count):
+  _check_registers(group, count)
   given = (group.register_count - count) * LANES
   if given < 0:
     raise Violation(f'has only {group.register_count} registers')
   group.block.free_registers += given
   group.register_count = count
+
+
+def _check_registers(group, count):
+  group.need_every_lane()
+  if count % 8 or not 24 <= count <= 256:
+    raise Violation(
+        f'registers must be a multiple of 8 from 24 to 256, are {count}'
+    )
 
 
 def _make_mbarrier(group, address, count):

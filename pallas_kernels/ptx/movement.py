@@ -117,29 +117,24 @@ def _rows(group, address, matrices):
 
 
 def _load_matrices(group, targets, address):
-  _check_all_lanes(group)
+  group.need_every_lane()
   for target, addresses in zip(targets, _rows(group, address, len(targets))):
     data = group.block.load_shared(group.warp_of_lane, addresses, 4)
     group.write(target, data.view(np.uint32)[:, 0])
 
 
 def _store_matrices(group, address, sources):
-  _check_all_lanes(group)
+  group.need_every_lane()
   for source, addresses in zip(sources, _rows(group, address, len(sources))):
     data = np.ascontiguousarray(group.read(source, np.uint32)[:, None])
     group.block.store_shared(group.warp_of_lane, addresses, data.view(np.uint8))
-
-
-def _check_all_lanes(group):
-  if not group.mask.all():
-    raise Violation('needs all threads of the warp')
 
 
 def _shuffle(lane_of):
   """The value of another lane of the warp."""
 
   def run(group, target, source, distance, clamp, lanes):
-    _check_all_lanes(group)
+    group.need_every_lane()
     if (group.uniform(clamp, np.int32), group.uniform(lanes, np.int32)) != (
         31,
         -1,
@@ -157,7 +152,7 @@ def _shuffle(lane_of):
 
 def _elect(group, target, lanes):
   """Chooses the first lane of each warp."""
-  _check_all_lanes(group)
+  group.need_every_lane()
   if group.uniform(lanes, np.int32) != -1:
     raise Violation('only whole warps are modelled')
   leader, is_leader = target

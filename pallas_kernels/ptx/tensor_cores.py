@@ -56,8 +56,7 @@ class _Product:
     self.group = group
     self.accumulators, self.sources = accumulators, sources
     self.words, self.a, self.b, self.accumulate = None, None, None, True
-    if not group.mask.all():
-      raise Violation('needs all threads of the warpgroup')
+    group.need_every_lane()
     if unfenced := group.unfenced.intersection([*accumulators, *sources]):
       raise Violation(f'no wgmma.fence since {min(unfenced)} was written')
     if group.accumulators.intersection(sources):
@@ -148,14 +147,17 @@ def _fragments(words):
 
 
 def _fence(group):
+  group.need_every_lane()
   group.unfenced.clear()
 
 
 def _commit(group):
+  group.need_every_lane()
   group.wgmma.commit()
 
 
 def _wait(group, remaining):
+  group.need_every_lane()
   group.wgmma.wait(remaining)
   _lock_registers(group)
 

@@ -119,15 +119,17 @@ def _add_store(group, lane, places, starts, inside):
 
   if not block.late:
     copy()
-  group.copies.add(end)
+  group.stores[lane].add(end)
 
 
 def _commit(group):
-  group.copies.commit()
+  for lane in _lanes(group):
+    group.stores[lane].commit()
 
 
 def _wait(group, remaining):
-  group.copies.wait(remaining)
+  for lane in _lanes(group):
+    group.stores[lane].wait(remaining)
 
 
 _DIMENSIONS = range(1, 6)

@@ -34,7 +34,7 @@ class WarpGroup:
     register_count: how many registers each thread has.
     mask: the lanes that execute the current instruction, [128].
     wgmma: what they have asked of the tensor cores.
-    copies: what they have asked of TMA, to write to global memory.
+    stores: what each lane has asked of TMA, to write to global memory.
   """
 
   lanes = LANES
@@ -48,7 +48,8 @@ class WarpGroup:
     self.registers: dict[Register, np.ndarray] = {}
     self.mask = np.ones(LANES, bool)
     self.waits_for: Condition | None = None
-    self.wgmma, self.copies = Asynchronous(), Asynchronous()
+    self.wgmma = Asynchronous()
+    self.stores = [Asynchronous() for _ in range(LANES)]
     # Products in flight, and the registers that they write and read; those that
     # threads have written since the last wgmma.fence.
     self.products = []
@@ -88,6 +89,11 @@ class WarpGroup:
       if self.waits_for or self.finished:
         return
       self.place += 1
+
+  def need_every_lane(self) -> None:
+    """Raises Violation if only some lanes execute the current instruction."""
+    if not self.mask.all():
+      raise Violation('all threads of the warpgroup must execute this together')
 
   def branch(self, label: Register) -> None:
     if self.mask.all():

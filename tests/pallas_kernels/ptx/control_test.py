@@ -98,20 +98,53 @@ def test_branches_that_split_a_warpgroup_are_refused(run):
     run('@%first bra THERE; THERE:')
 
 
-TAKE = '@!%group0 bra GIVE; setmaxnreg.inc.sync.aligned.u32 {}; ret; GIVE:'
-GIVE = 'setmaxnreg.dec.sync.aligned.u32 {};'
+GIVE_AND_TAKE = """
+@%group0 setmaxnreg.dec.sync.aligned.u32 {given};
+@!%group0 setmaxnreg.inc.sync.aligned.u32 {taken};
+"""
+
+
+def test_registers_are_taken_when_others_have_given_them(run):
+  # Threads of both warpgroups begin with 128: 104 of them are given.
+  run(GIVE_AND_TAKE.format(given=24, taken=232), threads=256, registers=128)
+  with pytest.raises(ptx.Violation, match='deadlock.*setmaxnreg.inc'):
+    run(GIVE_AND_TAKE.format(given=24, taken=240), threads=256, registers=128)
+
+
+@pytest.mark.parametrize('count', [16, 36, 264])
+@pytest.mark.parametrize('change', ['inc', 'dec'])
+def test_registers_are_given_and_taken_by_eights(run, change, count):
+  with pytest.raises(ptx.Violation, match=f'from 24 to 256, are {count}'):
+    run(f'setmaxnreg.{change}.sync.aligned.u32 {count};')
 
 
 @pytest.mark.parametrize(
-    'taken, given, is_enough', [(464, 24, False), (464, 48, True)]
+    'instruction',
+    [
+        'bar.sync 0',
+        'setmaxnreg.dec.sync.aligned.u32 24',
+        'setmaxnreg.inc.sync.aligned.u32 128',
+        'wgmma.fence.sync.aligned',
+        'wgmma.commit_group.sync.aligned',
+        'wgmma.wait_group.sync.aligned 0',
+        'elect.sync %r|%p, -1',
+    ],
 )
-def test_registers_are_taken_when_others_gave_them(
-    run, taken, given, is_enough
+def test_what_a_warpgroup_does_together_is_not_done_by_some(run, instruction):
+  with pytest.raises(ptx.Violation, match='all threads of the warpgroup must'):
+    run(f'@%first {instruction};')
+
+
+@pytest.mark.parametrize(
+    'instruction, message',
+    [
+        ('bar.sync 16', 'one of 0 to 15, is 16'),
+        ('bar.sync 1, 100', 'multiple of 32, are 100'),
+        ('bar.sync 1, 0', 'multiple of 32, are 0'),
+    ],
+)
+def test_barriers_that_the_hardware_does_not_have_are_refused(
+    run, instruction, message
 ):
-  # There are 512 for two threads of two warpgroups, which have 248 each.
-  program = TAKE.format(taken) + GIVE.format(512 - taken if is_enough else 56)
-  if is_enough:
-    run(program, threads=256, registers=248)
-  else:
-    with pytest.raises(ptx.Violation, match='deadlock.*setmaxnreg.inc'):
-      run(program, threads=256, registers=248)
+  with pytest.raises(ptx.Violation, match=message):
+    run(instruction)

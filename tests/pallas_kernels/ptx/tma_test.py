@@ -114,6 +114,21 @@ def test_a_row_is_written_as_it_was_in_shared_memory(run, late):
     [
         (FILL + STORE + STORED, 'without a proxy fence'),
         (FILL + FENCE + STORE, 'ends while TMA may still read'),
+        # Only the thread that has asked for it can wait for it.
+        (
+            FILL
+            + FENCE
+            + STORE.replace(
+                'cp.async.bulk.commit', '@!%first cp.async.bulk.commit'
+            )
+            + '@!%first '
+            + STORED,
+            'ends while TMA may still read',
+        ),
+        (
+            FILL + FENCE + STORE + '@!%first ' + STORED,
+            'ends while TMA may still read',
+        ),
         (
             FILL + FENCE + STORE + 'bar.sync 0;' + FILL + STORED,
             'overwritten while warp 0 may still read it',
