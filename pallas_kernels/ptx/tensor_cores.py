@@ -123,7 +123,7 @@ def _addresses(descriptor, rows, transposed):
   if not width and not transposed:
     offsets = row % 8 * 16 + row // 8 * stride + k % 8 * 2 + k // 8 * leading
   elif not width:
-    offsets = row % 8 * 2 + row // 8 * leading + k % 8 * 16 + k // 8 * stride
+    offsets = row % 8 * 2 + row // 8 * stride + k % 8 * 16 + k // 8 * leading
   elif not transposed:
     offsets = row % 8 * width + row // 8 * stride + k * 2
   else:

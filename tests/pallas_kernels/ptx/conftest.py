@@ -33,14 +33,22 @@ def run():
   """Executes one block, and returns what its threads write to [%out]."""
 
   def run(
-      body, *, threads=128, inputs=(), maps=None, late=False, registers=128
+      body,
+      *,
+      threads=128,
+      inputs=(),
+      maps=None,
+      late=False,
+      registers=128,
+      shared_memory=8192,
+      words=1,  # that a thread may write, one every 4 * threads bytes
   ):
-    outputs = [np.empty(threads, np.uint32)]
+    outputs = [np.empty(words * threads, np.uint32)]
     memory = GlobalMemory(outputs=outputs, inputs=inputs)
     launch = host.Launch(
         grid=(1, 1, 1),
         threads=(threads, 1, 1),
-        shared_memory=8192,
+        shared_memory=shared_memory,
         parameters=(len(inputs), maps or {}),
     )
     Block(
