@@ -46,7 +46,7 @@ class Block:
   ):
     threads, size = launch.threads[0], launch.shared_memory
     self.launch, self.memory, self.place = launch, memory, place
-    self.late, self.random = late, random.Random(seed)
+    self.late, self.random = late, random.Random(f'{seed} {place}')
     self.shared = SharedMemory(size)
     self.ordering = Ordering(threads // 32, size)
     self.mbarriers: dict[int, MBarrier] = {}
@@ -81,12 +81,19 @@ class Block:
     place = f'warpgroup {group.number} at {instruction.source}'
     return f'{place} ({instruction.text})'
 
-  def mbarrier(self, address: int, warps: Sequence[int]) -> MBarrier:
-    """The barrier that a thread of `warps` has made there."""
+  def mbarrier(
+      self, address: int, warps: Sequence[int], *, by_tma: bool = False
+  ) -> MBarrier:
+    """The barrier there, which `warps` use themselves or through TMA."""
     if address not in self.mbarriers:
       raise Violation(f'there is no mbarrier at byte {address - SHARED}')
+    where = _barrier_bytes(address)
     for warp in warps:
-      self.ordering.thread_read(np.array([warp]), _barrier_bytes(address))
+      if by_tma:
+        only = range(warp, warp + 1)
+        self.ordering.end_read(only, self.ordering.begin_read(only, where))
+      else:
+        self.ordering.thread_read(np.array([warp]), where)
     return self.mbarriers[address]
 
   def make_mbarrier(self, address: int, count: int, warp: int) -> None:

@@ -96,6 +96,8 @@ def _wait(group, target, address, parity, most_nanoseconds=None):
   del most_nanoseconds  # it is tried again
   barrier = _mbarrier(group, address)
   parity = group.uniform(parity, np.uint32)
+  if parity not in (0, 1):
+    raise Violation(f'a parity must be 0 or 1, is {parity}')
   if not barrier.completed(parity):
     return lambda: barrier.completed(parity)
   for warp in group.active_warps:
@@ -146,7 +148,7 @@ INSTRUCTIONS = {
     ),
     'mbarrier.try_wait.parity.shared.b64': _wait,
     'fence.proxy.async.shared::cta': _fence_proxy,
-    # Barriers meet right after it, which orders all that is modelled.
-    'fence.mbarrier_init.release.cluster': _nothing,
+    # Of less on the hardware: of mbarriers that the thread has made.
+    'fence.mbarrier_init.release.cluster': _fence_proxy,
     'membar.cta': _nothing,
 }

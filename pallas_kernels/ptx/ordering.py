@@ -5,7 +5,8 @@ barrier hands on what those who arrived had seen. An access is in order if the
 warp has seen whatever it depends on: a read depends on the last write, a write
 on that and on all reads since. What the tensor cores and TMA do goes through
 another proxy: a fence has to stand between it and what threads did before. So a
-missing fence, wait or arrival is found whatever order the threads ran in.
+missing fence or arrival is found in whatever order the threads ran, but a wait for
+the wrong phase of a barrier only in some orders: a seed draws one.
 
 Source: Lamport 1978; PTX ISA, "Memory consistency model", "Proxies".
 """
@@ -93,6 +94,8 @@ class Ordering:
     self._after_reads(self.read, self.seen, warps, units)
     self._after_reads(self.read_by_proxy, self.seen, warps, units)
     self.writer[units] = warps
+    if (lost := self.writer[units] != warps).any():
+      self._complain(units[lost][0], 'overwritten at the same time')
     self.written[units] = self.seen[warps, warps]
     self.by_tma[units] = False
 

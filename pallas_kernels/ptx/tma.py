@@ -63,7 +63,8 @@ def _copy_to_shared(group, target, source, barrier, lane):
   block = group.block
   inside, starts, addresses, element = _tile(group, source, target, lane)
   warp = int(group.warp_of_lane[lane])
-  barrier = block.mbarrier(int(group.addresses(barrier)[lane]), [warp])
+  address = int(group.addresses(barrier)[lane])
+  barrier = block.mbarrier(address, [warp], by_tma=True)
   places = block.shared.locate(addresses, element)
   block.ordering.tma_write(warp, places, barrier.number, barrier.phases + 1)
 

@@ -55,6 +55,11 @@ def test_a_barrier_that_others_cannot_know_of_yet_is_noticed(run):
     run(init.format(128) + ARRIVE)
 
 
+def test_a_parity_is_0_or_1(run):
+  with pytest.raises(ptx.Violation, match='must be 0 or 1, is 2'):
+    run(INIT.format(128) + WAIT.format(2))
+
+
 def test_one_arrival_too_many_is_noticed(run):
   expect = '@%first mbarrier.arrive.expect_tx.shared.b64 _, [%shared], 16;'
   with pytest.raises(ptx.Violation, match='more than 128 arrivals'):

@@ -47,6 +47,11 @@ def test_a_write_waits_for_reads(ordering):
   ordering.thread_write(ONE, BYTES)
 
 
+def test_two_warps_do_not_write_the_same_at_once(ordering):
+  with pytest.raises(ptx.Violation, match='overwritten at the same time'):
+    ordering.thread_write(np.array([0, 1]), np.concatenate([BYTES, BYTES]))
+
+
 def test_tensor_cores_see_what_threads_wrote_before_a_fence(ordering):
   ordering.thread_write(ZERO, BYTES)
   hand_over(ordering, 0, 1)

@@ -12,7 +12,11 @@ MAP = TensorMap(
     swizzle=16,
 )  # fmt: skip
 MATRIX = np.arange(240, dtype=np.uint32).reshape(20, 12)
-INIT = '@%first mbarrier.init.shared::cta.b64 [%shared+4096], 1; bar.sync 0;'
+INIT = """
+@%first mbarrier.init.shared::cta.b64 [%shared+4096], 1;
+fence.mbarrier_init.release.cluster;
+bar.sync 0;
+"""
 EXPECT = '@%first mbarrier.arrive.expect_tx.shared.b64 _, [%shared+4096], {};'
 LOAD = """
 @%first cp.async.bulk.tensor.2d.shared::cluster.global
@@ -87,6 +91,12 @@ def test_what_a_copy_needs_is_noticed_if_it_is_missing(
 ):
   with pytest.raises(ptx.Violation, match=message):
     load(run, INIT + program, late=late)
+
+
+def test_a_barrier_that_tma_cannot_know_of_yet_is_noticed(run):
+  init = INIT.replace('fence.mbarrier_init.release.cluster;', '')
+  with pytest.raises(ptx.Violation, match='read without a proxy fence'):
+    load(run, init + EXPECT.format(256) + LOAD + WAIT)
 
 
 FILL = """
