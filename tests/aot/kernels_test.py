@@ -132,8 +132,10 @@ def test_shared_memory_is_at_most_what_was_predicted(V, P, with_state, packed):
 
 
 @every_variant
-def test_cuda_accepts_every_launch_and_every_tensor_map(V, P, with_state):
-  for kernel in compile_all(V, P, with_state).values():
+def test_cuda_accepts_every_launch_and_every_tensor_map(
+    V, P, with_state, packed
+):
+  for kernel in compile_all(V, P, with_state, packed).values():
     launch = host.read_launch(kernel.host)
     assert launch.tensor_maps
     ptx_limits.check(launch, kernel.registers)
