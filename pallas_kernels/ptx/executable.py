@@ -43,14 +43,18 @@ class Executable:
       RuntimeError: jax has no plugin for CUDA.
     """
     jaxpr, outputs = jax.make_jaxpr(function, return_shape=True)(*shapes)
-    self._jaxpr = jaxpr
+    self._jaxpr, self._shapes = jaxpr, jax.tree.structure(shapes)
     self._structure = jax.tree.structure(outputs)
     compile_once = functools.cache(functools.partial(_compile, device=device))
     self.kernels = tuple(map(compile_once, _kernels(jaxpr)))
 
   def __call__(self, *arguments: Any, late: bool = False, seed: int = 0) -> Any:
-    """Returns what the function returns; `execute` has the options."""
+    """Returns what the function returns; `execute` has the options.
 
+    Raises:
+      ValueError: an argument has another shape or dtype than was said.
+    """
+    leaves = self._check(arguments)
     kernels = iter(self.kernels)
 
     def run(equation, values):
@@ -63,9 +67,20 @@ class Executable:
       )
       return [jnp.asarray(x) for x in written]
 
-    leaves = [jnp.asarray(x) for x in jax.tree.leaves(arguments)]
     values = _evaluate(self._jaxpr.jaxpr, self._jaxpr.consts, leaves, run)
     return self._structure.unflatten(values)
+
+  def _check(self, arguments):
+    """The arrays, if they are such as the function was traced with."""
+    structure = jax.tree.structure(arguments)
+    if structure != self._shapes:
+      raise ValueError(f'arguments must be {self._shapes}, are {structure}')
+    leaves = [jnp.asarray(x) for x in jax.tree.leaves(arguments)]
+    for i, (leaf, aval) in enumerate(zip(leaves, self._jaxpr.in_avals)):
+      wanted, actual = (f'{x.dtype}{list(x.shape)}' for x in (aval, leaf))
+      if actual != wanted:
+        raise ValueError(f'array {i} must be {wanted}, is {actual}')
+    return leaves
 
 
 def _kernels(jaxpr: core.Jaxpr) -> Iterator[core.JaxprEqn]:

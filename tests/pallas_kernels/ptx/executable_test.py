@@ -28,3 +28,17 @@ def test_a_function_without_kernels_is_computed_by_jax():
   executable = ptx.Executable(lambda x: {'twice': 2 * x['x']}, {'x': 1.0})
   assert not executable.kernels
   assert executable({'x': jnp.float32(3)}) == {'twice': 6}
+
+
+@pytest.mark.parametrize(
+    'argument, message',
+    [
+        (jnp.ones((2, 4)), r'must be float32\[2, 3\], is float32\[2, 4\]'),
+        (jnp.ones((2, 3), int), r'must be float32\[2, 3\], is int32\[2, 3\]'),
+        ((jnp.ones((2, 3)),), 'arguments must be PyTreeDef'),
+    ],
+)
+def test_arguments_that_nothing_was_compiled_for_are_refused(argument, message):
+  executable = ptx.Executable(jnp.sum, jnp.ones((2, 3)))
+  with pytest.raises(ValueError, match=message):
+    executable(argument)
