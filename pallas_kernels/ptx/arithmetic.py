@@ -21,6 +21,10 @@ _COMPARISONS = {
     'gt': np.greater,
     'ge': np.greater_equal,
 }
+_COMPARISONS_OF_FLOATS = _COMPARISONS | {
+    'ne': lambda x, y: (x < y) | (x > y),  # false for what is no number
+    'neu': np.not_equal,
+}
 _COMBINATIONS = {
     'and': np.bitwise_and,
     'or': np.bitwise_or,
@@ -106,6 +110,10 @@ def _compare(comparison, dtype, combine=None):
   return run
 
 
+def _comparisons(dtype):
+  return _COMPARISONS_OF_FLOATS if dtype.kind == 'f' else _COMPARISONS
+
+
 def _select(dtype):
   def run(group, target, x, y, predicate):
     chosen = group.read(predicate, bool)
@@ -183,14 +191,14 @@ INSTRUCTIONS = {
     **{f'bfe.{t}': _extract(INTEGERS[t]) for t in ('u32', 'u64')},
     **{
         f'setp.{name}.{t}': _compare(comparison, dtype)
-        for name, comparison in _COMPARISONS.items()
         for t, dtype in TYPES.items()
+        for name, comparison in _comparisons(dtype).items()
     },
     **{
         f'setp.{name}.{how}.{t}': _compare(comparison, dtype, combine)
-        for name, comparison in _COMPARISONS.items()
-        for how, combine in _COMBINATIONS.items()
         for t, dtype in TYPES.items()
+        for name, comparison in _comparisons(dtype).items()
+        for how, combine in _COMBINATIONS.items()
     },
     **{f'selp.{t}': _select(dtype) for t, dtype in TYPES.items()},
     **{f'{how}.pred': _logic(f) for how, f in _COMBINATIONS.items()},

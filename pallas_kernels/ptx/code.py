@@ -84,6 +84,8 @@ def parse(ptx: str) -> Code:
   ptx = re.sub(r'//[^\n]*', '', ptx)
   ptx = re.sub(r'(?m)^(\s*\.loc\s[^\n]*)', r'\1;', ptx)
   entry = re.search(r'\.visible\s+\.entry\s+(\w+)\(', ptx)
+  if not entry:
+    raise Violation('there is no kernel in the PTX')
   start = ptx.index('{', entry.end())
   parser = _Parser(entry[1], files)
   newlines = [m.start() for m in re.finditer('\n', ptx)]

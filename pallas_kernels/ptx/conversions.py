@@ -45,7 +45,7 @@ def _widen(group, target, source):
 
 
 def _pairs(function):
-  """Rounds once what is computed of pairs of bfloat16."""
+  """Computes `function` of pairs; results are rounded by way of float32."""
 
   def run(group, target, *sources):
     words = [unpack(group.read(x, np.uint32)) for x in sources]

@@ -142,9 +142,10 @@ class _Host:
     self.maps = {}  # tensor maps by offset, by what holds them
 
   def execute(self, line):
-    target, name, rest = re.match(
-        r'(?:(%\w+) = )?(\w+(?:\.\w+)*)(.*)$', line
-    ).groups()
+    parts = re.match(r'(?:(%\w+) = )?(\w+(?:\.\w+)*)(.*)$', line)
+    if not parts:
+      raise Violation(f'the host code is not understood: {line}')
+    target, name, rest = parts.groups()
     operands = [self.values[x] for x in re.findall(r'%\w+', rest)]
     value = self.compute(target, name, rest, operands)
     if target:
@@ -217,10 +218,15 @@ class _Host:
       names = re.findall(r'%\w+', re.search(pattern, line)[1])
       return tuple(self.values[name] for name in names)
 
+    if ' clusters in ' in line:
+      raise Violation('clusters of blocks are not modelled')
+    threads = values(r'threads in \((.*?)\)')
+    if threads[1:] != (1, 1):
+      raise Violation(f'threads must have one dimension, are {threads}')
     (shared_memory,) = values(r'dynamic_shared_memory_size (%\w+)')
     return Launch(
         grid=values(r'blocks in \((.*?)\)'),
-        threads=values(r'threads in \((.*?)\)'),
+        threads=threads,
         shared_memory=shared_memory,
         parameters=tuple(
             x.number if isinstance(x, _Argument) else x

@@ -10,12 +10,15 @@ import numpy as np
 from pallas_kernels.ptx.conversions import BFLOAT16
 from pallas_kernels.ptx.conversions import unpack
 from pallas_kernels.ptx.errors import Violation
+from pallas_kernels.ptx.memory import SHARED
 from pallas_kernels.ptx.memory import swizzle
 from pallas_kernels.ptx.warpgroup import LANES
 
 _M, _K = 64, 16
 _WIDTHS = range(8, 257, 8)
 _SWIZZLES = {0: 0, 1: 128, 2: 64, 3: 32}
+# Of a matrix descriptor: start, leading and stride offset, base offset, swizzle.
+_FIELDS = 0x3FFF | 0x3FFF << 16 | 0x3FFF << 32 | 7 << 49 | 3 << 62
 _LANE, _WARP = np.arange(LANES) % 32, np.arange(LANES) // 32
 _ROW, _COLUMN = 16 * _WARP + _LANE // 4, 2 * (_LANE % 4)
 
@@ -35,6 +38,9 @@ def _multiply(N):
       product.a = _operand(group, a, _M, transposed[0])
     product.b = _operand(group, b, N, transposed[-1])
     product.accumulate = bool(group.uniform(scale_d, bool))
+    known = group.registers.keys() | group.accumulators
+    if product.accumulate and (unknown := set(accumulators) - known):
+      raise Violation(f'reads {min(unknown)}, which was never written')
     product.begin()
     group.wgmma.add(product.end)
 
@@ -117,8 +123,15 @@ def _addresses(descriptor, rows, transposed):
   field = lambda bit: (descriptor >> bit & 0x3FFF) << 4
   start, leading, stride = field(0), field(16), field(32)
   width = _SWIZZLES[descriptor >> 62]
+  if descriptor & ~_FIELDS:
+    raise Violation(f'{descriptor:#x} has bits that no field of it has')
   if descriptor >> 49 & 7:
     raise Violation('a base offset is not modelled')
+  if width and start % (8 * width) >= width:
+    raise Violation(
+        f'a matrix must start in the first row of a swizzle of {width} bytes,'
+        f' starts at {start - SHARED}'
+    )
   row, k = np.arange(rows)[:, None], np.arange(_K)
   if not width and not transposed:
     offsets = row % 8 * 16 + row // 8 * stride + k % 8 * 2 + k // 8 * leading

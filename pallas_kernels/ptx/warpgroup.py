@@ -143,6 +143,8 @@ class WarpGroup:
     """Writes to a register of the lanes that execute the instruction."""
     if target is None:
       return
+    if not isinstance(target, Register):
+      raise Violation(f'{target} is no register')
     if target in self.accumulators or target in self.sources:
       raise Violation(f'writes {target}, which a wgmma in flight uses')
     if value.dtype != bool:

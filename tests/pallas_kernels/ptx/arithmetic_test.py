@@ -40,6 +40,8 @@ def bits(x):
         ('setp.lt.f32 %p, 0f7FC00000, 0f3F800000; selp.b32 %r, 1, 2, %p', 2),
         ('max.f32 %r, 0f7FC00000, 0f3F800000', bits(1)),
         ('max.NaN.f32 %r, 0f7FC00000, 0f3F800000', 0x7FC00000),
+        ('setp.ne.f32 %p, 0f7FC00000, 0f3F800000; selp.b32 %r, 1, 2, %p', 2),
+        ('setp.neu.f32 %p, 0f7FC00000, 0f3F800000; selp.b32 %r, 1, 2, %p', 1),
         ('setp.eq.and.s32 %p, 1, 1, !%group0; selp.b32 %r, 1, 2, %p', 2),
         ('mov.pred %p, -1; selp.b32 %r, 1, 2, %p', 1),
         ('mov.b32 %r, 3; @%first mov.b32 %r, 4', 4),
@@ -69,6 +71,7 @@ def test_only_lanes_with_the_predicate_are_changed(run):
         ('add.sat.s32 %r, 1, 2', r'\(add.sat.s32 %r, 1, 2\): .* not modelled'),
         ('add.s32 %r, %unknown, 2', '%unknown, which was never written'),
         ('add.s32 %r, %own, %out', '%out has 64 bits, not 32'),
+        ('setp.eq.s32 %p|%q, 1, 2', r"\('%p', '%q'\) is no register"),
     ],
 )
 def test_what_is_not_understood_is_refused(run, instruction, message):

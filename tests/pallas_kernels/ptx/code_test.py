@@ -64,3 +64,8 @@ def test_labels_in_braces_are_their_own():
 def test_what_is_not_understood_is_refused(body):
   with pytest.raises(ptx.Violation, match='line 11 of the PTX is not unders'):
     instructions(body)
+
+
+def test_text_without_a_kernel_is_refused():
+  with pytest.raises(ptx.Violation, match='there is no kernel in the PTX'):
+    code.parse('.version 9.0')

@@ -79,6 +79,9 @@ def test_the_same_is_read_of_what_jax_0_12_writes():
         ('constant(7', 'constant(77', '77 is no type of elements'),
         (HOST[HOST.index('    gpu.launch_func') :], '', 'launches nothing'),
         ('func.func', 'func', 'no code of the host'),
+        ('    %0 = ', '  ^bb1:\n    %0 = ', r'not understood: \^bb1:'),
+        ('threads in (%3, %1', 'threads in (%3, %2', r'are \(64, 2, 1\)'),
+        (' threads in', ' clusters in (%2, %1, %1) threads in', 'clusters'),
     ],
 )
 def test_what_is_not_modelled_is_refused(before, after, message):

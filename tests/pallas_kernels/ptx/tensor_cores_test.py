@@ -95,3 +95,21 @@ def test_what_a_product_needs_is_noticed_if_it_is_missing(
 ):
   with pytest.raises(ptx.Violation, match=message):
     run(FILL + program, late=late)
+
+
+@pytest.mark.parametrize(
+    'before, after, message',
+    [
+        (str(A), str(A + (1 << 14)), 'has bits that no field of it has'),
+        (str(A), str(A + (1 << 49)), 'a base offset is not modelled'),
+        # The second row of a swizzle of 128 bytes.
+        (str(A), str(A + 8 + (1 << 62)), 'in the first row .* starts at 128'),
+        ('%d3}', '%e3}', 'reads %e3, which was never written'),
+    ],
+)
+def test_products_that_are_not_modelled_are_refused(
+    run, before, after, message
+):
+  multiply = MULTIPLY.replace(before, after)
+  with pytest.raises(ptx.Violation, match=message):
+    run(FILL + SEEN + FENCE + multiply + WAIT)
