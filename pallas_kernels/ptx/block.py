@@ -51,7 +51,7 @@ class Block:
     self.ordering = Ordering(threads // 32, size)
     self.mbarriers: dict[int, MBarrier] = {}
     self.named = collections.defaultdict(lambda: NamedBarrier(self.ordering))
-    self.copies: list[Callable[[], None]] = []  # by TMA, to shared memory
+    self.loads: list[Callable[[], None]] = []  # by TMA, to shared memory
     self.free_registers = 0
     self.groups = [
         WarpGroup(self, i, code, registers) for i in range(threads // LANES)
@@ -68,8 +68,8 @@ class Block:
       if ready:
         group = self.random.choice(ready)
         group.run(self.random.randrange(20, 400), instructions.perform)
-      elif self.copies:
-        self.copies.pop(self.random.randrange(len(self.copies)))()
+      elif self.loads:
+        self.loads.pop(self.random.randrange(len(self.loads)))()
       else:
         waiting = ', '.join(map(self.where, running))
         raise Violation(f'block {self.place} is in a deadlock: {waiting}')
@@ -78,8 +78,8 @@ class Block:
   def where(self, group: WarpGroup) -> str:
     """The next instruction of a group, for a message."""
     instruction = group.next
-    place = f'warpgroup {group.number} at {instruction.source}'
-    return f'{place} ({instruction.text})'
+    where = f'warpgroup {group.number} at {instruction.source}'
+    return f'{where} ({instruction.text})'
 
   def mbarrier(
       self, address: int, warps: Sequence[int], *, by_tma: bool = False
@@ -110,7 +110,7 @@ class Block:
   def deliver(self, copy: Callable[[], None]) -> None:
     """Completes a copy to shared memory: now or later."""
     if self.late:
-      self.copies.append(copy)
+      self.loads.append(copy)
     else:
       copy()
 
@@ -127,7 +127,7 @@ class Block:
     self.shared.bytes[offsets] = data
 
   def _check_the_end(self):
-    if self.copies:
+    if self.loads:
       raise Violation(f'block {self.place} ends while TMA still copies to it')
     for address, barrier in self.mbarriers.items():
       if not barrier.idle:

@@ -66,7 +66,6 @@ class Instruction:
 class Code:
   """The instructions of a kernel, and where its labels stand among them."""
 
-  name: str
   instructions: tuple[Instruction, ...]
   labels: dict[Register, int]
 
@@ -94,7 +93,7 @@ def parse(ptx: str) -> Code:
     end = re.compile('[;{}]').search(ptx, position)
     text, position = _statement(ptx, position, end.start())
     parser.add(text, bisect.bisect(newlines, position) + 1)
-  return Code(entry[1], tuple(parser.instructions), parser.labels)
+  return Code(tuple(parser.instructions), parser.labels)
 
 
 def _statement(ptx, start, end):

@@ -123,10 +123,6 @@ def _fence_proxy(group):
     group.block.ordering.fence(warp)
 
 
-def _nothing(group, *operands):
-  del group, operands
-
-
 INSTRUCTIONS = {
     'bra': _branch,
     'bra.uni': _branch,
@@ -150,5 +146,4 @@ INSTRUCTIONS = {
     'fence.proxy.async.shared::cta': _fence_proxy,
     # Of less on the hardware: of mbarriers that the thread has made.
     'fence.mbarrier_init.release.cluster': _fence_proxy,
-    'membar.cta': _nothing,
 }

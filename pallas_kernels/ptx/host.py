@@ -51,7 +51,10 @@ class TensorMap:
       Offsets in bytes [n], and booleans [n].
     """
     if len(coordinates) != len(self.box):
-      raise Violation(f'{len(coordinates)} coordinates for {len(self.box)}')
+      raise Violation(
+          f'a tensor map of {len(self.box)} dimensions got {len(coordinates)}'
+          ' coordinates'
+      )
     places = np.indices(self.box).reshape(len(self.box), -1).T
     places = places + np.array(coordinates[::-1])
     inside = ((places >= 0) & (places < self.sizes)).all(axis=1)
@@ -78,10 +81,6 @@ class Launch:
   def tensor_maps(self) -> list[TensorMap]:
     maps = [x for x in self.parameters if not isinstance(x, int)]
     return [tensor_map for x in maps for tensor_map in x.values()]
-
-  @property
-  def blocks(self) -> int:
-    return math.prod(self.grid)
 
 
 def read_launch(mlir: str) -> Launch:

@@ -14,6 +14,11 @@ from pallas_kernels.ptx.errors import Violation
 from pallas_kernels.ptx.warpgroup import Condition
 from pallas_kernels.ptx.warpgroup import WarpGroup
 
+
+def _nothing(group, *operands):
+  del group, operands
+
+
 # By opcode: functions of the warpgroup and of the operands. They return what has
 # to happen before they can be executed, or None if they were.
 INSTRUCTIONS = {
@@ -23,6 +28,8 @@ INSTRUCTIONS = {
     **control.INSTRUCTIONS,
     **tma.INSTRUCTIONS,
     **tensor_cores.INSTRUCTIONS,
+    # Barriers order all that is modelled.
+    **dict.fromkeys(('membar.cta', 'prefetch.tensormap'), _nothing),
 }
 
 

@@ -9,7 +9,7 @@ from pallas_kernels.ptx.errors import Violation
 # Where shared memory starts: a multiple of 1024, as the swizzles need.
 SHARED = 1024
 _POISON = 0xFF  # a float of such bytes is NaN
-_APART = 1 << 36  # arrays in global memory start at multiples of this
+GLOBAL = 1 << 36  # where it starts; each array at a multiple of this
 
 
 class GlobalMemory:
@@ -28,7 +28,7 @@ class GlobalMemory:
       self.arrays.append(np.full(size, _POISON, np.uint8))
 
   def address(self, argument: int) -> int:
-    return (argument + 1) * _APART
+    return (argument + 1) * GLOBAL
 
   def load(self, addresses: np.ndarray, size: int) -> np.ndarray:
     """Returns the bytes [n, size] that start at `addresses` [n]."""
@@ -44,7 +44,7 @@ class GlobalMemory:
 
   def locate(self, addresses, size):
     """The array that all of these lie in, and the offsets inside it."""
-    argument = int(addresses[0]) // _APART - 1
+    argument = int(addresses[0]) // GLOBAL - 1
     if not 0 <= argument < len(self.arrays):
       raise Violation(f'{int(addresses[0]):#x} is no address of an argument')
     array = self.arrays[argument]
@@ -54,8 +54,10 @@ class GlobalMemory:
           f'argument {argument} has {len(array)} bytes, accessed are'
           f' {offsets.min()} to {offsets.max() + size}'
       )
-    if (offsets % size).any():
-      raise Violation(f'an address is no multiple of {size} bytes')
+    if (odd := offsets[offsets % size != 0]).size:
+      raise Violation(
+          f'byte {odd[0]} of argument {argument} is no multiple of {size} bytes'
+      )
     return array, offsets
 
 
@@ -82,8 +84,10 @@ class SharedMemory:
           f'shared memory has {len(self.bytes)} bytes, accessed are'
           f' {offsets.min()} to {offsets.max() + size}'
       )
-    if (offsets % size).any():
-      raise Violation(f'an address is no multiple of {size} bytes')
+    if (odd := offsets[offsets % size != 0]).size:
+      raise Violation(
+          f'byte {odd[0]} of shared memory is no multiple of {size} bytes'
+      )
     offsets = offsets[..., None] + np.arange(size)
     if self.reserved[offsets].any():
       raise Violation('accesses a barrier as if it were data')

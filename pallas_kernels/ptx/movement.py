@@ -5,6 +5,7 @@ import numpy as np
 from pallas_kernels.ptx.arithmetic import TYPES
 from pallas_kernels.ptx.code import Symbol
 from pallas_kernels.ptx.errors import Violation
+from pallas_kernels.ptx.memory import GLOBAL
 from pallas_kernels.ptx.memory import SHARED
 from pallas_kernels.ptx.warpgroup import LANES
 from pallas_kernels.ptx.warpgroup import WARP
@@ -12,7 +13,6 @@ from pallas_kernels.ptx.warpgroup import WARP
 _HALF = {'b32': 'b16', 'b64': 'b32'}
 _LANE = np.arange(LANES) % WARP
 _FIRST_OF_WARP = np.arange(LANES) - _LANE
-_GLOBAL = 1 << 36  # generic addresses from here on are of global memory
 
 
 def _move(kind):
@@ -80,7 +80,7 @@ def _read(group, address, space, size):
 
 
 def _is_shared(addresses, space):
-  inside = (addresses >= SHARED) & (addresses < _GLOBAL)
+  inside = (addresses >= SHARED) & (addresses < GLOBAL)
   if inside.any() != inside.all():
     raise Violation('some addresses are in shared memory, others are not')
   if space and (space == 'shared') != inside.all():
@@ -160,10 +160,6 @@ def _elect(group, target, lanes):
   group.write(is_leader, _LANE == 0)
 
 
-def _nothing(group, *operands):
-  del group, operands
-
-
 _VECTORS = '', '.v2', '.v4'
 _ELEMENTS = 'b16', 'b32', 'b64'
 
@@ -197,5 +193,4 @@ INSTRUCTIONS = {
     'shfl.sync.idx.b32': _shuffle(lambda lane, n: n % WARP),
     'shfl.sync.bfly.b32': _shuffle(lambda lane, n: (lane ^ n) % WARP),
     'elect.sync': _elect,
-    'prefetch.tensormap': _nothing,
 }

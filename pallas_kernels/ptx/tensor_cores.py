@@ -16,7 +16,7 @@ from pallas_kernels.ptx.warpgroup import LANES
 
 _M, _K = 64, 16
 _WIDTHS = range(8, 257, 8)
-_SWIZZLES = {0: 0, 1: 128, 2: 64, 3: 32}
+_SWIZZLE_WIDTHS = {0: 0, 1: 128, 2: 64, 3: 32}
 # Of a matrix descriptor: start, leading and stride offset, base offset, swizzle.
 _FIELDS = 0x3FFF | 0x3FFF << 16 | 0x3FFF << 32 | 7 << 49 | 3 << 62
 _LANE, _WARP = np.arange(LANES) % 32, np.arange(LANES) // 32
@@ -122,7 +122,7 @@ def _addresses(descriptor, rows, transposed):
   """
   field = lambda bit: (descriptor >> bit & 0x3FFF) << 4
   start, leading, stride = field(0), field(16), field(32)
-  width = _SWIZZLES[descriptor >> 62]
+  width = _SWIZZLE_WIDTHS[descriptor >> 62]
   if descriptor & ~_FIELDS:
     raise Violation(f'{descriptor:#x} has bits that no field of it has')
   if descriptor >> 49 & 7:
@@ -145,8 +145,8 @@ def _addresses(descriptor, rows, transposed):
   return swizzle(start + offsets, width)
 
 
-def _values(shared, places):
-  data = shared.bytes[places]
+def _values(shared, offsets):
+  data = shared.bytes[offsets]
   return data.view(BFLOAT16)[..., 0].astype(np.float64)
 
 

@@ -44,7 +44,9 @@ def _tile(group, address, start, lane):
   element = tensor_map.element
   row = tensor_map.box[-1] * element
   if tensor_map.swizzle > 16 and row != tensor_map.swizzle:
-    raise Violation(f'rows of {row} bytes in a swizzle of {tensor_map.swizzle}')
+    raise Violation(
+        f'rows of {row} bytes in a swizzle of {tensor_map.swizzle} are not modelled'
+    )
   offsets, inside = tensor_map.elements(coordinates)
   memory = group.block.memory
   starts = memory.address(tensor_map.argument) + offsets[inside]
@@ -65,15 +67,15 @@ def _copy_to_shared(group, target, source, barrier, lane):
   warp = int(group.warp_of_lane[lane])
   address = int(group.addresses(barrier)[lane])
   barrier = block.mbarrier(address, [warp], by_tma=True)
-  places = block.shared.locate(addresses, element)
-  block.ordering.tma_write(warp, places, barrier.number, barrier.phases + 1)
+  offsets = block.shared.locate(addresses, element)
+  block.ordering.tma_write(warp, offsets, barrier.number, barrier.phases + 1)
 
   def copy():
-    data = np.zeros(places.shape, np.uint8)  # what is outside reads as 0
+    data = np.zeros(offsets.shape, np.uint8)  # what is outside reads as 0
     if inside.any():
       data[inside] = block.memory.load(starts, element)
-    block.shared.bytes[places] = data
-    barrier.receive(places.size)
+    block.shared.bytes[offsets] = data
+    barrier.receive(offsets.size)
 
   block.deliver(copy)
 
@@ -86,8 +88,8 @@ def _to_global(group, target, source):
 def _copy_to_global(group, target, source, lane):
   block = group.block
   inside, starts, addresses, element = _tile(group, target, source, lane)
-  places = block.shared.locate(addresses, element)
-  _add_store(group, lane, places, starts, inside)
+  offsets = block.shared.locate(addresses, element)
+  _add_store(group, lane, offsets, starts, inside)
 
 
 def _bulk_to_global(group, target, source, size):
@@ -97,21 +99,24 @@ def _bulk_to_global(group, target, source, size):
     to = int(group.addresses(target)[lane])
     count = int(group.read(size, np.uint32)[lane])
     if start % 16 or to % 16 or count % 16:
-      raise Violation('a copy in bulk is no multiple of 16 bytes')
-    places = group.block.shared.locate(start + np.arange(count), 1)
+      raise Violation(
+          'a bulk copy must have addresses and a size of multiples of 16 bytes,'
+          f' has {start:#x}, {to:#x} and {count}'
+      )
+    offsets = group.block.shared.locate(start + np.arange(count), 1)
     starts = to + np.arange(count)
     group.block.memory.locate(starts, 1)
-    _add_store(group, lane, places, starts, np.ones(count, bool))
+    _add_store(group, lane, offsets, starts, np.ones(count, bool))
 
 
-def _add_store(group, lane, places, starts, inside):
+def _add_store(group, lane, offsets, starts, inside):
   """Reads shared memory now, or when it is waited for."""
   block, warp = group.block, int(group.warp_of_lane[lane])
-  units = block.ordering.begin_read(range(warp, warp + 1), places)
+  units = block.ordering.begin_read(range(warp, warp + 1), offsets)
 
   def copy():
     if inside.any():
-      block.memory.store(starts, block.shared.bytes[places][inside])
+      block.memory.store(starts, block.shared.bytes[offsets][inside])
 
   def end():
     if block.late:

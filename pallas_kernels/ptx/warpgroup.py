@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import functools
+import re
 
 import numpy as np
 
@@ -19,6 +20,10 @@ WARP = 32
 # Where parameters of the kernel lie; each of them has as many bytes.
 PARAMETERS, PARAMETER_SIZE = 1 << 60, 1 << 32
 
+# Registers that the hardware writes.
+_SPECIAL = (
+    r'%n?(tid|ctaid|warpid|smid|cluster_\w+)\b|%(lane|grid)|%(global|clock)'
+)
 _BITS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 # Whether what an instruction waits for has happened.
@@ -31,6 +36,7 @@ class WarpGroup:
   Attributes:
     block: that they belong to.
     number: which group of the block they are.
+    position: of the next instruction.
     register_count: how many registers each thread has.
     mask: the lanes that execute the current instruction, [128].
     wgmma: what they have asked of the tensor cores.
@@ -44,7 +50,7 @@ class WarpGroup:
   ):
     self.block, self.number, self.code = block, number, code
     self.register_count = register_count
-    self.place, self.finished = 0, False
+    self.position, self.finished = 0, False
     self.registers: dict[Register, np.ndarray] = {}
     self.mask = np.ones(LANES, bool)
     self.waits_for: Condition | None = None
@@ -78,7 +84,7 @@ class WarpGroup:
 
   @property
   def next(self) -> Instruction:
-    return self.code.instructions[self.place]
+    return self.code.instructions[self.position]
 
   def run(self, steps: int, perform: Callable[..., Condition | None]) -> None:
     """Executes instructions until one has to wait, or for so many steps."""
@@ -88,7 +94,7 @@ class WarpGroup:
       self.waits_for = perform(self, instruction)
       if self.waits_for or self.finished:
         return
-      self.place += 1
+      self.position += 1
 
   def need_every_lane(self) -> None:
     """Raises Violation if only some lanes execute the current instruction."""
@@ -99,7 +105,7 @@ class WarpGroup:
     if self.mask.all():
       if label not in self.code.labels:
         raise Violation(f'there is no label {label}')
-      self.place = self.code.labels[label] - 1  # one is added to it
+      self.position = self.code.labels[label] - 1  # one is added to it
     elif self.mask.any():
       raise Violation('the threads of a warpgroup take different branches')
 
@@ -161,6 +167,8 @@ class WarpGroup:
       return np.arange(LANES, dtype=np.uint32) + np.uint32(self.number * LANES)
     if name in ('%ctaid.x', '%ctaid.y', '%ctaid.z'):
       return _constant(self.block.place['xyz'.index(name[-1])], 4)
+    if re.match(_SPECIAL, name):
+      raise Violation(f'{name} is not modelled')
     if name not in self.registers:
       raise Violation(f'reads {name}, which was never written')
     if name in self.accumulators:

@@ -70,6 +70,8 @@ def test_only_lanes_with_the_predicate_are_changed(run):
     [
         ('add.sat.s32 %r, 1, 2', r'\(add.sat.s32 %r, 1, 2\): .* not modelled'),
         ('add.s32 %r, %unknown, 2', '%unknown, which was never written'),
+        ('add.s32 %r, %laneid, 2', '%laneid is not modelled'),
+        ('add.s32 %r, %ntid.x, 2', '%ntid.x is not modelled'),
         ('add.s32 %r, %own, %out', '%out has 64 bits, not 32'),
         ('setp.eq.s32 %p|%q, 1, 2', r"\('%p', '%q'\) is no register"),
     ],

@@ -66,7 +66,7 @@ def test_a_swizzle_exchanges_units_of_16_bytes(run):
         (EXPECT.format(260) + LOAD + WAIT + READ, 'deadlock.*try_wait'),
         (
             EXPECT.format(256) + LOAD.replace('{8, 16}', '{8, 16, 0}'),
-            '3 coordinates for 2',
+            'of 2 dimensions got 3 coordinates',
         ),
         (
             EXPECT.format(256) + LOAD.replace('[%shared]', '[%shared+64]'),
