@@ -3,22 +3,16 @@
 Source: PTX ISA, "Asynchronous Warpgroup Level Matrix Instructions".
 """
 
-import functools
-
 import numpy as np
 
+from pallas_kernels.ptx import descriptors
 from pallas_kernels.ptx.conversions import BFLOAT16
 from pallas_kernels.ptx.conversions import unpack
 from pallas_kernels.ptx.errors import Violation
-from pallas_kernels.ptx.memory import SHARED
-from pallas_kernels.ptx.memory import swizzle
 from pallas_kernels.ptx.warpgroup import LANES
 
-_M, _K = 64, 16
+_M, _K = 64, descriptors.K
 _WIDTHS = range(8, 257, 8)
-_SWIZZLE_WIDTHS = {0: 0, 1: 128, 2: 64, 3: 32}
-# Of a matrix descriptor: start, leading and stride offset, base offset, swizzle.
-_FIELDS = 0x3FFF | 0x3FFF << 16 | 0x3FFF << 32 | 7 << 49 | 3 << 62
 _LANE, _WARP = np.arange(LANES) % 32, np.arange(LANES) // 32
 _ROW, _COLUMN = 16 * _WARP + _LANE // 4, 2 * (_LANE % 4)
 
@@ -107,42 +101,10 @@ def _operand(group, descriptor, rows, transposed):
   """Offsets [rows, 16, 2] in shared memory of the bytes of an operand."""
   if transposed not in (0, 1):
     raise Violation(f'{transposed} is no flag of transposition')
-  descriptor = group.uniform(descriptor, np.uint64)
-  addresses = _addresses(descriptor, rows, bool(transposed))
+  addresses = descriptors.addresses(
+      group.uniform(descriptor, np.uint64), rows, bool(transposed)
+  )
   return group.block.shared.locate(addresses, BFLOAT16.itemsize)
-
-
-@functools.lru_cache(1024)
-def _addresses(descriptor, rows, transposed):
-  """Where a matrix descriptor finds the elements of an operand [rows, 16].
-
-  Elements lie in cores of 8 rows of 16 bytes without a swizzle, and otherwise in
-  cores of 8 rows of as many bytes as the swizzle is wide. A row has neighbours
-  in K, and in M or N if the operand is transposed.
-  """
-  field = lambda bit: (descriptor >> bit & 0x3FFF) << 4
-  start, leading, stride = field(0), field(16), field(32)
-  width = _SWIZZLE_WIDTHS[descriptor >> 62]
-  if descriptor & ~_FIELDS:
-    raise Violation(f'{descriptor:#x} has bits that no field of it has')
-  if descriptor >> 49 & 7:
-    raise Violation('a base offset is not modelled')
-  if width and start % (8 * width) >= width:
-    raise Violation(
-        f'a matrix must start in the first row of a swizzle of {width} bytes,'
-        f' starts at {start - SHARED}'
-    )
-  row, k = np.arange(rows)[:, None], np.arange(_K)
-  if not width and not transposed:
-    offsets = row % 8 * 16 + row // 8 * stride + k % 8 * 2 + k // 8 * leading
-  elif not width:
-    offsets = row % 8 * 2 + row // 8 * stride + k % 8 * 16 + k // 8 * leading
-  elif not transposed:
-    offsets = row % 8 * width + row // 8 * stride + k * 2
-  else:
-    across, offset = np.divmod(row, width // 2)
-    offsets = offset * 2 + across * leading + k % 8 * width + k // 8 * stride
-  return swizzle(start + offsets, width)
 
 
 def _values(shared, offsets):
