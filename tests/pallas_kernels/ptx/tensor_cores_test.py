@@ -50,26 +50,28 @@ def test_rows_of_the_product_lie_in_the_registers_of_their_threads(run, late):
   np.testing.assert_array_equal(result.view(np.float32), 16 * row)
 
 
+# Two products that both read B; only the first has been waited for.
+ONE_OF_TWO = (
+    FILL
+    + ''.join(f'mov.b32 %e{i}, 0;' for i in range(4))
+    + (SEEN + FENCE + MULTIPLY + MULTIPLY.replace('%d', '%e'))
+    + 'wgmma.wait_group.sync.aligned 1;'
+)
+
+
 @at_any_time
 def test_a_product_is_read_while_a_later_one_is_in_flight(run, late):
-  later = MULTIPLY.replace('%d', '%e')
-  zero = ''.join(f'mov.b32 %e{i}, 0;' for i in range(4))
-  program = FILL + zero + SEEN + FENCE + MULTIPLY + later
-  program += 'wgmma.wait_group.sync.aligned 1;'
-  result = run(program + RESULT + WAIT, late=late)
+  result = run(ONE_OF_TWO + RESULT + WAIT, late=late)
   assert result.view(np.float32)[0] == 16 * 8
   with pytest.raises(ptx.Violation, match='reads %e2, which a wgmma'):
-    run(program + RESULT.replace('%d', '%e') + WAIT, late=late)
+    run(ONE_OF_TWO + RESULT.replace('%d', '%e') + WAIT, late=late)
 
 
 @at_any_time
 def test_what_a_later_product_still_reads_is_not_overwritten(run, late):
-  later = MULTIPLY.replace('%d', '%e')
-  zero = ''.join(f'mov.b32 %e{i}, 0;' for i in range(4))
-  program = FILL + zero + SEEN + FENCE + MULTIPLY + later
-  program += 'wgmma.wait_group.sync.aligned 1; bar.sync 0;'
+  program = ONE_OF_TWO + 'bar.sync 0; st.shared.b32 [%a+4096], 0;' + WAIT
   with pytest.raises(ptx.Violation, match='overwritten while warp 0 may still'):
-    run(program + 'st.shared.b32 [%a+4096], 0;' + WAIT, late=late)
+    run(program, late=late)
 
 
 @pytest.mark.parametrize(
