@@ -22,25 +22,38 @@ def slow(name, **sizes):
   return pytest.param(sizes, id=name, marks=pytest.mark.slow)
 
 
+PACKED = dict(L=300, prefix_len=(77, 128), packed=True)
 every_size = pytest.mark.parametrize(
     'sizes',
     [
         pytest.param({}, id='64 values'),
+        pytest.param(PACKED, id='documents'),
         slow('112 values', V=112),
         slow('128 values', V=128, prefix_len=(129, 0)),
         slow('no prefix in any row', prefix_len=(0, 0)),
         slow('one token of a prefix', L=130, prefix_len=(1, 0)),
         slow('four segments', segment_chunks=1),
+        slow('documents in segments', segment_chunks=1, **PACKED),
     ],
 )
 at_any_time = pytest.mark.parametrize('late', [False, True])
 
 
-def make_inputs(*, L=400, V=64, prefix_len=(77, 256)):
-  """Two rows and heads of a length that no chunk of 128 tokens divides."""
+def make_inputs(*, L=400, V=64, prefix_len=(77, 256), packed=False):
+  """Two rows and heads of a length that no chunk of 128 tokens divides.
+
+  With `packed`, documents begin at two tokens of each row, and some tokens at its
+  end and inside a document are padding.
+  """
   B, P = len(prefix_len), max(prefix_len)
   inputs = testing.make_inputs(B=B, L=L, P=P, H=2, D=16, V=V, dtype='bfloat16')
   inputs['prefix_len'] = np.int32(prefix_len)
+  if packed:
+    index, borders = np.arange(L), np.array([[100, 110], [200, 256]])
+    ids = (index >= borders[..., None]).sum(axis=1)
+    inputs['segment_ids'] = ids.astype(np.int32)
+    padding = (index >= L - 7) | (index >= 40) & (index < 60)
+    inputs['mask'] = np.broadcast_to(~padding, (B, L))
   return jax.tree.map(jnp.asarray, inputs)
 
 
@@ -69,13 +82,23 @@ def compile_operation(*, segment_chunks=4, **sizes):
   return ptx.Executable(run, make_inputs(**sizes))
 
 
+def names(program):
+  start = 'prefix_linear_attention_'
+  return {kernel.name.removeprefix(start) for kernel in program.kernels}
+
+
 @every_size
 @at_any_time
 def test_outputs_states_and_gradients_are_those_of_the_definition(sizes, late):
   program = compile_operation(**sizes)
-  sizes = {name: x for name, x in sizes.items() if name != 'segment_chunks'}
+  sizes = dict(sizes)
+  expected_kernels = {'forward', 'dq', 'dkv', 'dprefix'}
+  if sizes.pop('segment_chunks', None):
+    expected_kernels.add('state')
+  if sizes.get('prefix_len') == (0, 0):
+    expected_kernels.remove('dprefix')
+  assert names(program) == expected_kernels
   inputs = make_inputs(**sizes)
-  assert program.kernels
   testing.assert_close(
       program(inputs, late=late),
       expected(inputs),
@@ -95,10 +118,13 @@ def compile_state():
 
 
 @at_any_time
-def test_the_state_after_a_segment_is_that_of_the_definition(late):
+@pytest.mark.parametrize('seed', range(3))
+def test_the_state_after_a_segment_is_that_of_the_definition(late, seed):
   inputs = make_inputs()
   k, v, lengths = (inputs[x] for x in ('k_enc', 'v_enc', 'prefix_len'))
-  kv_t, gram = compile_state()(k, v, lengths, late=late)
+  program = compile_state()
+  assert names(program) == {'state'}
+  kv_t, gram = program(k, v, lengths, late=late, seed=seed)
   valid = jnp.arange(k.shape[1]) < lengths[:, None]
   phi = roll_features.features(k.astype('float32'), query=False)
   phi = jnp.where(valid[..., None, None], phi, 0)
