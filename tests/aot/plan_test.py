@@ -80,6 +80,16 @@ def test_the_planned_bytes_of_weights_and_moments_are_those_of_the_program(
   assert 0 < counters <= size([x for x in state if not x.ndim]) < 100
 
 
+def test_a_plan_estimates_the_memory_that_the_compiler_finds():
+  config = jrt_360m.get_config()
+  config.model.mixers = ('conv', 'pla', 'swa')
+  config.batch_size, config.microbatch_per_device = 32, 16
+  config, gpus = config.to_dict(), topology.parse('1xH100')
+  estimated = budget.make(config, gpus)['peak_bytes_per_gpu']
+  compiled = absent.compile_step(budget.decided(config, gpus), gpus)
+  assert estimated == pytest.approx(memory.needed(compiled), rel=0.05)
+
+
 def test_the_peak_is_the_one_that_training_would_see(compiled, found):
   assert found['bytes']['peak'] == memory.needed(compiled)
   assert found['bytes']['peak'] > found['bytes']['state']

@@ -9,19 +9,15 @@ ONE = {'data': 1, 'fsdp': 1, 'tensor': 1}
 C, P, S, A = 'conv', 'pla', 'swa', 'attention'
 
 # (config, mixers, microbatch, accumulation, implementation): bytes of a step, what
-# `jrt_jax.plan --compile` said for 1xH100 with jax 0.11.2 in November 2026.
+# `jrt_jax.plan --compile` said on 30 November 2026 with jax 0.11.2, for 1xH100 or,
+# of four microbatches, 8xH100. `tests/aot/plan_test.py` compiles one of them again.
 COMPILED = {
-    (jrt_360m, (C,), 8, 2, 'mosaic_sm90'): 2_522_637_176,
-    (jrt_360m, (C, C, C), 8, 2, 'mosaic_sm90'): 4_386_312_408,
-    (jrt_360m, (P, P, P), 8, 2, 'mosaic_sm90'): 3_747_019_392,
-    (jrt_360m, (S, S, S), 8, 2, 'mosaic_sm90'): 3_766_011_944,
-    (jrt_360m, (A, A, A), 8, 2, 'mosaic_sm90'): 3_766_011_944,
-    (jrt_360m, (P, P, P), 8, 2, 'chunked'): 3_985_184_896,
-    (jrt_360m, (C, P, S), 16, 2, 'mosaic_sm90'): 6_017_724_152,
-    (jrt_360m, (C, P, S), 8, 1, 'mosaic_sm90'): 3_566_259_184,
-    (jrt_1b, (C, P, S), 4, 2, 'mosaic_sm90'): 5_892_160_152,
-    (jrt_360m, None, 8, 4, 'mosaic_sm90'): 23_058_085_392,
-    (jrt_1b, None, 8, 4, 'mosaic_sm90'): 65_054_941_824,
+    (jrt_360m, (C, P, S), 16, 2, 'mosaic_sm90'): 5_365_724_664,
+    (jrt_360m, (C, C, C), 8, 2, 'mosaic_sm90'): 3_870_416_576,
+    (jrt_360m, (P, P, P), 8, 2, 'mosaic_sm90'): 3_396_385_920,
+    (jrt_360m, (S, S, S), 8, 2, 'mosaic_sm90'): 3_409_741_400,
+    (jrt_360m, None, 16, 2, 'mosaic_sm90'): 33_403_410_760,
+    (jrt_360m, None, 8, 4, 'mosaic_sm90'): 20_086_067_472,
 }
 
 
@@ -41,7 +37,9 @@ def working(config, *, mesh=ONE, microbatch=8, length=2048, **model):
     COMPILED.items(),
     ids=lambda x: '-'.join(x[1] or ('all',)) if isinstance(x, tuple) else '',
 )
-def test_it_is_within_5_percent_of_what_the_compiler_said(case, compiled):
+def test_an_estimate_is_within_5_percent_of_what_the_compiler_said(
+    case, compiled
+):
   config, mixers, microbatch, accumulation, implementation = case
   model = {'implementation': implementation}
   model |= {'mixers': mixers} if mixers else {}
