@@ -4,9 +4,9 @@ python -m jrt_jax.plan --config=configs/jrt_360m.py --topology=8xH100 \
     --price=2.50
 
 All of it is arithmetic, in a second, without jax. How well the GPUs are used
-(--mfu) is a prediction for JRT-RNN 360M with the Hopper kernels, which no GPU has
-confirmed. The vocabulary is that of the config: training makes room in it for a
-tokenizer that has more ids.
+(--mfu) is a prediction, which no GPU has confirmed: for JRT-RNN 360M with the
+Hopper kernels or, with --compile, for the step that was compiled. The vocabulary
+is that of the config: training makes room in it for a tokenizer that has more ids.
 
 --compile asks the compiler as well, in minutes: what a step takes of the memory,
 what GPUs exchange, which kernels run. No GPU is needed for it either.
@@ -41,7 +41,7 @@ _MFU = flags.DEFINE_float(
     'mfu',
     None,
     'Model FLOP/s over the peak of the GPUs in bfloat16; default: the'
-    f' prediction {budget.PREDICTED_MFU}.',
+    f' prediction {budget.PREDICTED_MFU:.3g}, or with --compile that of the step.',
     lower_bound=0.001,
     upper_bound=1.0,
 )
@@ -107,6 +107,13 @@ def _compile(config, gpus, found):
   said = absent.describe(compiled, config, gpus, found['mesh'])
   return {
       'compiled': said,
+      'run': budget.run(
+          config,
+          gpus,
+          mfu=_MFU.value,
+          price=_PRICE.value,
+          mfu_at_most=said['traffic']['mfu'],
+      ),
       'microbatches': microbatches.largest(
           config,
           found['mesh'],

@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jrt_jax.training import units
+from jrt_jax.training.budget import ALLOWANCE
 from jrt_jax.training.microbatches import SHARE
+from jrt_jax.training.microbatches import SHARES
 
 _LAST = ('mlp', 'norm')  # parts that are in every layer
 
@@ -53,10 +55,10 @@ def _memory(budget) -> Iterator[str]:
     yield row(name, '', units.size(size))
   peak = units.size(budget['peak_bytes_per_gpu'])
   yield row('at once, estimated', '', peak) + f' of {memory} GiB'
-  yield from _microbatches(budget['microbatches'], memory)
+  yield from _microbatches(budget['microbatches'], memory, 'compiled' in budget)
 
 
-def _microbatches(found, memory) -> Iterator[str]:
+def _microbatches(found, memory, is_compiled) -> Iterator[str]:
   if not any(x['microbatch'] for x in found):
     yield (
         f'This does not fit, not even one sequence into {100 * SHARE:.0f} %:'
@@ -75,9 +77,10 @@ def _microbatches(found, memory) -> Iterator[str]:
       least = '' if name == 'none' else 'at least '
       microbatch = f'{x["accumulation"]} x {x["microbatch"]}'
       yield row(name, microbatch, f'{least}{size}')
-  yield 'JAX takes 75 % of the memory unless told (by launch slurm: 90 %). With'
+  shares = ', '.join(f'{100 * x:.0f} % {who}' for who, x in SHARES.items())
+  yield f'Of the memory JAX takes {shares}. With'
   yield 'remat=none the compiler was within 5 %; with others it takes more where'
-  yield 'it finds room. --compile asks it.'
+  yield 'it finds room.' + ('' if is_compiled else ' --compile asks it.')
 
 
 def _decoding(budget) -> Iterator[str]:
@@ -111,14 +114,18 @@ def _time(budget) -> Iterator[str]:
 
 def _prediction(budget) -> Iterator[str]:
   mfu, implementation = budget['run']['mfu'], budget['implementation']
-  yield f'{mfu:.3g} is calculated for JRT-RNN 360M with the Hopper kernels on an'
-  yield 'H100, at assumed rates; no GPU has confirmed it.'
-  if implementation not in (None, 'mosaic_sm90'):
-    yield (
-        f'Nothing is predicted for {implementation}, which computes linear'
-        ' attention here.'
-    )
-  elif implementation and budget['implementation_is_open']:
+  if 'compiled' in budget:
+    yield f'{mfu:.3g} is {ALLOWANCE} of what the compiled step reaches at most, at'
+    yield 'assumed rates; no GPU has confirmed it.'
+  else:
+    yield f'{mfu:.3g} is {ALLOWANCE} of what --traffic calculates at most for JRT-RNN'
+    yield '360M on H100s, with the Hopper kernels; no GPU has confirmed it.'
+    if implementation not in (None, 'mosaic_sm90'):
+      yield (
+          f'Nothing is predicted for {implementation}, which computes linear'
+          ' attention here.'
+      )
+  if implementation == 'mosaic_sm90' and budget['implementation_is_open']:
     yield 'The kernels are taken if the run finds them right when it starts.'
 
 

@@ -15,6 +15,7 @@ from jrt_jax.compiled import hlo
 from jrt_jax.compiled import traffic
 from jrt_jax.compiled import train_step
 from jrt_jax.cost import layout
+from jrt_jax.training import absent
 from jrt_jax.training import abstract
 from jrt_jax.training import budget
 from jrt_jax.training import loss
@@ -129,6 +130,15 @@ def test_a_plan_estimates_what_it_takes(case):
   plan = budget.make(step.config, topology.parse('8xH100'))
   estimated = plan['peak_bytes_per_gpu']
   assert estimated == pytest.approx(step.program.peak_memory, rel=0.05)
+
+
+def test_the_predicted_utilization_is_that_of_the_compiled_step():
+  step = compile_step(DATA)
+  gpus = topology.parse('8xH100')
+  mesh = dict(zip(layout.AXES, DATA.mesh))
+  said = absent.describe(step.program.compiled, step.config, gpus, mesh)
+  at_most = said['traffic']['mfu']
+  assert budget.MFU_AT_MOST == pytest.approx(at_most, rel=0.01)
 
 
 @cases(DATA, TENSOR)

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from jrt_jax.training import microbatches
 from launch import __main__ as launch_main
 
 # Runs the job as SLURM does: its options are comments, its number is known.
@@ -159,6 +160,8 @@ def test_what_is_submitted_trains(cluster):
     ]
     assert environment['SETUP'] == 'it is'
     assert environment['NCCL_DEBUG'] == 'WARN'
+    share = float(environment['XLA_PYTHON_CLIENT_MEM_FRACTION'])
+    assert share == microbatches.SHARES['by launch slurm']
     assert directory == str(cluster / 'a project')
   assert not (calls / 'scontrol').exists()
 

@@ -1,4 +1,6 @@
+import pathlib
 import re
+import textwrap
 
 import pytest
 
@@ -29,8 +31,8 @@ def test_a_table_has_the_figures_and_80_columns():
       '5.68 MiB',
       '31.5B',
       '(predicted)',
-      'calculated for JRT-RNN 360M with the Hopper kernels',
-      '$130',
+      'at most for JRT-RNN\n360M on H100s, with the Hopper kernels',
+      '$116',
   ):
     assert figure in text, figure
 
@@ -41,15 +43,32 @@ def test_a_given_utilization_is_no_prediction_and_no_price_no_cost():
   assert 'Hopper' not in text
 
 
+def test_readme_shows_the_plan_of_360m():
+  readme = pathlib.Path(__file__).parents[3] / 'README.md'
+  assert textwrap.indent(make_table(), '    ') in readme.read_text()
+
+
+def test_a_compiled_step_says_what_is_predicted():
+  config = jrt_360m.get_config()
+  config.model.implementation = 'chunked'
+  config, gpus = config.to_dict(), topology.parse('8xH100')
+  found = budget.make(config, gpus) | {'compiled': {}}
+  found['run'] = budget.run(config, gpus, mfu=None, price=None, mfu_at_most=0.5)
+  text = budget_table.table(found)
+  assert '0.45 is 0.9 of what the compiled step reaches at most' in text
+  assert 'at 0.45 of the peak' in text and 'Hopper' not in text
+  assert 'Nothing is predicted' not in text and '--compile' not in text
+
+
 def test_without_the_kernels_it_says_that_nothing_is_predicted():
   nothing = 'Nothing is predicted for chunked'
   assert nothing in make_table('8xA100')
   for key, value in {
       'model.implementation': 'chunked',
       'model.dtype': 'float32',
-      'data.packing': 'documents',
   }.items():
     assert nothing in make_table(changes={key: value}), key
+  assert nothing not in make_table(changes={'data.packing': 'documents'})
   assert nothing not in make_table()
   assert nothing not in make_table(config=attention_360m)
 
@@ -73,7 +92,7 @@ def test_it_says_that_the_kernels_have_to_be_right():
     ],
 )
 def test_hours_and_cost_are_numbers_that_people_read(price, steps, hours, cost):
-  text = make_table(price=price, changes={'steps': steps})
+  text = make_table(mfu=0.34, price=price, changes={'steps': steps})
   assert re.search(rf'^GPU-hours +{re.escape(hours)}$', text, re.MULTILINE)
   assert re.search(rf'^cost +{re.escape(cost)}$', text, re.MULTILINE)
 
@@ -93,9 +112,8 @@ def test_what_does_not_fit_is_said_with_what_would_help():
 
 
 def test_it_says_which_microbatch_fits_with_each_policy():
-  kernels = {'model.implementation': 'mosaic_sm90'}
-  text = make_table(changes=kernels)
-  assert re.search(r'^none +[12] x \d+ +\d\d\.\d GiB$', text, re.MULTILINE)
+  text = make_table()
+  assert re.search(r'^none +1 x 32 +5\d GiB$', text, re.MULTILINE)
   assert re.search(r'^full +1 x 32 +at least 1\d\.\d GiB$', text, re.MULTILINE)
   long = {'sequence_length': 2**17, 'batch_size': 8}
   text = make_table('8xA100-40GB', changes=long)

@@ -87,6 +87,49 @@ def test_without_a_utilization_it_is_predicted():
   assert run['dollars'] is None
 
 
+def test_a_compiled_step_predicts_its_own_utilization():
+  run = budget.run(
+      jrt_360m.get_config().to_dict(),
+      topology.parse('8xH100'),
+      mfu=None,
+      price=None,
+      mfu_at_most=0.5,
+  )
+  assert run['mfu_is_predicted']
+  assert run['mfu'] == budget.ALLOWANCE * 0.5 < 0.5
+
+
+@pytest.mark.parametrize(
+    'gpus, changes, decided, expected',
+    [
+        ('8xH100', {}, 'mosaic_sm90_or_chunked', 'mosaic_sm90'),
+        (
+            '8xH100',
+            {'data.packing': 'documents'},
+            'mosaic_sm90_or_chunked',
+            'mosaic_sm90',
+        ),
+        (
+            '8xH100',
+            {'model.implementation': 'mosaic_sm90'},
+            'mosaic_sm90',
+            'mosaic_sm90',
+        ),
+        ('8xH100', {'model.dtype': 'float32'}, 'chunked', 'chunked'),
+        ('8xA100', {}, 'chunked', 'chunked'),
+        ('8xH100', {'model.mixers': ('attention',)}, 'chunked', None),
+    ],
+)
+def test_a_plan_compiles_what_the_run_would_be_given(
+    gpus, changes, decided, expected
+):
+  config = jrt_360m.get_config()
+  config.update_from_flattened_dict(changes)
+  found = budget.decided(config.to_dict(), topology.parse(gpus))
+  assert found['model']['implementation'] == decided
+  assert make(gpus, **changes)['implementation'] == expected
+
+
 def test_nodes_share_the_work():
   one, two = make('8xH200')['run'], make('2x8xH200')['run']
   assert two['seconds'] == pytest.approx(one['seconds'] / 2)
