@@ -12,7 +12,6 @@ is that of the config: training makes room in it for a tokenizer that has more i
 what GPUs exchange, which kernels run. No GPU is needed for it either.
 """
 
-import importlib.util
 import json
 import math
 import os
@@ -91,15 +90,14 @@ def _compile(config, gpus, found):
         f' description: only for {" and ".join(topology.COMPILED)}'
     )
     return {}
-  if not importlib.util.find_spec('jax_cuda13_plugin'):
-    raise ValueError(
-        "--compile needs jax's plugin for CUDA: pip install -e '.[aot]', on"
-        ' Linux with Python 3.12 or newer'
-    )
   os.environ.setdefault('JAX_PLATFORMS', 'cpu')  # real GPUs stay free
   os.environ.setdefault(
       'TF_CPP_MIN_LOG_LEVEL', '3'
   )  # XLA tells that it is slow
+  from pallas_kernels import virtual_gpus  # pylint: disable=g-import-not-at-top
+
+  if reason := virtual_gpus.missing():
+    raise ValueError(f'--compile: {reason}')
   from jrt_jax.training import absent  # pylint: disable=g-import-not-at-top
 
   config = budget.decided(config, gpus)

@@ -10,6 +10,7 @@ the GPU, and here it guesses.
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import dataclasses
+import importlib.metadata
 import mmap
 import os
 import pathlib
@@ -85,6 +86,30 @@ class Program:
         - memory.alias_size_in_bytes
         + memory.temp_size_in_bytes
     )
+
+
+def missing() -> str | None:
+  """What is not installed that compiles for them; None if all is.
+
+  jax loads a plugin of another version than its own, and fails later.
+  """
+  if jax.__version_info__ < (0, 11, 2):
+    return f'jax must be 0.11.2 or newer, got {jax.__version__}'
+  try:
+    plugin, jaxlib = map(
+        importlib.metadata.version, ('jax-cuda13-plugin', 'jaxlib')
+    )
+  except importlib.metadata.PackageNotFoundError:
+    return (
+        "jax's plugin for CUDA must be installed: pip install -e '.[aot]', on"
+        ' Linux with Python 3.12 or newer'
+    )
+  if plugin != jaxlib:
+    return (
+        f"jax's plugin for CUDA must be of version {jaxlib}, as jaxlib is, got"
+        f' {plugin}: pip install jax-cuda13-plugin=={jaxlib}'
+    )
+  return None
 
 
 def devices(

@@ -1,5 +1,9 @@
 """What is read of the reports of a compiler; compiling is in tests/aot."""
 
+import importlib.metadata
+import re
+
+import jax
 import pytest
 
 from pallas_kernels import virtual_gpus
@@ -57,3 +61,30 @@ def test_a_kernel_is_what_the_assembler_says_of_it(
 def test_an_unknown_gpu_is_refused():
   with pytest.raises(ValueError, match=r"'H100', 'H200'.* got 'A100'"):
     virtual_gpus.devices('A100')
+
+
+@pytest.mark.parametrize(
+    'plugin, reason',
+    [
+        ('0.12.0.1', None),
+        (
+            '0.11.2',
+            'of version 0.12.0.1, as jaxlib is, got 0.11.2: pip install',
+        ),
+        (None, r"must be installed: pip install -e '\.\[aot\]'"),
+    ],
+)
+def test_the_plugin_must_be_there_and_of_the_version_of_jaxlib(
+    monkeypatch, plugin, reason
+):
+  def version(name):
+    if name == 'jaxlib':
+      return '0.12.0.1'
+    if plugin is None:
+      raise importlib.metadata.PackageNotFoundError(name)
+    return plugin
+
+  monkeypatch.setattr(importlib.metadata, 'version', version)
+  monkeypatch.setattr(jax, '__version_info__', (0, 12, 0))
+  found = virtual_gpus.missing()
+  assert re.search(reason, found) if reason else found is None
