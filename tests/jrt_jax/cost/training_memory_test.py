@@ -18,6 +18,8 @@ COMPILED = {
     (jrt_360m, (S, S, S), 8, 2, 'mosaic_sm90'): 3_409_741_400,
     (jrt_360m, (C,), 8, 2, 'mosaic_sm90'): 2_324_489_968,
     (jrt_360m, (C, P, S), 8, 1, 'mosaic_sm90'): 3_228_427_248,
+    (jrt_360m, (P, P, P), 8, 2, 'chunked'): 3_596_135_296,
+    (jrt_360m, (A, A, A), 8, 2, 'mosaic_sm90'): 3_409_741_400,
     (jrt_360m, None, 16, 2, 'mosaic_sm90'): 33_403_410_760,
     (jrt_360m, None, 8, 4, 'mosaic_sm90'): 20_086_067_472,
     (jrt_1b, None, 8, 4, 'mosaic_sm90'): 56_446_678_912,
