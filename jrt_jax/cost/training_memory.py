@@ -5,6 +5,8 @@ asks it: of the 360M and 1.3B models on H100 GPUs (jax 0.11.2, November 2026) it
 said what is estimated here within 3 %, of programs with one to three layers within
 5 %, if nothing is recomputed. With remat the estimate is what would do: XLA puts off
 the gradients of weights, and holds what they are made of, as long as there is room.
+Where weights are shared (fsdp) the estimate is too high, as XLA gathers those of few
+layers at once: of three layers of 360M on fsdp 8 it is 3.6 GB, XLA said 2.2 GB.
 """
 
 from collections.abc import Mapping

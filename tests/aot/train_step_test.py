@@ -124,8 +124,10 @@ def test_the_batch_of_the_paper_fits_in_memory(case):
   assert compile_step(case).program.peak_memory < MEMORY
 
 
-@cases(DATA)
-def test_a_plan_estimates_what_it_takes(case):
+@pytest.mark.parametrize(
+    'case', [DATA, pytest.param(SLOW[1], marks=pytest.mark.slow)]
+)
+def test_a_plan_estimates_what_it_takes_where_weights_are_not_shared(case):
   step = compile_step(case)
   plan = budget.make(step.config, topology.parse('8xH100'))
   estimated = plan['peak_bytes_per_gpu']
