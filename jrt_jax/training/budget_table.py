@@ -55,10 +55,15 @@ def _memory(budget) -> Iterator[str]:
     yield row(name, '', units.size(size))
   peak = units.size(budget['peak_bytes_per_gpu'])
   yield row('at once, estimated', '', peak) + f' of {memory} GiB'
-  yield from _microbatches(budget['microbatches'], memory, 'compiled' in budget)
+  yield from _microbatches(
+      budget['microbatches'],
+      memory,
+      is_compiled='compiled' in budget,
+      is_sharded=budget['mesh']['fsdp'] > 1,
+  )
 
 
-def _microbatches(found, memory, is_compiled) -> Iterator[str]:
+def _microbatches(found, memory, *, is_compiled, is_sharded) -> Iterator[str]:
   if not any(x['microbatch'] for x in found):
     yield (
         f'This does not fit, not even one sequence into {100 * SHARE:.0f} %:'
@@ -81,6 +86,8 @@ def _microbatches(found, memory, is_compiled) -> Iterator[str]:
   yield f'Of the memory JAX takes {shares}. With'
   yield 'remat=none the compiler was within 5 %; with others it takes more where'
   yield 'it finds room.' + ('' if is_compiled else ' --compile asks it.')
+  if is_sharded:
+    yield 'Where weights are shared (mesh.fsdp) it took much less than this.'
 
 
 def _decoding(budget) -> Iterator[str]:
