@@ -21,11 +21,13 @@ INTEGERS = {n: flags.DEFINE_integer(n, None, '')
 
 def main(argv):
   with failures.together():
-    print(distributed.initialize(
+    peers = distributed.meet(
         STRINGS['cluster'].value,
         coordinator=STRINGS['coordinator'].value,
         **{name: flag.value for name, flag in INTEGERS.items()},
-    ))
+    )
+    distributed.open_devices()
+    print(peers)
     print('largest', *distributed.largest(INTEGERS['process_id'].value + 40))
 
 app.run(main)
