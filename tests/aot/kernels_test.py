@@ -28,8 +28,8 @@ pytestmark = [pytest.mark.aot, pytest.mark.timeout(900)]
 TILES = tiles.Tiles()
 # Bytes that a thread may store for want of registers.
 SPILLS = {'forward': 76, 'dq': 8, 'dkv': 44, 'dprefix': 0, 'state': 0}
-# The same where documents are packed.
-PACKED_SPILLS = SPILLS | {'dq': 48, 'dkv': 60}
+# The same where documents are packed; 8 bytes more than with jax 0.11.2.
+PACKED_SPILLS = SPILLS | {'forward': 80, 'dq': 48, 'dkv': 60}
 
 
 def slow(*values):
