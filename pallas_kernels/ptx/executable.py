@@ -1,7 +1,6 @@
 """Functions of arrays, of which the kernels are executed as compiled PTX."""
 
 from collections.abc import Callable, Iterator
-import functools
 from typing import Any
 
 import jax
@@ -45,8 +44,7 @@ class Executable:
     jaxpr, outputs = jax.make_jaxpr(function, return_shape=True)(*shapes)
     self._jaxpr, self._shapes = jaxpr, jax.tree.structure(shapes)
     self._structure = jax.tree.structure(outputs)
-    compile_once = functools.cache(functools.partial(_compile, device=device))
-    self.kernels = tuple(map(compile_once, _kernels(jaxpr)))
+    self.kernels = tuple(_compile(x, device) for x in _kernels(jaxpr))
 
   def __call__(self, *arguments: Any, late: bool = False, seed: int = 0) -> Any:
     """Returns what the function returns; `execute` has the options.
@@ -103,6 +101,9 @@ def _called(equation):
   return functions[0]
 
 
+_compiled = {}  # by their text: of equal kernels jax 0.12 reports on the first
+
+
 def _compile(equation, device):
   def launch(*arguments):
     return equation.primitive.bind(*arguments, **equation.params)
@@ -110,8 +111,11 @@ def _compile(equation, device):
   shapes = [
       jax.ShapeDtypeStruct(x.aval.shape, x.aval.dtype) for x in equation.invars
   ]
-  (kernel,) = virtual_gpus.compile_for(device, launch, *shapes).kernels
-  return kernel
+  text = device, str(jax.make_jaxpr(launch)(*shapes))
+  if text not in _compiled:
+    program = virtual_gpus.compile_for(device, launch, *shapes)
+    (_compiled[text],) = program.kernels
+  return _compiled[text]
 
 
 def _evaluate(jaxpr, constants, arguments, run):
