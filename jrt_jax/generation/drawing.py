@@ -93,8 +93,8 @@ def arguments(
 
   Args:
     model, reading, draws: see `draw`.
-    tokens, least, rows, may_end: see `decode.Until`; `may_end` has an entry for each id
-      that may be drawn.
+    tokens, least, rows, may_end: see `decode.Until`; `may_end` has an entry for
+      each id that may be drawn.
     sampling, between_looks: see `decode.decode`.
   """
   until = decode.Until(np.int32(tokens), np.int32(least), rows, may_end)

@@ -49,16 +49,19 @@ class GlobalMemory:
       raise Violation(f'{int(addresses[0]):#x} is no address of an argument')
     array = self.arrays[argument]
     offsets = addresses - self.address(argument)
-    if offsets.min() < 0 or offsets.max() + size > len(array):
-      raise Violation(
-          f'argument {argument} has {len(array)} bytes, accessed are'
-          f' {offsets.min()} to {offsets.max() + size}'
-      )
-    if (odd := offsets[offsets % size != 0]).size:
-      raise Violation(
-          f'byte {odd[0]} of argument {argument} is no multiple of {size} bytes'
-      )
+    _check_inside(offsets, size, len(array), f'argument {argument}')
     return array, offsets
+
+
+def _check_inside(offsets, size, end, name):
+  """Raises a Violation unless accesses of `size` bytes are inside and aligned."""
+  if offsets.min() < 0 or offsets.max() + size > end:
+    raise Violation(
+        f'{name} has {end} bytes, accessed are {offsets.min()} to'
+        f' {offsets.max() + size}'
+    )
+  if (odd := offsets[offsets % size != 0]).size:
+    raise Violation(f'byte {odd[0]} of {name} is no multiple of {size} bytes')
 
 
 class SharedMemory:
@@ -79,15 +82,7 @@ class SharedMemory:
   def locate(self, addresses: np.ndarray, size: int) -> np.ndarray:
     """Where bytes are: [..., size] for those that start at `addresses` [...]."""
     offsets = addresses - SHARED
-    if offsets.min() < 0 or offsets.max() + size > len(self.bytes):
-      raise Violation(
-          f'shared memory has {len(self.bytes)} bytes, accessed are'
-          f' {offsets.min()} to {offsets.max() + size}'
-      )
-    if (odd := offsets[offsets % size != 0]).size:
-      raise Violation(
-          f'byte {odd[0]} of shared memory is no multiple of {size} bytes'
-      )
+    _check_inside(offsets, size, len(self.bytes), 'shared memory')
     offsets = offsets[..., None] + np.arange(size)
     if self.reserved[offsets].any():
       raise Violation('accesses a barrier as if it were data')
