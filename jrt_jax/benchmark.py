@@ -21,12 +21,12 @@ from ml_collections import config_flags
 
 import configs
 from jrt_jax import command_line
-from jrt_jax import provenance
 from jrt_jax.benchmarks import plan
 from jrt_jax.benchmarks import processes
 from jrt_jax.benchmarks import results
 from jrt_jax.benchmarks import worker
-from jrt_jax.training import units
+from jrt_jax.reporting import provenance
+from jrt_jax.reporting import units
 
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'The only model to measure; --config.KEY=VALUE: see above.'

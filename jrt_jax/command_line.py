@@ -21,10 +21,10 @@ from absl import logging
 
 import configs
 from configs import base
-from jrt_jax.exit_codes import FAILURE
-from jrt_jax.exit_codes import INTERRUPTED
-from jrt_jax.exit_codes import MISTAKE
-from jrt_jax.exit_codes import UNREAD
+from jrt_jax.runtime.exit_codes import FAILURE
+from jrt_jax.runtime.exit_codes import INTERRUPTED
+from jrt_jax.runtime.exit_codes import MISTAKE
+from jrt_jax.runtime.exit_codes import UNREAD
 
 flags.disclaim_key_flags()  # --help has them among those of the command
 

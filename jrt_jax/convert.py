@@ -22,7 +22,6 @@ from absl import flags
 
 from configs import base
 from jrt_jax import command_line
-from jrt_jax import compilation_cache
 from jrt_jax.data import pipeline
 from jrt_jax.data import tokenizers
 from jrt_jax.interchange import agreement
@@ -30,6 +29,7 @@ from jrt_jax.interchange import exported_tokenizer
 from jrt_jax.interchange import folders
 from jrt_jax.interchange import hugging_face
 from jrt_jax.interchange import official
+from jrt_jax.runtime import compilation_cache
 from jrt_jax.training import compact
 from jrt_jax.training import workdirs
 

@@ -19,10 +19,10 @@ from absl import app
 from absl import flags
 
 from jrt_jax import command_line
-from jrt_jax import compilation_cache
 from jrt_jax import foreign
 from jrt_jax.generation import long_prompts
 from jrt_jax.prefix import short_prompts
+from jrt_jax.runtime import compilation_cache
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Of the run whose model it is.')
 _TOKENIZER = flags.DEFINE_string(

@@ -21,15 +21,15 @@ from absl import flags
 import tqdm
 
 from jrt_jax import command_line
-from jrt_jax import compilation_cache
 from jrt_jax import generation
-from jrt_jax import terminal
 from jrt_jax.generation import long_prompts
 from jrt_jax.generation import reading as reading_lib
 from jrt_jax.generation import state_file
 from jrt_jax.models import decode
 from jrt_jax.models import sampling as sampling_lib
 from jrt_jax.prefix import short_prompts
+from jrt_jax.reporting import terminal
+from jrt_jax.runtime import compilation_cache
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Of the run whose model it is.')
 _TOKENIZER = flags.DEFINE_string(

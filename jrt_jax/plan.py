@@ -22,11 +22,11 @@ from absl import flags
 from ml_collections import config_flags
 
 from jrt_jax import command_line
-from jrt_jax.training import budget
-from jrt_jax.training import budget_table
-from jrt_jax.training import compiled_table
-from jrt_jax.training import microbatches
-from jrt_jax.training import topology
+from jrt_jax.cost import topology
+from jrt_jax.planning import budget
+from jrt_jax.planning import budget_table
+from jrt_jax.planning import compiled_table
+from jrt_jax.planning import microbatches
 
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'A file of configs/; --config.KEY=VALUE changes a key.'
@@ -96,7 +96,7 @@ def _compile(config, gpus, found):
 
   if reason := virtual_gpus.missing():
     raise ValueError(f'--compile: {reason}')
-  from jrt_jax.training import absent  # pylint: disable=g-import-not-at-top
+  from jrt_jax.planning import absent  # pylint: disable=g-import-not-at-top
 
   config = budget.decided(config, gpus)
   compiled = absent.compile_step(config, gpus)

@@ -20,12 +20,12 @@ from absl import flags
 import numpy as np
 
 from jrt_jax import command_line
-from jrt_jax import compilation_cache
 from jrt_jax import generation
 from jrt_jax.data import pipeline
 from jrt_jax.evaluation import prefix_plays
 from jrt_jax.prefix import plays
 from jrt_jax.prefix import simulation
+from jrt_jax.runtime import compilation_cache
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Of the run whose model it is.')
 _TOKENIZER = flags.DEFINE_string(

@@ -14,8 +14,8 @@ from absl import app
 from absl import flags
 
 from jrt_jax import command_line
-from jrt_jax.training import curves
-from jrt_jax.training import figure
+from jrt_jax.reporting import curves
+from jrt_jax.reporting import figure
 
 _OUT = flags.DEFINE_string('out', 'curves.png', 'The file of the figure.')
 _SMOOTH = flags.DEFINE_float(

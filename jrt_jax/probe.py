@@ -24,10 +24,10 @@ import numpy as np
 import tqdm
 
 from jrt_jax import command_line
-from jrt_jax import compilation_cache
-from jrt_jax import provenance
 from jrt_jax.evaluation import synthetic
 from jrt_jax.evaluation.synthetic import probes
+from jrt_jax.reporting import provenance
+from jrt_jax.runtime import compilation_cache
 
 # Modules, each with a PROBE; some take seconds to import.
 _PROBES = ('set_disjointness', 'capacity', 'needle', 'learned_prefix')

@@ -31,8 +31,6 @@ from absl import flags
 import tqdm
 
 from jrt_jax import command_line
-from jrt_jax import compilation_cache
-from jrt_jax import provenance
 from jrt_jax.evaluation import language_models
 from jrt_jax.evaluation.recall import questions as questions_lib
 from jrt_jax.evaluation.recall import record
@@ -43,6 +41,8 @@ from jrt_jax.evaluation.recall import tasks
 from jrt_jax.generation import long_prompts
 from jrt_jax.prefix import short_prompts
 from jrt_jax.prompting import prompts
+from jrt_jax.reporting import provenance
+from jrt_jax.runtime import compilation_cache
 from jrt_jax.training import recorded_config
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Of the run whose model it is.')

@@ -22,22 +22,22 @@ from ml_collections import config_flags
 
 from configs import base
 from jrt_jax import command_line
-from jrt_jax import compilation_cache
-from jrt_jax import terminal
 from jrt_jax.data import pipeline
 from jrt_jax.data import shards
 from jrt_jax.evaluation import recall_probes
+from jrt_jax.reporting import report
+from jrt_jax.reporting import terminal
+from jrt_jax.runtime import clusters
+from jrt_jax.runtime import compilation_cache
+from jrt_jax.runtime import distributed
+from jrt_jax.runtime import failures
+from jrt_jax.runtime import memory
 from jrt_jax.training import checkpoint
-from jrt_jax.training import clusters
-from jrt_jax.training import distributed
-from jrt_jax.training import failures
 from jrt_jax.training import kernels
 from jrt_jax.training import loop
-from jrt_jax.training import memory
 from jrt_jax.training import program
 from jrt_jax.training import recorded_config
 from jrt_jax.training import recorded_result
-from jrt_jax.training import report
 from jrt_jax.training import run as run_lib
 
 _CONFIG = config_flags.DEFINE_config_file(

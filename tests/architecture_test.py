@@ -1,8 +1,8 @@
 """Holds the layers: what may import what, and where a test belongs.
 
 Arrows run one way. `pallas_kernels` could ship alone; what is host-side never
-sees a model; models know neither data nor training; nobody imports an entry
-point; configs are data.
+sees a model; models know neither data nor training; what runs processes and what
+people look at know neither; nobody imports an entry point; configs are data.
 """
 
 import ast
@@ -33,6 +33,7 @@ _MODEL_SIDE = {
     'jrt_jax.training',
     'jrt_jax.generation',
     'jrt_jax.evaluation',
+    'jrt_jax.planning',
     'jrt_jax.reproduce',
 }
 
@@ -44,22 +45,36 @@ _AFTER_TRAINING = {
     'jrt_jax.reproduce',
 }
 
-_WITHOUT_JAX = {'flax', 'jax', 'jrt_jax.models', 'pallas_kernels'}
+_WITHOUT_JAX = {
+    'flax',
+    'jax',
+    'jrt_jax.models',
+    'jrt_jax.runtime',
+    'jrt_jax.training',
+    'pallas_kernels',
+}
 
 # Modules that a package must not import, nor anything inside them.
 NEVER = {
     'jrt_jax.prefix': _MODEL_SIDE | {'jrt_jax.data'},
     'jrt_jax.prompting': _MODEL_SIDE | {'jax'},
     'jrt_jax.data': _MODEL_SIDE,
+    # Processes and devices, whatever they compute.
+    'jrt_jax.runtime': _MODEL_SIDE
+    | {
+        'jrt_jax.data',
+        'jrt_jax.interchange',
+        'jrt_jax.prefix',
+        'jrt_jax.reporting',
+    },
+    'jrt_jax.reporting': _MODEL_SIDE | {'jrt_jax.data', 'jrt_jax.interchange'},
     # What a plan is made of starts at once.
-    'jrt_jax.cost': _WITHOUT_JAX | {'jrt_jax.prefix', 'jrt_jax.training'},
-    'jrt_jax.compiled': _WITHOUT_JAX | {'jrt_jax.data', 'jrt_jax.training'},
-    'jrt_jax.training.budget': _WITHOUT_JAX,
-    'jrt_jax.training.budget_table': _WITHOUT_JAX,
-    'jrt_jax.training.compiled_table': _WITHOUT_JAX,
-    'jrt_jax.training.estimate': _WITHOUT_JAX,
-    'jrt_jax.training.microbatches': _WITHOUT_JAX,
-    'jrt_jax.training.topology': _WITHOUT_JAX,
+    'jrt_jax.cost': _WITHOUT_JAX | {'jrt_jax.data', 'jrt_jax.reporting'},
+    'jrt_jax.compiled': _WITHOUT_JAX | {'jrt_jax.data'},
+    'jrt_jax.planning.budget': _WITHOUT_JAX,
+    'jrt_jax.planning.budget_table': _WITHOUT_JAX,
+    'jrt_jax.planning.compiled_table': _WITHOUT_JAX,
+    'jrt_jax.planning.microbatches': _WITHOUT_JAX,
     # Copied to where there is nothing but torch and transformers, with numpy.
     'jrt_jax.interchange.remote_code': {'flax', 'jax', 'jrt_jax.prefix'}
     | _MODEL_SIDE,
@@ -68,14 +83,18 @@ NEVER = {
         'jrt_jax.benchmarks',
         'jrt_jax.data',
         'jrt_jax.generation',
+        'jrt_jax.planning',
         'jrt_jax.prefix',
+        'jrt_jax.reporting',
+        'jrt_jax.runtime',
         'jrt_jax.training',
         'ml_collections',
         'optax',
         'orbax',
     },
-    'jrt_jax.training': _AFTER_TRAINING | {'jrt_jax.generation'},
-    'jrt_jax.generation': _AFTER_TRAINING,
+    'jrt_jax.training': _AFTER_TRAINING
+    | {'jrt_jax.generation', 'jrt_jax.planning'},
+    'jrt_jax.generation': _AFTER_TRAINING | {'jrt_jax.planning'},
     'jrt_jax.evaluation': {'jrt_jax.reproduce'},
     'jrt_jax.interchange': {'jrt_jax.reproduce'},
     'jrt_jax.benchmarks': {'jrt_jax.reproduce'},
@@ -139,7 +158,10 @@ def broken_layers(root):
     if name in entries:  # nobody imports it, so that it may read data
       never -= {'jrt_jax.data'}
     else:  # a library changes nothing in the program that imports it
-      never |= {'jrt_jax.command_line', 'jrt_jax.compilation_cache'}
+      never |= {
+          'jrt_jax.command_line',
+          'jrt_jax.runtime.compilation_cache',
+      }
     for imported in imported_names(name, path, tree):
       outside = only and not within(imported, only | sys.stdlib_module_names)
       if outside or within(imported, never):
@@ -272,6 +294,27 @@ def test_importing_the_package_imports_nothing_else():
         ),
         ('jrt_jax/interchange/remote_code/a.py', 'import jax', 'jax'),
         ('jrt_jax/cost/a.py', 'import jax', 'jax'),
+        (
+            'jrt_jax/runtime/a.py',
+            'from jrt_jax import models',
+            'jrt_jax.models',
+        ),
+        (
+            'jrt_jax/runtime/a.py',
+            'from jrt_jax import training',
+            'jrt_jax.training',
+        ),
+        (
+            'jrt_jax/reporting/a.py',
+            'from jrt_jax import models',
+            'jrt_jax.models',
+        ),
+        (
+            'jrt_jax/training/a.py',
+            'from jrt_jax.planning import b',
+            'jrt_jax.planning.b',
+        ),
+        ('jrt_jax/planning/budget.py', 'import jax', 'jax'),
     ],
 )
 def test_an_import_against_the_arrows_is_found(tmp_path, file, text, imported):

@@ -9,8 +9,8 @@ import pytest
 
 from configs import base
 from jrt_jax import models
+from jrt_jax.runtime import sharding
 from jrt_jax.training import optimizer
-from jrt_jax.training import sharding
 from jrt_jax.training import train_state
 from pallas_kernels.prefix_linear_attention import api
 from pallas_kernels.prefix_linear_attention import mosaic_sm90

@@ -10,9 +10,9 @@ import time
 import numpy as np
 import pytest
 
-from jrt_jax import folder_lock
 from jrt_jax.data import manifest
 from jrt_jax.data import preparation
+from jrt_jax.runtime import folder_lock
 from jrt_jax.training import checkpoint
 
 STEPS = 12  # of the runs that `start` starts

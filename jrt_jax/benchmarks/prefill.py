@@ -8,7 +8,7 @@ import jax
 
 from jrt_jax.benchmarks import inference
 from jrt_jax.benchmarks import timing
-from jrt_jax.training import throughput
+from jrt_jax.reporting import throughput
 
 _CALLS = 2  # prompts in a sample
 _BLOCKS = (

@@ -6,7 +6,7 @@ from typing import Any
 
 from jrt_jax.benchmarks import plan
 from jrt_jax.prefix import policies
-from jrt_jax.training import units
+from jrt_jax.reporting import units
 
 _COLUMNS = {
     'goal': 4,

@@ -9,12 +9,12 @@ import numpy as np
 
 from jrt_jax import models
 from jrt_jax.benchmarks import timing
+from jrt_jax.cost import estimate
 from jrt_jax.data import pipeline
 from jrt_jax.data import streams
+from jrt_jax.reporting import throughput
+from jrt_jax.runtime import sharding
 from jrt_jax.training import abstract
-from jrt_jax.training import estimate
-from jrt_jax.training import sharding
-from jrt_jax.training import throughput
 from jrt_jax.training import train_state
 
 _CALLS = 2  # steps in a sample

@@ -13,15 +13,15 @@ import jax
 
 from configs import base
 from jrt_jax import models
-from jrt_jax import provenance
 from jrt_jax.benchmarks import decoding
 from jrt_jax.benchmarks import plan
 from jrt_jax.benchmarks import prefill
 from jrt_jax.benchmarks import train_step
 from jrt_jax.cost import layout
 from jrt_jax.data import objectives
-from jrt_jax.training import sharding
-from jrt_jax.training import throughput
+from jrt_jax.reporting import provenance
+from jrt_jax.reporting import throughput
+from jrt_jax.runtime import sharding
 
 MEASUREMENTS = {
     'train step': train_step.measure,

@@ -1,4 +1,4 @@
-"""What a model costs, from its config alone: nothing here imports jax."""
+"""What a model and a run cost, from a config alone: nothing here imports jax."""
 
 from jrt_jax.cost.model import parameters as parameters
 from jrt_jax.cost.model import shapes as shapes

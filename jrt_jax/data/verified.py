@@ -9,7 +9,7 @@ itself leaves them.
 import hashlib
 import pathlib
 
-from jrt_jax import user_cache
+from jrt_jax.runtime import user_cache
 
 
 def mark(path: pathlib.Path, sha256: str) -> pathlib.Path | None:

@@ -16,7 +16,7 @@ import importlib
 import sys
 
 from jrt_jax import command_line
-from jrt_jax import compilation_cache
+from jrt_jax.runtime import compilation_cache
 
 
 def main() -> None:

@@ -17,13 +17,13 @@ import jax
 import numpy as np
 import tqdm
 
-from jrt_jax import provenance
 from jrt_jax.data import objectives
 from jrt_jax.data import recall
 from jrt_jax.evaluation import slices
 from jrt_jax.evaluation import statistics
 from jrt_jax.generation.model import Model
 from jrt_jax.prefix import fitting
+from jrt_jax.reporting import provenance
 from jrt_jax.training.loss import cross_entropy
 
 # The paper's recall hits are of pairs that occur less than 1,000 times in 10

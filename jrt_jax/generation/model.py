@@ -23,9 +23,9 @@ from jrt_jax.data.synthetic import tasks
 from jrt_jax.generation import continued_text
 from jrt_jax.models import parallel
 from jrt_jax.prefix import policies
+from jrt_jax.runtime import sharding
 from jrt_jax.training import kernels
 from jrt_jax.training import recorded_config
-from jrt_jax.training import sharding
 from jrt_jax.training import workdirs
 
 # Keys of config.model that say how it is computed, not what.

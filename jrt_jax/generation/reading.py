@@ -15,7 +15,7 @@ from jrt_jax.cost import layout
 from jrt_jax.generation import sizes
 from jrt_jax.generation.model import Model
 from jrt_jax.generation.pieces import Piece
-from jrt_jax.training import units
+from jrt_jax.reporting import units
 
 
 class Reading(NamedTuple):

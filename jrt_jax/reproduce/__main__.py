@@ -31,13 +31,13 @@ from absl import flags
 import jax
 
 from jrt_jax import command_line
-from jrt_jax import compilation_cache
-from jrt_jax import folder_lock
 from jrt_jax.reproduce import exhibit as exhibit_lib
 from jrt_jax.reproduce import exhibits
 from jrt_jax.reproduce import page
 from jrt_jax.reproduce import runner
 from jrt_jax.reproduce import workers as workers_lib
+from jrt_jax.runtime import compilation_cache
+from jrt_jax.runtime import folder_lock
 
 _SCALE = flags.DEFINE_enum(
     'scale', 'cpu', [*exhibit_lib.SCALES, 'paper'], 'How large; see above.'

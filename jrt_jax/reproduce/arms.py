@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from jrt_jax.evaluation import statistics
+from jrt_jax.reporting import units
 from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import sweep as sweep_lib
 from jrt_jax.reproduce import training
-from jrt_jax.training import units
 
 SOLVED = 95.0  # % of answers, from which a task counts as learned
 

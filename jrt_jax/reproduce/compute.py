@@ -5,9 +5,9 @@ import functools
 from typing import Any
 
 from configs import jrt_360m
-from jrt_jax.training import budget
-from jrt_jax.training import estimate
-from jrt_jax.training import topology
+from jrt_jax.cost import estimate
+from jrt_jax.cost import topology
+from jrt_jax.planning import budget
 
 PEAK = (
     f'an H100 at {budget.PREDICTED_MFU:.0%} of its 989 TFLOP/s (bfloat16), as'

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import jinja2
 
+from jrt_jax.reporting import units
 from jrt_jax.reproduce import charts
 from jrt_jax.reproduce import compute
 from jrt_jax.reproduce import exhibit as exhibit_lib
 from jrt_jax.reproduce import runner
-from jrt_jax.training import units
 
 _MARKS = (  # shapes of series, which print without colour
     'M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0z',

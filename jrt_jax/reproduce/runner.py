@@ -17,11 +17,11 @@ import zlib
 import tqdm
 
 from jrt_jax import foreign
-from jrt_jax import provenance
 from jrt_jax import schema
+from jrt_jax.reporting import provenance
+from jrt_jax.reporting import units
 from jrt_jax.reproduce import exhibit as exhibit_lib
 from jrt_jax.reproduce import workers as workers_lib
-from jrt_jax.training import units
 
 # What one job that goes wrong may raise; the others go on.
 _FAILURES = (ArithmeticError, OSError, MemoryError, RuntimeError, ValueError)

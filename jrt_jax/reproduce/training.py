@@ -19,10 +19,10 @@ from configs import synthetic
 from jrt_jax import cost
 from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.data.synthetic import task
+from jrt_jax.reporting import curves
+from jrt_jax.runtime import memory
 from jrt_jax.training import checkpoint
-from jrt_jax.training import curves
 from jrt_jax.training import loop
-from jrt_jax.training import memory
 from jrt_jax.training import program
 from jrt_jax.training import recorded_config
 from jrt_jax.training import run as run_lib

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 import pathlib
 from typing import Any, NamedTuple
 
+from jrt_jax.reporting import curves
 from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import measured
-from jrt_jax.training import curves
 from jrt_jax.training import recorded_config
 
 _FILE = 'metrics.jsonl'

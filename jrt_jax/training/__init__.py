@@ -1,1 +1,1 @@
-"""The loss, the step, the optimizer, checkpoints and metrics."""
+"""What trains: the loss, the step, the optimizer, the loop and checkpoints."""

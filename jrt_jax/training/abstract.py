@@ -10,8 +10,8 @@ from jax.sharding import Mesh
 from jrt_jax import models
 from jrt_jax.cost import layout
 from jrt_jax.prefix import policies
+from jrt_jax.runtime import sharding
 from jrt_jax.training import optimizer
-from jrt_jax.training import sharding
 from jrt_jax.training import train_state
 
 

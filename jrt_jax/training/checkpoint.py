@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 
-from jrt_jax.training import distributed
+from jrt_jax.runtime import distributed
 from jrt_jax.training import intact
 
 

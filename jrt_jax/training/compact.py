@@ -20,8 +20,8 @@ import numpy as np
 import safetensors
 
 from jrt_jax import foreign
-from jrt_jax import provenance
 from jrt_jax import weights
+from jrt_jax.reporting import provenance
 from jrt_jax.training import checkpoint
 from jrt_jax.training import recorded_config
 

@@ -8,10 +8,10 @@ import pathlib
 from absl import logging
 
 from jrt_jax import foreign
+from jrt_jax.runtime import distributed
 from jrt_jax.schema import Fields
 from jrt_jax.schema import shown
 from jrt_jax.schema import Text
-from jrt_jax.training import distributed
 
 DIGESTS = 'digests.json'
 _DIGESTS = Fields({}, others=Text())  # by file

@@ -13,15 +13,15 @@ import sys
 from typing import Any, NamedTuple
 
 from jrt_jax import foreign
-from jrt_jax import user_cache
 from jrt_jax.cost import kernels as cost
 from jrt_jax.cost.kernels import KERNELS_OR_CHUNKED
+from jrt_jax.runtime import distributed
+from jrt_jax.runtime import gpus
+from jrt_jax.runtime import user_cache
 from jrt_jax.schema import Fields
 from jrt_jax.schema import OneOf
 from jrt_jax.schema import Text
 from jrt_jax.training import checkpoint
-from jrt_jax.training import distributed
-from jrt_jax.training import gpus
 from pallas_kernels.benchmarks import machine
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
 from pallas_kernels.selfcheck import kept

@@ -12,17 +12,17 @@ import jax
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
 
-from jrt_jax import terminal
-from jrt_jax.training import distributed
-from jrt_jax.training import estimate
-from jrt_jax.training import metrics as metrics_lib
+from jrt_jax.cost import estimate
+from jrt_jax.reporting import metrics as metrics_lib
+from jrt_jax.reporting import report
+from jrt_jax.reporting import terminal
+from jrt_jax.reporting import throughput
+from jrt_jax.reporting import units
+from jrt_jax.runtime import distributed
+from jrt_jax.runtime import sharding
 from jrt_jax.training import optimizer
 from jrt_jax.training import recorded_result
-from jrt_jax.training import report
 from jrt_jax.training import resilience
-from jrt_jax.training import sharding
-from jrt_jax.training import throughput
-from jrt_jax.training import units
 from jrt_jax.training.run import Run
 from jrt_jax.training.train_state import Params
 from jrt_jax.training.train_state import TrainState

@@ -8,10 +8,10 @@ import jax
 
 from jrt_jax import models
 from jrt_jax.cost import layout
+from jrt_jax.reporting import units
+from jrt_jax.runtime import distributed
+from jrt_jax.runtime import memory
 from jrt_jax.training import abstract
-from jrt_jax.training import distributed
-from jrt_jax.training import memory
-from jrt_jax.training import units
 from jrt_jax.training.run import Run
 
 

@@ -11,7 +11,6 @@ from jax.experimental import multihost_utils
 import numpy as np
 
 from configs import base
-from jrt_jax import folder_lock
 from jrt_jax import models
 from jrt_jax.cost import layout
 from jrt_jax.data import objectives
@@ -23,19 +22,20 @@ from jrt_jax.models import decode
 from jrt_jax.models import sampling
 from jrt_jax.prefix import fitting
 from jrt_jax.prefix import policies
+from jrt_jax.reporting import report
+from jrt_jax.reporting import throughput
+from jrt_jax.reporting import wandb_log
+from jrt_jax.runtime import distributed
+from jrt_jax.runtime import failures
+from jrt_jax.runtime import folder_lock
+from jrt_jax.runtime import sharding
 from jrt_jax.training import abstract
 from jrt_jax.training import answers
 from jrt_jax.training import checkpoint
-from jrt_jax.training import distributed
 from jrt_jax.training import evaluation
-from jrt_jax.training import failures
 from jrt_jax.training import kernels
-from jrt_jax.training import report
 from jrt_jax.training import resilience
-from jrt_jax.training import sharding
-from jrt_jax.training import throughput
 from jrt_jax.training import train_state
-from jrt_jax.training import wandb_log
 from jrt_jax.training import workdirs
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
 

@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from jrt_jax import builtin_models
-from jrt_jax import folder_lock
 from jrt_jax import models
+from jrt_jax.runtime import folder_lock
+from jrt_jax.runtime import sharding
 from jrt_jax.training import checkpoint
 from jrt_jax.training import compact
 from jrt_jax.training import recorded_config
 from jrt_jax.training import resilience
-from jrt_jax.training import sharding
 
 
 def write(

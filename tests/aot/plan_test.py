@@ -9,13 +9,13 @@ import jax
 import pytest
 
 from configs import jrt_360m
-from jrt_jax.training import absent
+from jrt_jax.cost import topology
+from jrt_jax.planning import absent
+from jrt_jax.planning import budget
+from jrt_jax.planning import compiled_table
+from jrt_jax.runtime import memory
+from jrt_jax.runtime import sharding
 from jrt_jax.training import abstract
-from jrt_jax.training import budget
-from jrt_jax.training import compiled_table
-from jrt_jax.training import memory
-from jrt_jax.training import sharding
-from jrt_jax.training import topology
 from pallas_kernels import virtual_gpus
 
 pytestmark = [pytest.mark.aot, pytest.mark.timeout(900)]

@@ -15,12 +15,12 @@ from jrt_jax.compiled import hlo
 from jrt_jax.compiled import traffic
 from jrt_jax.compiled import train_step
 from jrt_jax.cost import layout
-from jrt_jax.training import absent
+from jrt_jax.cost import topology
+from jrt_jax.planning import absent
+from jrt_jax.planning import budget
+from jrt_jax.runtime import sharding
 from jrt_jax.training import abstract
-from jrt_jax.training import budget
 from jrt_jax.training import loss
-from jrt_jax.training import sharding
-from jrt_jax.training import topology
 from pallas_kernels import virtual_gpus
 
 pytestmark = [pytest.mark.aot, pytest.mark.timeout(900)]

@@ -14,9 +14,9 @@ from jrt_jax import models
 from jrt_jax import weights
 from jrt_jax.data import tokenizers
 from jrt_jax.generation import model as model_lib
-from jrt_jax.generation.pieces import Piece
 from jrt_jax.generation import reading
 from jrt_jax.generation import state_file
+from jrt_jax.generation.pieces import Piece
 from jrt_jax.interchange import agreement
 from jrt_jax.interchange import config_from_official
 from jrt_jax.interchange import hugging_face
@@ -24,7 +24,7 @@ from jrt_jax.prefix import fitting
 from jrt_jax.prefix import learned
 from jrt_jax.prefix import plays
 from jrt_jax.prefix import policies
-from jrt_jax.training import curves
+from jrt_jax.reporting import curves
 from jrt_jax.training import intact
 from jrt_jax.training import kernels
 from jrt_jax.training import recorded_config

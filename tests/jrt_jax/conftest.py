@@ -1,4 +1,4 @@
-"""A model small enough to compile in a second, and commands that use one."""
+"""A model and a run small enough to compile in seconds; commands that use one."""
 
 import os
 import pathlib
@@ -36,6 +36,45 @@ def tiny_config():
         'dtype': 'float32',
         **overrides,
     }
+
+  return make
+
+
+@pytest.fixture(scope='session')
+def run_config():
+  """A function that returns the config of a small run, as plain dicts.
+
+  Its keywords are keys with __ in place of dots.
+  """
+
+  def make(**overrides):
+    config = base.get_config()
+    config.update_from_flattened_dict(
+        {
+            'steps': 6,
+            'batch_size': 8,
+            'sequence_length': 16,
+            'microbatch_per_device': 4,
+            'model.mixers': ('pla',),
+            'model.width': 8,
+            'model.num_heads': 2,
+            'model.mlp_width': 8,
+            'model.feature_map.feature_dim': 2,
+            'model.vocab_size': 320,
+            'model.mask_id': 319,
+            'model.dtype': 'float32',
+            'data.source': 'text',
+            'log_every': 1,
+            'eval_every': 0,
+            'eval_batches': 1,
+            'checkpoint_every': 100,
+            'sample_tokens': 4,
+        }
+    )
+    config.update_from_flattened_dict(
+        {key.replace('__', '.'): value for key, value in overrides.items()}
+    )
+    return config.to_dict()
 
   return make
 

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from jrt_jax.training import budget
+from jrt_jax.planning import budget
 from pallas_kernels import virtual_gpus
 
 
@@ -39,7 +39,7 @@ def test_planning_never_imports_jax(plan):
   done = plan('--topology=1xA100', PYTHONPROFILEIMPORTTIME='1')
   assert done.returncode == 0, done.stderr
   imported = {*re.findall(r'\| +([\w.]+)$', done.stderr, re.MULTILINE)}
-  assert 'jrt_jax.training.budget' in imported
+  assert 'jrt_jax.planning.budget' in imported
   assert not imported & {'jax', 'jaxlib', 'flax', 'optax', 'orbax', 'grain'}
 
 

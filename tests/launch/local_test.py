@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 # What `jrt_jax.train` does at its beginning and end, with what lies between.
 MEETING = """
 from absl import app, flags
-from jrt_jax.training import distributed, failures
+from jrt_jax.runtime import distributed, failures
 
 STRINGS = {n: flags.DEFINE_string(n, None, '') for n in ('config', 'workdir',
            'cluster', 'coordinator')}

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from jrt_jax.training import microbatches
+from jrt_jax.planning import microbatches
 from launch import __main__ as launch_main
 
 # Runs the job as SLURM does: its options are comments, its number is known.

@@ -11,12 +11,12 @@ import os
 import pathlib
 from typing import Any, NamedTuple
 
-from jrt_jax import folder_lock
 from jrt_jax import foreign
-from jrt_jax import provenance
 from jrt_jax import schema
 from jrt_jax.evaluation import language_models
 from jrt_jax.evaluation.recall import errors
+from jrt_jax.reporting import provenance
+from jrt_jax.runtime import folder_lock
 
 _SETTINGS, _EXAMPLES, _RESULT = 'settings.json', 'examples.jsonl', 'result.json'
 _NUMBER = schema.Real(-1e300, 1e300)

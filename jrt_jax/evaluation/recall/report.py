@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from jrt_jax import provenance
 from jrt_jax.evaluation.recall import errors
 from jrt_jax.evaluation.recall import questions
 from jrt_jax.evaluation.recall import runner
 from jrt_jax.evaluation.recall import scores
+from jrt_jax.reporting import provenance
 
 _NOTE = (
     'Scores are in % with 95 % intervals, differences in points, of pairs; of a'

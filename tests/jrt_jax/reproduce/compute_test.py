@@ -2,9 +2,9 @@ import pytest
 
 from configs import jrt_360m
 from jrt_jax import cost
+from jrt_jax.cost import topology
+from jrt_jax.planning import budget
 from jrt_jax.reproduce import compute
-from jrt_jax.training import budget
-from jrt_jax.training import topology
 
 
 def test_training_takes_six_operations_a_parameter_and_token_about():

@@ -2,8 +2,8 @@
 
 import pytest
 
-from jrt_jax import provenance
 from jrt_jax.evaluation import statistics
+from jrt_jax.reporting import provenance
 from jrt_jax.reproduce import exhibit
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from configs import base
 from jrt_jax.cost.kernels import KERNELS_OR_CHUNKED
+from jrt_jax.runtime import distributed
+from jrt_jax.runtime import gpus
 from jrt_jax.training import checkpoint
-from jrt_jax.training import distributed
-from jrt_jax.training import gpus
 from jrt_jax.training import kernels
 from pallas_kernels import tiles
 from pallas_kernels.selfcheck import kept
@@ -324,7 +324,8 @@ def test_all_processes_take_what_is_right_on_every_node(
 # Two processes of two nodes, the kernels of the second of which are wrong.
 PROGRAM = """
 import json, pathlib, socket, sys
-from jrt_jax.training import distributed, failures, gpus, kernels
+from jrt_jax.runtime import distributed, failures, gpus
+from jrt_jax.training import kernels
 from pallas_kernels.selfcheck import verdict
 
 port, process, model = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])

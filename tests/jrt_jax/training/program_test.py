@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from jrt_jax.training import memory
+from jrt_jax.runtime import memory
 from jrt_jax.training import program
 from jrt_jax.training import run as run_lib
 

@@ -9,10 +9,10 @@ import pytest
 
 from configs import recorded
 from jrt_jax import models
+from jrt_jax.runtime import sharding
 from jrt_jax.training import compact
 from jrt_jax.training import kernels
 from jrt_jax.training import run as run_lib
-from jrt_jax.training import sharding
 from jrt_jax.training import train_state
 from jrt_jax.training import workdirs
 

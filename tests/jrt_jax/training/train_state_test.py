@@ -9,8 +9,8 @@ import pytest
 
 from jrt_jax.data.objectives import MASKED_TOKEN
 from jrt_jax.data.objectives import NEXT_TOKEN
+from jrt_jax.runtime import sharding
 from jrt_jax.training import optimizer
-from jrt_jax.training import sharding
 from jrt_jax.training import train_state
 
 B, L, E, VOCAB, CAPACITY, MLM_WEIGHT = 16, 8, 4, 10, 4, 0.25

@@ -1,0 +1,106 @@
+"""The train step of a config, compiled for GPUs that are not there."""
+
+from collections.abc import Mapping
+import sys
+import time
+from typing import Any
+
+import jax
+
+from jrt_jax.compiled import collectives
+from jrt_jax.compiled import hlo
+from jrt_jax.compiled import traffic
+from jrt_jax.compiled import train_step
+from jrt_jax.cost import estimate
+from jrt_jax.cost.topology import Topology
+from jrt_jax.reporting import units
+from jrt_jax.runtime import memory
+from jrt_jax.runtime import sharding
+from jrt_jax.training import abstract
+from jrt_jax.training import loss
+from pallas_kernels import virtual_gpus
+
+
+def compile_step(
+    config: Mapping[str, Any], topology: Topology
+) -> jax.stages.Compiled:
+  """Returns the train step as it would run; stderr says what it takes.
+
+  Args:
+    config: of the run, whose `model.implementation` is what will compute.
+    topology: GPUs that `virtual_gpus` knows.
+
+  Raises:
+    ValueError: the run is impossible on these GPUs.
+    RuntimeError: jax has no plugin for CUDA.
+  """
+  devices = virtual_gpus.devices(
+      topology.name, topology.gpus_per_node, machines=topology.nodes
+  )
+  _tell(f'compiling for {topology.num_gpus} x {topology.name} …')
+  start = time.perf_counter()
+  mesh = sharding.make_mesh(config['mesh'], devices)
+  steps, params = abstract.steps(config, mesh)
+  state = abstract.state(steps, params, mesh)
+  batch = abstract.batch(config, mesh)
+  with jax.set_mesh(mesh):
+    compiled = virtual_gpus.compile_for(
+        topology.name, steps.jitted(state), state, batch, reports=False
+    ).compiled
+  took = units.duration(time.perf_counter() - start)
+  need = units.size(memory.needed(compiled))
+  _tell(f'compiled in {took}: a step takes {need} on each GPU')
+  return compiled
+
+
+def describe(
+    compiled: jax.stages.Compiled,
+    config: Mapping[str, Any],
+    topology: Topology,
+    mesh: Mapping[str, int],
+) -> dict[str, Any]:
+  """Returns what the compiler says of a train step, as JSON has it.
+
+  Args:
+    compiled: from `compile_step`, which had the same config and topology.
+    config: of the run.
+    topology: the GPUs.
+    mesh: devices along each axis.
+  """
+  sizes = compiled.memory_analysis()
+  program = hlo.parse(compiled.as_text())
+  found = traffic.operations(program, unknown_trips=_blocks_of_loss(config))
+  rates = train_step.RATES[topology.name]
+  kinds = train_step.by_kind(program, found, rates)
+  seconds = train_step.seconds(kinds)
+  tokens = config['batch_size'] * config['sequence_length']
+  flops = estimate.flops_per_token(config) * tokens
+  return {
+      'bytes': {
+          'state': sizes.argument_size_in_bytes,
+          'temporary': sizes.temp_size_in_bytes,
+          'peak': memory.needed(compiled),
+      },
+      'kernels': train_step.kernels(found),
+      'exchanges': collectives.exchanges(
+          found, mesh=mesh, gpus_per_node=topology.gpus_per_node
+      ),
+      'traffic': {
+          'rates': rates._asdict(),
+          'kinds': kinds,
+          'seconds': seconds,
+          'tokens_per_second': tokens / seconds,
+          'mfu': flops / seconds / topology.num_gpus / topology.gpu.flops,
+          'most_moved': train_step.most_moved(program, found),
+      },
+  }
+
+
+def _blocks_of_loss(config):
+  """Of a row with as many labels as the mean: loops that depend on data."""
+  labels = estimate.supervised_fraction(config) * config['sequence_length']
+  return max(-(-round(labels) // loss.BLOCK), 1)
+
+
+def _tell(line):
+  print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,180 @@
+"""What a run would take on GPUs that are not there: memory, time and money.
+
+All of it is arithmetic, and nothing here imports jax. How well a run will use
+its GPUs is a prediction, what activations take an estimate.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jrt_jax import cost
+from jrt_jax.cost import estimate
+from jrt_jax.cost import kernels
+from jrt_jax.cost import layout
+from jrt_jax.cost import training_memory
+from jrt_jax.cost.topology import Topology
+from jrt_jax.data import objectives
+from jrt_jax.planning import microbatches
+from jrt_jax.prefix import fitting
+
+# Model FLOP/s over the peak that the compiled step of JRT-RNN 360M can reach at
+# most, with the Hopper kernels: what this says, at the rates that it assumes.
+#   python -m jrt_jax.plan --config=configs/jrt_360m.py --topology=8xH100 --traffic
+MFU_AT_MOST = 0.424
+# What is left of it where GPUs wait and exchange, and are not always at their
+# rates. Assumed, too: no GPU has confirmed either.
+ALLOWANCE = 0.9
+PREDICTED_MFU = ALLOWANCE * MFU_AT_MOST
+
+CONTEXTS = (2048, 8192, 32_768, 131_072)  # tokens that are decoded after
+
+
+def make(
+    config: Mapping[str, Any],
+    topology: Topology,
+    *,
+    mfu: float | None = None,
+    price: float | None = None,
+) -> dict[str, Any]:
+  """Returns the plan of a run, as JSON has it.
+
+  Args:
+    config: of the run.
+    topology: the GPUs.
+    mfu: model FLOP/s over the peak; None: as predicted.
+    price: of a GPU for an hour, in dollars, if known.
+
+  Raises:
+    ValueError: the run is impossible on these GPUs.
+    OSError: the file of a prefix policy cannot be read.
+  """
+  model, mesh = config['model'], _mesh(config, topology)
+  _check_implementation(model['implementation'], topology)
+  accumulation = layout.check_batch(
+      config['batch_size'], config['microbatch_per_device'], mesh
+  )
+  layout.check_model(model, cost.shapes(model), mesh)
+  one = dict.fromkeys(layout.AXES, 1)
+  config = decided(config, topology)
+  return {
+      'gpus': topology._asdict() | {'gpu': topology.gpu._asdict()},
+      'mesh': mesh,
+      'dtype': model['dtype'],
+      'implementation': _expected(config['model']),
+      'implementation_is_open': model['implementation'] == 'auto',
+      'batch': {
+          'sequences': config['batch_size'],
+          'tokens': config['sequence_length'],
+          'microbatches': accumulation,
+      },
+      'parameters': cost.parameters(model),
+      'flops_per_token': estimate.flops_by_part(config),
+      'bytes': training_memory.state_bytes(model, one, accumulation),
+      'bytes_per_gpu': training_memory.state_bytes(model, mesh, accumulation),
+      'working_bytes_per_gpu': microbatches.working_bytes(config, mesh),
+      'peak_bytes_per_gpu': microbatches.peak_bytes(config, mesh),
+      'microbatches': microbatches.largest(
+          config, mesh, topology.gpu.memory_gib * 2**30
+      ),
+      'decode_state_bytes': _decode_states(model),
+      'run': run(config, topology, mfu=mfu, price=price),
+  }
+
+
+def run(
+    config: Mapping[str, Any],
+    topology: Topology,
+    *,
+    mfu: float | None,
+    price: float | None,
+    mfu_at_most: float = MFU_AT_MOST,
+) -> dict[str, Any]:
+  """Returns how long a run takes, as `make` has it.
+
+  Args:
+    config: of the run.
+    topology: the GPUs.
+    mfu: model FLOP/s over the peak; None: `ALLOWANCE` of `mfu_at_most`.
+    price: of a GPU for an hour, in dollars, if known.
+    mfu_at_most: what the compiled step can reach.
+  """
+  predicted, mfu = mfu is None, ALLOWANCE * mfu_at_most if mfu is None else mfu
+  peak = topology.num_gpus * topology.gpu.flops
+  rate = mfu * peak / estimate.flops_per_token(config)
+  tokens = estimate.tokens(config)
+  gpu_hours = topology.num_gpus * tokens / rate / 3600
+  return {
+      'mfu': mfu,
+      'mfu_is_predicted': predicted,
+      'tokens': tokens,
+      'tokens_per_second': rate,
+      'seconds': tokens / rate,
+      'gpu_hours': gpu_hours,
+      'dollars': None if price is None else gpu_hours * price,
+  }
+
+
+def decided(config: Mapping[str, Any], topology: Topology) -> dict[str, Any]:
+  """Returns a config with what a run decides of it before it starts.
+
+  That is what computes linear attention, and what a prefix policy has to know.
+
+  Raises:
+    ValueError: objective and prefix do not fit together, or the file is broken.
+    OSError: the file of a prefix policy cannot be read.
+  """
+  model, prefix = {**config['model']}, config['prefix']
+  model['implementation'] = _implementation(model, topology)
+  objectives.check(config['objective'], prefix, config['sequence_length'])
+  if prefix['name'] == 'learned':
+    prefix = {**prefix, 'fitted': fitting.read(prefix['file'])}
+    fitting.check('config.prefix', prefix)
+  return {**config, 'model': model, 'prefix': prefix}
+
+
+def _mesh(config, topology):
+  mesh = layout.mesh_shape(config['mesh'], topology.num_gpus)
+  if (used := layout.size(mesh)) < topology.num_gpus:
+    raise ValueError(
+        f'config.mesh must use all {topology.num_gpus} GPUs of --topology, got'
+        f' {used}: leave config.mesh.data at -1'
+    )
+  return mesh
+
+
+def _check_implementation(name, topology):
+  if name.startswith('mosaic_sm90') and not _is_hopper(topology):
+    raise ValueError(
+        'config.model.implementation must be auto, chunked or reference on'
+        f' {topology.name}, which is no Hopper GPU, got {name!r}'
+    )
+
+
+def _implementation(model, topology):
+  """What a run takes, if it finds the kernels right where they can run."""
+  name = model['implementation']
+  if name not in ('auto', kernels.KERNELS_OR_CHUNKED):
+    return name
+  can_run = _is_hopper(topology) and kernels.value_width(model)
+  return kernels.KERNELS_OR_CHUNKED if can_run else 'chunked'
+
+
+def _expected(model):
+  """What computes linear attention, of what was decided; None if nothing."""
+  if not kernels.has_linear_attention(model):
+    return None
+  name = model['implementation']
+  return 'mosaic_sm90' if name == kernels.KERNELS_OR_CHUNKED else name
+
+
+def _is_hopper(topology):
+  return topology.gpu.architecture == 'Hopper'
+
+
+def _decode_states(model):
+  """Of a sequence, by its tokens; and if attention were in every layer."""
+  attention = {**model, 'mixers': ['attention'] * len(model['mixers'])}
+  return {
+      name: {L: cost.state_bytes(x, length=L) for L in CONTEXTS}
+      for name, x in (('model', model), ('attention', attention))
+  }

@@ -1,0 +1,1 @@
+"""What people look at: metrics, curves, figures, plans and numbers in words."""

@@ -1,0 +1,156 @@
+"""What a run says before it starts and after it ends."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+import jrt_jax
+from jrt_jax import cost
+from jrt_jax.cost import estimate
+from jrt_jax.cost import training_memory
+from jrt_jax.reporting import units
+
+_PATIENCE = 30 * 86_400  # seconds that a run may take without a warning
+
+
+def plan(
+    config: Mapping[str, Any],
+    *,
+    mesh: jax.sharding.Mesh,
+    accumulation: int,
+    tokenizer,
+    train_tokens: int | None,
+    data_rate: float,
+    mean_prefix: float,
+    matmul_rate: float,
+) -> str:
+  """Returns what the run will do, one fact a line.
+
+  Args:
+    config: of the run.
+    mesh: that it runs on.
+    accumulation: microbatches in a batch.
+    tokenizer: of the data.
+    train_tokens: that there are; None if they are drawn, and never end.
+    data_rate: tokens a second that can be read.
+    mean_prefix: tokens of the prefix of a sequence.
+    matmul_rate: of the devices, from `throughput.matmul_rate`.
+  """
+  model = config['model']
+  parts = cost.parameters(model)
+  total = sum(parts.values())
+  batch, length = config['batch_size'], config['sequence_length']
+  tokens = estimate.tokens(config)
+  flops = estimate.flops_per_token(config, mean_prefix)
+  rate = estimate.tokens_per_second(config, matmul_rate, mean_prefix)
+  seconds = tokens / rate
+  devices = list(mesh.devices.flat)
+  own = training_memory.state_bytes(model, mesh.shape, accumulation)
+  by_part = ', '.join(f'{k} {units.count(n)}' for k, n in parts.items())
+  axes = ', '.join(f'{axis} {n}' for axis, n in mesh.shape.items())
+  amount, epochs = 'samples are drawn', ''
+  if train_tokens:
+    amount = f'{units.count(train_tokens)} tokens'
+    epochs = f' ({tokens / train_tokens:.3g} epochs)'
+  lines = {
+      'software': f'jrt_jax {jrt_jax.__version__}, jax {jax.__version__}',
+      'devices': f'{len(devices)} x {devices[0].device_kind} ({axes})',
+      'parameters': f'{total:,} ({by_part})',
+      'decode state': _decode_state(config, units.size),
+      'compute': f'{flops / 1e9:.3g} GFLOP a trained token',
+      'data': (
+          f'{config["data"]["source"]}: {amount}, of'
+          f' {tokenizer.size:,} ids; the model has {model["vocab_size"]:,}'
+      ),
+      'training': (
+          f'{config["steps"]:,} steps x {batch} x {length} ='
+          f' {units.count(tokens)} tokens{epochs}'
+      ),
+      'prefix': (
+          f'{config["prefix"]["name"]}: {mean_prefix:,.0f} of {length:,} tokens'
+          ' on average'
+      ),
+      'expected time': (
+          f'{units.duration(seconds)}, {units.count(rate)} tokens/s: at'
+          f' {estimate.UTILIZATION:.0%} of what these devices reach in products'
+          f' of {model["dtype"]} matrices'
+      ),
+      'data pipeline': (
+          f'{units.count(data_rate)} tokens/s; training will take'
+          f' {units.count(rate)}'
+      ),
+      'microbatches': f'{accumulation} of {batch // accumulation} sequences',
+      'memory': (
+          f'{units.size(sum(own.values()))} for weights, gradients'
+          ' and moments on each device, and activations'
+      ),
+  }
+  if seconds > _PATIENCE:
+    lines['warning'] = (
+        'that is longer than a month: use more or faster devices, lower'
+        ' --config.steps, or train a smaller model (configs/jrt_tiny.py takes'
+        ' minutes on a CPU)'
+    )
+  return _table(lines)
+
+
+def demonstration(config: Mapping[str, Any], tokenizer) -> str | None:
+  """One line, if the data are too little for the model that they train."""
+  data, ids = config['data'], config['model']['vocab_size']
+  if data['source'] != 'python_stdlib' or ids <= 2 * tokenizer.size:
+    return None
+  return (
+      f'This is a demonstration: {tokenizer.size} of {ids} ids occur in the'
+      ' sources of Python. For real data, make shards (python -m'
+      ' jrt_jax.data.prepare) and pass --config.data.source=shards'
+      ' --config.data.path=DIR --config.data.tokenizer=DIR/tokenizer.json'
+  )
+
+
+def result(
+    config: Mapping[str, Any],
+    *,
+    held_out: Mapping[str, str],
+    tokens_per_second: float | None,
+    sample: tuple[str, str] | None,
+) -> str:
+  """Returns the closing table and a sample.
+
+  Args:
+    config: of the run.
+    held_out: what the last evaluation has measured, in words, by its name.
+    tokens_per_second: of the newest steps; None if there were none.
+    sample: the end of a prompt, and how the model continues it; None: no text.
+  """
+  speed = 'no step was left'
+  if tokens_per_second is not None:
+    speed = f'{tokens_per_second:,.0f}'
+  model = config['model']
+  lines = {
+      **held_out,
+      'training tokens/s': speed,
+      'parameters': f'{sum(cost.parameters(model).values()):,}',
+      'decode state': _decode_state(config, '{:,} bytes'.format),
+  }
+  if sample is None:
+    return _table(lines)
+  prompt, continuation = sample
+  return (
+      f'{_table(lines)}\n\nA held-out prompt, and after ▶ what the model makes'
+      f' of it:\n…{prompt}▶{continuation}'
+  )
+
+
+def _decode_state(config, unit):
+  model, length = config['model'], config['sequence_length']
+  size = unit(cost.state_bytes(model, length=length))
+  grows = 'attention' in model['mixers']
+  return f'{size} a sequence, at ' + (
+      f'{length} tokens' if grows else 'any length'
+  )
+
+
+def _table(lines):
+  width = max(map(len, lines)) + 2
+  return '\n'.join(f'{name:{width}}{value}' for name, value in lines.items())

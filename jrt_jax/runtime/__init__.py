@@ -1,0 +1,1 @@
+"""Processes, devices and the machine: how a run meets, fails, stops and keeps."""

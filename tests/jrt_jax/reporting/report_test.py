@@ -1,0 +1,138 @@
+import re
+import types
+
+import jax
+import numpy as np
+import pytest
+
+from configs import base
+from configs import jrt_360m
+from configs import jrt_tiny
+from jrt_jax import cost
+from jrt_jax.cost import estimate
+from jrt_jax.data import tokenizers
+from jrt_jax.reporting import report
+from jrt_jax.reporting import units
+
+
+def make_plan(matmul_rate):
+  """The plan of the paper's run on two devices, {name: fact}."""
+  device = types.SimpleNamespace(device_kind='NVIDIA H100')
+  mesh = types.SimpleNamespace(
+      devices=np.array([[[device]], [[device]]]),
+      shape={'data': 2, 'fsdp': 1, 'tensor': 1},
+  )
+  text = report.plan(
+      jrt_360m.get_config().to_dict(),
+      mesh=mesh,
+      accumulation=16,
+      tokenizer=tokenizers.Bytes(),
+      train_tokens=10**9,
+      data_rate=2.5e6,
+      mean_prefix=1024,
+      matmul_rate=matmul_rate,
+  )
+  return dict(re.split('  +', line, maxsplit=1) for line in text.splitlines())
+
+
+@pytest.fixture(scope='module')
+def plan():
+  return make_plan(1e12)
+
+
+def test_the_plan_of_the_paper_has_its_figures(plan):
+  tokens = 60_000 * 256 * 2048
+  assert plan['training'] == (
+      f'60,000 steps x 256 x 2048 = 31.5B tokens ({tokens / 1e9:.3g} epochs)'
+  )
+  assert plan['parameters'].startswith('356,619,264 (embedding 51.5M, ')
+  assert plan['devices'] == '2 x NVIDIA H100 (data 2, fsdp 1, tensor 1)'
+  assert plan['microbatches'] == '16 of 16 sequences'
+  assert plan['prefix'] == 'fixed: 1,024 of 2,048 tokens on average'
+  assert plan['data'] == (
+      'python_stdlib: 1B tokens, of 257 ids; the model has 50,264'
+  )
+  # Weights, two moments, gradients of the batch and of a microbatch, float32.
+  assert plan['memory'].startswith(f'{20 * 356_619_264 / 2**30:.3g} GiB')
+  assert f'jax {jax.__version__}' in plan['software']
+
+
+def test_the_plan_says_how_long_the_run_will_take(plan):
+  rate = estimate.tokens_per_second(jrt_360m.get_config().to_dict(), 1e12)
+  speed, took = units.count(rate), units.duration(60_000 * 256 * 2048 / rate)
+  assert plan['expected time'].startswith(f'{took}, {speed} tokens/s: ')
+  assert plan['data pipeline'] == f'2.5M tokens/s; training will take {speed}'
+
+
+def test_a_run_that_takes_more_than_a_month_is_warned_of():
+  config = jrt_360m.get_config().to_dict()
+  a_month = estimate.tokens(config) / (30 * 86_400)  # tokens a second
+  rate = a_month / estimate.tokens_per_second(config, 1.0)
+  assert 'warning' not in make_plan(1.01 * rate)
+  warning = make_plan(0.99 * rate)['warning']
+  assert '--config.steps' in warning and 'configs/jrt_tiny.py' in warning
+
+
+def test_the_plan_says_the_state_and_the_compute_of_a_token(plan):
+  config = jrt_360m.get_config().model.to_dict()
+  size, unit, _ = plan['decode state'].split(maxsplit=2)
+  assert unit == 'MiB'
+  assert float(size) == pytest.approx(
+      cost.state_bytes(config, length=1) / 2**20, rel=0.005
+  )
+  gflop = float(plan['compute'].split()[0])
+  assert 6 * 0.3 < gflop < 6 * 0.45  # 6 FLOP for most of the parameters
+
+
+def test_the_full_model_on_the_built_in_text_is_called_a_demonstration():
+  config, tokenizer = jrt_360m.get_config().to_dict(), tokenizers.Bytes()
+  remark = report.demonstration(config, tokenizer)
+  assert '\n' not in remark and 'demonstration' in remark
+  keys = re.findall(r'--config\.([\w.]+)=', remark)
+  assert keys == ['data.source', 'data.path', 'data.tokenizer']
+  assert all(key in base.get_config().data for key in map(last_part, keys))
+
+
+def last_part(key):
+  return key.rpartition('.')[2]
+
+
+def test_other_runs_are_no_demonstration():
+  tokenizer = tokenizers.Bytes()
+  tiny = jrt_tiny.get_config().to_dict()
+  assert report.demonstration(tiny, tokenizer) is None
+  config = jrt_360m.get_config()
+  config.data.source = 'text'
+  assert report.demonstration(config.to_dict(), tokenizer) is None
+
+
+@pytest.mark.parametrize('sample', [None, ('def f(', 'x): pass')])
+@pytest.mark.parametrize('speed', [None, 1234.5])
+def test_the_result_holds_what_was_measured(speed, sample, run_config):
+  text = report.result(
+      run_config(),
+      held_out={'held-out text': '12,345 bytes'},
+      tokens_per_second=speed,
+      sample=sample,
+  )
+  model = cost.parameters(run_config()['model'])
+  facts = [
+      'held-out text      12,345 bytes',
+      'no step was left' if speed is None else '1,234\n',
+      f'{sum(model.values()):,}\n',
+      f'{cost.state_bytes(run_config()["model"], length=1):,} bytes a sequence',
+  ]
+  for fact in facts:
+    assert fact in f'{text}\n'
+  assert ('def f(▶x): pass' in text) == ('▶' in text) == bool(sample)
+
+
+def test_a_decode_state_that_grows_is_told_at_the_sequence_length(run_config):
+  text = report.result(
+      run_config(model__mixers=('attention',)),
+      held_out={},
+      tokens_per_second=None,
+      sample=('', ''),
+  )
+  state = 16 * 2 * 8 * 4 + 4  # keys and values of each token, and the count
+  assert f'{state:,} bytes a sequence, at 16 tokens' in text

@@ -1,0 +1,150 @@
+import itertools
+
+import jax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+import numpy as np
+import pytest
+
+from jrt_jax import models
+from jrt_jax.models.block import MIXERS
+from jrt_jax.runtime import sharding
+
+pytestmark = pytest.mark.skipif(
+    jax.device_count() < 8, reason='needs eight (virtual) devices'
+)
+
+
+def make_mesh(data=-1, fsdp=1, tensor=1, devices=None):
+  config = {'data': data, 'fsdp': fsdp, 'tensor': tensor}
+  return sharding.make_mesh(config, devices)
+
+
+def test_by_default_every_device_is_a_replica():
+  mesh = make_mesh(devices=jax.devices()[:8])
+  assert dict(mesh.shape) == {'data': 8, 'fsdp': 1, 'tensor': 1}
+  assert set(mesh.axis_types) == {AxisType.Auto}
+
+
+def test_data_takes_the_devices_that_other_axes_leave():
+  mesh = make_mesh(fsdp=2, tensor=2, devices=jax.devices()[:8])
+  assert dict(mesh.shape) == {'data': 2, 'fsdp': 2, 'tensor': 2}
+
+
+def test_a_smaller_mesh_uses_the_first_devices():
+  mesh = make_mesh(data=2)
+  assert mesh.devices.flatten().tolist() == jax.devices()[:2]
+
+
+@pytest.mark.parametrize(
+    'sizes, message',
+    [
+        (dict(data=9), r'asks for 9 x 1 x 1 = 9 devices, there are 8$'),
+        (dict(tensor=3), r'config\.mesh\.tensor = 3 must divide .* 8$'),
+    ],
+)
+def test_an_impossible_mesh_is_refused_in_one_line(sizes, message):
+  with pytest.raises(ValueError, match=message):
+    make_mesh(**sizes, devices=jax.devices()[:8])
+
+
+def test_several_processes_must_use_all_their_devices(monkeypatch):
+  monkeypatch.setattr(jax, 'process_count', lambda: 2)
+  with pytest.raises(ValueError, match='must use all 8 devices of 2 proc'):
+    make_mesh(data=4, devices=jax.devices()[:8])
+
+
+def test_a_batch_is_divided_over_the_replicas_in_order():
+  mesh = make_mesh(data=4, fsdp=2)
+  batch = {
+      'tokens': np.arange(48, dtype=np.int32).reshape(16, 3),
+      'prefix_len': np.arange(16, dtype=np.int32),
+  }
+  for put, (name, array) in itertools.product(
+      (sharding.put_batch, sharding.put_whole_batch), batch.items()
+  ):
+    actual = put(batch, mesh)
+    assert actual[name].sharding == sharding.batch_sharding(mesh)
+    np.testing.assert_array_equal(actual[name], array)
+    for i, shard in enumerate(actual[name].addressable_shards):
+      np.testing.assert_array_equal(shard.data, array[2 * i : 2 * i + 2])
+
+
+def test_moments_lie_where_their_parameter_lies_and_the_rest_is_everywhere():
+  mesh = make_mesh(data=2, fsdp=2, tensor=2)
+  params = {'layers.0.mlp.fc2.kernel': 0, 'layers.0.mlp_norm.scale': 0}
+  state = {'params': params, 'opt_state': ({'mu': dict(params)}, 0)}
+  shardings = sharding.params_sharding(mesh, state)
+  specs = jax.tree.map(lambda leaf: leaf.spec, shardings)
+  kernel, scale = specs['params'].values()
+  assert (kernel, scale) == (P('tensor', 'fsdp'), P())
+  assert specs['opt_state'] == ({'mu': specs['params']}, P())
+  assert {leaf.mesh for leaf in jax.tree.leaves(shardings)} == {mesh}
+
+
+def test_what_feature_maps_have_for_each_head_lies_with_the_heads(tiny_config):
+  feature_map = {
+      'name': 'hybrid_heads',
+      'feature_dim': 4,
+      'num_features': 6,
+      'parts': ('mlp', 'gaussian_rff'),
+      'separate_encoder': True,
+  }
+  config = tiny_config(mixers=('pla',), num_heads=4, feature_map=feature_map)
+  params = models.abstract(config)[1]
+  of_heads = {n: x for n, x in params.items() if '.groups.' in n}
+  assert len(of_heads) == 4 + 4 + 2  # two MLPs; a projection and a gain
+  for name, x in of_heads.items():
+    assert sharding.param_spec(name) == P('tensor') and x.shape[0] == 2
+
+
+def test_all_but_norms_and_biases_of_outputs_are_divided(tiny_config):
+  mixers = tuple(MIXERS)
+  _, params = models.abstract(tiny_config(mixers=mixers))
+  whole = {name for name in params if not any(sharding.param_spec(name))}
+  assert all(name.endswith(('scale', 'out_proj.bias')) for name in whole)
+  for name in set(params) - whole:
+    assert len(params[name].shape) == len(sharding.param_spec(name)), name
+
+
+def test_one_process_reads_whole_batches():
+  assert sharding.share_of_batch(make_mesh(data=4, tensor=2)) == (0, 1)
+
+
+def of_process(monkeypatch, devices):
+  """Pretends that this process has these devices, by their numbers, only."""
+  own = {jax.devices()[i] for i in devices}
+  monkeypatch.setattr(
+      NamedSharding,
+      'addressable_devices_indices_map',
+      lambda self, shape: {
+          device: index
+          for device, index in self.devices_indices_map(shape).items()
+          if device in own
+      },
+  )
+
+
+@pytest.mark.parametrize(
+    'devices, sizes, expected',
+    [
+        ([2], dict(), (2, 8)),
+        ([2, 3], dict(), (1, 4)),
+        ([2, 3], dict(fsdp=4, tensor=2), (1, 4)),
+        ([3], dict(fsdp=4, tensor=2), (1, 4)),  # with device 2
+        ([4], dict(tensor=8), (0, 1)),
+    ],
+)
+def test_a_process_reads_the_rows_of_its_devices(
+    monkeypatch, devices, sizes, expected
+):
+  mesh = make_mesh(**sizes, devices=jax.devices()[:8])
+  of_process(monkeypatch, devices)
+  assert sharding.share_of_batch(mesh) == expected
+
+
+@pytest.mark.parametrize('devices', [[0, 5], [1, 2]])
+def test_rows_that_are_no_neighbours_are_refused(monkeypatch, devices):
+  mesh = make_mesh(devices=jax.devices()[:8])
+  of_process(monkeypatch, devices)
+  with pytest.raises(ValueError, match='neighbouring rows of a batch, got'):
+    sharding.share_of_batch(mesh)
