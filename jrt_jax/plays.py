@@ -23,8 +23,8 @@ from jrt_jax import command_line
 from jrt_jax import generation
 from jrt_jax.data import pipeline
 from jrt_jax.evaluation import prefix_plays
-from jrt_jax.prefix import plays
-from jrt_jax.prefix import simulation
+from jrt_jax.prefix.learned import plays
+from jrt_jax.prefix.learned import simulation
 from jrt_jax.runtime import compilation_cache
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Of the run whose model it is.')

@@ -11,8 +11,8 @@ import numpy as np
 from configs import base
 from jrt_jax import foreign
 from jrt_jax.prefix import heuristic
-from jrt_jax.prefix import learned
 from jrt_jax.prefix import policies
+from jrt_jax.prefix.learned import policy
 from jrt_jax.schema import Anything
 from jrt_jax.schema import Fields
 from jrt_jax.schema import ListOf
@@ -25,7 +25,7 @@ from jrt_jax.schema import Whole
 _NUMBER, _FRACTION = Real(-(10**9), 10**9), Real(0, 1)
 _MADE_FOR = {'tokenizer': Text(), 'tokens': Whole(1, 2**22)}
 _RANGES = base.RANGES['prefix'].keys
-_S = learned.NUM_FEATURES
+_S = policy.NUM_FEATURES
 _FILES = {
     'entropy': Fields(
         {

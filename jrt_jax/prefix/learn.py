@@ -19,10 +19,10 @@ import numpy as np
 
 from jrt_jax import command_line
 from jrt_jax.prefix import fitting
-from jrt_jax.prefix import learned
-from jrt_jax.prefix import plays
-from jrt_jax.prefix import simulation
-from jrt_jax.prefix import trial
+from jrt_jax.prefix.learned import plays
+from jrt_jax.prefix.learned import policy
+from jrt_jax.prefix.learned import simulation
+from jrt_jax.prefix.learned import trial
 
 _TABLE = flags.DEFINE_string('table', None, 'Scores by prompt and fraction.')
 _OUT = flags.DEFINE_string('out', None, 'The file of the policy, if wanted.')
@@ -57,7 +57,7 @@ def main(argv: list[str]) -> None:
           'tokenizer': tokenizer,
           'tokens': table.sequence_length,
           'mean_fraction': outcome.fraction,
-          **learned.to_json(outcome.choice),
+          **policy.to_json(outcome.choice),
       }
       fitting.write(_OUT.value, content)
       print(f'wrote {_OUT.value}')

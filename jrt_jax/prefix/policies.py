@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from jrt_jax.prefix import heuristic
-from jrt_jax.prefix import learned as learned_lib
 from jrt_jax.prefix import signals
+from jrt_jax.prefix.learned import policy as learned_lib
 
 FITTED = ('entropy', 'learned')  # they need what was measured before
 
@@ -74,7 +74,7 @@ def entropy(example: Example) -> int:
 
 
 def learned(example: Example) -> int:
-  """The fraction that a trained policy prefers: see `learned.py`."""
+  """The fraction that a trained policy prefers: see `learned`."""
   tokens = example.tokens
   fraction = learned_lib.fraction(tokens, example.prefix['fitted'])
   return min(round(fraction * len(tokens)), example.room)

@@ -21,9 +21,9 @@ from jrt_jax.interchange import agreement
 from jrt_jax.interchange import config_from_official
 from jrt_jax.interchange import hugging_face
 from jrt_jax.prefix import fitting
-from jrt_jax.prefix import learned
-from jrt_jax.prefix import plays
 from jrt_jax.prefix import policies
+from jrt_jax.prefix.learned import plays
+from jrt_jax.prefix.learned import policy
 from jrt_jax.reporting import curves
 from jrt_jax.training import intact
 from jrt_jax.training import kernels
@@ -34,11 +34,11 @@ def _fitted(name):
   content = {'policy': name, 'tokenizer': 'bytes', 'tokens': 2048}
   if name == 'entropy':
     return content | {'thresholds': [1.0, 2.0], 'windows': 9}
-  S = learned.NUM_FEATURES
-  choice = learned.Choice(
+  S = policy.NUM_FEATURES
+  choice = policy.Choice(
       np.array([0.0, 0.5]), np.zeros(S), np.ones(S), np.ones((S + 1, 2))
   )
-  return content | {'mean_fraction': 0.25} | learned.to_json(choice)
+  return content | {'mean_fraction': 0.25} | policy.to_json(choice)
 
 
 def _run(name='learned'):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jrt_jax import models
-from jrt_jax.prefix import plays
+from jrt_jax.prefix.learned import plays
 from jrt_jax.training import workdirs
 
 ROOT = pathlib.Path(__file__).parents[2]

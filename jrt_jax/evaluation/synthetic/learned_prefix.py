@@ -9,8 +9,8 @@ Source: the student report, future work; environment and numbers are ours.
 import numpy as np
 
 from jrt_jax.evaluation.synthetic import probes
-from jrt_jax.prefix import simulation
-from jrt_jax.prefix import trial
+from jrt_jax.prefix.learned import simulation
+from jrt_jax.prefix.learned import trial
 
 NUM_PROMPTS = 2000  # half of them train
 

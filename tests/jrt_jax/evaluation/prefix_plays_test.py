@@ -7,7 +7,7 @@ from jrt_jax import models
 from jrt_jax.data import streams
 from jrt_jax.data import tokenizers
 from jrt_jax.evaluation import prefix_plays
-from jrt_jax.prefix import plays
+from jrt_jax.prefix.learned import plays
 
 END = 256
 

@@ -9,8 +9,8 @@ from configs import base
 from jrt_jax import generation
 from jrt_jax.generation import pieces
 from jrt_jax.generation import reading
-from jrt_jax.prefix import learned
 from jrt_jax.prefix import policies
+from jrt_jax.prefix.learned import policy
 
 M = 8  # the longest prefix; training has seen 16 tokens
 PLAIN, RICH = np.zeros(20, np.int32), np.arange(20, dtype=np.int32)
@@ -18,11 +18,11 @@ PLAIN, RICH = np.zeros(20, np.int32), np.arange(20, dtype=np.int32)
 
 def choice():
   """A quarter of what repeats itself, all of what does not."""
-  x = np.array([learned.features(tokens[:8]) for tokens in (PLAIN, RICH)])
+  x = np.array([policy.features(tokens[:8]) for tokens in (PLAIN, RICH)])
   middle, scale = x.mean(axis=0), np.full(len(x[0]), 100.0)
   direction = np.append(x[1] - middle, 0)
-  return learned.to_json(
-      learned.Choice(
+  return policy.to_json(
+      policy.Choice(
           np.array([0.25, 1.0]),
           middle,
           scale,

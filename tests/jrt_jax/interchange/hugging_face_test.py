@@ -15,8 +15,8 @@ from jrt_jax import weights
 from jrt_jax.data import tokenizers
 from jrt_jax.interchange import hugging_face
 from jrt_jax.prefix import heuristic
-from jrt_jax.prefix import learned
 from jrt_jax.prefix import policies
+from jrt_jax.prefix.learned import policy
 from jrt_jax.training import recorded_config
 
 MIXERS = ['conv', 'pla', 'swa', 'la', 'attention']
@@ -184,15 +184,15 @@ def fitted(prefix):
   """What a policy needs, so that prompts have prefixes of many lengths."""
   if prefix['name'] == 'entropy':
     return {'thresholds': heuristic.thresholds(PROMPTS, prefix)}
-  features = np.array([learned.features(tokens) for tokens in PROMPTS])
+  features = np.array([policy.features(tokens) for tokens in PROMPTS])
   rng = np.random.default_rng(3)
-  choice = learned.Choice(
+  choice = policy.Choice(
       np.array([0.0, 0.2, 0.4, 0.7]),
       features.mean(axis=0),
       features.std(axis=0),
       rng.standard_normal((features.shape[1] + 1, 4)),
   )
-  return {'mean_fraction': 0.3, **learned.to_json(choice)}
+  return {'mean_fraction': 0.3, **policy.to_json(choice)}
 
 
 @pytest.mark.parametrize(

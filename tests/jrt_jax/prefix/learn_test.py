@@ -5,8 +5,8 @@ import json
 import numpy as np
 
 from jrt_jax.prefix import fitting
-from jrt_jax.prefix import plays
-from jrt_jax.prefix import simulation
+from jrt_jax.prefix.learned import plays
+from jrt_jax.prefix.learned import simulation
 
 
 def test_a_table_of_plays_becomes_a_policy(command, settings, tmp_path):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from jrt_jax.prefix import heuristic
-from jrt_jax.prefix import learned
-from jrt_jax.prefix import plays
 from jrt_jax.prefix import policies
-from jrt_jax.prefix import simulation
+from jrt_jax.prefix.learned import plays
+from jrt_jax.prefix.learned import policy
+from jrt_jax.prefix.learned import simulation
 
 L = 40
 FRACTIONS = np.array([0.0, 0.25, 0.5, 1.0])
@@ -25,11 +25,11 @@ def make(settings):
     if name == 'entropy':
       prefix['fitted'] = {'thresholds': [1.0, 2.0]}
     elif name == 'learned':
-      S = len(learned.features(np.arange(3)))
+      S = len(policy.features(np.arange(3)))
       rng = np.random.default_rng(0)
       weights = rng.standard_normal((S + 1, len(FRACTIONS)))
-      choice = learned.Choice(FRACTIONS, np.ones(S), np.ones(S), weights)
-      prefix['fitted'] = {'mean_fraction': 0.4, **learned.to_json(choice)}
+      choice = policy.Choice(FRACTIONS, np.ones(S), np.ones(S), weights)
+      prefix['fitted'] = {'mean_fraction': 0.4, **policy.to_json(choice)}
     return prefix
 
   return make

@@ -11,8 +11,8 @@ import pytest
 from configs import base
 from jrt_jax import generation
 from jrt_jax.prefix import heuristic
-from jrt_jax.prefix import learned
 from jrt_jax.prefix import policies
+from jrt_jax.prefix.learned import policy
 
 pytestmark = pytest.mark.hf
 
@@ -73,13 +73,13 @@ def test_prompts_have_the_prefixes_of_the_policy(make_pair, name):
   if name == 'entropy':
     prefix['fitted'] = {'thresholds': heuristic.thresholds(texts, prefix)}
   else:
-    features = np.array([learned.features(text) for text in texts])
+    features = np.array([policy.features(text) for text in texts])
     rng = np.random.default_rng(0)
     weights = rng.standard_normal((features.shape[1] + 1, 3))
-    choice = learned.Choice(
+    choice = policy.Choice(
         np.array([0.1, 0.3, 0.5]), features.mean(axis=0), np.ones(5), weights
     )
-    prefix['fitted'] = learned.to_json(choice)
+    prefix['fitted'] = policy.to_json(choice)
   pair = make_pair(mixers=('conv', 'pla', 'swa', 'pla'), prefix=prefix)
   found = [pair.ours.prefix_len(text) for text in texts]
   assert len({*found}) > 2 and found != [min(8, len(text)) for text in texts]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jrt_jax.prefix import plays
+from jrt_jax.prefix.learned import plays
 
 FRACTIONS = (0.0, 0.5, 1.0)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jrt_jax.prefix import plays
+from jrt_jax.prefix.learned import plays
 
 FRACTIONS = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)
 COST = 0.3  # of a full prefix, where an answer is worth 1

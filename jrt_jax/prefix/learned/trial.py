@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import tqdm
 
-from jrt_jax.prefix import bandit
-from jrt_jax.prefix import learned
-from jrt_jax.prefix import plays
+from jrt_jax.prefix.learned import bandit
+from jrt_jax.prefix.learned import plays
+from jrt_jax.prefix.learned import policy
 
 LEARNED = ('supervised', 'full feedback', 'reinforce')  # what can be kept
 
@@ -23,7 +23,7 @@ class Outcome(NamedTuple):
   regret: float  # reward of the oracle less this
   gain: float  # this less reward of the best fixed fraction
   gain_error: float  # half of the 95 % interval of `gain`, prompts paired
-  choice: learned.Choice | None  # of policies that see signals
+  choice: policy.Choice | None  # of policies that see signals
 
 
 def run(
@@ -43,7 +43,7 @@ def run(
   progress = tqdm.tqdm(
       table.prompts, 'signals', delay=1, leave=False, disable=None
   )
-  features = np.array([learned.features(tokens) for tokens in progress])
+  features = np.array([policy.features(tokens) for tokens in progress])
   rewards = table.rewards(cost)
   train, test = np.array_split(rng.permutation(len(features)), 2)
   choices = _learn(features[train], rewards[train], table.fractions, rng)
@@ -80,7 +80,7 @@ def _learn(features, rewards, fractions, rng):
   """Returns a `Choice` by name."""
   mean, std = features.mean(axis=0), features.std(axis=0)
   scale = np.where(std > 1e-9, std, 1.0)  # constant features stay 0
-  x = learned.scaled(features, mean, scale)
+  x = policy.scaled(features, mean, scale)
   # Whatever unit scores have: choices move a reward within its row only.
   unit = np.ptp(rewards, axis=1).max() or 1.0
   weights = {
@@ -93,7 +93,7 @@ def _learn(features, rewards, fractions, rng):
       ),
   }
   return {
-      name: learned.Choice(fractions, mean, scale, w)
+      name: policy.Choice(fractions, mean, scale, w)
       for name, w in weights.items()
   }
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jrt_jax.prefix import simulation
-from jrt_jax.prefix import trial
+from jrt_jax.prefix.learned import simulation
+from jrt_jax.prefix.learned import trial
 
 
 @pytest.fixture(scope='module')
