@@ -15,7 +15,6 @@ import numpy as np
 from jrt_jax.data import recall
 from jrt_jax.data import streams
 from jrt_jax.generation.model import Model
-from jrt_jax.prefix import buckets
 from jrt_jax.prefix import fitting
 from jrt_jax.prefix.learned import plays
 
@@ -97,7 +96,7 @@ def scorer(
     row[: len(both)] = model.encode(both)
   lengths = np.array([len(prompt.tokens) for prompt in prompts])
   counts = np.stack([prompt.counts for prompt in prompts])
-  capacities = buckets.capacities(lengths.max())
+  capacities = _capacities(lengths.max())
 
   def score(rows, prefix_len):
     fill = [(0, batch_size - len(rows))]  # one shape
@@ -110,11 +109,16 @@ def scorer(
           lengths[batch],
           counts[batch],
           np.pad(prefix_len, fill, 'edge'),
-          capacity=max(buckets.group(prefix_len, capacities)),
+          capacity=min(c for c in capacities if c >= max(prefix_len)),
       )
     return np.asarray(scores, np.float64)[: len(rows)]
 
   return score
+
+
+def _capacities(longest):
+  """At most eight of them: 0, and up to the longest, each ≈ 1.4x the one before."""
+  return {0, *(round(longest * 2 ** (-i / 2)) for i in range(7))}
 
 
 def _windows(tokens, size, count):

@@ -14,8 +14,6 @@ import zlib
 import numpy as np
 
 Signal = Callable[[np.ndarray], float]
-# Log-probabilities [n, V] in nats; row t predicts token t + 1.
-Score = Callable[[np.ndarray], np.ndarray] | np.ndarray
 
 
 def unigram_entropy(tokens: np.ndarray, *, miller_madow: bool = True) -> float:
@@ -65,30 +63,6 @@ SIGNALS = {
 }
 
 
-def predictive_entropy(tokens: np.ndarray, score: Score) -> float:
-  """The mean entropy of a model's next-token distributions, in bits.
-
-  Args:
-    tokens: int [n].
-    score: what the model makes of `tokens`, or a function that computes it.
-  """
-  log_p = _log_probs(tokens, score)
-  nats = -(np.exp(log_p) * np.where(np.isfinite(log_p), log_p, 0)).sum(axis=-1)
-  return float(nats.mean() / math.log(2)) if len(nats) else 0.0
-
-
-def negative_log_likelihood(tokens: np.ndarray, score: Score) -> float:
-  """What a token costs a model on average, given those before it, in bits.
-
-  Args:
-    tokens: int [n].
-    score: see `predictive_entropy`; its last row is not read.
-  """
-  log_p = _log_probs(tokens, score)[:-1]
-  of_next = log_p[np.arange(len(log_p)), tokens[1:]]
-  return float(-of_next.mean() / math.log(2)) if len(of_next) else 0.0
-
-
 AGGREGATES = {
     'mean': np.mean,
     'max': np.max,
@@ -132,7 +106,3 @@ def _counts(x):
 def _entropy(counts):
   p = counts / max(counts.sum(), 1)
   return float(-(p * np.log2(p)).sum())
-
-
-def _log_probs(tokens, score):
-  return np.asarray(score(tokens) if callable(score) else score)

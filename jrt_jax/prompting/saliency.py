@@ -1,23 +1,15 @@
 """Which segments of a document are worth reading again.
 
 A saliency maps `(texts, question)` to a number for each of the texts, the
-largest of which is read again first. Those that need a model take
-`score(tokens)`, the log-probability of each of n tokens after those before it:
-float [n].
+largest of which is read again first.
 """
 
 from collections.abc import Callable, Sequence
 import math
 import random as random_lib
 import re
-from typing import Any
-
-import numpy as np
-
-from jrt_jax.prompting import tokens
 
 Saliency = Callable[[Sequence[str], str], Sequence[float]]
-Score = Callable[[np.ndarray], np.ndarray]
 
 _K1, _B = 1.2, 0.75
 
@@ -57,36 +49,3 @@ def random(seed: int) -> Saliency:
     return [draws.random() for _ in texts]
 
   return saliency
-
-
-def nll(score: Score, tokenizer: Any) -> Saliency:
-  """What a model did not expect: the mean loss of a text's tokens, in nats."""
-  encode = _encoder(tokenizer)
-
-  def saliency(texts, question):
-    del question
-    losses = [-score(encode(text)) for text in texts]
-    return [float(loss.mean()) if loss.size else 0.0 for loss in losses]
-
-  return saliency
-
-
-def query_gain(score: Score, tokenizer: Any) -> Saliency:
-  """How much likelier a text makes the question: log p(Q | text) - log p(Q)."""
-  encode = _encoder(tokenizer)
-
-  def saliency(texts, question):
-    asked = encode(question)
-    alone = score(asked).sum()
-    gains = []
-    for text in texts:
-      both = np.concatenate([encode(text), asked])
-      gains.append(float(score(both)[-len(asked) :].sum() - alone))
-    return gains
-
-  return saliency
-
-
-def _encoder(tokenizer):
-  tokenizer = tokens.load(tokenizer)
-  return lambda text: np.asarray(tokens.encode(tokenizer, text), np.int32)

@@ -132,3 +132,10 @@ def test_plays_try_every_fraction(model, prompts):
   expected = score(np.arange(4), np.array([11, 11, 7, 11], np.int32))
   np.testing.assert_allclose(table.scores[:, 0], expected, atol=1e-6)
   assert (table.scores[:, 1] != table.scores[:, 0]).all()
+
+
+@pytest.mark.parametrize('longest', [1, 2, 12, 4096])
+def test_a_model_is_compiled_for_few_prefixes_which_reach_the_longest(longest):
+  capacities = sorted(prefix_plays._capacities(longest))
+  assert 2 <= len(capacities) <= 8
+  assert capacities[0] == 0 and capacities[-1] == longest

@@ -1,4 +1,3 @@
-import functools
 import math
 
 from hypothesis import given
@@ -84,25 +83,6 @@ def test_the_dtype_of_tokens_changes_nothing(name):
   assert signal(tokens.astype(np.uint8)) == signal(tokens.astype(np.int64))
 
 
-def test_a_model_without_knowledge_is_surprised_by_all_ids_alike():
-  tokens = np.array([3, 1, 4, 1, 5])
-
-  def score(tokens):
-    return np.full((len(tokens), 8), -math.log(8))
-
-  assert signals.predictive_entropy(tokens, score) == pytest.approx(3)
-  assert signals.negative_log_likelihood(tokens, score) == pytest.approx(3)
-
-
-def test_a_model_that_is_sure_has_no_entropy_and_pays_for_mistakes():
-  tokens = np.array([0, 1, 0, 0])
-  with np.errstate(divide='ignore'):
-    sure = np.log(np.eye(2)[[1, 0, 0, 1]])  # right about every next token
-  assert signals.predictive_entropy(tokens, sure) == 0
-  assert signals.negative_log_likelihood(tokens, sure) == 0
-  assert signals.negative_log_likelihood(tokens[::-1], sure) == np.inf
-
-
 def test_windows_cover_all_tokens_and_are_aggregated():
   def first(window):
     return float(window[0])
@@ -124,22 +104,3 @@ def test_a_window_as_long_as_the_text_is_the_text(width):
   tokens = np.arange(11)
   whole = signals.windowed(total, tokens, width=width, aggregate='max')
   assert whole == 55
-
-
-@pytest.mark.parametrize(
-    'signal', [signals.predictive_entropy, signals.negative_log_likelihood]
-)
-def test_what_a_model_finds_in_windows_is_aggregated(signal):
-  def score(window):  # the next token is below the first one, no more is known
-    below = np.arange(8) < window[0]
-    return np.tile(np.where(below, -math.log(window[0]), -np.inf), (2, 1))
-
-  def value(aggregate):
-    signal_of_model = functools.partial(signal, score=score)
-    tokens = np.array([8, 7, 4, 3, 2, 1])
-    return signals.windowed(
-        signal_of_model, tokens, width=2, aggregate=aggregate
-    )
-
-  assert value('max') == pytest.approx(3)
-  assert value('mean') == pytest.approx(np.log2([8, 7, 4, 3, 2]).mean())

@@ -2,24 +2,15 @@
 
 import math
 
-import numpy as np
 import pytest
 
-from jrt_jax.data import tokenizers
 from jrt_jax.prompting import saliency
 
-BYTES = tokenizers.Bytes()
 TEXTS = [
     'The Rhine is long.',
     'The sky is blue on most days.',
     'The Rhine, the Rhine!',
 ]
-
-
-def recall(tokens):
-  """Log-probabilities of a model that expects what it has read before."""
-  seen = [t in tokens[:i] for i, t in enumerate(tokens)]
-  return np.log(np.where(seen, 0.5, 0.01))
 
 
 def test_bm25_follows_its_formula():
@@ -52,17 +43,3 @@ def test_random_depends_on_the_seed_only():
   assert draws == saliency.random(0)(TEXTS[::-1], 'sky')
   assert draws != saliency.random(1)(TEXTS, 'Rhine')
   assert len({*draws}) == len(TEXTS)
-
-
-def test_nll_prefers_what_a_model_does_not_expect():
-  dull, vivid = saliency.nll(recall, BYTES)(['aaaaaaaa', 'abcdefgh'], 'q')
-  assert vivid == pytest.approx(-math.log(0.01))
-  assert dull == pytest.approx(-(math.log(0.01) + 7 * math.log(0.5)) / 8)
-
-
-def test_query_gain_prefers_what_makes_the_question_likelier():
-  gain = saliency.query_gain(recall, BYTES)
-  both, one, none = gain(['yx', 'ay', 'ab'], 'xy')
-  assert none == pytest.approx(0)
-  assert one == pytest.approx(math.log(50))
-  assert both == pytest.approx(2 * math.log(50))
