@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from jrt_jax.compiled import collectives
 from jrt_jax.compiled import hlo
-from jrt_jax.compiled import traffic
 from jrt_jax.compiled.traffic import Operation
 
 

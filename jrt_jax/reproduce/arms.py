@@ -114,14 +114,6 @@ class Arms:
         marks={'chance': self.chance(results)},
     )
 
-  def at_edge(self, results: exhibit.Results) -> list[str]:
-    """Returns the arms whose best learning rate is the least or the greatest."""
-    return [
-        self.words[arm]
-        for arm in self.words
-        if self._sweep(results, arm).is_at_edge(arm, results)
-    ]
-
   def _sweep(self, results, arm):
     """Of the scale that the results have."""
     scale = next(iter(results.values())).settings['scale']

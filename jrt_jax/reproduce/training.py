@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import pathlib
 import signal
-import sys
 from typing import Any
 
-import jax
 import numpy as np
 import tqdm
 

@@ -20,9 +20,9 @@ from jrt_jax.reporting import throughput
 from jrt_jax.reporting import units
 from jrt_jax.runtime import distributed
 from jrt_jax.runtime import sharding
+from jrt_jax.runtime import signals
 from jrt_jax.training import optimizer
 from jrt_jax.training import recorded_result
-from jrt_jax.training import resilience
 from jrt_jax.training.run import Run
 from jrt_jax.training.train_state import Params
 from jrt_jax.training.train_state import TrainState
@@ -66,7 +66,7 @@ def train(
   """
   with contextlib.ExitStack() as stack:
     first = distributed.is_first()
-    stop = stack.enter_context(resilience.StopRequest(tell=first))
+    stop = stack.enter_context(signals.StopRequest(tell=first))
     stack.enter_context(jax.set_mesh(run.mesh))
     stack.enter_context(run)
     stack.enter_context(run.checkpoints.writing())  # metrics are written, too

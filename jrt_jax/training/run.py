@@ -10,34 +10,26 @@ import jax
 from jax.experimental import multihost_utils
 import numpy as np
 
-from configs import base
 from jrt_jax import models
 from jrt_jax.cost import layout
-from jrt_jax.data import objectives
 from jrt_jax.data import pipeline
-from jrt_jax.data.synthetic import examples
-from jrt_jax.data.synthetic import split as split_lib
-from jrt_jax.data.synthetic import tasks
 from jrt_jax.models import decode
 from jrt_jax.models import sampling
-from jrt_jax.prefix import fitting
 from jrt_jax.prefix import policies
 from jrt_jax.reporting import report
 from jrt_jax.reporting import throughput
-from jrt_jax.reporting import wandb_log
 from jrt_jax.runtime import distributed
 from jrt_jax.runtime import failures
 from jrt_jax.runtime import folder_lock
 from jrt_jax.runtime import sharding
 from jrt_jax.training import abstract
-from jrt_jax.training import answers
 from jrt_jax.training import checkpoint
-from jrt_jax.training import evaluation
 from jrt_jax.training import kernels
-from jrt_jax.training import resilience
+from jrt_jax.training import run_check
+from jrt_jax.training import run_data
+from jrt_jax.training import run_workdir
 from jrt_jax.training import train_state
 from jrt_jax.training import workdirs
-from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
 
 
 class Run:
@@ -68,7 +60,7 @@ class Run:
       allow_config_change: bool = False,
       choice: kernels.Choice | None = None,
   ):
-    _check(config)
+    run_check.check(config)
     self.mesh = sharding.make_mesh(config['mesh'])
     self.tokenizer = pipeline.load_tokenizer(config['data'])
     model = pipeline.with_vocabulary(
@@ -77,46 +69,20 @@ class Run:
     config = {**config, 'model': model}
     self._choice = choice or kernels.Choice(model['implementation'])
     self.model = {**model, 'implementation': self._choice.implementation}
-    _check_kernels(self.model['implementation'], self.mesh)
+    run_check.check_kernels(self.model['implementation'], self.mesh)
     self.steps, self._abstract_params = abstract.steps(
         {**config, 'model': self.model}, self.mesh
     )
     shapes = {name: x.shape for name, x in self._abstract_params.items()}
     layout.check_model(self.model, shapes, self.mesh.shape)
     self.workdir = pathlib.Path(workdir)
-    with failures.shared():  # each process looks at other files
-      splits = pipeline.splits(
-          config['data'],
-          self.tokenizer,
-          share=(jax.process_index(), jax.process_count()),
-      )
-    with failures.shared():  # one process measures, or reads the file
-      prefix = distributed.from_first(
-          lambda: self._fitted_prefix(config, splits['train'])
-      )
-    self.config = config = {**config, 'prefix': prefix}
-    self._held_out = splits['validation']
-    self._is_text = not isinstance(self._held_out, split_lib.Split)
-    self.train_tokens = len(splits['train']) if self._is_text else None
-    self.mean_prefix = pipeline.mean_prefix(
-        splits['train'],
-        sequence_length=config['sequence_length'],
-        prefix=prefix,
-        packing=config['data']['packing'],
-        eos_id=self.tokenizer.eos_id,
-        repeat=config['data']['repeat'],
-    )
-    self._data_fingerprint = _fingerprint(self.tokenizer, splits['train'])
-    with failures.shared():
-      self._compare_data()
+    self._source = run_data.Data(config, self.tokenizer, self.workdir)
+    self.config = config = self._source.config
+    self.train_tokens = self._source.train_tokens
+    self.mean_prefix = self._source.mean_prefix
     self._share = sharding.share_of_batch(self.mesh)
-    self._training_split = splits['train']
-    self.data = self._training_data()
-    kind = evaluation.Evaluation if self._is_text else answers.Answers
-    self.evaluation = kind(
-        config,
-        self.tokenizer,
-        self._held_out,
+    self.data = self._source.batches(self._share)
+    self.evaluation = self._source.evaluation(
         rows=config['batch_size'] // self.steps.accumulation,
         put=functools.partial(sharding.put_whole_batch, mesh=self.mesh),
     )
@@ -125,7 +91,7 @@ class Run:
           lambda: self._take_workdir(stack, allow_config_change)
       )
       with failures.shared():
-        resilience.check_shared(self.workdir)
+        run_workdir.check_shared(self.workdir)
       self.checkpoints = stack.enter_context(
           checkpoint.Checkpoints(
               self.workdir,
@@ -141,34 +107,14 @@ class Run:
   def __exit__(self, *_) -> None:
     self._held.close()
 
-  def _fitted_prefix(self, config, stream):
-    if checkpoint.exists(self.workdir):  # a run that will be continued
-      record = self.workdir / 'config.json'
-      if prefix := fitting.recorded(config['prefix'], record):
-        return prefix
-    return fitting.fitted(
-        config['prefix'],
-        stream,
-        sequence_length=config['sequence_length'],
-        tokenizer=self.tokenizer.fingerprint,
-    )
-
-  def _compare_data(self):
-    first = distributed.from_first(lambda: self._data_fingerprint)
-    if self._data_fingerprint != first:
-      raise ValueError(
-          'config.data must be the same for every process, got'
-          f' {self._data_fingerprint} here and {first} in process 0'
-      )
-
   def _take_workdir(self, stack, allow_config_change):
-    resilience.check_workdir(self.workdir)
+    run_workdir.check_workdir(self.workdir)
     stack.enter_context(folder_lock.held(self.workdir, '--workdir'))
     if not checkpoint.exists(self.workdir):
-      resilience.forget_config(self.workdir)  # there is no run to continue
+      run_workdir.forget_config(self.workdir)  # there is no run to continue
       kernels.forget(self.workdir)
       kernels.record(self.workdir, self._choice)
-    resilience.record_config(
+    run_workdir.record_config(
         self.workdir, self.config, allow_change=allow_config_change
     )
 
@@ -234,7 +180,7 @@ class Run:
   def place(self) -> dict[str, Any]:
     """Where the run is in its data, for a checkpoint: JSON."""
     return {
-        'data': self._data_fingerprint,
+        'data': self._source.fingerprint,
         'iterator': self.data.get_state(),
     }
 
@@ -243,12 +189,12 @@ class Run:
 
     None if the data are no text.
     """
-    if not self._is_text:
+    if not self._source.is_text:
       return None
     L = self.config['sequence_length']
     longest = policies.longest_prefix(self.config['prefix'], L)
     length = longest if 0 < longest < L else -(-L // 2)
-    prompt = self._held_out[:length].astype(np.int32)
+    prompt = self._source.held_out[:length].astype(np.int32)
     prefix_len = policies.of_prompt(prompt, self.config['prefix'], L)
     tokens = decode.continue_prompts(
         self.steps.merge,
@@ -264,74 +210,19 @@ class Run:
     before, after = map(self.tokenizer.decode, (prompt[-100:], tokens[0]))
     return before, after
 
-  def _training_data(self):
-    config = self.config
-    return pipeline.batches(
-        self._training_split,
-        sequence_length=config['sequence_length'],
-        batch_size=config['batch_size'],
-        objective=config['objective'],
-        prefix=config['prefix'],
-        num_ids=self.tokenizer.size,
-        mask_id=config['model']['mask_id'],
-        seed=config['seed'],
-        training=True,
-        packing=config['data']['packing'],
-        repeat=config['data']['repeat'],
-        eos_id=self.tokenizer.eos_id,
-        num_threads=config['data']['num_threads'],
-        share=self._share,
-    )
-
   def _data_rate(self):
     """Tokens a second that all processes can read, by the pace of this one."""
     _, parts = self._share
-    return parts * pipeline.tokens_per_second(self._training_data())
+    return parts * pipeline.tokens_per_second(self._source.batches(self._share))
 
   def _continue_at(self, place):
-    if place['data'] != self._data_fingerprint:
+    if place['data'] != self._source.fingerprint:
       raise ValueError(
           f'config.data must be what {self.workdir} was trained on,'
-          f" {place['data']}, got {self._data_fingerprint}: use another"
+          f" {place['data']}, got {self._source.fingerprint}: use another"
           f' --workdir, and --config.init_from={self.workdir} for its weights'
       )
     self.data.set_state(place['iterator'])
 
   def _first_state(self, params):
     return train_state.init(params, self.steps.optimizer)
-
-
-def _check(config):
-  """Raises ValueError for what no part of the run would notice in time."""
-  base.check(config)
-  data = config['data']
-  source, packing = data['source'], data['packing']
-  if source in tasks.TASKS:
-    examples.check(source, config['prefix'], packing, data['repeat'])
-  if config['prefix']['name'] == 'entropy' and packing == 'documents':
-    raise ValueError(
-        "config.prefix.name must not be 'entropy' with config.data.packing="
-        f'{packing!r}: its thresholds are of whole windows, and it would'
-        ' measure the first document only'
-    )
-  objectives.check(
-      config['objective'], config['prefix'], config['sequence_length']
-  )
-  wandb_log.check(config['wandb_project'])
-
-
-def _check_kernels(implementation, mesh):
-  device = mesh.devices.flat[0]
-  capability = getattr(device, 'compute_capability', None)
-  needs_hopper = implementation.startswith('mosaic_sm90')
-  if needs_hopper and not mosaic_sm90_tiles.is_hopper(capability):
-    raise ValueError(
-        'config.model.implementation must be auto, chunked or reference on'
-        f' {device.device_kind} devices, which are no Hopper GPUs, got'
-        f' {implementation}'
-    )
-
-
-def _fingerprint(tokenizer, stream):
-  """Tells other text and other tokenizers apart."""
-  return f'{stream.fingerprint} of tokenizer {tokenizer.fingerprint}'

@@ -14,7 +14,7 @@ from jrt_jax.runtime import sharding
 from jrt_jax.training import checkpoint
 from jrt_jax.training import compact
 from jrt_jax.training import recorded_config
-from jrt_jax.training import resilience
+from jrt_jax.training import run_workdir
 
 
 def write(
@@ -37,15 +37,15 @@ def write(
   Raises:
     ValueError: it is a workdir already, or cannot be written to.
   """
-  path = resilience.check_workdir(workdir)
+  path = run_workdir.check_workdir(workdir)
   if checkpoint.exists(path):
     raise ValueError(
         f'the workdir must be a new one, got {path}, which has a run'
     )
   arrays = {name: jnp.asarray(x) for name, x in params.items()}
   with folder_lock.held(path, '--workdir'):
-    resilience.forget_config(path)  # of a run that has saved nothing
-    resilience.record_config(
+    run_workdir.forget_config(path)  # of a run that has saved nothing
+    run_workdir.record_config(
         path, recorded_config.complete(config), allow_change=False
     )
     with checkpoint.Checkpoints(path, keep=1, keep_every=0) as checkpoints:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 import inspect
 import pathlib
 import time
-from typing import Any
 
 import torch
 import transformers

@@ -1,5 +1,3 @@
-import pytest
-
 from jrt_jax.benchmarks import plan
 from jrt_jax.benchmarks import results
 

@@ -14,10 +14,10 @@ import numpy as np
 import optax
 import pytest
 
+from jrt_jax.runtime import signals
 from jrt_jax.training import checkpoint
 from jrt_jax.training import loop
 from jrt_jax.training import program
-from jrt_jax.training import resilience
 from jrt_jax.training import run as run_lib
 
 # Compiles fast: no attention, no accumulation.
@@ -153,7 +153,7 @@ def test_eight_devices_train_as_one_does_which_can_go_on(
     np.testing.assert_allclose(params[name], others[name], atol=1e-5)
 
 
-class StopAtLook(resilience.StopRequest):
+class StopAtLook(signals.StopRequest):
   """A signal that comes just before the loop looks for the third time."""
 
   looks = 0
@@ -171,7 +171,7 @@ class StopAtLook(resilience.StopRequest):
 def test_the_end_shows_the_result_even_if_a_signal_comes_too_late(
     config, finished, monkeypatch, capsys
 ):
-  monkeypatch.setattr(resilience, 'StopRequest', StopAtLook)
+  monkeypatch.setattr(signals, 'StopRequest', StopAtLook)
   monkeypatch.setattr(StopAtLook, 'looks', 2)
   assert train(config(), finished) is None
   shown = capsys.readouterr().out
@@ -181,7 +181,7 @@ def test_the_end_shows_the_result_even_if_a_signal_comes_too_late(
 def test_every_step_that_was_logged_is_saved_before_a_stop(
     config, tmp_path, monkeypatch
 ):
-  monkeypatch.setattr(resilience, 'StopRequest', StopAtLook)
+  monkeypatch.setattr(signals, 'StopRequest', StopAtLook)
   assert train(config(**CHEAP), tmp_path) == signal.SIGTERM
   assert checkpoint.load_params(tmp_path)[1] == max(metrics(tmp_path))
 

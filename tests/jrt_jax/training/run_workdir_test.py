@@ -1,65 +1,31 @@
 import json
 import os
-import signal
 
 import pytest
 
-from jrt_jax.training import resilience
-
-
-@pytest.fixture(autouse=True)
-def handlers_are_restored():
-  before = [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)]
-  yield
-  assert before == [
-      signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)
-  ]
-
-
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_becomes_a_request_to_stop(number, capfd):
-  with resilience.StopRequest() as stop:
-    assert stop.signal is None
-    os.kill(os.getpid(), number)
-    assert stop.signal is not None
-    assert stop.signal == number
-  assert f'{number.name}: stopping' in capfd.readouterr().err
-
-
-def test_the_first_signal_is_the_one_that_is_reported():
-  with resilience.StopRequest() as stop:
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
-      os.kill(os.getpid(), number)
-  assert stop.signal == signal.SIGTERM
-
-
-def test_a_second_interrupt_stops_at_once():
-  with pytest.raises(KeyboardInterrupt):
-    with resilience.StopRequest():
-      os.kill(os.getpid(), signal.SIGINT)
-      os.kill(os.getpid(), signal.SIGINT)
+from jrt_jax.training import run_workdir
 
 
 def test_a_workdir_is_made_with_its_parents(tmp_path):
-  path = resilience.check_workdir(str(tmp_path / 'runs' / 'a'))
+  path = run_workdir.check_workdir(str(tmp_path / 'runs' / 'a'))
   assert path.is_dir() and not list(path.iterdir())
-  assert resilience.check_workdir(path) == path
+  assert run_workdir.check_workdir(path) == path
 
 
 def test_a_workdir_below_a_file_is_refused_in_one_line(tmp_path):
   (tmp_path / 'file').touch()
   for workdir in (tmp_path / 'file', tmp_path / 'file' / 'run'):
     with pytest.raises(ValueError, match=f'workdir must be .* {workdir}: .*$'):
-      resilience.check_workdir(workdir)
+      run_workdir.check_workdir(workdir)
 
 
 def test_an_unwritable_workdir_is_refused_in_one_line(tmp_path, monkeypatch):
   def refuse(*args, **kwargs):
     raise PermissionError(13, 'Permission denied')
 
-  monkeypatch.setattr(resilience.tempfile, 'TemporaryFile', refuse)
+  monkeypatch.setattr(run_workdir.tempfile, 'TemporaryFile', refuse)
   with pytest.raises(ValueError, match=f'{tmp_path}: Permission denied$'):
-    resilience.check_workdir(tmp_path)
+    run_workdir.check_workdir(tmp_path)
 
 
 CONFIG = {
@@ -77,7 +43,7 @@ def changed(section=None, **keys):
 
 
 def record(workdir, config, allow_change=False):
-  resilience.record_config(workdir, config, allow_change=allow_change)
+  run_workdir.record_config(workdir, config, allow_change=allow_change)
 
 
 def read(workdir, name='config.json'):
@@ -108,9 +74,9 @@ def test_a_changed_config_is_refused_with_its_differences(tmp_path):
 
 
 def test_a_config_that_is_forgotten_can_be_any_other(tmp_path):
-  resilience.forget_config(tmp_path)  # there need not be one
+  run_workdir.forget_config(tmp_path)  # there need not be one
   record(tmp_path, CONFIG)
-  resilience.forget_config(tmp_path)
+  run_workdir.forget_config(tmp_path)
   record(tmp_path, {'seed': 7})
   assert read(tmp_path) == {'seed': 7}
   assert os.listdir(tmp_path) == ['config.json']

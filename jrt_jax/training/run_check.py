@@ -1,0 +1,45 @@
+"""What is checked of a config before a run reads anything."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from configs import base
+from jrt_jax.data import objectives
+from jrt_jax.data.synthetic import examples
+from jrt_jax.data.synthetic import tasks
+from jrt_jax.reporting import wandb_log
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
+
+
+def check(config: Mapping[str, Any]) -> None:
+  """Raises ValueError for what no part of the run would notice in time."""
+  base.check(config)
+  data = config['data']
+  source, packing = data['source'], data['packing']
+  if source in tasks.TASKS:
+    examples.check(source, config['prefix'], packing, data['repeat'])
+  if config['prefix']['name'] == 'entropy' and packing == 'documents':
+    raise ValueError(
+        "config.prefix.name must not be 'entropy' with config.data.packing="
+        f'{packing!r}: its thresholds are of whole windows, and it would'
+        ' measure the first document only'
+    )
+  objectives.check(
+      config['objective'], config['prefix'], config['sequence_length']
+  )
+  wandb_log.check(config['wandb_project'])
+
+
+def check_kernels(implementation: str, mesh: jax.sharding.Mesh) -> None:
+  """Raises ValueError if the devices cannot run what is to compute."""
+  device = mesh.devices.flat[0]
+  capability = getattr(device, 'compute_capability', None)
+  needs_hopper = implementation.startswith('mosaic_sm90')
+  if needs_hopper and not mosaic_sm90_tiles.is_hopper(capability):
+    raise ValueError(
+        'config.model.implementation must be auto, chunked or reference on'
+        f' {device.device_kind} devices, which are no Hopper GPUs, got'
+        f' {implementation}'
+    )
