@@ -12,6 +12,7 @@ import safetensors
 from safetensors import numpy as safetensors_numpy
 
 from jrt_jax import foreign
+from jrt_jax.runtime import atomic_write
 from jrt_jax.schema import shown
 
 Path = str | os.PathLike
@@ -64,18 +65,16 @@ def write_safetensors(
   Raises:
     OSError: the file cannot be written.
   """
-  path = pathlib.Path(path)
   # The library writes the memory of an array as it lies, transposed or not.
   dense = {name: np.asarray(x, order='C') for name, x in arrays.items()}
-  partial = path.with_name(path.name + '.partial')
-  partial.touch()
-  mode = partial.stat().st_mode  # the library would let only the owner read
-  try:
-    safetensors_numpy.save_file(dense, partial, metadata=dict(metadata or {}))
-  except safetensors.SafetensorError as error:
-    raise OSError(f'{path} cannot be written: {error}') from error
-  partial.chmod(mode)
-  partial.replace(path)
+  with atomic_write.replacing(path) as new:
+    new.touch()
+    mode = new.stat().st_mode  # the library would let only the owner read
+    try:
+      safetensors_numpy.save_file(dense, new, metadata=dict(metadata or {}))
+    except safetensors.SafetensorError as error:
+      raise OSError(f'{path} cannot be written: {error}') from error
+    new.chmod(mode)
 
 
 def sha256(path: Path) -> str:
@@ -127,12 +126,9 @@ def write_torch(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     ValueError: torch is missing.
   """
   torch = _torch(path)
-  path = pathlib.Path(path)
   tensors = {id(x): torch.tensor(x) for x in arrays.values()}
-  partial = path.with_name(path.name + '.partial')
-  with open(partial, 'wb') as file:
+  with atomic_write.replacing(path) as new, open(new, 'wb') as file:
     torch.save({name: tensors[id(x)] for name, x in arrays.items()}, file)
-  partial.replace(path)
 
 
 def _torch(path):

@@ -18,7 +18,6 @@ the whole document is left out.
 import contextlib
 import gzip
 import json
-import os
 
 from absl import app
 from absl import flags
@@ -29,6 +28,7 @@ from jrt_jax import foreign
 from jrt_jax.data import ngrams
 from jrt_jax.data import sources
 from jrt_jax.data import text_batches
+from jrt_jax.runtime import atomic_write
 
 _TRAIN = flags.DEFINE_string(
     'train', None, 'Training text, plain, .gz or .zst: comma-separated globs.'
@@ -135,15 +135,14 @@ def _output(path):
   if not path:
     yield lambda text: None
     return
-  new = f'{path}.tmp'
   with contextlib.ExitStack() as stack:
+    new = stack.enter_context(atomic_write.replacing(path))
     file = stack.enter_context(open(new, 'wb'))
     if path.endswith('.gz'):  # without the time and the name
       file = stack.enter_context(
           gzip.GzipFile(filename='', mode='wb', fileobj=file, mtime=0)
       )
     yield lambda text: file.write(text.encode(errors='replace'))
-  os.replace(new, path)
 
 
 def _report(names, files, documents, left):

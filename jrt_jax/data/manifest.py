@@ -2,10 +2,10 @@
 
 import dataclasses
 import json
-import os
 import pathlib
 
 from jrt_jax import foreign
+from jrt_jax.runtime import atomic_write
 from jrt_jax.schema import Fields
 from jrt_jax.schema import ListOf
 from jrt_jax.schema import OneOf
@@ -163,23 +163,6 @@ def write(folder: pathlib.Path, manifest: Manifest) -> None:
     ValueError: it would be too large to be read.
   """
   fields = {'version': _VERSION, **dataclasses.asdict(manifest)}
-  temporary = folder / f'{_NAME}.tmp'
-  with open(temporary, 'w') as file:
-    json.dump(fields, file, indent=1)
-  foreign.check_size(temporary, _MOST_BYTES)
-  commit(temporary, folder / _NAME)
-
-
-def commit(temporary: pathlib.Path, path: pathlib.Path) -> None:
-  """Renames a file to `path` so that after a crash it is there whole or not."""
-  _sync(temporary)
-  os.replace(temporary, path)
-  _sync(path.parent)
-
-
-def _sync(path):
-  descriptor = os.open(path, os.O_RDONLY)
-  try:
-    os.fsync(descriptor)
-  finally:
-    os.close(descriptor)
+  with atomic_write.replacing(folder / _NAME, durable=True) as new:
+    new.write_text(json.dumps(fields, indent=1))
+    foreign.check_size(new, _MOST_BYTES)

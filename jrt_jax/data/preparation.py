@@ -16,6 +16,7 @@ from jrt_jax.data import streams
 from jrt_jax.data import text_batches
 from jrt_jax.data import tokenization
 from jrt_jax.data import tokenizers
+from jrt_jax.runtime import atomic_write
 from jrt_jax.runtime import folder_lock
 
 
@@ -65,9 +66,9 @@ def prepare(
     for stale in folder.glob('*.tmp'):
       stale.unlink()
     if tokenizer != 'bytes':
-      temporary = folder / 'tokenizer.json.tmp'
-      shutil.copyfile(tokenizer, temporary)
-      manifests.commit(temporary, folder / 'tokenizer.json')
+      to = folder / 'tokenizer.json'
+      with atomic_write.replacing(to, durable=True) as new:
+        shutil.copyfile(tokenizer, new)
     manifests.write(folder, manifest)
     if not manifest.complete:
       _write_shards(folder, manifest, tokenizer, workers)

@@ -7,6 +7,7 @@ import numpy as np
 
 from jrt_jax.data import manifest as manifests
 from jrt_jax.data import tokenization
+from jrt_jax.runtime import atomic_write
 
 _SPLITS = ('train', 'validation')
 
@@ -77,7 +78,7 @@ class _ShardFile:
 
   def commit(self):
     self.close()
-    manifests.commit(self._temporary, self._path)
+    atomic_write.commit(self._temporary, self._path)
     self._shard.sha256 = self._digest.hexdigest()
     return self._shard
 

@@ -16,6 +16,7 @@ from jrt_jax import command_line
 from jrt_jax.data import byte_level_bpe
 from jrt_jax.data import sources
 from jrt_jax.data import text_batches
+from jrt_jax.runtime import atomic_write
 
 _INPUT = flags.DEFINE_string(
     'input', None, 'Files, plain, .gz or .zst: comma-separated globs.'
@@ -53,9 +54,8 @@ def main(argv: list[str]) -> None:
         progress='reading',
     )
     tokenizer = byte_level_bpe.train(texts, _VOCAB_SIZE.value)
-    new = out.with_name(f'{out.name}.tmp')
-    tokenizer.save(str(new))
-    new.replace(out)
+    with atomic_write.replacing(out) as new:
+      tokenizer.save(str(new))
   print(f'{out}: {tokenizer.get_vocab_size():,} ids')
 
 

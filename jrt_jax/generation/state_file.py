@@ -5,7 +5,6 @@ The file is an .npz of numpy: an array for each leaf of the `Reading`, and
 """
 
 import json
-import os
 import pathlib
 
 import jax
@@ -16,6 +15,7 @@ from jrt_jax import foreign
 from jrt_jax.generation import reading as reading_lib
 from jrt_jax.generation.model import Model
 from jrt_jax.generation.reading import Reading
+from jrt_jax.runtime import atomic_write
 from jrt_jax.schema import AnyOf
 from jrt_jax.schema import Fields
 from jrt_jax.schema import OneOf
@@ -51,14 +51,8 @@ def save(path: str | pathlib.Path, model: Model, reading: Reading) -> None:
       'slots': _slots(model, reading),
   }
   arrays = {name: _as_numpy(x) for name, x in _leaves(reading)}
-  path = pathlib.Path(path)
-  temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-  try:
-    with open(temporary, 'wb') as file:
-      np.savez(file, meta=np.array(json.dumps(meta)), **arrays)
-    temporary.replace(path)
-  finally:
-    temporary.unlink(missing_ok=True)
+  with atomic_write.replacing(path) as new, open(new, 'wb') as file:
+    np.savez(file, meta=np.array(json.dumps(meta)), **arrays)
 
 
 def load(path: str | pathlib.Path, model: Model) -> Reading:

@@ -13,6 +13,7 @@ from jrt_jax import foreign
 from jrt_jax.prefix import heuristic
 from jrt_jax.prefix import policies
 from jrt_jax.prefix.learned import policy
+from jrt_jax.runtime import atomic_write
 from jrt_jax.schema import Anything
 from jrt_jax.schema import Fields
 from jrt_jax.schema import ListOf
@@ -198,9 +199,7 @@ def write(path: str, content: Mapping[str, Any]) -> None:
   """Writes a fitted policy, for `config.prefix.file`."""
   file = pathlib.Path(path).expanduser()
   file.parent.mkdir(parents=True, exist_ok=True)
-  new = file.with_name(f'{file.name}.new')
-  new.write_text(json.dumps(content, indent=2) + '\n')
-  os.replace(new, file)  # all of it or nothing
+  atomic_write.text(file, json.dumps(content, indent=2) + '\n')
 
 
 def _compare(prefix, sequence_length, tokenizer):

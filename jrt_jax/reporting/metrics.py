@@ -16,6 +16,7 @@ import tqdm
 from jrt_jax import foreign
 from jrt_jax.reporting import units
 from jrt_jax.reporting import wandb_log
+from jrt_jax.runtime import atomic_write
 from jrt_jax.schema import Anything
 from jrt_jax.schema import Fields
 from jrt_jax.schema import Whole
@@ -192,9 +193,7 @@ def _drop_after(path, step):
     return
   lines = path.read_text(encoding='utf-8').splitlines(keepends=True)
   kept = [line for line in lines if line.endswith('\n') and _step(line) <= step]
-  temporary = path.with_suffix('.tmp')
-  temporary.write_text(''.join(kept), encoding='utf-8')
-  temporary.replace(path)
+  atomic_write.text(path, ''.join(kept))
 
 
 _LINE = Fields({'step': Whole(0, 10**9)}, others=Anything())

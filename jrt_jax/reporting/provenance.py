@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jrt_jax.runtime import atomic_write
 import jrt_jax
 
 _ROOT = pathlib.Path(jrt_jax.__file__).parents[1]
@@ -94,10 +95,8 @@ def write_json(path: pathlib.Path, value: Any) -> None:
     OSError: the file cannot be written.
     TypeError: something in it is neither JSON nor an array.
   """
-  content = json.dumps(plain(value), indent=1, allow_nan=False) + '\n'
-  new = path.with_name(f'{path.name}.new')
-  new.write_text(content)
-  os.replace(new, path)
+  content = json.dumps(plain(value), indent=1, allow_nan=False)
+  atomic_write.text(path, f'{content}\n')
 
 
 def plain(value: Any) -> Any:

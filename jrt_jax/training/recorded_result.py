@@ -10,6 +10,7 @@ import json
 import pathlib
 from typing import Any
 
+from jrt_jax.runtime import atomic_write
 from jrt_jax.training import intact
 
 
@@ -17,11 +18,8 @@ def save(
     workdir: pathlib.Path, step: int, config: Mapping[str, Any], text: str
 ) -> None:
   """Keeps the text; the checkpoint of `step` must be there."""
-  file = workdir / 'result.txt'
-  temporary = file.with_suffix('.tmp')
   text = f'{_origin(workdir, step, config)}\n{text}\n'
-  temporary.write_bytes(text.encode())  # as it is, with any \r in it
-  temporary.replace(file)  # all of it or nothing
+  atomic_write.text(workdir / 'result.txt', text)
 
 
 def load(

@@ -10,6 +10,7 @@ from typing import Any
 
 from jrt_jax import builtin_models
 from jrt_jax import foreign
+from jrt_jax.runtime import atomic_write
 from jrt_jax.training import compact
 from jrt_jax.training import recorded_config
 
@@ -109,9 +110,7 @@ def record_config(
     later = recorded_config.later_keys(path, old, new)
     _check_changes(workdir, _changes(old | later, new), allow_change)
     _first_free(workdir).write_text(recorded)
-  temporary = path.with_suffix('.tmp')
-  temporary.write_text(json.dumps(config, indent=2) + '\n')
-  temporary.replace(path)  # all of it or nothing
+  atomic_write.text(path, json.dumps(config, indent=2) + '\n')
 
 
 def forget_config(workdir: pathlib.Path) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 import os
-import pathlib
 import time
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 import tqdm
 
 from jrt_jax import foreign
+from jrt_jax.runtime import atomic_write
 
 _MOST_PROMPTS = 10**6
 _LARGEST_ID = 2**24
@@ -124,9 +124,7 @@ def save(path: str | os.PathLike, table: Table, tokenizer: str) -> None:
   tokens = np.zeros((len(lengths), lengths.max()), np.int32)
   for row, prompt in zip(tokens, table.prompts):
     row[: len(prompt)] = prompt
-  path = pathlib.Path(path)
-  new = path.with_name(f'{path.name}.new')
-  with open(new, 'wb') as file:
+  with atomic_write.replacing(path) as new, open(new, 'wb') as file:
     np.savez(
         file,
         tokens=tokens,
@@ -137,7 +135,6 @@ def save(path: str | os.PathLike, table: Table, tokenizer: str) -> None:
         sequence_length=table.sequence_length,
         tokenizer=tokenizer,
     )
-  os.replace(new, path)  # all of it or nothing
 
 
 def check_fractions(argument: str, fractions: np.ndarray) -> None:
