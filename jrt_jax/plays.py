@@ -25,6 +25,7 @@ from jrt_jax.data import pipeline
 from jrt_jax.evaluation import prefix_plays
 from jrt_jax.prefix.learned import plays
 from jrt_jax.prefix.learned import simulation
+from jrt_jax.reporting import tables
 from jrt_jax.runtime import compilation_cache
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Of the run whose model it is.')
@@ -136,20 +137,19 @@ def _stream(model):
 
 def _summary(table, prompts, out):
   counted = sum(int(prompt.counts.sum()) for prompt in prompts)
-  lines = [
-      f'{len(prompts):,} prompts of {max(map(len, table.prompts)):,} tokens at'
-      f' most; {counted:,} tokens of answers count',
-      f'{"M / l":>6} {"score":>8} {"ms":>8}',
-  ]
-  rows = zip(table.fractions, table.scores.mean(axis=0), table.seconds)
-  for fraction, score, seconds in rows:
+  rows = [('M / l', 'score', 'ms')]
+  for fraction, score, seconds in zip(
+      table.fractions, table.scores.mean(axis=0), table.seconds
+  ):
     ms = '-' if np.isnan(seconds) else f'{1000 * seconds:.1f}'
-    lines.append(f'{fraction:>6.3f} {score:>8.4f} {ms:>8}')
-  lines.append(
+    rows.append((f'{fraction:.3f}', f'{score:.4f}', ms))
+  return (
+      f'{len(prompts):,} prompts of {max(map(len, table.prompts)):,} tokens at'
+      f' most; {counted:,} tokens of answers count\n'
+      f'{tables.aligned(rows, ">")}\n'
       f'wrote {out}; learn from it: python -m jrt_jax.prefix.learn'
       f' --table={out} --cost=0.01 --out=policy.json'
   )
-  return '\n'.join(lines)
 
 
 if __name__ == '__main__':

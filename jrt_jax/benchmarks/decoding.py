@@ -15,6 +15,7 @@ from jrt_jax.generation import reading
 from jrt_jax.generation import sizes
 from jrt_jax.models import decode
 from jrt_jax.models import sampling
+from jrt_jax.runtime import memory
 
 _EARLIER = 64  # drift is from a position so many times nearer to the start
 
@@ -96,7 +97,7 @@ class _Decoding:
             self._config['model'],
             length=sizes.slots_for(self.position + decode.MOST),
         ),
-        'compiled_bytes': timing.compiled_bytes(
+        'compiled_bytes': memory.needed(
             decode.decode.lower(*args, **options).compile()
         ),
     }

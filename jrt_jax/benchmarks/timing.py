@@ -65,14 +65,3 @@ def figures(seconds: list[float], *, tokens: int, parts: int = 1) -> dict:
       'samples': len(seconds),
       'tokens_per_second': 1e3 * tokens / float(np.median(ms)),
   }
-
-
-def compiled_bytes(program: Any) -> int:
-  """What a program holds of a device: arguments, results and between."""
-  memory = program.memory_analysis()
-  return (
-      memory.argument_size_in_bytes
-      + memory.output_size_in_bytes
-      - memory.alias_size_in_bytes
-      + memory.temp_size_in_bytes
-  )

@@ -13,6 +13,7 @@ from jrt_jax.cost import estimate
 from jrt_jax.data import pipeline
 from jrt_jax.data import streams
 from jrt_jax.reporting import throughput
+from jrt_jax.runtime import memory
 from jrt_jax.runtime import sharding
 from jrt_jax.training import abstract
 from jrt_jax.training import train_state
@@ -54,7 +55,7 @@ def measure(config: Mapping[str, Any]) -> dict[str, Any]:
           list(mesh.devices.flat),
       ),
       'loss': loss,
-      'compiled_bytes': timing.compiled_bytes(program),
+      'compiled_bytes': memory.needed(program),
       'accumulation': steps.accumulation,
       'remat': config['model']['remat'],
       'devices': mesh.size,

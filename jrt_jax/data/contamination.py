@@ -28,6 +28,7 @@ from jrt_jax import foreign
 from jrt_jax.data import ngrams
 from jrt_jax.data import sources
 from jrt_jax.data import text_batches
+from jrt_jax.reporting import tables
 from jrt_jax.runtime import atomic_write
 
 _TRAIN = flags.DEFINE_string(
@@ -147,22 +148,22 @@ def _output(path):
 
 def _report(names, files, documents, left):
   n, common = _N.value, _COMMON.value
-  lines = [
-      f'{"rows":>8} {f"under {n} words":>15} {"share":>8} {"with phrases":>13}'
-      f' {"documents":>10}  file'
-  ]
+  under = f'under {n} words'
+  table = [('rows', under, 'share', 'with phrases', 'documents', 'file')]
   for name, rows, number in zip(names, files, documents):
-    counted = rows.counted(common)
-    lines.append(
-        f'{len(rows.of_row):>8,} {rows.having(None):>15,}'
-        f' {rows.having(counted):>8,} {rows.having(rows.found > 0):>13,}'
-        f' {number:>10,}  {name}'
+    counts = (
+        len(rows.of_row),
+        rows.having(None),
+        rows.having(rows.counted(common)),
+        rows.having(rows.found > 0),
+        number,
     )
+    table.append((*(f'{x:,}' for x in counts), name))
   phrases = f' that stand in at most {common} documents' if common else ''
-  lines.append(
+  return (
+      f'{tables.aligned(table, ">>>>><")}\n'
       f'{left:,} documents share no {n} words in a row{phrases} with any row'
   )
-  return '\n'.join(lines)
 
 
 if __name__ == '__main__':

@@ -24,6 +24,7 @@ from jrt_jax.evaluation import statistics
 from jrt_jax.generation.model import Model
 from jrt_jax.prefix import fitting
 from jrt_jax.reporting import provenance
+from jrt_jax.reporting import tables
 from jrt_jax.training.loss import cross_entropy
 
 # The paper's recall hits are of pairs that occur less than 1,000 times in 10
@@ -210,12 +211,7 @@ def table(result: Mapping[str, Any]) -> str:
     ]
     what = str(slices.Slice(*(row[name] for name in slices.Slice._fields)))
     rows.append((what, f"{row['tokens']:,}", *map(_shown, values)))
-  widths = [max(map(len, column)) for column in zip(*rows)]
-  return '\n'.join(
-      f'{row[0]:{widths[0]}}'
-      + ''.join(f'  {x:>{width}}' for x, width in zip(row[1:], widths[1:]))
-      for row in rows
-  )
+  return tables.aligned(rows, '<>')
 
 
 def _prefix_lengths(model, prompts, segment_ids):

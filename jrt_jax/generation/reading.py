@@ -16,6 +16,7 @@ from jrt_jax.generation import sizes
 from jrt_jax.generation.model import Model
 from jrt_jax.generation.pieces import Piece
 from jrt_jax.reporting import units
+from jrt_jax.runtime import memory
 
 
 class Reading(NamedTuple):
@@ -238,15 +239,9 @@ def _read_whole(model, rows, slots, tell):
   program = _prefill_all.lower(
       model.merge, model.served, tokens, mask, model.block, slots
   ).compile()
-  memory = program.memory_analysis()
-  needed = (
-      memory.argument_size_in_bytes
-      + memory.output_size_in_bytes
-      + memory.temp_size_in_bytes
-  )
   tell(
       f'a prefix of {longest:,} tokens is read layer by layer: it takes'
-      f' {units.size(needed)}, weights included'
+      f' {units.size(memory.needed(program))}, weights included'
   )
   logits, states = program(model.served, tokens, mask)
   count = jnp.asarray([len(row) for row in rows], jnp.int32)

@@ -12,6 +12,7 @@ import numpy as np
 
 from configs import base
 from jrt_jax import foreign
+from jrt_jax.reporting import tables
 from jrt_jax.reporting import units
 from jrt_jax.schema import AnyOf
 from jrt_jax.schema import Anything
@@ -154,12 +155,7 @@ def table(runs: Sequence[Run]) -> str:
             _text(run.last('tokens_per_second'), ',.0f'),
         )
     )
-  widths = [max(map(len, column)) for column in zip(*rows)]
-  return '\n'.join(
-      f'{row[0]:{widths[0]}}'
-      + ''.join(f'  {x:>{width}}' for x, width in zip(row[1:], widths[1:]))
-      for row in rows
-  )
+  return tables.aligned(rows, '<>')
 
 
 def _text(value, spec):

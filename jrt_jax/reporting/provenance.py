@@ -15,8 +15,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jrt_jax.runtime import atomic_write
 import jrt_jax
+from jrt_jax.runtime import atomic_write
 
 _ROOT = pathlib.Path(jrt_jax.__file__).parents[1]
 # Those that a process has loaded have a part in its results.

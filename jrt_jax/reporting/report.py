@@ -9,6 +9,7 @@ import jrt_jax
 from jrt_jax import cost
 from jrt_jax.cost import estimate
 from jrt_jax.cost import training_memory
+from jrt_jax.reporting import tables
 from jrt_jax.reporting import units
 
 _PATIENCE = 30 * 86_400  # seconds that a run may take without a warning
@@ -92,7 +93,7 @@ def plan(
         ' --config.steps, or train a smaller model (configs/jrt_tiny.py takes'
         ' minutes on a CPU)'
     )
-  return _table(lines)
+  return tables.aligned(lines.items())
 
 
 def demonstration(config: Mapping[str, Any], tokenizer) -> str | None:
@@ -133,12 +134,13 @@ def result(
       'parameters': f'{sum(cost.parameters(model).values()):,}',
       'decode state': _decode_state(config, '{:,} bytes'.format),
   }
+  table = tables.aligned(lines.items())
   if sample is None:
-    return _table(lines)
+    return table
   prompt, continuation = sample
   return (
-      f'{_table(lines)}\n\nA held-out prompt, and after ▶ what the model makes'
-      f' of it:\n…{prompt}▶{continuation}'
+      f'{table}\n\nA held-out prompt, and after ▶ what the model makes of it:\n'
+      f'…{prompt}▶{continuation}'
   )
 
 
@@ -149,8 +151,3 @@ def _decode_state(config, unit):
   return f'{size} a sequence, at ' + (
       f'{length} tokens' if grows else 'any length'
   )
-
-
-def _table(lines):
-  width = max(map(len, lines)) + 2
-  return '\n'.join(f'{name:{width}}{value}' for name, value in lines.items())

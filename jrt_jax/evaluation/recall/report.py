@@ -12,6 +12,7 @@ from jrt_jax.evaluation.recall import questions
 from jrt_jax.evaluation.recall import runner
 from jrt_jax.evaluation.recall import scores
 from jrt_jax.reporting import provenance
+from jrt_jax.reporting import tables
 
 _NOTE = (
     'Scores are in % with 95 % intervals, differences in points, of pairs; of a'
@@ -127,11 +128,11 @@ def _values(rows, name):
 def _table(name, task, unit):
   blocks = [
       _title(name, task),
-      _aligned(_scores(task, unit)),
+      tables.aligned(_scores(task, unit)),
   ]
   if differences := [*_differences(task)]:
     header = ['less default', 'metric', 'difference', 'p']
-    blocks.append('\n' + _aligned([header, *differences]))
+    blocks.append('\n' + tables.aligned([header, *differences]))
   blocks += [f'! {warning}' for warning in task['warnings']]
   return '\n'.join(blocks)
 
@@ -182,12 +183,3 @@ def _interval(name, estimate, sign=''):
       for key in ('estimate', 'low', 'high')
   )
   return f'{number} ({" to ".join(bounds)})'
-
-
-def _aligned(lines):
-  lines = [*lines]
-  widths = [max(map(len, column)) for column in zip(*lines)]
-  return '\n'.join(
-      '  '.join(f'{x:<{w}}' for x, w in zip(line, widths)).rstrip()
-      for line in lines
-  )

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jrt_jax.reporting import tables
+
 # By (row, column) of a table: what one seed gives.
 Figures = dict[tuple[str, str], float]
 Seeds = Mapping[tuple[str, str], np.ndarray]  # [seeds] each
@@ -68,8 +70,8 @@ def report(result: Result) -> str:
       for e in result.expectations
   ]
   header = ['expectation', 'measured', 'expected', 'holds']
-  tables = [*_tables(result.figures), [header, *checks]]
-  return '\n\n'.join([result.title, *map(_aligned, tables)])
+  found = [*_tables(result.figures), [header, *checks]]
+  return '\n\n'.join([result.title, *map(tables.aligned, found)])
 
 
 def to_json(result: Result) -> dict:
@@ -108,11 +110,3 @@ def _mean(values):
   if 0 < abs(mean) < 5e-4:
     form = '.0e'
   return f'{mean:{form}}' + (f' ± {spread:{form}}' if spread else '')
-
-
-def _aligned(lines):
-  widths = [max(map(len, column)) for column in zip(*lines)]
-  return '\n'.join(
-      '  '.join(f'{x:<{w}}' for x, w in zip(line, widths)).rstrip()
-      for line in lines
-  )

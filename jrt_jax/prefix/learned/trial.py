@@ -9,6 +9,7 @@ import tqdm
 from jrt_jax.prefix.learned import bandit
 from jrt_jax.prefix.learned import plays
 from jrt_jax.prefix.learned import policy
+from jrt_jax.reporting import tables
 
 LEARNED = ('supervised', 'full feedback', 'reinforce')  # what can be kept
 
@@ -63,17 +64,21 @@ def run(
 
 def report(outcomes: Mapping[str, Outcome]) -> str:
   """Returns a table, a policy a line."""
-  lines = [
-      f'{"":<17} {"reward":>7} {"score":>7} {"M / l":>6} {"ms":>7}'
-      f' {"regret":>7}  gain over best fixed (95 %)'
-  ]
+  gain = 'gain over best fixed (95 %)'
+  rows = [('', 'reward', 'score', 'M / l', 'ms', 'regret', gain)]
   for name, o in outcomes.items():
     ms = '-' if np.isnan(o.seconds) else f'{1000 * o.seconds:.1f}'
-    lines.append(
-        f'{name:<17} {o.reward:>7.4f} {o.score:>7.4f} {o.fraction:>6.3f}'
-        f' {ms:>7} {o.regret:>7.4f}  {o.gain:+.4f} ± {o.gain_error:.4f}'
+    rows.append(
+        (
+            name,
+            *(f'{x:.4f}' for x in (o.reward, o.score)),
+            f'{o.fraction:.3f}',
+            ms,
+            f'{o.regret:.4f}',
+            f'{o.gain:+.4f} ± {o.gain_error:.4f}',
+        )
     )
-  return '\n'.join(lines)
+  return tables.aligned(rows, '<>>>>><')
 
 
 def _learn(features, rewards, fractions, rng):

@@ -1,0 +1,22 @@
+"""Tables in a terminal."""
+
+from collections.abc import Iterable, Sequence
+
+
+def aligned(rows: Iterable[Sequence[str]], sides: str = '<') -> str:
+  """Returns a line for each row of cells, in columns two spaces apart.
+
+  Args:
+    rows: of equally many cells; a header is one of them.
+    sides: of each column, '<' or '>': flush left or right; the last is that of
+      all columns that follow.
+  """
+  rows = [*rows]
+  widths = [max(map(len, column)) for column in zip(*rows)]
+  sides = sides.ljust(len(widths), sides[-1])
+  return '\n'.join(
+      '  '.join(
+          f'{x:{side}{w}}' for x, side, w in zip(row, sides, widths)
+      ).rstrip()
+      for row in rows
+  )
