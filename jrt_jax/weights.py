@@ -11,8 +11,8 @@ import numpy as np
 import safetensors
 from safetensors import numpy as safetensors_numpy
 
+from jrt_jax import atomic_write
 from jrt_jax import foreign
-from jrt_jax.runtime import atomic_write
 from jrt_jax.schema import shown
 
 Path = str | os.PathLike

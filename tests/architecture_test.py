@@ -24,26 +24,25 @@ ONLY = {
     # What figures and comparisons need; whoever lacks it does without.
     'pallas_kernels.benchmarks': {'jax', 'numpy', 'pallas_kernels'}
     | {'dew_flash_attn', 'fla', 'jla', 'matplotlib', 'torch'},
+    # Copied to where there is nothing else.
+    'jrt_jax.interchange.remote_code': {'numpy', 'torch', 'transformers'}
+    | {'jrt_jax.interchange.remote_code'},
 }
 
-_MODEL_SIDE = {
-    'pallas_kernels',
-    'jrt_jax.benchmarks',
-    'jrt_jax.models',
-    'jrt_jax.training',
-    'jrt_jax.generation',
-    'jrt_jax.evaluation',
-    'jrt_jax.planning',
-    'jrt_jax.reproduce',
-}
-
-# Who works with a trained model.
-_AFTER_TRAINING = {
-    'jrt_jax.benchmarks',
-    'jrt_jax.evaluation',
-    'jrt_jax.interchange',
-    'jrt_jax.reproduce',
-}
+# The packages of jrt_jax. Each imports what stands below it, and nothing that
+# stands above it or beside it.
+LAYERS = (
+    ('reproduce',),
+    ('benchmarks', 'evaluation', 'interchange', 'planning'),
+    ('generation',),
+    ('training',),
+    ('models', 'prompting'),
+    ('data',),
+    ('compiled', 'reporting'),
+    ('runtime',),
+    ('cost',),
+    ('prefix',),
+)
 
 _WITHOUT_JAX = {
     'flax',
@@ -54,55 +53,36 @@ _WITHOUT_JAX = {
     'pallas_kernels',
 }
 
-# Modules that a package must not import, nor anything inside them.
+# What else a package must not import, nor anything inside it.
 NEVER = {
-    'jrt_jax.prefix': _MODEL_SIDE | {'jrt_jax.data'},
-    'jrt_jax.prompting': _MODEL_SIDE | {'jax'},
-    'jrt_jax.data': _MODEL_SIDE,
-    # Processes and devices, whatever they compute.
-    'jrt_jax.runtime': _MODEL_SIDE
-    | {
-        'jrt_jax.data',
-        'jrt_jax.interchange',
-        'jrt_jax.prefix',
-        'jrt_jax.reporting',
-    },
-    'jrt_jax.reporting': _MODEL_SIDE | {'jrt_jax.data', 'jrt_jax.interchange'},
+    # Host-side, or for any model.
+    'jrt_jax.data': {'pallas_kernels'},
+    'jrt_jax.prefix': {'jax', 'pallas_kernels'},
+    'jrt_jax.prompting': {'jax', 'pallas_kernels'},
+    'jrt_jax.reporting': {'jrt_jax.prefix', 'pallas_kernels'},
+    'jrt_jax.runtime': {'jrt_jax.prefix', 'pallas_kernels'},
     # What a plan is made of starts at once.
-    'jrt_jax.cost': _WITHOUT_JAX | {'jrt_jax.data', 'jrt_jax.reporting'},
-    'jrt_jax.compiled': _WITHOUT_JAX | {'jrt_jax.data'},
+    'jrt_jax.compiled': _WITHOUT_JAX,
+    'jrt_jax.cost': _WITHOUT_JAX,
     'jrt_jax.planning.budget': _WITHOUT_JAX,
     'jrt_jax.planning.budget_table': _WITHOUT_JAX,
     'jrt_jax.planning.compiled_table': _WITHOUT_JAX,
     'jrt_jax.planning.microbatches': _WITHOUT_JAX,
-    # Copied to where there is nothing but torch and transformers, with numpy.
-    'jrt_jax.interchange.remote_code': {'flax', 'jax', 'jrt_jax.prefix'}
-    | _MODEL_SIDE,
+    # A function of its parameters.
     'jrt_jax.models': {
         'grain',
-        'jrt_jax.benchmarks',
         'jrt_jax.data',
-        'jrt_jax.generation',
-        'jrt_jax.planning',
         'jrt_jax.prefix',
         'jrt_jax.reporting',
         'jrt_jax.runtime',
-        'jrt_jax.training',
         'ml_collections',
         'optax',
         'orbax',
     },
-    'jrt_jax.training': _AFTER_TRAINING
-    | {'jrt_jax.generation', 'jrt_jax.planning'},
-    'jrt_jax.generation': _AFTER_TRAINING | {'jrt_jax.planning'},
-    'jrt_jax.evaluation': {'jrt_jax.reproduce'},
-    'jrt_jax.interchange': {'jrt_jax.reproduce'},
-    'jrt_jax.benchmarks': {'jrt_jax.reproduce'},
     # Questions about what is computed, never about what was trained.
     'jrt_jax.evaluation.synthetic': {
         'jrt_jax.data',
         'jrt_jax.generation',
-        'jrt_jax.interchange',
         'jrt_jax.training',
     },
     'launch': {'jax', 'jrt_jax', 'pallas_kernels'},
@@ -112,6 +92,17 @@ NEVER = {
 def within(name, packages):
   """Whether the dotted `name` is one of `packages` or lies inside one."""
   return any(f'{name}.'.startswith(f'{package}.') for package in packages)
+
+
+def not_below(name):
+  """The packages that stand above, or beside, that of the module `name`."""
+  above = set()
+  for line in LAYERS:
+    above |= (packages := {f'jrt_jax.{package}' for package in line})
+    for own in packages:
+      if within(name, [own]):
+        return above - {own}
+  return set()
 
 
 def parse_modules(root):
@@ -155,8 +146,9 @@ def broken_layers(root):
     around = [package for package in ONLY if within(name, [package])]
     only = ONLY[max(around, key=len)] if around else None
     never = entries.union(*(NEVER[p] for p in NEVER if within(name, [p])))
-    if name in entries:  # nobody imports it, so that it may read data
-      never -= {'jrt_jax.data'}
+    never |= not_below(name)
+    if name in entries:  # nobody imports it, so that it may read data and tell
+      never -= {'jrt_jax.data', 'jrt_jax.reporting'}
     else:  # a library changes nothing in the program that imports it
       never |= {
           'jrt_jax.command_line',
@@ -203,6 +195,20 @@ def write_tree(root, files):
 
 def test_imports_run_one_way():
   assert not broken_layers(ROOT)
+
+
+def test_every_package_has_its_place_among_the_layers():
+  packages = [p.parent.name for p in (ROOT / 'jrt_jax').glob('*/__init__.py')]
+  assert sorted(packages) == sorted(x for line in LAYERS for x in line)
+
+
+def test_the_map_shows_the_layers():
+  text = (ROOT / 'WORKSPACE.md').read_text()
+  picture = text.split('## The layers')[1].split('\n\n')[2]
+  shown = [line.split()[0] for line in picture.splitlines()]
+  assert [x for x in shown if any(x in line for line in LAYERS)] == [
+      x for line in LAYERS for x in line
+  ]
 
 
 def test_every_file_is_where_its_name_belongs():

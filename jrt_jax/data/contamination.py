@@ -23,13 +23,13 @@ from absl import app
 from absl import flags
 import numpy as np
 
+from jrt_jax import atomic_write
 from jrt_jax import command_line
 from jrt_jax import foreign
 from jrt_jax.data import ngrams
 from jrt_jax.data import sources
 from jrt_jax.data import text_batches
 from jrt_jax.reporting import tables
-from jrt_jax.runtime import atomic_write
 
 _TRAIN = flags.DEFINE_string(
     'train', None, 'Training text, plain, .gz or .zst: comma-separated globs.'

@@ -4,8 +4,8 @@ import dataclasses
 import json
 import pathlib
 
+from jrt_jax import atomic_write
 from jrt_jax import foreign
-from jrt_jax.runtime import atomic_write
 from jrt_jax.schema import Fields
 from jrt_jax.schema import ListOf
 from jrt_jax.schema import OneOf

@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import tqdm
 
+from jrt_jax import atomic_write
 from jrt_jax.data import manifest as manifests
 from jrt_jax.data import shard_writer
 from jrt_jax.data import shards
@@ -16,7 +17,6 @@ from jrt_jax.data import streams
 from jrt_jax.data import text_batches
 from jrt_jax.data import tokenization
 from jrt_jax.data import tokenizers
-from jrt_jax.runtime import atomic_write
 from jrt_jax.runtime import folder_lock
 
 

@@ -5,9 +5,9 @@ import pathlib
 
 import numpy as np
 
+from jrt_jax import atomic_write
 from jrt_jax.data import manifest as manifests
 from jrt_jax.data import tokenization
-from jrt_jax.runtime import atomic_write
 
 _SPLITS = ('train', 'validation')
 

@@ -12,11 +12,11 @@ command or in the text, 130 after Ctrl-C.
 from absl import app
 from absl import flags
 
+from jrt_jax import atomic_write
 from jrt_jax import command_line
 from jrt_jax.data import byte_level_bpe
 from jrt_jax.data import sources
 from jrt_jax.data import text_batches
-from jrt_jax.runtime import atomic_write
 
 _INPUT = flags.DEFINE_string(
     'input', None, 'Files, plain, .gz or .zst: comma-separated globs.'

@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jrt_jax import atomic_write
 from jrt_jax import foreign
 from jrt_jax.generation import reading as reading_lib
 from jrt_jax.generation.model import Model
 from jrt_jax.generation.reading import Reading
-from jrt_jax.runtime import atomic_write
 from jrt_jax.schema import AnyOf
 from jrt_jax.schema import Fields
 from jrt_jax.schema import OneOf

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from configs import base
+from jrt_jax import atomic_write
 from jrt_jax import foreign
 from jrt_jax.prefix import heuristic
 from jrt_jax.prefix import policies
 from jrt_jax.prefix.learned import policy
-from jrt_jax.runtime import atomic_write
 from jrt_jax.schema import Anything
 from jrt_jax.schema import Fields
 from jrt_jax.schema import ListOf

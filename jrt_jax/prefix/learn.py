@@ -23,6 +23,7 @@ from jrt_jax.prefix.learned import plays
 from jrt_jax.prefix.learned import policy
 from jrt_jax.prefix.learned import simulation
 from jrt_jax.prefix.learned import trial
+from jrt_jax.reporting import tables
 
 _TABLE = flags.DEFINE_string('table', None, 'Scores by prompt and fraction.')
 _OUT = flags.DEFINE_string('out', None, 'The file of the policy, if wanted.')
@@ -49,7 +50,7 @@ def main(argv: list[str]) -> None:
       with command_line.reading('--table'):
         table, tokenizer = plays.load(_TABLE.value)
     result = trial.run(table, _COST.value, rng)
-    print(trial.report(result))
+    print(_table(result))
     if _OUT.value:
       outcome = result[_METHOD.value]
       content = {
@@ -66,6 +67,25 @@ def main(argv: list[str]) -> None:
             f'{_METHOD.value} does not surely gain over the best fixed prefix'
             f' here: {outcome.gain:+.4f} ± {outcome.gain_error:.4f}'
         )
+
+
+def _table(outcomes):
+  """A policy a line."""
+  gain = 'gain over best fixed (95 %)'
+  rows = [('', 'reward', 'score', 'M / l', 'ms', 'regret', gain)]
+  for name, o in outcomes.items():
+    ms = '-' if np.isnan(o.seconds) else f'{1000 * o.seconds:.1f}'
+    rows.append(
+        (
+            name,
+            *(f'{x:.4f}' for x in (o.reward, o.score)),
+            f'{o.fraction:.3f}',
+            ms,
+            f'{o.regret:.4f}',
+            f'{o.gain:+.4f} ± {o.gain_error:.4f}',
+        )
+    )
+  return tables.aligned(rows, '<>>>>><')
 
 
 if __name__ == '__main__':

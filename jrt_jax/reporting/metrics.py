@@ -13,10 +13,10 @@ import numpy as np
 import tensorboardX
 import tqdm
 
+from jrt_jax import atomic_write
 from jrt_jax import foreign
 from jrt_jax.reporting import units
 from jrt_jax.reporting import wandb_log
-from jrt_jax.runtime import atomic_write
 from jrt_jax.schema import Anything
 from jrt_jax.schema import Fields
 from jrt_jax.schema import Whole

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 import jrt_jax
-from jrt_jax.runtime import atomic_write
+from jrt_jax import atomic_write
 
 _ROOT = pathlib.Path(jrt_jax.__file__).parents[1]
 # Those that a process has loaded have a part in its results.

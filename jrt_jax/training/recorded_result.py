@@ -10,7 +10,7 @@ import json
 import pathlib
 from typing import Any
 
-from jrt_jax.runtime import atomic_write
+from jrt_jax import atomic_write
 from jrt_jax.training import intact
 
 

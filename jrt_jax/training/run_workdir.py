@@ -8,9 +8,9 @@ import tempfile
 import time
 from typing import Any
 
+from jrt_jax import atomic_write
 from jrt_jax import builtin_models
 from jrt_jax import foreign
-from jrt_jax.runtime import atomic_write
 from jrt_jax.training import compact
 from jrt_jax.training import recorded_config
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import tqdm
 
+from jrt_jax import atomic_write
 from jrt_jax import foreign
-from jrt_jax.runtime import atomic_write
 
 _MOST_PROMPTS = 10**6
 _LARGEST_ID = 2**24

@@ -1,6 +1,5 @@
 """What learned policies gain on prompts that they were not trained on."""
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +8,6 @@ import tqdm
 from jrt_jax.prefix.learned import bandit
 from jrt_jax.prefix.learned import plays
 from jrt_jax.prefix.learned import policy
-from jrt_jax.reporting import tables
 
 LEARNED = ('supervised', 'full feedback', 'reinforce')  # what can be kept
 
@@ -60,25 +58,6 @@ def run(
       name: _outcome(table, rewards, test, actions, fixed, choices.get(name))
       for name, actions in chosen.items()
   }
-
-
-def report(outcomes: Mapping[str, Outcome]) -> str:
-  """Returns a table, a policy a line."""
-  gain = 'gain over best fixed (95 %)'
-  rows = [('', 'reward', 'score', 'M / l', 'ms', 'regret', gain)]
-  for name, o in outcomes.items():
-    ms = '-' if np.isnan(o.seconds) else f'{1000 * o.seconds:.1f}'
-    rows.append(
-        (
-            name,
-            *(f'{x:.4f}' for x in (o.reward, o.score)),
-            f'{o.fraction:.3f}',
-            ms,
-            f'{o.regret:.4f}',
-            f'{o.gain:+.4f} ± {o.gain_error:.4f}',
-        )
-    )
-  return tables.aligned(rows, '<>>>>><')
 
 
 def _learn(features, rewards, fractions, rng):

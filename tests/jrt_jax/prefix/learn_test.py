@@ -7,6 +7,7 @@ import numpy as np
 from jrt_jax.prefix import fitting
 from jrt_jax.prefix.learned import plays
 from jrt_jax.prefix.learned import simulation
+from jrt_jax.prefix.learned import trial
 
 
 def test_a_table_of_plays_becomes_a_policy(command, settings, tmp_path):
@@ -15,10 +16,13 @@ def test_a_table_of_plays_becomes_a_policy(command, settings, tmp_path):
   out = tmp_path / 'policy.json'
   done = command('learn', f'--table={tmp_path}/plays.npz', f'--out={out}')
   assert done.returncode == 0, done.stderr
-  assert done.stdout.splitlines()[-1] == f'wrote {out}'
+  header, *lines, wrote = done.stdout.splitlines()
+  assert header.split()[:2] == ['reward', 'score']
+  assert wrote == f'wrote {out}'
   saved = json.loads(out.read_text())
-  line = next(x for x in done.stdout.splitlines() if x.startswith('full fe'))
-  assert f'{saved["mean_fraction"]:.3f}' == line.split()[4]
+  of_policies = {line[:17].strip(): line[17:].split() for line in lines}
+  assert {*trial.LEARNED, 'best fixed', 'oracle'} < of_policies.keys()
+  assert of_policies['full feedback'][2] == f'{saved["mean_fraction"]:.3f}'
   prefix = settings(name='learned', file=str(out))
   fitted = fitting.fitted(prefix, None, sequence_length=64, tokenizer='bytes')
   assert fitted['fitted'] == saved

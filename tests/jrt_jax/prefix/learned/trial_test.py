@@ -44,12 +44,6 @@ def test_regret_and_gain_are_differences_of_rewards(outcomes):
     assert outcome.gain == pytest.approx(outcome.reward - fixed.reward)
 
 
-def test_the_report_has_a_line_for_each(outcomes):
-  header, *lines = trial.report(outcomes).splitlines()
-  assert header.split()[:2] == ['reward', 'score']
-  assert [line[:17].strip() for line in lines] == list(outcomes)
-
-
 def test_the_unit_of_scores_changes_no_choice(outcomes):
   rng = np.random.default_rng(0)
   table = simulation.table(2000, rng)

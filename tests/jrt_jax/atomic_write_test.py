@@ -1,6 +1,6 @@
 import pytest
 
-from jrt_jax.runtime import atomic_write
+from jrt_jax import atomic_write
 
 
 def test_what_was_written_replaces_the_file(tmp_path):
