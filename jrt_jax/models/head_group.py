@@ -63,9 +63,10 @@ class HeadGroup(nnx.Module):
       prefix_len: jax.Array | None,
       context: Context,
       state: State | None,
-  ) -> tuple[jax.Array, State]:
-    """Returns outputs [B, L, H, V] and the state after the last token."""
-    y, state = pallas_kernels.prefix_linear_attention(
+      return_state: bool,
+  ) -> tuple[jax.Array, State | None]:
+    """Returns outputs [B, L, H, V] and the state after the last token, or None."""
+    results = pallas_kernels.prefix_linear_attention(
         self.feature_map.prepare(q),
         self.feature_map.prepare(k),
         v,
@@ -73,8 +74,10 @@ class HeadGroup(nnx.Module):
         v_enc,
         prefix_len,
         segment_ids=context.segment_ids,
+        return_state=return_state,
         **self._options(context, state),
     )
+    y, state = results if return_state else (results, None)
     return self._normalize(y), state
 
   def read_prefix(
@@ -89,7 +92,7 @@ class HeadGroup(nnx.Module):
     k = self._prepare_enc(k_enc)
     # A causal pass over keys of the prefix ends in their sum.
     _, state = pallas_kernels.prefix_linear_attention(
-        k, k, v_enc, **self._options(context, state)
+        k, k, v_enc, return_state=True, **self._options(context, state)
     )
     return state
 
@@ -119,7 +122,6 @@ class HeadGroup(nnx.Module):
   def _options(self, context, state) -> dict[str, Any]:
     return self._operation() | {
         'initial_state': state,
-        'return_state': True,
         'mask': context.mask,
         'batch_axes': parallel.BATCH_AXES,
         'head_axes': parallel.HEAD_AXES,

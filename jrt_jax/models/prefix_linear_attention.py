@@ -100,7 +100,11 @@ class PrefixLinearAttention(nnx.Module):
     q, v = self._heads(self.proj_q(x)), self._heads(self.proj_v(x))
     results = [
         group.attend(
-            *heads, prefix_len=prefix_len, context=context, state=before
+            *heads,
+            prefix_len=prefix_len,
+            context=context,
+            state=before,
+            return_state=return_state,
         )
         for group, before, *heads in self._by_group(
             state, q, k, v, k_enc, v_enc

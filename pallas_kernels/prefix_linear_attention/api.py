@@ -123,17 +123,18 @@ def prefix_linear_attention(
     mask = jnp.ones((B, L), bool)
   if segment_ids is None:
     segment_ids = jnp.zeros((B, L), jnp.int32)
-  if initial_state is None:
-    initial_state = inputs_lib.zero_state(B, H, D, V, feature_map)
-  F = feature_map.width(D)
   expected = {
       'v_enc': (v_enc, (B, P, H, V), v.dtype),
       'prefix_len': (prefix_len, (B,), jnp.int32),
       'segment_ids': (segment_ids, (B, L), jnp.int32),
       'mask': (mask, (B, L), jnp.bool_),
-      'initial_state.kv': (initial_state.kv, (B, H, F, V), jnp.float32),
-      'initial_state.k': (initial_state.k, (B, H, F), jnp.float32),
   }
+  if initial_state is not None:
+    (kv, k_sum), F = initial_state, feature_map.width(D)
+    expected |= {
+        'initial_state.kv': (kv, (B, H, F, V), jnp.float32),
+        'initial_state.k': (k_sum, (B, H, F), jnp.float32),
+    }
   for name, (x, shape, dtype) in expected.items():
     check_array(name, x, shape, dtype)
   boundary = segment_ids[:, 1:] != segment_ids[:, :-1]
@@ -147,6 +148,7 @@ def prefix_linear_attention(
       'feature_map': feature_map,
       'normalizer': normalizer,
       'plain': plain,
+      'return_state': return_state,
       **_given_tiles(tiles, implementation),
   }
   y, state = _run(
@@ -184,13 +186,18 @@ def _run(inputs, call):
       sharding.axes_that_divide(B, call.batch_axes),
       sharding.axes_that_divide(H, call.head_axes),
   )
+  options = dict(call.options)
+  if inputs.state is None:
+    specs = specs._replace(state=None)
+  if not options['return_state']:
+    state_specs = None
   run = functools.partial(
       dispatch.run,
       'prefix_linear_attention',
       dict(call.implementations),
       call.names,
       unfit=dict(call.unfit),
-      **dict(call.options),
+      **options,
   )
   return sharding.on_shards(run, (specs,), (specs.q, state_specs))(inputs)
 

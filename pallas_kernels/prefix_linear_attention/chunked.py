@@ -32,12 +32,15 @@ def chunked(
     feature_map: FeatureMap,
     normalizer: str,
     plain: bool = False,
+    return_state: bool = True,
     chunk: int = CHUNK,
-) -> tuple[jax.Array, State]:
+) -> tuple[jax.Array, State | None]:
   """Returns the outputs [B, L, H, V] and the state after the last token."""
   del plain  # masks are always read
   chunk = min(chunk, inputs.q.shape[1])
-  return _chunked(inputs, feature_map, normalizer, chunk)
+  inputs = inputs_lib.with_state(inputs, feature_map)
+  y, state = _chunked(inputs, feature_map, normalizer, chunk)
+  return y, state if return_state else None
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))

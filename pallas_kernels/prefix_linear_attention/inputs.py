@@ -30,7 +30,7 @@ def zero_state(
 
 
 class Inputs(NamedTuple):
-  """Arguments of the public operation, checked and none of them missing."""
+  """Arguments of the public operation, checked; only the state may be missing."""
 
   q: jax.Array  # [B, L, H, D]
   k: jax.Array  # [B, L, H, D]
@@ -40,7 +40,15 @@ class Inputs(NamedTuple):
   prefix_mask: jax.Array  # bool [B, P], which positions are prefix
   segment: jax.Array  # int32 [B, L], from 0, one more at each boundary
   mask: jax.Array  # bool [B, L], which positions are tokens
-  state: State  # before the first token
+  state: State | None  # before the first token; None before any token
+
+
+def with_state(inputs: Inputs, feature_map: FeatureMap) -> Inputs:
+  """The same inputs, with a state of zeros if there is none."""
+  if inputs.state is not None:
+    return inputs
+  (B, _, H, D), V = inputs.q.shape, inputs.v.shape[-1]
+  return inputs._replace(state=zero_state(B, H, D, V, feature_map))
 
 
 def partition_specs(rows: Any, heads: Any) -> tuple[Inputs, State]:

@@ -31,9 +31,10 @@ def mosaic_sm90(
     feature_map: FeatureMap,
     normalizer: str,
     plain: bool,
+    return_state: bool = True,
     tiles: tiles_lib.Tiles | None = None,
     interpret: Any = None,
-) -> tuple[jax.Array, inputs_lib.State]:
+) -> tuple[jax.Array, inputs_lib.State | None]:
   """Returns the outputs [B, L, H, V] and the state after the last token.
 
   Args:
@@ -42,6 +43,8 @@ def mosaic_sm90(
     normalizer: one of `inputs.NORMALIZERS`.
     plain: whether there is neither padding nor a second document; else kernels
       are compiled that look at both.
+    return_state: whether the state is returned, or None in its place; kernels
+      that nobody asks for it do not write it.
     tiles: what can be tuned; None for what is best on this device.
     interpret: parameters of the interpreter of Mosaic GPU; None to compile.
 
@@ -57,21 +60,25 @@ def mosaic_sm90(
   count = tiles.segments(B=B, H=H, V=V, L=L)
   q, k, v, k_enc, v_enc = (_pad(x, count * CHUNK) for x in inputs[:5])
   P, prefix, documents = k_enc.shape[1], (None, None, None), None
+  past = None, None
   if P:
     positions = jnp.arange(1, inputs.prefix_mask.shape[1] + 1, dtype=jnp.int32)
     prefix_len = jnp.max(positions * inputs.prefix_mask, axis=1)
     prefix = k_enc, v_enc, prefix_len
+  if inputs.state is not None:
+    past = roll_features.pack_state(inputs.state)
   if not plain:
     documents = documents_lib.of_inputs(inputs, q.shape[1], P)
   y, kv_t, gram = segments.attend(
-      derivatives.Launch(tiles, normalizer, interpret),
+      derivatives.Launch(tiles, normalizer, return_state, interpret),
       *(count, L),
       *(q, k, v),
       *prefix,
-      *roll_features.pack_state(inputs.state),
+      *past,
       documents,
   )
-  return y[:, :L], roll_features.unpack_state(kv_t, gram, V)
+  state = roll_features.unpack_state(kv_t, gram, V) if return_state else None
+  return y[:, :L], state
 
 
 def _check(inputs, feature_map):

@@ -55,9 +55,6 @@ from pallas_kernels.prefix_linear_attention import mosaic_sm90_launch as launch
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_limits as limits
 from pallas_kernels.prefix_linear_attention import roll_algebra
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import BF16
-from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import F32
-from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import GRAM_SHAPE
-from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import NUM_FEATURES
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import VALUE_TILE
 
 
@@ -130,7 +127,7 @@ def backward(
 
   Returns:
     dq, dk, dv, dk_enc, dv_enc (bfloat16; None without a prefix), and the
-    cotangents of the initial `kv_t` and `gram`, float32.
+    cotangents of the initial `kv_t` and `gram`, float32; None without them.
 
   Raises:
     ValueError: a length or a width is not such a multiple.
@@ -138,7 +135,6 @@ def backward(
   B, L, H, V = v.shape
   P = 0 if k_enc is None else k_enc.shape[1]
   limits.check_sizes(L=L, P=P, D=q.shape[-1], V=V)
-  kv_t, gram = _whole_tiles(kv_t, gram, B, H, V)
   run = functools.partial(
       launch.launch, tiles=pl.cdiv(V, VALUE_TILE), interpret=interpret
   )
@@ -149,22 +145,30 @@ def backward(
     ends = {'end_enc': documents.end_enc} if P else {}
   if P:
     prefix = {'k_enc': k_enc, 'v_enc': v_enc, 'prefix_len': prefix_len}
-  first = {'kv_t': kv_t, 'gram': gram}
+  has_state = kv_t is not None
+  first = {'kv_t': _whole_tiles(kv_t), 'gram': gram} if has_state else {}
   arrays = causal | {'y': y} | first | prefix | ends
   dq, d = dq_launch.gradients(run, arrays, config)
-  dkv_t, moments = _cotangents(dkv_t, dgram, B, H, V)
-  last = {'dkv_t_end': dkv_t, 'moments_end': moments}
-  dk, dv, dkv_t, moments = dkv_launch.gradients(
-      run, causal | {'d': d} | last, config
+  last = {}
+  if dkv_t is not None:
+    last['dkv_t_end'], last['moments_end'] = _cotangents(dkv_t, dgram)
+  dk, dv, *before = dkv_launch.gradients(
+      run,
+      causal | {'d': d} | last,
+      config,
+      return_state=bool(P) or has_state,
   )
   dk_enc = dv_enc = None
   if P:
-    state = {'dkv_t': dkv_t, 'moments': moments}
+    state = dict(zip(('dkv_t', 'moments'), before))
     dk_enc, dv_enc = dprefix_launch.gradients(run, prefix | state, config)
     dk_enc, dv_enc = _only(ends.get('end_enc'), _sum_tiles(dk_enc), dv_enc)
-  dgram = roll_algebra.dgram_from_moments(moments.sum(0))
-  dq, dk = _sum_tiles(dq), _sum_tiles(dk)
-  return dq, dk, dv, dk_enc, dv_enc, dkv_t[:, :, :V], dgram
+  dkv_t = dgram = None
+  if has_state:
+    dkv_t, moments = before
+    dkv_t = dkv_t[:, :, :V]
+    dgram = roll_algebra.dgram_from_moments(moments.sum(0))
+  return _sum_tiles(dq), _sum_tiles(dk), dv, dk_enc, dv_enc, dkv_t, dgram
 
 
 def state_backward(
@@ -182,8 +186,8 @@ def state_backward(
 
   Without outputs, all there is to differentiate is what a prefix leaves.
   """
-  B, _, H, V = v.shape
-  dkv_t, moments = _cotangents(dkv_t, dgram, B, H, V)
+  V = v.shape[-1]
+  dkv_t, moments = _cotangents(dkv_t, dgram)
   run = functools.partial(
       launch.launch, tiles=pl.cdiv(V, VALUE_TILE), interpret=interpret
   )
@@ -193,20 +197,18 @@ def state_backward(
   return _only(end, _sum_tiles(dk), dv)
 
 
-def _cotangents(dkv_t, dgram, B, H, V):
+def _cotangents(dkv_t, dgram):
   """What the scan backward in time begins with; moments count in one tile."""
-  dkv_t, dgram = _whole_tiles(dkv_t, dgram, B, H, V)
+  dkv_t = _whole_tiles(dkv_t)
   moments = roll_algebra.moments_from_dgram(dgram)[None]
-  others = pl.cdiv(V, VALUE_TILE) - 1
+  others = dkv_t.shape[2] // VALUE_TILE - 1
   return dkv_t, jnp.pad(moments, [(0, others)] + [(0, 0)] * 4)
 
 
-def _whole_tiles(kv_t, gram, B, H, V):
-  """A state, or zeros in place of None, with as many values as tiles have."""
-  if kv_t is None:
-    kv_t = jnp.zeros((B, H, V, NUM_FEATURES), F32)
-    gram = jnp.zeros((B, H, *GRAM_SHAPE), F32)
-  return jnp.pad(kv_t, [(0, 0), (0, 0), (0, -V % VALUE_TILE), (0, 0)]), gram
+def _whole_tiles(kv_t):
+  """[B, H, V, 160] with as many values as tiles have."""
+  spare = -kv_t.shape[2] % VALUE_TILE
+  return jnp.pad(kv_t, [(0, 0), (0, 0), (0, spare), (0, 0)])
 
 
 def _only(end, *gradients):

@@ -16,6 +16,7 @@ from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import D
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import F32
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import GRAM_SHAPE
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import I32
+from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import NUM_FEATURES
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import PER_COLUMN
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import PER_ROW
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import ROWS
@@ -42,11 +43,11 @@ def make_scratch(stages, V, documents=False):
   }
 
 
-def gradients(run, arrays, config):
+def gradients(run, arrays, config, *, return_state=True):
   """Returns dk [tiles, B, L, H, 16], dv, and what the prefix needs.
 
   That is dkv_t [B, H, V, 160], with V filled up to whole tiles, and the moments
-  [tiles, B, H, 64, 32].
+  [tiles, B, H, 64, 32]; neither is returned without `return_state`.
   """
   k, v, V = arrays['k'], arrays['v'], arrays['v'].shape[-1]
   B, L, H, _ = k.shape
@@ -54,15 +55,20 @@ def gradients(run, arrays, config):
   def dkv(p):
     p.stages, p.chunks = config.stages, L // CHUNK
     p.has_documents = 'start' in arrays
+    p.has_state = 'dkv_t_end' in arrays
+    p.return_state = return_state
     registers = config.dkv_registers
     parts.run_roles(p, registers, _producer, _state, _rows)
 
   outputs = {
       'dk': parts.partial_sums(k, V),
       'dv': jax.ShapeDtypeStruct(v.shape, BF16),
-      'dkv_t': jax.ShapeDtypeStruct(arrays['dkv_t_end'].shape, F32),
-      'moments': jax.ShapeDtypeStruct(arrays['moments_end'].shape, F32),
   }
+  if return_state:
+    tiles = pl.cdiv(V, VALUE_TILE)
+    dkv_t = B, H, tiles * VALUE_TILE, NUM_FEATURES
+    outputs['dkv_t'] = jax.ShapeDtypeStruct(dkv_t, F32)
+    outputs['moments'] = jax.ShapeDtypeStruct((tiles, B, H, *GRAM_SHAPE), F32)
   scratch = make_scratch(config.stages, V, 'start' in arrays)
   return run(dkv, {'row': B, 'head': H}, arrays, outputs, scratch, threads=4)
 
@@ -117,13 +123,16 @@ def _state(p):
 
   dkv_t = p.row, p.head, p.columns
   moments = p.tile, p.row, p.head
-  state = (
-      blocks.load_global(p.dkv_t_end.at[dkv_t]),
-      blocks.load_global(p.moments_end.at[moments]),
-  )
+  state = blocks.zero_state()
+  if p.has_state:
+    state = (
+        blocks.load_global(p.dkv_t_end.at[dkv_t]),
+        blocks.load_global(p.moments_end.at[moments]),
+    )
   parts.publish(p, corner, launch.traced_zero(p), state)
   state = lax.fori_loop(I32(0), I32(p.chunks), read, state)
-  p.dkv_t.at[dkv_t][...], p.moments.at[moments][...] = state
+  if p.return_state:
+    p.dkv_t.at[dkv_t][...], p.moments.at[moments][...] = state
   launch.drain(p.free, I32(p.chunks), 2)
 
 

@@ -46,6 +46,7 @@ def gradients(run, arrays, config):
   def dq(p):
     p.stages, p.chunks = config.stages, L // CHUNK
     p.has_prefix = 'k_enc' in arrays
+    p.has_state = 'kv_t' in arrays
     p.has_documents = 'start' in arrays
     p.prefix = (
         parts.prefix_length(p, p.k_enc.shape[1]) if p.has_prefix else I32(0)
@@ -126,10 +127,12 @@ def _state(p):
     parts.publish(p, corner, i + 1, state)
     return state
 
-  state = (
-      blocks.load_global(p.kv_t.at[p.row, p.head, p.columns]),
-      blocks.load_global(p.gram.at[p.row, p.head]),
-  )
+  state = blocks.zero_state()
+  if p.has_state:
+    state = (
+        blocks.load_global(p.kv_t.at[p.row, p.head, p.columns]),
+        blocks.load_global(p.gram.at[p.row, p.head]),
+    )
   state = lax.fori_loop(I32(0), p.prefix_chunks, read_prefix, state)
   parts.publish(p, corner, launch.traced_zero(p), state)
   last = I32(p.chunks - 1)  # no chunk needs the state after it

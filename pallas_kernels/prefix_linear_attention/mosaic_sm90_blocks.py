@@ -280,6 +280,11 @@ def features_vjp(
 # State.
 
 
+def zero_state() -> tuple[jax.Array, jax.Array]:
+  """Of nothing: float32 [64, 160] and [64, 32], in registers."""
+  return zeros((VALUE_TILE, NUM_FEATURES)), zeros(GRAM_SHAPE)
+
+
 def constant_column() -> jax.Array:
   """float32 [64, 16], 1 in the column of the constant, inside its block."""
   return jnp.where(iota((ROWS, D), 1) == CONSTANT - D, F32(1), F32(0))

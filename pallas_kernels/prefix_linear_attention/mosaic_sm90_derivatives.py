@@ -19,6 +19,7 @@ class Launch(NamedTuple):
 
   tiles: Tiles
   normalizer: str = 'sum'
+  return_state: bool = True  # whether the last state is written
   interpret: Any = None  # parameters of the interpreter; None to compile
 
 
@@ -29,7 +30,7 @@ def _once(run: Callable[..., Any], arguments: tuple[int, ...]):
   @run.defjvp
   def refuse(*_):
     raise NotImplementedError(
-        "mosaic_sm90 has first derivatives only, in reverse mode:"
+        'mosaic_sm90 has first derivatives only, in reverse mode:'
         " implementation='reference' has all"
     )
 
@@ -46,13 +47,14 @@ def attend(
     k_enc: jax.Array | None,
     v_enc: jax.Array | None,
     prefix_len: jax.Array | None,
-    kv_t: jax.Array,
-    gram: jax.Array,
+    kv_t: jax.Array | None,
+    gram: jax.Array | None,
     documents: Documents | None = None,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
   """Outputs, and `kv_t` and `gram` after `length` tokens.
 
-  `mosaic_sm90_forward.forward` describes the arrays.
+  `mosaic_sm90_forward.forward` describes the arrays. What is not returned has
+  the cotangent None.
   """
   arrays = q, k, v, k_enc, v_enc, prefix_len, kv_t, gram, documents
   return _attend_forward(launch, length, *arrays)[0]
@@ -67,6 +69,7 @@ def _attend_forward(launch, length, *arrays):
       length=length,
       config=launch.tiles.forward,
       normalizer=launch.normalizer,
+      return_state=launch.return_state,
       interpret=launch.interpret,
   )
   return (y, kv_t, gram), (arrays, y, inv_z)

@@ -91,8 +91,9 @@ def forward(
     config: ForwardConfig,
     normalizer: str = 'sum',
     length: int | None = None,
+    return_state: bool = True,
     interpret: Any = None,
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+) -> tuple[jax.Array, jax.Array, jax.Array | None, jax.Array | None]:
   """Outputs, what they were divided by, and the final state.
 
   Args:
@@ -109,12 +110,13 @@ def forward(
     normalizer: one of `inputs.NORMALIZERS`.
     length: tokens from there on do not enter the final state; L if left out.
       With `documents`, padding is said there instead.
+    return_state: whether the final state is written.
     interpret: `plgpu.InterpretGPUParams`, to run without a GPU.
 
   Returns:
     y bfloat16 [B, L, H, V]; inv_z float32 [B, H, L], one over what each token
     was divided by, with 'sum' the sum of its weights; kv_t and gram after the
-    last token.
+    last token, or None.
 
   Raises:
     ValueError: L, P, D or V is not as said above.
@@ -137,11 +139,11 @@ def forward(
   outputs = {
       'y': jax.ShapeDtypeStruct((B, L, H, V), BF16),
       'inv_z': jax.ShapeDtypeStruct((B, H, L), F32),
-      'final_kv_t': jax.ShapeDtypeStruct(
-          (B, H, tiles * VALUE_TILE, NUM_FEATURES), F32
-      ),
-      'final_gram': jax.ShapeDtypeStruct((B, H, *GRAM_SHAPE), F32),
   }
+  if return_state:
+    final = B, H, tiles * VALUE_TILE, NUM_FEATURES
+    outputs['final_kv_t'] = jax.ShapeDtypeStruct(final, F32)
+    outputs['final_gram'] = jax.ShapeDtypeStruct((B, H, *GRAM_SHAPE), F32)
 
   def prefix_linear_attention_forward(*refs, **scratch):
     arrays = dict(zip([*inputs, *outputs], refs))
@@ -154,6 +156,7 @@ def forward(
             P=P,
             length=L if length is None else length,
             has_state='kv_t' in inputs,
+            return_state=return_state,
             has_documents=documents is not None,
             **arrays,
             **scratch,
@@ -173,7 +176,10 @@ def forward(
       compiler_params=plgpu.CompilerParams(approx_math=True),
       **({} if interpret is None else {'interpret': interpret}),
   )
-  y, inv_z, final_kv_t, final_gram = kernel(*inputs.values())
+  y, inv_z, *final = kernel(*inputs.values())
+  if not return_state:
+    return y, inv_z, None, None
+  final_kv_t, final_gram = final
   return y, inv_z, final_kv_t[:, :, :V], final_gram
 
 
@@ -293,6 +299,15 @@ def _copy_tokens(p, chunk, stage):
     plgpu.copy_gmem_to_smem(start, p.start_stage.at[stage], p.full_q.at[stage])
 
 
+def _skip(p, chunk, *, with_q=False):
+  """Leaves a chunk to others; who waits for a barrier waits each time."""
+  stage = p.stage(chunk)
+  plgpu.barrier_wait(p.full.at[stage])
+  if with_q:
+    plgpu.barrier_wait(p.full_q.at[stage])
+  plgpu.barrier_arrive(p.empty.at[stage])
+
+
 # The state.
 
 
@@ -333,13 +348,12 @@ def _state(p):
     state = lax.fori_loop(I32(0), p.prefix_chunks, read_prefix, state)
   # Traced: as an index of a buffer, a Python int does not lower here.
   _publish(p, p.row * 0, state, corner)
-  kv_t, gram = lax.fori_loop(I32(0), I32(p.chunks), read_tokens, state)
-  p.final_kv_t.at[p.row, p.head, p.columns][...] = kv_t
-
-  @pl.when(p.tile == 0)
-  def _():
-    p.final_gram.at[p.row, p.head][...] = gram
-
+  if p.return_state:
+    state = lax.fori_loop(I32(0), I32(p.chunks), read_tokens, state)
+    _write_state(p, *state)
+  else:  # which no chunk needs after the last one
+    lax.fori_loop(I32(0), I32(p.chunks - 1), read_tokens, state)
+    _skip(p, p.prefix_chunks + I32(p.chunks - 1), with_q=p.has_documents)
   for i in range(max(p.chunks - 2, 0), p.chunks):
     plgpu.barrier_wait(p.free.at[i % 2])
 
@@ -347,10 +361,18 @@ def _state(p):
 def _initial_state(p):
   """kv_t [64, 160] and gram [64, 32] in registers."""
   if not p.has_state:
-    kv_t = blocks.zeros((VALUE_TILE, NUM_FEATURES))
-    return kv_t, blocks.zeros(GRAM_SHAPE)
+    return blocks.zero_state()
   kv_t = blocks.load_global(p.kv_t.at[p.row, p.head, p.columns])
   return kv_t, blocks.load_global(p.gram.at[p.row, p.head])
+
+
+def _write_state(p, kv_t, gram):
+  """Copies the final state to global memory."""
+  p.final_kv_t.at[p.row, p.head, p.columns][...] = kv_t
+
+  @pl.when(p.tile == 0)
+  def _():
+    p.final_gram.at[p.row, p.head][...] = gram
 
 
 def _update(p, state, stage, counts):
@@ -390,11 +412,6 @@ def _rows(p, half):
   plgpu.set_max_registers(p.config.registers[2], action='increase')
   plgpu.barrier_wait(p.constants)
 
-  def skip_prefix(chunk, _):
-    stage = p.stage(chunk)
-    plgpu.barrier_wait(p.full.at[stage])
-    plgpu.barrier_arrive(p.empty.at[stage])
-
   def step(i, _):
     stage, buffer = p.stage(i + p.prefix_chunks), lax.rem(i, I32(2))
     plgpu.barrier_wait(p.full.at[stage])
@@ -404,7 +421,7 @@ def _rows(p, half):
     _write(p, i, half, num, _inverse(p, den))
 
   if p.P:
-    lax.fori_loop(I32(0), p.prefix_chunks, skip_prefix, None)
+    lax.fori_loop(I32(0), p.prefix_chunks, lambda i, _: _skip(p, i), None)
   lax.fori_loop(I32(0), I32(p.chunks), step, None)
   plgpu.wait_smem_to_gmem(0)
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_derivatives as derivatives
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_documents as documents_lib
+from pallas_kernels.prefix_linear_attention import roll_features
 
 
 def attend(
@@ -22,10 +23,10 @@ def attend(
     k_enc: jax.Array | None,
     v_enc: jax.Array | None,
     prefix_len: jax.Array | None,
-    kv_t: jax.Array,
-    gram: jax.Array,
+    kv_t: jax.Array | None,
+    gram: jax.Array | None,
     documents: documents_lib.Documents | None = None,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
   """`mosaic_sm90_derivatives.attend`, in so many segments.
 
   Lengths of tokens and of the prefix are multiples of 128 times `segments`.
@@ -62,6 +63,9 @@ def attend(
     end = documents_lib.entering_segment(documents, segments)
     end_enc = documents.end_enc
     of_segments = documents_lib.Documents(*map(fold, documents[:2]), None)
+  (B, _, H, _), V = q.shape, v.shape[-1]
+  if kv_t is None:
+    kv_t, gram = roll_features.zero_packed_state(B, H, V)
   start = kv_t, gram
   if k_enc is not None:
     read = states(k_enc, v_enc, prefix_len, end_enc)
@@ -75,11 +79,12 @@ def attend(
   ]
   begin = [x[:, :-1].reshape(-1, *x.shape[2:]) for x in at_ends]
   y, _, _ = derivatives.attend(
-      launch,
+      launch._replace(return_state=False),
       q.shape[1] // segments,
       *(fold(x) for x in (q, k, v)),
       *(None, None, None),
       *begin,
       of_segments,
   )
-  return y.reshape(v.shape), *(x[:, -1] for x in at_ends)
+  last = [x[:, -1] if launch.return_state else None for x in at_ends]
+  return y.reshape(v.shape), *last

@@ -155,7 +155,7 @@ def _add(p, length, count):
     blocks.release(p.empty.at[stage], p.emulate)
     return state
 
-  state = blocks.zeros((VALUE_TILE, NUM_FEATURES)), blocks.zeros(GRAM_SHAPE)
+  state = blocks.zero_state()
   kv_t, gram = lax.fori_loop(I32(0), count, step, state)
   p.kv_t.at[p.row, p.head, p.columns][...] = kv_t
 

@@ -13,7 +13,8 @@ def reference(
     feature_map: FeatureMap,
     normalizer: str,
     plain: bool = False,
-) -> tuple[jax.Array, inputs_lib.State]:
+    return_state: bool = True,
+) -> tuple[jax.Array, inputs_lib.State | None]:
   """Returns the outputs [B, L, H, V] and the state after the last token.
 
   Computes in float32, or in float64 if the inputs are, whatever their dtype.
@@ -23,6 +24,7 @@ def reference(
   q, k, v, k_enc, v_enc = (x.astype(dtype) for x in inputs[:5])
   kernel, features = feature_map.kernel, feature_map.features
   L, D = q.shape[1], q.shape[-1]
+  inputs = inputs_lib.with_state(inputs, feature_map)
   segment, state = inputs.segment, inputs.state
 
   first = segment == 0  # reads the prefix and the initial state
@@ -60,4 +62,4 @@ def reference(
       + jnp.einsum('blhf,blhv->bhfv', phi_k, v),
       before_k * kept[:, None, None] + jnp.einsum('blhf->bhf', phi_k),
   )
-  return y.astype(inputs.v.dtype), final
+  return y.astype(inputs.v.dtype), final if return_state else None

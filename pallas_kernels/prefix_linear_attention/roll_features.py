@@ -75,6 +75,14 @@ def pack_state(state: State) -> tuple[jax.Array, jax.Array]:
   )
 
 
+def zero_packed_state(B: int, H: int, V: int) -> tuple[jax.Array, jax.Array]:
+  """What `pack_state` makes of the state before the first token."""
+  return (
+      jnp.zeros((B, H, V, NUM_FEATURES), jnp.float32),
+      jnp.zeros((B, H, *GRAM_SHAPE), jnp.float32),
+  )
+
+
 def unpack_state(kv_t: jax.Array, gram: jax.Array, V: int) -> State:
   """Undoes `pack_state`; rows of `kv_t` from V on are left out. Linear.
 

@@ -87,6 +87,7 @@ def gradients(x, y, inv_z, config=CONFIG):
 
 def check(races, x, **options):
   y, inv_z, exact = expected(x)
+  exact = {name: dx for name, dx in exact.items() if x[name] is not None}
   actual = gradients(x, y, inv_z, **options)
   testing.assert_close(actual, exact, testing.TOLERANCE['bfloat16'])
   assert races() == [False] * (2 if x['k_enc'] is None else 3)
