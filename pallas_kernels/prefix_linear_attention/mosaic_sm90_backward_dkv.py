@@ -58,7 +58,7 @@ def gradients(run, arrays, config, *, return_state=True):
     p.has_state = 'dkv_t_end' in arrays
     p.return_state = return_state
     registers = config.dkv_registers
-    parts.run_roles(p, registers, _producer, _state, _rows)
+    launch.run_roles(p, registers, _producer, _state, _rows)
 
   outputs = {
       'dk': parts.partial_sums(k, V),

@@ -53,7 +53,7 @@ def gradients(run, arrays, config):
     )
     p.prefix_chunks = lax.div(p.prefix + I32(CHUNK - 1), I32(CHUNK))
     registers = config.dq_registers
-    parts.run_roles(p, registers, _producer, _state, _rows)
+    launch.run_roles(p, registers, _producer, _state, _rows)
 
   d = jax.ShapeDtypeStruct((pl.cdiv(V, VALUE_TILE), *inv_z.shape), F32)
   outputs = {'dq': parts.partial_sums(q, V), 'd': d}

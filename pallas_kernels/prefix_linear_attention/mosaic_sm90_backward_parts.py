@@ -21,31 +21,6 @@ from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import Transposed
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import VALUE_TILE
 
 
-def run_roles(p, registers, producer, state, rows):
-  """Gives the four warpgroups of a program their roles."""
-  few, many, rest = registers
-
-  @pl.when(p.warpgroup == 3)
-  def _():
-    plgpu.set_max_registers(few, action='decrease')
-    producer(p)
-
-  @pl.when(p.warpgroup == 0)
-  def _():
-    plgpu.set_max_registers(many, action='increase')
-    state(p)
-
-  for half in range(2):
-
-    @pl.when(p.warpgroup == 1 + half)
-    def _(half=half):
-      plgpu.set_max_registers(rest, action='increase')
-      rows(p, half)
-
-  plgpu.barrier_arrive(p.finish)
-  plgpu.barrier_wait(p.finish)
-
-
 def partial_sums(like, V):
   """One array like that for each tile, float32 if they have to be added up."""
   tiles = pl.cdiv(V, VALUE_TILE)

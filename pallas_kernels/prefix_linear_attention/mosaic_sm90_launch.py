@@ -21,7 +21,18 @@ KEYS = ROWS, D
 STATE = VALUE_TILE, NUM_FEATURES
 
 
-def launch(body, grid, inputs, outputs, scratch, *, tiles, threads, interpret):
+def launch(
+    body,
+    grid,
+    inputs,
+    outputs,
+    scratch,
+    *,
+    tiles,
+    threads,
+    interpret,
+    compiler_params=None,
+):
   """Runs `body(p)` in every program and returns the outputs.
 
   `p` has by name the arrays of `inputs` and `outputs`, those of `scratch`, and
@@ -48,8 +59,34 @@ def launch(body, grid, inputs, outputs, scratch, *, tiles, threads, interpret):
       grid_names=tuple(grid),
       num_threads=threads,
       thread_name='warpgroup',
+      compiler_params=compiler_params,
       **({} if interpret is None else {'interpret': interpret}),
   )(*inputs.values())
+
+
+def run_roles(p, registers, producer, state, rows):
+  """Gives the four warpgroups of a program their roles."""
+  few, many, rest = registers
+
+  @pl.when(p.warpgroup == 3)
+  def _():
+    plgpu.set_max_registers(few, action='decrease')
+    producer(p)
+
+  @pl.when(p.warpgroup == 0)
+  def _():
+    plgpu.set_max_registers(many, action='increase')
+    state(p)
+
+  for half in range(2):
+
+    @pl.when(p.warpgroup == 1 + half)
+    def _(half=half):
+      plgpu.set_max_registers(rest, action='increase')
+      rows(p, half)
+
+  plgpu.barrier_arrive(p.finish)
+  plgpu.barrier_wait(p.finish)
 
 
 def buffers(V):

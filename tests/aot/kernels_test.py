@@ -120,7 +120,9 @@ def test_registers_are_hardly_spilled(V, P, with_state, packed):
 def test_shared_memory_is_at_most_what_was_predicted(V, P, with_state, packed):
   stages = TILES.backward.stages
   predicted = {
-      'forward': forward._scratch(TILES.forward.stages, V=V, documents=packed),
+      'forward': forward.make_scratch(
+          TILES.forward.stages, V=V, documents=packed
+      ),
       'dq': dq.make_scratch(stages, V, packed),
       'dkv': dkv.make_scratch(stages, V, packed),
       'dprefix': dprefix.make_scratch(V),

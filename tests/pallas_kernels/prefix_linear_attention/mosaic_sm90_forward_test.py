@@ -12,6 +12,7 @@ import pallas_kernels
 from pallas_kernels import testing
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_blocks as blocks
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_forward as module
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_forward_state as state_module
 from pallas_kernels.prefix_linear_attention import roll_features
 
 pytestmark = pytest.mark.skipif(
@@ -169,7 +170,7 @@ def test_a_state_announced_before_it_is_written_is_a_race(
     published = p.published_kv_t, p.published_gram_hi, p.published_gram_lo
     blocks.publish(*state, corner, *(x.at[buffer] for x in published))
 
-  monkeypatch.setattr(module, '_publish', announce_then_write)
+  monkeypatch.setattr(state_module, '_publish', announce_then_write)
   arguments = draw('initial_state', *PREFIX)
   assert stopped_by_race(run, arguments) or races_found()
 
@@ -184,7 +185,7 @@ def test_a_stage_released_before_it_is_read_is_a_race(
     options = {'counts': counts, 'emulate': p.emulate}
     return blocks.add_keys(state, *refs, p.features, p.selection, **options)
 
-  monkeypatch.setattr(module, '_update', release_then_read)
+  monkeypatch.setattr(state_module, '_update', release_then_read)
   config = module.ForwardConfig(stages=2)
   arguments = draw('initial_state', *PREFIX, L=512)
   assert stopped_by_race(run, arguments, config=config) or races_found()

@@ -1,0 +1,106 @@
+"""The state of the forward pass on Hopper, chunk after chunk.
+
+`mosaic_sm90_forward` says who does what.
+"""
+
+from typing import Any
+
+from jax import lax
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import mosaic_gpu as plgpu
+
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_blocks as blocks
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_documents as documents_lib
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_forward_producer as producer
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_launch as launch
+from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import CHUNK
+from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import I32
+
+
+def add_chunks(p: Any) -> None:
+  """Adds up chunk after chunk; publishes what the next one reads."""
+  p.selection[...] = blocks.selection()
+  p.selection_q[...] = blocks.selection(1 / 4)
+  plgpu.commit_smem()
+  plgpu.barrier_arrive(p.constants)
+  corner = blocks.gram_corner()
+
+  def read_prefix(chunk, state):
+    stage = launch.ring(chunk, p.stages)
+    if p.has_documents:
+      counts = documents_lib.entering(p.end_stage.at[stage])
+    else:
+      counts = blocks.first_tokens(p.prefix - chunk * CHUNK)
+    return _update(p, state, stage, counts)
+
+  def read_tokens(i, state):
+    counts = None
+    if p.length < p.chunks * CHUNK:
+      counts = blocks.first_tokens(p.length - i * CHUNK)
+    stage = launch.ring(i + p.prefix_chunks, p.stages)
+    if p.has_documents:
+      plgpu.barrier_wait(p.full_q.at[stage])
+      state = documents_lib.keep(state, p.start_stage.at[stage])
+      counts = documents_lib.entering(p.end_stage.at[stage])
+    state = _update(p, state, stage, counts)
+    pl.when(i + 1 < p.chunks)(lambda: _publish(p, i + 1, state, corner))
+    return state
+
+  state = _initial_state(p)
+  if p.has_prefix:
+    state = lax.fori_loop(I32(0), p.prefix_chunks, read_prefix, state)
+  _publish(p, launch.traced_zero(p), state, corner)
+  if p.return_state:
+    state = lax.fori_loop(I32(0), I32(p.chunks), read_tokens, state)
+    _write_state(p, *state)
+  else:  # which no chunk needs after the last one
+    lax.fori_loop(I32(0), I32(p.chunks - 1), read_tokens, state)
+    last = p.prefix_chunks + I32(p.chunks - 1)
+    producer.skip(p, last, with_q=p.has_documents)
+  launch.drain(p.free, I32(p.chunks), 2)
+
+
+def _initial_state(p):
+  """kv_t [64, 160] and gram [64, 32] in registers."""
+  if not p.has_state:
+    return blocks.zero_state()
+  kv_t = blocks.load_global(p.kv_t.at[p.row, p.head, p.columns])
+  return kv_t, blocks.load_global(p.gram.at[p.row, p.head])
+
+
+def _write_state(p, kv_t, gram):
+  """Copies the final state to global memory."""
+  p.final_kv_t.at[p.row, p.head, p.columns][...] = kv_t
+
+  @pl.when(p.tile == 0)
+  def _():
+    p.final_gram.at[p.row, p.head][...] = gram
+
+
+def _update(p, state, stage, counts):
+  """The state after a chunk, of which these tokens count."""
+  plgpu.barrier_wait(p.full.at[stage])
+  state = blocks.add_keys(
+      state,
+      p.k_stage.at[stage],
+      p.v_stage.at[stage],
+      p.features,
+      p.selection,
+      counts=counts,
+      emulate=p.emulate,
+  )
+  blocks.release(p.empty.at[stage], p.emulate)
+  return state
+
+
+def _publish(p, i, state, corner):
+  """Hands chunk i the state before it, once chunk i - 2 has read its own."""
+  buffer = launch.ring(i, 2)
+
+  @pl.when(i >= 2)
+  def _():
+    plgpu.barrier_wait(p.free.at[buffer])
+
+  published = p.published_kv_t, p.published_gram_hi, p.published_gram_lo
+  blocks.publish(*state, corner, *(x.at[buffer] for x in published))
+  plgpu.barrier_arrive(p.ready.at[buffer])
