@@ -61,6 +61,14 @@ docs:  ## the pages of docs/ as a site in build/site
 site: $(installed)
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet $(ARGS)
 
+lint:  ## likely mistakes, spelling, and how code looks
+	@$(MAKE) --no-print-directory linted EXTRAS=lint
+
+linted: $(installed)
+	$(VENV)/bin/ruff check --quiet
+	$(VENV)/bin/codespell
+	$(VENV)/bin/pyink --quiet --check .
+
 fuzz:  ## broken files for every reader, an hour of them; ARGS=--seconds=60
 	@$(MAKE) --no-print-directory fuzzed VENV=$(VENV)-fuzz EXTRAS=fuzz
 
@@ -85,4 +93,4 @@ $(installed): setup.cfg pyproject.toml
 ifdef fresh
 .PHONY: $(installed)
 endif
-.PHONY: help train test test-slow test-aot test-hf docs site fuzz fuzzed clean python
+.PHONY: help train test test-slow test-aot test-hf docs site lint linted fuzz fuzzed clean python

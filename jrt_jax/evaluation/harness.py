@@ -17,7 +17,7 @@ from lm_eval import tasks as tasks_lib
 from lm_eval import utils
 from lm_eval.api import model as lm_eval_api
 
-from jrt_jax.evaluation import metrics  # registers them
+from jrt_jax.evaluation import metrics  # noqa: F401, registers them
 from jrt_jax.evaluation.recall import tasks as recall_tasks
 from jrt_jax.prompting import prompts
 

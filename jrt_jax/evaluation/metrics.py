@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-import lm_eval.api.metrics  # its own must be there first
+import lm_eval.api.metrics  # noqa: F401, its own must be there first
 from lm_eval.api import registry
 
 from jrt_jax.evaluation.recall import scores

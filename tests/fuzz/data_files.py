@@ -7,7 +7,6 @@ import struct
 import tokenizers as hf
 
 from configs import base
-from fuzz.reader import Folder
 from fuzz.reader import Reader
 from jrt_jax.data import manifest as manifests
 from jrt_jax.data import megatron_file

@@ -7,7 +7,6 @@ import numpy as np
 
 from configs import base
 from fuzz.reader import dump
-from fuzz.reader import Folder
 from fuzz.reader import Reader
 from jrt_jax import foreign
 from jrt_jax import models

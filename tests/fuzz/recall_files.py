@@ -4,7 +4,6 @@ import functools
 import json
 
 from fuzz.reader import dump
-from fuzz.reader import Folder
 from fuzz.reader import Reader
 from jrt_jax.evaluation.recall import questions
 from jrt_jax.evaluation.recall import record

@@ -13,7 +13,7 @@ from typing import Any
 import datasets
 import tqdm
 
-from jrt_jax.evaluation import metrics as _  # registers them
+from jrt_jax.evaluation import metrics as _  # noqa: F401, registers them
 from jrt_jax.evaluation.recall import tasks
 from jrt_jax.prompting import prompts
 from jrt_jax.prompting import tokens

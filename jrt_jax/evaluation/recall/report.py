@@ -12,7 +12,7 @@ from jrt_jax.evaluation.recall import questions
 from jrt_jax.evaluation.recall import runner
 from jrt_jax.evaluation.recall import scores
 from jrt_jax.reporting import provenance
-from jrt_jax.reporting import tables
+from jrt_jax.reporting import tables as tables_lib
 
 _NOTE = (
     'Scores are in % with 95 % intervals, differences in points, of pairs; of a'
@@ -128,11 +128,11 @@ def _values(rows, name):
 def _table(name, task, unit):
   blocks = [
       _title(name, task),
-      tables.aligned(_scores(task, unit)),
+      tables_lib.aligned(_scores(task, unit)),
   ]
   if differences := [*_differences(task)]:
     header = ['less default', 'metric', 'difference', 'p']
-    blocks.append('\n' + tables.aligned([header, *differences]))
+    blocks.append('\n' + tables_lib.aligned([header, *differences]))
   blocks += [f'! {warning}' for warning in task['warnings']]
   return '\n'.join(blocks)
 

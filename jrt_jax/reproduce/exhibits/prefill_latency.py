@@ -175,7 +175,7 @@ def _verdict(results):
   done = _by_length(results)
   short, long = min(done), max(done)
   at = lambda N, name: _ratio(done[N], *_RATIOS[name])
-  first, second, twice, prefix = _RATIOS
+  first, _, twice, prefix = _RATIOS
   attention, before = at(long, first), at(short, first)
   wins = attention.low > 1 and attention.low > before.high
   cheaper = at(long, prefix).high < at(long, twice).low

@@ -68,7 +68,7 @@ def test_turns_draw_with_different_seeds(small):
 def test_a_conversation_starts_from_what_was_read(small):
   before = reading.read(small, [[Piece(small.encode(FIRST), False)]])
   conversation = generation.Conversation(small, SETTINGS, after=before)
-  turn, answer = say(conversation, SECOND)
+  turn, _ = say(conversation, SECOND)
   assert conversation.reading.position[0] == len(FIRST) + len(turn) + 5
 
 

@@ -9,7 +9,6 @@ import pytest
 
 import pallas_kernels
 from pallas_kernels import testing
-from pallas_kernels.prefix_linear_attention import api
 
 L, P = 13, 8
 TOLERANCE = testing.TOLERANCE['float32']

@@ -109,7 +109,7 @@ def test_positions_from_length_on_do_not_enter_the_state():
   cut_off = [x.copy() for x in arrays[:3]]
   for x in cut_off:
     x[:, length:] = 7
-  y, inv_z, *final = forward(*cut_off, *rest, length=length)
+  y, _, *final = forward(*cut_off, *rest, length=length)
   in_chunks_of_one = functools.partial(roll_algebra.forward, chunk=1)
   short = [x[:, :length] for x in arrays[:3]]
   exact_y, _, *exact_final = in_chunks_of_one(*short, *rest)

@@ -81,7 +81,7 @@ def test_where_nobody_answers_the_likelihood_of_gold_answers_decides(answers):
   word, sentence = EXHIBIT.verdict(results)
   assert word == 'holds' and 'in nats per token: fda, 240' in sentence
   _, likely, *_ = EXHIBIT.show(results)
-  based, jrt, gain = likely.rows['fda, 240 tokens']
+  _, jrt, gain = likely.rows['fda, 240 tokens']
   assert jrt.estimate == pytest.approx(2, abs=0.01)
   assert gain.estimate == pytest.approx(0.5, abs=0.01)
   for piece in EXHIBIT.show(results):
@@ -99,6 +99,6 @@ def test_runs_that_differ_in_more_than_seeds_are_not_averaged(answers, other):
 
 def test_a_prompt_that_is_measured_alone_is_compared_with_nothing(answers):
   results = answers(('jrt-1', {'twice': 0.5}, {}))
-  twice, published = EXHIBIT.show(results)
+  twice, _ = EXHIBIT.show(results)
   assert twice.rows == {'fda, 240 tokens': [None]}
   assert EXHIBIT.verdict(results).word == 'void'
