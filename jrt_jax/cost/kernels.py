@@ -14,8 +14,8 @@ from jrt_jax.cost import mixers
 # what they refuse.
 KERNELS_OR_CHUNKED = 'mosaic_sm90_or_chunked'
 
-KEY_WIDTH = 16  # D
-VALUE_WIDTHS = 64, 112, 128  # V
+KEY_WIDTHS = 8, 16  # D
+VALUE_WIDTHS = 64, 112, 128  # V; others are padded to the next of them
 
 
 def has_linear_attention(model: Mapping[str, Any]) -> bool:
@@ -24,7 +24,10 @@ def has_linear_attention(model: Mapping[str, Any]) -> bool:
 
 
 def value_width(model: Mapping[str, Any]) -> int | None:
-  """Returns V of the heads that the kernels can compute; None if of none.
+  """Returns V of the kernels that can compute the heads; None if none can.
+
+  Heads of fewer values are padded to it. Of models in float32 it is None: no
+  config says whether their products may be those of bfloat16.
 
   Args:
     model: `config.model`.
@@ -39,9 +42,9 @@ def value_width(model: Mapping[str, Any]) -> int | None:
   hybrid = feature_map['name'] == feature_maps.HYBRID
   maps = feature_map['parts'] if hybrid else [feature_map['name']]
   takes = (
-      V in VALUE_WIDTHS
-      and 'taylor_exp' in maps
-      and (feature_map['order'], feature_map['feature_dim']) == (2, KEY_WIDTH)
+      'taylor_exp' in maps
+      and feature_map['order'] == 2
+      and feature_map['feature_dim'] in KEY_WIDTHS
       and model['dtype'] == 'bfloat16'
   )
-  return V if takes else None
+  return next((x for x in VALUE_WIDTHS if takes and V <= x), None)

@@ -1,8 +1,9 @@
 """Prefix linear attention on Hopper GPUs (sm_90a), with Pallas Mosaic GPU.
 
-What the kernels can take and how it is padded for them. The kernels are in
-`mosaic_sm90_forward`, `mosaic_sm90_backward` and `mosaic_sm90_state`;
-`roll_algebra` has the same in plain jnp.
+What the kernels can take and how it is padded for them; other widths are the
+matter of `mosaic_sm90_widths`. The kernels are in `mosaic_sm90_forward`,
+`mosaic_sm90_backward` and `mosaic_sm90_state`; `roll_algebra` has the same in
+plain jnp.
 """
 
 from typing import Any
@@ -15,12 +16,17 @@ from pallas_kernels.prefix_linear_attention import mosaic_sm90_derivatives as de
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_documents as documents_lib
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_segments as segments
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles as tiles_lib
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_widths as widths
 from pallas_kernels.prefix_linear_attention import roll_features
 from pallas_kernels.prefix_linear_attention.feature_maps import FeatureMap
 from pallas_kernels.prefix_linear_attention.feature_maps import taylor_exp
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import CHUNK
+from pallas_kernels.prefix_linear_attention.mosaic_sm90_widths import KEY_WIDTHS
+from pallas_kernels.prefix_linear_attention.mosaic_sm90_widths import VALUE_WIDTHS
 
-VALUE_WIDTHS = (64, 112, 128)
+# Precisions of jax that let products of float32 be those of bfloat16. What jax
+# does by itself is more exact: on these GPUs, TF32.
+_ROUNDING = 'bfloat16', 'BF16_BF16_F32', 'BF16_BF16_BF16'
 
 _MOST_PROGRAMS = 65_535  # of CUDA, along the axis of a grid that B and H share
 
@@ -38,7 +44,9 @@ def mosaic_sm90(
   """Returns the outputs [B, L, H, V] and the state after the last token.
 
   Args:
-    inputs: bfloat16, D = 16, V one of `VALUE_WIDTHS`, B * H above 0.
+    inputs: D 8 or 16, V at most 128, B * H above 0. In bfloat16; or in float32
+      where `jax.default_matmul_precision` is 'bfloat16', for they are rounded
+      to it.
     feature_map: `taylor_exp`, of order 2.
     normalizer: one of `inputs.NORMALIZERS`.
     plain: whether there is neither padding nor a second document; else kernels
@@ -55,6 +63,8 @@ def mosaic_sm90(
   _check(inputs, feature_map)
   if interpret is None and (reason := tiles_lib.unfit()):
     raise NotImplementedError(reason)
+  D, dtype, given_V = inputs.q.shape[-1], inputs.v.dtype, inputs.v.shape[-1]
+  inputs = widths.widen(inputs)
   B, L, H, V = inputs.v.shape
   tiles = tiles or tiles_lib.choose(V)
   count = tiles.segments(B=B, H=H, V=V, L=L)
@@ -78,13 +88,13 @@ def mosaic_sm90(
       documents,
   )
   state = roll_features.unpack_state(kv_t, gram, V) if return_state else None
-  return y[:, :L], state
+  y, state = widths.narrow(y[:, :L], state, D, given_V)
+  return y.astype(dtype), state
 
 
 def _check(inputs, feature_map):
   B, _, H, D = inputs.q.shape
   V = inputs.v.shape[-1]
-  dtypes = inputs.q.dtype, inputs.v.dtype
   refusals = {
       f'jax must be 0.11.2 or newer, got {jax.__version__}': (
           jax.__version_info__ < (0, 11, 2)
@@ -92,11 +102,13 @@ def _check(inputs, feature_map):
       f"feature_map must be 'taylor_exp', got {feature_map.name!r}": (
           feature_map != taylor_exp()
       ),
-      f'q and v must be bfloat16, got {dtypes[0]} and {dtypes[1]}': (
-          dtypes != (jnp.bfloat16, jnp.bfloat16)
+      _refused_dtypes(inputs.q.dtype, inputs.v.dtype): (
+          not {inputs.q.dtype, inputs.v.dtype} <= _dtypes()
       ),
-      f'D must be {roll_features.D}, got {D}': D != roll_features.D,
-      f'V must be one of {VALUE_WIDTHS}, got {V}': V not in VALUE_WIDTHS,
+      f'D must be one of {KEY_WIDTHS}, got {D}': D not in KEY_WIDTHS,
+      f'V must be from 1 to {VALUE_WIDTHS[-1]}, got {V}': (
+          not 0 < V <= VALUE_WIDTHS[-1]
+      ),
       f'B * H must be from 1 to {_MOST_PROGRAMS:,}, got {B * H:,}': (
           not 0 < B * H <= _MOST_PROGRAMS
       ),
@@ -104,6 +116,19 @@ def _check(inputs, feature_map):
   for refusal, applies in refusals.items():
     if applies:
       raise NotImplementedError(refusal)
+
+
+def _dtypes():
+  """Of the inputs that are taken where this is called."""
+  rounds = jax.config.jax_default_matmul_precision in _ROUNDING
+  return {jnp.dtype(x) for x in ('bfloat16', *['float32'] * rounds)}
+
+
+def _refused_dtypes(q, v):
+  return (
+      'q and v must be bfloat16, or float32 under'
+      f" jax.default_matmul_precision('bfloat16'), got {q} and {v}"
+  )
 
 
 def _pad(x, multiple):

@@ -95,6 +95,22 @@ def unpack_state(kv_t: jax.Array, gram: jax.Array, V: int) -> State:
   return State(jnp.swapaxes(kv, -1, -2), k * weight)
 
 
+def public_features(D: int) -> tuple[list[tuple[int, ...]], np.ndarray]:
+  """The features of `taylor_features`, in its order, for an even D.
+
+  Returns:
+    The columns whose product each of them is, in order, and float64 [F], what
+    that is multiplied with.
+  """
+  table = [((), 1.0)] + [((a,), D**-0.25) for a in range(D)]
+  table += [((a, a), (0.5 / D) ** 0.5) for a in range(D)]
+  for r in range(1, D // 2):
+    table += [((a, (a - r) % D), D**-0.5) for a in range(D)]
+  table += [((a, a + D // 2), D**-0.5) for a in range(D // 2)]
+  products, weights = zip(*table)
+  return [tuple(sorted(x)) for x in products], np.array(weights)
+
+
 def _rolled(a, r):
   return (a & 8) | ((a + r) & 7)
 
@@ -111,17 +127,6 @@ def _columns():
     table += [(a, _rolled(a, r)) for a in range(D)]
     table += [(a, _rolled(a, r) ^ 8) for a in range(D)]
   return [x and tuple(sorted(x)) for x in table]
-
-
-def _public_features():
-  """The same of `taylor_features`, in its order, and its weights."""
-  table = [((), 1.0)] + [((a,), D**-0.25) for a in range(D)]
-  table += [((a, a), (0.5 / D) ** 0.5) for a in range(D)]
-  for r in range(1, D // 2):
-    table += [((a, (a - r) % D), D**-0.5) for a in range(D)]
-  table += [((a, a + D // 2), D**-0.5) for a in range(D // 2)]
-  products, weights = zip(*table)
-  return [tuple(sorted(x)) for x in products], np.array(weights)
 
 
 def _gram_entry(product):
@@ -149,7 +154,7 @@ def _gram_index():
 
 # Indices are int32: jax 0.11 keeps constants of a trace by their identity, and
 # takes int64 ones for int32 where 64-bit types were off when it first saw them.
-_PUBLIC, _PUBLIC_WEIGHT = _public_features()
+_PUBLIC, _PUBLIC_WEIGHT = public_features(D)
 _PUBLIC_OF_COLUMN, _WEIGHT_OF_COLUMN = _index(_columns())
 _PUBLIC_OF_GRAM, _WEIGHT_OF_GRAM = _gram_index()
 _COLUMN_OF_PUBLIC = np.int32([_columns().index(x) for x in _PUBLIC])

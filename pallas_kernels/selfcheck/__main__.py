@@ -15,7 +15,7 @@ import argparse
 import signal
 import sys
 
-from pallas_kernels.prefix_linear_attention.mosaic_sm90 import VALUE_WIDTHS
+from pallas_kernels.prefix_linear_attention.mosaic_sm90_widths import VALUE_WIDTHS
 from pallas_kernels.selfcheck import verdict as verdict_lib
 
 

@@ -9,7 +9,7 @@ from jrt_jax import models
 from jrt_jax.cost import kernels
 from pallas_kernels.prefix_linear_attention import api
 from pallas_kernels.prefix_linear_attention import mosaic_sm90
-from pallas_kernels.prefix_linear_attention import roll_features
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_widths
 
 needs_mosaic = pytest.mark.skipif(
     jax.__version_info__ < (0, 11, 2), reason='the kernels need jax 0.11.2'
@@ -28,8 +28,8 @@ def model(**changes):
 
 
 def test_the_widths_are_those_of_the_kernels():
-  assert kernels.VALUE_WIDTHS == mosaic_sm90.VALUE_WIDTHS
-  assert kernels.KEY_WIDTH == roll_features.D
+  assert kernels.VALUE_WIDTHS == mosaic_sm90_widths.VALUE_WIDTHS
+  assert kernels.KEY_WIDTHS == mosaic_sm90_widths.KEY_WIDTHS
 
 
 def asked(monkeypatch, config, **context):
@@ -64,11 +64,14 @@ def asked(monkeypatch, config, **context):
         (dict(normalizer='sum'), 64),
         (dict(feature_map__name='hybrid_heads'), 64),
         (dict(mixers=('conv', 'swa')), None),
-        (dict(width=160), None),
+        (dict(width=160), 112),
+        (dict(width=96), 64),
+        (dict(width=512), None),
         (dict(dtype='float32'), None),
         (dict(normalizer='output_rms'), 64),
         (dict(normalizer='clamp'), 64),
-        (dict(feature_map__feature_dim=8), None),
+        (dict(feature_map__feature_dim=8), 64),
+        (dict(feature_map__feature_dim=24), None),
         (dict(feature_map__order=4), None),
         (dict(feature_map__name='polynomial'), None),
         (

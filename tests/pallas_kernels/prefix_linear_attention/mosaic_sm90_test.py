@@ -19,6 +19,7 @@ needs_mosaic = pytest.mark.skipif(
     jax.__version_info__ < (0, 11, 2), reason='the kernels need jax 0.11.2'
 )
 SIZES = {'D': 16, 'V': 64, 'dtype': 'bfloat16'}
+FLOAT32 = {'dtype': 'float32'}
 
 
 @pytest.fixture
@@ -168,11 +169,68 @@ def test_in_segments_a_sequence_gives_the_same(interpreted, L, P, count):
 
 @needs_mosaic
 @pytest.mark.parametrize(
+    'sizes', [dict(D=8, V=40), slow(dict(D=8)), slow(dict(V=80))]
+)
+def test_other_widths_are_those_of_the_definition(interpreted, sizes):
+  inputs = testing.make_inputs(B=2, L=130, P=100, H=1, **SIZES | sizes)
+  actual = evaluate(inputs, 'mosaic_sm90')
+  expected = evaluate(exactly(inputs), 'reference')
+  testing.assert_close(actual, expected, testing.TOLERANCE['bfloat16'])
+
+
+@needs_mosaic
+def test_the_state_of_narrow_heads_goes_on_in_chunks(interpreted):
+  inputs = testing.make_inputs(B=1, L=130, P=0, H=1, **SIZES | dict(D=8, V=40))
+  del inputs['k_enc'], inputs['v_enc'], inputs['prefix_len']
+  past = inputs.pop('initial_state')
+  op = functools.partial(
+      pallas_kernels.prefix_linear_attention, return_state=True
+  )
+  pieces = [{n: x[:, s] for n, x in inputs.items()} for s in np.s_[:99, 99:]]
+  first, state = op(
+      **pieces[0], initial_state=past, implementation='mosaic_sm90'
+  )
+  rest, state = op(**pieces[1], initial_state=state, implementation='chunked')
+  expected = op(
+      **exactly(inputs), initial_state=past, implementation='reference'
+  )
+  actual = jnp.concatenate([first, rest], axis=1), state
+  testing.assert_close(actual, expected, testing.TOLERANCE['bfloat16'])
+
+
+@needs_mosaic
+def test_float32_is_taken_where_its_products_may_be_those_of_bfloat16(
+    interpreted,
+):
+  inputs = testing.make_inputs(B=1, L=130, P=100, H=1, **SIZES | FLOAT32)
+  with pytest.raises(NotImplementedError, match='must be bfloat16, or float32'):
+    evaluate(inputs, 'mosaic_sm90')
+  with jax.default_matmul_precision('bfloat16'):
+    actual = evaluate(inputs, 'mosaic_sm90')
+  for name in 'q', 'k', 'v', 'k_enc', 'v_enc':
+    assert actual['gradients'][name].dtype == jnp.float32
+  assert actual['y'].dtype == jnp.float32
+  expected = evaluate(inputs, 'reference')
+  testing.assert_close(actual, expected, testing.TOLERANCE['bfloat16'])
+
+
+@needs_mosaic
+@pytest.mark.parametrize('precision', [None, 'tensorfloat32', 'highest'])
+def test_float32_is_refused_where_its_products_must_be_more_exact(precision):
+  inputs = testing.make_inputs(B=1, L=4, P=0, H=1, **SIZES | FLOAT32)
+  with jax.default_matmul_precision(precision):
+    with pytest.raises(NotImplementedError, match='got float32 and float32'):
+      pallas_kernels.prefix_linear_attention(
+          **inputs, implementation='mosaic_sm90'
+      )
+
+
+@needs_mosaic
+@pytest.mark.parametrize(
     'sizes, options, reason',
     [
-        (dict(D=8), {}, 'D must be 16, got 8'),
-        (dict(V=80), {}, r'V must be one of \(64, 112, 128\), got 80'),
-        (dict(dtype='float32'), {}, 'must be bfloat16, got float32'),
+        (dict(D=24), {}, r'D must be one of \(8, 16\), got 24'),
+        (dict(V=129), {}, 'V must be from 1 to 128, got 129'),
         (
             {},
             dict(feature_map=feature_maps.taylor_exp(4), initial_state=None),

@@ -9,8 +9,8 @@ import pytest
 
 from pallas_kernels.benchmarks import correctness
 from pallas_kernels.prefix_linear_attention import api
-from pallas_kernels.prefix_linear_attention import mosaic_sm90
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_widths
 from pallas_kernels.prefix_linear_attention import reference
 from pallas_kernels.selfcheck import checks
 
@@ -59,7 +59,7 @@ def test_a_wrong_kernel_has_a_report_that_says_so(run):
 
 def test_those_modes_are_split_that_say_so():
   tiles = mosaic_sm90_tiles.Tiles()
-  for V in mosaic_sm90.VALUE_WIDTHS:
+  for V in mosaic_sm90_widths.VALUE_WIDTHS:
     for name, mode in checks.MODES.items():
       w = correctness.workload(mode, V)
       segments = tiles.segments(B=w.B, H=w.H, V=V, L=w.L)
