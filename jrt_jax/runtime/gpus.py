@@ -4,9 +4,18 @@ from collections.abc import Sequence
 import os
 import re
 import subprocess
+import sys
 from typing import NamedTuple
 
+from jrt_jax.runtime import cuda_driver
+
 _SECONDS = 120  # that a driver may take to answer
+
+# Name, compute capability, driver, and whether it is divided.
+_FACTS = re.compile(r'([^,]+), (\d+\.\d+), ([\d.]+)(?:, ([^,]+))?')
+
+# By its path, and without what is installed: it starts in a moment.
+_CUDA = sys.executable, '-I', '-S', cuda_driver.__file__
 
 
 class Gpu(NamedTuple):
@@ -70,15 +79,16 @@ def visible() -> int:
   chosen = os.environ.get('CUDA_VISIBLE_DEVICES')
   if chosen is not None:
     return len(list(filter(None, chosen.split(','))))
-  lines = _nvidia_smi('-L').splitlines()
-  return sum(line.startswith('GPU') for line in lines)
+  lines = _said('nvidia-smi', '-L').splitlines()
+  count = sum(line.startswith('GPU') for line in lines)
+  return count or len(_said(*_CUDA).splitlines())
 
 
 def first(ids: Sequence[int] | None = None) -> Gpu | None:
   """Describes the first GPU that this process takes, without opening it.
 
-  None if there is none, or if nvidia-smi does not know it: the parts of a GPU
-  that is divided (MIG) are not described.
+  None if there is none. Where nvidia-smi does not know it, as it does not know
+  the parts of a GPU that is divided (MIG), CUDA's driver is asked.
 
   Args:
     ids: those that it takes of the visible ones; None: what
@@ -93,11 +103,12 @@ def first(ids: Sequence[int] | None = None) -> Gpu | None:
     return None
   place = known[taken].strip() if known else str(taken)
   facts = '--query-gpu=name,compute_cap,driver_version,mig.mode.current'
-  line = _nvidia_smi('-i', place, facts, '--format=csv,noheader').strip()
-  found = re.fullmatch(r'([^,]+), (\d+\.\d+), ([\d.]+), ([^,]+)', line)
+  query = '-i', place, facts, '--format=csv,noheader'
+  found = _FACTS.fullmatch(_said('nvidia-smi', *query).strip())
   if not found or found[4] == 'Enabled':
-    return None
-  return Gpu(place, *found.groups()[:3])
+    lines = _said(*_CUDA).splitlines()  # in the order in which jax sees them
+    found = taken < len(lines) and _FACTS.fullmatch(lines[taken])
+  return Gpu(place, *found.groups()[:3]) if found else None
 
 
 def _first_for_jax():
@@ -106,11 +117,11 @@ def _first_for_jax():
   return int(first) if first.strip().isdigit() else 0
 
 
-def _nvidia_smi(*arguments):
-  """What it prints; nothing if it cannot."""
+def _said(*command):
+  """What a command prints; nothing if it cannot be run."""
   try:
     return subprocess.run(
-        ['nvidia-smi', *arguments],
+        command,
         capture_output=True,
         text=True,
         errors='replace',

@@ -30,6 +30,7 @@ def node(monkeypatch, tmp_path):
     monkeypatch.setenv('PATH', f'{tmp_path}:/usr/bin:/bin')
     for name in ('CUDA_VISIBLE_DEVICES', *JAX):
       monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(gpus, '_CUDA', ('/no/such/driver',))
     for name, value in environment.items():
       monkeypatch.setenv(name, value)
 
@@ -115,9 +116,32 @@ def test_what_the_driver_does_not_describe_is_no_gpu(node):
   assert gpus.first([1]) is None
 
 
+@pytest.mark.parametrize('described', ['', 'NVIDIA H100, 9.0, 580.1, Enabled'])
+def test_cuda_describes_what_nvidia_smi_does_not(node, monkeypatch, described):
+  said = 'NVIDIA H100 MIG 1g.10gb, 9.0, 580.1'
+  node(8, described, CUDA_VISIBLE_DEVICES='5,MIG-8a')
+  monkeypatch.setattr(gpus, '_CUDA', ('echo', f'another one\n{said}'))
+  expected = gpus.Gpu('MIG-8a', 'NVIDIA H100 MIG 1g.10gb', '9.0', '580.1')
+  assert gpus.first([1]) == expected
+  assert gpus.first([0]) is None
+
+
+def test_without_nvidia_smi_cuda_says_how_many_gpus_there_are(
+    node, monkeypatch
+):
+  node(0, described='')
+  monkeypatch.setattr(
+      gpus, '_CUDA', ('printf', 'H100, 9.0, 580\n%.0s', '1', '2')
+  )
+  assert gpus.visible() == 2
+  assert gpus.first() == gpus.Gpu('0', 'H100', '9.0', '580')
+  assert gpus.first([1]).id == '1' and gpus.first([2]) is None
+
+
 def test_a_driver_that_hangs_is_no_gpu(node, monkeypatch):
   node(8, '$(exec sleep 60)')
   monkeypatch.setattr(gpus, '_SECONDS', 0.5)
+  monkeypatch.setattr(gpus, '_CUDA', ('sleep', '60'))
   assert gpus.first() is None
 
 
