@@ -7,7 +7,6 @@ import functools
 import hashlib
 import json
 import pathlib
-import sys
 from typing import Any
 
 import jax
@@ -274,9 +273,6 @@ def load(
 
 def _implementation(model):
   """What this machine has, whatever the run was trained with."""
-  if model['implementation'] not in ('auto', 'mosaic_sm90', KERNELS_OR_CHUNKED):
-    return model['implementation']
-  choice = kernels.here(model)
-  if choice.reason:
-    print(choice, file=sys.stderr)
-  return choice.implementation
+  if model['implementation'] in ('mosaic_sm90', KERNELS_OR_CHUNKED):
+    model = {**model, 'implementation': 'auto'}
+  return kernels.decided(model)['implementation']

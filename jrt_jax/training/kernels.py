@@ -2,7 +2,7 @@
 
 On a Hopper GPU that nobody has measured, another process finds out whether the
 kernels are right there, once for a machine and its versions, and before this one
-opens a device. A run keeps what it has begun with.
+opens a device. A run keeps what it has begun with, once there was an answer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +19,7 @@ from jrt_jax.runtime import distributed
 from jrt_jax.runtime import gpus
 from jrt_jax.runtime import user_cache
 from jrt_jax.schema import Fields
+from jrt_jax.schema import Flag
 from jrt_jax.schema import OneOf
 from jrt_jax.schema import Text
 from jrt_jax.training import checkpoint
@@ -31,7 +32,8 @@ FALLBACK = 'chunked'
 
 _MINUTES = 2 * verdict.LIMIT / 60  # it asks about the device, then the kernels
 _SCHEMA = Fields(
-    {'implementation': OneOf(KERNELS_OR_CHUNKED, FALLBACK), 'reason': Text()}
+    {'implementation': OneOf(KERNELS_OR_CHUNKED, FALLBACK), 'reason': Text()},
+    optional={'unanswered': Flag()},
 )
 
 
@@ -42,10 +44,13 @@ class Choice(NamedTuple):
     implementation: a value of `config.model.implementation`; 'auto' where
       there is nothing to choose in a new run.
     reason: in words; empty where there was nothing to choose.
+    unanswered: whether nobody could say if the kernels are right, as the check
+      crashed or hung: a run that goes on asks again.
   """
 
   implementation: str
   reason: str = ''
+  unanswered: bool = False
 
   def __str__(self) -> str:
     return f'linear attention: {self.implementation}, because {self.reason}'
@@ -69,6 +74,20 @@ def here(model: Mapping[str, Any], ids: Sequence[int] | None = None) -> Choice:
   return _asked(V, gpu)
 
 
+def decided(model: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns `config.model` with what `here` chooses, which stderr is told.
+
+  What the config names stays.
+  """
+  model = {**model}
+  if model['implementation'] == 'auto':
+    choice = here(model)
+    model['implementation'] = choice.implementation
+    if choice.reason:
+      print(choice, file=sys.stderr, flush=True)
+  return model
+
+
 def of_run(
     config: Mapping[str, Any], workdir: pathlib.Path, peers: distributed.Peers
 ) -> Choice:
@@ -77,7 +96,7 @@ def of_run(
   The first process of each node asks; what one of them finds wrong counts for
   all. A run that is continued keeps what it has begun with, which was chunked if
   nothing is recorded, unless that was the kernels and they may not run on the
-  GPUs of now.
+  GPUs of now, or the check had no answer.
 
   Raises:
     ValueError, OSError: what the run has recorded cannot be read.
@@ -86,21 +105,31 @@ def of_run(
   if named != 'auto':
     return Choice(named)
   before = distributed.from_first(lambda: _before(workdir))
-  if before and before[0] != KERNELS_OR_CHUNKED:
-    return _kept(*before)
+  before = before and Choice(*before)  # JSON has no named tuples
+  had_kernels = before and before.implementation == KERNELS_OR_CHUNKED
+  if before and not had_kernels and not before.unanswered:
+    return _kept(before)
   own = None
   if peers.is_first_of_node:
     own = here(config['model'], peers.local_device_ids)
   found = _together(distributed.everyones('kernels', own))
-  if before and found.implementation != KERNELS_OR_CHUNKED:
+  if had_kernels and found.implementation != KERNELS_OR_CHUNKED:
     now = found.reason or 'they cannot run here'
     return Choice(FALLBACK, f'this run began with the kernels, but {now}')
+  if before and not found.reason:  # nobody could be asked
+    return _kept(before)
   return found
 
 
 def record(workdir: pathlib.Path, choice: Choice) -> None:
-  """Writes workdir/kernels.json, if there was something to choose."""
+  """Writes workdir/kernels.json, if there was something to choose.
+
+  What is there stays, unless it was without an answer and now there is one.
+  """
   path = _file(workdir)
+  if path.exists():
+    if choice.unanswered or not read(workdir).unanswered:
+      return
   if choice.reason:
     temporary = path.with_suffix('.tmp')
     temporary.write_text(json.dumps(choice._asdict(), indent=2) + '\n')
@@ -136,10 +165,10 @@ def _before(workdir):
     return Choice(FALLBACK)
 
 
-def _kept(implementation, reason):
-  if reason:
-    reason = f'this run began with it, as {reason}'
-  return Choice(implementation, reason)
+def _kept(before):
+  if not before.reason:
+    return before
+  return before._replace(reason=f'this run began with it, as {before.reason}')
 
 
 def _described(gpu):
@@ -152,30 +181,35 @@ def _described(gpu):
 
 @functools.cache  # or the second model would be asked about on a GPU in use
 def _asked(V, gpu):
-  reason = _what_is_wrong(V, gpu)
-  if reason is None:
+  found = _verdict(V, gpu)
+  if found.reason is None:
     return Choice(KERNELS_OR_CHUNKED, f'the kernels are right on {gpu.kind}')
-  return Choice(FALLBACK, f'the kernels may not run on {gpu.kind}: {reason}')
+  return Choice(
+      FALLBACK,
+      f'the kernels may not run on {gpu.kind}: {found.reason}',
+      unanswered=found.report is None,
+  )
 
 
-def _what_is_wrong(V, gpu):
-  """Why the kernels may not run; None if they may, or could before."""
+def _verdict(V, gpu):
+  """What was found, now or before."""
+  right = verdict.Verdict(V, None)
   caches = user_cache.folder()
   if caches is None:
     return _check(V, gpu)
   folder = caches / 'kernels'
   about = kept.about(V, {'kind': gpu.kind, 'driver': gpu.driver})
   if kept.has(folder, about):
-    return None
+    return right
   # Checks at the same time may not compile in time.
   waiting = f'waiting for another check of the Hopper kernels on {gpu.kind} …'
   with kept.turn(folder, lambda: _tell(waiting)):
     if kept.has(folder, about):  # since then
-      return None
-    reason = _check(V, gpu)
-    if reason is None:
+      return right
+    found = _check(V, gpu)
+    if found.reason is None:
       kept.add(folder, about)
-  return reason
+  return found
 
 
 def _check(V, gpu):
@@ -184,7 +218,7 @@ def _check(V, gpu):
       ' most …'
   )
   (found,) = verdict.decide([V], gpu=gpu.id)
-  return found.reason
+  return found
 
 
 def _tell(line):
@@ -195,10 +229,13 @@ def _tell(line):
 def _together(answers):
   """One choice of those of each node; the other processes have none."""
   choices = {k: Choice(*x) for k, x in enumerate(answers) if x}
-  for process, choice in choices.items():
-    if choice.implementation == FALLBACK:
-      place = f'in process {process} ' if process else ''
-      return choice._replace(reason=f'{place}{choice.reason}')
+  refused = [k for k, x in choices.items() if x.implementation == FALLBACK]
+  if refused:
+    # What is wrong counts for more than what nobody could say.
+    process = min(refused, key=lambda k: choices[k].unanswered)
+    place = f'in process {process} ' if process else ''
+    choice = choices[process]
+    return choice._replace(reason=f'{place}{choice.reason}')
   first, *others = choices.values()
   if any(x.implementation != first.implementation for x in others):
     return Choice(FALLBACK, 'the GPUs of all nodes are not of one kind')

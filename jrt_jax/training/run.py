@@ -113,7 +113,7 @@ class Run:
     if not checkpoint.exists(self.workdir):
       run_workdir.forget_config(self.workdir)  # there is no run to continue
       kernels.forget(self.workdir)
-      kernels.record(self.workdir, self._choice)
+    kernels.record(self.workdir, self._choice)
     run_workdir.record_config(
         self.workdir, self.config, allow_change=allow_config_change
     )

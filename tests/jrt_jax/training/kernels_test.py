@@ -25,6 +25,7 @@ ROOT = pathlib.Path(__file__).parents[3]
 H100 = gpus.Gpu('3', 'NVIDIA H100 PCIe', '9.0', '580.1')
 ALONE = distributed.Peers()
 RIGHT = 'the kernels are right on NVIDIA H100 PCIe'
+FOUND_RIGHT = kernels.Choice(KERNELS_OR_CHUNKED, RIGHT)
 WRONG = 'the kernels may not run on NVIDIA H100 PCIe: '
 
 needs_mosaic = pytest.mark.skipif(
@@ -49,13 +50,13 @@ def asked(monkeypatch, tmp_path):
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'caches'))
   monkeypatch.setattr(tiles, '_FOLDER', tmp_path / 'tables')
 
-  def on(reason=None, gpu=H100):
+  def on(reason=None, gpu=H100, report=()):
     kernels._asked.cache_clear()  # as in another process
     questions = []
 
     def decide(widths, *, gpu):
       questions.append((widths, gpu))
-      return [verdict_lib.Verdict(V, reason, {}) for V in widths]
+      return [verdict_lib.Verdict(V, reason, report) for V in widths]
 
     monkeypatch.setattr(gpus, 'first', lambda ids: gpu)
     monkeypatch.setattr(verdict_lib, 'decide', decide)
@@ -101,12 +102,12 @@ def test_what_was_found_right_is_not_asked_again(asked, config, capsys):
 def test_what_was_found_wrong_is_asked_again(asked, config):
   asked('there was no answer after 120 seconds')
   choice = kernels.here(config['model'])
-  assert choice == (
+  assert choice[:2] == (
       'chunked',
       WRONG + 'there was no answer after 120 seconds',
   )
   questions = asked()
-  assert kernels.here(config['model']) == (KERNELS_OR_CHUNKED, RIGHT)
+  assert kernels.here(config['model']) == FOUND_RIGHT
   assert questions
 
 
@@ -124,7 +125,7 @@ def test_what_another_process_found_right_meanwhile_is_not_asked_again(
     yield
 
   monkeypatch.setattr(kept, 'turn', turn)
-  assert kernels.here(config['model']) == (KERNELS_OR_CHUNKED, RIGHT)
+  assert kernels.here(config['model']) == FOUND_RIGHT
   assert not questions
   told = f'waiting for another check of the Hopper kernels on {H100.kind} …\n'
   assert capsys.readouterr().err == told
@@ -135,7 +136,7 @@ def test_without_a_home_it_is_asked_each_time(asked, config, monkeypatch):
   monkeypatch.setattr(kernels.user_cache, 'folder', lambda: None)
   for _ in range(2):
     questions = asked()
-    assert kernels.here(config['model']) == (KERNELS_OR_CHUNKED, RIGHT)
+    assert kernels.here(config['model']) == FOUND_RIGHT
     assert questions
 
 
@@ -169,14 +170,17 @@ def test_a_process_that_crashes_lies_or_hangs_means_chunked(
       'decide',
       lambda widths, gpu: decide(widths, gpu=gpu, limit=1.0, worker=worker),
   )
-  assert kernels.here(config['model']) == ('chunked', WRONG + reason)
+  choice = kernels.here(config['model'])
+  assert choice[:2] == ('chunked', WRONG + reason)
+  # A report that makes no sense is an answer: wrong kernels may write it.
+  assert choice.unanswered == isinstance(report, str)
 
 
 @needs_mosaic
 def test_a_gpu_that_has_a_table_is_not_asked(asked, config):
   tiles.save('prefix_linear_attention', H100.kind, {'V64': {}}, {})
   questions = asked()
-  assert kernels.here(config['model']) == (
+  assert kernels.here(config['model']) == kernels.Choice(
       KERNELS_OR_CHUNKED,
       'the kernels were measured on NVIDIA H100 PCIe',
   )
@@ -196,21 +200,21 @@ def test_a_gpu_that_has_a_table_is_not_asked(asked, config):
         (H100._replace(compute_capability='8.0'), {}),
         (H100._replace(compute_capability='10.0'), {}),
         (H100, {'mixers': ('conv', 'swa')}),
-        (H100, {'width': 96}),
+        (H100, {'width': 512}),
         (H100, {'dtype': 'float32'}),
     ],
 )
 def test_nothing_is_asked_where_kernels_cannot_run(asked, config, gpu, changes):
   questions = asked(gpu=gpu)
   choice = kernels.here(config['model'] | changes)
-  assert choice == ('auto', '') and not questions
+  assert choice == kernels.Choice('auto') and not questions
 
 
 def test_nothing_is_asked_if_the_config_names_one(asked, config, tmp_path):
   questions = asked()
   config['model']['implementation'] = 'mosaic_sm90'
   choice = kernels.of_run(config, tmp_path, ALONE)
-  assert choice == ('mosaic_sm90', '') and not questions
+  assert choice == kernels.Choice('mosaic_sm90') and not questions
 
 
 def test_nothing_is_recorded_where_there_was_nothing_to_choose(tmp_path):
@@ -244,13 +248,51 @@ def test_a_run_keeps_chunked_though_kernels_are_right_by_now(
 
 
 @needs_mosaic
+@pytest.mark.parametrize(
+    'reason, implementation',
+    [(None, KERNELS_OR_CHUNKED), ('k differs by 0.5', 'chunked')],
+)
+def test_a_run_that_began_without_an_answer_asks_again(
+    asked, begun, config, reason, implementation
+):
+  workdir = begun('chunked', f'{WRONG}it hung', True)
+  asked('it hung again', report=None)
+  assert kernels.of_run(config, workdir, ALONE).unanswered
+  questions = asked(reason)
+  choice = kernels.of_run(config, workdir, ALONE)
+  assert choice.implementation == implementation and not choice.unanswered
+  assert questions == [([64], '3')]
+
+
+def test_a_run_without_an_answer_keeps_chunked_where_nobody_can_be_asked(
+    asked, begun, config
+):
+  asked(gpu=None)
+  before = kernels.Choice('chunked', 'the check hung', True)
+  choice = kernels.of_run(config, begun(*before), ALONE)
+  assert choice == before._replace(
+      reason='this run began with it, as the check hung'
+  )
+
+
+def test_what_earlier_versions_have_recorded_was_an_answer(begun):
+  workdir = begun('chunked', 'it hung')
+  (workdir / 'kernels.json').write_text(
+      '{"implementation": "chunked", "reason": "it hung"}'
+  )
+  assert kernels.read(workdir) == kernels.Choice('chunked', 'it hung')
+
+
+@needs_mosaic
 def test_a_run_that_began_where_nothing_was_asked_keeps_chunked(
     asked, begun, config
 ):
   questions = asked()
   # Here 'auto' is the kernels.
   tiles.save('prefix_linear_attention', H100.kind, {'V64': {}}, {})
-  assert kernels.of_run(config, begun('auto'), ALONE) == ('chunked', '')
+  assert kernels.of_run(config, begun('auto'), ALONE) == kernels.Choice(
+      'chunked'
+  )
   assert not questions
 
 
@@ -258,7 +300,7 @@ def test_a_run_that_began_where_nothing_was_asked_keeps_chunked(
 def test_a_run_keeps_kernels_that_are_right(asked, begun, config):
   asked()
   choice = kernels.of_run(config, begun(KERNELS_OR_CHUNKED, RIGHT), ALONE)
-  assert choice == (KERNELS_OR_CHUNKED, RIGHT)
+  assert choice == FOUND_RIGHT
 
 
 @needs_mosaic
@@ -276,7 +318,7 @@ def test_a_run_whose_kernels_may_not_run_here_goes_on_and_says_so(
   asked('it hung', gpu)
   choice = kernels.of_run(config, begun(KERNELS_OR_CHUNKED, RIGHT), ALONE)
   reason = f'this run began with the kernels, but {told}'
-  assert choice == ('chunked', reason)
+  assert choice == kernels.Choice('chunked', reason)
 
 
 def test_a_workdir_without_a_checkpoint_has_begun_with_nothing(
@@ -284,7 +326,7 @@ def test_a_workdir_without_a_checkpoint_has_begun_with_nothing(
 ):
   asked(gpu=None)
   kernels.record(tmp_path, kernels.Choice('chunked', 'it hung'))
-  assert kernels.of_run(config, tmp_path, ALONE) == ('auto', '')
+  assert kernels.of_run(config, tmp_path, ALONE) == kernels.Choice('auto')
   kernels.forget(tmp_path)
   kernels.forget(tmp_path)
   assert not [*tmp_path.iterdir()]
@@ -311,6 +353,14 @@ def test_a_damaged_record_is_named(begun, config):
             [(KERNELS_OR_CHUNKED, RIGHT), None, ('chunked', f'{WRONG}it hung')],
             ('chunked', f'in process 2 {WRONG}it hung'),
         ),
+        (
+            [('chunked', 'it hung', True), ('chunked', 'it is wrong', False)],
+            ('chunked', 'in process 1 it is wrong'),
+        ),
+        (
+            [None, ('chunked', 'it hung', True)],
+            ('chunked', 'in process 1 it hung', True),
+        ),
     ],
 )
 def test_all_processes_take_what_is_right_on_every_node(
@@ -318,7 +368,7 @@ def test_all_processes_take_what_is_right_on_every_node(
 ):
   monkeypatch.setattr(distributed, 'everyones', lambda name, own: answers)
   other = ALONE._replace(is_first_of_node=False)
-  assert kernels.of_run(config, tmp_path, other) == expected
+  assert kernels.of_run(config, tmp_path, other) == kernels.Choice(*expected)
 
 
 # Two processes of two nodes, the kernels of the second of which are wrong.

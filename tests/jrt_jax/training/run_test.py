@@ -155,6 +155,22 @@ def test_what_computes_linear_attention_is_kept_once_a_run_has_begun(
     assert kernels.read(tmp_path) == second
 
 
+def test_what_nobody_could_answer_is_recorded_again_once_somebody_can(
+    config, tmp_path
+):
+  hung = kernels.Choice('chunked', 'the GPU hangs', unanswered=True)
+  answer = kernels.Choice('chunked', 'the kernels are wrong')
+  with run_lib.Run(config(), tmp_path, choice=hung) as run:
+    run.checkpoints.save(0, run.start()[0], run.place())
+  for choice, expected in (
+      (hung._replace(reason='it hung again'), hung),
+      (answer, answer),
+      (hung, answer),
+  ):
+    with run_lib.Run(config(), tmp_path, choice=choice):
+      assert kernels.read(tmp_path) == expected
+
+
 def test_a_run_without_a_choice_forgets_that_of_one_before_it(config, tmp_path):
   kernels.record(tmp_path, kernels.Choice('chunked', 'the GPU hangs'))
   with run_lib.Run(config(), tmp_path) as run:
