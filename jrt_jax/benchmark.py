@@ -7,7 +7,8 @@ python -m jrt_jax.benchmark --only=G14 --config=configs/jrt_360m.py \
 Without --config every model of the plan is measured, our own before the
 baselines, and --config.KEY=VALUE changes them all. --list shows the plan. Each
 row is measured in a process of its own. Without a GPU the plan is a small one
-for the CPU. Exit codes: 0 when all rows were measured, 1 when one could not be
+for the CPU. On a Hopper GPU another process finds out first whether the kernels
+are right there, as it does for training. Exit codes: 0 when all rows were measured, 1 when one could not be
 or --budget was too short, 2 for a mistake in the command, 130 after Ctrl-C.
 """
 
@@ -27,6 +28,7 @@ from jrt_jax.benchmarks import results
 from jrt_jax.benchmarks import worker
 from jrt_jax.reporting import provenance
 from jrt_jax.reporting import units
+from jrt_jax.training import kernels
 
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'The only model to measure; --config.KEY=VALUE: see above.'
@@ -93,6 +95,7 @@ def _measure(jobs, environment, start, out):
   print(f'{record["hardware"]}, jax {record["versions"]["jax"]}')
   print(results.HEADER, flush=True)
   for row, config in jobs:
+    config = {**config, 'model': kernels.decided(config['model'])}
     left = None
     if _BUDGET.value is not None:
       left = start + _BUDGET.value - time.monotonic()

@@ -17,7 +17,7 @@ from jrt_jax.models.layers import Build
 import pallas_kernels
 
 # What values of `config.model.implementation` are that are no single one.
-_IMPLEMENTATIONS = {
+IMPLEMENTATIONS = {
     'auto': None,
     KERNELS_OR_CHUNKED: ('mosaic_sm90', 'chunked'),
 }
@@ -73,7 +73,7 @@ class PrefixLinearAttention(nnx.Module):
             *maps,
             normalizer=normalizer,
             value_dim=V,
-            implementation=_IMPLEMENTATIONS.get(implementation, implementation),
+            implementation=IMPLEMENTATIONS.get(implementation, implementation),
         )
         for maps in _maps(feature_map, num_heads, reads_prefix, build.rngs)
     )

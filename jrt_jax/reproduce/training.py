@@ -18,8 +18,10 @@ from jrt_jax import cost
 from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.data.synthetic import task
 from jrt_jax.reporting import curves
+from jrt_jax.runtime import distributed
 from jrt_jax.runtime import memory
 from jrt_jax.training import checkpoint
+from jrt_jax.training import kernels
 from jrt_jax.training import loop
 from jrt_jax.training import program
 from jrt_jax.training import recorded_config
@@ -105,7 +107,8 @@ def _num_answers(split):
 
 def _train(whole, workdir, advance):
   """The signal that has stopped the run, or None."""
-  run = run_lib.Run(whole, workdir)
+  choice = kernels.of_run(whole, workdir, distributed.Peers())
+  run = run_lib.Run(whole, workdir, choice=choice)
   with contextlib.ExitStack() as stack:
     stack.enter_context(run)  # given back if it does not compile
     compiled = program.compile_step(run)

@@ -5,7 +5,14 @@ import pathlib
 import subprocess
 import sys
 
+from absl import flags
 import pytest
+
+from configs import base
+from jrt_jax import benchmark as benchmark_lib
+from jrt_jax.benchmarks import plan
+from jrt_jax.cost.kernels import KERNELS_OR_CHUNKED
+from jrt_jax.training import kernels
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -82,6 +89,31 @@ def test_what_no_time_is_left_for_is_said(tmp_path):
   record = json.loads(path.read_text())
   assert not record['rows'] and len(record['left']) == 4
   assert 'no time was left for: G14 train step of jrt_tiny' in done.stdout
+
+
+def test_kernels_are_chosen_for_this_machine_before_a_row_is_measured(
+    monkeypatch, capsys
+):
+  choice = kernels.Choice(KERNELS_OR_CHUNKED, 'they are right')
+  measured = []
+
+  def measure(function, row, config, *, seconds):
+    measured.append(config['model']['implementation'])
+    return {}
+
+  monkeypatch.setattr(kernels, 'here', lambda model: choice)
+  monkeypatch.setattr(benchmark_lib.processes, 'call', measure)
+  if not flags.FLAGS.is_parsed():
+    flags.FLAGS.mark_as_parsed()
+  environment = {'hardware': 'one GPU', 'versions': {'jax': '1'}}
+  jobs = []
+  for name in 'auto', 'chunked':
+    config = base.get_config()
+    config.model.implementation = name
+    jobs.append((plan.CPU[0], config.to_dict()))
+  assert benchmark_lib._measure(jobs, environment, 0.0, None)
+  assert measured == [KERNELS_OR_CHUNKED, 'chunked']
+  assert capsys.readouterr().err.count(f'{choice}\n') == 1
 
 
 @pytest.mark.slow

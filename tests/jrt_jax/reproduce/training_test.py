@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from jrt_jax.reproduce import training
+from jrt_jax.training import kernels
 from jrt_jax.training import optimizer
 
 OVERRIDES = {
@@ -107,6 +108,26 @@ def test_a_run_that_diverges_has_figures_but_no_score(tmp_path):
   figures = training.train(SETTINGS | {'overrides': overrides}, tmp_path)
   assert figures['diverged'] and figures['answer_accuracy'] is None
   assert figures['parameters'] > 0
+
+
+def test_a_run_asks_what_computes_linear_attention(
+    tmp_path, monkeypatch, at_step
+):
+  asked = []
+
+  def of_run(config, workdir, peers):
+    asked.append(workdir)
+    return kernels.Choice('chunked', 'the GPU hangs')
+
+  def stop():
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(kernels, 'of_run', of_run)
+  at_step(1, stop)
+  with pytest.raises(KeyboardInterrupt):
+    training.train(SETTINGS, tmp_path)
+  assert asked == [tmp_path]
+  assert kernels.read(tmp_path).reason == 'the GPU hangs'
 
 
 def test_a_learning_rate_and_a_seed_are_those_of_the_run():
