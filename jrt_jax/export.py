@@ -11,7 +11,7 @@ from absl import app
 from absl import flags
 
 from jrt_jax import command_line
-from jrt_jax.generation import model as model_lib
+from jrt_jax import generation
 from jrt_jax.interchange import folders
 from jrt_jax.interchange import hugging_face
 from jrt_jax.training import workdirs
@@ -31,7 +31,7 @@ def main(argv: list[str]) -> None:
         raise ValueError(f'--{flag.name}=DIR must be given')
     out = command_line.output_folder('--out', _OUT.value)
     folders.check_empty('--out', out)
-    model = model_lib.load(
+    model = generation.load(
         _WORKDIR.value,
         tokenizer=_TOKENIZER.value,
         implementation='auto',  # nothing is computed here

@@ -141,7 +141,7 @@ class JrtJax(lm_eval_api.TemplateLM):
       tokens = self.tok_encode(request.args[0])
       size = self.model.config['sequence_length']
       for start, first, end in scoring.windows(len(tokens), size):
-        pairs.append((self._context(tokens[start:first]), tokens[first:end]))
+        pairs.append((self.model.context(tokens[start:first]), tokens[first:end]))
         owners.append(owner)
     totals = [0.0] * len(requests)
     for owner, score in zip(owners, self._score(pairs), strict=True):
@@ -166,7 +166,7 @@ class JrtJax(lm_eval_api.TemplateLM):
     for i, request in enumerate(requests):
       context, arguments = request.args
       groups.setdefault(self._generation(arguments), []).append(i)
-      prompts.append(self._context(self.tok_encode(context)))
+      prompts.append(self.model.context(self.tok_encode(context)))
     texts, drawn = [''] * len(requests), [None] * len(requests)
     with tqdm.tqdm(total=len(texts), desc='generating', disable=None) as bar:
       for settings, at in groups.items():
@@ -189,7 +189,7 @@ class JrtJax(lm_eval_api.TemplateLM):
 
   def _loglikelihood_tokens(self, requests, disable_tqdm=False):
     del disable_tqdm
-    pairs = [(self._context(context), after) for _, context, after in requests]
+    pairs = [(self.model.context(context), after) for _, context, after in requests]
     scores = [tuple(score) for score in self._score(pairs)]
     for (arguments, _, _), score in zip(requests, scores):
       self.cache_hook.add_partial('loglikelihood', arguments, score)
@@ -221,9 +221,6 @@ class JrtJax(lm_eval_api.TemplateLM):
         f' logits before them by {max(moved, default=0.0):.2g} at most',
         flush=True,
     )
-
-  def _context(self, tokens):
-    return np.array(tokens or [self.prefix_token_id], np.int32)
 
   def _batches(self, at):
     """Of one shape: the last request fills up the last batch."""

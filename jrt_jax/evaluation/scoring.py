@@ -58,10 +58,32 @@ class Score(NamedTuple):
   is_greedy: bool  # whether each is the likeliest that the tokenizer has
 
 
+class TokenScores(NamedTuple):
+  """Of each of the m tokens that follow a context."""
+
+  log_likelihoods: np.ndarray  # float32 [m], natural
+  are_greedy: np.ndarray  # bool [m], which are the likeliest that there are
+
+  @property
+  def total(self) -> Score:
+    log_likelihood = float(self.log_likelihoods.sum(dtype=np.float64))
+    return Score(log_likelihood, bool(self.are_greedy.all()))
+
+
 def score(
     model: Model, pairs: Sequence[Pair], settings: Settings = Settings()
 ) -> list[Score]:
-  """Scores what follows each context; a score depends on its own pair only.
+  """Scores what follows each context, all of its tokens together.
+
+  See `score_tokens`, which also says what the arguments are and what is raised.
+  """
+  return [each.total for each in score_tokens(model, pairs, settings)]
+
+
+def score_tokens(
+    model: Model, pairs: Sequence[Pair], settings: Settings = Settings()
+) -> list[TokenScores]:
+  """Scores each token that follows a context, which depends on its pair only.
 
   A context that occurs several times is read once.
 
@@ -145,14 +167,10 @@ def _score_batch(model, pairs, groups, settings):
   reading = _read(model, contexts, longest, settings)
   for at in itertools.zip_longest(*groups):
     following = [[] if i is None else pairs[i][1] for i in at]
-    log_probs, likeliest = _follow(
-        model, reading, following, look=_look_at_token
-    )
+    seen = _follow(model, reading, following, look=_look_at_token)
     for b, i in enumerate(at):
       if i is not None:
-        m = len(following[b])
-        total = float(log_probs[b, :m].sum(dtype=np.float64))
-        yield i, Score(total, bool(likeliest[b, :m].all()))
+        yield i, TokenScores(*(x[b, : len(following[b])] for x in seen))
 
 
 def _read(model, contexts, longest, settings):

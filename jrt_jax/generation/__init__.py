@@ -5,6 +5,7 @@ from jrt_jax.generation.completions import generate as generate
 from jrt_jax.generation.completions import Settings as Settings
 from jrt_jax.generation.continued_text import Completion as Completion
 from jrt_jax.generation.conversation import Conversation as Conversation
-from jrt_jax.generation.model import load as load
+from jrt_jax.generation.loading import load as load
+from jrt_jax.generation.loading import of_weights as of_weights
 from jrt_jax.generation.model import Model as Model
 from jrt_jax.models.sampling import Sampling as Sampling

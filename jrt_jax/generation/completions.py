@@ -21,6 +21,7 @@ from jrt_jax.models import decode
 from jrt_jax.models.sampling import Sampling
 
 CHUNK = 16  # tokens after which texts that are shown are
+_NOTHING = np.zeros(0, np.int32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +99,8 @@ class Continuation:
 
   Args:
     model: that reads and continues.
-    prompts: texts, or ids int [n].
+    prompts: texts, or ids int [n]; after what was read before, they may be
+      empty.
     settings: how.
     after: what the rows have read before the prompts; a single row has been
       read before each of them.
@@ -130,7 +132,10 @@ class Continuation:
     B = sizes.filled_rows(len(prompts), model.replicas)
     after = _for_each(len(prompts), B, after)
     self._model, self._settings = model, settings
-    self.prompts = [model.encode(prompt) for prompt in prompts]
+    self.prompts = [
+        model.encode(prompt) if len(prompt) or after is None else _NOTHING
+        for prompt in prompts
+    ]
     self._rows = [
         ContinuedText(model.tokenizer, settings.max_tokens, settings.stop)
         for _ in prompts

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import pathlib
 from typing import Any
 
 import jax
@@ -16,16 +15,10 @@ import numpy as np
 
 from jrt_jax import models
 from jrt_jax.cost import layout
-from jrt_jax.cost.kernels import KERNELS_OR_CHUNKED
-from jrt_jax.data import tokenizers
-from jrt_jax.data.synthetic import tasks
 from jrt_jax.generation import continued_text
 from jrt_jax.models import parallel
 from jrt_jax.prefix import policies
-from jrt_jax.runtime import sharding
-from jrt_jax.training import kernels
 from jrt_jax.training import recorded_config
-from jrt_jax.training import workdirs
 
 # Keys of config.model that say how it is computed, not what.
 _HOW = ('implementation', 'remat')
@@ -171,6 +164,13 @@ class Model:
       )
     return ids.astype(np.int32)
 
+  def context(self, ids: Sequence[int]) -> np.ndarray:
+    """Returns ids that can be read, int32 [n].
+
+    Of no text that is the id that ends a document, as before a new one.
+    """
+    return np.array([*ids] or [self.tokenizer.eos_id], np.int32)
+
 
 def as_served(
     config: Mapping[str, Any], params: Mapping[str, jax.Array]
@@ -207,72 +207,3 @@ def _served_dtype(config, name):
 def _merge(config):
   """One function for equal configs: what is compiled with it is shared."""
   return models.abstract(json.loads(config))[0]
-
-
-def load(
-    workdir: str | pathlib.Path,
-    *,
-    tokenizer: str | None = None,
-    implementation: str | None = None,
-    exact: bool = False,
-    devices: Sequence[jax.Device] | None = None,
-) -> Model:
-  """Returns the model of the newest intact checkpoint in `workdir`.
-
-  Args:
-    workdir: of `jrt_jax.train`, or builtin:NAME for a model of the package.
-    tokenizer: where its tokenizer is now, if not where it was in training.
-    implementation: what computes linear attention; None: what is right on the
-      GPU that is here, which stderr says. That is asked before it is opened.
-    exact: whether the weights stay in float32, as they were saved; if not, they
-      are kept only as they are served.
-    devices: that share rows, and heads as in training; None: all GPUs of this
-      process, or the CPU.
-
-  Raises:
-    FileNotFoundError: there is no run, no checkpoint or no tokenizer.
-    ValueError: they are damaged, or do not fit together.
-  """
-  config = workdirs.read_config(workdir)
-  if (source := config['data']['source']) in tasks.TASKS:
-    raise ValueError(
-        f'the workdir must be that of a run on text, got {workdir}, which was'
-        f' trained on {source!r}'
-    )
-  tokenizer = tokenizer or config['data']['tokenizer']
-  if not tokenizer:  # weights of others, which came without it
-    raise ValueError(
-        f'--tokenizer=FILE must be given: {workdir} does not know its tokenizer'
-    )
-  found = tokenizers.load(tokenizer)
-  if found.size > config['model']['vocab_size']:
-    raise ValueError(
-        f'--tokenizer must be that of the model, which has'
-        f" {config['model']['vocab_size']} ids, got one of {found.size}"
-    )
-  implementation = implementation or _implementation(config['model'])
-  mesh = sharding.serving_mesh(config['mesh'], devices)
-  params, step = workdirs.read_params(workdir, config, mesh)
-  data = workdirs.trained_on(workdir, step)
-  if ' tokenizer ' in data and not data.endswith(f' {found.fingerprint}'):
-    raise ValueError(
-        f'--tokenizer must be that of the training data ({data}), got'
-        f' {found.fingerprint}'
-    )
-  if not exact:
-    params = as_served(config['model'], params)
-  return Model(
-      config,
-      params,
-      found,
-      step,
-      implementation=implementation,
-      mesh=mesh,
-  )
-
-
-def _implementation(model):
-  """What this machine has, whatever the run was trained with."""
-  if model['implementation'] in ('mosaic_sm90', KERNELS_OR_CHUNKED):
-    model = {**model, 'implementation': 'auto'}
-  return kernels.decided(model)['implementation']

@@ -130,11 +130,9 @@ def _read_blocks(model, rows, reading, slots):
       states = _with_room(model, reading.states, slots)
       reading = reading._replace(states=states)
   reading = laid(model, reading)
-  steps = list(
-      itertools.zip_longest(*(_split(row, model.block) for row in rows))
-  )
+  batches = divided(model, rows)
   progress = tqdm.tqdm(
-      total=sum(map(_longest, steps)),
+      total=sum(batch.longest for batch in batches),
       desc='reading',
       unit='tok',
       unit_scale=True,
@@ -143,13 +141,35 @@ def _read_blocks(model, rows, reading, slots):
       disable=None,
   )
   with progress as bar:
-    for step in steps:
-      batch = _batch(step, model.block)
+    for batch in batches:
       reading = _read(model.merge, model.served, batch, reading)
-      if len(steps) > 1:
+      if len(batches) > 1:
         jax.block_until_ready(reading.logits)
-      bar.update(_longest(step))
+      bar.update(batch.longest)
   return reading
+
+
+class Batch(NamedTuple):
+  """Pieces of B rows, filled to C tokens."""
+
+  tokens: np.ndarray  # int32 [B, C]
+  mask: np.ndarray  # bool [B, C], which are tokens
+  unzeroed: np.ndarray  # bool [B, C], False at padding that weighs
+  prefix_len: np.ndarray | None  # int32 [B]; None: no piece is prefix
+
+  @property
+  def longest(self) -> int:
+    """Of the pieces, how many tokens the longest has."""
+    return int(self.mask.sum(axis=1).max())
+
+
+def divided(model: Model, rows: Sequence[Sequence[Piece]]) -> list[Batch]:
+  """Returns what is read at once, one after the other: a block of each row."""
+  block = model.block
+  return [
+      _batch(step, block)
+      for step in itertools.zip_longest(*(_split(row, block) for row in rows))
+  ]
 
 
 def _split(row, block):
@@ -161,21 +181,9 @@ def _split(row, block):
   ]
 
 
-def _longest(step):
-  return max(len(piece.tokens) for piece in step if piece)
-
-
-class _Batch(NamedTuple):
-  """Pieces of B rows, filled to C tokens."""
-
-  tokens: np.ndarray  # int32 [B, C]
-  mask: np.ndarray  # bool [B, C], which are tokens
-  unzeroed: np.ndarray  # bool [B, C], False at padding that weighs
-  prefix_len: np.ndarray | None  # int32 [B]; None: no piece is prefix
-
-
 def _batch(step, block):
-  shape = len(step), min(block, sizes.filled_length(_longest(step)))
+  longest = max(len(piece.tokens) for piece in step if piece)
+  shape = len(step), min(block, sizes.filled_length(longest))
   tokens, prefix_len = np.zeros(shape, np.int32), np.zeros(len(step), np.int32)
   mask, unzeroed = np.zeros(shape, bool), np.ones(shape, bool)
   for b, piece in enumerate(step):
@@ -187,9 +195,7 @@ def _batch(step, block):
     unzeroed[b, : piece.padding] = False
     prefix_len[b] = n if piece.is_prefix else 0
   # Without a prefix a cheaper program reads.
-  return _Batch(
-      tokens, mask, unzeroed, prefix_len if prefix_len.any() else None
-  )
+  return Batch(tokens, mask, unzeroed, prefix_len if prefix_len.any() else None)
 
 
 @functools.partial(jax.jit, static_argnames=('merge', 'rows', 'slots'))

@@ -65,7 +65,7 @@ class Jrt:
     size = self._settings.batch_size
     return texts.in_batches(
         lambda batch: self._continue(batch, min(size, len(prompts)), settings),
-        [self._context(self.encode(prompt)) for prompt in prompts],
+        [self.model.context(self.encode(prompt)) for prompt in prompts],
         length=len,
         batch_size=size,
         what='generating',
@@ -75,13 +75,10 @@ class Jrt:
     ids = [texts.encode_pair(self.encode, *pair) for pair in pairs]
     found = scoring.score(
         self.model,
-        [(self._context(c), np.array(x, np.int32)) for c, x in ids],
+        [(self.model.context(c), np.array(x, np.int32)) for c, x in ids],
         self._settings,
     )
     return [Score(*score, len(x)) for score, (_, x) in zip(found, ids)]
-
-  def _context(self, ids):
-    return np.array(ids or [self.model.tokenizer.eos_id], np.int32)
 
   def _continue(self, prompts, size, settings):
     """Continues a batch, which is filled up to one shape by its last prompt."""

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from jrt_jax.runtime import cuda_driver
-from jrt_jax.training import gpus
+from jrt_jax.runtime import gpus
 
 
 class Library:

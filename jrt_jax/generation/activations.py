@@ -1,0 +1,70 @@
+"""What layers make of texts, which are read as prompts are."""
+
+from collections.abc import Sequence
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jrt_jax.generation import reading as reading_lib
+from jrt_jax.generation import sizes
+from jrt_jax.generation.model import Model
+from jrt_jax.generation.pieces import Piece
+from jrt_jax.models.context import Context
+
+
+def of_layer(
+    model: Model, rows: Sequence[Sequence[Piece]], layer: int
+) -> list[np.ndarray]:
+  """Returns the activations after a layer, float32 [n, E] of n tokens a row.
+
+  They are what `reading.read` computes on its way, block by block: beside the
+  result, memory does not grow with the length. One program serves all layers.
+
+  Args:
+    model: that reads.
+    rows: pieces for each row.
+    layer: 0 is the embedding, i the residual stream after i of the N layers,
+      N + 1 that after the last norm, of which the logits are made.
+  """
+  rows = sizes.with_empty(rows, model.replicas)
+  slots = None
+  if model.grows:
+    longest = max(sum(len(piece.tokens) for piece in row) for row in rows)
+    slots = sizes.slots_for(longest)
+  found = [[] for _ in rows]
+  with model.on_mesh():
+    start = reading_lib.nothing(model.merge, model.served, len(rows), slots)
+    states = reading_lib.laid(model, start).states
+    for batch in reading_lib.divided(model, rows):
+      x, states = _read(model.merge, model.served, batch, states, layer)
+      real, x = batch.mask & batch.unzeroed, np.asarray(x)
+      for own, x_row, real_row in zip(found, x, real):
+        own.append(x_row[real_row])
+  return [np.concatenate(own) for own in found]
+
+
+@functools.partial(jax.jit, static_argnames='merge', donate_argnames='states')
+def _read(merge, params, batch, states, layer) -> tuple[jax.Array, Any]:
+  """Returns float32 [B, C, E], and the states after the batch."""
+  model = merge(params)
+  B, C = batch.tokens.shape
+  context = Context(
+      B,
+      C,
+      prefix_capacity=0 if batch.prefix_len is None else C,
+      prefix_len=batch.prefix_len,
+      mask=batch.mask,
+      unzeroed=batch.unzeroed,
+  )
+  x = kept = model.embed(batch.tokens)
+  following = []
+  for i, (block, state) in enumerate(zip(model.layers, states)):
+    x, state = block.prefill(x, context, state)
+    following.append(state)
+    kept = jnp.where(layer == i + 1, x, kept)
+  last = model.final_norm(x).astype(jnp.float32)
+  kept = jnp.where(layer == len(model.layers) + 1, last, kept)
+  return kept, tuple(following)

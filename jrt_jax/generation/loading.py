@@ -1,0 +1,124 @@
+"""Models of runs, and of weights from elsewhere."""
+
+from collections.abc import Mapping, Sequence
+import os
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jrt_jax.cost.kernels import KERNELS_OR_CHUNKED
+from jrt_jax.data import tokenizers
+from jrt_jax.data.synthetic import tasks
+from jrt_jax.generation.model import as_served
+from jrt_jax.generation.model import Model
+from jrt_jax.runtime import sharding
+from jrt_jax.training import kernels
+from jrt_jax.training import workdirs
+
+
+def load(
+    workdir: str | pathlib.Path,
+    *,
+    tokenizer: str | None = None,
+    implementation: str | None = None,
+    exact: bool = False,
+    devices: Sequence[jax.Device] | None = None,
+) -> Model:
+  """Returns the model of the newest intact checkpoint in `workdir`.
+
+  Args:
+    workdir: of `jrt_jax.train`, or builtin:NAME for a model of the package.
+    tokenizer: where its tokenizer is now, if not where it was in training.
+    implementation: what computes linear attention; None: what is right on the
+      GPU that is here, which stderr says. That is asked before it is opened.
+    exact: whether the weights stay in float32, as they were saved; if not, they
+      are kept only as they are served.
+    devices: that share rows, and heads as in training; None: all GPUs of this
+      process, or the CPU.
+
+  Raises:
+    FileNotFoundError: there is no run, no checkpoint or no tokenizer.
+    ValueError: they are damaged, or do not fit together.
+  """
+  config = workdirs.read_config(workdir)
+  if (source := config['data']['source']) in tasks.TASKS:
+    raise ValueError(
+        f'the workdir must be that of a run on text, got {workdir}, which was'
+        f' trained on {source!r}'
+    )
+  found = _tokenizer(config, tokenizer, workdir)
+  implementation = implementation or _implementation(config['model'])
+  mesh = sharding.serving_mesh(config['mesh'], devices)
+  params, step = workdirs.read_params(workdir, config, mesh)
+  data = workdirs.trained_on(workdir, step)
+  if ' tokenizer ' in data and not data.endswith(f' {found.fingerprint}'):
+    raise ValueError(
+        f'--tokenizer must be that of the training data ({data}), got'
+        f' {found.fingerprint}'
+    )
+  if not exact:
+    params = as_served(config['model'], params)
+  return Model(
+      config,
+      params,
+      found,
+      step,
+      implementation=implementation,
+      mesh=mesh,
+  )
+
+
+def of_weights(
+    config: Mapping[str, Any],
+    params: Mapping[str, Any],
+    *,
+    origin: str | os.PathLike,
+    tokenizer: str | None = None,
+    implementation: str | None = None,
+    exact: bool = False,
+    devices: Sequence[jax.Device] | None = None,
+) -> Model:
+  """Returns the model of weights that are no run.
+
+  Args:
+    config: of the run that trained it, nested dicts.
+    params: float32 arrays, by name.
+    origin: where they are from, for errors.
+    tokenizer, implementation, exact, devices: see `load`.
+
+  Raises:
+    FileNotFoundError, ValueError: there is no tokenizer, or that of another
+      model.
+  """
+  found = _tokenizer(config, tokenizer, origin)
+  implementation = implementation or _implementation(config['model'])
+  mesh = sharding.serving_mesh(config['mesh'], devices)
+  if exact:
+    params = {name: jnp.asarray(x) for name, x in params.items()}
+  else:
+    params = as_served(config['model'], params)
+  return Model(config, params, found, implementation=implementation, mesh=mesh)
+
+
+def _tokenizer(config, given, origin):
+  place = given or config['data']['tokenizer']
+  if not place:  # weights of others, which came without it
+    raise ValueError(
+        f'--tokenizer=FILE must be given: {origin} does not know its tokenizer'
+    )
+  found = tokenizers.load(place)
+  if found.size > config['model']['vocab_size']:
+    raise ValueError(
+        f'--tokenizer must be that of the model, which has'
+        f" {config['model']['vocab_size']} ids, got one of {found.size}"
+    )
+  return found
+
+
+def _implementation(model):
+  """What this machine has, whatever the run was trained with."""
+  if model['implementation'] in ('mosaic_sm90', KERNELS_OR_CHUNKED):
+    model = {**model, 'implementation': 'auto'}
+  return kernels.decided(model)['implementation']
