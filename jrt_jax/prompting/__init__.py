@@ -1,1 +1,17 @@
-"""Prompts that are read more than once: text in, text out, for any model."""
+"""Prompts that are read more than once: text in, text out, for any model.
+
+Python alone is enough for it: neither jax nor numpy is imported.
+
+>>> from jrt_jax import prompting
+>>> print(prompting.jrt_prompt('Bob has a dog.', 'Bob has a'))
+Bob has a Bob has a dog.
+Bob has a dog. Bob has a
+"""
+
+from jrt_jax.prompting.cutting import cut_context as cut_context
+from jrt_jax.prompting.cutting import cut_record as cut_record
+from jrt_jax.prompting.hierarchy import hierarchical_prompt as hierarchical_prompt
+from jrt_jax.prompting.reading import read_twice as read_twice
+from jrt_jax.prompting.templates import jrt_prompt as jrt_prompt
+from jrt_jax.prompting.templates import task_prompt as task_prompt
+from jrt_jax.prompting.templates import TASKS as TASKS

@@ -4,14 +4,16 @@ from collections.abc import Callable, Sequence
 import functools
 from typing import Any
 
-from jrt_jax.data import tokenizers
-
 Count = Callable[[str], int]
 
 
 def load(tokenizer: Any) -> Any:
   """Returns the tokenizer that is given, or named as in `config.data`."""
-  return tokenizers.load(tokenizer) if isinstance(tokenizer, str) else tokenizer
+  if not isinstance(tokenizer, str):
+    return tokenizer
+  from jrt_jax.data import tokenizers  # needs numpy; tokenizers of others do not
+
+  return tokenizers.load(tokenizer)
 
 
 def encode(tokenizer: Any, text: str) -> Sequence[int]:
