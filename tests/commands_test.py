@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from jrt_jax import commands
+
 pytestmark = pytest.mark.slow  # each of them imports jax
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -122,7 +124,7 @@ def assert_one_line(error_line):
   return assert_one_line
 
 
-@pytest.mark.parametrize('command', [*COMMANDS, 'launch'])
+@pytest.mark.parametrize('command', commands.names())
 def test_help_is_what_was_asked_for(command):
   done = run(command, '--help')
   assert done.returncode == 0
