@@ -16,6 +16,7 @@ ELSEWHERE = {
         name: name
         for name in (
             'WORKSPACE.md',
+            'jrt_jax/prompting/README.md',
             'launch/README.md',
             'pallas_kernels/README.md',
             'jrt_jax/evaluation/lm_eval_tasks/README.md',

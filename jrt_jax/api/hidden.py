@@ -1,0 +1,41 @@
+"""What layers make of texts."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jrt_jax.api import arguments
+from jrt_jax.evaluation.language_models import texts as texts_lib
+from jrt_jax.generation import activations
+from jrt_jax.generation import pieces
+from jrt_jax.generation.model import Model
+
+
+def hidden(
+    model: Model,
+    texts: Sequence[str | np.ndarray],
+    layer: int | None,
+    *,
+    batch_size: int,
+) -> list[np.ndarray]:
+  """Returns float32 [n, E] of each text, as `TextModel.hidden` describes.
+
+  Raises:
+    ValueError: there is no such layer, or a text has no tokens.
+  """
+  N = len(model.config['model']['mixers'])
+  if layer is None:
+    layer = N + 1
+  elif arguments.whole('layer', layer, 0) > N:
+    raise ValueError(
+        f'layer must be None or from 0 to {N}, as the model has {N} layers,'
+        f' got {layer}'
+    )
+  rows = [pieces.of_prompt(model, model.encode(text)) for text in texts]
+  return texts_lib.in_batches(
+      lambda rows: activations.of_layer(model, rows, layer)[: len(rows)],
+      rows,
+      length=lambda row: sum(len(piece.tokens) for piece in row),
+      batch_size=batch_size,
+      what='reading',
+  )
