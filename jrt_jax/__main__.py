@@ -3,7 +3,7 @@
 import sys
 
 from jrt_jax import commands
-from jrt_jax.exit_codes import MISTAKE
+from jrt_jax.runtime.exit_codes import MISTAKE
 
 if __name__ == '__main__':
   given = [x for x in sys.argv[1:] if x not in ('-h', '-help', '--help')]

@@ -141,7 +141,9 @@ class JrtJax(lm_eval_api.TemplateLM):
       tokens = self.tok_encode(request.args[0])
       size = self.model.config['sequence_length']
       for start, first, end in scoring.windows(len(tokens), size):
-        pairs.append((self.model.context(tokens[start:first]), tokens[first:end]))
+        pairs.append(
+            (self.model.context(tokens[start:first]), tokens[first:end])
+        )
         owners.append(owner)
     totals = [0.0] * len(requests)
     for owner, score in zip(owners, self._score(pairs), strict=True):
@@ -189,7 +191,9 @@ class JrtJax(lm_eval_api.TemplateLM):
 
   def _loglikelihood_tokens(self, requests, disable_tqdm=False):
     del disable_tqdm
-    pairs = [(self.model.context(context), after) for _, context, after in requests]
+    pairs = [
+        (self.model.context(context), after) for _, context, after in requests
+    ]
     scores = [tuple(score) for score in self._score(pairs)]
     for (arguments, _, _), score in zip(requests, scores):
       self.cache_hook.add_partial('loglikelihood', arguments, score)

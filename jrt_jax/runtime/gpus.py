@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 import os
+import pathlib
 import re
 import subprocess
 import sys
 from typing import NamedTuple
-
-from jrt_jax.runtime import cuda_driver
 
 _SECONDS = 120  # that a driver may take to answer
 
@@ -15,7 +14,8 @@ _SECONDS = 120  # that a driver may take to answer
 _FACTS = re.compile(r'([^,]+), (\d+\.\d+), ([\d.]+)(?:, ([^,]+))?')
 
 # By its path, and without what is installed: it starts in a moment.
-_CUDA = sys.executable, '-I', '-S', cuda_driver.__file__
+_CUDA_DRIVER = pathlib.Path(__file__).with_name('cuda_driver.py')
+_CUDA = sys.executable, '-I', '-S', str(_CUDA_DRIVER)
 
 
 class Gpu(NamedTuple):

@@ -13,6 +13,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 # What other modules start, not users; and the list itself.
 NO_COMMANDS = {
     'jrt_jax',
+    'jrt_jax.runtime.cuda_driver',
     'launch.guardian',
     'pallas_kernels.benchmarks.worker',
     'pallas_kernels.selfcheck.worker',
