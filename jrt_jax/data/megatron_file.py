@@ -1,4 +1,4 @@
-"""A token file of Megatron-LM or GPT-NeoX, memory-mapped.
+"""A token file of Megatron-LM or GPT-NeoX, memory-mapped, and how to index one.
 
 PREFIX.bin has sequences of tokens end to end, and PREFIX.idx says which. All
 its numbers are little-endian:
@@ -12,10 +12,13 @@ its numbers are little-endian:
 """
 
 import os
+import pathlib
 import struct
 import zlib
 
 import numpy as np
+
+from jrt_jax import atomic_write
 
 _DTYPES = {
     1: np.uint8,
@@ -27,7 +30,8 @@ _DTYPES = {
 }
 _HEADER = struct.Struct('<9sQBQQ')
 _MAGIC = b'MMIDIDX\x00\x00'
-_BLOCK = 2**20  # sequences, or bytes, at once: an index may have gigabytes
+_BLOCK = 2**20  # sequences, tokens or bytes at once: files may have gigabytes
+_LONGEST = 2**31 - 1  # tokens of a sequence
 
 
 class MegatronFile:
@@ -64,7 +68,7 @@ class MegatronFile:
     self._ends = self._array(np.int64, D, _HEADER.size + 12 * N)
     self._check_sequences(dtype.itemsize)
     self._check_documents()
-    self.tokens = _map(self.bin, dtype)
+    self.tokens = mapped(self.bin, dtype)
     self.checksum = self._crc()
 
   def num_documents(self) -> int:
@@ -91,7 +95,7 @@ class MegatronFile:
           f'{self.index}: the code of its dtype must be one of'
           f' {", ".join(map(str, _DTYPES))}, got {code}'
       )
-    return np.dtype(_DTYPES[code]).newbyteorder('<'), N, D
+    return np.dtype(_DTYPES[code]), N, D
 
   def _array(self, dtype, length, offset):
     dtype = np.dtype(dtype).newbyteorder('<')
@@ -135,7 +139,38 @@ class MegatronFile:
     return crc
 
 
-def _map(path, dtype):
+def mapped(path: str | pathlib.Path, dtype: np.dtype | str) -> np.ndarray:
+  """Returns the tokens of a .bin file, [n], little-endian and memory-mapped."""
+  dtype = np.dtype(dtype).newbyteorder('<')
   if not os.path.getsize(path):
     return np.zeros(0, dtype)
   return np.asarray(np.memmap(path, dtype, 'r'))
+
+
+def write_index(path: pathlib.Path, tokens: np.ndarray, eos_id: int) -> None:
+  """Writes the .idx of tokens, in which every `eos_id` ends a document.
+
+  A document is one sequence, or several where it has too many tokens for one.
+
+  Args:
+    path: of the .idx, which appears as a whole.
+    tokens: uint16 or uint32 [n], what the .bin holds; the last one is `eos_id`.
+    eos_id: the end of text.
+  """
+  blocks = range(0, len(tokens), _BLOCK)
+  documents = np.concatenate(
+      [i + 1 + np.flatnonzero(tokens[i : i + _BLOCK] == eos_id) for i in blocks]
+  )
+  full = np.arange(_LONGEST, len(tokens), _LONGEST)
+  sequences = np.union1d(documents, full)
+  sizes = np.diff(sequences, prepend=0)
+  ends = np.insert(np.searchsorted(sequences, documents) + 1, 0, 0)
+  # There is no code for uint32; ids are small enough for int32.
+  code = {2: 8, 4: 4}[tokens.itemsize]
+  with atomic_write.replacing(path, durable=True) as new:
+    new.write_bytes(
+        _HEADER.pack(_MAGIC, 1, code, len(sizes), len(ends))
+        + sizes.astype('<i4').tobytes()
+        + ((sequences - sizes) * tokens.itemsize).astype('<i8').tobytes()
+        + ends.astype('<i8').tobytes()
+    )

@@ -11,6 +11,7 @@ import tqdm
 
 from jrt_jax import atomic_write
 from jrt_jax.data import manifest as manifests
+from jrt_jax.data import megatron_file
 from jrt_jax.data import shard_writer
 from jrt_jax.data import shards
 from jrt_jax.data import streams
@@ -27,12 +28,13 @@ def prepare(
     settings: manifests.Settings,
     workers: int,
 ) -> manifests.Manifest:
-  """Makes the shards of `folder`, or what is missing of them.
+  """Makes the files of `folder`, or what is missing of them.
 
   Their bytes depend neither on `workers` nor on how often this was interrupted.
 
   Args:
-    folder: of the shards, their manifest and a copy of the tokenizer.
+    folder: of the shards and their indices, as Megatron-LM has them, of the
+      manifest and a copy of the tokenizer.
     paths: files of text.
     tokenizer: 'bytes', or the path of a tokenizer.json.
     settings: what decides which tokens are in which shard.
@@ -72,6 +74,7 @@ def prepare(
     manifests.write(folder, manifest)
     if not manifest.complete:
       _write_shards(folder, manifest, tokenizer, workers)
+    _write_indices(folder, manifest)
   return manifest
 
 
@@ -141,6 +144,15 @@ def _write_shards(folder, manifest, tokenizer, workers):
       done = sum(x['bytes'] for x in manifest.inputs[: batch.file])
       bar.update(done + batch.read - bar.n)
     writer.commit(len(paths), 0)
+
+
+def _write_indices(folder, manifest):
+  """Makes the indices that Megatron-LM needs, where there are none yet."""
+  for shard in manifest.shards:
+    path = folder / shard.file
+    if not (index := path.with_suffix('.idx')).is_file():
+      tokens = megatron_file.mapped(path, manifest.dtype)
+      megatron_file.write_index(index, tokens, manifest.tokenizer['eos_id'])
 
 
 def _write(writer, batch, tokens, shard_tokens):

@@ -5,8 +5,9 @@ python -m jrt_jax.data.prepare --input='pile/*.jsonl.zst' \
 
 The same command continues when it was interrupted or killed, and ends with the
 same bytes. `python -m jrt_jax.data.prepare --verify --out=shards/pile` compares
-the shards with their checksums. Exit codes: 0 at the end, 2 for a mistake in
-the command or in the text, 130 after Ctrl-C.
+the shards with their checksums. A shard is a .bin and an .idx of Megatron-LM.
+Exit codes: 0 at the end, 2 for a mistake in the command or in the text, 130
+after Ctrl-C.
 """
 
 import pathlib

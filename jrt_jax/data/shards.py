@@ -1,4 +1,4 @@
-"""Token shards of `jrt_jax.data.prepare`, memory-mapped."""
+"""Token shards of `jrt_jax.data.prepare`: checked, verified, memory-mapped."""
 
 from collections.abc import Mapping, Sequence
 import concurrent.futures
@@ -12,6 +12,7 @@ import numpy as np
 import tqdm
 
 from jrt_jax.data import manifest as manifests
+from jrt_jax.data import megatron_file
 from jrt_jax.data import streams
 from jrt_jax.data import tokenizers
 from jrt_jax.data import verified
@@ -62,7 +63,10 @@ def open_splits(
     part, parts = share
     verify(folder, _not_verified(folder, manifest.shards[part::parts]))
   splits = {
-      split: [_map(folder, manifest, shard) for shard in manifest.of(split)]
+      split: [
+          megatron_file.mapped(folder / shard.file, manifest.dtype)
+          for shard in manifest.of(split)
+      ]
       for split in ('train', 'validation')
   }
   if not splits['validation']:
@@ -176,11 +180,6 @@ def _is_intact(folder, bar, shard):
     return False
   verified.remember(mark)
   return True
-
-
-def _map(folder, manifest, shard):
-  dtype = np.dtype(manifest.dtype).newbyteorder('<')
-  return np.asarray(np.memmap(folder / shard.file, dtype, 'r'))
 
 
 def _num_bytes(manifest, shard):

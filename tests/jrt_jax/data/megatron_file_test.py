@@ -112,3 +112,42 @@ def test_an_index_without_tokens_is_refused(tmp_path):
   (tmp_path / 'a.bin').unlink()
   with pytest.raises(FileNotFoundError, match='a.bin does not exist'):
     megatron_file.MegatronFile(prefix)
+
+
+EOS = 9
+ENDED = [[[1, 2, EOS]], [[EOS]], [[3, 4, 5, EOS]]]
+
+
+@pytest.mark.parametrize(
+    ('dtype', 'in_index'), [('uint16', 'uint16'), ('uint32', 'int32')]
+)
+def test_an_index_that_is_made_is_what_the_format_says(
+    dtype, in_index, tmp_path
+):
+  write(tmp_path / 'a', ENDED, in_index)
+  tokens = megatron_file.mapped(tmp_path / 'a.bin', dtype)
+  megatron_file.write_index(tmp_path / 'b.idx', tokens, EOS)
+  made = (tmp_path / 'b.idx').read_bytes()
+  assert made == (tmp_path / 'a.idx').read_bytes()
+
+
+@pytest.mark.parametrize('block', [1, 3, 4])
+def test_an_index_is_made_block_by_block(block, tmp_path, monkeypatch):
+  write(tmp_path / 'a', ENDED)
+  tokens = megatron_file.mapped(tmp_path / 'a.bin', 'uint16')
+  monkeypatch.setattr(megatron_file, '_BLOCK', block)
+  megatron_file.write_index(tmp_path / 'b.idx', tokens, EOS)
+  made = (tmp_path / 'b.idx').read_bytes()
+  assert made == (tmp_path / 'a.idx').read_bytes()
+
+
+def test_a_document_longer_than_a_sequence_may_be_has_several(
+    tmp_path, monkeypatch
+):
+  monkeypatch.setattr(megatron_file, '_LONGEST', 3)
+  tokens = np.array([1, EOS, 1, 2, 3, 4, 5, EOS, 1, EOS], 'uint16')
+  (tmp_path / 'a.bin').write_bytes(tokens.tobytes())
+  megatron_file.write_index(tmp_path / 'a.idx', tokens, EOS)
+  file = megatron_file.MegatronFile(str(tmp_path / 'a'))
+  assert [file.end(i) for i in range(file.num_documents())] == [2, 8, 10]
+  assert len(file._sizes) > 3 and max(file._sizes) <= 3

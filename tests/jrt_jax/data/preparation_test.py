@@ -8,8 +8,11 @@ import pytest
 import tokenizers as hf
 
 from jrt_jax.data import manifest as manifests
+from jrt_jax.data import megatron_file
+from jrt_jax.data import pipeline
 from jrt_jax.data import preparation
 from jrt_jax.data import shard_writer
+from jrt_jax.data import tokenizers
 
 # Of 2 to 62 bytes, an empty one, and one that comes twice.
 TEXTS = [f'{i} ' + 'x' * (i * 7 % 58) for i in range(200)]
@@ -24,8 +27,10 @@ def prepare(folder, paths, tokenizer='bytes', workers=1, **changes):
   return preparation.prepare(folder, paths, tokenizer, settings, workers)
 
 
-def shards(folder):
-  return {path.name: path.read_bytes() for path in folder.glob('*.bin')}
+def files(folder):
+  """The bytes of shards and of their indices, by name."""
+  paths = [*folder.glob('*.bin'), *folder.glob('*.idx')]
+  return {path.name: path.read_bytes() for path in paths}
 
 
 def tokens(folder, manifest, split):
@@ -78,7 +83,8 @@ def test_the_manifest_tells_what_is_in_the_shards(prepared, jsonl):
   folder, manifest = prepared
   assert manifest.complete
   assert manifests.read(folder) == manifest
-  assert sorted(shards(folder)) == sorted(s.file for s in manifest.shards)
+  names = sorted(path.name for path in folder.glob('*.bin'))
+  assert names == sorted(shard.file for shard in manifest.shards)
   for shard in manifest.shards:
     ids = np.frombuffer((folder / shard.file).read_bytes(), np.uint16)
     assert (shard.tokens, shard.documents) == (len(ids), (ids == 256).sum())
@@ -93,9 +99,34 @@ def test_a_part_ends_with_the_document_that_fills_it(prepared):
   assert all(shard.tokens < 500 + 62 for shard in train)
 
 
+def test_shards_are_files_of_megatron_too(prepared):
+  folder, manifest = prepared
+  data = {
+      'source': 'megatron',
+      'path': str(folder / 'train-*'),
+      'validation_path': str(folder / 'validation-*'),
+      'validation_fraction': 0.2,
+      'packing': 'documents',
+  }
+  splits = pipeline.token_streams(data, tokenizers.Bytes())
+  for split, stream in splits.items():
+    np.testing.assert_array_equal(stream[:], tokens(folder, manifest, split))
+  for shard in manifest.shards:
+    prefix = str(folder / shard.file).removesuffix('.bin')
+    file = megatron_file.MegatronFile(prefix)
+    assert file.num_documents() == shard.documents
+
+
+def test_shards_of_earlier_versions_get_their_indices(prepared, jsonl, copied):
+  for path in copied.glob('*.idx'):
+    path.unlink()
+  assert prepare(copied, jsonl) == prepared[1]
+  assert files(copied) == files(prepared[0])
+
+
 def test_the_bytes_do_not_depend_on_workers(prepared, jsonl, tmp_path):
   prepare(tmp_path / 'other', jsonl, workers=3)
-  assert shards(tmp_path / 'other') == shards(prepared[0])
+  assert files(tmp_path / 'other') == files(prepared[0])
 
 
 @pytest.mark.parametrize('parts', [0, 1, 4])
@@ -119,7 +150,7 @@ def test_what_failed_is_continued_to_the_same_bytes(
   done = manifests.read(folder)
   assert not done.complete and len(done.of('train')) == parts
   assert prepare(folder, jsonl) == prepared[1]
-  assert shards(folder) == shards(prepared[0])
+  assert files(folder) == files(prepared[0])
   assert not list(folder.glob('*.tmp'))
 
 

@@ -34,8 +34,10 @@ def run(*arguments):
   return subprocess.run(command(*arguments), capture_output=True, text=True)
 
 
-def shards(folder):
-  return {path.name: path.read_bytes() for path in folder.glob('*.bin')}
+def files(folder):
+  """The bytes of shards and of their indices, by name."""
+  paths = [*folder.glob('*.bin'), *folder.glob('*.idx')]
+  return {path.name: path.read_bytes() for path in paths}
 
 
 def children(pid):
@@ -104,7 +106,7 @@ def test_a_killed_command_continues_to_the_same_bytes(kill, text, tmp_path):
   )
   whole = tmp_path / 'whole'
   manifest = preparation.prepare(whole, [str(text)], 'bytes', settings, 1)
-  assert shards(folder) == shards(whole)
+  assert files(folder) == files(whole)
   assert manifests.read(folder) == manifest
 
 
