@@ -1,19 +1,36 @@
 """Lists all commands: python -m jrt_jax."""
 
+import os
 import sys
 
 from jrt_jax import commands
 from jrt_jax.runtime.exit_codes import MISTAKE
+from jrt_jax.runtime.exit_codes import UNREAD
+
+
+def main(arguments: list[str]) -> int:
+  """Returns what the program exits with."""
+  words = [x for x in arguments if x not in ('-h', '-help', '--help')]
+  if not words:
+    return _show()
+  name = f'jrt_jax.{words[0]}'
+  if name in commands.names():
+    wrong = f'a command is one word: python -m {name}'
+  else:
+    wrong = f'there is no command {words[0]!r}: python -m jrt_jax lists all'
+  print(f'error: {wrong}', file=sys.stderr)
+  return MISTAKE
+
+
+def _show():
+  try:
+    print(commands.table(), flush=True)
+    return 0
+  except BrokenPipeError:  # who read it, as `head` does, has enough
+    # Python would write what is left when it ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return UNREAD
+
 
 if __name__ == '__main__':
-  given = [x for x in sys.argv[1:] if x not in ('-h', '-help', '--help')]
-  if not given:
-    print(commands.table())
-  elif (name := f'jrt_jax.{given[0]}') in commands.names():
-    sys.stderr.write(f'error: a command is one word: python -m {name}\n')
-    sys.exit(MISTAKE)
-  else:
-    sys.stderr.write(
-        f'error: there is no command {given[0]!r}: python -m jrt_jax lists all\n'
-    )
-    sys.exit(MISTAKE)
+  sys.exit(main(sys.argv[1:]))

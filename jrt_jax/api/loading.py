@@ -1,5 +1,7 @@
 """Where models are found."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 import os
 import pathlib
@@ -36,7 +38,7 @@ def load(
     implementation: what computes linear attention, a value of
       `config.model.implementation`. None: what is right on the GPU that is here.
     exact: whether weights stay in float32, as they were saved. If not, they
-      are kept in the dtype in which they are multiplied: faster, and the same.
+      are kept in the dtype in which they are multiplied anyhow.
     devices: that share the rows of a batch. None: all GPUs of this process, or
       the CPU.
 

@@ -34,7 +34,7 @@ class Score:
 
   @property
   def perplexity(self) -> float:
-    """exp(−log_likelihood / m), by token; NaN if m = 0."""
+    """exp(−log_likelihood / m): of a token, not of a word; NaN if m = 0."""
     if not self.num_tokens:
       return math.nan
     return float(np.exp(-self.log_likelihood / self.num_tokens))

@@ -1,5 +1,7 @@
 """What has been read, as something to be kept and continued."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 import os
 import pathlib
@@ -44,7 +46,7 @@ class State:
     is_single: whether results are those of one text, not lists of B.
   """
 
-  def __init__(self, lm: 'TextModel', reading: Reading, is_single: bool):
+  def __init__(self, lm: TextModel, reading: Reading, is_single: bool):
     self.lm, self.reading, self.is_single = lm, reading, is_single
 
   def __len__(self) -> int:
@@ -84,7 +86,7 @@ class State:
 
   def extend(
       self, texts: Text | Sequence[Text], *, turn: str = 'turn_blocks'
-  ) -> 'State':
+  ) -> State:
     """Reads on, and returns the state after that; this one stays as it is.
 
     Args:
@@ -128,7 +130,7 @@ class State:
 
 
 def read(
-    lm: 'TextModel',
+    lm: TextModel,
     texts: Sequence[str | np.ndarray],
     *,
     after: State | None = None,

@@ -1,5 +1,7 @@
 """A trained model: text in; text, likelihoods, activations and states out."""
 
+from __future__ import annotations  # help() shows `Text`, not what it is
+
 from collections.abc import Sequence
 import os
 import pathlib
@@ -42,17 +44,20 @@ class TextModel:
 
   Attributes:
     name: where it was loaded from.
-    model: the `jrt_jax.generation.Model`, for all that is not here.
+    model: the `jrt_jax.generation.Model`, for all that is not here: its
+      `params` are the weights, a flat dict, and its `tokenizer` says more.
   """
 
   def __init__(self, model: generation.Model, name: str = ''):
     self.model, self.name = model, name
 
   def __repr__(self) -> str:
+    step = self.model.step  # 0 where it is unknown, as of exports
     return (
         f'<{self.name or "model"}: {self.num_parameters:,} parameters,'
-        f' {self.num_layers} layers of width {self.width}, step'
-        f' {self.model.step:,}>'
+        f' {self.num_layers} layers of width {self.width}'
+        + f', step {step:,}' * bool(step)
+        + '>'
     )
 
   @property
@@ -121,14 +126,19 @@ class TextModel:
       top_k: tokens are drawn among so many of the likeliest; 0: among all.
       top_p: and among the likeliest that have this probability together.
       repetition_penalty: makes tokens that have occurred less likely; 1: not.
-      stop: texts, before the first of which a continuation ends.
+      stop: a text, or several, before the first of which a continuation ends.
       seed: of draws; text b of a list draws with seed + b.
       reading: 'once' or 'twice'; see the class.
       state: what was read before. That of one text is continued by each of the
         texts; that of B texts by one for all, or by B.
       turn: how texts are read after a state; see `State.extend`.
-      short_prompt, long_prompt: how prompts are read that are shorter or longer
-        than the model's prefix; see `generation.Settings`.
+      short_prompt: how a prompt shorter than the model's prefix is read: 'trim',
+        as it is; 'read_twice', again and again until the prefix is full;
+        'left_pad_reference', as released models; 'iterate', anew after every
+        token that was written. None: as the model was evaluated.
+      long_prompt: what of a longer prompt is prefix: its 'head', as in training;
+        its 'tail'; all of it as 'blocks', one after the other, or as one,
+        'all', for which memory grows with its length.
       batch_size: how many are read at once: fewer take less memory.
 
     Returns:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jrt_jax.reporting import tables
+from jrt_jax.reporting.tables import aligned
 
 # By (row, column) of a table: what one seed gives.
 Figures = dict[tuple[str, str], float]
@@ -70,8 +70,8 @@ def report(result: Result) -> str:
       for e in result.expectations
   ]
   header = ['expectation', 'measured', 'expected', 'holds']
-  found = [*_tables(result.figures), [header, *checks]]
-  return '\n\n'.join([result.title, *map(tables.aligned, found)])
+  tables = [*_tables(result.figures), [header, *checks]]
+  return '\n\n'.join([result.title, *map(aligned, tables)])
 
 
 def to_json(result: Result) -> dict:

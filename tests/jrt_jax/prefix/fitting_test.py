@@ -93,15 +93,6 @@ def test_a_recorded_policy_needs_no_file_any_more(settings, file, tmp_path):
   assert fitting.recorded({**prefix, 'base': 0.25}, record) is None
 
 
-def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
-  path = tmp_path / 'a.json'
-  fitting.write(str(path), {'tokens': 1})
-  (tmp_path / 'a.json.new').mkdir()
-  with pytest.raises(OSError):
-    fitting.write(str(path), {'tokens': 2})
-  assert json.loads(path.read_text()) == {'tokens': 1}
-
-
 @pytest.mark.parametrize(
     ('text', 'message'),
     [

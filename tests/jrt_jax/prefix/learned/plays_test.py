@@ -123,11 +123,17 @@ def test_a_file_that_is_no_table_is_refused(tmp_path):
     plays.load(path)
 
 
-def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
+def test_a_file_that_cannot_be_written_leaves_the_old_one(
+    tmp_path, monkeypatch
+):
+  def savez(file, **arrays):
+    file.write(b'half')
+    raise OSError(28, 'No space left on device')
+
   table = plays.play([np.arange(2)] * 2, FRACTIONS, lambda rows, M: M)
   path = tmp_path / 'a.npz'
   plays.save(path, table, 'first')
-  (tmp_path / 'a.npz.new').mkdir()
+  monkeypatch.setattr(plays.np, 'savez', savez)
   with pytest.raises(OSError):
     plays.save(path, table, 'second')
   assert plays.load(path)[1] == 'first'
