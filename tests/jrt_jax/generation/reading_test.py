@@ -79,7 +79,7 @@ class FakeProgram:
   compile = lower
 
   def memory_analysis(self):
-    names = 'argument', 'output', 'temp'
+    names = 'argument', 'output', 'alias', 'temp'
     return types.SimpleNamespace(**{f'{n}_size_in_bytes': 2048 for n in names})
 
   def __call__(self, *_):
@@ -253,7 +253,7 @@ def test_a_long_prefix_says_what_it_takes_before_it_is_read(model, monkeypatch):
   with pytest.raises(Called):
     reading.read(model, prompts(model, 'all')[-1:], tell=lines.append)
   assert lines == [
-      'a prefix of 24 tokens is read layer by layer: it takes 6 KiB, weights'
+      'a prefix of 24 tokens is read layer by layer: it takes 4 KiB, weights'
       ' included'
   ]
 
