@@ -215,7 +215,9 @@ def test_float32_is_taken_where_its_products_may_be_those_of_bfloat16(
 
 
 @needs_mosaic
-@pytest.mark.parametrize('precision', [None, 'tensorfloat32', 'highest'])
+@pytest.mark.parametrize(
+    'precision', [None, 'tensorfloat32', 'highest', 'BF16_BF16_F32_X3']
+)
 def test_float32_is_refused_where_its_products_must_be_more_exact(precision):
   inputs = testing.make_inputs(B=1, L=4, P=0, H=1, **SIZES | FLOAT32)
   with jax.default_matmul_precision(precision):
