@@ -154,7 +154,7 @@ def _add_keys(p, stage, state, counts=None):
       state,
       p.k_stage.at[stage],
       p.v_stage.at[stage],
-      p.features,
+      blocks.halves(p.features),
       p.selection,
       counts=counts,
       emulate=p.emulate,

@@ -3,7 +3,7 @@
 `mosaic_sm90_registers` and `mosaic_sm90_features` say what a kernel is made of.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -37,6 +37,7 @@ from pallas_kernels.prefix_linear_attention.mosaic_sm90_registers import (
     load_global as load_global,
     mask_tokens as mask_tokens,
     mma as mma,
+    mma_group as mma_group,
     NUM_FEATURES as NUM_FEATURES,
     ones as ones,
     PER_COLUMN as PER_COLUMN,
@@ -67,11 +68,16 @@ def gram_corner() -> jax.Array:
   return (products & (column < D)) | count
 
 
+def halves(features: Any) -> list[Any]:
+  """The first 64 rows of 128 in shared memory, and the others."""
+  return [features.at[pl.ds(ROWS * half, ROWS)] for half in range(2)]
+
+
 def add_keys(
     state: tuple[jax.Array, jax.Array],
     k: Any,
     v: Any,
-    features: Any,
+    features: Sequence[Any],
     selector: Any,
     *,
     counts: Callable[[int], jax.Array] | None,
@@ -83,24 +89,44 @@ def add_keys(
     state: float32 [64, 160] and [64, 32], in registers.
     k: bfloat16 [128, 16] in shared memory.
     v: bfloat16 [128, 64] in shared memory.
-    features: bfloat16 [128, 160] in shared memory, which is overwritten.
+    features: two of bfloat16 [64, 160] in shared memory, which are overwritten.
     selector: `selection()` in shared memory.
     counts: maps a half of the tokens to bool [64, 16], rows of those that
       count; None if all do.
     emulate: whether this runs in the interpreter.
   """
-  kv_t, gram = state
-  for half in range(CHUNK // ROWS):
-    rows = pl.ds(ROWS * half, ROWS)
-    rolls = rolled(k.at[rows], selector, emulate).astype(BF16)
-    x, constant = load(k.at[rows]), ones()
-    if counts is not None:  # products vanish with x: rolls need no mask
-      x, constant = mask_tokens(x, counts(half))
-    store_features(features.at[rows], feature_blocks(x, rolls, constant))
+  for half, (k_half, target) in enumerate(zip(halves(k), features)):
+    rows = counts and counts(half)
+    write_features(target, k_half, selector, counts=rows, emulate=emulate)
   plgpu.commit_smem()
-  kv_t = mma(emulate, kv_t, kv_t.shape, (Transposed(v), features))
-  left, right = (features.at[:, pl.ds(0, n)] for n in GRAM_SHAPE)
-  gram = mma(emulate, gram, GRAM_SHAPE, (Transposed(left), right))
+  return add_features(state, v, features, emulate)
+
+
+def write_features(
+    target: Any, k: Any, selector: Any, *, counts: Any, emulate: bool
+) -> None:
+  """Writes those of 64 keys [64, 16] to [64, 160]; `counts` as `add_keys` has it."""
+  rolls = rolled(k, selector, emulate).astype(BF16)
+  x, constant = load(k), ones()
+  if counts is not None:  # products vanish with x: rolls need no mask
+    x, constant = mask_tokens(x, counts)
+  store_features(target, feature_blocks(x, rolls, constant))
+
+
+def add_features(
+    state: tuple[jax.Array, jax.Array],
+    v: Any,
+    features: Sequence[Any],
+    emulate: bool,
+) -> tuple[jax.Array, jax.Array]:
+  """The state after 128 tokens whose features are known, see `add_keys`."""
+  kv_t, gram = state
+  rows, columns = (pl.ds(0, n) for n in GRAM_SHAPE)
+  values = zip(map(Transposed, halves(v)), features)
+  products = [(Transposed(x.at[:, rows]), x.at[:, columns]) for x in features]
+  kv_t, gram = mma_group(
+      emulate, (kv_t, kv_t.shape, *values), (gram, GRAM_SHAPE, *products)
+  )
   return kv_t, gram
 
 

@@ -18,12 +18,15 @@ and what they tell each other (stages and both buffers are used in turn):
 
     full[stage]     k and v have arrived
     full_q[stage]   q has arrived; there is none for the prefix
-    empty[stage]    state and rows have read all three. Rows wait for chunks of
-                    the prefix too, so that everybody counts the same phases
+    empty[stage]    state and rows have read all three
     constants       the selection matrices are in shared memory
     ready[buffer]   a state is published; chunk i reads buffer i % 2
     free[buffer]    both row warpgroups have read it
     finish          all are done: nobody leaves while others use tensor cores
+
+In the prefix there are no outputs, and rows compute features for the state, see
+`mosaic_sm90_prefix`; those of the tokens it computes itself. Of the four slabs two
+have the features of a chunk then, and each of the others a published state.
 
 With packed documents or padding, `full` announces the ends and `full_q` the
 starts of `mosaic_sm90_documents` too; and the state waits for `full_q`.
@@ -47,6 +50,7 @@ from pallas_kernels.prefix_linear_attention import mosaic_sm90_forward_rows as r
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_forward_state as state
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_launch as launch
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_limits as limits
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_prefix as prefix
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import BF16
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import CHUNK
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import D
@@ -180,20 +184,20 @@ def make_scratch(
   plain, tiled = launch.buffers(V)
   barrier = plgpu.Barrier
   spans = documents_lib.scratch(stages) if documents else {}
-  return spans | {
+  copies = 1 if documents else 0  # of ends, and of starts
+  shared = spans | prefix.make_scratch(tiled)
+  return shared | {
       'q_stage': plain(stages, CHUNK, D),
       'k_stage': plain(stages, CHUNK, D),
       'v_stage': tiled(stages, CHUNK, VALUE_TILE),
-      'features': tiled(CHUNK, NUM_FEATURES),
-      'published_kv_t': plain(2, VALUE_TILE, NUM_FEATURES),
       'published_gram_hi': plain(2, *GRAM_SHAPE),
       'published_gram_lo': plain(2, *GRAM_SHAPE),
       'y_stage': tiled(2, ROWS, VALUE_TILE),
       'inv_z_stage': plgpu.SMEM((2, ROWS), F32),
       'selection': plain(ROWS, D),
       'selection_q': plain(ROWS, D),
-      'full': barrier(num_arrivals=3 if spans else 2, num_barriers=stages),
-      'full_q': barrier(num_arrivals=2 if spans else 1, num_barriers=stages),
+      'full': barrier(num_arrivals=2 + copies, num_barriers=stages),
+      'full_q': barrier(num_arrivals=1 + copies, num_barriers=stages),
       'empty': barrier(num_arrivals=3, num_barriers=stages),
       'constants': barrier(num_arrivals=1),
       'ready': barrier(num_arrivals=1, num_barriers=2),

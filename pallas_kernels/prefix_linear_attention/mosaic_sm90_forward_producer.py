@@ -6,7 +6,6 @@ the prefix.
 
 from typing import Any
 
-import jax
 from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
@@ -61,12 +60,3 @@ def _copy_tokens(p, chunk, stage):
     start, end = (x.at[p.row, tokens] for x in (p.start, p.end))
     plgpu.copy_gmem_to_smem(end, p.end_stage.at[stage], full)
     plgpu.copy_gmem_to_smem(start, p.start_stage.at[stage], p.full_q.at[stage])
-
-
-def skip(p: Any, chunk: jax.Array, *, with_q: bool = False) -> None:
-  """Leaves a chunk to others; who waits for a barrier waits each time."""
-  stage = launch.ring(chunk, p.stages)
-  plgpu.barrier_wait(p.full.at[stage])
-  if with_q:
-    plgpu.barrier_wait(p.full_q.at[stage])
-  plgpu.barrier_arrive(p.empty.at[stage])

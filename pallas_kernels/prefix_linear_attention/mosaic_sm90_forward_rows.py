@@ -12,8 +12,9 @@ import jax.numpy as jnp
 
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_blocks as blocks
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_documents as documents_lib
-from pallas_kernels.prefix_linear_attention import mosaic_sm90_forward_producer as producer
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_forward_state as state
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_launch as launch
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_prefix as prefix
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import BF16
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import CHUNK
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import F32
@@ -37,9 +38,7 @@ def write_outputs(p: Any, half: int) -> None:
     _write(p, i, half, num, _inverse(p, den))
 
   if p.has_prefix:
-    lax.fori_loop(
-        I32(0), p.prefix_chunks, lambda i, _: producer.skip(p, i), None
-    )
+    prefix.write_features(p, half)
   lax.fori_loop(I32(0), I32(p.chunks), step, None)
   plgpu.wait_smem_to_gmem(0)
 
@@ -78,12 +77,9 @@ def _read_state(p, stage, buffer, half, num, den):
       blocks.feature_blocks(x, rolls, ones, square=1 / 2), axis=1
   )
   plgpu.barrier_wait(p.ready.at[buffer])
-  gram_hi, gram_lo = (
-      y.at[buffer] for y in (p.published_gram_hi, p.published_gram_lo)
-  )
-  t = blocks.gram_product(x * BF16(1 / 2), gram_hi, gram_lo, p.emulate)
-  kv = Transposed(p.published_kv_t.at[buffer])
-  num = p.mma(num, (ROWS, VALUE_TILE), (phi, kv))
+  kv_t, *gram = state.published(p, buffer)
+  t = blocks.gram_product(x * BF16(1 / 2), *gram, p.emulate)
+  num = p.mma(num, (ROWS, VALUE_TILE), (phi, Transposed(kv_t)))
   blocks.release(p.free.at[buffer], p.emulate)
   plgpu.commit_smem()  # TMA must not overtake the threads that have read q
   plgpu.barrier_arrive(p.empty.at[stage])

@@ -5,14 +5,15 @@
 
 from typing import Any
 
+import jax
 from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_blocks as blocks
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_documents as documents_lib
-from pallas_kernels.prefix_linear_attention import mosaic_sm90_forward_producer as producer
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_launch as launch
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_prefix as prefix
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import CHUNK
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import I32
 
@@ -24,14 +25,6 @@ def add_chunks(p: Any) -> None:
   plgpu.commit_smem()
   plgpu.barrier_arrive(p.constants)
   corner = blocks.gram_corner()
-
-  def read_prefix(chunk, state):
-    stage = launch.ring(chunk, p.stages)
-    if p.has_documents:
-      counts = documents_lib.entering(p.end_stage.at[stage])
-    else:
-      counts = blocks.first_tokens(p.prefix - chunk * CHUNK)
-    return _update(p, state, stage, counts)
 
   def read_tokens(i, state):
     counts = None
@@ -48,15 +41,14 @@ def add_chunks(p: Any) -> None:
 
   state = _initial_state(p)
   if p.has_prefix:
-    state = lax.fori_loop(I32(0), p.prefix_chunks, read_prefix, state)
+    state = prefix.add_chunks(p, state)
   _publish(p, launch.traced_zero(p), state, corner)
   if p.return_state:
     state = lax.fori_loop(I32(0), I32(p.chunks), read_tokens, state)
     _write_state(p, *state)
   else:  # which no chunk needs after the last one
     lax.fori_loop(I32(0), I32(p.chunks - 1), read_tokens, state)
-    last = p.prefix_chunks + I32(p.chunks - 1)
-    producer.skip(p, last, with_q=p.has_documents)
+    _skip(p, p.prefix_chunks + I32(p.chunks - 1))
   launch.drain(p.free, I32(p.chunks), 2)
 
 
@@ -84,13 +76,22 @@ def _update(p, state, stage, counts):
       state,
       p.k_stage.at[stage],
       p.v_stage.at[stage],
-      p.features,
+      prefix.slabs(p, launch.traced_zero(p)),
       p.selection,
       counts=counts,
       emulate=p.emulate,
   )
   blocks.release(p.empty.at[stage], p.emulate)
   return state
+
+
+def _skip(p, chunk):
+  """Leaves a chunk to others; who waits for a barrier waits each time."""
+  stage = launch.ring(chunk, p.stages)
+  plgpu.barrier_wait(p.full.at[stage])
+  if p.has_documents:
+    plgpu.barrier_wait(p.full_q.at[stage])
+  plgpu.barrier_arrive(p.empty.at[stage])
 
 
 def _publish(p, i, state, corner):
@@ -101,6 +102,11 @@ def _publish(p, i, state, corner):
   def _():
     plgpu.barrier_wait(p.free.at[buffer])
 
-  published = p.published_kv_t, p.published_gram_hi, p.published_gram_lo
-  blocks.publish(*state, corner, *(x.at[buffer] for x in published))
+  blocks.publish(*state, corner, *published(p, buffer))
   plgpu.barrier_arrive(p.ready.at[buffer])
+
+
+def published(p: Any, buffer: jax.Array) -> tuple[Any, Any, Any]:
+  """Where a state is handed over, see `blocks.publish`."""
+  grams = p.published_gram_hi, p.published_gram_lo
+  return p.slabs.at[2 + buffer], *(gram.at[buffer] for gram in grams)

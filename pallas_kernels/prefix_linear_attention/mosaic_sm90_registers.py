@@ -138,6 +138,27 @@ def mma(
   return lax.optimization_barrier(total)
 
 
+def mma_group(
+    emulate: bool, *sums: tuple[jax.Array, tuple[int, int], tuple[Any, Any]]
+) -> list[jax.Array]:
+  """Several sums that `mma` computes, of which none waits for another.
+
+  Args:
+    emulate: whether this runs in the interpreter.
+    *sums: what `mma` takes of each, init, shape and products; none is None.
+  """
+  if emulate:
+    return [mma(emulate, *x) for x in sums]
+
+  def accumulate(totals):
+    for total, (_, _, *products) in zip(totals, sums):
+      for a, b in products:
+        plgpu.wgmma(total, _operand(a), _operand(b))
+
+  starts = tuple(plgpu.ACC.init(init) for init, *_ in sums)
+  return list(lax.optimization_barrier(pl.run_state(accumulate)(starts)))
+
+
 def release(barrier: Any, emulate: bool) -> None:
   """Hands a buffer back that `mma` has read, by an arrival.
 

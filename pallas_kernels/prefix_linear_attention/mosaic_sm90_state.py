@@ -1,17 +1,19 @@
 """The state of linear attention on Hopper, without any outputs.
 
 It sums up segments of a sequence that is split, see `mosaic_sm90_segments`. A
-program is one row of the batch, one head and 64 values, with two warpgroups:
+program is one row of the batch, one head and 64 values. It does what the forward
+pass does in the prefix, see `mosaic_sm90_prefix`, with four warpgroups:
 
-    0  state     adds chunk after chunk to the state in its registers
-    1  producer  copies k and v of each chunk into a ring of stages
+    0     state     adds chunk after chunk to the state in its registers
+    1, 2  features  of the first and of the other 64 keys of each chunk
+    3     producer  copies k and v of each chunk into a ring of stages
 
     full[stage]   k and v have arrived
-    empty[stage]  the state has read them
+    empty[stage]  the state has read v, and both others k
+    constants     the selection matrix is in shared memory
     finish        nobody leaves while others use tensor cores
 """
 
-import functools
 from typing import Any
 
 import jax
@@ -20,9 +22,9 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_blocks as blocks
-from pallas_kernels.prefix_linear_attention import mosaic_sm90_documents as documents_lib
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_launch as launch
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_limits as limits
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_prefix as prefix
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import (
     CHUNK,
     D,
@@ -34,6 +36,7 @@ from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import (
 )
 
 STAGES = 4  # chunks in shared memory
+REGISTERS = 24, 168, 160  # producer, state, each of the others
 
 
 def final_state(
@@ -72,8 +75,10 @@ def final_state(
   }
 
   def state(p):
-    p.has_documents = end is not None
-    _run_warpgroup(p)
+    p.stages, p.has_documents = STAGES, end is not None
+    p.prefix = p.lengths[p.row]
+    p.prefix_chunks = lax.div(p.prefix + I32(CHUNK - 1), I32(CHUNK))
+    launch.run_roles(p, REGISTERS, _copy, _add, _write_features)
 
   kv_t, gram = launch.launch(
       state,
@@ -83,7 +88,7 @@ def final_state(
       outputs,
       make_scratch(V, documents=end is not None),
       tiles=tiles,
-      threads=2,
+      threads=4,
       interpret=interpret,
   )
   return kv_t[:, :, :V], gram
@@ -93,28 +98,19 @@ def make_scratch(V: int, documents: bool = False) -> dict[str, Any]:
   """Buffers in shared memory and barriers, by name."""
   plain, tiled = launch.buffers(V)
   ends = {'end_stage': plgpu.SMEM((STAGES, CHUNK), I32)} if documents else {}
-  return ends | {
+  shared = ends | prefix.make_scratch(tiled)
+  return shared | {
       'k_stage': plain(STAGES, CHUNK, D),
       'v_stage': tiled(STAGES, CHUNK, VALUE_TILE),
-      'features': tiled(CHUNK, NUM_FEATURES),
       'selection': plain(*launch.KEYS),
       'full': plgpu.Barrier(num_arrivals=2 + len(ends), num_barriers=STAGES),
-      'empty': plgpu.Barrier(num_arrivals=1, num_barriers=STAGES),
-      'finish': plgpu.Barrier(num_arrivals=2),
+      'empty': plgpu.Barrier(num_arrivals=3, num_barriers=STAGES),
+      'constants': plgpu.Barrier(num_arrivals=1),
+      'finish': plgpu.Barrier(num_arrivals=4),
   }
 
 
-def _run_warpgroup(p):
-  """Every warpgroup finds its role."""
-  length = p.lengths[p.row]
-  count = lax.div(length + I32(CHUNK - 1), I32(CHUNK))
-  pl.when(p.warpgroup == 0)(functools.partial(_add, p, length, count))
-  pl.when(p.warpgroup == 1)(functools.partial(_copy, p, count))
-  plgpu.barrier_arrive(p.finish)
-  plgpu.barrier_wait(p.finish)
-
-
-def _copy(p, count):
+def _copy(p):
   """Copies all chunks, as soon as their stage is empty."""
 
   def step(chunk, _):
@@ -127,36 +123,22 @@ def _copy(p, count):
     if p.has_documents:
       plgpu.copy_gmem_to_smem(p.end.at[at[:2]], p.end_stage.at[stage], full)
 
-  lax.fori_loop(I32(0), count, step, None)
-  launch.drain(p.empty, count, STAGES)
+  lax.fori_loop(I32(0), p.prefix_chunks, step, None)
+  launch.drain(p.empty, p.prefix_chunks, STAGES)
 
 
-def _add(p, length, count):
+def _write_features(p, half):
+  """Those of 64 keys of every chunk."""
+  plgpu.barrier_wait(p.constants)
+  prefix.write_features(p, half)
+
+
+def _add(p):
   """Adds up chunk after chunk, and writes the sum."""
   p.selection[...] = blocks.selection()
   plgpu.commit_smem()
-
-  def step(chunk, state):
-    stage = launch.ring(chunk, STAGES)
-    plgpu.barrier_wait(p.full.at[stage])
-    if p.has_documents:
-      counts = documents_lib.entering(p.end_stage.at[stage])
-    else:
-      counts = blocks.first_tokens(length - chunk * CHUNK)
-    state = blocks.add_keys(
-        state,
-        p.k_stage.at[stage],
-        p.v_stage.at[stage],
-        p.features,
-        p.selection,
-        counts=counts,
-        emulate=p.emulate,
-    )
-    blocks.release(p.empty.at[stage], p.emulate)
-    return state
-
-  state = blocks.zero_state()
-  kv_t, gram = lax.fori_loop(I32(0), count, step, state)
+  plgpu.barrier_arrive(p.constants)
+  kv_t, gram = prefix.add_chunks(p, blocks.zero_state())
   p.kv_t.at[p.row, p.head, p.columns][...] = kv_t
 
   @pl.when(p.tile == 0)

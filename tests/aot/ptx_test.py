@@ -28,6 +28,7 @@ every_size = pytest.mark.parametrize(
     [
         pytest.param({}, id='64 values'),
         pytest.param(PACKED, id='documents'),
+        slow('training', state=False),
         slow('112 values', V=112),
         slow('128 values', V=128, prefix_len=(129, 0)),
         slow('no prefix in any row', prefix_len=(0, 0)),
@@ -39,15 +40,18 @@ every_size = pytest.mark.parametrize(
 at_any_time = pytest.mark.parametrize('late', [False, True])
 
 
-def make_inputs(*, L=400, V=64, prefix_len=(77, 256), packed=False):
+def make_inputs(*, L=400, V=64, prefix_len=(77, 256), packed=False, state=True):
   """Two rows and heads of a length that no chunk of 128 tokens divides.
 
   With `packed`, documents begin at two tokens of each row, and some tokens at its
-  end and inside a document are padding.
+  end and inside a document are padding. Without `state` there is none before the
+  first token, and `evaluate` asks for none after the last one.
   """
   B, P = len(prefix_len), max(prefix_len)
   inputs = testing.make_inputs(B=B, L=L, P=P, H=2, D=16, V=V, dtype='bfloat16')
   inputs['prefix_len'] = np.int32(prefix_len)
+  if not state:
+    del inputs['initial_state']
   if packed:
     index, borders = np.arange(L), np.array([[100, 110], [200, 256]])
     ids = (index >= borders[..., None]).sum(axis=1)
@@ -58,11 +62,11 @@ def make_inputs(*, L=400, V=64, prefix_len=(77, 256), packed=False):
 
 
 def evaluate(inputs, implementation, **options):
-  """Outputs, the state and all gradients."""
+  """Outputs, the state if there was one before, and all gradients."""
   op = functools.partial(
       pallas_kernels.prefix_linear_attention,
       implementation=implementation,
-      return_state=True,
+      return_state='initial_state' in inputs,
       **options,
   )
   return testing.outputs_and_gradients(op, inputs)

@@ -13,6 +13,8 @@ from pallas_kernels import testing
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_blocks as blocks
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_forward as module
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_forward_state as state_module
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_launch as launch
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_prefix as prefix
 from pallas_kernels.prefix_linear_attention import roll_features
 
 pytestmark = pytest.mark.skipif(
@@ -41,13 +43,14 @@ def races_found():
   return interpreter().get_races().races_found
 
 
-def run(arguments, *, config=CONFIG, length=None):
+def run(arguments, *, config=CONFIG, length=None, return_state=True):
   """Outputs by name, and whether there was a race."""
   state = arguments.get('initial_state')
   forward = functools.partial(
       module.forward,
       config=config,
       length=length,
+      return_state=return_state,
       interpret=plgpu.InterpretGPUParams(detect_races=True),
   )
   names = 'q', 'k', 'v', 'k_enc', 'v_enc', 'prefix_len'
@@ -57,8 +60,10 @@ def run(arguments, *, config=CONFIG, length=None):
           *((None, None) if state is None else roll_features.pack_state(state)),
       )
   )
-  state = roll_features.unpack_state(kv_t, gram, arguments['v'].shape[-1])
-  outputs = {'y': y, 'inv_z': inv_z, 'kv': state.kv, 'k': state.k}
+  outputs = {'y': y, 'inv_z': inv_z}
+  if return_state:
+    state = roll_features.unpack_state(kv_t, gram, arguments['v'].shape[-1])
+    outputs |= {'kv': state.kv, 'k': state.k}
   return outputs, races_found()
 
 
@@ -94,9 +99,9 @@ def as_float32(tree):
 
 def assert_close(actual, expected):
   assert actual.keys() == expected.keys()
-  for name, tolerance in TOLERANCE.items():
+  for name in expected:
     a, e = {name: actual[name]}, {name: expected[name]}
-    testing.assert_close(a, e, tolerance)
+    testing.assert_close(a, e, TOLERANCE[name])
 
 
 def check(arguments, **options):
@@ -144,6 +149,14 @@ def test_chained_calls_are_one_call():
   assert_close(actual, expected(arguments))
 
 
+def test_outputs_do_not_need_the_final_state():
+  arguments = draw('initial_state', prefix_len=[100])
+  actual, races = run(arguments, return_state=False)
+  assert not races
+  exact = expected(arguments)
+  assert_close(actual, {name: exact[name] for name in ('y', 'inv_z')})
+
+
 def test_values_of_112_take_a_tile_that_is_cut_off():
   check(draw(V=112, prefix_len=[100]))
 
@@ -167,8 +180,7 @@ def test_a_state_announced_before_it_is_written_is_a_race(
   def announce_then_write(p, i, state, corner):
     buffer = jax.lax.rem(i, jnp.int32(2))
     plgpu.barrier_arrive(p.ready.at[buffer])
-    published = p.published_kv_t, p.published_gram_hi, p.published_gram_lo
-    blocks.publish(*state, corner, *(x.at[buffer] for x in published))
+    blocks.publish(*state, corner, *state_module.published(p, buffer))
 
   monkeypatch.setattr(state_module, '_publish', announce_then_write)
   arguments = draw('initial_state', *PREFIX)
@@ -183,12 +195,22 @@ def test_a_stage_released_before_it_is_read_is_a_race(
     plgpu.barrier_arrive(p.empty.at[stage])
     refs = (x.at[stage] for x in (p.k_stage, p.v_stage))
     options = {'counts': counts, 'emulate': p.emulate}
-    return blocks.add_keys(state, *refs, p.features, p.selection, **options)
+    features = prefix.slabs(p, launch.traced_zero(p))
+    return blocks.add_keys(state, *refs, features, p.selection, **options)
 
   monkeypatch.setattr(state_module, '_update', release_then_read)
   config = module.ForwardConfig(stages=2)
   arguments = draw('initial_state', *PREFIX, L=512)
   assert stopped_by_race(run, arguments, config=config) or races_found()
+
+
+def test_features_of_two_chunks_in_the_same_place_are_a_race(
+    monkeypatch, stopped_by_race
+):
+  slabs = prefix.slabs
+  monkeypatch.setattr(prefix, 'slabs', lambda p, buffer: slabs(p, 0 * buffer))
+  arguments = draw('initial_state', P=256, prefix_len=[256])
+  assert stopped_by_race(run, arguments) or races_found()
 
 
 @pytest.mark.slow
