@@ -11,6 +11,7 @@ import jax
 from jax import lax
 import jax.numpy as jnp
 
+from pallas_kernels.prefix_linear_attention import chunks
 from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
 from pallas_kernels.prefix_linear_attention.feature_maps import FeatureMap
 from pallas_kernels.prefix_linear_attention.inputs import State
@@ -35,56 +36,79 @@ def chunked(
     return_state: bool = True,
     chunk: int = CHUNK,
 ) -> tuple[jax.Array, State | None]:
-  """Returns the outputs [B, L, H, V] and the state after the last token."""
-  del plain  # masks are always read
-  chunk = min(chunk, inputs.q.shape[1])
+  """Returns the outputs [B, L, H, V] and the state after the last token.
+
+  Where rows are `plain`, tokens of one document, no mask is read.
+  """
+  L = inputs.q.shape[1]
+  chunk = min(chunk, L)
+  plain = plain and L % chunk == 0  # else the last chunk has padding
   inputs = inputs_lib.with_state(inputs, feature_map)
-  y, state = _chunked(inputs, feature_map, normalizer, chunk)
+  y, state = _chunked(inputs, feature_map, normalizer, plain, chunk)
   return y, state if return_state else None
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def _chunked(inputs, feature_map, normalizer, chunk):
-  return _forward(inputs, feature_map, normalizer, chunk)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
+def _chunked(inputs, feature_map, normalizer, plain, chunk):
+  return _forward(inputs, feature_map, normalizer, plain, chunk)[0]
 
 
-def _forward(inputs, feature_map, normalizer, chunk):
+def _forward(inputs, feature_map, normalizer, plain, chunk):
   op = _Op(feature_map)
-  start = op.read_prefix(inputs.state, *_prefix_chunks(inputs, chunk))
+  causal = chunks.Causal.of(inputs, plain, chunk)
+  B, L, H, _ = causal.q.shape
 
-  def step(state, c):
-    num, den = op.outputs(state, c)
-    y = inputs_lib.normalize(num, den, normalizer)
-    return op.update(state, c), (y.astype(c.v.dtype), den)
+  def step(i, carry):
+    state, y, den = carry
+    c = causal.chunk(i)
+    num, d = op.outputs(state, c)
+    y = chunks.put(y, inputs_lib.normalize(num, d, normalizer), i, chunk)
+    return op.update(state, c), y, chunks.put(den, d, i, chunk)
 
-  state, (y, den) = lax.scan(step, start, _causal_chunks(inputs, chunk))
-  L = inputs.q.shape[1]
-  return (_join(y, L), state), (inputs, _join(y, L), _join(den, L))
+  state, y, den = lax.fori_loop(
+      0,
+      L // chunk,
+      step,
+      (
+          op.read_prefix(inputs.state, chunks.Prefix.of(inputs, chunk)),
+          jnp.zeros_like(causal.v),
+          jnp.zeros((B, L, H), jnp.float32),
+      ),
+  )
+  return (y[:, : inputs.q.shape[1]], state), (inputs, y, den)
 
 
-def _backward(feature_map, normalizer, chunk, residuals, cotangents):
+def _backward(feature_map, normalizer, plain, chunk, residuals, cotangents):
   inputs, y, den = residuals
   dy, dstate = cotangents
+  dy = chunks.filled(dy, chunk)
   op = _Op(feature_map)
-  divisor, divisor_vjp = jax.vjp(inputs_lib.NORMALIZERS[normalizer], den)
-  dnum = dy / divisor[..., None]  # float32, as the divisor is
-  dden = divisor_vjp(-_einsum('blhv,blhv->blh', dnum, y))[0]
+  causal = chunks.Causal.of(inputs, plain, chunk)
+  prefix = chunks.Prefix.of(inputs, chunk)
+  N = causal.q.shape[1] // chunk
 
-  chunks = _causal_chunks(inputs, chunk)
-  prefix = _prefix_chunks(inputs, chunk)
-  start = op.read_prefix(inputs.state, *prefix)
-  _, states = lax.scan(lambda s, c: (op.update(s, c), s), start, chunks)
-  grads = _split(dnum.astype(y.dtype), chunk), _split(dden, chunk)
+  def keep(state, i):
+    return op.update(state, causal.chunk(i)), state
 
-  def step(dstate, xs):
-    c, state, dnum, dden = xs
-    dq, dk, dv = op.chunk_vjp(c, state, dnum, dden, dstate)
-    return op.update_vjp(c, dnum, dden, dstate), (dq, dk, dv)
+  _, states = lax.scan(
+      keep, op.read_prefix(inputs.state, prefix), jnp.arange(N)
+  )
 
-  dstate, dqkv = lax.scan(step, dstate, (chunks, states, *grads), reverse=True)
+  def step(i, carry):
+    i = N - 1 - i
+    dstate, *grads = carry
+    c, state = causal.chunk(i), jax.tree.map(lambda x: x[i], states)
+    here = (chunks.take(x, i, chunk) for x in (dy, y, den))
+    dnum, dden = _normalize_vjp(*here, normalizer)
+    parts = op.chunk_vjp(c, state, dnum, dden, dstate)
+    grads = [chunks.put(x, part, i, chunk) for x, part in zip(grads, parts)]
+    return op.update_vjp(c, dnum, dden, dstate), *grads
+
+  zeros = [jnp.zeros_like(x) for x in (causal.q, causal.k, causal.v)]
+  dstate, *grads = lax.fori_loop(0, N, step, (dstate, *zeros))
   L, P = inputs.q.shape[1], inputs.k_enc.shape[1]
-  dq, dk, dv = (_join(x, L) for x in dqkv)
-  dk_enc, dv_enc = (_join(x, P) for x in op.read_prefix_vjp(dstate, *prefix))
+  dq, dk, dv = (x[:, :L] for x in grads)
+  dk_enc, dv_enc = (x[:, :P] for x in op.read_prefix_vjp(dstate, prefix))
   zero = None  # of masks and segments
   return (
       inputs_lib.Inputs(dq, dk, dv, dk_enc, dv_enc, zero, zero, zero, dstate),
@@ -94,33 +118,12 @@ def _backward(feature_map, normalizer, chunk, residuals, cotangents):
 _chunked.defvjp(_forward, _backward)
 
 
-class _Chunk(NamedTuple):
-  """C positions of every row and head; the state knows one open segment."""
-
-  q: jax.Array  # [B, H, C, D]
-  k: jax.Array  # [B, H, C, D]
-  v: jax.Array  # [B, H, C, V]
-  segment: jax.Array  # [B, C]
-  mask: jax.Array  # [B, C]
-  opened: jax.Array  # [B], the segment whose state reaches this chunk
-
-  @property
-  def sees(self):  # [B, 1, C, C], which keys of the chunk a query sees
-    same = self.segment[:, :, None] == self.segment[:, None, :]
-    return (jnp.tril(same) & self.mask[:, None, :])[:, None]
-
-  @property
-  def reads(self):  # [B, 1, C, 1], which queries see the state
-    return (self.segment == self.opened[:, None])[:, None, :, None]
-
-  @property
-  def writes(self):  # [B, 1, C, 1], which keys enter the state
-    last = self.segment[:, -1:]
-    return ((self.segment == last) & self.mask)[:, None, :, None]
-
-  @property
-  def keeps(self):  # [B, 1], whether the open segment still is at the end
-    return (self.segment[:, -1] == self.opened)[:, None]
+def _normalize_vjp(dy, y, den, normalizer):
+  """Cotangents of numerators and denominators; those are float32."""
+  divisor, divisor_vjp = jax.vjp(inputs_lib.NORMALIZERS[normalizer], den)
+  dnum = dy / divisor[..., None]  # float32, as the divisor is
+  dden = divisor_vjp(-_einsum('bhcv,bhcv->bhc', dnum, y))[0]
+  return dnum.astype(y.dtype), dden
 
 
 class _Op(NamedTuple):
@@ -132,7 +135,8 @@ class _Op(NamedTuple):
   feature_map: FeatureMap
 
   def features(self, x, mask):
-    return self.feature_map.features(x) * mask.astype(x.dtype)
+    phi = self.feature_map.features(x)
+    return phi if mask is None else phi * mask.astype(x.dtype)
 
   def weights(self, c):
     """[B, H, C, C] float32, before masking, and its vjp."""
@@ -150,23 +154,21 @@ class _Op(NamedTuple):
     return num, den
 
   def update(self, state, c):
-    phi = self.features(c.k, c.writes)
-    keeps = c.keeps.astype(jnp.float32)
+    return self.written(c.kept(state), c.k, c.v, c.writes)
+
+  def written(self, state, k, v, writes):
+    phi = self.features(k, writes)
     return State(
-        state.kv * keeps[..., None, None]
-        + _einsum('bhcf,bhcv->bhfv', phi, c.v),
-        state.k * keeps[..., None] + _einsum('bhcf->bhf', phi),
+        state.kv + _einsum('bhcf,bhcv->bhfv', phi, v),
+        state.k + _einsum('bhcf->bhf', phi),
     )
 
   def update_vjp(self, c, dnum, dden, dstate):
     """The cotangent of the state that reaches the chunk."""
-    phi = self.features(c.q, c.reads)
-    keeps = c.keeps.astype(jnp.float32)
+    phi, kept = self.features(c.q, c.reads), c.kept(dstate)
     return State(
-        dstate.kv * keeps[..., None, None]
-        + _einsum('bhcf,bhcv->bhfv', phi, dnum),
-        dstate.k * keeps[..., None]
-        + _einsum('bhcf,bhc->bhf', phi.astype(jnp.float32), dden),
+        kept.kv + _einsum('bhcf,bhcv->bhfv', phi, dnum),
+        kept.k + _einsum('bhcf,bhc->bhf', phi.astype(jnp.float32), dden),
     )
 
   def chunk_vjp(self, c, state, dnum, dden, dstate):
@@ -195,71 +197,25 @@ class _Op(NamedTuple):
     dk = k_vjp(dphi.astype(phi.dtype))[0].astype(jnp.float32)
     return dk, _einsum('bhcf,bhfv->bhcv', phi, dkv)
 
-  def read_prefix(self, state, count, k, v, mask):
-    """Adds the first `count` chunks; the others cost nothing."""
+  def read_prefix(self, state, prefix):
+    if not prefix.k.shape[1]:
+      return state
 
     def body(i, state):
-      k_i, v_i, mask_i = (_at(x, i) for x in (k, v, mask))
-      phi = self.features(k_i, mask_i)
-      return State(
-          state.kv + _einsum('bhcf,bhcv->bhfv', phi, v_i),
-          state.k + _einsum('bhcf->bhf', phi),
-      )
+      return self.written(state, *prefix.chunk(i))
 
-    return lax.fori_loop(0, count, body, state) if len(k) else state
+    return lax.fori_loop(0, prefix.count, body, state)
 
-  def read_prefix_vjp(self, dstate, count, k, v, mask):
+  def read_prefix_vjp(self, dstate, prefix):
+    """Cotangents of the keys and values of the prefix."""
+
     def body(i, grads):
-      k_i, v_i, mask_i = (_at(x, i) for x in (k, v, mask))
-      grads_i = self.written_vjp(k_i, v_i, mask_i, dstate)
+      parts = self.written_vjp(*prefix.chunk(i), dstate)
       return tuple(
-          lax.dynamic_update_index_in_dim(g, g_i.astype(g.dtype), i, 0)
-          for g, g_i in zip(grads, grads_i)
+          chunks.put(x, part, i, prefix.size) for x, part in zip(grads, parts)
       )
 
-    zeros = jnp.zeros_like(k), jnp.zeros_like(v)
-    return lax.fori_loop(0, count, body, zeros) if len(k) else zeros
-
-
-def _at(x, i):
-  return lax.dynamic_index_in_dim(x, i, axis=0, keepdims=False)
-
-
-def _split(x, chunk):
-  """[B, L, H, ...] to [N, B, H, C, ...], the last chunk filled with zeros."""
-  B, L, H, *rest = x.shape
-  N = -(-L // chunk)
-  x = jnp.pad(x, [(0, 0), (0, N * chunk - L)] + [(0, 0)] * (x.ndim - 2))
-  x = x.reshape(B, N, chunk, H, *rest)
-  return jnp.moveaxis(x, (1, 3), (0, 2))
-
-
-def _join(x, L):
-  """Undoes `_split`."""
-  N, B, H, C, *rest = x.shape
-  x = jnp.moveaxis(x, (0, 2), (1, 3)).reshape(B, N * C, H, *rest)
-  return x[:, :L]
-
-
-def _causal_chunks(inputs, chunk):
-  mask = _split(inputs.mask[..., None], chunk)[:, :, 0]
-  # Filling keeps the last segment open, so that its state survives to the end.
-  fill = -inputs.q.shape[1] % chunk
-  segment = jnp.pad(inputs.segment, ((0, 0), (0, fill)), mode='edge')
-  segment = _split(segment[..., None], chunk)[:, :, 0]
-  first = jnp.zeros_like(segment[:1, :, 0])
-  return _Chunk(
-      *(_split(x, chunk) for x in (inputs.q, inputs.k, inputs.v)),
-      segment=segment,
-      mask=mask,
-      opened=jnp.concatenate([first, segment[:-1, :, -1]]),
-  )
-
-
-def _prefix_chunks(inputs, chunk):
-  """How many chunks hold prefix, and k, v and mask of all of them."""
-  positions = 1 + jnp.arange(inputs.prefix_mask.shape[1])
-  longest = jnp.max(jnp.where(inputs.prefix_mask, positions, 0), initial=0)
-  mask = _split(inputs.prefix_mask[..., None], chunk)[..., None]
-  k, v = _split(inputs.k_enc, chunk), _split(inputs.v_enc, chunk)
-  return -(-longest // chunk), k, v, mask
+    zeros = jnp.zeros_like(prefix.k), jnp.zeros_like(prefix.v)
+    if not prefix.k.shape[1]:
+      return zeros
+    return lax.fori_loop(0, prefix.count, body, zeros)

@@ -136,6 +136,15 @@ def test_memory_is_linear_in_the_length(compiled, backward):
   assert long <= 2048 * 32_768 * HEADS
 
 
+def test_backward_keeps_the_outputs_and_states_and_copies_no_input(compiled):
+  length = 32_768
+  outputs = length * HEADS * V
+  F = 1 + D + D * (D + 1) // 2
+  states = length // chunked.CHUNK * HEADS * F * (V + 1)
+  kept = 4 * (outputs + states)
+  assert temporary_bytes(compiled(length, backward=True)) <= 1.75 * kept
+
+
 def test_memory_is_a_hundredth_of_the_quadratic_one(compiled):
   quadratic = compiled(32_768, 'reference')
   assert temporary_bytes(compiled(32_768)) <= temporary_bytes(quadratic) / 100
