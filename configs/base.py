@@ -118,6 +118,8 @@ KEYS = dict(
         init_std=(0.02, Real(1e-9, 10)),
         # of activations and products; parameters are float32
         dtype=('bfloat16', OneOf('bfloat16', 'float32')),
+        # of the residual stream between layers; norms compute in float32
+        residual_dtype=('float32', OneOf('bfloat16', 'float32')),
         # what backward recomputes
         remat=('none', OneOf('none', 'full', 'dots')),
         # what a pad weighs; reference: as much as in the released models

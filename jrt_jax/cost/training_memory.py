@@ -66,7 +66,7 @@ def working_bytes(
   rows, _ = shapes(config)['embedding.embedding']
   gathered = layout.num_own(shapes(config), {**mesh, 'fsdp': 1})
   # What the last layer gives, as the loss reads it; and the derivatives.
-  ends = tokens * E * (2 * _FLOAT32 + 2 * size)
+  ends = tokens * E * (2 * ITEM_BYTES[config['residual_dtype']] + 2 * size)
   logits = microbatch * LOSS_BLOCK * rows
   return {
       'weights to multiply': size * gathered,
@@ -105,5 +105,7 @@ def _layers(config, capacity, tensor):
     kept.append({'none': everything, 'dots': dots, 'full': 0}[remat])
   if remat == 'none':  # the residual stream is not kept: norms do without
     return sum(kept)
-  stream = _FLOAT32 * E  # what a layer reads, and once more inside it
+  stream = (
+      ITEM_BYTES[config['residual_dtype']] * E
+  )  # what a layer reads, and once more inside it
   return len(kept) * stream + sum(kept) + _AGAIN * (max(whole) + stream)

@@ -32,7 +32,8 @@ def max_difference(
   """
   vocab_size = config['model']['vocab_size']
   ids, expected = read(file, vocab_size)
-  merge, _ = models.abstract({**config['model'], 'dtype': 'float32'})
+  in_float32 = dict.fromkeys(('dtype', 'residual_dtype'), 'float32')
+  merge, _ = models.abstract({**config['model'], **in_float32})
   capacity = policies.prefix_capacity(
       config['prefix'], config['sequence_length']
   )

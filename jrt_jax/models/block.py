@@ -64,7 +64,7 @@ REMAT_POLICIES = {
 
 
 class Block(nnx.Module):
-  """x + mixer(norm(x)), then x + mlp(norm(x)); x [B, L, E] stays float32."""
+  """x + mixer(norm(x)), then x + mlp(norm(x)); x [B, L, E] keeps its dtype."""
 
   def __init__(self, build: Build, mixer: str, config: Mapping[str, Any]):
     self.mixer_norm = build.norm()
@@ -79,8 +79,8 @@ class Block(nnx.Module):
 
     def forward(x):
       x, y = self.mixer_norm.beside(x)
-      x, y = self.mlp_norm.beside(x + self.mixer(y, context))
-      return x + self.mlp(y)
+      x, y = self.mlp_norm.beside(_add(x, self.mixer(y, context)))
+      return _add(x, self.mlp(y))
 
     policy = REMAT_POLICIES[self.remat]
     return jax.checkpoint(forward, policy=policy)(x) if policy else forward(x)
@@ -93,11 +93,11 @@ class Block(nnx.Module):
     y, following = self.mixer(
         self.mixer_norm(x), context, state=state, return_state=True
     )
-    x = x + y
+    x = _add(x, y)
     if state is not None and context.mask is not None:
       following = choose_rows(context.mask.any(axis=1), following, state)
     following = parallel.lay(following, layout.STATES[self.kind])
-    return x + self.mlp(self.mlp_norm(x)), following
+    return _add(x, self.mlp(self.mlp_norm(x))), following
 
   def prefill_blocks(self, x: jax.Array, masks: jax.Array, state: Any):
     """As `prefill`, of N blocks [N, B, C, E] in order, all of them prefix."""
@@ -121,8 +121,13 @@ class Block(nnx.Module):
     """Maps one token [B, E] and the state to [B, E] and the next state."""
     y, state = self.mixer.step(self.mixer_norm(x), state)
     state = parallel.lay(state, layout.STATES[self.kind])
-    x = x + y
-    return x + self.mlp(self.mlp_norm(x)), state
+    x = _add(x, y)
+    return _add(x, self.mlp(self.mlp_norm(x))), state
+
+
+def _add(x, y):
+  """x + y in the dtype of x, the residual stream."""
+  return (x + y).astype(x.dtype)
 
 
 def choose_rows(rows: jax.Array, new: Any, old: Any) -> Any:

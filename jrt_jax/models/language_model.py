@@ -18,7 +18,7 @@ from jrt_jax.models.context import count_documents
 
 
 class LanguageModel(nnx.Module):
-  """A stack of residual blocks with tied embeddings; float32 residual stream.
+  """A stack of residual blocks with tied embeddings.
 
   A row may start with a prefix, of which `pla` layers see the whole at every
   position; all else is causal.
@@ -52,6 +52,7 @@ class LanguageModel(nnx.Module):
         [Block(build, mixer, config) for mixer in config['mixers']]
     )
     self.final_norm = build.norm()
+    self.residual_dtype = jnp.dtype(config['residual_dtype'])
     self.rounded_table = nnx.data(None)  # see `functional.ROUNDED_TABLE`
     self.vocab_size = config['vocab_size']
     self.pad_mask = config['pad_mask']
@@ -165,7 +166,7 @@ class LanguageModel(nnx.Module):
   ) -> tuple[Any, ...]:
     """The states of `batch` rows before their first token, as in `prefill`."""
     context = Context(batch, 1, state_capacity=state_capacity)
-    x = jnp.zeros((batch, 1, self.embedding.features))
+    x = jnp.zeros((batch, 1, self.embedding.features), self.residual_dtype)
     shapes = {}  # layers of a kind keep the same: one of each is traced
     for layer in self.layers:
       if layer.kind not in shapes:
@@ -250,7 +251,7 @@ class LanguageModel(nnx.Module):
     return x, tuple(following)
 
   def embed(self, tokens: jax.Array) -> jax.Array:
-    """Maps int32 [...] to float32 [..., E], which the first layer reads.
+    """Maps int32 [...] to [..., E] of the residual stream, for the first layer.
 
     Raises:
       ValueError: an id, of padding too, is none of the vocabulary (under `jit`,
@@ -260,7 +261,7 @@ class LanguageModel(nnx.Module):
     # Or XLA would divide the activations as the columns of the table are.
     table = parallel.spread(self.embedding.embedding[...], parallel.HEAD_AXES)
     x = jnp.take(table, tokens, axis=0)
-    return parallel.spread(x.astype(jnp.float32), parallel.BATCH_AXES)
+    return parallel.spread(x.astype(self.residual_dtype), parallel.BATCH_AXES)
 
   def _context(self, tokens, prefix_len, prefix_capacity, segment_ids, mask):
     B, L = tokens.shape

@@ -10,14 +10,13 @@ import jax.numpy as jnp
 class RMSNorm(nnx.RMSNorm):
   """x / √(mean(x²) + ε) ⊙ scale, in float32, then rounded to `dtype`.
 
-  Its backward pass needs what forward has returned, and not the float32 x: it
-  takes x / √… to be y / scale. A scale of exactly 0, where that is lost, gets
-  no gradient. As Apex's `memory_efficient` norms,
-  https://github.com/NVIDIA/apex.
+  Its backward pass needs what forward has returned, and not x: it takes x / √…
+  to be y / scale. A scale of exactly 0, where that is lost, gets no gradient. As
+  Apex's `memory_efficient` norms, https://github.com/NVIDIA/apex.
   """
 
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Maps float32 [..., E] to [..., E] in `dtype`."""
+    """Maps [..., E] to [..., E] in `dtype`."""
     return self.beside(x)[1]
 
   def beside(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -35,14 +34,16 @@ def _beside(x, scale, eps, dtype):
 
 
 def _forward(x, scale, eps, dtype):
-  inverse = jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + eps)
-  y = (x * (inverse * scale)).astype(dtype)
+  wide = x.astype(jnp.float32)
+  inverse = jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + eps)
+  y = (wide * (inverse * scale)).astype(dtype)
   return (x, y), (y, inverse, scale)
 
 
 def _backward(eps, dtype, kept, cotangents):
   y, inverse, scale = kept
   dx, dy = cotangents
+  x_dtype = dx.dtype
   # Or XLA would compute y anew, from x.
   y = jax.lax.optimization_barrier(y).astype(jnp.float32)
   dy = dy.astype(jnp.float32)
@@ -50,9 +51,10 @@ def _backward(eps, dtype, kept, cotangents):
   dscale = jnp.sum(dy * normal, axis=range(y.ndim - 1))
   mean = jnp.mean(dy * y, axis=-1, keepdims=True)
   dx += inverse * (dy * scale - normal * mean)
-  if dtype != dx.dtype:  # or XLA would write float32
-    dx = jax.lax.optimization_barrier(dx.astype(dtype)).astype(dx.dtype)
-  return dx, dscale
+  narrow = min(dtype, x_dtype, key=lambda dtype: dtype.itemsize)
+  if narrow != jnp.float32:  # or XLA would write float32
+    dx = jax.lax.optimization_barrier(dx.astype(narrow))
+  return dx.astype(x_dtype), dscale
 
 
 _beside.defvjp(_forward, _backward)

@@ -37,9 +37,11 @@ class Case(NamedTuple):
   config: str
   mesh: tuple[int, int, int]  # data, fsdp, tensor
   mixers: tuple[str, ...] | None = None  # None: those of its config
+  residual_dtype: str = 'float32'
 
 
 DATA = Case('jrt_360m', (8, 1, 1))
+NARROW = Case('jrt_360m', (8, 1, 1), FIRST_LAYERS, 'bfloat16')
 TENSOR = Case('jrt_360m', (1, 4, 2), FIRST_LAYERS)
 SLOW = (
     Case('jrt_360m', (1, 8, 1), FIRST_LAYERS),
@@ -71,6 +73,7 @@ def compile_step(case):
   config = importlib.import_module(f'configs.{case.config}').get_config()
   config.model.implementation = 'mosaic_sm90_or_chunked'  # as auto becomes
   config.model.remat = 'none'
+  config.model.residual_dtype = case.residual_dtype
   config.microbatch_per_device = MICROBATCH
   config.model.mixers = case.mixers or config.model.mixers
   mesh = sharding.make_mesh(
@@ -246,6 +249,33 @@ def test_fusions_read_bfloat16_logits_twice_and_write_their_derivative():
   vocabulary = step.params['embedding.embedding'].shape[0]
   logits = 2 * MICROBATCH * loss.BLOCK * vocabulary  # bytes
   assert 3 * logits < (moved(1) - moved(0)) / blocks < 3.3 * logits
+
+
+@pytest.mark.parametrize('case', [NARROW], ids=lambda x: x.residual_dtype)
+def test_products_add_what_they_write_to_the_residual_stream(case):
+  step = compile_step(case)
+  calls = custom_calls(step.hlo, '__cublas$lt$matmul')
+  added = [
+      shapes[0]
+      for shapes, line in calls
+      if '"beta":1' in line and 'transpose(' not in line
+  ]
+  width = step.config['model']['width']
+  stream = MICROBATCH * step.config['sequence_length'], width
+  assert added.count(stream) == 2 * len(step.mixers)  # of mixers and MLPs
+
+
+def test_a_bfloat16_residual_stream_is_never_written_in_float32():
+  step = compile_step(NARROW)
+  size = 4 * MICROBATCH * 2048 * step.config['model']['width']  # bytes
+  operations = traffic.operations(hlo.parse(step.hlo), unknown_trips=1)
+  written = [shape for x in operations for shape in x.instruction.shapes]
+  assert hlo.Shape('bf16', (MICROBATCH, 2048, 1024)) in written
+  assert not [
+      x
+      for x in written
+      if x.dtype == 'f32' and x.num_bytes == size and MICROBATCH in x.dims
+  ]
 
 
 def test_fusions_move_at_most_4_megabytes_for_each_token():

@@ -151,6 +151,7 @@ TABLES = {
     'data.synthetic.curriculum': curriculum.CURRICULA,
     # Without a table: an `if` takes them.
     'model.dtype': ('bfloat16', 'float32'),
+    'model.residual_dtype': ('bfloat16', 'float32'),
     'model.pad_mask': ('exclude', 'reference'),
     'data.synthetic.order': ('DQ', 'QD', 'QDQ', 'DDQ', 'DQDQ', 'QDDQ'),
     'objective.boundary': ('predict', 'reference'),

@@ -41,6 +41,7 @@ class RMSNorm(nn.Module):
     self.eps = eps
 
   def forward(self, x):
+    x = x.float()
     scale = torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps)
     return (x * scale * self.weight.float()).to(self.weight.dtype)
 
@@ -59,7 +60,7 @@ class SwiGLU(nn.Module):
 
 
 class JrtLayer(GradientCheckpointingLayer):
-  """x + mixer(norm(x)), then x + mlp(norm(x)); x stays float32."""
+  """x + mixer(norm(x)), then x + mlp(norm(x)); x keeps its dtype."""
 
   def __init__(self, model, mixer):
     super().__init__()
@@ -70,8 +71,8 @@ class JrtLayer(GradientCheckpointingLayer):
 
   def forward(self, x, context, state):
     y, state = self.mixer(self.mixer_norm(x), context, state)
-    x = x + y
-    return x + self.mlp(self.mlp_norm(x)), state
+    x = (x + y).to(x.dtype)
+    return (x + self.mlp(self.mlp_norm(x))).to(x.dtype), state
 
 
 class JrtPreTrainedModel(PreTrainedModel):
@@ -125,7 +126,9 @@ class JrtModel(JrtPreTrainedModel):
     if output_hidden_states is None:
       output_hidden_states = self.config.output_hidden_states
 
-    x, L = inputs_embeds.float(), inputs_embeds.shape[1]
+    residual_dtype = self.config.model.get('residual_dtype', 'float32')
+    x = inputs_embeds.to(getattr(torch, residual_dtype))
+    L = inputs_embeds.shape[1]
     x, context = self._read_as(
         x, cache, attention_mask, position_ids, prefix_len
     )

@@ -15,9 +15,8 @@ MIXERS = 'conv', 'pla', 'swa', 'la', 'attention'
 @pytest.fixture
 def make_block(make_build, tiny_config):
 
-  def make(mixer, dtype='float32', **overrides):
-    config = tiny_config(width=E, **overrides)
-    return Block(make_build(width=E, dtype=dtype), mixer, config)
+  def make(mixer, dtype='float32'):
+    return Block(make_build(width=E, dtype=dtype), mixer, tiny_config(width=E))
 
   return make
 
@@ -54,15 +53,16 @@ def test_recomputing_saves_memory_and_changes_no_gradient(tiny_config):
   assert max(temp['full'], temp['dots']) < temp['none']
 
 
+@pytest.mark.parametrize('residual_dtype', ['float32', 'bfloat16'])
 @pytest.mark.parametrize('mixer', MIXERS)
-def test_the_residual_stream_stays_float32(make_block, mixer):
-  block = make_block(mixer, dtype='bfloat16')
-  x = jnp.zeros((2, L, E))
-  assert jax.eval_shape(lambda: block(x, context(2))).dtype == jnp.float32
+def test_the_residual_stream_keeps_its_dtype(make_block, mixer, residual_dtype):
+  block = make_block(mixer, 'bfloat16')
+  x = jnp.zeros((2, L, E), residual_dtype)
+  assert jax.eval_shape(lambda: block(x, context(2))).dtype == x.dtype
   y, state = jax.eval_shape(lambda: block.prefill(x, context(2)))
-  assert y.dtype == jnp.float32
+  assert y.dtype == x.dtype
   y, following = jax.eval_shape(lambda state: block.step(x[:, 0], state), state)
-  assert y.dtype == jnp.float32
+  assert y.dtype == x.dtype
   assert following == state  # dtypes too
 
 

@@ -82,20 +82,22 @@ def test_an_abstract_model_has_the_shapes_of_a_real_one(tiny_config, model):
   np.testing.assert_array_equal(actual, expected)
 
 
-def test_a_bfloat16_model_is_close_to_its_float32_twin(tiny_config, model):
+@pytest.mark.parametrize('key', ['dtype', 'residual_dtype'])
+def test_a_bfloat16_model_is_close_to_its_float32_twin(tiny_config, model, key):
   merge, params = model
-  config = tiny_config(mixers=MIXERS, dtype='bfloat16')
+  config = tiny_config(mixers=MIXERS, **{key: 'bfloat16'})
   low = models.split(models.build(config))[0]
   actual, expected = (logits_of(m, params) for m in (low, merge))
   assert actual.dtype == jnp.float32
   error = np.linalg.norm(actual - expected) / np.linalg.norm(expected)
   assert 1e-5 < error < 0.03
   hidden = jax.eval_shape(low(params).hidden, TOKENS)
-  assert hidden.dtype == jnp.bfloat16
+  assert hidden.dtype == config['dtype']
 
 
-def test_prefill_and_decoding_of_a_bfloat16_model_agree(tiny_config):
-  config = tiny_config(mixers=MIXERS, dtype='bfloat16')
+@pytest.mark.parametrize('key', ['dtype', 'residual_dtype'])
+def test_prefill_and_decoding_of_a_bfloat16_model_agree(tiny_config, key):
+  config = tiny_config(mixers=MIXERS, **{key: 'bfloat16'})
   merge, params = models.split(models.build(config))
 
   @jax.jit

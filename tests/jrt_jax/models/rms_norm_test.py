@@ -73,3 +73,16 @@ def test_backward_needs_nothing_of_the_residual_stream(make_beside):
   kept = {(x.shape, x.dtype.name) for x in jax.tree.leaves(backward)}
   assert (SHAPE, 'bfloat16') in kept
   assert (SHAPE, 'float32') not in kept
+
+
+def test_a_rounded_stream_has_rounded_gradients(make_beside):
+  x, scale = draw(0).astype(jnp.bfloat16), draw(3, SHAPE[-1:])
+
+  def gradient(function, x):
+    results, backward = jax.vjp(lambda x: function(x, scale), x)
+    return backward(tuple(draw(1).astype(y.dtype) for y in results))[0]
+
+  actual = gradient(make_beside('float32'), x)
+  assert actual.dtype == jnp.bfloat16
+  expected = gradient(plain, x.astype(jnp.float32))
+  assert error(actual.astype(jnp.float32), expected) < 2**-8

@@ -88,6 +88,21 @@ def test_logits_are_the_same(make_pair, overrides, side):
   )
 
 
+def test_a_residual_stream_is_rounded_as_ours_is(make_pair):
+  pair = make_pair(residual_dtype='bfloat16')
+  ids, _ = padded((40, 40), side='right')
+  model = pair.ours.config['model']
+
+  def logits(residual_dtype):
+    merge, _ = models.abstract({**model, 'residual_dtype': residual_dtype})
+    return merge(pair.ours.params)(ids)
+
+  theirs = torch_logits(pair.theirs, ids)
+  rounded, exact = (logits(x) for x in ('bfloat16', 'float32'))
+  error = np.linalg.norm(theirs - rounded)
+  assert error < 0.3 * np.linalg.norm(exact - rounded)
+
+
 def test_without_a_prefix_nothing_sees_what_follows_it(pair):
   ids, _ = padded((12,), side='left')
   other = np.concatenate([ids[:, :7], 255 - ids[:, 7:]], axis=1)
