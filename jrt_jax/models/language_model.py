@@ -37,6 +37,7 @@ class LanguageModel(nnx.Module):
         width=config['width'],
         num_layers=len(config['mixers']),
         dtype=config['dtype'],
+        residual_dtype=config['residual_dtype'],
         norm_eps=config['norm_eps'],
         init_std=config['init_std'],
         rngs=rngs,

@@ -1,6 +1,7 @@
 """The parts that every block has, and how weights start."""
 
 from collections.abc import Callable
+import functools
 from typing import NamedTuple
 
 from flax import nnx
@@ -16,6 +17,7 @@ class Build(NamedTuple):
 
   width: int  # E
   dtype: jnp.dtype  # of activations and products; parameters are float32
+  residual_dtype: jnp.dtype  # of the residual stream
   norm_eps: float
   init: Callable  # of weights
   init_out: Callable  # of weights that write to the residual stream
@@ -45,12 +47,13 @@ class Build(NamedTuple):
         rngs=self.rngs,
     )
 
-  def linear_out(self, inputs: int, *, bias=False) -> nnx.Linear:
+  def linear_out(self, inputs: int, *, bias=False) -> 'ProjectionOut':
     """A projection back to the residual stream."""
-    return nnx.Linear(
+    return ProjectionOut(
         inputs,
         self.width,
         use_bias=bias,
+        residual_dtype=self.residual_dtype,
         dtype=self.dtype,
         kernel_init=self.init_out,
         rngs=self.rngs,
@@ -62,12 +65,15 @@ class Build(NamedTuple):
     )
 
 
-def make_build(*, width, num_layers, dtype, norm_eps, init_std, rngs) -> Build:
+def make_build(
+    *, width, num_layers, dtype, residual_dtype, norm_eps, init_std, rngs
+) -> Build:
   """Weights start as in GPT-2: residual outputs smaller by sqrt(2 layers)."""
   out_std = init_std / (2 * num_layers) ** 0.5
   return Build(
       width,
       jnp.dtype(dtype),
+      jnp.dtype(residual_dtype),
       norm_eps,
       initializers.normal(init_std),
       initializers.normal(out_std),
@@ -92,8 +98,7 @@ class Projections(nnx.LinearGeneral):
     need not be written into one array: where each is made for itself.
     """
     n, _ = self.out_features
-    is_shared = jax.sharding.get_abstract_mesh().shape.get('tensor', 1) > 1
-    if is_shared or jax.default_backend() == 'cpu':
+    if _is_shared() or jax.default_backend() == 'cpu':
       stacked = super().__call__(x)  # sliced: moveaxis would transpose it
       return tuple(stacked[..., i, :] for i in range(n))
     if apart:
@@ -108,6 +113,54 @@ class Projections(nnx.LinearGeneral):
       return y
     bias = self.bias[...].reshape(parts, -1)[part]
     return y + bias.astype(self.dtype)
+
+
+class ProjectionOut(nnx.Linear):
+  """A projection whose result is added to the residual stream.
+
+  That is not rounded to fewer bits than the stream has. So a GPU adds it within
+  the product, which writes the sum in place of the stream.
+  """
+
+  def __init__(self, *args, residual_dtype, **kwargs):
+    super().__init__(*args, **kwargs)
+    self.out_dtype = jnp.promote_types(self.dtype, residual_dtype)
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps [..., inputs] to [..., outputs] in the wider of both dtypes.
+
+    Where devices share the inputs it is rounded to `dtype`, as they exchange it.
+    """
+    if _is_shared() or self.out_dtype == self.dtype:
+      return super().__call__(x)
+    x, kernel = x.astype(self.dtype), self.kernel[...].astype(self.dtype)
+    y = _product(x, kernel, self.out_dtype)
+    return y if self.bias is None else y + self.bias[...].astype(self.dtype)
+
+
+def _is_shared():
+  """Whether devices share heads and MLPs."""
+  return jax.sharding.get_abstract_mesh().shape.get('tensor', 1) > 1
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _product(x, kernel, dtype):
+  """x @ kernel in a wider dtype, but not its derivatives."""
+  return jnp.matmul(x, kernel, preferred_element_type=dtype)
+
+
+def _product_forward(x, kernel, dtype):
+  return _product(x, kernel, dtype), (x, kernel)
+
+
+def _product_backward(dtype, kept, dy):
+  del dtype
+  x, kernel = kept
+  dy = dy.astype(x.dtype)
+  return dy @ kernel.T, jnp.einsum('...i,...o->io', x, dy)
+
+
+_product.defvjp(_product_forward, _product_backward)
 
 
 class SwiGLU(nnx.Module):

@@ -251,7 +251,7 @@ def test_fusions_read_bfloat16_logits_twice_and_write_their_derivative():
   assert 3 * logits < (moved(1) - moved(0)) / blocks < 3.3 * logits
 
 
-@pytest.mark.parametrize('case', [NARROW], ids=lambda x: x.residual_dtype)
+@pytest.mark.parametrize('case', [DATA, NARROW], ids=lambda x: x.residual_dtype)
 def test_products_add_what_they_write_to_the_residual_stream(case):
   step = compile_step(case)
   calls = custom_calls(step.hlo, '__cublas$lt$matmul')
@@ -278,9 +278,9 @@ def test_a_bfloat16_residual_stream_is_never_written_in_float32():
   ]
 
 
-def test_fusions_move_at_most_4_megabytes_for_each_token():
+def test_fusions_move_at_most_3_6_megabytes_for_each_token():
   program = hlo.parse(compile_step(DATA).hlo)
   operations = traffic.operations(program, unknown_trips=1)
   rates = train_step.RATES['H100']
   fusions = train_step.by_kind(program, operations, rates)['fusions']
-  assert fusions['bytes'] < 4e6 * SEQUENCES * 2048
+  assert fusions['bytes'] < 3.6e6 * SEQUENCES * 2048

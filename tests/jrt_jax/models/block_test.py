@@ -15,8 +15,9 @@ MIXERS = 'conv', 'pla', 'swa', 'la', 'attention'
 @pytest.fixture
 def make_block(make_build, tiny_config):
 
-  def make(mixer, dtype='float32'):
-    return Block(make_build(width=E, dtype=dtype), mixer, tiny_config(width=E))
+  def make(mixer, dtype='float32', residual_dtype='float32'):
+    build = make_build(width=E, dtype=dtype, residual_dtype=residual_dtype)
+    return Block(build, mixer, tiny_config(width=E))
 
   return make
 
@@ -56,7 +57,7 @@ def test_recomputing_saves_memory_and_changes_no_gradient(tiny_config):
 @pytest.mark.parametrize('residual_dtype', ['float32', 'bfloat16'])
 @pytest.mark.parametrize('mixer', MIXERS)
 def test_the_residual_stream_keeps_its_dtype(make_block, mixer, residual_dtype):
-  block = make_block(mixer, 'bfloat16')
+  block = make_block(mixer, 'bfloat16', residual_dtype)
   x = jnp.zeros((2, L, E), residual_dtype)
   assert jax.eval_shape(lambda: block(x, context(2))).dtype == x.dtype
   y, state = jax.eval_shape(lambda: block.prefill(x, context(2)))
@@ -73,7 +74,8 @@ def test_the_mixer_and_the_mlp_compute_in_the_dtype_of_the_config(
   block = make_block(mixer, dtype='bfloat16')
   x = block.mixer_norm(jnp.zeros((2, L, E)))
   y = jax.eval_shape(lambda x: block.mixer(x, context(2)), x)
-  assert x.dtype == y.dtype == block.mlp(x).dtype == jnp.bfloat16
+  assert x.dtype == jnp.bfloat16
+  assert y.dtype == block.mlp(x).dtype == jnp.float32  # to be added
 
 
 def test_a_block_adds_its_mixer_and_then_its_mlp(make_block):

@@ -15,6 +15,7 @@ def make_build():
         'width': 16,
         'num_layers': 1,
         'dtype': 'float32',
+        'residual_dtype': 'float32',
         'norm_eps': 1e-5,
         'init_std': 0.3,
         'rngs': nnx.Rngs(0),

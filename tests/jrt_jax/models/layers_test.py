@@ -1,3 +1,5 @@
+import re
+
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -113,6 +115,43 @@ def test_projections_are_the_same_stacked_side_by_side_and_apart(
         judge('gpu', apart),
         expected,
     )
+
+
+@pytest.mark.parametrize('bias', [False, True])
+def test_what_is_added_to_a_float32_stream_is_not_rounded(make_build, bias):
+  project = make_build(width=6, dtype='bfloat16').linear_out(50, bias=bias)
+  graph, state = nnx.split(project)
+  x = jax.random.normal(jax.random.key(0), (3, 4, 50), jnp.bfloat16)
+  weights = jax.random.normal(jax.random.key(1), (3, 4, 6))
+
+  def value(project, x):
+    return jnp.sum(weights * project(x))
+
+  def rounded(state, x):
+    project = nnx.merge(graph, state)
+    return value(project, x)
+
+  def exact(state, x):
+    kernel, x = state.kernel[...].astype(x.dtype), x.astype(jnp.float32)
+    y = x @ kernel.astype(jnp.float32)
+    return jnp.sum(weights * (y + state.bias[...] if bias else y))
+
+  judged = jax.value_and_grad(rounded, (0, 1))
+  actual, gradients = judged(state, x)
+  expected, exact_gradients = jax.value_and_grad(exact, (0, 1))(state, x)
+  np.testing.assert_allclose(actual, expected, rtol=1e-5)
+  jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(
+          a.astype(jnp.float32), b.astype(jnp.float32), rtol=0.02, atol=0.02
+      ),
+      gradients,
+      exact_gradients,
+  )
+  program = jax.jit(judged).lower(state, x).as_text()
+  products = [x for x in program.splitlines() if 'dot_general' in x]
+  assert len(products) == 3
+  for product in products:
+    assert re.search(r'\(tensor<\S*xbf16>, tensor<\S*xbf16>\)', product)
 
 
 def test_norms_divide_by_the_root_of_the_mean_square(make_build):
