@@ -63,9 +63,9 @@ class HeadGroup(nnx.Module):
       prefix_len: jax.Array | None,
       context: Context,
       state: State | None,
-      return_state: bool,
+      return_state: bool = True,
   ) -> tuple[jax.Array, State | None]:
-    """Returns outputs [B, L, H, V] and the state after the last token, or None."""
+    """Returns outputs [B, L, H, V] and the last state, None if not asked."""
     results = pallas_kernels.prefix_linear_attention(
         self.feature_map.prepare(q),
         self.feature_map.prepare(k),

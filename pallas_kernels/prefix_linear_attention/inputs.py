@@ -30,7 +30,7 @@ def zero_state(
 
 
 class Inputs(NamedTuple):
-  """Arguments of the public operation, checked; only the state may be missing."""
+  """Arguments of the public operation, checked; the state may be missing."""
 
   q: jax.Array  # [B, L, H, D]
   k: jax.Array  # [B, L, H, D]

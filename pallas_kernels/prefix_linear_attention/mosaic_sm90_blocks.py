@@ -105,7 +105,10 @@ def add_keys(
 def write_features(
     target: Any, k: Any, selector: Any, *, counts: Any, emulate: bool
 ) -> None:
-  """Writes those of 64 keys [64, 16] to [64, 160]; `counts` as `add_keys` has it."""
+  """Writes those of 64 keys [64, 16] to `target` [64, 160].
+
+  `counts` is bool [64, 16], rows of the keys that count; None if all do.
+  """
   rolls = rolled(k, selector, emulate).astype(BF16)
   x, constant = load(k), ones()
   if counts is not None:  # products vanish with x: rolls need no mask

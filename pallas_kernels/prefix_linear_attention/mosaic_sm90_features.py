@@ -1,4 +1,4 @@
-"""The features of `roll_features.py` in the Hopper kernels, 64 tokens at a time.
+"""The features of `roll_features.py` in the Hopper kernels, of 64 tokens.
 
 They are ten blocks of 16 columns, products of x with x rolled, which the tensor
 cores do: x is multiplied by a matrix that selects columns.

@@ -25,8 +25,8 @@ and what they tell each other (stages and both buffers are used in turn):
     finish          all are done: nobody leaves while others use tensor cores
 
 In the prefix there are no outputs, and rows compute features for the state, see
-`mosaic_sm90_prefix`; those of the tokens it computes itself. Of the four slabs two
-have the features of a chunk then, and each of the others a published state.
+`mosaic_sm90_prefix`; those of the tokens it computes itself. Of the four slabs
+two have the features of a chunk then, and each of the others a published state.
 
 With packed documents or padding, `full` announces the ends and `full_q` the
 starts of `mosaic_sm90_documents` too; and the state waits for `full_q`.

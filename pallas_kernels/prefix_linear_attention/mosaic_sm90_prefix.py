@@ -1,7 +1,7 @@
-"""Keys and values that are added to the state on Hopper where nothing else is done.
+"""Keys and values that are added to the state on Hopper, and nothing else.
 
-That is the prefix of the forward pass, and the whole of `mosaic_sm90_state`. The
-state warpgroup alone would wait for its own features; so two others compute
+That is the prefix of the forward pass, and the whole of `mosaic_sm90_state`.
+The state warpgroup alone would wait for its own features; so two others compute
 those of the next chunk, of 64 keys each, while it adds up those of a chunk:
 
     built[buffer]  the features of a chunk are in shared memory

@@ -1,8 +1,8 @@
 """The state of linear attention on Hopper, without any outputs.
 
 It sums up segments of a sequence that is split, see `mosaic_sm90_segments`. A
-program is one row of the batch, one head and 64 values. It does what the forward
-pass does in the prefix, see `mosaic_sm90_prefix`, with four warpgroups:
+program is one row of the batch, one head and 64 values. It does what the
+forward pass does in the prefix, see `mosaic_sm90_prefix`, with four warpgroups:
 
     0     state     adds chunk after chunk to the state in its registers
     1, 2  features  of the first and of the other 64 keys of each chunk

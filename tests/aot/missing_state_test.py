@@ -22,7 +22,7 @@ STATE = (V * 160 + 64 * 32) * FLOAT32  # kv_t and gram
 
 @functools.cache
 def moved(P):
-  """Bytes of a training step for each row and head, by launch; others in sum."""
+  """Bytes of a training step for each row and head, by launch."""
   array = lambda length, width: jax.ShapeDtypeStruct(
       (B, length, H, width), jnp.bfloat16
   )
