@@ -22,8 +22,7 @@ rows of dq wait for chunks of the prefix too; and somebody waits for the last
 phases, at the end.
 
     full, full_q    TMA has filled a stage: with k and v; with all other arrays
-    empty, empty_q  the readers of these have done with the stage. dq has only
-                    the first one, for all arrays
+    empty           all readers have done with the stage
     ready           a published state may be read, in one of two slots
     free            both row warpgroups have done with a slot
     constants       the selection matrix is there

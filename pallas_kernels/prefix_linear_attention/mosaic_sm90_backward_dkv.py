@@ -38,8 +38,7 @@ def make_scratch(stages, V, documents=False):
       'weighted': tiled(CHUNK, GRAM_SHAPE[1]),
       'dk_stage': plgpu.SMEM((2, *launch.KEYS), partial),
       'dv_stage': tiled(2, *launch.VALUES),
-      'empty': plgpu.Barrier(num_arrivals=2, num_barriers=stages),
-      'empty_q': plgpu.Barrier(num_arrivals=3, num_barriers=stages),
+      'empty': plgpu.Barrier(num_arrivals=3, num_barriers=stages),
   }
 
 
@@ -84,7 +83,6 @@ def _producer(p):
     @pl.when(c >= p.stages)
     def _():
       plgpu.barrier_wait(p.empty.at[stage])
-      plgpu.barrier_wait(p.empty_q.at[stage])
 
     at, spans = (p.row, rows, p.head), ()
     if p.has_documents:
@@ -106,7 +104,6 @@ def _producer(p):
   total = I32(p.chunks)
   lax.fori_loop(I32(0), total, step, None)
   launch.drain(p.empty, total, p.stages)
-  launch.drain(p.empty_q, total, p.stages)
 
 
 def _state(p):
@@ -172,7 +169,7 @@ def _add_queries(p, stage, state):
   )
   some = p.features.at[:, pl.ds(0, GRAM_SHAPE[0])]
   moments = p.mma(moments, GRAM_SHAPE, (Transposed(some), p.weighted))
-  blocks.release(p.empty_q.at[stage], p.emulate)
+  blocks.release(p.empty.at[stage], p.emulate)
   return dkv_t, moments
 
 
@@ -180,7 +177,8 @@ def _rows(p, half):
   """dk and dv of 64 positions of each chunk.
 
   dv is finished first, and k qᵀ computed again for dk: both at a time need more
-  registers than there are.
+  registers than there are. Products that do not depend on one another are
+  computed together, so that the warpgroup waits less often.
   """
   plgpu.barrier_wait(p.constants)
   rows = pl.ds(half * ROWS, ROWS)
@@ -198,9 +196,8 @@ def _rows(p, half):
     plgpu.barrier_wait(p.ready.at[slot])
     parts.finish_dv(p, half, slot, k, dv, entering=entering)
     dk = _dk_inside(p, half, stage, k, v, end)
-    plgpu.commit_smem()  # threads have read what TMA will overwrite
-    plgpu.barrier_arrive(p.empty_q.at[stage])
     parts.finish_dk(p, half, slot, k, v, dk, entering=entering)
+    # TMA will read what threads have written, and overwrite what they have read.
     plgpu.commit_smem()
     first = (p.chunks - 1 - c) * CHUNK + half * ROWS
     at = p.row, pl.ds(first, ROWS), p.head
@@ -214,36 +211,51 @@ def _rows(p, half):
 
 
 def _dv_inside(p, half, stage, k, end):
-  """What the queries of the same chunk contribute to dv."""
-  dv = None
+  """What the queries of the same chunk contribute to dv.
+
+  Returns a sum for `parts.mma_group`: its last product is still to be computed.
+  """
+  dv, s = None, p.mma(*_scores(p, stage, k, half))
   for i in range(half, 2):
     rows = pl.ds(i * ROWS, ROWS)
-    q, dy = p.q_stage.at[stage, rows], p.dy_stage.at[stage, rows]
     inv_z = blocks.load(p.inv_z_stage.at[stage, rows], PER_COLUMN)
-    s = p.mma(None, launch.SQUARE, (k, Transposed(q)))
     weights = s * (s * F32(1 / 32) + F32(0.25)) + F32(1)
     weights *= blocks.broadcast_columns(inv_z, launch.SQUARE)
     weights = _allowed(weights, half, i, end)
-    dv = p.mma(dv, launch.VALUES, (weights.astype(BF16), dy))
+    dy = p.dy_stage.at[stage, rows]
+    dv = dv, launch.VALUES, (weights.astype(BF16), dy)
+    if i < 1:  # the queries of the second half follow
+      dv, s = parts.mma_group(p, dv, _scores(p, stage, k, i + 1))
   return dv
 
 
 def _dk_inside(p, half, stage, k, v, end):
-  """What the queries of the same chunk contribute to dk."""
-  dk = None
+  """The same of dk."""
+
+  def factors(i):
+    dy = p.dy_stage.at[stage, pl.ds(i * ROWS, ROWS)]
+    a = None, launch.SQUARE, (v, Transposed(dy))
+    return a, _scores(p, stage, k, i)
+
+  dk, (a, s) = None, parts.mma_group(p, *factors(half))
   for i in range(half, 2):
     rows = pl.ds(i * ROWS, ROWS)
-    q, dy = p.q_stage.at[stage, rows], p.dy_stage.at[stage, rows]
     inv_z = blocks.load(p.inv_z_stage.at[stage, rows], PER_COLUMN)
     d = blocks.load(p.d_stage.at[stage, rows], PER_COLUMN)
-    a = p.mma(None, launch.SQUARE, (v, Transposed(dy)))
     a -= blocks.broadcast_columns(d, launch.SQUARE)
-    s = p.mma(None, launch.SQUARE, (k, Transposed(q)))
     ds = a * (s * F32(1 / 16) + F32(0.25))
     ds *= blocks.broadcast_columns(inv_z, launch.SQUARE)
     ds = _allowed(ds, half, i, end)
-    dk = p.mma(dk, launch.KEYS, (ds.astype(BF16), q))
+    dk = dk, launch.KEYS, (ds.astype(BF16), p.q_stage.at[stage, rows])
+    if i < 1:  # as above
+      dk, a, s = parts.mma_group(p, dk, *factors(i + 1))
   return dk
+
+
+def _scores(p, stage, k, i):
+  """Keys times the queries of a half, for `parts.mma_group`."""
+  q = p.q_stage.at[stage, pl.ds(i * ROWS, ROWS)]
+  return None, launch.SQUARE, (k, Transposed(q))
 
 
 def _allowed(x, keys, queries, end):

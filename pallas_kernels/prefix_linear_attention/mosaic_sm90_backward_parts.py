@@ -85,6 +85,58 @@ def publish(p, corner, i, state):
   plgpu.barrier_arrive(p.ready.at[slot])
 
 
+def mma_group(p, *sums):
+  """Computes several `blocks.mma` at once, with one wait for all of them.
+
+  Args:
+    p: the program.
+    *sums: each is a tuple of what `p.mma` takes: init, shape and products. None
+      of them may depend on another.
+
+  Returns:
+    A list of the results, in the order of `sums`.
+  """
+  if p.emulate:
+    return [p.mma(*x) for x in sums]
+
+  def multiply(totals, sums):
+    for total, (_, _, *products) in zip(totals, sums):
+      for a, b in products:
+        b = b.ref.transpose((1, 0)) if isinstance(b, Transposed) else b
+        plgpu.wgmma(total, a, b)
+
+  new = [x for x in sums if x[0] is None]
+  old = [x for x in sums if x[0] is not None]
+
+  def run(*totals):
+    multiply(totals, new)
+    sums_of_old = ()
+    if old:
+      starts = tuple(plgpu.ACC.init(x[0]) for x in old)
+      sums_of_old = pl.run_state(lambda refs: multiply(refs, old))(starts)
+    return [total[...] for total in totals], sums_of_old
+
+  accumulators = [plgpu.ACC(shape, F32) for _, shape, *_ in new]
+  results = pl.run_scoped(run, *accumulators)
+  # Nothing else keeps LLVM from reading the accumulators before the wait.
+  of_new, of_old = map(iter, lax.optimization_barrier(results))
+  return [next(of_new if x[0] is None else of_old) for x in sums]
+
+
+def rolls_sum(p, x):
+  """`blocks.rolled`, for `mma_group`."""
+  return None, (ROWS, 4 * D), (x, Transposed(p.selection))
+
+
+def gram_sum(p, x, slot):
+  """`blocks.gram_product` of what was published, for `mma_group`."""
+  column = blocks.constant_column().astype(BF16)
+  extended = jnp.concatenate([x, column], axis=1)
+  top = pl.ds(0, GRAM_SHAPE[1])
+  grams = p.published_gram_hi.at[slot, top], p.published_gram_lo.at[slot, top]
+  return None, (ROWS, GRAM_SHAPE[1]), *((extended, gram) for gram in grams)
+
+
 def from_state(p, values, slot):
   """The cotangent of features, values @ state, of some columns at a time."""
 
@@ -95,31 +147,46 @@ def from_state(p, values, slot):
   return columns
 
 
-def finish_dv(p, half, slot, k, dv, limit=None, entering=None):
-  """Adds what the state contributes to dv; rows from `limit` on become 0.
+def finish_dv(p, half, slot, k, inside=None, limit=None, entering=None):
+  """Adds what the state contributes to dv, and writes it to `dv_stage`.
 
-  Only keys of rows in `entering`, bool [64, 16], are in the state; None: all.
+  Args:
+    p: the program.
+    half: which of the two stages of dv is written.
+    slot: of the published state.
+    k: keys, bfloat16 [64, 16] in shared memory.
+    inside: what the queries of the same chunk contribute, as a sum for
+      `mma_group`; None if there are none.
+    limit: rows from this one on become 0; None: no row does.
+    entering: bool [64, 16], rows of the keys that are in the state; None: all.
   """
-  rolls = blocks.rolled(k, p.selection, p.emulate).astype(BF16)
+  if inside:
+    rolls, dv = mma_group(p, rolls_sum(p, k), inside)
+  else:
+    rolls, dv = p.mma(*rolls_sum(p, k)), None
+  rolls = rolls.astype(BF16)
   x, ones = blocks.load(k), blocks.ones()
   if entering is not None:
     x, ones = blocks.mask_tokens(x, entering)
   phi = jnp.concatenate(blocks.feature_blocks(x, rolls, ones), axis=1)
-  dv = p.mma(dv, launch.VALUES, (phi, Transposed(p.published_kv_t.at[slot])))
+  state = Transposed(p.published_kv_t.at[slot])
+  dv = p.mma(dv, launch.VALUES, (phi, state))
   if limit is not None:
     dv = jnp.where(blocks.first_rows(launch.VALUES, limit), dv, F32(0))
   plgpu.wait_smem_to_gmem(0, wait_read_only=True)
   p.dv_stage[half] = dv.astype(BF16)
 
 
-def finish_dk(p, half, slot, k, v, dk, limit=None, entering=None):
+def finish_dk(p, half, slot, k, v, inside=None, limit=None, entering=None):
   """Adds what the state contributes to dk, as `finish_dv` does to dv."""
   x = blocks.load(k)
-  rolls = blocks.rolled(k, p.selection, p.emulate)
-  grams = p.published_gram_hi.at[slot], p.published_gram_lo.at[slot]
-  t = blocks.gram_product(x, *grams, p.emulate)
+  sums = rolls_sum(p, k), gram_sum(p, x, slot)
+  if inside:
+    rolls, t, dk = mma_group(p, *sums, inside)
+  else:
+    rolls, t = (p.mma(*x) for x in sums)
   t = blocks.keep_rows(t[:, :D], entering)
-  dk = -t if dk is None else dk - t
+  dk = dk - t if inside else -t
   x = blocks.keep_rows(x.astype(F32), entering)
   direct, back = blocks.features_vjp(from_state(p, v, slot), x, rolls, 2.0)
   direct = blocks.keep_rows(direct, entering)
