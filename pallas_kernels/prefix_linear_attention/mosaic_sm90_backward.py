@@ -17,16 +17,16 @@ values of it, with four warpgroups:
     1, 2  rows    gradients of the first and of the second 64 positions
     3     TMA     loads chunks into a ring of `stages` buffers
 
-and these barriers. Who waits for a barrier waits for all phases of it, so that
-rows of dq wait for chunks of the prefix too; and somebody waits for the last
-phases, at the end.
+and these barriers. A warpgroup that waits for a barrier has to wait for each of
+its phases: the row warpgroups of dq therefore wait for chunks of the prefix, too.
+Some warpgroup waits for the last phases of each barrier at the end.
 
     full, full_q    TMA has filled a stage: with k and v; with all other arrays
     empty           all readers have done with the stage
     ready           a published state may be read, in one of two slots
     free            both row warpgroups have done with a slot
     constants       the selection matrix is there
-    finish          nobody leaves before all have come: a warpgroup that exits
+    finish          all warpgroups meet before any of them exits: one that exits
                     while others use the tensor cores has been seen to crash
 
 With packed documents or padding, `full` announces the ends of

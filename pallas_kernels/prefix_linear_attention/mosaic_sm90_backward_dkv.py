@@ -134,9 +134,9 @@ def _state(p):
 
 
 def _add_queries(p, stage, state):
-  """The cotangent of the state before a chunk.
+  """Adds what the queries of a chunk contribute to the cotangent of the state.
 
-  1 / z is a factor of the features, once each; dy needs no scaled copy then.
+  1 / z multiplies each feature once, so that no scaled copy of dy is needed.
   """
   start = p.start_stage.at[stage] if p.has_documents else None
   if p.has_documents:

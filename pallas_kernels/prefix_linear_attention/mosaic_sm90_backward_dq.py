@@ -109,7 +109,7 @@ def _producer(p):
 
 
 def _state(p):
-  """Recomputes the states and publishes the one that reaches each chunk."""
+  """Recomputes the states and publishes the state before each chunk."""
   parts.publish_selection(p)
   corner = blocks.gram_corner()
 

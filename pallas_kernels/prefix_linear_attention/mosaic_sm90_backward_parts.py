@@ -73,7 +73,7 @@ def publish_selection(p):
 
 
 def publish(p, corner, i, state):
-  """Hands the state over that the i-th chunk reads."""
+  """Hands the state that the i-th chunk reads to the row warpgroups."""
   slot = launch.ring(i, 2)
 
   @pl.when(i >= 2)
