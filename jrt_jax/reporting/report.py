@@ -24,6 +24,7 @@ def plan(
     train_tokens: int | None,
     data_rate: float,
     mean_prefix: float,
+    dtype: str,
     matmul_rate: float,
 ) -> str:
   """Returns what the run will do, one fact a line.
@@ -36,6 +37,7 @@ def plan(
     train_tokens: that there are; None if they are drawn, and never end.
     data_rate: tokens a second that can be read.
     mean_prefix: tokens of the prefix of a sequence.
+    dtype: in which these devices compute.
     matmul_rate: of the devices, from `throughput.matmul_rate`.
   """
   model = config['model']
@@ -75,7 +77,7 @@ def plan(
       'expected time': (
           f'{units.duration(seconds)}, {units.count(rate)} tokens/s: at'
           f' {estimate.UTILIZATION:.0%} of what these devices reach in products'
-          f' of {model["dtype"]} matrices'
+          f' of {dtype} matrices'
       ),
       'data pipeline': (
           f'{units.count(data_rate)} tokens/s; training will take'
@@ -87,6 +89,11 @@ def plan(
           ' and moments on each device, and activations'
       ),
   }
+  if dtype != model['dtype']:
+    lines['dtype'] = (
+        f'{dtype}, in which a CPU is faster; the config keeps'
+        f' {model["dtype"]} for other devices'
+    )
   if seconds > _PATIENCE:
     lines['warning'] = (
         'that is longer than a month: use more or faster devices, lower'

@@ -68,7 +68,11 @@ class Run:
     )
     config = {**config, 'model': model}
     self._choice = choice or kernels.Choice(model['implementation'])
-    self.model = {**model, 'implementation': self._choice.implementation}
+    self.model = {
+        **model,
+        'implementation': self._choice.implementation,
+        'dtype': _computed_dtype(model['dtype'], self.mesh),
+    }
     run_check.check_kernels(self.model['implementation'], self.mesh)
     self.steps, self._abstract_params = abstract.steps(
         {**config, 'model': self.model}, self.mesh
@@ -120,7 +124,7 @@ class Run:
 
   def plan(self) -> str:
     """What the run will do, one fact a line; a warning if it is hopeless."""
-    dtype = self.config['model']['dtype']
+    dtype = self.model['dtype']
     return report.plan(
         self.config,
         mesh=self.mesh,
@@ -129,6 +133,7 @@ class Run:
         train_tokens=self.train_tokens,
         data_rate=self._data_rate(),
         mean_prefix=self.mean_prefix,
+        dtype=dtype,
         matmul_rate=throughput.matmul_rate(self.mesh, dtype),
     )
 
@@ -226,3 +231,8 @@ class Run:
 
   def _first_state(self, params):
     return train_state.init(params, self.steps.optimizer)
+
+
+def _computed_dtype(dtype, mesh):
+  """float32 on a CPU: in bfloat16 it is slower, and compiles for longer."""
+  return 'float32' if mesh.devices.flat[0].platform == 'cpu' else dtype

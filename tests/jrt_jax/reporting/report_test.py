@@ -15,7 +15,7 @@ from jrt_jax.reporting import report
 from jrt_jax.reporting import units
 
 
-def make_plan(matmul_rate):
+def make_plan(matmul_rate, dtype='bfloat16'):
   """The plan of the paper's run on two devices, {name: fact}."""
   device = types.SimpleNamespace(device_kind='NVIDIA H100')
   mesh = types.SimpleNamespace(
@@ -30,6 +30,7 @@ def make_plan(matmul_rate):
       train_tokens=10**9,
       data_rate=2.5e6,
       mean_prefix=1024,
+      dtype=dtype,
       matmul_rate=matmul_rate,
   )
   return dict(re.split('  +', line, maxsplit=1) for line in text.splitlines())
@@ -55,6 +56,14 @@ def test_the_plan_of_the_paper_has_its_figures(plan):
   # Weights, two moments, gradients of the batch and of a microbatch, float32.
   assert plan['memory'].startswith(f'{20 * 356_619_264 / 2**30:.3g} GiB')
   assert f'jax {jax.__version__}' in plan['software']
+
+
+def test_the_plan_says_in_which_dtype_it_computes_if_not_as_configured(plan):
+  assert 'dtype' not in plan
+  on_cpu = make_plan(1e12, 'float32')
+  assert on_cpu['dtype'].startswith('float32, in which a CPU is faster')
+  assert 'bfloat16 for other devices' in on_cpu['dtype']
+  assert on_cpu['expected time'].endswith('products of float32 matrices')
 
 
 def test_the_plan_says_how_long_the_run_will_take(plan):

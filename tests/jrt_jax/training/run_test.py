@@ -10,6 +10,7 @@ import pytest
 from configs import recorded
 from jrt_jax import models
 from jrt_jax.runtime import sharding
+from jrt_jax.training import abstract
 from jrt_jax.training import compact
 from jrt_jax.training import kernels
 from jrt_jax.training import run as run_lib
@@ -83,7 +84,7 @@ def test_kernels_are_refused_on_all_but_hopper_gpus(
 ):
   def start_on(kind, capability):
     device = types.SimpleNamespace(
-        device_kind=kind, compute_capability=capability
+        platform='gpu', device_kind=kind, compute_capability=capability
     )
     layout = dict.fromkeys(sharding.AXES, 1)
     mesh = types.SimpleNamespace(devices=np.array([device]), shape=layout)
@@ -169,6 +170,20 @@ def test_what_nobody_could_answer_is_recorded_again_once_somebody_can(
   ):
     with run_lib.Run(config(), tmp_path, choice=choice):
       assert kernels.read(tmp_path) == expected
+
+
+def test_a_cpu_computes_in_float32_and_the_record_keeps_what_was_asked(
+    config, tmp_path
+):
+  with run_lib.Run(config(model__dtype='bfloat16'), tmp_path) as run:
+    assert run.model['dtype'] == 'float32'
+    assert run.config['model']['dtype'] == 'bfloat16'
+    recorded = json.loads((tmp_path / 'config.json').read_text())
+    assert recorded['model']['dtype'] == 'bfloat16'
+    state, batch = run.abstract_state(), abstract.batch(run.config, run.mesh)
+    with jax.set_mesh(run.mesh):
+      step = jax.make_jaxpr(run.steps.train)(state, batch)
+  assert 'bf16' not in str(step)
 
 
 def test_a_run_without_a_choice_forgets_that_of_one_before_it(config, tmp_path):
