@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from flax import nnx
 import jax
+from jax import lax
 from jax.nn import initializers
 import jax.numpy as jnp
 
@@ -31,6 +32,7 @@ class Build(NamedTuple):
         use_bias=False,
         dtype=self.dtype,
         kernel_init=self.init,
+        dot_general=_dot_general,
         rngs=self.rngs,
     )
 
@@ -56,6 +58,7 @@ class Build(NamedTuple):
         residual_dtype=self.residual_dtype,
         dtype=self.dtype,
         kernel_init=self.init_out,
+        dot_general=_dot_general,
         rngs=self.rngs,
     )
 
@@ -84,9 +87,9 @@ def make_build(
 class Projections(nnx.LinearGeneral):
   """Projections of one input, stacked in a matrix [E, n, I].
 
-  So each of them can be sharded. Where that is done, and on a CPU, where it is
-  faster, what they map to is stacked too. It is not elsewhere: a GPU would
-  transpose it for the products of the backward pass.
+  So each of them can be sharded. Where that is done, what they map to is stacked
+  too. It is not elsewhere: it would be transposed for the products of the
+  backward pass.
   """
 
   def __call__(
@@ -94,21 +97,23 @@ class Projections(nnx.LinearGeneral):
   ) -> tuple[jax.Array, ...]:
     """Maps [..., E] to n arrays [..., I].
 
-    With `apart` each has a product of its own on a GPU, and their derivatives
-    need not be written into one array: where each is made for itself.
+    With `apart`, and always on a CPU, where it is faster, each has a product of
+    its own, and their derivatives need not be written into one array: where
+    each is made for itself.
     """
     n, _ = self.out_features
-    if _is_shared() or jax.default_backend() == 'cpu':
+    if _is_shared():
       stacked = super().__call__(x)  # sliced: moveaxis would transpose it
       return tuple(stacked[..., i, :] for i in range(n))
-    if apart:
+    if apart or jax.default_backend() == 'cpu':
       return tuple(self._product(x, i, n) for i in range(n))
     return tuple(jnp.split(self._product(x), n, axis=-1))
 
   def _product(self, x, part=0, parts=1):
     """With one of the equal `parts` of all columns."""
     kernel = self.kernel[...].reshape(x.shape[-1], parts, -1)[:, part]
-    y = x.astype(self.dtype) @ kernel.astype(self.dtype)
+    x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+    y = _dot_general(x, kernel, (((x.ndim - 1,), (0,)), ((), ())))
     if self.bias is None:
       return y
     bias = self.bias[...].reshape(parts, -1)[part]
@@ -174,3 +179,31 @@ class SwiGLU(nnx.Module):
     """Maps [..., E] to [..., E]."""
     value, gate = self.fc1(x)
     return self.fc2(value * jax.nn.silu(gate))
+
+
+def _dot_general(x, kernel, dimensions, **options):
+  """[..., E] by [E, I], as linear layers call it."""
+  if jax.default_backend() == 'cpu' and not _is_shared():
+    return _matmul_on_cpu(x, kernel)
+  return lax.dot_general(x, kernel, dimensions, **options)
+
+
+@jax.custom_vjp
+def _matmul_on_cpu(x, kernel):
+  """[..., E] by [E, I]; the cotangent of the kernel is computed as it lies.
+
+  JAX multiplies for its transpose. On a CPU, XLA transposes both one of the
+  factors for that and the result, which takes a quarter of the time of an MLP of
+  width 128.
+  """
+  return x @ kernel
+
+
+def _matmul_vjp(residuals, dy):
+  x, kernel = residuals
+  rows = tuple(range(x.ndim - 1))
+  dkernel = lax.dot_general(x, dy, ((rows, rows), ((), ())))
+  return dy @ kernel.T, dkernel
+
+
+_matmul_on_cpu.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _matmul_vjp)

@@ -90,6 +90,20 @@ def test_an_mlp_gates_its_first_half_by_its_second(make_build):
   np.testing.assert_allclose(mlp(x), expected, rtol=1e-4, atol=1e-6)
 
 
+def test_derivatives_of_linear_layers_are_the_same_on_all_devices(
+    monkeypatch, make_build
+):
+  graph, state = nnx.split(make_build(width=6).linear(6, 5))
+  x = jax.random.normal(jax.random.key(0), (3, 4, 6))
+
+  def judge(platform):
+    monkeypatch.setattr(jax, 'default_backend', lambda: platform)
+    value = lambda state, x: jnp.sum(jnp.sin(nnx.merge(graph, state)(x)))
+    return jax.value_and_grad(value, (0, 1))(state, x)
+
+  assert_near(judge('cpu'), judge('gpu'))
+
+
 @pytest.mark.parametrize('bias', [False, True])
 def test_projections_are_the_same_stacked_side_by_side_and_apart(
     monkeypatch, make_build, bias
@@ -101,20 +115,28 @@ def test_projections_are_the_same_stacked_side_by_side_and_apart(
   x = jax.random.normal(jax.random.key(0), (3, 4, 6))
 
   def value(state, x, apart):
-    results = nnx.merge(graph, state)(x, apart=apart)
+    project = nnx.merge(graph, state)
+    if apart == 'stacked':  # as where devices share them
+      results = jnp.moveaxis(nnx.LinearGeneral.__call__(project, x), -2, 0)
+    else:
+      results = project(x, apart=apart)
     return sum(i * jnp.sum(jnp.sin(y)) for i, y in enumerate(results))
 
   def judge(platform, apart):
     monkeypatch.setattr(jax, 'default_backend', lambda: platform)
     return jax.value_and_grad(value, (0, 1))(state, x, apart)
 
-  expected = judge('cpu', False)
-  for apart in (False, True):
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
-        judge('gpu', apart),
-        expected,
-    )
+  expected = judge('gpu', 'stacked')
+  for platform, apart in (('gpu', False), ('gpu', True), ('cpu', False)):
+    assert_near(judge(platform, apart), expected)
+
+
+def assert_near(actual, expected):
+  jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+      actual,
+      expected,
+  )
 
 
 @pytest.mark.parametrize('bias', [False, True])
