@@ -91,7 +91,7 @@ def plan(
   }
   if dtype != model['dtype']:
     lines['dtype'] = (
-        f'{dtype}, in which a CPU is faster; the config keeps'
+        f'{dtype}, as always on a CPU; the config keeps'
         f' {model["dtype"]} for other devices'
     )
   if seconds > _PATIENCE:

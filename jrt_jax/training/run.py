@@ -234,5 +234,5 @@ class Run:
 
 
 def _computed_dtype(dtype, mesh):
-  """float32 on a CPU: in bfloat16 it is slower, and compiles for longer."""
+  """float32 on a CPU: with jax 0.11 bfloat16 takes twice the time."""
   return 'float32' if mesh.devices.flat[0].platform == 'cpu' else dtype
