@@ -131,7 +131,7 @@ def backward(
   Raises:
     ValueError: a length or a width is not such a multiple.
   """
-  B, L, H, V = v.shape
+  _, L, _, V = v.shape
   P = 0 if k_enc is None else k_enc.shape[1]
   limits.check_sizes(L=L, P=P, D=q.shape[-1], V=V)
   run = functools.partial(

@@ -213,7 +213,7 @@ def _rows(p, half):
 def _dv_inside(p, half, stage, k, end):
   """What the queries of the same chunk contribute to dv.
 
-  Returns a sum for `parts.mma_group`: its last product is still to be computed.
+  Returns a sum for `blocks.mma_group`: its last product is still to be computed.
   """
   dv, s = None, p.mma(*_scores(p, stage, k, half))
   for i in range(half, 2):
@@ -225,7 +225,7 @@ def _dv_inside(p, half, stage, k, end):
     dy = p.dy_stage.at[stage, rows]
     dv = dv, launch.VALUES, (weights.astype(BF16), dy)
     if i < 1:  # the queries of the second half follow
-      dv, s = parts.mma_group(p, dv, _scores(p, stage, k, i + 1))
+      dv, s = blocks.mma_group(p.emulate, dv, _scores(p, stage, k, i + 1))
   return dv
 
 
@@ -237,7 +237,7 @@ def _dk_inside(p, half, stage, k, v, end):
     a = None, launch.SQUARE, (v, Transposed(dy))
     return a, _scores(p, stage, k, i)
 
-  dk, (a, s) = None, parts.mma_group(p, *factors(half))
+  dk, (a, s) = None, blocks.mma_group(p.emulate, *factors(half))
   for i in range(half, 2):
     rows = pl.ds(i * ROWS, ROWS)
     inv_z = blocks.load(p.inv_z_stage.at[stage, rows], PER_COLUMN)
@@ -248,12 +248,12 @@ def _dk_inside(p, half, stage, k, v, end):
     ds = _allowed(ds, half, i, end)
     dk = dk, launch.KEYS, (ds.astype(BF16), p.q_stage.at[stage, rows])
     if i < 1:  # as above
-      dk, a, s = parts.mma_group(p, dk, *factors(i + 1))
+      dk, a, s = blocks.mma_group(p.emulate, dk, *factors(i + 1))
   return dk
 
 
 def _scores(p, stage, k, i):
-  """Keys times the queries of a half, for `parts.mma_group`."""
+  """Keys times the queries of a half, for `blocks.mma_group`."""
   q = p.q_stage.at[stage, pl.ds(i * ROWS, ROWS)]
   return None, launch.SQUARE, (k, Transposed(q))
 

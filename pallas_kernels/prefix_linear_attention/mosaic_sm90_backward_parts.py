@@ -85,51 +85,13 @@ def publish(p, corner, i, state):
   plgpu.barrier_arrive(p.ready.at[slot])
 
 
-def mma_group(p, *sums):
-  """Computes several `blocks.mma` at once, with one wait for all of them.
-
-  Args:
-    p: the program.
-    *sums: each is a tuple of what `p.mma` takes: init, shape and products. None
-      of them may depend on another.
-
-  Returns:
-    A list of the results, in the order of `sums`.
-  """
-  if p.emulate:
-    return [p.mma(*x) for x in sums]
-
-  def multiply(totals, sums):
-    for total, (_, _, *products) in zip(totals, sums):
-      for a, b in products:
-        b = b.ref.transpose((1, 0)) if isinstance(b, Transposed) else b
-        plgpu.wgmma(total, a, b)
-
-  new = [x for x in sums if x[0] is None]
-  old = [x for x in sums if x[0] is not None]
-
-  def run(*totals):
-    multiply(totals, new)
-    sums_of_old = ()
-    if old:
-      starts = tuple(plgpu.ACC.init(x[0]) for x in old)
-      sums_of_old = pl.run_state(lambda refs: multiply(refs, old))(starts)
-    return [total[...] for total in totals], sums_of_old
-
-  accumulators = [plgpu.ACC(shape, F32) for _, shape, *_ in new]
-  results = pl.run_scoped(run, *accumulators)
-  # Nothing else keeps LLVM from reading the accumulators before the wait.
-  of_new, of_old = map(iter, lax.optimization_barrier(results))
-  return [next(of_new if x[0] is None else of_old) for x in sums]
-
-
 def rolls_sum(p, x):
-  """`blocks.rolled`, for `mma_group`."""
+  """`blocks.rolled`, for `blocks.mma_group`."""
   return None, (ROWS, 4 * D), (x, Transposed(p.selection))
 
 
 def gram_sum(p, x, slot):
-  """`blocks.gram_product` of what was published, for `mma_group`."""
+  """`blocks.gram_product` of what was published, for `blocks.mma_group`."""
   column = blocks.constant_column().astype(BF16)
   extended = jnp.concatenate([x, column], axis=1)
   top = pl.ds(0, GRAM_SHAPE[1])
@@ -156,12 +118,12 @@ def finish_dv(p, half, slot, k, inside=None, limit=None, entering=None):
     slot: of the published state.
     k: keys, bfloat16 [64, 16] in shared memory.
     inside: what the queries of the same chunk contribute, as a sum for
-      `mma_group`; None if there are none.
+      `blocks.mma_group`; None if there are none.
     limit: rows from this one on become 0; None: no row does.
     entering: bool [64, 16], rows of the keys that are in the state; None: all.
   """
   if inside:
-    rolls, dv = mma_group(p, rolls_sum(p, k), inside)
+    rolls, dv = blocks.mma_group(p.emulate, rolls_sum(p, k), inside)
   else:
     rolls, dv = p.mma(*rolls_sum(p, k)), None
   rolls = rolls.astype(BF16)
@@ -182,7 +144,7 @@ def finish_dk(p, half, slot, k, v, inside=None, limit=None, entering=None):
   x = blocks.load(k)
   sums = rolls_sum(p, k), gram_sum(p, x, slot)
   if inside:
-    rolls, t, dk = mma_group(p, *sums, inside)
+    rolls, t, dk = blocks.mma_group(p.emulate, *sums, inside)
   else:
     rolls, t = (p.mma(*x) for x in sums)
   t = blocks.keep_rows(t[:, :D], entering)

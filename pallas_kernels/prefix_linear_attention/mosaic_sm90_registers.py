@@ -139,24 +139,41 @@ def mma(
 
 
 def mma_group(
-    emulate: bool, *sums: tuple[jax.Array, tuple[int, int], tuple[Any, Any]]
+    emulate: bool,
+    *sums: tuple[jax.Array | None, tuple[int, int], tuple[Any, Any]],
 ) -> list[jax.Array]:
-  """Several sums that `mma` computes, of which none waits for another.
+  """Several sums that `mma` computes, with one wait for all of them.
 
   Args:
     emulate: whether this runs in the interpreter.
-    *sums: what `mma` takes of each, init, shape and products; none is None.
+    *sums: what `mma` takes of each, init, shape and products; none may depend on
+      another.
   """
   if emulate:
     return [mma(emulate, *x) for x in sums]
+  new = [x for x in sums if x[0] is None]
+  old = [x for x in sums if x[0] is not None]
 
-  def accumulate(totals):
-    for total, (_, _, *products) in zip(totals, sums):
-      for a, b in products:
-        plgpu.wgmma(total, _operand(a), _operand(b))
+  def run(*totals):
+    _multiply(totals, new)
+    of_old = ()
+    if old:
+      starts = tuple(plgpu.ACC.init(init) for init, *_ in old)
+      of_old = pl.run_state(lambda refs: _multiply(refs, old))(starts)
+    return [total[...] for total in totals], of_old
 
-  starts = tuple(plgpu.ACC.init(init) for init, *_ in sums)
-  return list(lax.optimization_barrier(pl.run_state(accumulate)(starts)))
+  accumulators = [plgpu.ACC(shape, F32) for _, shape, *_ in new]
+  results = pl.run_scoped(run, *accumulators)
+  # Nothing else keeps LLVM from reading the accumulators before the wait.
+  of_new, of_old = map(iter, lax.optimization_barrier(results))
+  return [next(of_new if x[0] is None else of_old) for x in sums]
+
+
+def _multiply(totals, sums):
+  """Adds the products of each of the sums to its accumulator."""
+  for total, (_, _, *products) in zip(totals, sums):
+    for a, b in products:
+      plgpu.wgmma(total, _operand(a), _operand(b))
 
 
 def release(barrier: Any, emulate: bool) -> None:
