@@ -39,22 +39,25 @@ class Mode(NamedTuple):
   P: int
   H: int = 2
   lengths: tuple[int, ...] | None = None  # of the prefixes; None is P
-  states: bool = False  # an initial state, and a cotangent of the final one
+  states: bool = False  # whether an initial state is given
+  final: bool = True  # whether the final state is asked for
   exact: bool = True  # whether the truth is computed in float64, O(L²)
   split: bool = False  # whether the default tiles split the sequence
   packed: bool = False  # whether there are documents and padding
 
 
+# What is neither given nor asked for is left out of the kernels: as in training.
 MODES = {
-    'causal': Mode(B=2, L=512, P=0),
-    'prefix': Mode(B=2, L=512, P=256),
+    'causal': Mode(B=2, L=512, P=0, final=False),
+    'prefix': Mode(B=2, L=512, P=256, final=False),
+    'causal-prefill': Mode(B=2, L=512, P=0),
     'ragged': Mode(B=4, L=333, P=200, lengths=(200, 77, 1, 0), states=True),
     'split': Mode(B=1, L=2048, P=1000, lengths=(900,), states=True, split=True),
     'long': Mode(B=1, L=32768, P=16384, exact=False, split=True),
 }
 MODES |= {
     f'packed-{name}': MODES[name]._replace(packed=True)
-    for name in ('ragged', 'split')
+    for name in ('prefix', 'ragged', 'split')
 }
 
 _TINY = Mode(B=2, L=6, P=4, lengths=(3, 0), states=True)
@@ -102,7 +105,9 @@ def check(
   """
   sizes = MODES[mode]
   if settings.rehearse:
-    sizes = _TINY._replace(exact=sizes.exact, packed=sizes.packed)
+    sizes = _TINY._replace(
+        exact=sizes.exact, packed=sizes.packed, final=sizes.final
+    )
   given = {} if settings.rehearse else {'tiles': tiles}
   count = settings.repetitions(EQUAL)
   errors, equal = compare(
@@ -182,7 +187,8 @@ def make_arguments(mode: Mode, V: int, seed: int) -> Mapping[str, Any]:
   """Arguments of the operation, and cotangents of what it returns.
 
   Returns:
-    'inputs', arguments by name, and 'cotangents', of outputs and final state.
+    'inputs', arguments by name, and 'cotangents', of outputs and of the final
+    state, or None if that is not asked for.
   """
   w = workload(mode, V)
   arrays = inputs_lib.prefix_linear_attention(w, seed)
@@ -191,24 +197,28 @@ def make_arguments(mode: Mode, V: int, seed: int) -> Mapping[str, Any]:
     arrays['prefix_len'] = jnp.asarray(mode.lengths, jnp.int32)
   if mode.packed:
     arrays |= inputs_lib.documents(w, seed)
-  dstate = pallas_kernels.zero_state(w.B, w.H, D, V, 'taylor_exp')
+  dstate = None
+  if mode.final:
+    dstate = pallas_kernels.zero_state(w.B, w.H, D, V, 'taylor_exp')
   if mode.states:
     past = inputs_lib.prefix_linear_attention(
         w._replace(L=3, P=0), seed + FRESH
     )
     del past['dy']
-    _, arrays['initial_state'] = _call(past, 'reference')
+    _, arrays['initial_state'] = _call(past, True, 'reference')
     dstate = jax.tree.map(
         lambda x: jax.random.normal(jax.random.key(seed), x.shape), dstate
     )
   return {'inputs': arrays, 'cotangents': (dy, dstate)}
 
 
-@functools.partial(jax.jit, static_argnums=1, static_argnames='tiles')
-def _call(inputs, implementation, **tiles):
-  return pallas_kernels.prefix_linear_attention(
-      **inputs, return_state=True, implementation=implementation, **tiles
+@functools.partial(jax.jit, static_argnums=(1, 2), static_argnames='tiles')
+def _call(inputs, final, implementation, **tiles):
+  """Outputs, and the final state or None."""
+  found = pallas_kernels.prefix_linear_attention(
+      **inputs, return_state=final, implementation=implementation, **tiles
   )
+  return found if final else (found, None)
 
 
 @functools.cache
@@ -216,14 +226,15 @@ def program(
     implementation: str, direction: str, **tiles: mosaic_sm90_tiles.Tiles
 ) -> Callable[..., Any]:
   """A compiled function of `make_arguments`, whose results have names."""
-  forward = lambda inputs: _call(inputs, implementation, **tiles)
 
   @jax.jit
   def results(arguments):
+    final = arguments['cotangents'][1] is not None
+    forward = lambda inputs: _call(inputs, final, implementation, **tiles)
     if direction == 'forward':
       y, state = forward(arguments['inputs'])
-      return {'y': y, 'state.kv': state.kv, 'state.k': state.k}
-    (y, _), gradients = inputs_lib.with_gradients(
+      return {'y': y} | _named('state', state)
+    _, gradients = inputs_lib.with_gradients(
         forward,
         arguments['inputs'],
         jax.tree.map(
@@ -233,12 +244,16 @@ def program(
             jax.eval_shape(forward, arguments['inputs']),
         ),
     )
-    if 'initial_state' in gradients:
-      state = gradients.pop('initial_state')
-      gradients |= {'initial_state.kv': state.kv, 'initial_state.k': state.k}
-    return gradients
+    return gradients | _named(
+        'initial_state', gradients.pop('initial_state', None)
+    )
 
   return results
+
+
+def _named(name, state):
+  """The parts of a state by name; nothing of None."""
+  return {} if state is None else {f'{name}.kv': state.kv, f'{name}.k': state.k}
 
 
 def _truth(mode, direction, arguments):

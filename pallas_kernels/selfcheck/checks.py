@@ -18,10 +18,14 @@ from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
 
 KERNELS, FALLBACK = 'mosaic_sm90', 'chunked'
 
-# All launches are in them: without a prefix, too, as the segments of `split`,
-# and those that look at documents and padding.
+# All launches that models use are in them: training, which gives and asks for no
+# state, prompts that are read, and the segments of long ones; with a prefix and
+# without, and those that look at documents and padding.
 MODES = {
-    'prefix': Mode(B=2, H=8, L=1024, P=512, exact=False),
+    'prefix': Mode(B=2, H=8, L=1024, P=512, final=False, exact=False),
+    'causal': Mode(B=2, H=8, L=1024, P=0, final=False, exact=False),
+    'prefill': Mode(B=2, H=8, L=1024, P=512, exact=False),
+    'causal-prefill': Mode(B=2, H=8, L=1024, P=0, exact=False),
     'ragged': Mode(
         B=2, H=8, L=1000, P=500, lengths=(77, 0), states=True, exact=False
     ),
@@ -35,7 +39,10 @@ MODES = {
         split=True,
     ),
 }
-MODES['packed-split'] = MODES['split']._replace(packed=True)
+MODES |= {
+    f'packed-{name}': MODES[name]._replace(packed=True)
+    for name in ('prefix', 'causal', 'split')
+}
 
 CALLS = 20  # in a round; the best of a few rounds is what is told
 ROUNDS = 5
@@ -102,17 +109,26 @@ def _check_split(mode, V):
 
 def _expected():
   """The names of results of each check; forward comes first."""
-  results = {
-      'forward': {'y', 'state.kv', 'state.k'},
-      'gradients': {'q', 'k', 'v', 'k_enc', 'v_enc'},
-  }
-  past = {'initial_state.kv', 'initial_state.k'}
   return {
-      f'{name} {direction}': results[direction]
-      | (past if mode.states and direction == 'gradients' else set())
-      for direction in correctness.DIRECTIONS
+      f'{name} {direction}': names(mode)
+      for direction, names in (
+          ('forward', _results),
+          ('gradients', _gradients),
+      )
       for name, mode in MODES.items()
+      # Of a prompt that is only read nobody wants gradients.
+      if direction == 'forward' or 'prefill' not in name
   }
+
+
+def _results(mode):
+  return {'y'} | ({'state.kv', 'state.k'} if mode.final else set())
+
+
+def _gradients(mode):
+  prefix = {'k_enc', 'v_enc'} if mode.P else set()
+  past = {'initial_state.kv', 'initial_state.k'} if mode.states else set()
+  return {'q', 'k', 'v'} | prefix | past
 
 
 def _what_is_wrong(checks):

@@ -52,7 +52,7 @@ def test_the_steps_come_in_order_and_once_more(started, tmp_path, capsys):
   output = capsys.readouterr().out
   assert 'goals: G1: 2 ms' in output
   assert '| G1 | G1, ms | 2 | ≤ 2.7: met |' in output
-  assert "correctness: 42 rows are left, 'V64 causal forward' first" in output
+  assert "correctness: 54 rows are left, 'V64 causal forward' first" in output
   assert 'no figure: nothing was timed at two lengths' in output
 
 
@@ -86,7 +86,7 @@ def test_without_a_gpu_the_cpu_is_timed(started, monkeypatch, tmp_path, capsys):
 def test_the_plan_is_shown_without_a_run(started, capsys):
   assert command.main(['--list']) == 0
   output = capsys.readouterr().out
-  assert output.index('correctness: 42 rows') < output.index('peers: ')
+  assert output.index('correctness: 54 rows') < output.index('peers: ')
   assert '  V64 backward: backward.prefix_chunks=2\n' in output
   assert started[0] == []
 

@@ -53,7 +53,7 @@ def test_a_reason_is_a_line(main):
 
 def test_flags_say_what_is_decided_and_how_long_it_may_take(main):
   _, _, given = main()
-  assert given == ((64, 112, 128), {'limit': 300.0})
+  assert given == ((64, 112, 128), {'limit': 600.0})
   _, _, given = main('--V', '64', '--limit', '7')
   assert given == ((64,), {'limit': 7.0})
 

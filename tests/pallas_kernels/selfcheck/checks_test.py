@@ -71,3 +71,31 @@ def test_a_device_too_small_for_segments_is_refused(monkeypatch):
   monkeypatch.setattr(jax, 'devices', lambda: [small])
   with pytest.raises(ValueError, match='processors for two segments of V 64'):
     checks._check(64, 'split forward')
+
+
+def test_what_training_and_prompts_give_to_the_kernels_is_checked():
+  checked = {
+      (bool(mode.P), mode.packed, mode.states, mode.final)
+      for mode in checks.MODES.values()
+  }
+  for prefix in (True, False):
+    for packed in (True, False):
+      assert (prefix, packed, False, False) in checked  # training
+    assert (prefix, False, False, True) in checked  # a prompt
+  assert (True, False, True, True) in checked  # one that continues
+
+
+@pytest.mark.parametrize('final', [True, False])
+def test_the_kernels_are_asked_for_the_final_state_if_the_mode_is(run, final):
+  mode = TINY._replace(states=final, final=final)
+  checks.MODES['prefix'] = mode
+  asked = set()
+
+  def kernel(y, state):
+    asked.add(state is not None)
+    return y, state
+
+  report = run(kernel)
+  assert asked == {final}
+  assert checks.find_fault(report, ABOUT, 3) is None
+  assert ('state.kv' in report['checks']['prefix forward']['errors']) == final
