@@ -13,8 +13,9 @@ def main(arguments: list[str]) -> int:
   words = [x for x in arguments if x not in ('-h', '-help', '--help')]
   if not words:
     return _show()
-  name = f'jrt_jax.{words[0]}'
-  if name in commands.names():
+  names = commands.names()
+  name = words[0] if words[0] in names else f'jrt_jax.{words[0]}'
+  if name in names:
     wrong = f'a command is one word: python -m {name}'
   else:
     wrong = f'there is no command {words[0]!r}: python -m jrt_jax lists all'

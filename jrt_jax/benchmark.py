@@ -8,8 +8,9 @@ Without --config every model of the plan is measured, our own before the
 baselines, and --config.KEY=VALUE changes them all. --list shows the plan. Each
 row is measured in a process of its own. Without a GPU the plan is a small one
 for the CPU. On a Hopper GPU another process finds out first whether the kernels
-are right there, as it does for training. Exit codes: 0 when all rows were measured, 1 when one could not be
-or --budget was too short, 2 for a mistake in the command, 130 after Ctrl-C.
+are right there, as it does for training. Exit codes: 0 when all rows were
+measured, 1 when one could not be or --budget was too short, 2 for a mistake in
+the command, 130 after Ctrl-C.
 """
 
 import pathlib

@@ -105,7 +105,6 @@ def _layers(config, capacity, tensor):
     kept.append({'none': everything, 'dots': dots, 'full': 0}[remat])
   if remat == 'none':  # the residual stream is not kept: norms do without
     return sum(kept)
-  stream = (
-      ITEM_BYTES[config['residual_dtype']] * E
-  )  # what a layer reads, and once more inside it
+  # What a layer reads, and once more inside it.
+  stream = ITEM_BYTES[config['residual_dtype']] * E
   return len(kept) * stream + sum(kept) + _AGAIN * (max(whole) + stream)

@@ -78,6 +78,7 @@ class _ShardFile:
 
   def commit(self):
     self.close()
+    self._path.with_suffix('.idx').unlink(missing_ok=True)  # of what was there
     atomic_write.commit(self._temporary, self._path)
     self._shard.sha256 = self._digest.hexdigest()
     return self._shard

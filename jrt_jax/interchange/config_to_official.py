@@ -76,6 +76,7 @@ def _check_known(model):
   for key, got, needed in (
       ('normalizer', 'sum' if normalizer == 'auto' else normalizer, 'sum'),
       ('feature_map.name', feature_map['name'], 'taylor_exp'),
+      ('residual_dtype', model['residual_dtype'], 'float32'),
       ('feature_map.order', feature_map.get('order', 2), 2),
       ('sinks', model['sinks'] if 'swa' in model['mixers'] else 0, 0),
   ):

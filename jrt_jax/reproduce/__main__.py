@@ -28,7 +28,6 @@ import sys
 
 from absl import app
 from absl import flags
-import jax
 
 from jrt_jax import command_line
 from jrt_jax.reproduce import exhibit as exhibit_lib
@@ -38,6 +37,7 @@ from jrt_jax.reproduce import runner
 from jrt_jax.reproduce import workers as workers_lib
 from jrt_jax.runtime import compilation_cache
 from jrt_jax.runtime import folder_lock
+from jrt_jax.runtime import gpus
 
 _SCALE = flags.DEFINE_enum(
     'scale', 'cpu', [*exhibit_lib.SCALES, 'paper'], 'How large; see above.'
@@ -97,7 +97,8 @@ def main(argv: list[str]) -> None:
 
 
 def _processes():
-  if _PROCESSES.value or jax.default_backend() != 'cpu':
+  # Not jax: the kernels are checked by another process before it opens the GPU.
+  if _PROCESSES.value or gpus.first():
     return _PROCESSES.value or 1
   return min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
 

@@ -12,6 +12,7 @@ import pathlib
 import sys
 from typing import Any, NamedTuple
 
+from jrt_jax import atomic_write
 from jrt_jax import foreign
 from jrt_jax.cost import kernels as cost
 from jrt_jax.cost.kernels import KERNELS_OR_CHUNKED
@@ -131,9 +132,8 @@ def record(workdir: pathlib.Path, choice: Choice) -> None:
     if choice.unanswered or not read(workdir).unanswered:
       return
   if choice.reason:
-    temporary = path.with_suffix('.tmp')
-    temporary.write_text(json.dumps(choice._asdict(), indent=2) + '\n')
-    temporary.replace(path)  # all of it or nothing
+    content = json.dumps(choice._asdict(), indent=2) + '\n'
+    atomic_write.text(path, content)
 
 
 def forget(workdir: pathlib.Path) -> None:

@@ -27,7 +27,7 @@ class Verdict(NamedTuple):
   Attributes:
     V: the width of values.
     reason: why not the kernels, in one line; None if they may run.
-    report: what the process has found; None if it has not come so far.
+    report: what the process has found; None if it crashed or hung before.
   """
 
   V: int
@@ -61,6 +61,7 @@ def decide(
     command = [*worker, question, f'--limit={limit}', *more]
     return process.ask(command, limit=limit, environment=_environment(gpu))
 
+  about = None
   try:
     about = ask('about')
     reason = machine.unfit(about)
@@ -70,7 +71,7 @@ def decide(
     reason = 'the device could not be described: something is missing'
   for V in widths:
     if reason:
-      yield Verdict(V, process.one_line(reason))
+      yield Verdict(V, process.one_line(reason), about)
     else:
       yield _decide(V, about, ask)
 

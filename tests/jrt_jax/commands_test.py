@@ -65,6 +65,7 @@ def test_the_list_has_a_short_line_for_each_and_imports_no_package():
     'word, message',
     [
         ('generate', 'a command is one word: python -m jrt_jax.generate'),
+        ('launch', 'a command is one word: python -m launch'),
         ('chat', "there is no command 'chat': python -m jrt_jax lists all"),
     ],
 )

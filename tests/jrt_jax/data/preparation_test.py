@@ -124,6 +124,14 @@ def test_shards_of_earlier_versions_get_their_indices(prepared, jsonl, copied):
   assert files(copied) == files(prepared[0])
 
 
+def test_indices_of_what_was_there_before_are_made_anew(
+    prepared, jsonl, tmp_path
+):
+  (tmp_path / 'train-00000.idx').write_bytes(b'of other text')
+  prepare(tmp_path, jsonl)
+  assert files(tmp_path) == files(prepared[0])
+
+
 def test_the_bytes_do_not_depend_on_workers(prepared, jsonl, tmp_path):
   prepare(tmp_path / 'other', jsonl, workers=3)
   assert files(tmp_path / 'other') == files(prepared[0])
