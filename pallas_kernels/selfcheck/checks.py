@@ -44,6 +44,8 @@ MODES |= {
     for name in ('prefix', 'causal', 'split')
 }
 
+_READ = 'prefill', 'causal-prefill', 'ragged'  # prompts, without gradients
+
 CALLS = 20  # in a round; the best of a few rounds is what is told
 ROUNDS = 5
 
@@ -116,8 +118,7 @@ def _expected():
           ('gradients', _gradients),
       )
       for name, mode in MODES.items()
-      # Of a prompt that is only read nobody wants gradients.
-      if direction == 'forward' or 'prefill' not in name
+      if direction == 'forward' or name not in _READ
   }
 
 
