@@ -141,7 +141,7 @@ def test_whatever_is_missing_is_noticed_but_what_others_cover():
   }
   print(*(f'{name}: {what}' for name, what in results.items()), sep='\n')
   kind = lambda name: name.rpartition(' ')[0]
-  assert [*results.values()].count(NOT_EXECUTED) <= 0.15 * len(results)
+  assert [*results.values()].count(NOT_EXECUTED) <= 0.2 * len(results)
   kinds = collections.Counter(map(kind, results))
   assert kinds.keys() == {*MISSING, 'meetings', 'swizzle'}
   missed = collections.Counter(
