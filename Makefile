@@ -99,4 +99,5 @@ $(installed): setup.cfg pyproject.toml
 ifdef fresh
 .PHONY: $(installed)
 endif
-.PHONY: help train test test-slow test-aot tested-aot test-hf docs site lint linted fuzz fuzzed clean python
+.PHONY: help train test test-slow test-aot tested-aot test-hf docs site lint linted
+.PHONY: fuzz fuzzed clean python
