@@ -28,7 +28,7 @@ COMMANDS = {
     'Prefixes and prompts': {
         'jrt_jax.prefix.preview': 'where policies end the prefix of a document',
         'jrt_jax.prefix.calibrate': 'the thresholds of the entropy policy',
-        'jrt_jax.plays': 'tries prefixes, so that a policy can learn from them',
+        'jrt_jax.prefix_trials': 'scores prompts with prefixes of many lengths',
         'jrt_jax.prefix.learn': 'learns how long a prefix a prompt needs',
         'jrt_jax.prompting.preview': 'how a document is read, and what again',
     },

@@ -1,12 +1,12 @@
 r"""Learns how long a prefix each prompt needs, and compares ways to learn it.
 
-python -m jrt_jax.prefix.learn --table=plays.npz --cost=0.01 --out=policy.json
+python -m jrt_jax.prefix.learn --table=trials.npz --cost=0.01 --out=policy.json
 
-plays.npz is what jrt_jax.plays has written, or anything that holds `tokens`
-int [N, n], `fractions` [K], ascending, and `scores` [N, K], how well a model
-answers a prompt of which that fraction is prefix; with `lengths` [N] rows may
-be shorter than n, with `seconds` [K] times are shown, `sequence_length` is that
-of the model (default: n), and `tokenizer` the fingerprint of its tokenizer.
+trials.npz is what jrt_jax.prefix_trials has written, or anything that holds
+`tokens` int [N, n], `fractions` [K], ascending, and `scores` [N, K], how well a
+model answers a prompt of which that fraction is prefix; with `lengths` [N] rows
+may be shorter than n, with `seconds` [K] times are shown, `sequence_length` is
+that of the model (default: n), and `tokenizer` the fingerprint of its tokenizer.
 Without --table prompts are simulated. A random half of the prompts is held out
 for the numbers shown.
 
@@ -19,16 +19,16 @@ import numpy as np
 
 from jrt_jax import command_line
 from jrt_jax.prefix import fitting
-from jrt_jax.prefix.learned import plays
+from jrt_jax.prefix.learned import comparison
 from jrt_jax.prefix.learned import policy
 from jrt_jax.prefix.learned import simulation
-from jrt_jax.prefix.learned import trial
+from jrt_jax.prefix.learned import trials
 from jrt_jax.reporting import tables
 
 _TABLE = flags.DEFINE_string('table', None, 'Scores by prompt and fraction.')
 _OUT = flags.DEFINE_string('out', None, 'The file of the policy, if wanted.')
 _METHOD = flags.DEFINE_enum(
-    'method', 'full feedback', trial.LEARNED, 'What --out takes.'
+    'method', 'full feedback', comparison.LEARNED, 'What --out takes.'
 )
 _COST = flags.DEFINE_float(
     'cost',
@@ -48,8 +48,8 @@ def main(argv: list[str]) -> None:
     table, tokenizer = simulation.table(2000, rng), 'simulation'
     if _TABLE.value:
       with command_line.reading('--table'):
-        table, tokenizer = plays.load(_TABLE.value)
-    result = trial.run(table, _COST.value, rng)
+        table, tokenizer = trials.load(_TABLE.value)
+    result = comparison.run(table, _COST.value, rng)
     print(_table(result))
     if _OUT.value:
       outcome = result[_METHOD.value]

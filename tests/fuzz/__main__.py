@@ -1,7 +1,7 @@
 """Fuzzes the readers of files, guided by what of a reader a file has reached.
 
 make fuzz
-make fuzz ARGS='--seconds=60 state plays'
+make fuzz ARGS='--seconds=60 state prefix_trials'
 
 The seconds are divided among the readers, all of `fuzz.readers` by default. Each
 runs in a process of its own, which ends at the first file that is neither read

@@ -8,25 +8,25 @@ import numpy as np
 from configs import base
 from fuzz.reader import dump
 from fuzz.reader import Reader
-from jrt_jax import foreign
-from jrt_jax import models
-from jrt_jax import weights
 from jrt_jax.data import tokenizers
+from jrt_jax import foreign
 from jrt_jax.generation import model as model_lib
+from jrt_jax.generation.pieces import Piece
 from jrt_jax.generation import reading
 from jrt_jax.generation import state_file
-from jrt_jax.generation.pieces import Piece
 from jrt_jax.interchange import agreement
 from jrt_jax.interchange import config_from_official
 from jrt_jax.interchange import hugging_face
+from jrt_jax import models
 from jrt_jax.prefix import fitting
-from jrt_jax.prefix import policies
-from jrt_jax.prefix.learned import plays
 from jrt_jax.prefix.learned import policy
+from jrt_jax.prefix.learned import trials
+from jrt_jax.prefix import policies
 from jrt_jax.reporting import curves
 from jrt_jax.training import intact
 from jrt_jax.training import kernels
 from jrt_jax.training import recorded_config
+from jrt_jax import weights
 
 
 def _fitted(name):
@@ -73,10 +73,10 @@ def _read_metrics(folder):
   curves.table([run.smoothed(0.1) for run in runs])
 
 
-def _write_plays(folder):
+def _write_prefix_trials(folder):
   prompts = [np.arange(4), np.arange(9), np.arange(6)]
-  table = plays.play(prompts, (0.0, 0.5, 1.0), lambda rows, M: rows + M)
-  plays.save(folder / 'a.npz', table, 'bytes')
+  table = trials.collect(prompts, (0.0, 0.5, 1.0), lambda rows, M: rows + M)
+  trials.save(folder / 'a.npz', table, 'bytes')
 
 
 def _official():
@@ -199,11 +199,11 @@ READERS = {
         lambda folder: dump(folder, 'policy.json', _fitted('learned')),
         _read_policy,
     ),
-    'plays': Reader(
+    'prefix_trials': Reader(
         'a.npz',
         'npz',
-        _write_plays,
-        lambda folder: plays.load(str(folder / 'a.npz')),
+        _write_prefix_trials,
+        lambda folder: trials.load(str(folder / 'a.npz')),
     ),
     'official': Reader(
         'config.json',

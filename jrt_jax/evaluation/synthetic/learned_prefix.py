@@ -9,15 +9,15 @@ Source: the student report, future work; environment and numbers are ours.
 import numpy as np
 
 from jrt_jax.evaluation.synthetic import probes
+from jrt_jax.prefix.learned import comparison
 from jrt_jax.prefix.learned import simulation
-from jrt_jax.prefix.learned import trial
 
 NUM_PROMPTS = 2000  # half of them train
 
 
 def _measure(rng: np.random.Generator) -> probes.Figures:
   table = simulation.table(NUM_PROMPTS, rng)
-  outcomes = trial.run(table, simulation.COST, rng)
+  outcomes = comparison.run(table, simulation.COST, rng)
   return {
       (name, column): float(getattr(outcome, column))
       for name, outcome in outcomes.items()

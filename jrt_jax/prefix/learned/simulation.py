@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jrt_jax.prefix.learned import plays
+from jrt_jax.prefix.learned import trials
 
 FRACTIONS = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)
 COST = 0.3  # of a full prefix, where an answer is worth 1
@@ -10,7 +10,7 @@ COST = 0.3  # of a full prefix, where an answer is worth 1
 
 def table(
     num_prompts: int, rng: np.random.Generator, *, length: int = 128
-) -> plays.Table:
+) -> trials.Table:
   """Draws prompts of different complexity, and how each prefix answers them.
 
   A share c of the tokens, c uniform, is random; the others repeat. The prefix
@@ -24,7 +24,7 @@ def table(
   needed = c + 0.1 * rng.standard_normal(c.shape)
   fractions = np.array(FRACTIONS)
   scores = 0.1 + 0.8 / (1 + np.exp((needed - fractions) / 0.05))
-  return plays.Table(
+  return trials.Table(
       list(np.where(is_drawn, drawn, repeated)),
       fractions,
       scores,

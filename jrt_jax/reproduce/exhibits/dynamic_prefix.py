@@ -75,8 +75,9 @@ EXHIBIT = exhibit.Exhibit(
         [
             'python -m jrt_jax.train --config=configs/jrt_360m.py'
             ' --config.prefix.name=uniform --workdir=runs/uniform',
-            'python -m jrt_jax.plays --workdir=runs/uniform --out=plays.npz',
-            'python -m jrt_jax.prefix.learn --table=plays.npz --cost=0.01'
+            'python -m jrt_jax.prefix_trials --workdir=runs/uniform'
+            ' --out=trials.npz',
+            'python -m jrt_jax.prefix.learn --table=trials.npz --cost=0.01'
             ' --out=policy.json',
         ],
         compute.jrt_360m_hours(),

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from jrt_jax.prefix import heuristic
-from jrt_jax.prefix import policies
-from jrt_jax.prefix.learned import plays
 from jrt_jax.prefix.learned import policy
 from jrt_jax.prefix.learned import simulation
+from jrt_jax.prefix.learned import trials
+from jrt_jax.prefix import policies
 
 L = 40
 FRACTIONS = np.array([0.0, 0.25, 0.5, 1.0])
@@ -203,11 +203,11 @@ def test_a_policy_is_a_switch_of_training(name, start, command, tmp_path):
   keys = {'prefix__name': name, 'steps': 20}
   if name == 'learned':
     table = simulation.table(200, np.random.default_rng(0), length=32)
-    plays.save(tmp_path / 'plays.npz', table, 'bytes')
+    trials.save(tmp_path / 'trials.npz', table, 'bytes')
     keys['prefix__file'] = tmp_path / 'policy.json'
     command(
         'learn',
-        f'--table={tmp_path}/plays.npz',
+        f'--table={tmp_path}/trials.npz',
         f'--out={tmp_path}/policy.json',
     )
   # A policy that is fitted at each start must be the same again.

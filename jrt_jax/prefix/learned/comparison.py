@@ -6,8 +6,8 @@ import numpy as np
 import tqdm
 
 from jrt_jax.prefix.learned import bandit
-from jrt_jax.prefix.learned import plays
 from jrt_jax.prefix.learned import policy
+from jrt_jax.prefix.learned import trials
 
 LEARNED = ('supervised', 'full feedback', 'reinforce')  # what can be kept
 
@@ -26,7 +26,7 @@ class Outcome(NamedTuple):
 
 
 def run(
-    table: plays.Table, cost: float, rng: np.random.Generator
+    table: trials.Table, cost: float, rng: np.random.Generator
 ) -> dict[str, Outcome]:
   """Trains on a random half of the prompts and evaluates on the other.
 
@@ -35,7 +35,7 @@ def run(
   have the same mean length.
 
   Args:
-    table: of plays.
+    table: of trials.
     cost: of a full prefix, in units of scores.
     rng: of halves, controls and draws.
   """

@@ -34,7 +34,7 @@ class Table(NamedTuple):
     return self.scores - cost * self.fractions
 
 
-def play(
+def collect(
     prompts: Sequence[np.ndarray],
     fractions: Sequence[float],
     score: Score,
@@ -59,7 +59,9 @@ def play(
   batches = np.split(rows, rows[batch_size::batch_size])
   scores = np.zeros((len(prompts), len(fractions)))
   seconds = np.zeros((len(batches), len(fractions)))
-  with tqdm.tqdm(total=scores.size, desc='plays', delay=1, disable=None) as bar:
+  with tqdm.tqdm(
+      total=scores.size, desc='trials', delay=1, disable=None
+  ) as bar:
     for i, rows in enumerate(batches):
       for j, fraction in enumerate(fractions):
         wanted = np.round(fraction * lengths[rows]).astype(np.int32)

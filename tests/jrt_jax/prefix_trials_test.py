@@ -1,4 +1,4 @@
-"""The command `python -m jrt_jax.plays`, run as a user runs it."""
+"""The command `python -m jrt_jax.prefix_trials`, run as a user runs it."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jrt_jax import models
-from jrt_jax.prefix.learned import plays
+from jrt_jax.prefix.learned import trials
 from jrt_jax.training import workdirs
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -51,19 +51,19 @@ def text(tmp_path_factory):
   return path
 
 
-def test_a_run_plays_on_texts(workdir, text, tmp_path):
+def test_prefixes_are_tried_on_texts(workdir, text, tmp_path):
   done = run(
-      'jrt_jax.plays',
+      'jrt_jax.prefix_trials',
       f'--workdir={workdir}',
       f'--input={text}',
-      f'--out={tmp_path}/new/plays.npz',
+      f'--out={tmp_path}/new/trials.npz',
       '--answer_tokens=8',
       '--fractions=0,0.5',
       '--answers=all',
       '--prompts=24',
   )
   assert done.returncode == 0, done.stderr
-  table, tokenizer = plays.load(tmp_path / 'new' / 'plays.npz')
+  table, tokenizer = trials.load(tmp_path / 'new' / 'trials.npz')
   assert tokenizer == 'bytes'
   assert table.fractions.tolist() == [0, 0.5]
   assert max(map(len, table.prompts)) == 32
@@ -72,7 +72,7 @@ def test_a_run_plays_on_texts(workdir, text, tmp_path):
   assert title.startswith(f'{len(table.prompts)} prompts of 32 tokens at most')
   means = [f'{mean:.4f}' for mean in table.scores.mean(axis=0)]
   assert [row.split()[1] for row in rows] == means
-  assert last.startswith(f'wrote {tmp_path}/new/plays.npz; learn from it: ')
+  assert last.startswith(f'wrote {tmp_path}/new/trials.npz; learn from it: ')
 
 
 @pytest.mark.slow
@@ -91,7 +91,7 @@ def test_a_mistake_is_one_line(
     error_line, workdir, text, tmp_path, flag, message
 ):
   given = [f'--workdir={workdir}', f'--input={text}', f'--out={tmp_path}/a']
-  done = run('jrt_jax.plays', *given, flag)
+  done = run('jrt_jax.prefix_trials', *given, flag)
   assert done.returncode == 2
   line = error_line(done.stderr)
   assert line.startswith(f'error: {message}')
@@ -104,7 +104,7 @@ def test_a_run_without_prefixes_needs_to_be_told_some(
     error_line, workdir, text, tmp_path
 ):
   given = [f'--workdir={workdir}', f'--input={text}', f'--out={tmp_path}/a']
-  done = run('jrt_jax.plays', *given)
+  done = run('jrt_jax.prefix_trials', *given)
   assert done.returncode == 2
   line = error_line(done.stderr)
   assert line.startswith('error: --fractions must be given where the run has')
@@ -112,15 +112,15 @@ def test_a_run_without_prefixes_needs_to_be_told_some(
 
 @pytest.mark.slow
 def test_a_run_learns_how_long_its_prefixes_should_be(start, text, tmp_path):
-  """From training to plays, to a policy, to training with it."""
+  """From training to trials, to a policy, to training with it."""
   first, second = tmp_path / 'first', tmp_path / 'second'
-  table, policy = tmp_path / 'plays.npz', tmp_path / 'policy.json'
+  table, policy = tmp_path / 'trials.npz', tmp_path / 'policy.json'
   _, errors = start(first, prefix__capacity=1.0).communicate()
   assert (first / 'metrics.jsonl').exists(), errors
   short = '--answer_tokens=8', '--answers=all'
   for command in (
       [
-          'plays',
+          'prefix_trials',
           f'--workdir={first}',
           f'--input={text}',
           f'--out={table}',

@@ -1,7 +1,7 @@
 r"""Tries prefixes of a trained model, so that a policy can learn from them.
 
-python -m jrt_jax.plays --workdir=runs/jrt_tiny --out=plays.npz
-python -m jrt_jax.prefix.learn --table=plays.npz --cost=0.01 --out=policy.json
+python -m jrt_jax.prefix_trials --workdir=runs/jrt_tiny --out=trials.npz
+python -m jrt_jax.prefix.learn --table=trials.npz --cost=0.01 --out=policy.json
 
 Prompts are pieces of documents, of the data that the run has held out or of
 --input; their answers are the tokens that follow. Every fraction of a prompt is
@@ -20,11 +20,11 @@ from absl import flags
 import numpy as np
 
 from jrt_jax import command_line
-from jrt_jax import generation
 from jrt_jax.data import pipeline
-from jrt_jax.evaluation import prefix_plays
-from jrt_jax.prefix.learned import plays
+from jrt_jax.evaluation import prefix_trials
+from jrt_jax import generation
 from jrt_jax.prefix.learned import simulation
+from jrt_jax.prefix.learned import trials
 from jrt_jax.reporting import tables
 from jrt_jax.runtime import compilation_cache
 
@@ -41,7 +41,7 @@ _INPUT = flags.DEFINE_string(
 _TEXT_KEY = flags.DEFINE_string(
     'text_key', 'text', 'Where a jsonl record keeps its text.'
 )
-_OUT = flags.DEFINE_string('out', None, 'The .npz file of the plays.')
+_OUT = flags.DEFINE_string('out', None, 'The .npz file of the trials.')
 _PROMPTS = flags.DEFINE_integer(
     'prompts',
     512,
@@ -52,7 +52,7 @@ _PROMPTS = flags.DEFINE_integer(
 _ANSWERS = flags.DEFINE_enum(
     'answers',
     'recall',
-    sorted(prefix_plays.ANSWERS),
+    sorted(prefix_trials.ANSWERS),
     'Which tokens of an answer count.',
 )
 _ANSWER_TOKENS = flags.DEFINE_integer(
@@ -84,11 +84,11 @@ def main(argv: list[str]) -> None:
     if _COMPILATION_CACHE.value:
       compilation_cache.turn_on()
     model = generation.load(_WORKDIR.value, tokenizer=_TOKENIZER.value)
-    _play(model, _fractions(model), out)
+    _collect(model, _fractions(model), out)
 
 
-def _play(model, fractions, out):
-  prompts = prefix_plays.cut(
+def _collect(model, fractions, out):
+  prompts = prefix_trials.cut(
       _stream(model),
       length=model.config['sequence_length'],
       answer_tokens=_ANSWER_TOKENS.value,
@@ -96,14 +96,14 @@ def _play(model, fractions, out):
       eos_id=model.tokenizer.eos_id,
       answers=_ANSWERS.value,
   )
-  table = plays.play(
+  table = trials.collect(
       [prompt.tokens for prompt in prompts],
       fractions,
-      prefix_plays.scorer(model, prompts, batch_size=_BATCH_SIZE.value),
+      prefix_trials.scorer(model, prompts, batch_size=_BATCH_SIZE.value),
       batch_size=_BATCH_SIZE.value,
       sequence_length=model.config['sequence_length'],
   )
-  plays.save(out, table, model.tokenizer.fingerprint)
+  trials.save(out, table, model.tokenizer.fingerprint)
   print(_summary(table, prompts, out))
 
 
@@ -120,7 +120,7 @@ def _fractions(model):
     fractions = np.array([float(x) for x in given])
   except ValueError as error:
     raise ValueError(f'--fractions must be numbers: {error}') from error
-  plays.check_fractions('--fractions', fractions)
+  trials.check_fractions('--fractions', fractions)
   return fractions
 
 

@@ -16,7 +16,7 @@ from jrt_jax.data import recall
 from jrt_jax.data import streams
 from jrt_jax.generation.model import Model
 from jrt_jax.prefix import fitting
-from jrt_jax.prefix.learned import plays
+from jrt_jax.prefix.learned import trials
 
 # Which tokens of an answer count, by bool [N, k]: which can be recalled.
 ANSWERS = {
@@ -82,8 +82,8 @@ def cut(
 
 def scorer(
     model: Model, prompts: Sequence[Prompt], *, batch_size: int
-) -> plays.Score:
-  """Returns what `prefix.learned.plays.play` needs to try prefixes of prompts.
+) -> trials.Score:
+  """Returns what `prefix.learned.trials.collect` needs to score prompts.
 
   Scores are mean natural log-probabilities of the answer's tokens that count.
   Only prompts have prefixes, so that no answer sees itself. Batches of shorter

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jrt_jax.prefix.learned import plays
+from jrt_jax.prefix.learned import trials
 
 FRACTIONS = (0.0, 0.5, 1.0)
 
@@ -14,7 +14,7 @@ def test_every_prompt_is_scored_with_every_prefix():
     calls.append(len(rows))
     return 100 * rows + prefix_len
 
-  table = plays.play(prompts, FRACTIONS, score, batch_size=2)
+  table = trials.collect(prompts, FRACTIONS, score, batch_size=2)
   np.testing.assert_array_equal(
       table.scores, [[0, 2, 4], [100, 105, 110], [200, 203, 206]]
   )
@@ -27,18 +27,18 @@ def test_every_prompt_is_scored_with_every_prefix():
 
 def test_what_compiling_takes_is_not_timed():
   prompts = [np.arange(4)] * 3
-  table = plays.play(prompts, FRACTIONS, lambda rows, M: M, batch_size=3)
+  table = trials.collect(prompts, FRACTIONS, lambda rows, M: M, batch_size=3)
   assert np.isnan(table.seconds).all()
 
 
 def test_a_saved_table_is_read_as_it_was(tmp_path):
   prompts = [np.array([5, 6, 7]), np.array([8])]
-  table = plays.play(
+  table = trials.collect(
       prompts, FRACTIONS, lambda rows, M: rows + M, sequence_length=9
   )
-  path = tmp_path / 'plays.npz'
-  plays.save(path, table, 'bytes')
-  read, tokenizer = plays.load(path)
+  path = tmp_path / 'trials.npz'
+  trials.save(path, table, 'bytes')
+  read, tokenizer = trials.load(path)
   assert tokenizer == 'bytes'
   for name in ('fractions', 'scores', 'seconds'):
     np.testing.assert_array_equal(getattr(read, name), getattr(table, name))
@@ -47,10 +47,10 @@ def test_a_saved_table_is_read_as_it_was(tmp_path):
 
 
 def test_what_a_table_may_leave_out(tmp_path):
-  path = tmp_path / 'plays.npz'
+  path = tmp_path / 'trials.npz'
   tokens, scores = np.arange(6).reshape(2, 3), np.zeros((2, 3))
   np.savez(path, tokens=tokens, fractions=FRACTIONS, scores=scores)
-  table, tokenizer = plays.load(path)
+  table, tokenizer = trials.load(path)
   assert tokenizer == '' and np.isnan(table.seconds).all()
   np.testing.assert_array_equal(table.prompts, tokens)
 
@@ -106,21 +106,21 @@ def test_what_a_table_may_leave_out(tmp_path):
 def test_a_table_that_does_not_fit_together_is_refused(
     tmp_path, changes, message
 ):
-  path = tmp_path / 'plays.npz'
+  path = tmp_path / 'trials.npz'
   arrays = {'tokens': np.zeros((2, 3), int), 'scores': np.zeros((2, 3))}
   np.savez(path, **{**arrays, 'fractions': FRACTIONS, **changes})
   with pytest.raises(ValueError, match=message):
-    plays.load(path)
+    trials.load(path)
 
 
 def test_a_file_that_is_no_table_is_refused(tmp_path):
   path = tmp_path / 'a.npz'
   path.write_text('no')
   with pytest.raises(ValueError, match='a.npz must be an intact .npz file'):
-    plays.load(path)
+    trials.load(path)
   np.savez(path, tokens=np.zeros((2, 3), int))
   with pytest.raises(ValueError, match='fractions must be given'):
-    plays.load(path)
+    trials.load(path)
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(
@@ -130,10 +130,10 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(
     file.write(b'half')
     raise OSError(28, 'No space left on device')
 
-  table = plays.play([np.arange(2)] * 2, FRACTIONS, lambda rows, M: M)
+  table = trials.collect([np.arange(2)] * 2, FRACTIONS, lambda rows, M: M)
   path = tmp_path / 'a.npz'
-  plays.save(path, table, 'first')
-  monkeypatch.setattr(plays.np, 'savez', savez)
+  trials.save(path, table, 'first')
+  monkeypatch.setattr(trials.np, 'savez', savez)
   with pytest.raises(OSError):
-    plays.save(path, table, 'second')
-  assert plays.load(path)[1] == 'first'
+    trials.save(path, table, 'second')
+  assert trials.load(path)[1] == 'first'

@@ -2,12 +2,12 @@ import jax
 import numpy as np
 import pytest
 
-from jrt_jax import generation
-from jrt_jax import models
 from jrt_jax.data import streams
 from jrt_jax.data import tokenizers
-from jrt_jax.evaluation import prefix_plays
-from jrt_jax.prefix.learned import plays
+from jrt_jax.evaluation import prefix_trials
+from jrt_jax import generation
+from jrt_jax import models
+from jrt_jax.prefix.learned import trials
 
 END = 256
 
@@ -15,7 +15,7 @@ END = 256
 def cut(tokens, **settings):
   defaults = {'length': 12, 'answer_tokens': 4, 'count': 99, 'eos_id': END}
   stream = streams.in_memory(np.array(tokens))
-  return prefix_plays.cut(stream, **defaults | settings)
+  return prefix_trials.cut(stream, **defaults | settings)
 
 
 @pytest.fixture(scope='module')
@@ -89,7 +89,7 @@ def test_text_without_prompts_is_refused(tokens, message):
 
 @pytest.mark.parametrize('lengths', [[12, 5, 8, 10], [6, 0, 1, 9]])
 def test_scores_are_those_of_each_row_alone(model, logits, prompts, lengths):
-  score = prefix_plays.scorer(model, prompts, batch_size=4)
+  score = prefix_trials.scorer(model, prompts, batch_size=4)
   actual = score(np.arange(4), np.array(lengths, np.int32))
   for prompt, length, found in zip(prompts, lengths, actual, strict=True):
     n = len(prompt.tokens)
@@ -111,22 +111,22 @@ def test_an_answer_does_not_see_itself_and_only_what_counts_does(
         )
         for prompt in prompts
     ]
-    score = prefix_plays.scorer(model, changed, batch_size=4)
+    score = prefix_trials.scorer(model, changed, batch_size=4)
     return score(np.arange(4), np.array([12, 12, 8, 12], np.int32))
 
   np.testing.assert_allclose(scores(0), scores(1), atol=1e-6)
 
 
 def test_a_last_batch_may_be_smaller(model, prompts):
-  score = prefix_plays.scorer(model, prompts, batch_size=4)
+  score = prefix_trials.scorer(model, prompts, batch_size=4)
   full = score(np.arange(4), np.array([12, 12, 8, 12], np.int32))
   part = score(np.array([3]), np.array([12], np.int32))
   np.testing.assert_allclose(part, full[3:], atol=1e-6)
 
 
-def test_plays_try_every_fraction(model, prompts):
-  score = prefix_plays.scorer(model, prompts, batch_size=4)
-  table = plays.play(
+def test_trials_try_every_fraction(model, prompts):
+  score = prefix_trials.scorer(model, prompts, batch_size=4)
+  table = trials.collect(
       [prompt.tokens for prompt in prompts], (0.9, 1.0), score, batch_size=4
   )
   expected = score(np.arange(4), np.array([11, 11, 7, 11], np.int32))
@@ -136,6 +136,6 @@ def test_plays_try_every_fraction(model, prompts):
 
 @pytest.mark.parametrize('longest', [1, 2, 12, 4096])
 def test_a_model_is_compiled_for_few_prefixes_which_reach_the_longest(longest):
-  capacities = sorted(prefix_plays._capacities(longest))
+  capacities = sorted(prefix_trials._capacities(longest))
   assert 2 <= len(capacities) <= 8
   assert capacities[0] == 0 and capacities[-1] == longest

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
+from jrt_jax.prefix.learned import comparison
 from jrt_jax.prefix.learned import simulation
-from jrt_jax.prefix.learned import trial
 
 
 @pytest.fixture(scope='module')
 def outcomes():
   rng = np.random.default_rng(0)
-  return trial.run(simulation.table(2000, rng), simulation.COST, rng)
+  return comparison.run(simulation.table(2000, rng), simulation.COST, rng)
 
 
 def test_full_feedback_beats_the_best_fixed_prefix_and_its_controls(outcomes):
@@ -30,7 +30,7 @@ def test_lengths_at_random_have_the_same_mean(outcomes):
   assert fractions[0] == pytest.approx(fractions[1])
 
 
-@pytest.mark.parametrize('name', trial.LEARNED)
+@pytest.mark.parametrize('name', comparison.LEARNED)
 def test_the_gain_is_larger_than_chance_explains(outcomes, name):
   outcome = outcomes[name]
   assert outcome.gain > outcome.gain_error > 0
@@ -48,8 +48,8 @@ def test_the_unit_of_scores_changes_no_choice(outcomes):
   rng = np.random.default_rng(0)
   table = simulation.table(2000, rng)
   table = table._replace(scores=100 * table.scores)
-  percent = trial.run(table, 100 * simulation.COST, rng)
-  for name in trial.LEARNED:
+  percent = comparison.run(table, 100 * simulation.COST, rng)
+  for name in comparison.LEARNED:
     assert percent[name].fraction == pytest.approx(outcomes[name].fraction)
     assert percent[name].gain == pytest.approx(100 * outcomes[name].gain)
 
@@ -58,7 +58,7 @@ def test_how_hard_a_prompt_is_changes_nothing_that_is_learned():
   table = simulation.table(200, np.random.default_rng(0), length=32)
   hard = np.random.default_rng(1).exponential(9, size=(200, 1))
   easy, hard = (
-      trial.run(t, simulation.COST, np.random.default_rng(0))
+      comparison.run(t, simulation.COST, np.random.default_rng(0))
       for t in (table, table._replace(scores=table.scores - hard))
   )
   for name in ('supervised', 'full feedback'):
