@@ -14,8 +14,8 @@ COMMANDS = {
     },
     'Evaluate': {
         'jrt_jax.recall': 'whether a model recalls what it reads, once and twice',
-        'jrt_jax.evaluate': 'tasks of lm-evaluation-harness',
-        'jrt_jax.evaluation': 'the command line of lm-evaluation-harness itself',
+        'jrt_jax.lm_eval': 'tasks of lm-evaluation-harness',
+        'jrt_jax.lm_eval_cli': 'lm-evaluation-harness, with its own flags',
         'jrt_jax.perplexity': 'the held-out loss: what is recalled, from how far',
         'jrt_jax.probe': 'what limits recall, on small questions; no training',
         'jrt_jax.reproduce': 'the tables and figures of the sources',

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import pytest
 
 from configs import base
+from jrt_jax import renamed
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = ROOT / 'README.md'
@@ -72,6 +73,7 @@ def test_every_command_that_it_names_exists(page):
       r'python -m ((?:jrt_jax|launch|pallas)[\w.]*)', page.read_text()
   ):
     assert importlib.util.find_spec(module), module
+    assert module not in renamed.COMMANDS
 
 
 def test_every_key_that_it_names_exists(page):
@@ -104,7 +106,7 @@ def test_every_flag_that_pages_give_a_command_exists(module):
   commands = [[module, '--helpfull']]
   if module == 'launch':
     commands = [['launch', name, '--help'] for name in ('local', 'slurm')]
-  elif module.startswith('pallas_kernels') or module == 'jrt_jax.evaluation':
+  elif module.startswith('pallas_kernels') or module == 'jrt_jax.lm_eval_cli':
     commands = [[module, '--help']]
   texts = [
       subprocess.run(

@@ -1,55 +1,6 @@
-r"""The command line of lm-evaluation-harness, which knows --model jrt_jax.
+"""The old name of a command; `jrt_jax/renamed.py` has the new one."""
 
-python -m jrt_jax.evaluation --model jrt_jax \
-  --model_args workdir=runs/jrt_tiny --tasks lambada_openai --limit 100
-
-Needs the package lm_eval: pip install -e '.[eval]', in the folder of jrt_jax.
---model_args takes what `lm_eval_model.JrtJax` takes, as workdir=DIR,
-tokenizer=FILE, short_prompt=NAME, long_prompt=NAME, chat_template=FILE and
-check_leaks=True; all other options are those of the harness. `!function` in the
-file of a task runs code of a Python file beside it: evaluate no task that you
-would not run. With JAX_ENABLE_COMPILATION_CACHE=false nothing is kept that was
-compiled.
-"""
-
-import importlib
-import sys
-
-from jrt_jax import command_line
-from jrt_jax.runtime import compilation_cache
-
-
-def main() -> None:
-  wants_help = not {'-h', '--help'}.isdisjoint(sys.argv)
-  if wants_help:
-    print(__doc__, flush=True)
-  try:
-    lm_eval = importlib.import_module('lm_eval.__main__')  # an extra
-    harness = importlib.import_module('jrt_jax.evaluation.harness')
-    importlib.import_module('jrt_jax.evaluation.lm_eval_model')  # registers it
-  except ImportError as error:
-    if wants_help:
-      return
-    raise ValueError(
-        "evaluation needs the package lm_eval: pip install -e '.[eval]'"
-    ) from error
-  harness.prepare_process()
-  compilation_cache.turn_on()
-  lm_eval.setup_logging()
-  cli = lm_eval.HarnessCLI()
-  arguments = cli.parse_args()
-  model_args = getattr(arguments, 'model_args', None) or {}
-  # By this word the harness names the folder of --output_path; else by chance.
-  if 'workdir' in model_args and 'pretrained' not in model_args:
-    model_args['pretrained'] = model_args.pop('workdir')
-  try:
-    cli.execute(arguments)
-  except TypeError as error:
-    if 'JrtJax.__init__' not in str(error):
-      raise
-    raise ValueError(f'--model_args: {error}') from error
-
+from jrt_jax import renamed
 
 if __name__ == '__main__':
-  with command_line.one_line_errors():
-    main()
+  renamed.tell_command('jrt_jax.evaluation')

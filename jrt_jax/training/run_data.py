@@ -11,9 +11,9 @@ from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.prefix import fitting
 from jrt_jax.runtime import distributed
 from jrt_jax.runtime import failures
-from jrt_jax.training import answers
 from jrt_jax.training import checkpoint
-from jrt_jax.training import evaluation
+from jrt_jax.training import held_out
+from jrt_jax.training import held_out_answers
 
 
 class Data:
@@ -98,14 +98,18 @@ class Data:
 
   def evaluation(
       self, *, rows: int, put: Callable[..., Any]
-  ) -> evaluation.Evaluation | answers.Answers:
+  ) -> held_out.HeldOutLoss | held_out_answers.HeldOutAnswers:
     """Returns what the run is judged by.
 
     Args:
       rows: sequences that are evaluated at once.
       put: places a batch on the devices.
     """
-    kind = evaluation.Evaluation if self.is_text else answers.Answers
+    kind = (
+        held_out.HeldOutLoss
+        if self.is_text
+        else held_out_answers.HeldOutAnswers
+    )
     return kind(self.config, self._tokenizer, self.held_out, rows=rows, put=put)
 
   def _fitted_prefix(self, config, workdir):

@@ -17,7 +17,7 @@ from jrt_jax.evaluation import statistics
 from jrt_jax.reproduce import arms as arms_lib
 from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import training
-from jrt_jax.training import answers
+from jrt_jax.training import held_out_answers
 
 # Items, one size after the other, and the steps of each but the last.
 _SETTINGS = {
@@ -104,7 +104,7 @@ def _named_over_unnamed(results, arm):
   """What more is right of the named category than of another, in points."""
   named, others = (
       _ARMS.accuracies(results, arm, figure)
-      for figure in (training.SCORE, answers.UNNAMED)
+      for figure in (training.SCORE, held_out_answers.UNNAMED)
   )
   return statistics.paired_difference(named, others, method='student')
 
@@ -122,7 +122,7 @@ def _show(results):
       {
           words: (
               _ARMS.accuracy(results, arm),
-              _ARMS.accuracy(results, arm, answers.UNNAMED),
+              _ARMS.accuracy(results, arm, held_out_answers.UNNAMED),
               _named_over_unnamed(results, arm),
           )
           for arm, words in _WORDS.items()

@@ -4,7 +4,7 @@ import pytest
 from jrt_jax.data.objectives import MASKED_TOKEN
 from jrt_jax.data.objectives import NEXT_TOKEN
 from jrt_jax.data.synthetic import split as split_lib
-from jrt_jax.training import answers
+from jrt_jax.training import held_out_answers
 
 L, MASK = 16, 100
 
@@ -40,7 +40,7 @@ def make(run_config):
     held_out = split_lib.splits('needle', config['data'], None, share=(0, 1))
     split = held_out['validation']
     tokenizer = split_lib.Ids(split.num_ids)
-    return answers.Answers(
+    return held_out_answers.HeldOutAnswers(
         config, tokenizer, split, rows=rows, put=lambda batch: batch
     )
 

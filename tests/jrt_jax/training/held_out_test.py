@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from jrt_jax.data import entropy
-from jrt_jax.data import recall
-from jrt_jax.data import tokenizers
 from jrt_jax.data.objectives import MASKED_TOKEN
 from jrt_jax.data.objectives import NEXT_TOKEN
-from jrt_jax.training import evaluation
+from jrt_jax.data import recall
+from jrt_jax.data import tokenizers
+from jrt_jax.training import held_out
 
 L, P, ROWS, MASK = 16, 8, 4, 319  # as in the config
 DOCUMENTS = ['the cat sat on the mat', 'a dog lay on a long log, '] * 40
@@ -43,7 +43,7 @@ def sums_over(name, labels):
 def make(config, tokenizer, rows=ROWS, tokens=None):
   if tokens is None:
     tokens = np.concatenate(list(tokenizer.stream(DOCUMENTS)))
-  return tokens, evaluation.Evaluation(
+  return tokens, held_out.HeldOutLoss(
       config, tokenizer, tokens, rows=rows, put=lambda batch: batch
   )
 

@@ -1,4 +1,4 @@
-"""The command `python -m jrt_jax.evaluate`, run as a user runs it."""
+"""The command `python -m jrt_jax.lm_eval`, run as a user runs it."""
 
 import json
 import re
@@ -58,7 +58,7 @@ def test_tasks_are_evaluated(
       metric_list=[{'metric': 'contains'}],
   )
   done = run_command(
-      'jrt_jax.evaluate',
+      'jrt_jax.lm_eval',
       f'--workdir={bytes_workdir}',
       f'--tasks={task},{likely},{drawn}',
       f'--out={tmp_path}/out.json',
@@ -84,7 +84,7 @@ def test_the_command_line_of_the_harness_knows_the_model(
 ):
   out = tmp_path / 'workdir=3'
   done = run_command(
-      'jrt_jax.evaluation',
+      'jrt_jax.lm_eval_cli',
       '--model=jrt_jax',
       f'--model_args=workdir={bytes_workdir}',
       f'--tasks={task}',
@@ -116,7 +116,7 @@ def test_a_mistake_in_a_command_of_the_harness_is_one_line(
       metric_list=[{'metric': metric}],
   )
   done = run_command(
-      'jrt_jax.evaluation',
+      'jrt_jax.lm_eval_cli',
       '--model=jrt_jax',
       f'--model_args={model_args.format(bytes_workdir)}',
       f'--tasks={task}',
@@ -131,7 +131,7 @@ def test_recall_tasks_are_found_by_name(run_command, bytes_workdir, tmp_path):
   rows = tmp_path / 'rows.jsonl'
   rows.write_text('{"context": "a b", "question": "a", "answers": "b"}')
   done = run_command(
-      'jrt_jax.evaluate',
+      'jrt_jax.lm_eval',
       f'--workdir={bytes_workdir}',
       '--tasks=jrt_file,jrt_file_twice',
       f'--metadata={{"data_files": "{rows}", "context_tokens": 9}}',
@@ -151,7 +151,7 @@ def test_the_command_line_of_the_harness_knows_them(
       '{"text": "A device by Phadia.", "key": "applicant", "value": "Phadia"}'
   )
   done = run_command(
-      'jrt_jax.evaluation',
+      'jrt_jax.lm_eval_cli',
       '--model=jrt_jax',
       f'--model_args=workdir={bytes_workdir}',
       '--tasks=jrt_fda',
@@ -163,7 +163,7 @@ def test_the_command_line_of_the_harness_knows_them(
 
 @pytest.mark.hf
 def test_recall_tasks_are_listed(run_command):
-  done = run_command('jrt_jax.evaluate', '--tasks=list')
+  done = run_command('jrt_jax.lm_eval', '--tasks=list')
   assert done.returncode == 0, done.stderr
   twice = 'question, context twice, question'
   line = f'\njrt_fda_twice: {twice}; of hf:hazyresearch/based-fda:validation\n'
@@ -183,7 +183,7 @@ def test_data_that_is_not_there_is_one_line(
     run_command, bytes_workdir, metadata, message
 ):
   done = run_command(
-      'jrt_jax.evaluate',
+      'jrt_jax.lm_eval',
       f'--workdir={bytes_workdir}',
       '--tasks=jrt_fda',
       f'--metadata={metadata}',
@@ -196,7 +196,7 @@ def test_data_that_is_not_there_is_one_line(
 @pytest.mark.hf
 def test_an_unknown_task_is_one_line(run_command, bytes_workdir):
   done = run_command(
-      'jrt_jax.evaluate', f'--workdir={bytes_workdir}', '--tasks=no_such'
+      'jrt_jax.lm_eval', f'--workdir={bytes_workdir}', '--tasks=no_such'
   )
   assert done.returncode == 2
   assert done.stderr.endswith(", or files NAME.yaml, got 'no_such'\n")
@@ -208,7 +208,7 @@ def test_data_that_cannot_be_downloaded_are_one_line(
 ):
   far = write_task('far', dataset_path='a/b', dataset_kwargs={})
   done = run_command(
-      'jrt_jax.evaluate',
+      'jrt_jax.lm_eval',
       f'--workdir={bytes_workdir}',
       f'--tasks={far}',
       HF_ENDPOINT='http://127.0.0.1:9',  # refuses, again and again
@@ -227,7 +227,9 @@ def without_lm_eval(tmp_path):
 
 
 def test_help_names_the_extra(run_command, without_lm_eval):
-  done = run_command('jrt_jax.evaluation', '--help', PYTHONPATH=without_lm_eval)
+  done = run_command(
+      'jrt_jax.lm_eval_cli', '--help', PYTHONPATH=without_lm_eval
+  )
   assert done.returncode == 0
   assert "pip install -e '.[eval]'" in done.stdout
 
@@ -251,6 +253,6 @@ def test_help_names_the_extra(run_command, without_lm_eval):
 def test_a_mistake_is_one_line(
     error_line, run_command, without_lm_eval, arguments, message
 ):
-  done = run_command('jrt_jax.evaluate', *arguments, PYTHONPATH=without_lm_eval)
+  done = run_command('jrt_jax.lm_eval', *arguments, PYTHONPATH=without_lm_eval)
   assert done.returncode == 2
   assert error_line(done.stderr).startswith(f'error: {message}')

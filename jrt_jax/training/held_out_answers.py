@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 from jrt_jax.data.synthetic import split as split_lib
-from jrt_jax.training import evaluation
+from jrt_jax.training import held_out
 from jrt_jax.training import train_state
 
 # How many answers are right of what the question has not named, at the last size
@@ -13,7 +13,7 @@ from jrt_jax.training import train_state
 UNNAMED = 'unnamed_accuracy'
 
 
-class Answers:
+class HeldOutAnswers:
   """The same samples at every evaluation, whatever the seed of the run.
 
   Answers are scored without any [MASK] in the prefix; masked tokens are scored
@@ -47,7 +47,7 @@ class Answers:
     batches = math.ceil(config['eval_batches'] / len(split.sizes))
     count = batches * config['batch_size'] // rows
     self._batches = {
-        (size, kind): evaluation.held_out_batches(
+        (size, kind): held_out.held_out_batches(
             config,
             tokenizer,
             split.only(size),
@@ -64,7 +64,7 @@ class Answers:
     self._samples = count * rows
     self._unnamed = []
     if (unnamed := split.unnamed()) is not None:
-      self._unnamed = evaluation.held_out_batches(
+      self._unnamed = held_out.held_out_batches(
           config,
           tokenizer,
           unnamed.only(unnamed.sizes[-1]),
@@ -81,7 +81,7 @@ class Answers:
       params: of the model.
     """
     sums = {
-        key: evaluation.total(step(params, self._put(x)) for x in batches)
+        key: held_out.total(step(params, self._put(x)) for x in batches)
         for key, batches in self._batches.items()
     }
     means = _means(sums, 'clean')
@@ -98,9 +98,7 @@ class Answers:
       metrics['masked_token_loss'] = means['masked_token_loss']
       metrics['masked_token_accuracy'] = means['masked_token_accuracy']
     if self._unnamed:
-      found = evaluation.total(
-          step(params, self._put(x)) for x in self._unnamed
-      )
+      found = held_out.total(step(params, self._put(x)) for x in self._unnamed)
       metrics[UNNAMED] = train_state.means(found)['next_token_accuracy']
     return {name: float(value) for name, value in metrics.items()}
 
@@ -129,12 +127,12 @@ class Answers:
         )
     if UNNAMED in metrics:
       lines['of what the question did not name'] = f'{metrics[UNNAMED]:.1%}'
-    return lines | evaluation.masked_lines(metrics)
+    return lines | held_out.masked_lines(metrics)
 
 
 def _means(sums, kind):
   return train_state.means(
-      evaluation.total(x for (_, k), x in sums.items() if k == kind)
+      held_out.total(x for (_, k), x in sums.items() if k == kind)
   )
 
 

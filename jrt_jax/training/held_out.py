@@ -16,7 +16,7 @@ from jrt_jax.data import recall
 from jrt_jax.training import train_state
 
 
-class Evaluation:
+class HeldOutLoss:
   """The same held-out windows, in order, at every evaluation of a run.
 
   Next tokens are scored without any [MASK] in the prefix, as in inference;
@@ -142,7 +142,7 @@ def held_out_batches(
     objective: Mapping[str, Any],
     count: int | None,
 ) -> list[dict[str, np.ndarray]]:
-  """Returns the first `count` batches of a split, or all; see `Evaluation`."""
+  """Returns the first `count` batches of a split, or all; see `HeldOutLoss`."""
   batches = pipeline.batches(
       split,
       sequence_length=config['sequence_length'],

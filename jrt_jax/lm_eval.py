@@ -1,0 +1,145 @@
+r"""Evaluates a trained model on tasks of lm-evaluation-harness.
+
+python -m jrt_jax.lm_eval --workdir=runs/jrt_tiny --tasks=jrt_fda,jrt_fda_twice
+python -m jrt_jax.lm_eval --workdir=runs/jrt_tiny --tasks=my_task.yaml
+python -m jrt_jax.lm_eval --tasks=list
+
+Needs the package lm_eval (pip install -e '.[eval]'), but no torch. Tasks are
+names that it knows, the recall tasks of `evaluation/lm_eval_tasks`, which
+--tasks=list names, names of tasks in --include_path, or files that describe one:
+with `dataset_path: json` and `data_files` its data can be local. --metadata gives
+what tasks take: --metadata='{"data_files": "rows/"}'.
+`!function` in such a file runs code of a Python file beside it: evaluate no task
+that you would not run. What is scored after a context is never prefix. Exit
+codes: 0 at the end, 1 if memory did not suffice, 2 for a mistake in the command,
+130 after Ctrl-C.
+"""
+
+from absl import app
+from absl import flags
+
+from jrt_jax import command_line
+from jrt_jax import foreign
+from jrt_jax.generation import long_prompts
+from jrt_jax.prefix import short_prompts
+from jrt_jax.runtime import compilation_cache
+
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Of the run whose model it is.')
+_TOKENIZER = flags.DEFINE_string(
+    'tokenizer', None, 'Where its tokenizer.json is now, if not as in training.'
+)
+_TASKS = flags.DEFINE_list(
+    'tasks',
+    [],
+    'Names, or YAML files of tasks, whose !function runs code; list: names the'
+    ' recall tasks.',
+)
+_METADATA = flags.DEFINE_string(
+    'metadata', '{}', 'What the tasks take, a JSON object.'
+)
+_INCLUDE_PATH = flags.DEFINE_string(
+    'include_path', None, 'A folder of further tasks, likewise.'
+)
+_NUM_FEWSHOT = flags.DEFINE_integer(
+    'num_fewshot',
+    None,
+    'Examples before each question; default: as the task says.',
+    lower_bound=0,
+)
+_LIMIT = flags.DEFINE_integer(
+    'limit', None, 'Only so many examples of each task.', lower_bound=1
+)
+_BATCH_SIZE = flags.DEFINE_integer(
+    'batch_size', 8, 'Contexts that are read at once.', lower_bound=1
+)
+_SHORT_PROMPT = flags.DEFINE_enum(
+    'short_prompt',
+    None,
+    sorted(short_prompts.SHORT_PROMPTS),
+    'How a context shorter than the prefix is read; default: trim, or as the'
+    ' released models.',
+)
+_LONG_PROMPT = flags.DEFINE_enum(
+    'long_prompt',
+    'head',
+    sorted(long_prompts.LONG_PROMPTS),
+    'Which part of a longer context is prefix.',
+)
+_CHECK_LEAKS = flags.DEFINE_bool(
+    'check_leaks',
+    False,
+    'Also change what is scored or was drawn after each context, and fail if'
+    ' earlier logits move.',
+)
+_OUT = flags.DEFINE_string(
+    'out', None, 'A file for all results and examples, as JSON.'
+)
+_COMPILATION_CACHE = command_line.define_compilation_cache()
+
+
+def main(argv: list[str]) -> None:
+  del argv
+  with (
+      command_line.one_line_failures(advice='lower --batch_size'),
+      command_line.one_line_errors(),
+  ):
+    if _TASKS.value == ['list']:
+      print('\n'.join(_modules()[0].shipped()))
+      return
+    if not _WORKDIR.value:
+      raise ValueError('--workdir=DIR must be given')
+    if not _TASKS.value:
+      raise ValueError('--tasks=NAME,… must be given')
+    out = _OUT.value and command_line.output_file('--out', _OUT.value)
+    if _COMPILATION_CACHE.value:
+      compilation_cache.turn_on()
+    _evaluate(out)
+
+
+def _modules():
+  try:
+    from jrt_jax.evaluation import harness  # needs an extra
+    from jrt_jax.evaluation import lm_eval_model
+  except ImportError as error:
+    raise ValueError(
+        "evaluation needs the package lm_eval: pip install -e '.[eval]'"
+    ) from error
+  return harness, lm_eval_model
+
+
+def _metadata():
+  """What tasks are given: as the harness has it, whose model it is as well."""
+  given = foreign.parse_json(_METADATA.value, '--metadata', foreign.OBJECT)
+  model = {'workdir': _WORKDIR.value, 'tokenizer': _TOKENIZER.value}
+  return {**{k: x for k, x in model.items() if x}, **given}
+
+
+def _evaluate(out):
+  harness, lm_eval_model = _modules()
+  metadata = _metadata()
+  harness.prepare_process()
+  model = lm_eval_model.JrtJax(
+      _WORKDIR.value,
+      tokenizer=_TOKENIZER.value,
+      batch_size=_BATCH_SIZE.value,
+      short_prompt=_SHORT_PROMPT.value,
+      long_prompt=_LONG_PROMPT.value,
+      check_leaks=_CHECK_LEAKS.value,
+  )
+  results = harness.evaluate(
+      model,
+      _TASKS.value,
+      include_path=_INCLUDE_PATH.value,
+      num_fewshot=_NUM_FEWSHOT.value,
+      limit=_LIMIT.value,
+      metadata=metadata,
+  )
+  print(harness.table(results))
+  if out:
+    origin = {'workdir': _WORKDIR.value, **model.origin}
+    harness.save({'model': origin, **results}, out)
+    print(f'wrote {out}')
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=command_line.parser())
