@@ -96,11 +96,11 @@ def _compile(config, gpus, found):
 
   if reason := virtual_gpus.missing():
     raise ValueError(f'--compile: {reason}')
-  from jrt_jax.planning import absent  # pylint: disable=g-import-not-at-top
+  from jrt_jax.planning import aot  # pylint: disable=g-import-not-at-top
 
   config = budget.decided(config, gpus)
-  compiled = absent.compile_step(config, gpus)
-  said = absent.describe(compiled, config, gpus, found['mesh'])
+  compiled = aot.compile_step(config, gpus)
+  said = aot.describe(compiled, config, gpus, found['mesh'])
   return {
       'compiled': said,
       'run': budget.run(

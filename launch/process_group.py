@@ -1,6 +1,6 @@
 """Processes that end together, with all that they have started.
 
-They are one process group of POSIX. Its leader is a guardian: unlike Linux's
+They are one process group of POSIX. Its leader is a watchdog: unlike Linux's
 parent-death signal, it ends their children too, waits before it kills, and
 works on every system.
 """
@@ -14,7 +14,7 @@ import subprocess
 import sys
 from typing import Any
 
-_GUARDIAN = pathlib.Path(__file__).with_name('guardian.py')
+_WATCHDOG = pathlib.Path(__file__).with_name('watchdog.py')
 _SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 
@@ -40,10 +40,10 @@ class ProcessGroup:
     self.sent = []
 
   def __enter__(self) -> 'ProcessGroup':
-    # The guardian inherits what is blocked; here, what comes now comes later.
+    # The watchdog inherits what is blocked; here, what comes now comes later.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    self._guardian = subprocess.Popen(
-        [sys.executable, str(_GUARDIAN), str(self._delays[0])],
+    self._watchdog = subprocess.Popen(
+        [sys.executable, str(_WATCHDOG), str(self._delays[0])],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -61,20 +61,20 @@ class ProcessGroup:
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,  # only the foreground may read a terminal
-        process_group=self._guardian.pid,
+        process_group=self._watchdog.pid,
         **options,
     )
 
   def send(self, number: int) -> None:
     """Sends a signal to all processes of the group, and what they started."""
-    os.killpg(self._guardian.pid, number)
+    os.killpg(self._watchdog.pid, number)
 
   def __exit__(self, *_) -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
     for number, handler in self._handlers.items():
       signal.signal(number, handler)
     self.send(signal.SIGKILL)
-    self._guardian.communicate()
+    self._watchdog.communicate()
 
   def _pass_on(self, number, frame):
     del frame

@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from jrt_jax import generation
-from jrt_jax import models
 from jrt_jax.api import arguments
-from jrt_jax.api import continuing
+from jrt_jax.api.arguments import Text
+from jrt_jax.api import continuation
 from jrt_jax.api import hidden
 from jrt_jax.api import score as score_lib
-from jrt_jax.api import state as state_lib
-from jrt_jax.api.arguments import Text
 from jrt_jax.api.score import Score
+from jrt_jax.api import state as state_lib
 from jrt_jax.api.state import State
 from jrt_jax.evaluation import scoring
+from jrt_jax import generation
 from jrt_jax.generation import state_file
+from jrt_jax import models
 
 _BATCH_SIZE = 8
 
@@ -148,7 +148,7 @@ class TextModel:
       ValueError: an argument is out of range, or no text; or logits are not
         finite.
     """
-    settings = continuing.settings(
+    settings = continuation.settings(
         max_tokens=max_tokens,
         temperature=temperature,
         top_k=top_k,
@@ -159,9 +159,9 @@ class TextModel:
         short_prompt=short_prompt,
         long_prompt=long_prompt,
     )
-    rows, is_single = continuing.prompts(self.model, texts, reading, state)
+    rows, is_single = continuation.prompts(self.model, texts, reading, state)
     size = arguments.whole('batch_size', batch_size, 1)
-    found = continuing.continued(
+    found = continuation.continued(
         self.model, rows, settings, state=state, turn=turn, batch_size=size
     )
     return found[0] if is_single else found

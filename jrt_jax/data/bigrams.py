@@ -3,7 +3,7 @@
 import numpy as np
 import tqdm
 
-from jrt_jax.data import recall
+from jrt_jax.data import recallable_tokens
 from jrt_jax.data import streams
 
 BLOCK = 2**20  # tokens that are counted at once
@@ -16,7 +16,7 @@ def count(tokens: streams.TokenStream, pairs: np.ndarray) -> np.ndarray:
 
   Args:
     tokens: a stream.
-    pairs: int64 of any shape, as `recall.pairs` makes them.
+    pairs: int64 of any shape, as `recallable_tokens.pairs` makes them.
 
   Returns:
     int64, in the shape of `pairs`.
@@ -34,7 +34,8 @@ def count(tokens: streams.TokenStream, pairs: np.ndarray) -> np.ndarray:
   with progress as bar:
     for start in range(0, len(tokens), BLOCK):
       # One more token, which the last pair of a block ends with.
-      block = recall.pairs(tokens[start : start + BLOCK + 1][None])[0]
+      window = tokens[start : start + BLOCK + 1]
+      block = recallable_tokens.pairs(window[None])[0]
       at = np.searchsorted(asked, block).clip(max=len(asked) - 1)
       counts += np.bincount(at[asked[at] == block], minlength=len(asked))
       bar.update(min(BLOCK, len(tokens) - start))

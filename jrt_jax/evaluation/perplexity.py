@@ -18,7 +18,7 @@ import numpy as np
 import tqdm
 
 from jrt_jax.data import objectives
-from jrt_jax.data import recall
+from jrt_jax.data import recallable_tokens
 from jrt_jax.evaluation import slices
 from jrt_jax.evaluation import statistics
 from jrt_jax.generation.model import Model
@@ -125,7 +125,7 @@ def measure(
     ValueError: a window has an id that the tokenizer lacks.
   """
   segment_ids, half = documents(models, windows), counts.shape[1] // 2
-  distances = recall.distances(windows, segment_ids)
+  distances = recallable_tokens.distances(windows, segment_ids)
   families = slices.families(distances, counts, rare=rare, far=half)
   again = counts[:, half:][distances[:, half:] > 0]
   found = {}

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jrt_jax.data import recall
+from jrt_jax.data import recallable_tokens
 from jrt_jax.data import streams
 from jrt_jax.generation.model import Model
 from jrt_jax.prefix import fitting
@@ -54,7 +54,7 @@ def cut(
     count: windows of the stream that are looked at.
     eos_id: see `tokens`.
     answers: a name of `ANSWERS`; 'recall' counts tokens that end a rare pair
-      which the document has had before: see `data/recall.py`.
+      which the document has had before: see `data/recallable_tokens.py`.
 
   Raises:
     ValueError: there are fewer than two.
@@ -63,7 +63,7 @@ def cut(
   windows = _windows(tokens, length + k, count)
   ends = windows == eos_id
   segment_ids = np.cumsum(ends, axis=1) - ends
-  recallable = recall.recallable(windows, segment_ids[:, :-1])
+  recallable = recallable_tokens.recallable(windows, segment_ids[:, :-1])
   prompts = []
   for window, labels, first in zip(windows, recallable, segment_ids == 0):
     n = int(first.sum()) - k

@@ -19,7 +19,7 @@ def table(budget: Mapping[str, Any], *, with_traffic: bool) -> str:
   """Returns `budget['compiled']` in words, a block for each subject.
 
   Args:
-    budget: from `budget.make`, with what `absent.describe` has returned.
+    budget: from `budget.make`, with what `aot.describe` has returned.
     with_traffic: whether to say what moves the most bytes.
   """
   parts = [_memory, _exchanges, *([_time, _traffic] if with_traffic else [])]

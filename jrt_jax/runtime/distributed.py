@@ -21,7 +21,7 @@ import jrt_jax
 from jrt_jax.runtime import clusters
 from jrt_jax.runtime import exit_codes
 from jrt_jax.runtime import gpus
-from jrt_jax.runtime import last_words
+from jrt_jax.runtime import lost_peer
 
 HEARTBEAT = 30  # seconds of silence after which a process counts as dead
 
@@ -243,7 +243,7 @@ def _connect(place, timeout):
         shutdown_timeout_seconds=LONG,
     )
     _place = place
-    last_words.watch(place.process_id)
+    lost_peer.watch(place.process_id)
   finally:
     alarm.cancel()
 

@@ -14,7 +14,7 @@ import jax
 
 from jrt_jax.runtime import distributed
 from jrt_jax.runtime import exit_codes
-from jrt_jax.runtime import last_words
+from jrt_jax.runtime import lost_peer
 
 _PATIENCE = 20  # seconds that a process with an error waits for the others
 # Of broken collectives and a lost coordinator: a status of XLA's, and who says.
@@ -122,7 +122,7 @@ def _leave(error):
     logging.debug('error', exc_info=True)  # --verbosity=1 shows it
     sys.stdout.flush()
     reason = ' '.join(str(error).split())
-    last_words.leave(distributed.process_id(), reason)
+    lost_peer.leave(distributed.process_id(), reason)
   else:
     traceback.print_exception(error)
   sys.stdout.flush()

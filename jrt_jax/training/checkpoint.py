@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 
 from jrt_jax.runtime import distributed
-from jrt_jax.training import intact
+from jrt_jax.training import checkpoint_integrity
 
 
 class NotSaved(Exception):
@@ -123,7 +123,7 @@ class Checkpoints:
     """
     ruined = {}
     while True:
-      path, damaged = intact.newest(self.directory, ruined=ruined)
+      path, damaged = checkpoint_integrity.newest(self.directory, ruined=ruined)
       if path is None:
         return None
       state, meta = self._load(path, abstract_state)
@@ -131,7 +131,7 @@ class Checkpoints:
         break
       del state  # there may be no room for two
       ruined[path.name] = 'its numbers are not finite'
-    distributed.from_first(lambda: intact.move_aside(damaged))
+    distributed.from_first(lambda: checkpoint_integrity.move_aside(damaged))
     self._checkpointer.reload()
     return state, meta
 
@@ -185,18 +185,18 @@ class Checkpoints:
 
   def _last(self):
     """The newest complete checkpoint, in words."""
-    last = next(iter(intact.saved(self.directory)), None)
+    last = next(iter(checkpoint_integrity.saved(self.directory)), None)
     return f'step {last.name}' if last else 'the start: nothing was saved'
 
   def _before_commit(self):
     """Orbax calls this when all is written, before the rename that commits."""
     for path in self.directory.glob('*.orbax-checkpoint-tmp'):
-      intact.seal(path)
+      checkpoint_integrity.seal(path)
 
 
 def exists(workdir: str | pathlib.Path) -> bool:
   """Whether a checkpoint was saved in `workdir`, intact or not."""
-  return bool(intact.saved(_directory(workdir)))
+  return bool(checkpoint_integrity.saved(_directory(workdir)))
 
 
 def load_params(
@@ -217,7 +217,7 @@ def load_params(
     ValueError: every checkpoint is damaged, or it is of another model.
   """
   directory = _directory(workdir)
-  path, damaged = intact.newest(directory, part='params/')
+  path, damaged = checkpoint_integrity.newest(directory, part='params/')
   if path is None:
     raise FileNotFoundError(f'there is no checkpoint in {directory}')
   for bad, problem in damaged.items():

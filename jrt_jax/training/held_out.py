@@ -12,7 +12,7 @@ import numpy as np
 from jrt_jax.data import entropy
 from jrt_jax.data import objectives
 from jrt_jax.data import pipeline
-from jrt_jax.data import recall
+from jrt_jax.data import recallable_tokens
 from jrt_jax.training import train_state
 
 
@@ -21,7 +21,7 @@ class HeldOutLoss:
 
   Next tokens are scored without any [MASK] in the prefix, as in inference;
   masked tokens are scored apart, where the objective trains on them. So are the
-  next tokens that `recall.recallable` finds in the clean windows.
+  next tokens that `recallable_tokens.recallable` finds in the clean windows.
 
   Args:
     config: of the run.
@@ -167,7 +167,7 @@ def _add_recallable(batches):
       for batch in batches['clean']
   ]
   segments = [b['segment_ids'] for b in batches['clean'] if 'segment_ids' in b]
-  masks = recall.recallable(
+  masks = recallable_tokens.recallable(
       np.concatenate(windows), np.concatenate(segments) if segments else None
   )
   for same_batches in batches.values():  # all alike: one compiled step

@@ -11,7 +11,7 @@ import pathlib
 from typing import Any
 
 from jrt_jax import atomic_write
-from jrt_jax.training import intact
+from jrt_jax.training import checkpoint_integrity
 
 
 def save(
@@ -38,6 +38,6 @@ def load(
 def _origin(workdir, step, config):
   """One line that differs between configs, and between weights."""
   digest = hashlib.sha256(json.dumps(config).encode())
-  digests = workdir / 'checkpoints' / str(step) / intact.DIGESTS
+  digests = workdir / 'checkpoints' / str(step) / checkpoint_integrity.DIGESTS
   digest.update(digests.read_bytes())
   return f'The result of config and weights {digest.hexdigest()}:'

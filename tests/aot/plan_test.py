@@ -10,7 +10,7 @@ import pytest
 
 from configs import jrt_360m
 from jrt_jax.cost import topology
-from jrt_jax.planning import absent
+from jrt_jax.planning import aot
 from jrt_jax.planning import budget
 from jrt_jax.planning import compiled_table
 from jrt_jax.runtime import memory
@@ -53,12 +53,12 @@ def plan(config):
 
 @pytest.fixture(scope='module')
 def compiled(config):
-  return absent.compile_step(config, GPUS)
+  return aot.compile_step(config, GPUS)
 
 
 @pytest.fixture(scope='module')
 def found(compiled, config, plan):
-  return absent.describe(compiled, config, GPUS, plan['mesh'])
+  return aot.describe(compiled, config, GPUS, plan['mesh'])
 
 
 def size(tree):
@@ -86,7 +86,7 @@ def test_a_plan_estimates_the_memory_that_the_compiler_finds():
   config.batch_size, config.microbatch_per_device = 32, 16
   config, gpus = config.to_dict(), topology.parse('1xH100')
   estimated = budget.make(config, gpus)['peak_bytes_per_gpu']
-  compiled = absent.compile_step(budget.decided(config, gpus), gpus)
+  compiled = aot.compile_step(budget.decided(config, gpus), gpus)
   # What jax 0.11.2 takes it meets within 3 %; jax 0.12 takes 8 % less.
   assert estimated == pytest.approx(memory.needed(compiled), rel=0.1)
 

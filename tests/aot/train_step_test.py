@@ -16,7 +16,7 @@ from jrt_jax.compiled import traffic
 from jrt_jax.compiled import train_step
 from jrt_jax.cost import layout
 from jrt_jax.cost import topology
-from jrt_jax.planning import absent
+from jrt_jax.planning import aot
 from jrt_jax.planning import budget
 from jrt_jax.runtime import sharding
 from jrt_jax.training import abstract
@@ -141,7 +141,7 @@ def test_the_predicted_utilization_is_that_of_the_compiled_step():
   step = compile_step(DATA)
   gpus = topology.parse('8xH100')
   mesh = dict(zip(layout.AXES, DATA.mesh))
-  said = absent.describe(step.program.compiled, step.config, gpus, mesh)
+  said = aot.describe(step.program.compiled, step.config, gpus, mesh)
   at_most = said['traffic']['mfu']
   assert budget.MFU_AT_MOST == pytest.approx(at_most, rel=0.01)
 

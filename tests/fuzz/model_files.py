@@ -23,7 +23,7 @@ from jrt_jax.prefix.learned import policy
 from jrt_jax.prefix.learned import trials
 from jrt_jax.prefix import policies
 from jrt_jax.reporting import curves
-from jrt_jax.training import intact
+from jrt_jax.training import checkpoint_integrity
 from jrt_jax.training import kernels
 from jrt_jax.training import recorded_config
 from jrt_jax import weights
@@ -166,7 +166,7 @@ def _write_checkpoint(folder):
   (folder / '7' / 'state').mkdir(parents=True)
   for name in ('a', 'b'):
     (folder / '7' / 'state' / name).write_text(name)
-  intact.seal(folder / '7')
+  checkpoint_integrity.seal(folder / '7')
 
 
 def _write_kernels(folder):
@@ -231,6 +231,6 @@ READERS = {
         lambda folder: agreement.read(folder / 'a.npz', 5),
     ),
     'digests': Reader(
-        '7/digests.json', 'json', _write_checkpoint, intact.newest
+        '7/digests.json', 'json', _write_checkpoint, checkpoint_integrity.newest
     ),
 }

@@ -11,9 +11,9 @@ from jrt_jax.evaluation.recall import report
 from jrt_jax.evaluation.recall import runner
 from jrt_jax.evaluation.recall import tasks
 from jrt_jax.prompting import templates
+from jrt_jax.reproduce import comparisons
 from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import recall_results
-from jrt_jax.reproduce import versus
 
 # A row of most releases; the others share their functions.
 _ROWS = {
@@ -144,7 +144,7 @@ def _read_recall(folder):
   figures = recall_results.measure({'file': folder / 'result.json'}, folder)
   results = {'result-0': exhibit.Done({}, figures)}
   recall_results.table(recall_results.gains(results, 'twice'), 'twice')
-  versus.by_measure(results, versus.is_plain('default'))
+  comparisons.by_measure(results, comparisons.is_plain('default'))
 
 
 READERS = {

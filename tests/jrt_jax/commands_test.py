@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 NO_COMMANDS = {
     'jrt_jax',
     'jrt_jax.runtime.cuda_driver',
-    'launch.guardian',
+    'launch.watchdog',
     'pallas_kernels.benchmarks.worker',
     'pallas_kernels.selfcheck.worker',
 }

@@ -21,7 +21,7 @@ from jrt_jax.prompting import prompts, saliency, segment, templates
 
 context, question = 'Bob has a dog. Ann has a cat.', 'Ann has a'
 words = lambda text: len(text.split())
-assert 'cat' in prompting.cut_context(context, Tokenizer := type(
+assert 'cat' in prompting.truncate_context(context, Tokenizer := type(
     'Letters', (), {{'encode': lambda self, text: [*map(ord, text)],
                      'decode': lambda self, ids: ''.join(map(chr, ids))}}
 )(), 30, ['cat'])
@@ -60,7 +60,7 @@ def test_importing_prompting_imports_no_package_where_there_are_some():
   assert {'jax', 'flax', 'numpy', 'tokenizers'}.isdisjoint(done.stdout.split())
 
 
-@pytest.mark.parametrize('name', ['', '.reading'])
+@pytest.mark.parametrize('name', ['', '.read_twice_prompts'])
 def test_what_docstrings_show_is_what_happens(name):
   module = importlib.import_module(f'jrt_jax.prompting{name}')
   found = doctest.testmod(module)

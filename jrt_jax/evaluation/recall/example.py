@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from jrt_jax.prompting import cutting
 from jrt_jax.prompting import templates
 from jrt_jax.prompting import tokens
+from jrt_jax.prompting import truncation
 
 
 class Example(NamedTuple):
@@ -40,7 +40,8 @@ class Cut(NamedTuple):
   """How contexts are cut.
 
   Attributes:
-    tokenizer: has `encode(text)` and `decode(ids)`, see `cutting.cut_context`.
+    tokenizer: has `encode(text)` and `decode(ids)`, for
+      `truncation.truncate_context`.
     budget: tokens that are kept of a context; None: all.
   """
 
@@ -48,16 +49,16 @@ class Cut(NamedTuple):
   budget: int | None = None
 
   def record(self, task: str, record: dict[str, Any]) -> dict[str, Any]:
-    """Cuts as released evaluations do; see `cutting.cut_record`."""
+    """Cuts as released evaluations do; see `truncation.truncate_record`."""
     if self.budget is None:
       return record
-    return cutting.cut_record(task, record, self.tokenizer, self.budget)
+    return truncation.truncate_record(task, record, self.tokenizer, self.budget)
 
   def around(self, context: str, answers: Sequence[str] = ()) -> str:
     """Keeps the first of the answers that is found, or else the start."""
     if self.budget is None:
       return context
-    return cutting.cut_context(
+    return truncation.truncate_context(
         context, self.tokenizer, self.budget, answers, rule='centred'
     )
 

@@ -6,14 +6,14 @@ import itertools
 import json
 from typing import Any, NamedTuple
 
+from jrt_jax.evaluation.recall.example import Cut
+from jrt_jax.evaluation.recall.example import Example
 from jrt_jax.evaluation.recall import last_word
 from jrt_jax.evaluation.recall import needles
 from jrt_jax.evaluation.recall import question_answering
 from jrt_jax.evaluation.recall import rows
 from jrt_jax.evaluation.recall import super_glue
 from jrt_jax.evaluation.recall import super_glue_choices
-from jrt_jax.evaluation.recall.example import Cut
-from jrt_jax.evaluation.recall.example import Example
 from jrt_jax.prompting import tokens
 
 
@@ -101,7 +101,7 @@ def examples(
   what is read, or to the first tokens (TriviaQA, DROP). Of other tasks it is cut
   around a gold answer that stands in it, else to the first tokens, and of
   LAMBADA to the last. Rows that released evaluations leave out are left out
-  however contexts are cut; see `cutting.is_left_out`.
+  however contexts are cut; see `truncation.is_left_out`.
 
   Args:
     task: as `find_task` takes it.

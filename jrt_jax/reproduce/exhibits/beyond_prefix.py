@@ -8,10 +8,10 @@ Based is above 0 on each task, and in part if it is on some; it fails if it is
 above 0 on none and below 0 on some; else it is not decided.
 """
 
+from jrt_jax.reproduce import comparisons
 from jrt_jax.reproduce import exhibit
-from jrt_jax.reproduce import recall_results
-from jrt_jax.reproduce import versus
 from jrt_jax.reproduce.exhibits import jrt_rnn
+from jrt_jax.reproduce import recall_results
 
 _TWIN = 'Based'
 _WORDS = {
@@ -24,25 +24,25 @@ _WORDS = {
 
 def _measures(results):
   """By measure and row, of JRT-RNN by strategy and of models without prefix."""
-  return versus.by_measure(
+  return comparisons.by_measure(
       results,
       lambda x: x.prompt == 'default' and x.settings.get('long_prompt'),
       column=lambda x: x.settings['long_prompt']
       if 'pla' in x.run.get('mixers', ())
-      else versus.kind(x),
+      else comparisons.kind(x),
   )
 
 
 def _show(results):
   for measure, scores in _measures(results).items():
-    names = versus.columns(scores)
+    names = comparisons.columns(scores)
     yield exhibit.Table(
         [_WORDS.get(name, name) for name in names],
-        versus.values(scores, names),
-        caption=f'By the prefix: {versus.MEASURES[measure][0]}',
-        digits=versus.digits(measure),
+        comparisons.values(scores, names),
+        caption=f'By the prefix: {comparisons.MEASURES[measure][0]}',
+        digits=comparisons.digits(measure),
     )
-    yield versus.gain_table(
+    yield comparisons.gain_table(
         scores,
         measure,
         {name: _WORDS[name] for name in names if name in _WORDS},
@@ -53,7 +53,7 @@ def _show(results):
 
 
 def _verdict(results):
-  return versus.verdict(
+  return comparisons.verdict(
       _measures(results),
       'head',
       _TWIN,

@@ -8,23 +8,23 @@ part if it is on some; it fails if it is above 0 on none and below 0 on some;
 else it is not decided.
 """
 
+from jrt_jax.reproduce import comparisons
 from jrt_jax.reproduce import compute
 from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import paper
 from jrt_jax.reproduce import recall_results
-from jrt_jax.reproduce import versus
 
 _OURS, _TWIN = 'JRT-RNN', 'Based'
 _TASKS = tuple(task.lower() for task in paper.TASKS)
 
 
 def _show(results):
-  measures = versus.by_measure(results, versus.is_plain('default'))
+  measures = comparisons.by_measure(results, comparisons.is_plain('default'))
   for measure, scores in measures.items():
-    words, unit = versus.MEASURES[measure]
-    digits = versus.digits(measure)
-    gains = versus.gains(scores, _OURS, _TWIN)
-    if gains and versus.is_above_floor(measure, scores):
+    words, unit = comparisons.MEASURES[measure]
+    digits = comparisons.digits(measure)
+    gains = comparisons.gains(scores, _OURS, _TWIN)
+    if gains and comparisons.is_above_floor(measure, scores):
       yield exhibit.Table(
           (_TWIN, _OURS, 'gain'),
           {
@@ -37,10 +37,10 @@ def _show(results):
           marks={'no gain': 0},
           digits=digits,
       )
-    kinds = versus.columns(scores)
+    kinds = comparisons.columns(scores)
     yield exhibit.Table(
         kinds,
-        versus.values(scores, kinds),
+        comparisons.values(scores, kinds),
         caption=f'All models: {words}',
         digits=digits,
     )
@@ -54,17 +54,17 @@ def _of_prompts(results, defaults):
   for prompt in dict.fromkeys(x.prompt for x in asked):
     if prompt == 'default':
       continue
-    measures = versus.by_measure(results, versus.is_plain(prompt))
+    measures = comparisons.by_measure(results, comparisons.is_plain(prompt))
     for measure, scores in measures.items():
-      if not versus.is_above_floor(measure, scores):
+      if not comparisons.is_above_floor(measure, scores):
         continue
-      kinds, default = versus.columns(scores), defaults.get(measure, {})
-      unit = versus.MEASURES[measure][1]
+      kinds, default = comparisons.columns(scores), defaults.get(measure, {})
+      unit = comparisons.MEASURES[measure][1]
       yield exhibit.Table(
           kinds,
           {
               row: [
-                  versus.gain(found[k], default[row][k])
+                  comparisons.gain(found[k], default[row][k])
                   if k in found and k in default.get(row, {})
                   else None
                   for k in kinds
@@ -72,7 +72,7 @@ def _of_prompts(results, defaults):
               for row, found in scores.items()
           },
           caption=f'What “{prompt}” gains over reading once, {unit}',
-          digits=versus.digits(measure),
+          digits=comparisons.digits(measure),
       )
 
 
@@ -97,8 +97,8 @@ def published() -> exhibit.Table:
 
 
 def _verdict(results):
-  return versus.verdict(
-      versus.by_measure(results, versus.is_plain('default')),
+  return comparisons.verdict(
+      comparisons.by_measure(results, comparisons.is_plain('default')),
       _OURS,
       _TWIN,
       'What JRT-RNN has more than Based, its causal twin of the same state',

@@ -8,11 +8,11 @@ in part if it is on some; it fails if it is above 0 on none and below 0 on some;
 else it is not decided.
 """
 
+from jrt_jax.reproduce import comparisons
 from jrt_jax.reproduce import compute
 from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import paper
 from jrt_jax.reproduce import recall_results
-from jrt_jax.reproduce import versus
 
 _BASELINE, _CLAIMED = 'left_pad', 'read_twice'
 _WORDS = {
@@ -25,7 +25,7 @@ _WORDS = {
 
 def _measures(results):
   """By measure, row and strategy, of the models that have a prefix."""
-  return versus.by_measure(
+  return comparisons.by_measure(
       results,
       lambda x: x.prompt == 'default' and x.settings.get('short_prompt'),
       column=lambda x: x.settings['short_prompt'],
@@ -34,14 +34,15 @@ def _measures(results):
 
 def _show(results):
   for measure, scores in _measures(results).items():
-    known = [name for name in _WORDS if name in versus.columns(scores)]
+    known = [name for name in _WORDS if name in comparisons.columns(scores)]
     yield exhibit.Table(
         [_WORDS[name] for name in known],
-        versus.values(scores, known),
-        caption=f'By how the prompt is read: {versus.MEASURES[measure][0]}',
-        digits=versus.digits(measure),
+        comparisons.values(scores, known),
+        caption='By how the prompt is read:'
+        f' {comparisons.MEASURES[measure][0]}',
+        digits=comparisons.digits(measure),
     )
-    yield versus.gain_table(
+    yield comparisons.gain_table(
         scores,
         measure,
         {name: _WORDS[name] for name in known if name != _BASELINE},
@@ -65,7 +66,7 @@ def _verdict(results):
   policies = {
       x.settings.get('prefix') for x in recall_results.asked(results)
   } - {None, 'none'}
-  return versus.verdict(
+  return comparisons.verdict(
       _measures(results),
       _CLAIMED,
       _BASELINE,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from jrt_jax.data import bigrams
-from jrt_jax.data import recall
+from jrt_jax.data import recallable_tokens
 from jrt_jax.data import streams
 from jrt_jax.evaluation import slices
 
@@ -31,13 +31,13 @@ def planted():
     training += [np.array([100 + i, 200 + i, 999])] * count
   windows = np.stack([filler, np.arange(L + 1) % 10])
   stream = streams.in_memory(np.concatenate(training).astype(np.uint16))
-  return windows, bigrams.count(stream, recall.pairs(windows))
+  return windows, bigrams.count(stream, recallable_tokens.pairs(windows))
 
 
 @pytest.fixture(scope='module')
 def families(planted):
   windows, counts = planted
-  distances = recall.distances(windows)
+  distances = recallable_tokens.distances(windows)
   return slices.families(distances, counts, rare=RARE, far=40)
 
 

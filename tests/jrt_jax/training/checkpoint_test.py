@@ -13,7 +13,7 @@ import optax
 import pytest
 
 from jrt_jax.training import checkpoint
-from jrt_jax.training import intact
+from jrt_jax.training import checkpoint_integrity
 
 
 @jax.tree_util.register_dataclass
@@ -119,13 +119,13 @@ def test_a_state_may_be_donated_while_it_is_saved(tmp_path):
 def test_saving_goes_on_in_the_background_until_all_is_written(
     tmp_path, monkeypatch
 ):
-  go_on, seal = threading.Event(), intact.seal
+  go_on, seal = threading.Event(), checkpoint_integrity.seal
 
   def wait_and_seal(path):
     assert go_on.wait(60)
     seal(path)
 
-  monkeypatch.setattr(intact, 'seal', wait_and_seal)
+  monkeypatch.setattr(checkpoint_integrity, 'seal', wait_and_seal)
   with open_checkpoints(tmp_path) as checkpoints:
     checkpoints.save(1, make_state(1), META)
     assert '1' not in steps(tmp_path)
@@ -138,7 +138,7 @@ def test_what_goes_wrong_in_the_background_is_raised(tmp_path, monkeypatch):
   def fail(path):
     raise KeyError('a bug')
 
-  monkeypatch.setattr(intact, 'seal', fail)
+  monkeypatch.setattr(checkpoint_integrity, 'seal', fail)
   with pytest.raises(KeyError, match='a bug'):
     with open_checkpoints(tmp_path) as checkpoints:
       checkpoints.save(1, make_state(1), META)

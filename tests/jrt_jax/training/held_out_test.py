@@ -6,7 +6,7 @@ import pytest
 from jrt_jax.data import entropy
 from jrt_jax.data.objectives import MASKED_TOKEN
 from jrt_jax.data.objectives import NEXT_TOKEN
-from jrt_jax.data import recall
+from jrt_jax.data import recallable_tokens
 from jrt_jax.data import tokenizers
 from jrt_jax.training import held_out
 
@@ -119,7 +119,7 @@ def test_recall_is_judged_on_next_tokens_of_clean_windows(
   metrics = held_out.run(step, [])
   windows = np.lib.stride_tricks.sliding_window_view(tokens, L + 1)[::L]
   windows = windows[: 9 * 8]
-  can_be = recall.recallable(windows)[:, P - 1 :]
+  can_be = recallable_tokens.recallable(windows)[:, P - 1 :]
   labels = windows[:, P:][can_be]
   assert labels.size
   assert metrics['recall_fraction'] == can_be.mean()

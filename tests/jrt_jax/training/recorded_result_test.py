@@ -2,7 +2,7 @@
 
 import pytest
 
-from jrt_jax.training import intact
+from jrt_jax.training import checkpoint_integrity
 from jrt_jax.training import recorded_result
 
 CONFIG = {'steps': 3, 'model': {'mixers': ('conv', 'pla')}}
@@ -14,7 +14,9 @@ def workdir(tmp_path):
   for step in (2, 3):
     folder = tmp_path / 'checkpoints' / str(step)
     folder.mkdir(parents=True)
-    (folder / intact.DIGESTS).write_text(f'{{"params/a": "{step}"}}')
+    (folder / checkpoint_integrity.DIGESTS).write_text(
+        f'{{"params/a": "{step}"}}'
+    )
   recorded_result.save(tmp_path, 3, CONFIG, TEXT)
   return tmp_path
 
@@ -25,7 +27,7 @@ def test_what_was_kept_is_returned(workdir):
 
 def test_nothing_is_returned_for_other_weights(workdir):
   assert recorded_result.load(workdir, 2, CONFIG) is None
-  digests = workdir / 'checkpoints' / '3' / intact.DIGESTS
+  digests = workdir / 'checkpoints' / '3' / checkpoint_integrity.DIGESTS
   digests.write_text('{"params/a": "other"}')
   assert recorded_result.load(workdir, 3, CONFIG) is None
   digests.unlink()

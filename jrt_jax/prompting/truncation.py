@@ -16,7 +16,7 @@ from jrt_jax.prompting import templates
 from jrt_jax.prompting import tokens
 
 
-def cut_record(
+def truncate_record(
     task: str,
     record: templates.Record,
     tokenizer: Any,
@@ -33,7 +33,7 @@ def cut_record(
   Args:
     task: a key of `templates.TASKS`.
     record: a row of the task's dataset, with the fields of the original.
-    tokenizer, budget, rule: as `cut_context` takes them.
+    tokenizer, budget, rule: as `truncate_context` takes them.
 
   Raises:
     ValueError: `task` or `rule` is unknown.
@@ -45,7 +45,9 @@ def cut_record(
   context = read(record[field])
   others = ([answer] for answer in record.get('alt_answers', ()))
   found = (each for each in (answers, *others) if _find(each, context))
-  cut = cut_context(context, tokenizer, budget, next(found, answers), rule=rule)
+  cut = truncate_context(
+      context, tokenizer, budget, next(found, answers), rule=rule
+  )
   return {**record, field: cut}
 
 
@@ -62,7 +64,7 @@ def is_left_out(task: str, record: templates.Record) -> bool:
   return any(len(_first(record[name])) < 2 for name in names)
 
 
-def cut_context(
+def truncate_context(
     context: str,
     tokenizer: Any,
     budget: int,

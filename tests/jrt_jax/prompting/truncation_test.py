@@ -6,8 +6,8 @@ import pytest
 import tokenizers as hf
 
 from jrt_jax.data import tokenizers
-from jrt_jax.prompting import cutting
 from jrt_jax.prompting import templates
+from jrt_jax.prompting import truncation
 
 BYTES = tokenizers.Bytes()
 FDA = {'text': '\nK160702 is an immunoassay.\n', 'key': 'assay', 'value': 'is'}
@@ -28,34 +28,36 @@ class Marked:
 
 def test_a_cut_keeps_as_much_before_the_answer_as_after_its_start():
   context = ' ' + 'a' * 50 + 'Rhine' + 'b' * 45 + '\n'
-  cut = cutting.cut_context(context, BYTES, 20, ['RHINE'])
+  cut = truncation.truncate_context(context, BYTES, 20, ['RHINE'])
   assert cut == 'a' * 10 + 'Rhine' + 'b' * 5
-  assert cutting.cut_context(context, BYTES, 7) == 'a' * 7
-  assert cutting.cut_context(context, BYTES, 200) == context.strip()
+  assert truncation.truncate_context(context, BYTES, 7) == 'a' * 7
+  assert truncation.truncate_context(context, BYTES, 200) == context.strip()
 
 
 def test_the_earliest_of_all_answers_counts():
-  cut = cutting.cut_context('abcdefghij', BYTES, 4, ['h', 'F'])
+  cut = truncation.truncate_context('abcdefghij', BYTES, 4, ['h', 'F'])
   assert cut == 'defg'
 
 
 def test_released_cuts_of_a_context_without_its_answer_keep_its_end():
   context = ''.join(map(chr, range(ord('0'), ord('z'))))
-  cut = cutting.cut_context(context, BYTES, 20, ['none'])
+  cut = truncation.truncate_context(context, BYTES, 20, ['none'])
   # The answer is taken to be the last character: half the budget is behind it.
   assert cut == context[-11:]
 
 
 def test_released_cuts_are_short_where_the_answer_is_near_the_end():
   context = 'a' * 50 + 'Rhine'
-  assert cutting.cut_context(context, BYTES, 20, ['Rhine']) == (
+  assert truncation.truncate_context(context, BYTES, 20, ['Rhine']) == (
       'a' * 10 + 'Rhine'
   )
 
 
 def test_centred_cuts_spend_the_budget_wherever_the_answer_is():
   def cut(context, budget, *answers):
-    return cutting.cut_context(context, BYTES, budget, answers, rule='centred')
+    return truncation.truncate_context(
+        context, BYTES, budget, answers, rule='centred'
+    )
 
   end, middle = 'a' * 50 + 'Rhine', 'a' * 50 + 'Rhine' + 'b' * 50
   assert cut(end, 20, 'rhine') == 'a' * 15 + 'Rhine'
@@ -64,45 +66,50 @@ def test_centred_cuts_spend_the_budget_wherever_the_answer_is():
   assert cut(middle, 20, 'no') == 'a' * 20
 
 
-@pytest.mark.parametrize('rule', cutting.RULES)
+@pytest.mark.parametrize('rule', truncation.RULES)
 def test_special_tokens_are_no_text(rule):
   for answers in ([], ['Rhine'], ['no']):
-    cut = cutting.cut_context('The Rhine', Marked(), 8, answers, rule=rule)
+    cut = truncation.truncate_context(
+        'The Rhine', Marked(), 8, answers, rule=rule
+    )
     assert cut and cut in 'The Rhine'
   # It has a place in the budget, as in released evaluations.
-  assert cutting.cut_context('The Rhine', Marked(), 8, rule=rule) == 'The Rhi'
+  assert (
+      truncation.truncate_context('The Rhine', Marked(), 8, rule=rule)
+      == 'The Rhi'
+  )
 
 
 def test_tokenizers_of_the_library_and_names_do():
   library = hf.Tokenizer(hf.models.WordLevel({'a': 0, 'b': 1}, unk_token='a'))
   library.pre_tokenizer = hf.pre_tokenizers.Whitespace()
-  assert cutting.cut_context('a b a a', library, 2) == 'a b'
-  assert cutting.cut_context('a b a a', 'bytes', 3) == 'a b'
+  assert truncation.truncate_context('a b a a', library, 2) == 'a b'
+  assert truncation.truncate_context('a b a a', 'bytes', 3) == 'a b'
 
 
 def test_a_record_is_cut_around_the_first_of_its_answers():
-  fda = cutting.cut_record('fda', FDA, BYTES, 10)
+  fda = truncation.truncate_record('fda', FDA, BYTES, 10)
   assert fda == {**FDA, 'text': '0702 is an'}
   nq = {**NQ, 'answers': ['1,230 km', 'Rhine']}
-  nq = cutting.cut_record('nq', nq, BYTES, 16)
+  nq = truncation.truncate_record('nq', nq, BYTES, 16)
   assert nq['context'] == '] It is 1,230 km'
-  drop = cutting.cut_record('drop', NQ, BYTES, 11)
+  drop = truncation.truncate_record('drop', NQ, BYTES, 11)
   assert drop['context'] == '[TLE] Rhine'
 
 
 def test_other_answers_of_a_record_are_looked_for_if_the_first_is_missing():
   record = {**NQ, 'answers': ['no'], 'alt_answers': ['none', 'rhine', '[TLE]']}
-  cut = cutting.cut_record('nq', record, BYTES, 10)
+  cut = truncation.truncate_record('nq', record, BYTES, 10)
   assert cut['context'] == 'TLE] Rhine'
 
 
 @pytest.mark.parametrize('answers', [['5'], [''], []])
 def test_released_evaluations_leave_out_answers_of_one_character(answers):
   record = {'context': 'It is 5 km long.', 'answers': answers}
-  assert cutting.cut_record('nq', record, BYTES, 8) is None
-  assert cutting.is_left_out('nq', record)
-  assert not cutting.is_left_out('drop', record)
-  kept = cutting.cut_record('nq', record, BYTES, 16, rule='centred')
+  assert truncation.truncate_record('nq', record, BYTES, 8) is None
+  assert truncation.is_left_out('nq', record)
+  assert not truncation.is_left_out('drop', record)
+  kept = truncation.truncate_record('nq', record, BYTES, 16, rule='centred')
   assert kept == record
 
 
@@ -113,7 +120,7 @@ def test_the_summary_of_a_page_is_no_context_of_its_cut():
       'key': 'director',
       'value': 'Michael Mann',
   }
-  cut = cutting.cut_record('swde', record, BYTES, 1000)
+  cut = truncation.truncate_record('swde', record, BYTES, 1000)
   assert cut['text'].endswith('director:')
   prompt = templates.task_prompt('swde', cut)
   assert prompt == templates.task_prompt(
@@ -124,7 +131,7 @@ def test_the_summary_of_a_page_is_no_context_of_its_cut():
 
 def test_an_unknown_rule_is_named():
   with pytest.raises(ValueError, match="rule must be one of .* got 'end'"):
-    cutting.cut_context('text', BYTES, 5, rule='end')
+    truncation.truncate_context('text', BYTES, 5, rule='end')
 
 
 @hypothesis.settings(deadline=None, derandomize=True)
@@ -132,13 +139,15 @@ def test_an_unknown_rule_is_named():
     before=st.text('ab .\n', max_size=60),
     after=st.text('ab .\n', max_size=60),
     budget=st.integers(16, 80),
-    rule=st.sampled_from([*cutting.RULES]),
+    rule=st.sampled_from([*truncation.RULES]),
 )
 def test_a_cut_has_the_answer_and_no_more_than_the_budget(
     before, after, budget, rule
 ):
   context = before + 'ANSWER' + after
-  cut = cutting.cut_context(context, BYTES, budget, ['answer'], rule=rule)
+  cut = truncation.truncate_context(
+      context, BYTES, budget, ['answer'], rule=rule
+  )
   assert 'ANSWER' in cut
   assert cut in context
   spent = len(cut) == min(budget, len(context.strip()))

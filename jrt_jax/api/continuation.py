@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from jrt_jax import generation
 from jrt_jax.api import arguments
 from jrt_jax.api.arguments import Text
 from jrt_jax.api.state import State
 from jrt_jax.evaluation.language_models import texts as texts_lib
+from jrt_jax import generation
 from jrt_jax.generation import pieces
 
 
