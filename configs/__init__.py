@@ -1,1 +1,1 @@
-"""What runs are made of: data only."""
+"""The configs of training runs: values only, no program logic."""

@@ -1,13 +1,13 @@
-r"""Transformer++ 1.3B, the attention baseline of JRT-RNN 1.3B: same recipe.
+r"""Transformer++ 1.3B, the attention baseline of JRT-RNN 1.3B, same recipe.
 
 python -m jrt_jax.train --config=configs/attention_1b.py \
     --workdir=runs/attention_1b --config.data.source=shards \
     --config.data.path=shards/pile \
     --config.data.tokenizer=shards/pile/tokenizer.json
 
-1,327,134,480 parameters, of which 1,327,080,720 in the released model's 50272
-rows of embedding. Source: https://arxiv.org/abs/2407.05483, with the layers of
-the released configuration, whose rotary embeddings turn half of each head.
+1,327,134,480 parameters; 1,327,080,720 with the 50272 embedding rows of the
+released model. Source: https://arxiv.org/abs/2407.05483, with the layers of the
+released configuration, whose rotary embeddings rotate half of each head.
 """
 
 from configs import base

@@ -1,13 +1,13 @@
-r"""Transformer++ 360M, the attention baseline of JRT-RNN 360M: same recipe.
+r"""Transformer++ 360M, the attention baseline of JRT-RNN 360M, same recipe.
 
 python -m jrt_jax.train --config=configs/attention_360m.py \
     --workdir=runs/attention_360m --config.data.source=shards \
     --config.data.path=shards/pile \
     --config.data.tokenizer=shards/pile/tokenizer.json
 
-359,842,816 parameters, of which 359,810,048 in the released model's 50272 rows
-of embedding. Source: https://arxiv.org/abs/2407.05483, with the layers of the
-released configuration, whose rotary embeddings turn half of each head.
+359,842,816 parameters; 359,810,048 with the 50272 embedding rows of the
+released model. Source: https://arxiv.org/abs/2407.05483, with the layers of the
+released configuration, whose rotary embeddings rotate half of each head.
 """
 
 from configs import base

@@ -19,18 +19,18 @@ from jrt_jax.schema import Text
 from jrt_jax.schema import Whole
 
 _MIXERS = OneOf('conv', 'pla', 'la', 'swa', 'attention')
-# Of one kernel; `mixture` adds several up, `hybrid_heads` divides the heads.
+# Maps of one kernel each; `hybrid_heads` and `mixture` combine several of them.
 _MAPS = (
     *('linear', 'relu', 'gelu', 'gelu_shifted', 'elu_plus_one', 'polynomial'),
     *('taylor_exp', 'symmetric_power', 'gaussian_rff', 'gaussian_prf', 'mlp'),
     'hedgehog',
 )
-# Kinds of prompts.
+# Ways in which a prompt shows its context.
 _PROMPTS = (
     *('default', 'twice', 'question_first', 'context_twice', 'shared_context'),
     'hierarchical',
 )
-# Questions that are drawn, with their answers; no text.
+# Tasks that draw random questions with their answers, instead of reading text.
 SYNTHETIC = (
     *('set_disjointness', 'mqar', 'general_associative_recall'),
     *('selective_recall', 'needle', 'forward_reference', 'multi_hop'),
@@ -39,59 +39,65 @@ _SIZES = ListOf(AnyOf(Whole(1, 10**6), ListOf(Whole(1, 10**6), 2, 2)), 0, 1000)
 _COUNT = Whole(1, 10**9)
 _COUNT_OR_0 = Whole(0, 10**9)
 
-# Each key: its default and what it may be; the comment says what it is.
+# Each key has a default, a range, and a comment that says what it sets.
 KEYS = dict(
-    # of the initial weights, the data order, masks and prefixes
+    # seed of the initial weights, the order of the data, masks and prefixes
     seed=(0, Whole(0, 2**32 - 1)),
-    steps=(60_000, _COUNT),  # optimizer steps
-    # sequences in a step, over all devices
+    steps=(60_000, _COUNT),  # optimizer steps of the whole run
+    # sequences in one step, over all devices
     batch_size=(256, Whole(1, 2**16)),
-    # tokens that the model reads in a sequence
+    # tokens of a sequence
     sequence_length=(2048, Whole(1, 2**22)),
-    # sequences at once; the rest accumulates
+    # sequences that a device processes at once; gradients accumulate
     microbatch_per_device=(8, Whole(1, 2**16)),
-    # a workdir, or builtin:NAME, whose newest weights (only) start this run
+    # a workdir or builtin:NAME: its newest weights, and nothing else, start the
+    # run
     init_from=('', Text()),
     model=dict(
-        mixers=(  # by layer
+        mixers=(  # the mixer of each layer
             ('conv', 'pla', 'swa', 'conv', 'conv') * 5 + ('conv',),
             ListOf(_MIXERS, 1, 512),
         ),
-        width=(1024, Whole(1, 2**16)),  # E, of the residual stream
-        num_heads=(16, Whole(1, 2**10)),  # H, of all mixers but conv
-        mlp_width=(2048, Whole(1, 2**18)),  # M, of the SwiGLU MLP
-        # ids that exist, GPT-2's 50257 and padding up to 8; a tokenizer that has
-        # no room in them sets both keys: its ids, and [MASK] after them
+        width=(1024, Whole(1, 2**16)),  # E, width of the residual stream
+        num_heads=(16, Whole(1, 2**10)),  # H, heads of every mixer except conv
+        mlp_width=(2048, Whole(1, 2**18)),  # M, inner width of the SwiGLU MLP
+        # number of token ids: the 50257 of GPT-2, padded to a multiple of 8.
+        # If a tokenizer has more, training sets vocab_size to its ids and
+        # one more, and mask_id to the last id
         vocab_size=(50_264, Whole(1, 2**24)),
-        # embedding rows are padded to it, so that they shard
+        # embedding rows are padded to this multiple, so that they shard
         vocab_multiple=(128, Whole(1, 2**16)),
-        # [MASK], the last of them
+        # id of [MASK]
         mask_id=(50_263, Whole(0, 2**24)),
         feature_map=dict(
             name=('taylor_exp', OneOf(*_MAPS, 'hybrid_heads', 'mixture')),
             # D, query and key width of a head before the map
             feature_dim=(16, Whole(1, 2**10)),
-            order=(2, Whole(1, 8)),  # of taylor_exp
-            degree=(2, Whole(1, 8)),  # of polynomial and symmetric_power
-            offset=(1.0, Real(0, 10**6)),  # c of polynomial, (c + s)^degree
-            # F of gaussian_rff, gaussian_prf and mlp
+            order=(2, Whole(1, 8)),  # taylor_exp: order of the expansion
+            # polynomial, symmetric_power: degree of the kernel
+            degree=(2, Whole(1, 8)),
+            offset=(1.0, Real(0, 10**6)),  # polynomial: c of (c + s)^degree
+            # gaussian_rff, gaussian_prf, mlp: F, the number of features
             num_features=(152, Whole(1, 2**16)),
-            # of hybrid_heads (by head) and mixture (a kernel)
+            # hybrid_heads, mixture: the maps that they combine; hybrid_heads
+            # gives each a group of heads, mixture adds their kernels up
             parts=(('taylor_exp', 'hedgehog'), ListOf(OneOf(*_MAPS), 2, 8)),
-            # hybrid_heads: of each part; empty: equally many
+            # hybrid_heads: number of heads of each part; empty: equal groups
             heads=((), ListOf(Whole(1, 2**10), 0, 8)),
-            # a map of its own for prefix keys; learned maps only
+            # learned maps: whether prefix keys have a map of their own
             separate_encoder=(False, Flag()),
         ),
-        # of linear attention; output_rms: RMSNorm of a head's outputs; auto:
-        # sum, or output_rms for maps whose weights can vanish
+        # normalizer of linear attention. output_rms applies RMSNorm to the
+        # outputs of each head. auto is sum, or output_rms for feature maps
+        # whose attention weights can be zero or negative
         normalizer=(
             'auto',
             OneOf('auto', 'sum', 'clamp', 'none', 'output_rms'),
         ),
-        # what computes linear attention; mosaic_sm90: kernels for Hopper GPUs;
-        # mosaic_sm90_or_chunked: likewise, and chunked what they cannot take;
-        # auto: that where the kernels were found right, and else chunked
+        # implementation of linear attention. mosaic_sm90: the kernels for
+        # Hopper GPUs; mosaic_sm90_or_chunked: the kernels, and chunked for
+        # inputs that they do not support; auto: the latter on GPUs where the
+        # kernels passed their check, chunked elsewhere
         implementation=(
             'auto',
             OneOf(
@@ -102,27 +108,32 @@ KEYS = dict(
                 'reference',
             ),
         ),
-        # W, keys a query of a swa layer sees, itself included
+        # swa layers: W, the number of latest tokens that a token attends to,
+        # itself included
         window=(129, Whole(1, 2**22)),
-        # and the first keys of its document that it sees besides (attention
-        # sinks, https://arxiv.org/abs/2309.17453)
+        # swa layers: how many first tokens of its document a token also attends
+        # to (attention sinks, https://arxiv.org/abs/2309.17453)
         sinks=(0, Whole(0, 2**10)),
-        # of rotary embeddings in swa and attention layers
+        # swa and attention layers: base of the rotary embeddings
         rope_base=(10_000.0, Real(1, 10**12)),
-        rope_fraction=(1.0, Real(0, 1)),  # how much of each head they turn
-        conv_kernel=(3, Whole(2, 2**8)),  # taps of a conv layer
-        # its inner width over E, both halves together
+        # share of each head's dimensions that rotary embeddings rotate
+        rope_fraction=(1.0, Real(0, 1)),
+        conv_kernel=(3, Whole(2, 2**8)),  # conv layers: taps of the filter
+        # conv layers: width of values and gates together, as a multiple of E
         conv_expand=(4, Whole(1, 2**6)),
-        norm_eps=(1e-5, Real(1e-12, 1)),  # of RMSNorm
-        # of weights; residual outputs: over sqrt(2 layers)
+        norm_eps=(1e-5, Real(1e-12, 1)),  # epsilon of RMSNorm
+        # standard deviation of initial weights; projections that add to the
+        # residual stream have it divided by sqrt(2 * layers)
         init_std=(0.02, Real(1e-9, 10)),
-        # of activations and products; parameters are float32
+        # dtype of activations and products; parameters are float32
         dtype=('bfloat16', OneOf('bfloat16', 'float32')),
-        # of the residual stream between layers; norms compute in float32
+        # dtype of the residual stream between layers; norms compute in float32
         residual_dtype=('float32', OneOf('bfloat16', 'float32')),
-        # what backward recomputes
+        # activations that the backward pass recomputes: full is each whole
+        # layer; dots is everything except the results of matrix products
         remat=('none', OneOf('none', 'full', 'dots')),
-        # what a pad weighs; reference: as much as in the released models
+        # padding tokens: exclude gives them no weight; reference treats them
+        # as the released models do
         pad_mask=('exclude', OneOf('exclude', 'reference')),
     ),
     prefix=dict(
@@ -130,12 +141,14 @@ KEYS = dict(
             'fixed',
             OneOf('none', 'full', 'fixed', 'uniform', 'entropy', 'learned'),
         ),
-        # of all but none and full: room / sequence_length
+        # every policy except none and full: the room for the prefix, which is
+        # its largest length, as a fraction of sequence_length
         capacity=(0.5, Real(0, 1)),
-        # entropy, learned: of jrt_jax.prefix.calibrate or jrt_jax.prefix.learn;
-        # without it entropy is calibrated on the training data
+        # entropy: a file of jrt_jax.prefix.calibrate; empty: thresholds are
+        # calibrated on the training data. learned: of jrt_jax.prefix.learn
         file=('', Text()),
-        # The rest is of entropy.
+        # All keys below belong to entropy: complex text gets longer prefixes.
+        # signal: how complexity is measured
         signal=(
             'conditional_entropy',
             OneOf(
@@ -145,34 +158,38 @@ KEYS = dict(
                 'distinct_ratio',
             ),
         ),
-        # tokens that it is measured on at a time; 0: all
+        # the signal is measured on windows of so many tokens; 0: on all at once
         window=(0, Whole(0, 2**22)),
-        aggregate=('mean', OneOf('mean', 'max', 'p90')),  # of windows
-        # of the signal: where levels begin
+        # how the values of several windows become one
+        aggregate=('mean', OneOf('mean', 'max', 'p90')),
+        # thresholds between levels, as quantiles of the signal
         quantiles=((1 / 3, 2 / 3), ListOf(Real(0, 1), 1, 100)),
-        base=(0.5, Real(1e-6, 1)),  # prefix of the middle level / room
-        increment=(0.1, Real(1e-6, 1)),  # r, what a level adds
-        # linear: 1 + r u; geometric: (1 + r)^u
+        # prefix length of level u = 0, the middle one, as a fraction of room
+        base=(0.5, Real(1e-6, 1)),
+        # r: each level changes the length by this fraction
+        increment=(0.1, Real(1e-6, 1)),
+        # factor of the length at level u; linear: 1 + r u; geometric: (1 + r)^u
         growth=('linear', OneOf('linear', 'geometric')),
-        reduce=(True, Flag()),  # whether there are levels below the middle
-        # lengths are rounded to it, within bounds
+        reduce=(True, Flag()),  # whether simple text gets less than level 0
+        # lengths are rounded to a multiple of this
         multiple=(1, Whole(1, 2**22)),
     ),
     objective=dict(
-        # jrt: next token + masked token
+        # prefix_lm: next tokens after the prefix; jrt: also masked tokens in it
         name=('jrt', OneOf('next_token', 'prefix_lm', 'jrt')),
-        # of the masked-token loss; the next-token loss has 1
+        # weight of the masked-token loss, if the next-token loss has weight 1
         mlm_weight=(0.25, Real(0, 1000)),
-        # chance of a prefix token to become [MASK]
+        # probability that a prefix token becomes [MASK]
         mask_rate=(0.15, Real(0, 1)),
-        # the first token after the prefix; reference: not
+        # whether the first token after the prefix has a loss (reference: no)
         boundary=('predict', OneOf('predict', 'reference')),
-        # id 0 as a masked-token label; reference: not
+        # whether a masked token with id 0 has a loss (reference: no)
         token_zero=('predict', OneOf('predict', 'reference')),
     ),
     data=dict(
-        # python_stdlib is built in; shards: of jrt_jax.data.prepare; megatron:
-        # .bin and .idx of Megatron-LM and GPT-NeoX; others: synthetic tasks
+        # python_stdlib: source files of the running Python; shards: written by
+        # jrt_jax.data.prepare; megatron: .bin and .idx of Megatron-LM or
+        # GPT-NeoX; the rest are synthetic tasks
         source=(
             'python_stdlib',
             OneOf(
@@ -180,98 +197,106 @@ KEYS = dict(
                 *SYNTHETIC,
             ),
         ),
-        # text, jsonl: files, plain, .gz or .zst; megatron: files without their
-        # .bin and .idx; both as comma-separated globs; shards: the folder
+        # shards: their folder. Otherwise comma-separated globs of files: text
+        # and jsonl may be .gz or .zst; megatron takes names without extension
         path=('', Text(2**20)),
-        text_key=('text', Text()),  # where a jsonl record keeps its text
+        text_key=('text', Text()),  # jsonl: the field that has the text
         tokenizer=('bytes', Text()),  # bytes, or the path of a tokenizer.json
-        # held-out files; empty: the end of the data
+        # held-out files; empty: the end of the training data is held out
         validation_path=('', Text(2**20)),
-        # of the data's tokens, when it is the end
+        # fraction of the tokens that is held out without validation_path
         validation_fraction=(0.01, Real(1e-6, 0.99)),
-        # documents: they do not see each other
+        # documents: those that share a sequence do not see each other
         packing=('concat', OneOf('concat', 'documents')),
-        # chance of a training sequence to have its first document, or what half
-        # of it holds, twice: read once more, as by JRT-Prompt
+        # probability that a training sequence shows its first document twice
+        # (at most half a sequence of it), as JRT-Prompt does
         repeat=(0.0, Real(0, 1)),
-        # shards against checksums, at start; False: sizes only
+        # whether new shards are compared with their checksums, or only in size
         verify=(True, Flag()),
-        num_threads=(4, Whole(0, 2**8)),  # that read ahead; 0: none does
-        synthetic=dict(  # of the synthetic tasks; 0 and (): as the task has it
-            # of items, pairs or elements; pairs where a task takes two numbers
+        # threads that prepare batches in advance; 0: none
+        num_threads=(4, Whole(0, 2**8)),
+        # settings of the synthetic tasks; 0 and () stand for the task's own
+        synthetic=dict(
+            # sizes of samples: numbers of items, key-value pairs or elements;
+            # each is a pair of numbers where the task needs two
             sizes=((), _SIZES),
-            # of the samples that are evaluated; (): as in training, or the task's
+            # sizes of the held-out samples; (): those of training if `sizes` is
+            # given, else the task's own
             held_out_sizes=((), _SIZES),
-            num_ids=(0, Whole(0, 2**24)),  # V, [MASK] not included
-            # what is remembered (D) and the question (Q) in a prompt
+            num_ids=(0, Whole(0, 2**24)),  # token ids, without [MASK]
+            # order of the document (D) and the question (Q) in a prompt
             order=(
                 'DQ',
                 OneOf(*('DQ', 'QD', 'QDQ', 'DDQ', 'DQDQ', 'QDDQ')),
             ),
-            queries=(0, _COUNT_OR_0),  # answers asked of a sample; 0: all
-            # of selective_recall: that there are, and items in each of those that
-            # a sample has; 0: it has all, of equal size
+            queries=(0, _COUNT_OR_0),  # answers that a sample asks for; 0: all
+            # selective_recall: number of categories; each sample has all of
+            # them, unless items_per_category says how many items each has
             categories=(4, Whole(1, 10**6)),
             items_per_category=(0, _COUNT_OR_0),
-            # set_disjointness: elements that are shared
+            # set_disjointness: number of elements that the two sets share
             intersections=(1, Whole(1, 10**6)),
-            binary=(False, Flag()),  # likewise: whether any is, yes or no
-            hops=(
-                2,
-                Whole(1, 10**6),
-            ),  # multi_hop: from a question to its answer
-            # mixed: all sizes at every step; one_by_one, cumulative: one (more)
-            # in each stage
+            # set_disjointness: ask whether the sets share an element (yes, no)
+            binary=(False, Flag()),
+            hops=(2, Whole(1, 10**6)),  # multi_hop: hops to the answer
+            # mixed: all sizes at every step; one_by_one: one size in each
+            # stage; cumulative: each stage adds one size
             curriculum=('mixed', OneOf('mixed', 'one_by_one', 'cumulative')),
-            # of each stage but the last
+            # steps of each stage except the last
             stage_steps=((), ListOf(_COUNT, 0, 1000)),
         ),
     ),
     optimizer=dict(
-        peak_lr=(8e-4, Real(1e-12, 10)),  # reached after the warm-up
-        # reached at the last step, by a cosine
+        peak_lr=(8e-4, Real(1e-12, 10)),  # learning rate after the warm-up
+        # learning rate at the last step; a cosine leads to it
         min_lr=(8e-5, Real(0, 10)),
-        initial_lr=(1e-6, Real(0, 10)),  # of the first step
+        initial_lr=(1e-6, Real(0, 10)),  # learning rate of the first step
         warmup_steps=(600, _COUNT_OR_0),
         b1=(0.9, Real(0, 0.9999)),
         b2=(0.95, Real(0, 0.999999)),
         eps=(1e-8, Real(1e-30, 1)),
-        weight_decay=(0.1, Real(0, 10)),  # not on embeddings and biases
-        clip_norm=(1.0, Real(0, 10**9)),  # of the global gradient; 0: never
-        # skipped in a row until the run gives up, at a log
+        weight_decay=(0.1, Real(0, 10)),  # spares embeddings and biases
+        # largest norm of the whole gradient; 0: no clipping
+        clip_norm=(1.0, Real(0, 10**9)),
+        # the run stops after so many skipped steps in a row, when it logs
         max_bad_steps=(20, _COUNT),
-        # skip gradient norms over it x their mean; 0: never
+        # a step is skipped if its gradient norm exceeds this multiple of the
+        # mean norm; 0: never
         spike_factor=(0.0, Real(0, 10**9)),
     ),
+    # each axis: number of devices along it
     mesh=dict(
-        # replicas; -1: every device that the other axes leave
+        # divides the batch; -1: all devices that the other axes leave
         data=(-1, AnyOf(OneOf(-1), Whole(1, 2**20))),
-        # devices that share weights and optimizer states, and rows
+        # divides weights and optimizer states, and also the batch
         fsdp=(1, Whole(1, 2**20)),
-        # devices that share heads, MLPs and the vocabulary
+        # divides heads, MLPs and the vocabulary
         tensor=(1, Whole(1, 2**20)),
     ),
     log_every=(10, _COUNT),  # steps between two lines of metrics
-    wandb_project=('', Text(128)),  # where wandb shows them; empty: nowhere
-    # steps between two evaluations; 0: at the end only
+    # Weights & Biases project that the metrics are sent to; empty: none
+    wandb_project=('', Text(128)),
+    # steps between two evaluations; 0: only after the last step
     eval_every=(1000, _COUNT_OR_0),
-    # of batch_size, or all of the held-out data
+    # batches of batch_size that an evaluation reads, or all if there are fewer
     eval_batches=(4, _COUNT),
-    # questions about contexts, answered on the way
+    # questions about contexts that the model answers during training
     probes=dict(
-        every=(0, _COUNT_OR_0),  # steps between two probings; 0: never
-        # a .jsonl of context, question and answers; empty: names and numbers
+        every=(0, _COUNT_OR_0),  # steps between two probings; 0: no probing
+        # a .jsonl file with context, question and answers in each line; empty:
+        # generated contexts of names and numbers
         path=('', Text()),
-        count=(32, Whole(1, 10**5)),  # questions, at most
-        pairs=(8, Whole(1, 10**4)),  # of a name and a number, in a context
-        # how a context is read: default once, twice as in JRT-Prompt
+        count=(32, Whole(1, 10**5)),  # largest number of questions
+        # name-number pairs in a generated context
+        pairs=(8, Whole(1, 10**4)),
+        # how a prompt shows its context: default once, twice as in JRT-Prompt
         prompts=(('default', 'twice'), ListOf(OneOf(*_PROMPTS), 1, 6)),
     ),
     checkpoint_every=(1000, _COUNT),  # steps between two checkpoints
-    keep_checkpoints=(2, _COUNT),  # newest ones kept
-    # steps whose checkpoints are kept for good; 0: none
+    keep_checkpoints=(2, _COUNT),  # how many of the newest are kept
+    # checkpoints at multiples of this step are never deleted; 0: none
     keep_every=(20_000, _COUNT_OR_0),
-    # length of the sample after the last step
+    # tokens of the text that the model generates after the last step
     sample_tokens=(200, Whole(1, 2**16)),
 )
 
@@ -295,8 +320,8 @@ RANGES = Fields({}, optional=_part(KEYS, 1))
 
 
 def check(config: Mapping[str, Any]) -> None:
-  """Raises ValueError unless each key exists and is within its range.
+  """Raises ValueError unless each key exists and its value is in its range.
 
-  Whether they fit together is checked by what takes them.
+  Whether values fit together is checked where they are used.
   """
   RANGES.check('config', config)

@@ -1,11 +1,11 @@
-r"""Based 1.3B, the causal baseline of JRT-RNN 1.3B: same data, same recipe.
+r"""Based 1.3B, the causal baseline of JRT-RNN 1.3B, same data and recipe.
 
 python -m jrt_jax.train --config=configs/based_1b.py --workdir=runs/based_1b \
     --config.data.source=shards --config.data.path=shards/pile \
     --config.data.tokenizer=shards/pile/tokenizer.json
 
-1,349,524,736 parameters, of which 1,349,453,056 in the released model's 50264
-rows of embedding. Source: https://arxiv.org/abs/2402.18668, as trained for
+1,349,524,736 parameters; 1,349,453,056 with the 50264 embedding rows of the
+released model. Source: https://arxiv.org/abs/2402.18668, as trained for
 https://arxiv.org/abs/2407.05483.
 """
 

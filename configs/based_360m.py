@@ -1,12 +1,12 @@
-r"""Based 360M, the causal baseline of JRT-RNN 360M: same data, same recipe.
+r"""Based 360M, the causal baseline of JRT-RNN 360M, same data and recipe.
 
 python -m jrt_jax.train --config=configs/based_360m.py \
     --workdir=runs/based_360m --config.data.source=shards \
     --config.data.path=shards/pile \
     --config.data.tokenizer=shards/pile/tokenizer.json
 
-362,661,888 parameters, of which 362,620,928 in the released model's 50264
-rows of embedding. Source: https://arxiv.org/abs/2402.18668, as trained for
+362,661,888 parameters; 362,620,928 with the 50264 embedding rows of the
+released model. Source: https://arxiv.org/abs/2402.18668, as trained for
 https://arxiv.org/abs/2407.05483: 27 layers, linear attention in place of
 prefix linear attention, next-token loss on every token.
 """

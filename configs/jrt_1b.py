@@ -4,14 +4,14 @@ python -m jrt_jax.train --config=configs/jrt_1b.py --workdir=runs/jrt_1b \
     --config.data.source=shards --config.data.path=shards/pile \
     --config.data.tokenizer=shards/pile/tokenizer.json
 
-1,375,214,848 parameters, of which 1,375,143,168 in the released model's 50264
-rows of embedding. Source: https://arxiv.org/abs/2407.05483, table 15; the
-layers are those of the released configuration.
+1,375,214,848 parameters; 1,375,143,168 with the 50264 embedding rows of the
+released model. Source: https://arxiv.org/abs/2407.05483, table 15; the layers
+are those of the released configuration.
 """
 
 from configs import base
 
-LINEAR = (1, 6, 11, 16, 21, 27, 33)  # each followed by a sliding window
+LINEAR = (1, 6, 11, 16, 21, 27, 33)  # layers; a `swa` layer follows each
 
 
 def get_config(linear_attention='pla'):

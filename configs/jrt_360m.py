@@ -4,9 +4,9 @@ python -m jrt_jax.train --config=configs/jrt_360m.py --workdir=runs/jrt_360m \
     --config.data.source=shards --config.data.path=shards/pile \
     --config.data.tokenizer=shards/pile/tokenizer.json
 
-356,619,264 parameters, of which 356,578,304 in the released model's 50264
-rows of embedding. Source: https://arxiv.org/abs/2407.05483, table 15; the
-layers are those of the released configuration.
+356,619,264 parameters; 356,578,304 with the 50264 embedding rows of the
+released model. Source: https://arxiv.org/abs/2407.05483, table 15; the layers
+are those of the released configuration.
 """
 
 from configs import base

@@ -2,8 +2,8 @@ r"""A JRT-RNN that learns Python on two CPU cores in under five minutes.
 
 python -m jrt_jax.train --config=configs/jrt_tiny.py --workdir=runs/jrt_tiny
 
-Bytes of the Python standard library; nothing is downloaded. 1,316,864
-parameters. Source: the model of https://arxiv.org/abs/2407.05483, made small.
+It reads the bytes of Python's standard library; nothing is downloaded.
+1,316,864 parameters. Source: https://arxiv.org/abs/2407.05483, made small.
 """
 
 from configs import base
@@ -14,7 +14,7 @@ def get_config():
   config.steps = 700
   config.batch_size = 4
   config.sequence_length = 512
-  config.microbatch_per_device = 1  # what a CPU keeps in its caches
+  config.microbatch_per_device = 1  # fits into the caches of a CPU
 
   config.model.mixers = ('conv', 'pla', 'swa', 'conv', 'pla', 'swa', 'conv')
   config.model.width = 128

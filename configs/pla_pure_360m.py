@@ -1,11 +1,11 @@
-r"""Prefix linear attention in every layer, without convolutions and windows.
+r"""Prefix linear attention in every layer, no convolutions or sliding windows.
 
 python -m jrt_jax.train --config=configs/pla_pure_360m.py \
     --workdir=runs/pla_pure_360m --config.data.source=shards \
     --config.data.path=shards/pile \
     --config.data.tokenizer=shards/pile/tokenizer.json
 
-353,063,808 parameters, of which 353,017,728 with 50264 rows of embedding.
+353,063,808 parameters; 353,017,728 with 50264 embedding rows.
 Source: https://arxiv.org/abs/2407.05483, the ablation of table 12.
 """
 

@@ -1,11 +1,11 @@
-r"""Prefix linear attention, with a sliding window in every fifth layer.
+r"""Prefix linear attention, with sliding-window attention in every fifth layer.
 
 python -m jrt_jax.train --config=configs/pla_swa_360m.py \
     --workdir=runs/pla_swa_360m --config.data.source=shards \
     --config.data.path=shards/pile \
     --config.data.tokenizer=shards/pile/tokenizer.json
 
-355,275,648 parameters, of which 355,229,568 with 50264 rows of embedding.
+355,275,648 parameters; 355,229,568 with 50264 embedding rows.
 Source: https://arxiv.org/abs/2407.05483, the ablation of table 12.
 """
 

@@ -1,12 +1,16 @@
-r"""What a run has recorded as its config, for another run.
+r"""The config that an earlier run has recorded, for another run.
 
 python -m jrt_jax.train --config=runs/first/config.json --workdir=runs/again
+
+trains with the config of the run in runs/first; it is short for
+--config=configs/recorded.py:runs/first/config.json. With --workdir=runs/first
+it continues that run.
+
 python -m jrt_jax.train --from=runs/first --workdir=runs/further
 
-stand for --config=configs/recorded.py:runs/first/config.json, and for
---config=configs/recorded.py:runs/first, which starts from its weights as well.
-With --workdir=runs/first the former continues that run itself. A compact run,
-also builtin:NAME, stands for a workdir that others start from.
+also starts from its weights; it is short for
+--config=configs/recorded.py:runs/first. A compact run or builtin:NAME can take
+the place of runs/first.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,17 +31,17 @@ _RECORDED = Fields(
 
 
 def get_config(path):
-  """Returns the config of a config.json, or of the workdir that has one."""
+  """Returns the config at `path`: a config.json, or a workdir with one."""
   try:
     folder = builtin_models.find(path)
-  except FileNotFoundError as error:  # which ml_collections would blur
+  except FileNotFoundError as error:  # ml_collections hides its message
     raise ValueError(str(error)) from error
   is_workdir = folder.is_dir()
   file = folder / 'config.json' if is_workdir else folder
   if not file.is_file():
     raise ValueError(
-        f'{path} must be a workdir or its config.json: a run that has begun'
-        ' continues with --config=WORKDIR/config.json of its own'
+        f'{path} must be a workdir or its config.json; to continue a run, pass'
+        ' its own config: --config=WORKDIR/config.json'
     )
   recorded = _read(file)
   config = base.get_config()
@@ -52,11 +56,11 @@ def get_config(path):
 
 
 def tell_later_keys(path: pathlib.Path, keys: Iterable[str]) -> None:
-  """Says on stderr which keys a recorded config lacks, if any."""
+  """Prints on stderr which keys a recorded config lacks, if any."""
   if names := ', '.join(keys):
     print(
-        f'{path} is of an earlier version, without {names}: taken as'
-        ' configs/base.py has them',
+        f'{path} is of an earlier version and lacks {names}: the defaults of'
+        ' configs/base.py are used',
         file=sys.stderr,
     )
 
@@ -67,7 +71,7 @@ def _read(file):
   except (ValueError, RecursionError) as error:
     raise ValueError(f'{file} must be JSON: {error}') from error
   _RECORDED.check(f'{file}:', recorded)
-  recorded.get('prefix', {}).pop('fitted', None)  # to the data of that run
+  recorded.get('prefix', {}).pop('fitted', None)  # fitted to that run's data
   return recorded
 
 

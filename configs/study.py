@@ -4,21 +4,22 @@ python -m jrt_jax.train --config=configs/study.py --workdir=runs/study \
     --config.data.path=shards/study \
     --config.data.tokenizer=shards/study/tokenizer.json
 
-trains `jrt`, and `--config=configs/study.py:ARM` another arm; ARM@RATE, as
-`jrt@1e-3`, has that as its largest learning rate. The arms:
+trains the arm `jrt`. `--config=configs/study.py:ARM` trains another arm, and
+ARM@RATE, as in `jrt@1e-3`, sets its largest learning rate. The arms are:
 
     jrt        JRT-RNN, with prefixes of random length   1,792,000 parameters
     based      Based, its causal twin                    1,785,856
     attention  a Transformer                             1,791,360
     swa_sinks  window and sinks in every layer           1,791,360
 
-All read 1,464 batches of 8 x 512 tokens, 6.0 M, in the same order. A quarter of
-the sequences, in all arms alike, have their first half (or the document that
-begins there) twice: were JRT-RNN alone trained so, the difference could be the
-data's. The tokenizer has 4,095 ids, and [MASK] is the 4,096th. The text is made
-so, of the files of texts/ (FDA reviews and addresses to Congress, with
-<|endoftext|> between documents), without what eval/ asks (rows of FDA, SQuAD,
-DROP, NQ and TriviaQA):
+All arms read the same 1,464 batches of 8 x 512 tokens (6.0 M tokens) in the
+same order. A quarter of the sequences show their first half (or the document
+that begins there) twice, in all arms: if only JRT-RNN were trained like this, a
+difference could be due to the data. The tokenizer has 4,095 ids, and [MASK] is
+the 4,096th. The training text is made from the files of texts/ (FDA reviews and
+addresses to Congress, with <|endoftext|> between documents), without the
+documents that overlap with evaluation rows in eval/ (FDA, SQuAD, DROP, NQ and
+TriviaQA):
 
 python -m jrt_jax.data.contamination --train='texts/*' --rows='eval/*' \
     --out=clean.jsonl.gz
@@ -27,29 +28,31 @@ python -m jrt_jax.data.train_tokenizer --input=clean.jsonl.gz \
 python -m jrt_jax.data.prepare --input=clean.jsonl.gz \
     --tokenizer=tokenizer.json --validation_fraction=0.05 --out=shards/study
 
-The plan:
-1. Of each arm three learning rates (1e-3, 3e-3, 9e-3) for a quarter of the steps
-   (--config.steps=366), seed 0. The best by held-out loss per byte of next
-   tokens; where it is the largest or the smallest, one more beyond.
-2. With the best rate of each arm all steps, with seeds 1 and 2.
-3. JRT-RNN with seed 1 is the model that is given away, as builtin:jrt_2m.
-That is 3 + 8 = 11 whole runs. If time lacks, this is left out, in this order: the
-second seed of swa_sinks, then of attention; the rates of swa_sinks, which takes
-that of attention; half of the steps of all whole runs; the arm swa_sinks. What
-stays to the end is jrt and based with two seeds.
-4. Of eval/ about 110 rows of each task are asked (every fifth row of FDA and NQ,
-   sixth of TriviaQA, eighth of DROP, ninth of SQuAD), of contexts that fit half a
-   sequence, of short ones and of long ones; the likelihood of the gold answer
-   beside the answer. In runs/, for each run RUN of its folder study:
+The plan was:
+1. Train each arm with three learning rates (1e-3, 3e-3, 9e-3) for a quarter of
+   the steps (--config.steps=366) with seed 0. Choose the rate with the lowest
+   held-out next-token loss per byte; if it is the largest or the smallest rate,
+   try one more beyond it.
+2. Train each arm with its best rate for all steps, with seeds 1 and 2.
+3. Publish JRT-RNN with seed 1 as builtin:jrt_2m.
+These are 3 + 8 = 11 whole runs. If time is short, leave out in this order: the
+second seed of swa_sinks, then of attention; the rates of swa_sinks, which then
+takes the rate of attention; half of the steps of all whole runs; the arm
+swa_sinks. Always keep jrt and based with two seeds.
+4. Ask about 110 rows of each task in eval/ (every fifth row of FDA and NQ,
+   sixth of TriviaQA, eighth of DROP, ninth of SQuAD), with contexts that fit
+   half a sequence, with short and with long ones; record the likelihood of the
+   gold answer too. In runs/, for each run RUN of its folder study:
 
 python -m jrt_jax.recall --workdir=study/RUN --data=eval --context_tokens=230 \
     --task=fda,squad,drop,nq,triviaqa --likelihood --out=results/RUN/likely \
     --prompts=default,twice,question_first,hierarchical
 
-   and the like; `command` in jrt_jax/reproduce/study/*/*/result.json has each.
+   The field `command` of jrt_jax/reproduce/study/*/*/result.json has every
+   command that was run.
 
-On 2026-11-30 all of what could be left out was, on two cores. Rates: 2.7e-2 was the
-best of jrt and based, and 9e-3 of attention.
+On 2026-11-30, on two cores, everything that could be left out was left out. The
+best rate was 2.7e-2 for jrt and based, and 9e-3 for attention.
 
 Source: models and objective of https://arxiv.org/abs/2407.05483, made small;
 sinks of https://arxiv.org/abs/2309.17453.
@@ -59,7 +62,8 @@ from configs import base
 
 _HYBRID = ('conv', 'pla', 'swa', 'conv', 'pla', 'swa', 'conv')
 
-# What the arms differ in. The MLPs make up for what mixers lack in parameters.
+# How the arms differ. The widths of the MLPs make up for the parameters that
+# some mixers have fewer of.
 ARMS = {
     'jrt': dict(mixers=_HYBRID, mlp_width=256),
     'based': dict(
@@ -75,8 +79,8 @@ def get_config(choice='jrt'):
   arm, _, rate = choice.partition('@')
   if arm not in ARMS:
     raise ValueError(
-        f'--config=configs/study.py:ARM@RATE must have an arm of {[*ARMS]}, got'
-        f' {arm!r}'
+        '--config=configs/study.py:ARM@RATE must name an arm of'
+        f' {[*ARMS]}, got {arm!r}'
     )
   config = base.get_config()
   config.steps = 1464

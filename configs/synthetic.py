@@ -1,11 +1,11 @@
-r"""Small models of recall, on questions that are drawn: no data are needed.
+r"""Small models that learn a synthetic recall task; no data are needed.
 
 python -m jrt_jax.train --config=configs/synthetic.py:mqar --workdir=runs/mqar
 
-CHOICE is a synthetic task, small enough for one CPU core and a model of 40
-thousand parameters. `--config.data.synthetic.KEY=VALUE` changes the task, and
-`--config.prefix.name=none` makes the model causal. `multi_hop` has not been seen
-to rise above guessing in its steps.
+The name after the colon is a synthetic task, small enough for one CPU core and
+a model of 40 thousand parameters. `--config.data.synthetic.KEY=VALUE` changes
+the task, and `--config.prefix.name=none` makes the model causal. On `multi_hop`
+the model has not become better than guessing in this number of steps.
 """
 
 from configs import base
@@ -34,7 +34,7 @@ def get_config(choice='mqar'):
   """Returns the config of a task."""
   if choice not in TASKS:
     raise ValueError(
-        '--config=configs/synthetic.py:TASK must have a task of'
+        '--config=configs/synthetic.py:TASK must name a task of'
         f' {sorted(TASKS)}, got {choice!r}'
     )
   config = base.get_config()
@@ -51,13 +51,13 @@ def get_config(choice='mqar'):
   config.model.feature_map.feature_dim = 4
   # At 0.02, which suits a width of 1024, queries and keys are nearly uniform.
   config.model.init_std = 0.02 * (1024 / config.model.width) ** 0.5
-  if choice == 'selective_recall':  # which weights that sum to 1 do not learn
+  if choice == 'selective_recall':  # not learned with weights that sum to 1
     config.model.normalizer = 'output_rms'
-  config.model.vocab_size = 1  # the task has more: its ids, and [MASK]
+  config.model.vocab_size = 1  # training enlarges it to the ids of the task
   config.model.mask_id = 0
   config.model.dtype = 'float32'
 
-  config.prefix.name = 'full'  # as far as the prompt goes
+  config.prefix.name = 'full'  # the prefix is the whole prompt
   config.objective.name = 'prefix_lm'
   config.data.source = choice
   config.data.synthetic.update(task)

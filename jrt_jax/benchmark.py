@@ -5,11 +5,11 @@ python -m jrt_jax.benchmark --only=G14 --config=configs/jrt_360m.py \
     --config.microbatch_per_device=16 --config.model.remat=dots
 
 Without --config every model of the plan is measured, our own before the
-baselines, and --config.KEY=VALUE changes them all. --list shows the plan. Each
-row is measured in a process of its own. Without a GPU the plan is a small one
-for the CPU. On a Hopper GPU another process finds out first whether the kernels
-are right there, as it does for training. Exit codes: 0 when all rows were
-measured, 1 when one could not be or --budget was too short, 2 for a mistake in
+baselines, and --config.KEY=VALUE changes all of them. --list prints the plan.
+Each row of the plan is measured in its own process. Without a GPU there is a
+small plan for the CPU. On a Hopper GPU a separate process first checks that the
+kernels compute the right results, as before training. Exit codes: 0 if all rows
+were measured, 1 if a row failed or --budget was too short, 2 for a mistake in
 the command, 130 after Ctrl-C.
 """
 
@@ -32,17 +32,22 @@ from jrt_jax.reporting import units
 from jrt_jax.training import kernels
 
 _CONFIG = config_flags.DEFINE_config_file(
-    'config', None, 'The only model to measure; --config.KEY=VALUE: see above.'
+    'config',
+    None,
+    'A file of configs/: measure this model only; --config.KEY=VALUE changes a'
+    ' key.',
 )
-_ONLY = flags.DEFINE_list('only', [], 'Goals, as in G14,G21; default: all.')
-_JSON = flags.DEFINE_string('json', None, 'A file for the rows.')
+_ONLY = flags.DEFINE_list(
+    'only', [], 'Measure these goals only, as in G14,G21; default: all.'
+)
+_JSON = flags.DEFINE_string('json', None, 'Write the rows to this file.')
 _BUDGET = flags.DEFINE_float(
-    'budget', None, 'Seconds after which no row runs.', lower_bound=0.0
+    'budget', None, 'Stop measuring after so many seconds.', lower_bound=0.0
 )
 _IMPLEMENTATION = flags.DEFINE_string(
-    'implementation', None, 'The same as --config.model.implementation.'
+    'implementation', None, 'Short for --config.model.implementation.'
 )
-_LIST = flags.DEFINE_bool('list', False, 'Show the plan and measure nothing.')
+_LIST = flags.DEFINE_bool('list', False, 'Print the plan and measure nothing.')
 
 _EVERY_MODEL = pathlib.Path(configs.__file__).parent / 'base.py'
 
@@ -58,7 +63,7 @@ def main(argv: list[str]) -> None:
     environment = processes.call(worker.environment)
     on_gpu = environment['platform'] == 'gpu'
     if not on_gpu:
-      print('There is no GPU: small models on the CPU instead.')
+      print('There is no GPU: small models run on the CPU instead.')
     jobs = _jobs(plan.GPU if on_gpu else plan.CPU)
     complete = _LIST.value or _measure(jobs, environment, start, out)
   if _LIST.value:
@@ -67,7 +72,7 @@ def main(argv: list[str]) -> None:
 
 
 def _jobs(rows):
-  """What to measure: (row, config) each."""
+  """Returns what to measure: a list of (row, config)."""
   flag = flags.FLAGS['config']
   file = pathlib.Path(config_flags.get_config_filename(flag))
   overrides = config_flags.get_override_values(flag)
@@ -80,13 +85,13 @@ def _jobs(rows):
   rows = plan.select(rows, _ONLY.value)
   rows = [plan.change(row, overrides) for row in rows]
   jobs = [(row, plan.config(row, given)) for row in rows]
-  if given or overrides:  # of the user: a mistake is not the row's
+  if given or overrides:  # report a mistake of the user before any row runs
     processes.call(worker.check, [config for _, config in jobs])
   return jobs
 
 
 def _measure(jobs, environment, start, out):
-  """Measures all that there is time for; returns whether that was all."""
+  """Measures rows until the budget ends; returns whether all succeeded."""
   record = environment | {
       'command': provenance.command('jrt_jax.benchmark'),
       'rows': [],
@@ -146,7 +151,7 @@ def _show(row):
 
 
 def _parse(argv):
-  """Without --config there are still keys to override."""
+  """Parses flags; without --config, keys of base.py can still be changed."""
   given = any(arg.lstrip('-').split('=')[0] == 'config' for arg in argv[1:])
   default = [] if given else [f'--config={_EVERY_MODEL}']
   parse = command_line.parser(config='config')

@@ -1,16 +1,17 @@
-r"""Converts workdirs of ours to and from the checkpoints of others.
+r"""Converts workdirs to and from the checkpoints of other code.
 
 python -m jrt_jax.convert from-official DIR WORKDIR --tokenizer=tokenizer.json
 python -m jrt_jax.convert to-official WORKDIR DIR
 python -m jrt_jax.convert from-hf DIR WORKDIR
 python -m jrt_jax.convert to-compact WORKDIR DIR
 
-Official is a checkpoint of HazyResearch's JRT, Based or attention models:
-config.json, and pytorch_model.bin (which needs torch) or safetensors; hf is
-what `jrt_jax.export` writes. Compact is a workdir of three files, with weights in
-bfloat16 and no optimizer: commands read it, and training starts from it. --check
-compares logits with those of another implementation. Exit codes: 0, 1 if they
-differ by more than --tolerance, 2 for a mistake in the command or in the files.
+`official` is a checkpoint of HazyResearch's JRT, Based or attention models:
+config.json with safetensors or pytorch_model.bin (which needs torch). `hf` is a
+directory that `jrt_jax.export` has written. `compact` is a workdir of three
+files, with weights in bfloat16 and without optimizer states: all commands read
+it, and training can start from it. --check compares the logits with those of
+another implementation. Exit codes: 0 for success, 1 if logits differ by more
+than --tolerance, 2 for a mistake in the command or in the files.
 """
 
 from collections.abc import Callable
@@ -36,33 +37,44 @@ from jrt_jax.training import workdirs
 _TOKENIZER = flags.DEFINE_string(
     'tokenizer',
     None,
-    'Its tokenizer.json, if it is not in DIR or where WORKDIR says.',
+    'The tokenizer.json of the model, if neither DIR has it nor the config of'
+    ' WORKDIR names it.',
 )
 _BIN = flags.DEFINE_bool(
     'bin',
     False,
-    'to-official: write pytorch_model.bin, not model.safetensors; needs torch.',
+    'to-official: write pytorch_model.bin instead of model.safetensors; needs'
+    ' torch.',
 )
 _CHECK = flags.DEFINE_string(
     'check',
     None,
-    'An .npz with input_ids [B, L] and the logits_parallel [B, L, V] expected.',
+    'An .npz file with input_ids [B, L] and the expected logits,'
+    ' logits_parallel [B, L, V].',
 )
 _TOLERANCE = flags.DEFINE_float(
-    'tolerance', 1e-4, 'The largest difference of logits.', lower_bound=0.0
+    'tolerance',
+    1e-4,
+    'The largest difference of logits that --check accepts.',
+    lower_bound=0.0,
 )
 _COMPILATION_CACHE = command_line.define_compilation_cache()
 
 
 def import_from(read: Callable, source: str, destination: str) -> None:
-  """Makes the workdir `destination` of the checkpoint that `read` reads."""
+  """Makes the workdir `destination` from the checkpoint `source`.
+
+  Args:
+    read: maps a folder and the default config to a config and parameters.
+    source, destination: folders.
+  """
   destination = command_line.output_folder('WORKDIR', destination)
   config, params = read(source, base.get_config().to_dict())
   config['data'] = {**config['data'], 'tokenizer': _tokenizer(config)[0]}
   if not config['data']['tokenizer']:
     print(
-        f'{source} has no tokenizer.json: give --tokenizer=FILE here, or to'
-        ' every command that reads text'
+        f'{source} has no tokenizer.json: pass --tokenizer=FILE now, or later'
+        ' to every command that reads text'
     )
   workdirs.write(destination, config, params, origin=f'converted: {source}')
   print(
@@ -83,7 +95,7 @@ def to_official(source: str, destination: str) -> None:
       exported_tokenizer.write(new, tokenizer, loaded.eos_id)
   print(f'wrote {destination}')
   if not loaded:
-    print(f'{source} knows no tokenizer: --tokenizer=FILE adds one')
+    print(f'{source} has no tokenizer: --tokenizer=FILE adds one')
   if workdirs.is_unfinished(config, step):
     print(f"the run is not finished: step {step} of {config['steps']}")
 
@@ -95,12 +107,12 @@ def to_compact(source: str, destination: str) -> None:
   config, params, step = workdirs.read(source)
   tokenizer, _ = _tokenizer(config)
   if not tokenizer:
-    raise ValueError(f'--tokenizer=FILE must be given: {source} knows none')
+    raise ValueError(f'--tokenizer=FILE must be given: {source} has none')
   config['data'] = {**config['data'], 'tokenizer': tokenizer}
   trained_on = workdirs.trained_on(source, step)
   with folders.whole(folder) as new:
     compact.write(new, config, params, step=step, data=trained_on)
-  print(f'wrote {destination}, a workdir for commands that read one')
+  print(f'wrote {destination}: pass it to other commands as --workdir')
 
 
 def _tokenizer(config):
@@ -112,7 +124,7 @@ def _tokenizer(config):
     loaded = tokenizers.load(name)
   except FileNotFoundError as error:
     raise FileNotFoundError(
-        f'{error}: give --tokenizer=FILE, where it is now'
+        f'{error}: pass --tokenizer=FILE with its new path'
     ) from error
   model = config['model']
   if pipeline.with_vocabulary(model, loaded, config['objective']) != model:
@@ -123,7 +135,7 @@ def _tokenizer(config):
   return name, loaded
 
 
-# What each does with two folders, and which of them is the workdir.
+# Each conversion takes two folders; the number is the index of the workdir.
 CONVERSIONS = {
     'from-official': (functools.partial(import_from, official.read), 1),
     'from-hf': (functools.partial(import_from, hugging_face.read), 1),
@@ -153,11 +165,11 @@ def main(argv: list[str]) -> None:
 
 
 def _check(workdir):
-  """Prints how far logits are apart; ends the program if it is too far."""
+  """Prints the difference of logits; ends the program if it is too large."""
   config, params, _ = workdirs.read(workdir)
   difference = agreement.max_difference(config, params, _CHECK.value)
   print(f'max |Δlogit| = {difference:.3g}')
-  if not difference <= _TOLERANCE.value:  # NaN is not
+  if not difference <= _TOLERANCE.value:  # NaN fails too
     print(
         'error: max |Δlogit| must be at most'
         f' --tolerance={_TOLERANCE.value:g}, got {difference:.3g}',

@@ -2,9 +2,10 @@ r"""Writes a run as a directory that Hugging Face transformers loads.
 
 python -m jrt_jax.export --workdir=runs/jrt_tiny --out=jrt_tiny_hf
 
-AutoModelForCausalLM.from_pretrained('jrt_tiny_hf', trust_remote_code=True) is
-then the model with its newest weights. Neither torch nor transformers is needed
-to write it; `python -m jrt_jax.convert from-hf jrt_tiny_hf WORKDIR` reads it.
+AutoModelForCausalLM.from_pretrained('jrt_tiny_hf', trust_remote_code=True) then
+loads the model with its newest weights. Writing needs neither torch nor
+transformers. `python -m jrt_jax.convert from-hf jrt_tiny_hf WORKDIR` converts
+the directory back.
 """
 
 from absl import app
@@ -16,11 +17,11 @@ from jrt_jax.interchange import folders
 from jrt_jax.interchange import hugging_face
 from jrt_jax.training import workdirs
 
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Where the run is kept.')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'The folder of the run.')
 _TOKENIZER = flags.DEFINE_string(
-    'tokenizer', None, 'Its tokenizer.json, if it is not where it was.'
+    'tokenizer', None, 'The tokenizer.json of the run, if it has moved.'
 )
-_OUT = flags.DEFINE_string('out', None, 'The directory to write, a new one.')
+_OUT = flags.DEFINE_string('out', None, 'The directory to write; must be new.')
 
 
 def main(argv: list[str]) -> None:

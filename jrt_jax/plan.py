@@ -1,15 +1,16 @@
-r"""Says what a run would take: parameters, FLOPs, memory, time and money.
+r"""Estimates what a run would take: parameters, FLOPs, memory, time and money.
 
 python -m jrt_jax.plan --config=configs/jrt_360m.py --topology=8xH100 \
     --price=2.50
 
-All of it is arithmetic, in a second, without jax. How well the GPUs are used
-(--mfu) is a prediction, which no GPU has confirmed: for JRT-RNN 360M with the
-Hopper kernels or, with --compile, for the step that was compiled. The vocabulary
-is that of the config: training makes room in it for a tokenizer that has more ids.
+The estimate is arithmetic and takes a second; jax is not imported. The default
+of --mfu is a prediction that no GPU has confirmed: that of JRT-RNN 360M with
+the Hopper kernels or, with --compile, that of the compiled step. The vocabulary
+is that of the config, although training enlarges it for a tokenizer with more
+ids.
 
---compile asks the compiler as well, in minutes: what a step takes of the memory,
-what GPUs exchange, which kernels run. No GPU is needed for it either.
+--compile also compiles the train step, in minutes, and prints how much memory
+it takes, what the GPUs exchange, and which kernels run. It needs no GPU.
 """
 
 import json
@@ -39,13 +40,14 @@ _TOPOLOGY = flags.DEFINE_string(
 _MFU = flags.DEFINE_float(
     'mfu',
     None,
-    'Model FLOP/s over the peak of the GPUs in bfloat16; default: the'
-    f' prediction {budget.PREDICTED_MFU:.3g}, or with --compile that of the step.',
+    'FLOP/s of the model as a fraction of the peak of the GPUs in bfloat16;'
+    f' default: the prediction {budget.PREDICTED_MFU:.3g}, or with --compile'
+    ' that for the compiled step.',
     lower_bound=0.001,
     upper_bound=1.0,
 )
 _PRICE = flags.DEFINE_float(
-    'price', None, 'Dollars for an hour of a GPU.', lower_bound=0.0
+    'price', None, 'Dollars per GPU-hour.', lower_bound=0.0
 )
 for _flag in ('mfu', 'price'):  # their bounds let nan pass
   flags.register_validator(
@@ -54,16 +56,16 @@ for _flag in ('mfu', 'price'):  # their bounds let nan pass
 _COMPILE = flags.DEFINE_bool(
     'compile',
     False,
-    'Compile the train step for these GPUs, which need not be there, in minutes;'
-    f' for {" and ".join(topology.COMPILED)}; needs the extra aot.',
+    'Compile the train step for these GPUs, without having one; takes minutes,'
+    f' supports {" and ".join(topology.COMPILED)}, needs the extra aot.',
 )
 _TRAFFIC = flags.DEFINE_bool(
     'traffic',
     False,
-    'With --compile, which it implies: what moves the most bytes, and how long a'
-    ' step takes at least.',
+    'Also print what moves the most bytes, and a lower bound of the time of a'
+    ' step; implies --compile.',
 )
-_JSON = flags.DEFINE_string('json', None, 'A file for all of it, as JSON.')
+_JSON = flags.DEFINE_string('json', None, 'Write all figures to this file.')
 
 
 def main(argv: list[str]) -> None:
@@ -83,11 +85,11 @@ def main(argv: list[str]) -> None:
 
 
 def _compile(config, gpus, found):
-  """What the compiler says, and what it corrects; {} where there is none."""
+  """The figures that the compiled step adds or corrects; {} if none."""
   if gpus.name not in topology.COMPILED:
     _note(
-        f'nothing is compiled for {gpus.name}, of which this jax has no'
-        f' description: only for {" and ".join(topology.COMPILED)}'
+        f'--compile supports {" and ".join(topology.COMPILED)} only, and is'
+        f' ignored for {gpus.name}'
     )
     return {}
   os.environ.setdefault('JAX_PLATFORMS', 'cpu')  # real GPUs stay free

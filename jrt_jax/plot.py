@@ -2,10 +2,10 @@ r"""Compares runs: a figure of their curves, and a table in the terminal.
 
 python -m jrt_jax.plot runs/jrt_360m runs/based_360m --out=curves.png
 
-Each RUN is the workdir of `jrt_jax.train`, of a run that may still be going on;
-what is no run is left out. Training losses of runs whose tokenizers differ are
-in bits per byte.
-The name of --out says what the figure is: .png, .pdf or .svg. Needs matplotlib.
+Each RUN is a workdir of `jrt_jax.train`; the run may still be going on. Folders
+that are not runs are left out. If the tokenizers of the runs differ, training
+losses are in bits per byte. The extension of --out chooses the format: .png,
+.pdf or .svg. Needs matplotlib.
 """
 
 import sys
@@ -17,12 +17,14 @@ from jrt_jax import command_line
 from jrt_jax.reporting import curves
 from jrt_jax.reporting import figure
 
-_OUT = flags.DEFINE_string('out', 'curves.png', 'The file of the figure.')
+_OUT = flags.DEFINE_string(
+    'out', 'curves.png', 'Write the figure to this file.'
+)
 _SMOOTH = flags.DEFINE_float(
     'smooth',
     0.1,
-    'Points of training curves are means over this newest share of the training'
-    ' so far.',
+    'Each point of a training curve is the mean over the latest fraction of the'
+    ' training up to it; this is the fraction.',
     lower_bound=0.0,
     upper_bound=1.0,
 )

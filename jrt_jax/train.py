@@ -3,13 +3,13 @@ r"""Trains a model, or continues training it.
 python -m jrt_jax.train --config=configs/jrt_360m.py --workdir=runs/jrt_360m \
     --config.batch_size=128
 
-`--from=WORKDIR` in place of `--config` starts from the weights of another run,
-of a checkpoint that was converted, of a compact run or of builtin:NAME, with its
-own model and config.
+`--from=WORKDIR` in place of `--config` starts from the newest weights and the
+config of another run. WORKDIR may also be a converted checkpoint, a compact run
+or builtin:NAME.
 
-The same command continues a run that was stopped. Exit codes: 0 at the last
-step, 1 if training diverged or ran out of memory or of disk, 2 for a mistake in
-the command, 128 + n after signal n.
+The same command continues a run that was stopped. Exit codes: 0 after the last
+step, 1 if training diverged or ran out of memory or disk space, 2 for a mistake
+in the command, 128 + n after signal n.
 """
 
 import logging
@@ -46,18 +46,24 @@ _CONFIG = config_flags.DEFINE_config_file(
 flags.DEFINE_string(
     'from',
     None,
-    'In place of --config: a workdir, whose config and newest weights start'
-    ' another run.',
+    'In place of --config: the workdir of another run, with whose config and'
+    ' newest weights this run starts.',
 )
 _WORKDIR = flags.DEFINE_string(
-    'workdir', None, 'Where the run is kept; default: runs/ and the config.'
+    'workdir',
+    None,
+    'The folder of the run; default: runs/ and the name of the config.',
 )
 flags.register_validator('workdir', lambda x: x != '', 'must be a folder')
 _ALLOW_CONFIG_CHANGE = flags.DEFINE_bool(
-    'allow_config_change', False, 'Continue a run with another config.'
+    'allow_config_change',
+    False,
+    'Continue a run although the config has changed.',
 )
 _VERIFY_DATA = flags.DEFINE_bool(
-    'verify_data', False, 'Compare shards that have not changed once more.'
+    'verify_data',
+    False,
+    'Compare all shards with their checksums, not only new ones.',
 )
 _CLUSTER = flags.DEFINE_string(
     'cluster',
@@ -66,21 +72,29 @@ _CLUSTER = flags.DEFINE_string(
     f" auto, {', '.join(clusters.CLUSTERS)}.",
 )
 _COORDINATOR = flags.DEFINE_string(
-    'coordinator', None, 'HOST:PORT of process 0, if the cluster does not tell.'
+    'coordinator',
+    None,
+    'HOST:PORT of process 0, if the cluster does not provide it.',
 )
 _NUM_PROCESSES = flags.DEFINE_integer(
-    'num_processes', None, 'How many processes there are, likewise.'
+    'num_processes',
+    None,
+    'The number of processes, if the cluster does not provide it.',
 )
 _PROCESS_ID = flags.DEFINE_integer(
-    'process_id', None, 'Which of them this is, from 0, likewise.'
+    'process_id',
+    None,
+    'The number of this process, from 0, if the cluster does not provide it.',
 )
 _LOCAL_DEVICE_IDS = flags.DEFINE_list(
-    'local_device_ids', None, 'GPUs of its node that this process takes.'
+    'local_device_ids',
+    None,
+    'The GPUs of its node that this process uses, as in 0,1.',
 )
 _COMPILATION_CACHE = command_line.define_compilation_cache()
 
 
-# What can go wrong with a run that is started well.
+# What can go wrong after a run has started.
 _FAILURES = (
     checkpoint.NotSaved,
     loop.Diverged,
@@ -108,9 +122,9 @@ def _train(config):
   with command_line.one_line_errors(), failures.shared():
     config = {**run.config, 'model': run.model}
     probe = recall_probes.make(config, run.tokenizer)
-  mistakes = command_line.one_line_errors()  # of kernels, for what they refuse
+  mistakes = command_line.one_line_errors()  # inputs that the kernels refuse
   with mistakes, failures.shared(*_FAILURES, exit_code=command_line.FAILURE):
-    train_step = program.compile_step(run)  # before weights take memory
+    train_step = program.compile_step(run)  # while no weights are in memory
   with command_line.one_line_errors(), failures.shared():
     state, origin = run.start()
     if distributed.is_first():
@@ -120,7 +134,7 @@ def _train(config):
 
 
 def _prepare(config):
-  """Joins the other processes, and returns the run, whose plan is printed."""
+  """Joins the other processes, prints the plan of the run, and returns it."""
   peers = distributed.meet(
       _CLUSTER.value,
       coordinator=_COORDINATOR.value,
@@ -136,8 +150,8 @@ def _prepare(config):
   if distributed.is_first() and choice.reason:
     terminal.write(f'{choice}\n')
   distributed.open_devices()
-  # Of several processes only one would write, and where others do not see its
-  # files they would wait for what it measures when it compiles.
+  # Only one of several processes would write to the cache. If the others do not
+  # see its files, they would wait for what it measures while it compiles.
   if _COMPILATION_CACHE.value and peers.num_processes == 1:
     compilation_cache.turn_on()
   if distributed.is_first():
@@ -161,14 +175,14 @@ def _prepare(config):
 
 
 def _kept_result(run):
-  """What was printed when the run ended, if it has."""
+  """The result that was printed when the run ended, or None."""
   return distributed.from_first(
       lambda: recorded_result.load(run.workdir, run.config['steps'], run.config)
   )
 
 
 def _show_kernels():
-  """Prints what computes each operation, and why not another, when it does."""
+  """Prints which implementation runs, and why, at its first use."""
   log = logging.getLogger('pallas_kernels')
   log.addHandler(logging.StreamHandler(sys.stdout))
   log.setLevel(logging.INFO)
@@ -179,7 +193,7 @@ def _default_workdir():
   config = config_flags.get_config_filename(flags.FLAGS['config'])
   file, _, choice = config.partition(':')
   if pathlib.Path(file).stem == 'recorded':
-    raise ValueError('--workdir must be given, with the config of another run')
+    raise ValueError('--workdir must be given with the config of another run')
   return pathlib.Path('runs', pathlib.Path(file).stem, choice)
 
 

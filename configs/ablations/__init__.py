@@ -1,1 +1,1 @@
-"""Runs that differ in one thing; the name after the colon says in which."""
+"""Ablations: runs that differ in one setting, FILE:CHOICE."""

@@ -1,14 +1,15 @@
-r"""Feature maps of prefix linear attention, compared at equal state.
+r"""Feature maps of prefix linear attention, compared at equal state size.
 
 python -m jrt_jax.train --config=configs/ablations/feature_map.py:hedgehog \
     --workdir=runs/hedgehog --config.data.source=shards \
     --config.data.path=shards/pile \
     --config.data.tokenizer=shards/pile/tokenizer.json
 
-is JRT-RNN 360M with another map, and `feature_map.py:hedgehog@jrt_tiny` that
-for two CPU cores. What limits recall is the state, H F (V + 1) floats a layer:
-the width D of queries and keys is such that each map has about the F of
-taylor_exp with D = 16 (hybrid_heads on average: half of them are hedgehog).
+trains JRT-RNN 360M with another map; `feature_map.py:hedgehog@jrt_tiny` does so
+with the model for two CPU cores. The size of the state, H F (V + 1) floats a
+layer, limits recall. Therefore the width D of queries and keys is chosen such
+that each map has about as many features F as taylor_exp with D = 16 (for
+hybrid_heads the mean over heads, of which half are hedgehog).
 
     map                D  F
     linear           152  152
@@ -26,9 +27,9 @@ taylor_exp with D = 16 (hybrid_heads on average: half of them are hedgehog).
     hybrid_heads      21  147.5
     mixture           14  148
 
-A wide D takes more parameters, at 360M 9 % for D = 152. Source: the student
-report, section 4.2; recall against the size of the state is the comparison of
-https://arxiv.org/abs/2402.18668.
+A larger D needs more parameters: 9 % more at 360M for D = 152. Sources: the
+student report, section 4.2; https://arxiv.org/abs/2402.18668, which compares
+recall with the size of the state.
 """
 
 from configs import jrt_360m
@@ -63,7 +64,7 @@ def get_config(choice='taylor_exp'):
   ):
     if value not in names:
       raise ValueError(
-          f'--config=configs/ablations/feature_map.py:MAP@SIZE must have a'
+          '--config=configs/ablations/feature_map.py:MAP@SIZE must name a'
           f' {what} of {sorted(names)}, got {value!r}'
       )
   config = _SIZES[size or 'jrt_360m'].get_config()

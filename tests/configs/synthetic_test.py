@@ -29,7 +29,7 @@ def test_a_config_is_within_its_ranges_and_its_samples_fit(task):
 
 
 def test_an_unknown_task_is_refused_in_one_line():
-  with pytest.raises(ValueError, match="must have a task of .*, got 'mqra'"):
+  with pytest.raises(ValueError, match="must name a task of .*, got 'mqra'"):
     synthetic.get_config('mqra')
 
 

@@ -62,7 +62,9 @@ def test_a_goal_is_measured_and_recorded_without_a_gpu(tmp_path):
   (line,) = row['implementations']
   assert line.startswith('prefix_linear_attention runs chunked, not mosaic')
   first, *_, last = done.stdout.splitlines()
-  assert first == 'There is no GPU: small models on the CPU instead.'
+  assert (
+      first == 'There is no GPU: small models run on the CPU instead.'
+  )
   assert last == f'jrt_tiny: {line}'
   assert done.stderr.endswith('row 1 of 1, ETA ?\n')
 

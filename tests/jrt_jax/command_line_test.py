@@ -90,8 +90,9 @@ def test_what_a_run_has_recorded_is_a_config(
   assert config.model.pad_mask == 'exclude' and 'fitted' not in config.prefix
   assert config.init_from == (str(tmp_path) if starts_from_it else '')
   assert capsys.readouterr().err == (
-      f'{tmp_path}/config.json is of an earlier version, without model.pad_mask,'
-      ' mesh.data, mesh.fsdp, mesh.tensor: taken as configs/base.py has them\n'
+      f'{tmp_path}/config.json is of an earlier version and lacks'
+      ' model.pad_mask, mesh.data, mesh.fsdp, mesh.tensor: the defaults of'
+      ' configs/base.py are used\n'
   )
 
 
@@ -153,8 +154,8 @@ def test_what_no_run_has_recorded_is_one_line(
         ),
         (
             ['--from=runs/none'],
-            'runs/none must be a workdir or its config.json: a run that has'
-            ' begun continues with --config=WORKDIR/config.json of its own',
+            'runs/none must be a workdir or its config.json; to continue a run,'
+            ' pass its own config: --config=WORKDIR/config.json',
         ),
         (
             ['--from=builtin:gpt9'],

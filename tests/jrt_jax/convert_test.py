@@ -59,7 +59,7 @@ def test_a_checkpoint_becomes_a_workdir_that_gives_the_official_logits(
   assert done.returncode == 0, done.stderr
   reading, remark, wrote, difference = done.stdout.splitlines()
   assert reading == f'reading {checkpoint}'
-  assert remark.startswith(f'{checkpoint} has no tokenizer.json: give --')
+  assert remark.startswith(f'{checkpoint} has no tokenizer.json: pass --')
   assert wrote.startswith(f'wrote {path}')
   assert 0 < float(difference.removeprefix('max |Δlogit| = ')) < 1e-5
   assert workdirs.read(path).config == workdirs.read(workdir).config
@@ -83,7 +83,7 @@ def test_a_workdir_becomes_the_checkpoint_that_it_was(checkpoint, export):
   done, folder = export
   wrote, remark = done.stdout.splitlines()[1:3]
   assert wrote == f'wrote {folder}'
-  assert remark.endswith(' knows no tokenizer: --tokenizer=FILE adds one')
+  assert remark.endswith(' has no tokenizer: --tokenizer=FILE adds one')
   before, after = map(weights.read, (checkpoint, folder))
   assert before.keys() == after.keys()
   for name, x in before.items():

@@ -61,8 +61,8 @@ def test_the_docstring_says_what_is_so():
 @pytest.mark.parametrize(
     'choice, message',
     [
-        ('exp', "must have a map of .*, got 'exp'"),
-        ('mlp@jrt_2b', "must have a size of .*, got 'jrt_2b'"),
+        ('exp', "must name a map of .*, got 'exp'"),
+        ('mlp@jrt_2b', "must name a size of .*, got 'jrt_2b'"),
     ],
 )
 def test_an_unknown_choice_is_one_line(choice, message):
