@@ -23,7 +23,7 @@ import tqdm
 from jrt_jax import command_line
 from jrt_jax import generation
 from jrt_jax.generation import long_prompts
-from jrt_jax.generation import reading as reading_lib
+from jrt_jax.generation import prefill
 from jrt_jax.generation import state_file
 from jrt_jax.models import decode
 from jrt_jax.models import sampling as sampling_lib
@@ -147,7 +147,7 @@ def _settings():
       top_p=_TOP_P.value,
       repetition_penalty=_REPETITION_PENALTY.value,
   )
-  return generation.Settings(
+  return generation.GenerationSettings(
       sampling=sampling,
       max_tokens=_MAX_TOKENS.value,
       stop=tuple(_STOP.value),
@@ -193,7 +193,7 @@ def _talk(model, settings, prompts, after):
 
 def _save(model, continuation):
   path = command_line.output_file('--save_state', _SAVE_STATE.value)
-  state_file.save(path, model, continuation.reading)
+  state_file.save(path, model, continuation.decode_state)
   print(f'[wrote {path}]', file=sys.stderr)
 
 
@@ -242,7 +242,7 @@ def _tell(model, continuation):
   pace = continuation.tokens_per_second
   speed = f', {pace:,.0f} tokens/s' if pace else ''
   lines.append(f'drew {drawn:,} tokens{speed}')
-  size = reading_lib.state_bytes(continuation.reading)
+  size = prefill.state_bytes(continuation.decode_state)
   lines.append(f'state {size:,} bytes a prompt')
   print(f"[{'; '.join(lines)}]", file=sys.stderr)
 

@@ -23,11 +23,11 @@ from absl import app
 from absl import flags
 
 from jrt_jax import command_line
+from jrt_jax import generation
 from jrt_jax.data import bigrams
 from jrt_jax.data import pipeline
 from jrt_jax.data import recallable_tokens
 from jrt_jax.evaluation import perplexity
-from jrt_jax import generation
 from jrt_jax.reporting import provenance
 from jrt_jax.runtime import compilation_cache
 from jrt_jax.training import recorded_config

@@ -20,9 +20,9 @@ from absl import flags
 import numpy as np
 
 from jrt_jax import command_line
+from jrt_jax import generation
 from jrt_jax.data import pipeline
 from jrt_jax.evaluation import prefix_trials
-from jrt_jax import generation
 from jrt_jax.prefix.learned import simulation
 from jrt_jax.prefix.learned import trials
 from jrt_jax.reporting import tables

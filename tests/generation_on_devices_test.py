@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 PROMPTS = 'a', 'prompt longer than the prefix', 'short', 'x', 'five'
-SETTINGS = generation.Settings(
+SETTINGS = generation.GenerationSettings(
     Sampling(temperature=0.8, repetition_penalty=1.1), max_tokens=24
 )
 
@@ -93,7 +93,7 @@ def test_each_device_keeps_the_states_of_its_rows_and_heads(eight):
 
 
 def test_a_conversation_goes_on_after_a_turn(one, eight):
-  settings = generation.Settings(
+  settings = generation.GenerationSettings(
       max_tokens=4
   )  # all that the loop draws at once
   answers = []
@@ -112,7 +112,7 @@ def test_a_conversation_can_be_taken_to_other_devices(one, eight):
   first.say('hello').finish()
   answers = []
   for model in (one, eight):
-    second = generation.Conversation(model, SETTINGS, after=first.reading)
+    second = generation.Conversation(model, SETTINGS, after=first.decode_state)
     answer = second.say('and you?')
     answer.finish()
     answers.append(answer.completions[0].text)

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from jrt_jax import generation
 from jrt_jax.api import arguments
 from jrt_jax.api.arguments import Text
 from jrt_jax.api.state import State
 from jrt_jax.evaluation.language_models import texts as texts_lib
-from jrt_jax import generation
-from jrt_jax.generation import pieces
+from jrt_jax.generation import prompt_segments
 
 
 def settings(
@@ -23,14 +23,14 @@ def settings(
     stop: str | Sequence[str],
     seed: int,
     **how: Any,
-) -> generation.Settings:
+) -> generation.GenerationSettings:
   """Returns what `generation` is asked for, `how` as it is.
 
   Raises:
     ValueError: an argument is of another type, or out of range.
   """
   number, whole = arguments.number, arguments.whole
-  return generation.Settings(
+  return generation.GenerationSettings(
       generation.Sampling(
           number('temperature', temperature),
           whole('top_k', top_k, 0),
@@ -78,14 +78,16 @@ def prompts(
 def continued(
     model: generation.Model,
     rows: Sequence[np.ndarray],
-    settings: generation.Settings,
+    settings: generation.GenerationSettings,
     *,
     state: State | None,
     turn: str,
     batch_size: int,
 ) -> list[str]:
   """Returns the text that follows each row; row b draws with seed + b."""
-  pieces.turn_plan(turn)  # refuses an unknown one, also where none is needed
+  prompt_segments.turn_plan(
+      turn
+  )  # refuses an unknown one, also where none is needed
   size = min(batch_size, len(rows))
 
   def run(batch):

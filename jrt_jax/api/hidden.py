@@ -7,7 +7,7 @@ import numpy as np
 from jrt_jax.api import arguments
 from jrt_jax.evaluation.language_models import texts as texts_lib
 from jrt_jax.generation import activations
-from jrt_jax.generation import pieces
+from jrt_jax.generation import prompt_segments
 from jrt_jax.generation.model import Model
 
 
@@ -31,11 +31,13 @@ def hidden(
         f'layer must be None or from 0 to {N}, as the model has {N} layers,'
         f' got {layer}'
     )
-  rows = [pieces.of_prompt(model, model.encode(text)) for text in texts]
+  rows = [
+      prompt_segments.of_prompt(model, model.encode(text)) for text in texts
+  ]
   return texts_lib.in_batches(
       lambda rows: activations.of_layer(model, rows, layer)[: len(rows)],
       rows,
-      length=lambda row: sum(len(piece.tokens) for piece in row),
+      length=lambda row: sum(len(segment.tokens) for segment in row),
       batch_size=batch_size,
       what='reading',
   )

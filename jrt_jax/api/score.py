@@ -44,7 +44,7 @@ def score(
     model: Model,
     contexts: Sequence[str | np.ndarray],
     answers: Sequence[str | np.ndarray],
-    settings: scoring.Settings,
+    settings: scoring.ScoringSettings,
 ) -> list[Score]:
   """Scores the answer to each context, as `TextModel.score` describes.
 

@@ -13,14 +13,14 @@ import numpy as np
 from jrt_jax.api import arguments
 from jrt_jax.api.arguments import Text
 from jrt_jax.generation import completions
-from jrt_jax.generation import reading as reading_lib
+from jrt_jax.generation import prefill
 from jrt_jax.generation import state_file
-from jrt_jax.generation.reading import Reading
+from jrt_jax.generation.prefill import DecodeState
 
 if typing.TYPE_CHECKING:
   from jrt_jax.api.text_model import TextModel
 
-_ONLY_READ = completions.Settings(max_tokens=0)
+_ONLY_READ = completions.GenerationSettings(max_tokens=0)
 
 
 class State:
@@ -42,16 +42,16 @@ class State:
 
   Attributes:
     lm: the `TextModel` that has read.
-    reading: the arrays, a `jrt_jax.generation.reading.Reading`.
+    decode_state: the arrays, a `jrt_jax.generation.prefill.DecodeState`.
     is_single: whether results are those of one text, not lists of B.
   """
 
-  def __init__(self, lm: TextModel, reading: Reading, is_single: bool):
-    self.lm, self.reading, self.is_single = lm, reading, is_single
+  def __init__(self, lm: TextModel, decode_state: DecodeState, is_single: bool):
+    self.lm, self.decode_state, self.is_single = lm, decode_state, is_single
 
   def __len__(self) -> int:
     """B, how many texts have been read beside each other."""
-    return len(self.reading.position)
+    return len(self.decode_state.position)
 
   def __repr__(self) -> str:
     return (
@@ -62,17 +62,17 @@ class State:
   @property
   def num_tokens(self) -> int | list[int]:
     """How many tokens have been read, by each text."""
-    return self._single(self.reading.position.tolist())
+    return self._single(self.decode_state.position.tolist())
 
   @property
   def num_prefix_tokens(self) -> int | list[int]:
     """How many of them as prefix, so that they have seen what comes later."""
-    return self._single(self.reading.prefix.tolist())
+    return self._single(self.decode_state.prefix.tolist())
 
   @property
   def nbytes(self) -> int:
     """The bytes that are kept of each text."""
-    return reading_lib.state_bytes(self.reading)
+    return prefill.state_bytes(self.decode_state)
 
   @property
   def log_probs(self) -> np.ndarray:
@@ -81,7 +81,7 @@ class State:
     There is one for each id of the tokenizer. What a model of more ids gives to
     the others is missing: the probabilities add up to hardly less than 1.
     """
-    log_probs = np.asarray(jax.nn.log_softmax(self.reading.logits))
+    log_probs = np.asarray(jax.nn.log_softmax(self.decode_state.logits))
     return self._single(log_probs[:, : self.lm.model.tokenizer.size])
 
   def extend(
@@ -117,13 +117,13 @@ class State:
       OSError: it cannot be written.
     """
     path = pathlib.Path(path).expanduser()
-    state_file.save(path, self.lm.model, self.reading)
+    state_file.save(path, self.lm.model, self.decode_state)
 
-  def rows(self, at: Sequence[int]) -> Reading:
+  def rows(self, at: Sequence[int]) -> DecodeState:
     """Returns what the texts `at` have read; a single one stands for any."""
     if len(self) == 1:
-      return self.reading
-    return reading_lib.take([self.reading], np.array(at))
+      return self.decode_state
+    return prefill.take([self.decode_state], np.array(at))
 
   def _single(self, rows):
     return rows[0] if self.is_single else rows
@@ -136,7 +136,7 @@ def read(
     after: State | None = None,
     turn: str = 'turn_blocks',
     is_single: bool,
-    settings: completions.Settings = _ONLY_READ,
+    settings: completions.GenerationSettings = _ONLY_READ,
 ) -> State:
   """Returns the state of texts, as `lm.read` and `State.extend` do."""
   if not texts:
@@ -146,7 +146,7 @@ def read(
       lm.model,
       [x if after else lm.model.context(x) for x in ids],
       settings,
-      after=after and after.reading,
+      after=after and after.decode_state,
       turn=turn,
   )
-  return State(lm, continuation.reading, is_single)
+  return State(lm, continuation.decode_state, is_single)

@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from jrt_jax import generation
+from jrt_jax import models
 from jrt_jax.api import arguments
-from jrt_jax.api.arguments import Text
 from jrt_jax.api import continuation
 from jrt_jax.api import hidden
 from jrt_jax.api import score as score_lib
-from jrt_jax.api.score import Score
 from jrt_jax.api import state as state_lib
+from jrt_jax.api.arguments import Text
+from jrt_jax.api.score import Score
 from jrt_jax.api.state import State
 from jrt_jax.evaluation import scoring
-from jrt_jax import generation
 from jrt_jax.generation import state_file
-from jrt_jax import models
 
 _BATCH_SIZE = 8
 
@@ -212,7 +212,7 @@ class TextModel:
         self.model,
         arguments.read(contexts, reading),
         answers,
-        scoring.Settings(
+        scoring.ScoringSettings(
             arguments.whole('batch_size', batch_size, 1),
             short_prompt,
             long_prompt,
@@ -290,7 +290,7 @@ class TextModel:
         self,
         arguments.read(texts, reading),
         is_single=is_single,
-        settings=generation.Settings(
+        settings=generation.GenerationSettings(
             max_tokens=0, short_prompt=short_prompt, long_prompt=long_prompt
         ),
     )

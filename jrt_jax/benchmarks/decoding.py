@@ -10,8 +10,8 @@ import numpy as np
 from jrt_jax import cost
 from jrt_jax.benchmarks import inference
 from jrt_jax.benchmarks import timing
-from jrt_jax.generation import drawing
-from jrt_jax.generation import reading
+from jrt_jax.generation import decode_loop
+from jrt_jax.generation import prefill
 from jrt_jax.generation import sizes
 from jrt_jax.models import decode
 from jrt_jax.models import sampling
@@ -76,26 +76,28 @@ class _Decoding:
     self._model, self._config = model, model.config
     prompts = inference.prompts(model.config, position)
     read = inference.read(model, prompts)
-    draws = drawing.start(model, read, np.arange(len(prompts)), seen=None)
-    self.timed = timing.Timed(self._again, (read, draws))
+    sampler = decode_loop.start(model, read, np.arange(len(prompts)), seen=None)
+    self.timed = timing.Timed(self._again, (read, sampler))
 
   def state_bytes(self):
     """Of a row."""
-    return reading.state_bytes(self.timed.state[0])
+    return prefill.state_bytes(self.timed.state[0])
 
   def figures(self):
-    read, draws = self.timed.state
+    read, sampler = self.timed.state
     inference.check_finite(read.logits)
-    args, options = drawing.arguments(self._model, read, draws, **self._how())
+    args, options = decode_loop.arguments(
+        self._model, read, sampler, **self._how()
+    )
     return timing.figures(
         self.timed.seconds,
         tokens=self._config['batch_size'],
-        parts=decode.MOST,
+        parts=decode.MAX_TOKENS,
     ) | {
         'state_bytes': self.state_bytes(),
         'expected_state_bytes': cost.state_bytes(
             self._config['model'],
-            length=sizes.slots_for(self.position + decode.MOST),
+            length=sizes.slots_for(self.position + decode.MAX_TOKENS),
         ),
         'compiled_bytes': memory.needed(
             decode.decode.lower(*args, **options).compile()
@@ -103,9 +105,9 @@ class _Decoding:
     }
 
   def _how(self):
-    """As `generate` draws; no text ends before `MOST` tokens."""
+    """As `generate` draws; no text ends before `MAX_TOKENS` tokens."""
     return {
-        'tokens': decode.MOST,
+        'tokens': decode.MAX_TOKENS,
         'rows': np.ones(self._config['batch_size'], bool),
         'may_end': np.zeros(self._config['model']['mask_id'], bool),
         'sampling': sampling.FOR_TEXT,
@@ -114,13 +116,13 @@ class _Decoding:
   def _again(self, carry):
     """What was read and is drawn with, after tokens at the same position."""
     counts = [_count(x) for x in jax.tree.leaves(carry[0].states)]
-    _, read, draws = drawing.draw(self._model, *carry, **self._how())
+    _, read, sampler = decode_loop.run(self._model, *carry, **self._how())
     leaves, tree = jax.tree.flatten(read.states)
     leaves = [
         x if count is None else jax.device_put(count, x.sharding)
         for x, count in zip(leaves, counts)
     ]
-    return read._replace(states=jax.tree.unflatten(tree, leaves)), draws
+    return read._replace(states=jax.tree.unflatten(tree, leaves)), sampler
 
 
 def _count(x):

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrt_jax import models
-from jrt_jax.generation import pieces
-from jrt_jax.generation import reading
+from jrt_jax.generation import prefill
+from jrt_jax.generation import prompt_segments
 from jrt_jax.generation.model import as_served
 from jrt_jax.generation.model import Model
-from jrt_jax.generation.reading import Reading
+from jrt_jax.generation.prefill import DecodeState
 from jrt_jax.models import decode
 
 
@@ -34,7 +34,7 @@ def prompts(config: Mapping[str, Any], length: int) -> np.ndarray:
   return np.asarray(jax.random.randint(key, shape, 0, ids))
 
 
-def read(model: Model, rows: np.ndarray, *, long: str = 'head') -> Reading:
+def read(model: Model, rows: np.ndarray, *, long: str = 'head') -> DecodeState:
   """Reads prompts as `generate` does, with room for one call of its loop.
 
   Args:
@@ -42,10 +42,10 @@ def read(model: Model, rows: np.ndarray, *, long: str = 'head') -> Reading:
     rows: int32 [B, L].
     long: of LONG_PROMPTS.
   """
-  return reading.read(
+  return prefill.prefill(
       model,
-      [pieces.of_prompt(model, row, long=long) for row in rows],
-      room=decode.MOST,
+      [prompt_segments.of_prompt(model, row, long=long) for row in rows],
+      room=decode.MAX_TOKENS,
   )
 
 

@@ -39,7 +39,7 @@ class JrtJax(lm_eval_api.TemplateLM):
       The harness names its results after `pretrained`, else by chance.
     tokenizer: where its tokenizer is now, if not as in training.
     batch_size: how many requests at once; 'auto' is 8.
-    short_prompt, long_prompt: see `generation.Settings`.
+    short_prompt, long_prompt: see `generation.GenerationSettings`.
     chat_template: a file with the Jinja template by which --apply_chat_template
       makes prompts of messages; a workdir has none.
     check_leaks: whether every request is checked with `leak_check`: what is
@@ -48,7 +48,8 @@ class JrtJax(lm_eval_api.TemplateLM):
 
   Raises:
     FileNotFoundError, ValueError: see `generation.load` and
-      `scoring.Settings`; or there is no such template, or not one workdir.
+      `scoring.ScoringSettings`; or there is no such template, or not one
+      workdir.
   """
 
   def __init__(
@@ -72,7 +73,7 @@ class JrtJax(lm_eval_api.TemplateLM):
           'either workdir=DIR or pretrained=DIR must be given, got'
           f' {workdir=} and {pretrained=}'
       )
-    self._settings = scoring.Settings(
+    self._settings = scoring.ScoringSettings(
         _number_of_rows(batch_size), short_prompt, long_prompt
     )
     self._check_leaks = check_leaks
@@ -232,7 +233,9 @@ class JrtJax(lm_eval_api.TemplateLM):
     at = at + at[-1:] * (-len(at) % size)
     return [at[i : i + size] for i in range(0, len(at), size)]
 
-  def _generation(self, arguments: Mapping[str, Any]) -> generation.Settings:
+  def _generation(
+      self, arguments: Mapping[str, Any]
+  ) -> generation.GenerationSettings:
     """What a task asks for; texts are drawn only where do_sample is true."""
     given = dict(arguments)
     stop = given.pop('until', None) or ()
@@ -251,7 +254,7 @@ class JrtJax(lm_eval_api.TemplateLM):
           'generation takes until, max_gen_toks, do_sample, temperature, top_k,'
           f' top_p and repetition_penalty, got {sorted(given)}'
       )
-    return generation.Settings(
+    return generation.GenerationSettings(
         generation.Sampling(**drawn),
         max_tokens=max_tokens,
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
@@ -263,7 +266,7 @@ class JrtJax(lm_eval_api.TemplateLM):
 def _number_of_rows(batch_size):
   """Of a batch, as the harness says it: a number, 'auto' or 'auto:N'."""
   if str(batch_size).startswith('auto'):
-    return scoring.Settings().batch_size
+    return scoring.ScoringSettings().batch_size
   if not str(batch_size).isdecimal():
     raise ValueError(f'batch_size must be a number or auto, got {batch_size!r}')
   return int(batch_size)

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 import tqdm
 
-from jrt_jax.generation import pieces
-from jrt_jax.generation import reading as reading_lib
+from jrt_jax.generation import prefill
+from jrt_jax.generation import prompt_segments
 from jrt_jax.generation import sizes
 from jrt_jax.generation.model import Model
 
@@ -30,12 +30,13 @@ Pair = tuple[
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class ScoringSettings:
   """How contexts are read.
 
   Attributes:
     batch_size: how many contexts are read at once.
-    short_prompt, long_prompt: see `generation.Settings`; nothing is cut off.
+    short_prompt, long_prompt: see `generation.GenerationSettings`; nothing is
+      cut off.
       'iterate' reads as 'trim', for nothing is generated.
 
   Raises:
@@ -71,7 +72,9 @@ class TokenScores(NamedTuple):
 
 
 def score(
-    model: Model, pairs: Sequence[Pair], settings: Settings = Settings()
+    model: Model,
+    pairs: Sequence[Pair],
+    settings: ScoringSettings = ScoringSettings(),
 ) -> list[Score]:
   """Scores what follows each context, all of its tokens together.
 
@@ -81,7 +84,9 @@ def score(
 
 
 def score_tokens(
-    model: Model, pairs: Sequence[Pair], settings: Settings = Settings()
+    model: Model,
+    pairs: Sequence[Pair],
+    settings: ScoringSettings = ScoringSettings(),
 ) -> list[TokenScores]:
   """Scores each token that follows a context, which depends on its pair only.
 
@@ -120,7 +125,7 @@ def logits(
     model: Model,
     context: np.ndarray,
     following: np.ndarray,
-    settings: Settings = Settings(),
+    settings: ScoringSettings = ScoringSettings(),
 ) -> np.ndarray:
   """Returns what `score` computes with, float32 [N, m + 1, V].
 
@@ -134,11 +139,11 @@ def logits(
   """
   N, m = following.shape
   B = sizes.filled_rows(N, model.replicas)  # few shapes compile
-  reading = _read(model, [context], m, settings)
-  reading = reading_lib.take([reading], np.zeros(B, np.int32))
-  reading = reading_lib.laid(model, reading)
+  state = _read(model, [context], m, settings)
+  state = prefill.take([state], np.zeros(B, np.int32))
+  state = prefill.commit(model, state)
   rows = np.pad(following, [(0, B - N), (0, 0)], 'edge')
-  return _follow(model, reading, rows, look=_look_at_logits)[:N, : m + 1]
+  return _follow(model, state, rows, look=_look_at_logits)[:N, : m + 1]
 
 
 def windows(length: int, size: int) -> list[tuple[int, int, int]]:
@@ -164,10 +169,10 @@ def _score_batch(model, pairs, groups, settings):
   """Yields (i, score) of each pair i of each group, which has one context."""
   longest = max(len(pairs[i][1]) for at in groups for i in at)
   contexts = [pairs[at[0]][0] for at in groups]
-  reading = _read(model, contexts, longest, settings)
+  state = _read(model, contexts, longest, settings)
   for at in itertools.zip_longest(*groups):
     following = [[] if i is None else pairs[i][1] for i in at]
-    seen = _follow(model, reading, following, look=_look_at_token)
+    seen = _follow(model, state, following, look=_look_at_token)
     for b, i in enumerate(at):
       if i is not None:
         yield i, TokenScores(*(x[b, : len(following[b])] for x in seen))
@@ -175,7 +180,7 @@ def _score_batch(model, pairs, groups, settings):
 
 def _read(model, contexts, longest, settings):
   rows = [
-      pieces.of_prompt(
+      prompt_segments.of_prompt(
           model,
           model.encode(context),
           short=settings.short_prompt,
@@ -183,7 +188,7 @@ def _read(model, contexts, longest, settings):
       )
       for context in contexts
   ]
-  return reading_lib.read(model, rows, room=sum(_blocks(longest)))
+  return prefill.prefill(model, rows, room=sum(_blocks(longest)))
 
 
 def _blocks(length):
@@ -193,12 +198,12 @@ def _blocks(length):
   return [_BLOCK] * whole + [last] * (rest > 0)
 
 
-def _follow(model, reading, following, *, look):
+def _follow(model, state, following, *, look):
   """Reads what follows; returns what `look` saw before each token, and after.
 
   Args:
     model: that reads.
-    reading: of B contexts.
+    state: of B contexts.
     following: int [m] for each of them.
     look: a function of logits [B, V], the tokens [B] that follow them, and the
       number of ids.
@@ -208,8 +213,8 @@ def _follow(model, reading, following, *, look):
   """
   blocks = _blocks(max(map(len, following)))
   tokens = _filled(model, following, sum(blocks) + 1)
-  num_ids, states, start = model.tokenizer.size, reading.states, 0
-  first = look(reading.logits, tokens[:, 0], num_ids)
+  num_ids, states, start = model.tokenizer.size, state.states, 0
+  first = look(state.logits, tokens[:, 0], num_ids)
   seen = [jax.tree.map(lambda x: x[None], first)]
   for size in blocks:
     with model.on_mesh():

@@ -2,7 +2,7 @@
 
 from jrt_jax.generation.completions import Continuation as Continuation
 from jrt_jax.generation.completions import generate as generate
-from jrt_jax.generation.completions import Settings as Settings
+from jrt_jax.generation.completions import GenerationSettings as GenerationSettings
 from jrt_jax.generation.continued_text import Completion as Completion
 from jrt_jax.generation.conversation import Conversation as Conversation
 from jrt_jax.generation.loading import load as load

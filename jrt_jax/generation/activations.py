@@ -8,37 +8,37 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jrt_jax.generation import reading as reading_lib
+from jrt_jax.generation import prefill
 from jrt_jax.generation import sizes
 from jrt_jax.generation.model import Model
-from jrt_jax.generation.pieces import Piece
+from jrt_jax.generation.prompt_segments import Segment
 from jrt_jax.models.context import Context
 
 
 def of_layer(
-    model: Model, rows: Sequence[Sequence[Piece]], layer: int
+    model: Model, rows: Sequence[Sequence[Segment]], layer: int
 ) -> list[np.ndarray]:
   """Returns the activations after a layer, float32 [n, E] of n tokens a row.
 
-  They are what `reading.read` computes on its way, block by block: beside the
-  result, memory does not grow with the length. One program serves all layers.
+  They are what `prefill.prefill` computes on its way, block by block: memory
+  does not grow with the length, beside the result. One program serves all layers.
 
   Args:
     model: that reads.
-    rows: pieces for each row.
+    rows: segments for each row.
     layer: 0 is the embedding, i the residual stream after i of the N layers,
       N + 1 that after the last norm, of which the logits are made.
   """
   rows = sizes.with_empty(rows, model.replicas)
   slots = None
   if model.grows:
-    longest = max(sum(len(piece.tokens) for piece in row) for row in rows)
+    longest = max(sum(len(segment.tokens) for segment in row) for row in rows)
     slots = sizes.slots_for(longest)
   found = [[] for _ in rows]
   with model.on_mesh():
-    start = reading_lib.nothing(model.merge, model.served, len(rows), slots)
-    states = reading_lib.laid(model, start).states
-    for batch in reading_lib.divided(model, rows):
+    start = prefill.empty_state(model.merge, model.served, len(rows), slots)
+    states = prefill.commit(model, start).states
+    for batch in prefill.block_batches(model, rows):
       x, states = _read(model.merge, model.served, batch, states, layer)
       real, x = batch.mask & batch.unzeroed, np.asarray(x)
       for own, x_row, real_row in zip(found, x, real):

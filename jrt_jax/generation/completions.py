@@ -8,15 +8,15 @@ import jax
 import numpy as np
 
 from jrt_jax.generation import continued_text
-from jrt_jax.generation import drawing
-from jrt_jax.generation import pieces as pieces_lib
-from jrt_jax.generation import reading as reading_lib
+from jrt_jax.generation import decode_loop
+from jrt_jax.generation import prefill
+from jrt_jax.generation import prompt_segments
 from jrt_jax.generation import sizes
 from jrt_jax.generation.continued_text import Completion
 from jrt_jax.generation.continued_text import ContinuedText
 from jrt_jax.generation.model import Model
-from jrt_jax.generation.pieces import Piece
-from jrt_jax.generation.reading import Reading
+from jrt_jax.generation.prefill import DecodeState
+from jrt_jax.generation.prompt_segments import Segment
 from jrt_jax.models import decode
 from jrt_jax.models.sampling import Sampling
 
@@ -25,7 +25,7 @@ _NOTHING = np.zeros(0, np.int32)
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class GenerationSettings:
   """How prompts are read and continued.
 
   Attributes:
@@ -68,7 +68,7 @@ class Settings:
 def generate(
     model: Model,
     prompts: Sequence[str | np.ndarray],
-    settings: Settings = Settings(),
+    settings: GenerationSettings = GenerationSettings(),
     *,
     seeds: Sequence[int] | None = None,
 ) -> list[Completion]:
@@ -80,7 +80,8 @@ def generate(
     model: from `load`.
     prompts: texts, or ids int [n].
     settings: how.
-    seeds: in [0, 2**31), of each prompt's draws; None: see `Settings`.
+    seeds: in [0, 2**31), of each prompt's draws; None: see
+      `GenerationSettings`.
 
   Raises:
     ValueError: a prompt is empty or has unknown ids, or a setting is wrong.
@@ -119,16 +120,16 @@ class Continuation:
       self,
       model: Model,
       prompts: Sequence[str | np.ndarray],
-      settings: Settings = Settings(),
+      settings: GenerationSettings = GenerationSettings(),
       *,
-      after: Reading | None = None,
+      after: DecodeState | None = None,
       turn: str = 'turn_blocks',
       seeds: Sequence[int] | None = None,
       settles: bool = False,
   ):
     if not len(prompts):
       raise ValueError('there must be at least one prompt, got none')
-    seeds = drawing.seeds_of(len(prompts), seeds, settings.seed)
+    seeds = decode_loop.seeds_of(len(prompts), seeds, settings.seed)
     B = sizes.filled_rows(len(prompts), model.replicas)
     after = _for_each(len(prompts), B, after)
     self._model, self._settings = model, settings
@@ -146,18 +147,18 @@ class Continuation:
     if after is None:
       rows = [self._as_prompt(tokens) for tokens in self.prompts]
     else:
-      rows = [pieces_lib.of_turn(model, x, turn) for x in self.prompts]
+      rows = [prompt_segments.of_turn(model, x, turn) for x in self.prompts]
     self.prefix_tokens = sum(map(_prefix_tokens, rows))
     rows = sizes.with_empty(rows, model.replicas)
     start = time.perf_counter()
     # Of the rows, and of those that fill up the batch.
-    self._reading = reading_lib.read(
+    self._state = prefill.prefill(
         model, rows, after=after, room=self._room - longest
     )
-    jax.block_until_ready(self._reading)
+    jax.block_until_ready(self._state)
     self.read_seconds = time.perf_counter() - start
     self._settles, self._before = settles, None  # the newest tokens
-    self._draws = drawing.start(model, self._reading, seeds, self._seen())
+    self._sampler = decode_loop.start(model, self._state, seeds, self._seen())
     self._drawn = 0  # tokens of each row
     self._least = 0  # tokens before texts may end: after false alarms, more
     self._may_end = continued_text.may_end(
@@ -166,9 +167,9 @@ class Continuation:
     self._paces = []  # tokens a second of each call of the loop
 
   @property
-  def reading(self) -> Reading:
+  def decode_state(self) -> DecodeState:
     """What the rows have read, drawn tokens included: a copy."""
-    return reading_lib.take([self._reading], np.arange(len(self._rows)))
+    return prefill.take([self._state], np.arange(len(self._rows)))
 
   @property
   def ended(self) -> bool:
@@ -191,7 +192,7 @@ class Continuation:
   def finish(self) -> None:
     """Draws until all texts have ended, whatever is shown of them."""
     while not self.ended:
-      self.advance(decode.MOST)
+      self.advance(decode.MAX_TOKENS)
 
   def advance(self, tokens: int = CHUNK) -> list[str]:
     """Draws tokens of each row; returns what they add to the texts.
@@ -208,22 +209,22 @@ class Continuation:
       tokens = min(tokens, CHUNK)
     tokens = min(tokens, self._settings.max_tokens - self._drawn)
     anew, unfinished = self._to_read_anew(), self._unfinished()
-    between_looks = decode.BETWEEN_LOOKS
+    check_every = decode.CHECK_EVERY
     if anew.any():
-      tokens = between_looks = min(tokens, self._settings.iterate_every)
+      tokens = check_every = min(tokens, self._settings.iterate_every)
     if self._settles:
-      self._before = self.reading
+      self._before = self.decode_state
     start = time.perf_counter()
-    drawn, self._reading, self._draws = drawing.draw(
+    drawn, self._state, self._sampler = decode_loop.run(
         self._model,
-        self._reading,
-        self._draws,
+        self._state,
+        self._sampler,
         tokens=tokens,
         least=self._least,
         rows=self._filled_up(unfinished),
         may_end=self._may_end,
         sampling=self._settings.sampling,
-        between_looks=between_looks,
+        check_every=check_every,
     )
     ids = drawn.tokens[: len(self._rows), : drawn.count]
     self._paces.append(ids.size / (time.perf_counter() - start))
@@ -231,25 +232,25 @@ class Continuation:
     new = [row.add(own) for row, own in zip(self._rows, ids)]
     self._check_finite(unfinished, drawn.finite)
     if ids.shape[1] < tokens and (self._unfinished() == unfinished).all():
-      self._least = min(max(2 * self._least, decode.BETWEEN_LOOKS), CHUNK)
+      self._least = min(max(2 * self._least, decode.CHECK_EVERY), CHUNK)
     self._read_anew(anew & self._unfinished())
     return new
 
-  def settled(self) -> Reading:
+  def settled(self) -> DecodeState:
     """What has been read when exactly the completion has, of a single row.
 
     The loop may have drawn more tokens than those before which it had to end.
     """
     (row,) = self._rows
     if not row.rejected:
-      return self.reading
+      return self.decode_state
     if not row.accepted:
       return self._before
-    piece = Piece(np.array(row.accepted, np.int32), False)
-    return reading_lib.read(self._model, [[piece]], after=self._before)
+    segment = Segment(np.array(row.accepted, np.int32), False)
+    return prefill.prefill(self._model, [[segment]], after=self._before)
 
   def _as_prompt(self, tokens):
-    return pieces_lib.of_prompt(
+    return prompt_segments.of_prompt(
         self._model,
         tokens,
         short=self._settings.short_prompt,
@@ -276,7 +277,7 @@ class Continuation:
     """Bool [B, num_ids], which ids the prompts hold, if that matters."""
     if self._settings.sampling.repetition_penalty == 1:
       return None
-    shape = len(self._reading.position), self._model.tokenizer.size
+    shape = len(self._state.position), self._model.tokenizer.size
     seen = np.zeros(shape, bool)
     for row, tokens in zip(seen, self.prompts):
       row[tokens] = True
@@ -287,7 +288,7 @@ class Continuation:
 
   def _to_read_anew(self):
     """Bool [B], rows that will be read again with what they draw next."""
-    position = np.asarray(self._reading.position)[: len(self._rows)]
+    position = np.asarray(self._state.position)[: len(self._rows)]
     has_room = position < self._model.prefix_capacity
     return has_room & self._unfinished() & self._iterates
 
@@ -299,32 +300,32 @@ class Continuation:
         np.concatenate([prompt, row.tokens]).astype(np.int32)
         for prompt, row in zip(self.prompts, self._rows)
     ]
-    pieces = sizes.with_empty(
+    segments = sizes.with_empty(
         [self._as_prompt(x) if read else () for x, read in zip(texts, rows)],
         self._model.replicas,
     )
     longest = max(len(text) for text, read in zip(texts, rows) if read)
-    new = reading_lib.read(self._model, pieces, room=self._room - longest)
-    chosen = reading_lib.choose(self._filled_up(rows), new, self._reading)
-    self._reading = reading_lib.laid(self._model, chosen)
+    new = prefill.prefill(self._model, segments, room=self._room - longest)
+    chosen = prefill.choose(self._filled_up(rows), new, self._state)
+    self._state = prefill.commit(self._model, chosen)
 
   def _filled_up(self, rows):
     """Bool `rows`, and False for those that fill up the batch."""
-    return np.pad(rows, (0, len(self._reading.position) - len(rows)))
+    return np.pad(rows, (0, len(self._state.position) - len(rows)))
 
 
 def _prefix_tokens(row):
   return sum(len(p.tokens) - p.padding for p in row if p.is_prefix)
 
 
-def _for_each(count, B, reading):
+def _for_each(count, B, state):
   """Gives B rows, of which `count` have prompts, what was read before each."""
-  if reading is None:
+  if state is None:
     return None
-  rows = len(reading.position)
+  rows = len(state.position)
   if rows not in (1, count):
     raise ValueError(
         f'there must be a prompt for each of the {rows} texts that were read'
         f' before, got {count}'
     )
-  return reading_lib.take([reading], np.arange(B) % rows)
+  return prefill.take([state], np.arange(B) % rows)

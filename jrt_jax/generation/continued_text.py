@@ -20,7 +20,7 @@ class ContinuedText:
 
   Args:
     tokenizer: of the ids.
-    max_tokens, stop: see `generation.Settings`.
+    max_tokens, stop: see `generation.GenerationSettings`.
 
   Attributes:
     tokens: a list of the ids up to the end.
@@ -101,7 +101,7 @@ def may_end(
 
   Args:
     tokenizer: of the ids.
-    stop: see `generation.Settings`.
+    stop: see `generation.GenerationSettings`.
     ids_of: what `characters` has returned; not looked at without stop texts.
   """
   found = np.zeros(tokenizer.size, bool)

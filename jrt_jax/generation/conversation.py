@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 
-from jrt_jax.generation import pieces
+from jrt_jax.generation import prompt_segments
 from jrt_jax.generation.completions import Continuation
-from jrt_jax.generation.completions import Settings
+from jrt_jax.generation.completions import GenerationSettings
 from jrt_jax.generation.model import Model
-from jrt_jax.generation.reading import Reading
+from jrt_jax.generation.prefill import DecodeState
 
 
 class Conversation:
@@ -30,19 +30,21 @@ class Conversation:
   def __init__(
       self,
       model: Model,
-      settings: Settings = Settings(),
+      settings: GenerationSettings = GenerationSettings(),
       *,
       turn: str = 'turn_blocks',
-      after: Reading | None = None,
+      after: DecodeState | None = None,
   ):
     if turn != 'reencode' or after is not None:
-      pieces.turn_plan(turn)  # refuses what cannot be, before anything is read
+      prompt_segments.turn_plan(
+          turn
+      )  # refuses what cannot be, before anything is read
     self._model, self._settings, self._turn = model, settings, turn
     self._first = after
     self._turns, self._last = 0, None  # the newest Continuation
 
   @property
-  def reading(self) -> Reading | None:
+  def decode_state(self) -> DecodeState | None:
     """What was read so far: turns, and as they were continued."""
     return self._last.settled() if self._last else self._first
 
@@ -54,7 +56,7 @@ class Conversation:
     """
     tokens, after = self._model.encode(text), None
     if self._turn != 'reencode':
-      after = self.reading
+      after = self.decode_state
     elif self._last:
       answer = self._last.completions[0].tokens
       tokens = np.concatenate([self._last.prompts[0], answer, tokens])

@@ -104,7 +104,7 @@ class Model:
     """In which all that is computed with the weights has to be."""
     return jax.set_mesh(self.mesh) if self.mesh else contextlib.nullcontext()
 
-  def laid(
+  def commit(
       self, tree: Any, axes: Sequence[Sequence[str] | None] = layout.ROWS
   ) -> Any:
     """Commits arrays to their devices, divided as `parallel.spec` says."""

@@ -1,6 +1,6 @@
 """What was read, kept in a file: a document as a memory of constant size.
 
-The file is an .npz of numpy: an array for each leaf of the `Reading`, and
+The file is an .npz of numpy: an array for each leaf of the `DecodeState`, and
 `meta`, JSON that names the model. Nothing in it is executed.
 """
 
@@ -13,9 +13,9 @@ import numpy as np
 
 from jrt_jax import atomic_write
 from jrt_jax import foreign
-from jrt_jax.generation import reading as reading_lib
+from jrt_jax.generation import prefill
 from jrt_jax.generation.model import Model
-from jrt_jax.generation.reading import Reading
+from jrt_jax.generation.prefill import DecodeState
 from jrt_jax.schema import AnyOf
 from jrt_jax.schema import Fields
 from jrt_jax.schema import OneOf
@@ -33,13 +33,13 @@ _META = Fields(
 )
 
 
-def save(path: str | pathlib.Path, model: Model, reading: Reading) -> None:
+def save(path: str | pathlib.Path, model: Model, state: DecodeState) -> None:
   """Writes a file that `load` reads, all of it or nothing.
 
   Args:
     path: of the file; one that is there is replaced.
     model: that has read.
-    reading: of any number of rows.
+    state: of any number of rows.
 
   Raises:
     OSError: it cannot be written.
@@ -47,15 +47,15 @@ def save(path: str | pathlib.Path, model: Model, reading: Reading) -> None:
   meta = {
       'format': _FORMAT,
       'model': model.fingerprint,
-      'rows': len(reading.position),
-      'slots': _slots(model, reading),
+      'rows': len(state.position),
+      'slots': _slots(model, state),
   }
-  arrays = {name: _as_numpy(x) for name, x in _leaves(reading)}
+  arrays = {name: _as_numpy(x) for name, x in _leaves(state)}
   with atomic_write.replacing(path) as new, open(new, 'wb') as file:
     np.savez(file, meta=np.array(json.dumps(meta)), **arrays)
 
 
-def load(path: str | pathlib.Path, model: Model) -> Reading:
+def load(path: str | pathlib.Path, model: Model) -> DecodeState:
   """Returns what `save` was given.
 
   Args:
@@ -77,15 +77,15 @@ def load(path: str | pathlib.Path, model: Model) -> Reading:
   if model.grows == (meta['slots'] is None):
     raise ValueError(f'{path}: slots must fit the model, got {meta["slots"]}')
   empty = jax.eval_shape(
-      lambda: reading_lib.nothing(
+      lambda: prefill.empty_state(
           model.merge, model.params, meta['rows'], meta['slots']
       )
   )
   leaves = [_read(path, file, name, x) for name, x in _leaves(empty)]
-  reading = jax.tree.unflatten(jax.tree.structure(empty), leaves)
-  if (reading.prefix > reading.position).any():
+  state = jax.tree.unflatten(jax.tree.structure(empty), leaves)
+  if (state.prefix > state.position).any():
     raise ValueError(f'{path}: prefix must not exceed position')
-  return reading
+  return state
 
 
 def _read(path, file, name, like):
@@ -100,15 +100,15 @@ def _read(path, file, name, like):
   return jnp.asarray(x, like.dtype)
 
 
-def _slots(model, reading):
+def _slots(model, state):
   """Of the caches of `attention` layers; None if there are none."""
   mixers = model.config['model']['mixers']
   if 'attention' in mixers:
-    return reading.states[list(mixers).index('attention')].k.shape[1]
+    return state.states[list(mixers).index('attention')].k.shape[1]
 
 
-def _leaves(reading):
-  flat = jax.tree.flatten_with_path(reading)[0]
+def _leaves(state):
+  flat = jax.tree.flatten_with_path(state)[0]
   return [(jax.tree_util.keystr(path).lstrip('.'), x) for path, x in flat]
 
 

@@ -11,21 +11,21 @@ from jrt_jax.models.language_model import LanguageModel
 from jrt_jax.models.sampling import sample
 from jrt_jax.models.sampling import Sampling
 
-MOST = 256  # tokens of a row that one call draws
+MAX_TOKENS = 256  # tokens of a row that one call draws
 # Tokens between two looks at whether texts have ended. A GPU stands still while
 # its host looks; what is drawn after the end of all texts is thrown away.
-BETWEEN_LOOKS = 4
+CHECK_EVERY = 4
 
 
-class Draws(NamedTuple):
-  """What the draws of B rows depend on, beside the logits."""
+class SamplerState(NamedTuple):
+  """What the sampling of B rows depends on, beside the logits."""
 
   keys: jax.Array  # random keys [B], one for each row
   count: jax.Array  # int32, how many tokens were drawn before
   seen: jax.Array | None  # bool [B, num_ids], which ids have occurred
 
 
-class Until(NamedTuple):
+class StopRule(NamedTuple):
   """When the device has to ask the host whether texts have ended."""
 
   tokens: jax.Array  # int32, after how many of them in any case
@@ -34,7 +34,7 @@ class Until(NamedTuple):
   ids: jax.Array  # one of these ids, bool [num_ids]
 
 
-class Drawn(NamedTuple):
+class DecodedTokens(NamedTuple):
   """The tokens of one call."""
 
   tokens: jax.Array  # int32 [B, N], of which the first
@@ -46,47 +46,47 @@ class Drawn(NamedTuple):
 
 @functools.partial(
     jax.jit,
-    static_argnames=('merge', 'num_ids', 'sampling', 'between_looks'),
-    donate_argnames=('logits', 'states', 'draws'),
+    static_argnames=('merge', 'num_ids', 'sampling', 'check_every'),
+    donate_argnames=('logits', 'states', 'sampler'),
 )
 def decode(
     merge: Callable,
     params: Mapping[str, jax.Array],
     logits: jax.Array,
     states: tuple[Any, ...],
-    draws: Draws,
-    until: Until,
+    sampler: SamplerState,
+    until: StopRule,
     *,
     num_ids: int,
     sampling: Sampling,
-    between_looks: int = BETWEEN_LOOKS,
-) -> tuple[Drawn, jax.Array, tuple[Any, ...], Draws]:
+    check_every: int = CHECK_EVERY,
+) -> tuple[DecodedTokens, jax.Array, tuple[Any, ...], SamplerState]:
   """Draws tokens and reads each of them, in one loop that stays on the device.
 
   What a row draws depends on its key, its count and its logits only: not on
   the other rows, and not on how many tokens are drawn at once. Logits, states
-  and draws are updated where they are: the arrays that are given are gone.
+  and sampler are updated where they are: the arrays that are given are gone.
 
   Args:
     merge: makes a model of `params`, from `models.split`.
     params: its parameters.
     logits: float32 [B, V] after the last token that was read.
     states: of the model, after that token.
-    draws: for the first token to be drawn.
-    until: when to return; at most about `MOST` tokens are drawn.
+    sampler: for the first token to be drawn.
+    until: when to return; at most about `MAX_TOKENS` tokens are drawn.
     num_ids: how many ids the tokenizer has; no other id is drawn.
     sampling: how to draw.
-    between_looks: tokens that are drawn before `until` is asked again. Their
+    check_every: tokens that are drawn before `until` is asked again. Their
       number is a multiple of it.
 
   Returns:
-    the tokens, and logits, states and draws after the last of them.
+    the tokens, and logits, states and sampler after the last of them.
   """
   step = functools.partial(
       _step, merge(params), num_ids=num_ids, sampling=sampling
   )
-  B, C = len(logits), between_looks
-  blocks = -(-MOST // C)
+  B, C = len(logits), check_every
+  blocks = -(-MAX_TOKENS // C)
 
   def goes_on(loop):
     n, ended, *_ = loop
@@ -113,10 +113,10 @@ def decode(
           jnp.zeros(B, bool),
           jnp.zeros(B, jnp.int32),
           jnp.zeros((blocks, C, B), jnp.int32),
-          (logits, states, draws),
+          (logits, states, sampler),
       ),
   )
-  return Drawn(tokens.reshape(-1, B).T, n * C, finite), *carry
+  return DecodedTokens(tokens.reshape(-1, B).T, n * C, finite), *carry
 
 
 @functools.partial(
@@ -151,10 +151,10 @@ def continue_prompts(
       prompts, prefix_len=prefix_len, state_capacity=L + num_tokens
   )
   seen = jnp.zeros((B, num_ids), bool).at[jnp.arange(B)[:, None], prompts]
-  draws = Draws(jax.random.split(key, B), jnp.int32(0), seen.set(True))
+  sampler = SamplerState(jax.random.split(key, B), jnp.int32(0), seen.set(True))
   step = functools.partial(_step, model, num_ids=num_ids, sampling=sampling)
   _, (tokens, _) = jax.lax.scan(
-      step, (logits, states, draws), length=num_tokens
+      step, (logits, states, sampler), length=num_tokens
   )
   return tokens.T
 
@@ -162,16 +162,16 @@ def continue_prompts(
 def _step(model: LanguageModel, carry, _, *, num_ids: int, sampling: Sampling):
   """Draws a token for each row and reads it.
 
-  Returns the next logits, states and draws; and the tokens int32 [B], and
+  Returns the next logits, states and sampler; and the tokens int32 [B], and
   whether all logits were finite from which they were drawn, bool [B].
   """
-  logits, states, draws = carry
-  keys = jax.vmap(jax.random.fold_in, (0, None))(draws.keys, draws.count)
-  token = sample(logits, keys, sampling, num_ids=num_ids, seen=draws.seen)
+  logits, states, sampler = carry
+  keys = jax.vmap(jax.random.fold_in, (0, None))(sampler.keys, sampler.count)
+  token = sample(logits, keys, sampling, num_ids=num_ids, seen=sampler.seen)
   is_finite = jnp.isfinite(logits).all(axis=1)
   logits, states = model.decode_step(token, states)
-  seen = draws.seen
+  seen = sampler.seen
   if seen is not None:
     seen = seen.at[jnp.arange(len(token)), token].set(True)
-  draws = Draws(draws.keys, draws.count + 1, seen)
-  return (logits, states, draws), (token, is_finite)
+  sampler = SamplerState(sampler.keys, sampler.count + 1, seen)
+  return (logits, states, sampler), (token, is_finite)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jrt_jax.evaluation.recall import scores
 from jrt_jax.evaluation import statistics
+from jrt_jax.evaluation.recall import scores
 from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import measured
 from jrt_jax.reproduce import recall_results

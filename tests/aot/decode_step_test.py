@@ -31,11 +31,11 @@ def loop():
   def start(params):
     logits, states = merge(params).prefill(jnp.zeros((B, 1), jnp.int32))
     keys = jax.vmap(jax.random.key)(jnp.arange(B))
-    draws = decode.Draws(keys, jnp.int32(0), seen=None)
-    until = decode.Until(
+    sampler = decode.SamplerState(keys, jnp.int32(0), seen=None)
+    until = decode.StopRule(
         jnp.int32(0), jnp.int32(0), jnp.ones(B, bool), jnp.ones(num_ids, bool)
     )
-    return logits, states, draws, until
+    return logits, states, sampler, until
 
   def loop(params, *start):
     return decode.decode.__wrapped__(

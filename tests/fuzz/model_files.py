@@ -8,25 +8,25 @@ import numpy as np
 from configs import base
 from fuzz.reader import dump
 from fuzz.reader import Reader
-from jrt_jax.data import tokenizers
 from jrt_jax import foreign
+from jrt_jax import models
+from jrt_jax import weights
+from jrt_jax.data import tokenizers
 from jrt_jax.generation import model as model_lib
-from jrt_jax.generation.pieces import Piece
-from jrt_jax.generation import reading
+from jrt_jax.generation import prefill
 from jrt_jax.generation import state_file
+from jrt_jax.generation.prompt_segments import Segment
 from jrt_jax.interchange import agreement
 from jrt_jax.interchange import config_from_official
 from jrt_jax.interchange import hugging_face
-from jrt_jax import models
 from jrt_jax.prefix import fitting
+from jrt_jax.prefix import policies
 from jrt_jax.prefix.learned import policy
 from jrt_jax.prefix.learned import trials
-from jrt_jax.prefix import policies
 from jrt_jax.reporting import curves
 from jrt_jax.training import checkpoint_integrity
 from jrt_jax.training import kernels
 from jrt_jax.training import recorded_config
-from jrt_jax import weights
 
 
 def _fitted(name):
@@ -144,8 +144,8 @@ def _model():
 
 
 def _write_state(folder):
-  rows = [[Piece(np.arange(n, dtype=np.int32), False)] for n in (3, 7)]
-  state_file.save(folder / 'a.npz', _model(), reading.read(_model(), rows))
+  rows = [[Segment(np.arange(n, dtype=np.int32), False)] for n in (3, 7)]
+  state_file.save(folder / 'a.npz', _model(), prefill.prefill(_model(), rows))
 
 
 def _write_weights(folder):

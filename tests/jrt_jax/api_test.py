@@ -67,7 +67,7 @@ def test_a_list_is_continued_as_each_text_alone(lm):
   assert lm.generate(TEXTS, max_tokens=5) == alone
   assert lm.generate(TEXTS, max_tokens=5, batch_size=2) == alone
   assert lm.generate([], max_tokens=5) == []
-  settings = generation.Settings(max_tokens=5)
+  settings = generation.GenerationSettings(max_tokens=5)
   parts = generation.generate(lm.model, TEXTS, settings)
   assert [part.text for part in parts] == alone
 

@@ -12,7 +12,9 @@ from jrt_jax.data import tokenizers
 from jrt_jax.models.sampling import Sampling
 
 LENGTHS = 1, 20, 33, 50  # prefix and what follows in 16 tokens, and in 32
-SETTINGS = generation.Settings(Sampling(temperature=0.7), max_tokens=3)
+SETTINGS = generation.GenerationSettings(
+    Sampling(temperature=0.7), max_tokens=3
+)
 
 
 @pytest.fixture(scope='module')
@@ -83,7 +85,7 @@ def test_500_prompts_compile_nothing_and_memory_stays_flat(
     for i in range(count):
       long = policies[i % 4]
       lengths = rng.integers(1, 200, size=1 if long == 'all' else 1 + i % 3)
-      settings = generation.Settings(
+      settings = generation.GenerationSettings(
           SETTINGS.sampling,
           max_tokens=int(rng.integers(1, 40)),
           long_prompt=long,
@@ -94,7 +96,9 @@ def test_500_prompts_compile_nothing_and_memory_stays_flat(
 
   warm_up(served, rng, batches=(1, 2, 4))
   for n in (40, 70, 150):
-    settings = generation.Settings(SETTINGS.sampling, long_prompt='all')
+    settings = generation.GenerationSettings(
+        SETTINGS.sampling, long_prompt='all'
+    )
     generation.generate(served, prompts(rng, [n]), settings)
   soak(25)
   before, resident = compilations(), resident_bytes()

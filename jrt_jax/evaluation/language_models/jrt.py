@@ -24,7 +24,8 @@ class Jrt:
     model: from `generation.load`.
     name: for results.
     batch_size: how many prompts are read at once.
-    short_prompt, long_prompt: see `generation.Settings`; nothing is cut off.
+    short_prompt, long_prompt: see `generation.GenerationSettings`; nothing is
+      cut off.
 
   Raises:
     ValueError: an option is out of range.
@@ -45,7 +46,9 @@ class Jrt:
     self.model, self.name = model, name
     kind = jax.devices()[0].device_kind
     self.device = 'CPU' if kind == 'cpu' else kind
-    self._settings = scoring.Settings(batch_size, short_prompt, long_prompt)
+    self._settings = scoring.ScoringSettings(
+        batch_size, short_prompt, long_prompt
+    )
 
   def encode(self, text: str) -> list[int]:
     return self.model.tokenizer.encode(text).tolist()
@@ -56,7 +59,7 @@ class Jrt:
   def generate(
       self, prompts: Sequence[str], *, max_tokens: int, stop: Sequence[str] = ()
   ) -> list[Completion]:
-    settings = generation.Settings(
+    settings = generation.GenerationSettings(
         max_tokens=max_tokens,
         stop=tuple(stop),
         short_prompt=self._settings.short_prompt,

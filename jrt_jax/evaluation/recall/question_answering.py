@@ -16,12 +16,12 @@ https://arxiv.org/abs/2407.05483.
 
 from collections.abc import Callable, Iterator
 
+from jrt_jax import schema
+from jrt_jax.evaluation.recall import rows
 from jrt_jax.evaluation.recall.example import Cut
 from jrt_jax.evaluation.recall.example import Example
-from jrt_jax.evaluation.recall import rows
 from jrt_jax.prompting import templates
 from jrt_jax.prompting import truncation
-from jrt_jax import schema
 
 _MOST = 10_000  # answers or documents of a row
 _TEXTS = schema.AnyOf(rows.TEXT, schema.ListOf(rows.TEXT, 1, _MOST))

@@ -6,14 +6,14 @@ import itertools
 import json
 from typing import Any, NamedTuple
 
-from jrt_jax.evaluation.recall.example import Cut
-from jrt_jax.evaluation.recall.example import Example
 from jrt_jax.evaluation.recall import last_word
 from jrt_jax.evaluation.recall import needles
 from jrt_jax.evaluation.recall import question_answering
 from jrt_jax.evaluation.recall import rows
 from jrt_jax.evaluation.recall import super_glue
 from jrt_jax.evaluation.recall import super_glue_choices
+from jrt_jax.evaluation.recall.example import Cut
+from jrt_jax.evaluation.recall.example import Example
 from jrt_jax.prompting import tokens
 
 

@@ -10,8 +10,8 @@ above 0 on none and below 0 on some; else it is not decided.
 
 from jrt_jax.reproduce import comparisons
 from jrt_jax.reproduce import exhibit
-from jrt_jax.reproduce.exhibits import jrt_rnn
 from jrt_jax.reproduce import recall_results
+from jrt_jax.reproduce.exhibits import jrt_rnn
 
 _TWIN = 'Based'
 _WORDS = {

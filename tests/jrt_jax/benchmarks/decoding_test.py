@@ -4,11 +4,11 @@ import types
 import numpy as np
 import pytest
 
+from jrt_jax import cost
 from jrt_jax import generation
 from jrt_jax.benchmarks import decoding
 from jrt_jax.benchmarks import inference
 from jrt_jax.benchmarks import timing
-from jrt_jax import cost
 from jrt_jax.models import decode
 from jrt_jax.models import sampling
 
@@ -32,7 +32,7 @@ def test_what_is_timed_is_the_program_of_generate(small_run):
   config = small_run(('pla',))
   tokenizer = types.SimpleNamespace(size=19, eos_id=-1, decode=str)
   model = dataclasses.replace(inference.serve(config), tokenizer=tokenizer)
-  settings = generation.Settings(sampling.FOR_TEXT, max_tokens=16)
+  settings = generation.GenerationSettings(sampling.FOR_TEXT, max_tokens=16)
   generation.generate(
       model, np.asarray(inference.prompts(config, 64)), settings
   )

@@ -24,7 +24,7 @@ def test_a_prompt_is_timed(small_run):
   compiled = reading._read._cache_size()
   tokenizer = types.SimpleNamespace(size=19, eos_id=-1)
   model = dataclasses.replace(inference.serve(config), tokenizer=tokenizer)
-  settings = generation.Settings(max_tokens=0)
+  settings = generation.GenerationSettings(max_tokens=0)
   generation.generate(model, inference.prompts(config, 64), settings)
   assert reading._read._cache_size() == compiled  # it is what generates
 

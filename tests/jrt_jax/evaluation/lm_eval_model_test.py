@@ -93,7 +93,7 @@ def test_texts_are_those_of_generation(harness, evaluated, model, write_task):
       'texts', output_type='generate_until', generation_kwargs=GENERATION
   )
   results = harness.evaluate(evaluated, [task])
-  settings = generation.Settings(max_tokens=12, stop=('e',))
+  settings = generation.GenerationSettings(max_tokens=12, stop=('e',))
   expected = generation.generate(model, QUESTIONS, settings)
   assert responses(results, 'texts') == [[x.text] for x in expected]
   assert 'exact_match' in harness.table(results)

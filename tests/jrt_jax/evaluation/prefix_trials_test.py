@@ -2,11 +2,11 @@ import jax
 import numpy as np
 import pytest
 
+from jrt_jax import generation
+from jrt_jax import models
 from jrt_jax.data import streams
 from jrt_jax.data import tokenizers
 from jrt_jax.evaluation import prefix_trials
-from jrt_jax import generation
-from jrt_jax import models
 from jrt_jax.prefix.learned import trials
 
 END = 256

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from jrt_jax.evaluation import scoring
-from jrt_jax.generation import pieces
-from jrt_jax.generation import reading
-from jrt_jax.generation.pieces import Piece
+from jrt_jax.generation import prefill
+from jrt_jax.generation import prompt_segments
+from jrt_jax.generation.prompt_segments import Segment
 
 M = 8  # the prefix of the model
 TOKENS = np.random.default_rng(0).integers(257, size=60).astype(np.int32)
@@ -34,7 +34,7 @@ def test_only_the_context_is_prefix(model, parallel, pairs):
   count = np.array([len(context) for context, _ in pairs])
   logits = parallel(rows, np.minimum(count, M))
   log_probs = np.asarray(jax.nn.log_softmax(logits))
-  scores = scoring.score(model, pairs, scoring.Settings(batch_size=2))
+  scores = scoring.score(model, pairs, scoring.ScoringSettings(batch_size=2))
   for b, (context, after) in enumerate(pairs):
     at = len(context) - 1 + np.arange(len(after))
     expected = log_probs[b, at, after].sum()
@@ -57,8 +57,8 @@ def test_what_follows_is_read_as_decoding_reads_it(model, monkeypatch):
 
     return jax.lax.scan(step, states, tokens[:, None])[1]
 
-  read = reading.read(
-      model, [pieces.of_prompt(model, context)], room=len(after)
+  read = prefill.prefill(
+      model, [prompt_segments.of_prompt(model, context)], room=len(after)
   )
   later = decode(model.params, after, read.states)[:, 0]
   expected = np.concatenate([read.logits, later])
@@ -69,10 +69,10 @@ def test_what_follows_is_read_as_decoding_reads_it(model, monkeypatch):
 def test_a_long_context_is_read_as_a_prompt(model):
   context, after = TOKENS[:29], TOKENS[30:33]  # 29: more than in training
   (found,) = scoring.logits(
-      model, context, after[None], scoring.Settings(long_prompt='blocks')
+      model, context, after[None], scoring.ScoringSettings(long_prompt='blocks')
   )
-  row = pieces.of_prompt(model, context, long='blocks')
-  expected = reading.read(model, [[*row, Piece(after, False)]])
+  row = prompt_segments.of_prompt(model, context, long='blocks')
+  expected = prefill.prefill(model, [[*row, Segment(after, False)]])
   assert len(found) == len(after) + 1
   np.testing.assert_allclose(
       found[-1], expected.logits[0], rtol=1e-5, atol=1e-5
@@ -87,7 +87,7 @@ def test_pairs_of_other_lengths_compile_nothing(model, compilations):
         (rng.integers(256, size=n), rng.integers(256, size=longest))
         for n in contexts
     ]
-    scoring.score(model, pairs, scoring.Settings(batch_size=2))
+    scoring.score(model, pairs, scoring.ScoringSettings(batch_size=2))
 
   for contexts in ([20], [20, 3]):  # alone and together
     score(contexts, 5)
@@ -128,4 +128,4 @@ def test_impossible_pairs_are_refused(model, context, after, message):
 
 def test_a_batch_must_hold_a_context():
   with pytest.raises(ValueError, match='batch_size must be positive, got 0'):
-    scoring.Settings(batch_size=0)
+    scoring.ScoringSettings(batch_size=0)

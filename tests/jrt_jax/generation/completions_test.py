@@ -9,8 +9,8 @@ import pytest
 from configs import base
 from jrt_jax import generation
 from jrt_jax import models
-from jrt_jax.generation import reading
-from jrt_jax.generation.pieces import Piece
+from jrt_jax.generation import prefill
+from jrt_jax.generation.prompt_segments import Segment
 from jrt_jax.models import decode
 from jrt_jax.models.sampling import Sampling
 
@@ -34,15 +34,20 @@ def drawing(small, monkeypatch):
   def drawing(text, **settings):
     drawn = [*text.encode(), end, *b'never shown' * 3]
 
-    def draw(merge, params, logits, states, draws, until, **_):
+    def draw(merge, params, logits, states, sampler, until, **_):
       now, drawn[:] = drawn[: until.tokens], drawn[until.tokens :]
       n = np.int32(len(now))
-      return decode.Drawn(np.array([now]), n, n[None]), logits, states, draws
+      return (
+          decode.DecodedTokens(np.array([now]), n, n[None]),
+          logits,
+          states,
+          sampler,
+      )
 
     with monkeypatch.context() as patch:
       patch.setattr(decode, 'decode', draw)
       continuation = generation.Continuation(
-          small, ['x'], generation.Settings(**settings)
+          small, ['x'], generation.GenerationSettings(**settings)
       )
       pieces = [new for (new,) in continuation]
     return continuation.completions[0], pieces
@@ -92,7 +97,7 @@ def test_the_host_is_asked_only_when_a_text_may_have_ended(small, monkeypatch):
     return drawn, *after
 
   monkeypatch.setattr(decode, 'decode', counted)
-  settings = generation.Settings(max_tokens=100)
+  settings = generation.GenerationSettings(max_tokens=100)
   (whole,) = generation.generate(small, ['x'], settings)
   assert calls == [16, 84]
   calls.clear()
@@ -101,27 +106,29 @@ def test_the_host_is_asked_only_when_a_text_may_have_ended(small, monkeypatch):
   settings = dataclasses.replace(settings, stop=(stop,))
   (stopped,) = generation.generate(small, ['x'], settings)
   assert stopped.ended == 'stop' and stopped.tokens.tolist() == last
-  assert sum(calls) < len(last) + decode.BETWEEN_LOOKS
+  assert sum(calls) < len(last) + decode.CHECK_EVERY
 
 
 def test_what_seldom_ends_a_text_seldom_asks_the_host(small, monkeypatch):
   calls = []
 
-  def draw(merge, params, logits, states, draws, until, **_):
+  def draw(merge, params, logits, states, sampler, until, **_):
     calls.append(int(until.least))
     tokens = np.full((1, 4), ord(' '))  # of which none completes the stop
-    drawn = decode.Drawn(tokens, np.int32(4), np.int32([4]))
-    return drawn, logits, states, draws
+    drawn = decode.DecodedTokens(tokens, np.int32(4), np.int32([4]))
+    return drawn, logits, states, sampler
 
   monkeypatch.setattr(decode, 'decode', draw)
-  settings = generation.Settings(max_tokens=24, stop=('. ',))
+  settings = generation.GenerationSettings(max_tokens=24, stop=('. ',))
   generation.generate(small, ['x'], settings)
   assert calls == [0, 4, 8, 16, 16, 16]
 
 
 def test_prompts_are_continued_in_a_batch_as_alone(small):
   sampling = Sampling(temperature=0.8, repetition_penalty=1.3)
-  settings = generation.Settings(sampling=sampling, max_tokens=20, seed=3)
+  settings = generation.GenerationSettings(
+      sampling=sampling, max_tokens=20, seed=3
+  )
   together = generation.generate(small, PROMPTS, settings)
   assert len({completion.text for completion in together}) == 3
   (alone,) = generation.generate(small, [PROMPTS[1]], settings, seeds=[4])
@@ -134,7 +141,7 @@ def test_each_prompt_has_a_seed(small):
 
 
 def test_a_continuation_can_be_left_and_taken_up(small):
-  settings = generation.Settings(
+  settings = generation.GenerationSettings(
       sampling=Sampling(temperature=0.8), max_tokens=40, seed=3
   )
   (whole,) = generation.generate(small, ['x'], settings)
@@ -154,15 +161,15 @@ def test_damaged_weights_are_no_answer(small):
 
 
 def test_prompts_can_share_what_was_read_before(small):
-  before = reading.read(small, [[Piece(small.encode('book'), False)]])
-  settings = generation.Settings(max_tokens=0)
+  before = prefill.prefill(small, [[Segment(small.encode('book'), False)]])
+  settings = generation.GenerationSettings(max_tokens=0)
   continuation = generation.Continuation(
       small, ['what', 'where?'], settings, after=before
   )
-  np.testing.assert_array_equal(continuation.reading.position, [8, 10])
+  np.testing.assert_array_equal(continuation.decode_state.position, [8, 10])
   assert continuation.prefix_tokens == 10
   with pytest.raises(ValueError, match='each of the 2 texts .* got 3'):
-    generation.Continuation(small, [*'abc'], after=continuation.reading)
+    generation.Continuation(small, [*'abc'], after=continuation.decode_state)
 
 
 def test_iterating_reads_the_text_anew_while_it_fits_the_prefix(small):
@@ -172,17 +179,19 @@ def test_iterating_reads_the_text_anew_while_it_fits_the_prefix(small):
   config = {**small.config, 'prefix': prefix}
   model = dataclasses.replace(small, config=config)
   prompt, every = model.encode('abcd'), 2
-  settings = generation.Settings(
+  settings = generation.GenerationSettings(
       short_prompt='iterate', iterate_every=every, max_tokens=8
   )
   continuation = generation.Continuation(model, [prompt], settings)
   assert continuation.prefix_tokens == 2
   for _ in continuation:
     pass
-  assert continuation.reading.prefix == 4
+  assert continuation.decode_state.prefix == 4
   expected = prompt
   while len(expected) < 12:
-    few = generation.Settings(max_tokens=every if len(expected) < 8 else 4)
+    few = generation.GenerationSettings(
+        max_tokens=every if len(expected) < 8 else 4
+    )
     (more,) = generation.generate(model, [expected], few)
     expected = np.concatenate([expected, more.tokens])
   (completion,) = continuation.completions
@@ -240,7 +249,7 @@ def official(arrays, name):
 def test_released_models_continue_short_prompts_as_they_officially_do(released):
   model, arrays = released
 
-  settings = generation.Settings(max_tokens=6)
+  settings = generation.GenerationSettings(max_tokens=6)
   drawn = generation.generate(model, [*arrays['short_ids']], settings)
   expected = arrays['greedy_after_padded_prefill']
   np.testing.assert_array_equal([x.tokens for x in drawn], expected)
@@ -271,4 +280,4 @@ def test_impossible_prompts_are_refused(small, prompts, message):
 )
 def test_impossible_settings_are_refused(settings, message):
   with pytest.raises(ValueError, match=message):
-    generation.Settings(**settings)
+    generation.GenerationSettings(**settings)

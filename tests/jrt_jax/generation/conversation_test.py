@@ -2,12 +2,14 @@ import numpy as np
 import pytest
 
 from jrt_jax import generation
-from jrt_jax.generation import pieces
-from jrt_jax.generation import reading
-from jrt_jax.generation.pieces import Piece
+from jrt_jax.generation import prefill
+from jrt_jax.generation import prompt_segments
+from jrt_jax.generation.prompt_segments import Segment
 
 FIRST, SECOND = 'to begin with', 'and further'
-SETTINGS = generation.Settings(max_tokens=5)  # fewer than are drawn at once
+SETTINGS = generation.GenerationSettings(
+    max_tokens=5
+)  # fewer than are drawn at once
 
 
 @pytest.fixture(scope='module')
@@ -36,12 +38,12 @@ def test_a_turn_is_read_after_all_that_was_said(small, turn):
   first, answer = say(conversation, FIRST)
   second, second_answer = say(conversation, SECOND)
   row = [
-      *pieces.of_prompt(small, first),
-      Piece(answer, False),
-      *pieces.of_turn(small, second, turn),
-      Piece(second_answer, False),
+      *prompt_segments.of_prompt(small, first),
+      Segment(answer, False),
+      *prompt_segments.of_turn(small, second, turn),
+      Segment(second_answer, False),
   ]
-  assert_same(conversation.reading, reading.read(small, [row]))
+  assert_same(conversation.decode_state, prefill.prefill(small, [row]))
 
 
 def test_everything_can_be_read_anew(small):
@@ -51,29 +53,29 @@ def test_everything_can_be_read_anew(small):
   whole = np.concatenate([first, answer, small.encode(SECOND)])
   np.testing.assert_array_equal(prompt, whole)
   row = [
-      *pieces.of_prompt(small, whole),
-      Piece(second_answer, False),
+      *prompt_segments.of_prompt(small, whole),
+      Segment(second_answer, False),
   ]
-  assert_same(conversation.reading, reading.read(small, [row]))
+  assert_same(conversation.decode_state, prefill.prefill(small, [row]))
 
 
 def test_turns_draw_with_different_seeds(small):
   sampling = generation.Sampling(temperature=50.0)  # whatever was said
-  settings = generation.Settings(sampling=sampling, max_tokens=16)
+  settings = generation.GenerationSettings(sampling=sampling, max_tokens=16)
   conversation = generation.Conversation(small, settings)
   answers = [say(conversation, FIRST)[1] for _ in range(2)]
   assert not np.array_equal(*answers)
 
 
 def test_a_conversation_starts_from_what_was_read(small):
-  before = reading.read(small, [[Piece(small.encode(FIRST), False)]])
+  before = prefill.prefill(small, [[Segment(small.encode(FIRST), False)]])
   conversation = generation.Conversation(small, SETTINGS, after=before)
   turn, _ = say(conversation, SECOND)
-  assert conversation.reading.position[0] == len(FIRST) + len(turn) + 5
+  assert conversation.decode_state.position[0] == len(FIRST) + len(turn) + 5
 
 
 def test_what_is_only_a_state_cannot_be_read_anew(small):
-  before = reading.read(small, [[Piece(small.encode(FIRST), False)]])
+  before = prefill.prefill(small, [[Segment(small.encode(FIRST), False)]])
   with pytest.raises(ValueError, match="turn='reencode' needs the tokens"):
     generation.Conversation(small, turn='reencode', after=before)
 

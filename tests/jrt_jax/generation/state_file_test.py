@@ -5,9 +5,9 @@ import jax
 import numpy as np
 import pytest
 
-from jrt_jax.generation import reading
-from jrt_jax.generation.pieces import Piece
+from jrt_jax.generation import prefill
 from jrt_jax.generation import state_file
+from jrt_jax.generation.prompt_segments import Segment
 from jrt_jax.training import recorded_config
 
 MIXERS = 'conv', 'pla', 'attention'
@@ -20,7 +20,7 @@ def small(make_model):
 
 def read_with(model):
   tokens = np.arange(10, dtype=np.int32)
-  return reading.read(model, [[Piece(tokens[:n], False)] for n in (3, 7)])
+  return prefill.prefill(model, [[Segment(tokens[:n], False)] for n in (3, 7)])
 
 
 @pytest.fixture(scope='module')

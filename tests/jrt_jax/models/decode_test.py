@@ -6,9 +6,9 @@ import pytest
 from jrt_jax import models
 from jrt_jax.models.decode import continue_prompts
 from jrt_jax.models.decode import decode
-from jrt_jax.models.decode import Draws
-from jrt_jax.models.decode import MOST
-from jrt_jax.models.decode import Until
+from jrt_jax.models.decode import MAX_TOKENS
+from jrt_jax.models.decode import SamplerState
+from jrt_jax.models.decode import StopRule
 from jrt_jax.models.sampling import Sampling
 
 B, L, NUM_TOKENS, VOCAB, NUM_IDS = 2, 7, 6, 20, 18
@@ -90,18 +90,20 @@ def small(tiny_config):
 def draw(small):
   """A function that goes on drawing, from the start or from what it returned.
 
-  It returns the `Drawn`, and what is given to it for the next tokens.
+  It returns the `DecodedTokens`, and what is given to it for the next tokens.
   """
   merge, params = small
   settings = Sampling(temperature=1.0, repetition_penalty=1.2)
 
-  def draw(start=None, *, tokens=MOST, least=0, rows=(True, True), ids=()):
+  def draw(
+      start=None, *, tokens=MAX_TOKENS, least=0, rows=(True, True), ids=()
+  ):
     if start is None:
       prefill = jax.jit(lambda params: merge(params).prefill(PROMPTS))
       keys = jax.random.split(jax.random.key(0), B)
       seen = jnp.zeros((B, NUM_IDS), bool)
-      start = *prefill(params), Draws(keys, jnp.int32(0), seen)
-    until = Until(
+      start = *prefill(params), SamplerState(keys, jnp.int32(0), seen)
+    until = StopRule(
         np.int32(tokens),
         np.int32(least),
         np.array(rows),
@@ -114,7 +116,7 @@ def draw(small):
         until,
         num_ids=NUM_IDS,
         sampling=settings,
-        between_looks=2,
+        check_every=2,
     )
     return drawn, end
 
@@ -146,7 +148,7 @@ def test_the_loop_ends_when_every_row_may_have_ended(draw):
         drawn.tokens[:, : drawn.count], tokens[:, : drawn.count]
     )
   assert draw(rows=(False, False))[0].count == 0
-  assert draw(ids=())[0].count == MOST
+  assert draw(ids=())[0].count == MAX_TOKENS
   assert draw(least=30, ids=some)[0].count == 30
 
 
@@ -157,7 +159,7 @@ def test_states_are_updated_where_they_are(draw):
 
 
 def test_tokens_of_damaged_states_are_told(draw):
-  _, (logits, states, draws) = draw(tokens=2)
+  _, (logits, states, sampler) = draw(tokens=2)
   logits = logits.at[1, 0].set(jnp.nan)
-  drawn, _ = draw((logits, states, draws), tokens=4)
+  drawn, _ = draw((logits, states, sampler), tokens=4)
   assert drawn.finite.tolist() == [4, 0]  # though states are sound after it

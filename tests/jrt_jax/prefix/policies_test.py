@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from jrt_jax.prefix import heuristic
+from jrt_jax.prefix import policies
 from jrt_jax.prefix.learned import policy
 from jrt_jax.prefix.learned import simulation
 from jrt_jax.prefix.learned import trials
-from jrt_jax.prefix import policies
 
 L = 40
 FRACTIONS = np.array([0.0, 0.25, 0.5, 1.0])

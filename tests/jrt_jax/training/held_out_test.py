@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from jrt_jax.data import entropy
-from jrt_jax.data.objectives import MASKED_TOKEN
-from jrt_jax.data.objectives import NEXT_TOKEN
 from jrt_jax.data import recallable_tokens
 from jrt_jax.data import tokenizers
+from jrt_jax.data.objectives import MASKED_TOKEN
+from jrt_jax.data.objectives import NEXT_TOKEN
 from jrt_jax.training import held_out
 
 L, P, ROWS, MASK = 16, 8, 4, 319  # as in the config

@@ -31,7 +31,7 @@ def as_arrays(scores):
 
 def test_texts_are_those_of_generation(jrt):
   found = jrt.generate(PROMPTS, max_tokens=12, stop=['e'])
-  settings = generation.Settings(max_tokens=12, stop=('e',))
+  settings = generation.GenerationSettings(max_tokens=12, stop=('e',))
   expected = generation.generate(jrt.model, PROMPTS, settings)
   assert [x.text for x in found] == [x.text for x in expected]
   assert [x.prompt_tokens for x in found] == [*map(len, PROMPTS)]

@@ -44,7 +44,7 @@ def generate(pair, prompts=PROMPTS, **settings):
 
 
 def generate_ours(pair, prompts=PROMPTS, **settings):
-  settings = generation.Settings(**{'max_tokens': 64} | settings)
+  settings = generation.GenerationSettings(**{'max_tokens': 64} | settings)
   completions = generation.generate(pair.ours, prompts, settings)
   return [completion.text for completion in completions]
 

@@ -14,12 +14,12 @@ import tqdm
 from jrt_jax.cost import layout
 from jrt_jax.generation import sizes
 from jrt_jax.generation.model import Model
-from jrt_jax.generation.pieces import Piece
+from jrt_jax.generation.prompt_segments import Segment
 from jrt_jax.reporting import units
 from jrt_jax.runtime import memory
 
 
-class Reading(NamedTuple):
+class DecodeState(NamedTuple):
   """What B rows remember of all they have read, and what it makes likely."""
 
   logits: jax.Array  # float32 [B, V], of the next token
@@ -28,15 +28,15 @@ class Reading(NamedTuple):
   prefix: jax.Array  # int32 [B], how many of these as prefix
 
 
-def read(
+def prefill(
     model: Model,
-    rows: Sequence[Sequence[Piece]],
+    rows: Sequence[Sequence[Segment]],
     *,
-    after: Reading | None = None,
+    after: DecodeState | None = None,
     room: int = 0,
     tell: Callable[[str], None] | None = None,
-) -> Reading:
-  """Reads the pieces of each row in order, all rows at once.
+) -> DecodeState:
+  """Reads the segments of each row in order, all rows at once.
 
   What a row reads does not depend on the other rows. Memory does not depend on
   the number of tokens, but for caches of `attention` layers and prefixes longer
@@ -45,7 +45,7 @@ def read(
 
   Args:
     model: that reads.
-    rows: pieces for each row, or none. Each number of rows is compiled for.
+    rows: segments for each row, or none. Each number of rows is compiled for.
     after: what the rows have read before; it stays valid.
     room: tokens to be decoded afterwards, for caches of `attention` layers.
     tell: is told what a prefix longer than the model's takes, before it is
@@ -54,11 +54,13 @@ def read(
   Raises:
     ValueError: a prefix longer than the model's comes after earlier tokens.
   """
-  longest = max(sum(len(piece.tokens) for piece in row) for row in rows)
+  longest = max(sum(len(segment.tokens) for segment in row) for row in rows)
   slots = None
   if model.grows:
     slots = sizes.slots_for(_slots_used(model, after) + longest + room)
-  long = np.array([any(_is_long(model, piece) for piece in r) for r in rows])
+  long = np.array(
+      [any(_is_long(model, segment) for segment in r) for r in rows]
+  )
   if not long.any():
     with model.on_mesh():
       return _read_blocks(model, rows, after, slots)
@@ -68,39 +70,39 @@ def read(
     )
   tell = tell or functools.partial(print, file=sys.stderr, flush=True)
   with model.on_mesh():
-    return laid(model, _read_parts(model, rows, long, slots, tell))
+    return commit(model, _read_parts(model, rows, long, slots, tell))
 
 
-def choose(rows: np.ndarray, new: Reading, old: Reading) -> Reading:
+def choose(rows: np.ndarray, new: DecodeState, old: DecodeState) -> DecodeState:
   """Takes bool [B] `rows` of `new`, and the others of `old`."""
   B = len(rows)
   return take([new, old], np.arange(B) + np.where(rows, 0, B))
 
 
 @jax.jit
-def take(readings: Sequence[Reading], index: np.ndarray) -> Reading:
-  """Takes rows of several readings, as if they were one after the other."""
-  return jax.tree.map(lambda *x: jnp.concatenate(x)[index], *readings)
+def take(states: Sequence[DecodeState], index: np.ndarray) -> DecodeState:
+  """Takes rows of several states, as if they were one after the other."""
+  return jax.tree.map(lambda *x: jnp.concatenate(x)[index], *states)
 
 
-def laid(model: Model, reading: Reading) -> Reading:
+def commit(model: Model, state: DecodeState) -> DecodeState:
   """Commits what was read to its devices, or programs would compile anew."""
   mixers = model.config['model']['mixers']
   states = tuple(
-      model.laid(state, layout.STATES[mixer])
-      for mixer, state in zip(mixers, reading.states)
+      model.commit(layer_state, layout.STATES[mixer])
+      for mixer, layer_state in zip(mixers, state.states)
   )
-  return model.laid(reading._replace(states=()))._replace(states=states)
+  return model.commit(state._replace(states=()))._replace(states=states)
 
 
-def state_bytes(reading: Reading) -> int:
+def state_bytes(state: DecodeState) -> int:
   """Returns the bytes that each row keeps for decoding."""
-  leaves = jax.tree.leaves(reading.states)
-  return sum(x.nbytes for x in leaves) // len(reading.position)
+  leaves = jax.tree.leaves(state.states)
+  return sum(x.nbytes for x in leaves) // len(state.position)
 
 
-def _is_long(model, piece):
-  return piece.is_prefix and len(piece.tokens) > model.block
+def _is_long(model, segment):
+  return segment.is_prefix and len(segment.tokens) > model.block
 
 
 def _read_parts(model, rows, long, slots, tell):
@@ -119,18 +121,18 @@ def _read_parts(model, rows, long, slots, tell):
   return take(parts, place)
 
 
-def _read_blocks(model, rows, reading, slots):
+def _read_blocks(model, rows, state, slots):
   """Reads block after block; a row that has no more of them waits."""
-  if reading is None:
-    reading = nothing(model.merge, model.served, len(rows), slots)
+  if state is None:
+    state = empty_state(model.merge, model.served, len(rows), slots)
   else:
     # A copy, which is updated in place.
-    reading = take([laid(model, reading)], np.arange(len(rows)))
+    state = take([commit(model, state)], np.arange(len(rows)))
     if slots:
-      states = _with_room(model, reading.states, slots)
-      reading = reading._replace(states=states)
-  reading = laid(model, reading)
-  batches = divided(model, rows)
+      states = _with_room(model, state.states, slots)
+      state = state._replace(states=states)
+  state = commit(model, state)
+  batches = block_batches(model, rows)
   progress = tqdm.tqdm(
       total=sum(batch.longest for batch in batches),
       desc='reading',
@@ -142,28 +144,30 @@ def _read_blocks(model, rows, reading, slots):
   )
   with progress as bar:
     for batch in batches:
-      reading = _read(model.merge, model.served, batch, reading)
+      state = _read(model.merge, model.served, batch, state)
       if len(batches) > 1:
-        jax.block_until_ready(reading.logits)
+        jax.block_until_ready(state.logits)
       bar.update(batch.longest)
-  return reading
+  return state
 
 
 class Batch(NamedTuple):
-  """Pieces of B rows, filled to C tokens."""
+  """Segments of B rows, filled to C tokens."""
 
   tokens: np.ndarray  # int32 [B, C]
   mask: np.ndarray  # bool [B, C], which are tokens
   unzeroed: np.ndarray  # bool [B, C], False at padding that weighs
-  prefix_len: np.ndarray | None  # int32 [B]; None: no piece is prefix
+  prefix_len: np.ndarray | None  # int32 [B]; None: no segment is prefix
 
   @property
   def longest(self) -> int:
-    """Of the pieces, how many tokens the longest has."""
+    """Of the segments, how many tokens the longest has."""
     return int(self.mask.sum(axis=1).max())
 
 
-def divided(model: Model, rows: Sequence[Sequence[Piece]]) -> list[Batch]:
+def block_batches(
+    model: Model, rows: Sequence[Sequence[Segment]]
+) -> list[Batch]:
   """Returns what is read at once, one after the other: a block of each row."""
   block = model.block
   return [
@@ -173,33 +177,33 @@ def divided(model: Model, rows: Sequence[Sequence[Piece]]) -> list[Batch]:
 
 
 def _split(row, block):
-  """Cuts the pieces of a row into blocks."""
+  """Cuts the segments of a row into blocks."""
   return [
-      piece._replace(tokens=piece.tokens[i : i + block])
-      for piece in row
-      for i in range(0, len(piece.tokens), block)
+      segment._replace(tokens=segment.tokens[i : i + block])
+      for segment in row
+      for i in range(0, len(segment.tokens), block)
   ]
 
 
 def _batch(step, block):
-  longest = max(len(piece.tokens) for piece in step if piece)
+  longest = max(len(segment.tokens) for segment in step if segment)
   shape = len(step), min(block, sizes.filled_length(longest))
   tokens, prefix_len = np.zeros(shape, np.int32), np.zeros(len(step), np.int32)
   mask, unzeroed = np.zeros(shape, bool), np.ones(shape, bool)
-  for b, piece in enumerate(step):
-    if piece is None:
+  for b, segment in enumerate(step):
+    if segment is None:
       continue
-    n = len(piece.tokens)
-    tokens[b, :n] = piece.tokens
+    n = len(segment.tokens)
+    tokens[b, :n] = segment.tokens
     mask[b, :n] = True
-    unzeroed[b, : piece.padding] = False
-    prefix_len[b] = n if piece.is_prefix else 0
+    unzeroed[b, : segment.padding] = False
+    prefix_len[b] = n if segment.is_prefix else 0
   # Without a prefix a cheaper program reads.
   return Batch(tokens, mask, unzeroed, prefix_len if prefix_len.any() else None)
 
 
 @functools.partial(jax.jit, static_argnames=('merge', 'rows', 'slots'))
-def nothing(merge, params, rows, slots):
+def empty_state(merge, params, rows, slots):
   """Returns what `rows` rows have read before their first token.
 
   Args:
@@ -211,30 +215,30 @@ def nothing(merge, params, rows, slots):
   count = jnp.zeros(rows, jnp.int32)
   logits = jnp.zeros((rows, model.vocab_size), jnp.float32)
   states = model.initial_states(rows, state_capacity=slots)
-  return Reading(logits, states, count, count)
+  return DecodeState(logits, states, count, count)
 
 
-@functools.partial(jax.jit, static_argnames='merge', donate_argnames='reading')
-def _read(merge, params, batch, reading):
+@functools.partial(jax.jit, static_argnames='merge', donate_argnames='state')
+def _read(merge, params, batch, state):
   logits, states = merge(params).prefill(
       batch.tokens,
       mask=batch.mask,
       unzeroed=batch.unzeroed,
       prefix_len=batch.prefix_len,
-      states=reading.states,
+      states=state.states,
   )
   count = (batch.mask & batch.unzeroed).sum(axis=1, dtype=jnp.int32)
   prefix = 0 if batch.prefix_len is None else count * (batch.prefix_len > 0)
-  return Reading(
-      jnp.where(count[:, None] > 0, logits, reading.logits),
+  return DecodeState(
+      jnp.where(count[:, None] > 0, logits, state.logits),
       states,
-      reading.position + count,
-      reading.prefix + prefix,
+      state.position + count,
+      state.prefix + prefix,
   )
 
 
 def _read_whole(model, rows, slots, tell):
-  """Reads rows of one piece, or none, whose every token is prefix."""
+  """Reads rows of one segment, or none, whose every token is prefix."""
   rows = [row[0].tokens if row else () for row in rows]
   longest = max(map(len, rows))
   shape = len(rows), model.block * sizes.filled(-(-longest // model.block))
@@ -251,7 +255,7 @@ def _read_whole(model, rows, slots, tell):
   )
   logits, states = program(model.served, tokens, mask)
   count = jnp.asarray([len(row) for row in rows], jnp.int32)
-  return Reading(logits, states, count, count)
+  return DecodeState(logits, states, count, count)
 
 
 @functools.partial(jax.jit, static_argnames=('merge', 'block', 'slots'))
@@ -261,12 +265,12 @@ def _prefill_all(merge, params, tokens, mask, block, slots):
   )
 
 
-def _slots_used(model, reading):
+def _slots_used(model, state):
   """The most slots that a row has filled: padding that weighs is in them."""
-  if reading is None:
+  if state is None:
     return 0
   layer = model.config['model']['mixers'].index('attention')
-  return int(reading.states[layer].count.max())
+  return int(state.states[layer].count.max())
 
 
 def _with_room(model, states, slots):

@@ -10,12 +10,12 @@ from jrt_jax.generation.model import Model
 from jrt_jax.prefix import short_prompts
 
 
-class Piece(NamedTuple):
+class Segment(NamedTuple):
   """Tokens that a row reads next: all of them are prefix, or none."""
 
   tokens: np.ndarray  # int32 [n]
   is_prefix: bool
-  padding: int = 0  # see short_prompts.Prompt; in a row's first piece only
+  padding: int = 0  # see short_prompts.Prompt; in a row's first segment only
 
 
 def of_prompt(
@@ -24,7 +24,7 @@ def of_prompt(
     *,
     short: str | None = None,
     long: str = 'head',
-) -> list[Piece]:
+) -> list[Segment]:
   """Returns what a prompt is read as.
 
   The policy of the run says how long its prefix is, but where a strategy fills
@@ -48,13 +48,13 @@ def of_prompt(
   M, fill = model.prefix_capacity, short_prompts.SHORT_PROMPTS[short]
   if fill and len(tokens) < M:
     prompt = fill(tokens, capacity=M, pad_id=model.pad_id)
-    return [Piece(prompt.tokens, True, prompt.padding)]
+    return [Segment(prompt.tokens, True, prompt.padding)]
   if long in long_prompts.BY_POLICY:
     M = model.prefix_len(tokens)
   return planned(tokens, long_prompts.LONG_PROMPTS[long](len(tokens), M))
 
 
-def of_turn(model: Model, tokens: np.ndarray, turn: str) -> list[Piece]:
+def of_turn(model: Model, tokens: np.ndarray, turn: str) -> list[Segment]:
   """Returns what is read after earlier tokens.
 
   Args:
@@ -82,10 +82,10 @@ def turn_plan(turn: str) -> Callable[[int, int], long_prompts.Plan]:
   return plan
 
 
-def planned(tokens: np.ndarray, plan: long_prompts.Plan) -> list[Piece]:
-  """Returns the pieces into which a plan divides tokens."""
+def planned(tokens: np.ndarray, plan: long_prompts.Plan) -> list[Segment]:
+  """Returns the segments into which a plan divides tokens."""
   starts = [0, *(end for end, _ in plan)]
-  return [Piece(tokens[i:j], p) for i, (j, p) in zip(starts, plan)]
+  return [Segment(tokens[i:j], p) for i, (j, p) in zip(starts, plan)]
 
 
 def _check_name(argument: str, name: str, names: Sequence[str]) -> None:

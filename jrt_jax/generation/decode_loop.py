@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jrt_jax.generation.model import Model
-from jrt_jax.generation.reading import Reading
+from jrt_jax.generation.prefill import DecodeState
 from jrt_jax.models import decode
 from jrt_jax.models.sampling import Sampling
 
@@ -35,72 +35,72 @@ def seeds_of(count: int, seeds: Sequence[int] | None, first: int) -> np.ndarray:
 
 def start(
     model: Model,
-    reading: Reading,
+    state: DecodeState,
     seeds: Sequence[int],
     seen: np.ndarray | None,
-) -> decode.Draws:
-  """Returns what the first draws after `reading` depend on.
+) -> decode.SamplerState:
+  """Returns what the first draws after `state` depend on.
 
   Args:
     model: that has read.
-    reading: of B rows.
+    state: of B rows.
     seeds: int32 [n] of the first rows; others draw with the same again.
     seen: bool [B, num_ids], which ids have occurred; None: it does not matter.
   """
-  keys = jax.vmap(jax.random.key)(np.resize(seeds, len(reading.position)))
+  keys = jax.vmap(jax.random.key)(np.resize(seeds, len(state.position)))
   # Where later draws are, or the loop would be compiled for both.
-  return model.laid(decode.Draws(keys, jnp.int32(0), seen))
+  return model.commit(decode.SamplerState(keys, jnp.int32(0), seen))
 
 
-def draw(
-    model: Model, reading: Reading, draws: decode.Draws, **how: Any
-) -> tuple[decode.Drawn, Reading, decode.Draws]:
+def run(
+    model: Model, state: DecodeState, sampler: decode.SamplerState, **how: Any
+) -> tuple[decode.DecodedTokens, DecodeState, decode.SamplerState]:
   """Draws tokens and reads them.
 
   Args:
     model: that reads.
-    reading: what was read before. Its states are updated where they are: it is
-      gone, and so are `draws`.
-    draws: see `decode.Draws`.
+    state: what was read before. Its states are updated where they are: it is
+      gone, and so is `sampler`.
+    sampler: see `decode.SamplerState`.
     how: see `arguments`.
 
   Returns:
-    what was drawn, on the host; and the reading and the draws after it.
+    what was drawn, on the host; and the state and the sampler after it.
   """
-  args, options = arguments(model, reading, draws, **how)
+  args, options = arguments(model, state, sampler, **how)
   with model.on_mesh():
-    drawn, logits, states, draws = decode.decode(*args, **options)
+    drawn, logits, states, sampler = decode.decode(*args, **options)
   drawn = jax.device_get(drawn)
-  after = reading._replace(
-      logits=logits, states=states, position=reading.position + drawn.count
+  after = state._replace(
+      logits=logits, states=states, position=state.position + drawn.count
   )
-  return drawn, after, draws
+  return drawn, after, sampler
 
 
 def arguments(
     model: Model,
-    reading: Reading,
-    draws: decode.Draws,
+    state: DecodeState,
+    sampler: decode.SamplerState,
     *,
     tokens: int,
     least: int = 0,
     rows: np.ndarray,
     may_end: np.ndarray,
     sampling: Sampling,
-    between_looks: int = decode.BETWEEN_LOOKS,
+    check_every: int = decode.CHECK_EVERY,
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
   """Returns what `decode.decode` is called with.
 
   Args:
-    model, reading, draws: see `draw`.
-    tokens, least, rows, may_end: see `decode.Until`; `may_end` has an entry for
-      each id that may be drawn.
-    sampling, between_looks: see `decode.decode`.
+    model, state, sampler: see `run`.
+    tokens, least, rows, may_end: see `decode.StopRule`; `may_end` has an entry
+      for each id that may be drawn.
+    sampling, check_every: see `decode.decode`.
   """
-  until = decode.Until(np.int32(tokens), np.int32(least), rows, may_end)
-  state = reading.logits, reading.states, draws
-  return (model.merge, model.served, *state, until), {
+  until = decode.StopRule(np.int32(tokens), np.int32(least), rows, may_end)
+  start = state.logits, state.states, sampler
+  return (model.merge, model.served, *start, until), {
       'num_ids': len(may_end),
       'sampling': sampling,
-      'between_looks': between_looks,
+      'check_every': check_every,
   }

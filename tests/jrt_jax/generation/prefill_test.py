@@ -10,11 +10,11 @@ import jax
 import numpy as np
 import pytest
 
-from jrt_jax.generation import long_prompts
-from jrt_jax.generation import pieces
-from jrt_jax.generation import reading
-from jrt_jax.generation.pieces import Piece
 from jrt_jax import cost
+from jrt_jax.generation import long_prompts
+from jrt_jax.generation import prefill
+from jrt_jax.generation import prompt_segments
+from jrt_jax.generation.prompt_segments import Segment
 
 M, STEPS, TURN = 8, 3, 10  # prefix, decoded tokens, tokens of a turn
 LENGTHS = np.arange(1, 25)  # of prompts, which are read at once
@@ -40,7 +40,7 @@ def sees(policy, lengths=LENGTHS):
 
 def prompts(model, policy='head', short='trim', lengths=LENGTHS):
   return [
-      pieces.of_prompt(model, TOKENS[:n], short=short, long=policy)
+      prompt_segments.of_prompt(model, TOKENS[:n], short=short, long=policy)
       for n in lengths
   ]
 
@@ -102,7 +102,7 @@ def read_as(model):
   @functools.cache
   def read_as(policy):
     rows = prompts(model, policy)
-    return reading.read(model, rows, room=STEPS + TURN, tell=tell)
+    return prefill.prefill(model, rows, room=STEPS + TURN, tell=tell)
 
   return read_as
 
@@ -137,8 +137,8 @@ def test_tokens_before_a_prefix_at_the_end_see_what_was_before_them(
     model, read_as
 ):
   n = LENGTHS[-1] - M
-  rows = [[Piece(TOKENS[:n], False)]] * len(LENGTHS)
-  causal = reading.read(model, rows, room=STEPS + TURN)
+  rows = [[Segment(TOKENS[:n], False)]] * len(LENGTHS)
+  causal = prefill.prefill(model, rows, room=STEPS + TURN)
   # What `attention` keeps of a token tells what the token has seen before.
   kept = lambda read: read.states[ATTENTION].k[-1, :n]
   assert_close(kept(read_as('tail')), kept(causal))
@@ -147,8 +147,11 @@ def test_tokens_before_a_prefix_at_the_end_see_what_was_before_them(
 
 @pytest.mark.parametrize('turn', ['append_causal', 'turn_blocks'])
 def test_turns_equal_the_parallel_form(model, parallel_logits, read, turn):
-  rows = [pieces.of_turn(model, TOKENS[n : n + TURN], turn) for n in LENGTHS]
-  after = reading.read(model, rows, after=read, room=STEPS)
+  rows = [
+      prompt_segments.of_turn(model, TOKENS[n : n + TURN], turn)
+      for n in LENGTHS
+  ]
+  after = prefill.prefill(model, rows, after=read, room=STEPS)
   see = sees('head')
   if turn == 'turn_blocks':
     i, j = np.indices((L, L))
@@ -163,9 +166,9 @@ def test_turns_equal_the_parallel_form(model, parallel_logits, read, turn):
 
 
 def test_what_was_read_before_stays_valid(model, read):
-  rows = [[Piece(TOKENS[:TURN], False)]] * len(LENGTHS)
+  rows = [[Segment(TOKENS[:TURN], False)]] * len(LENGTHS)
   first, again = (
-      reading.read(model, rows, after=read, room=STEPS) for _ in range(2)
+      prefill.prefill(model, rows, after=read, room=STEPS) for _ in range(2)
   )
   jax.tree.map(np.testing.assert_array_equal, first, again)
 
@@ -190,7 +193,7 @@ def test_a_prompt_is_read_as_with_padding_that_is_masked(model, read):
 
 
 def test_padding_of_released_models_is_seen(model, read):
-  padded = reading.read(
+  padded = prefill.prefill(
       model, prompts(model, short='left_pad_reference'), room=STEPS + TURN
   )
   np.testing.assert_array_equal(padded.position, LENGTHS)
@@ -202,7 +205,7 @@ def test_a_short_prompt_that_is_read_twice_fills_the_prefix(
     model, parallel_logits
 ):
   rows = prompts(model, short='read_twice', lengths=[3] * len(LENGTHS))
-  result = reading.read(model, rows, room=STEPS + TURN)
+  result = prefill.prefill(model, rows, room=STEPS + TURN)
   again = np.tile(TOKENS[:3], L)[-M % 3 :][:L]
   expected = parallel_logits(again, sees('head'))[M - 1, M - 1]
   assert_close(result.logits[0], expected)
@@ -212,18 +215,18 @@ def test_a_short_prompt_that_is_read_twice_fills_the_prefix(
 def test_a_row_reads_the_same_alone_and_in_any_batch(model, read):
   row = 4
   rows = prompts(model)[row : row + 1]
-  alone = reading.read(model, rows, room=STEPS + TURN)
+  alone = prefill.prefill(model, rows, room=STEPS + TURN)
   assert_close(alone, jax.tree.map(lambda x: x[row : row + 1], read))
 
 
 def test_caches_of_attention_get_room_as_it_is_needed(model, read):
   slots = lambda read: read.states[ATTENTION].k.shape[1]
   assert slots(read) == 256
-  rows = [[Piece(TOKENS[:TURN], False)]] * len(LENGTHS)
-  longer = reading.read(model, rows, after=read, room=300)
+  rows = [[Segment(TOKENS[:TURN], False)]] * len(LENGTHS)
+  longer = prefill.prefill(model, rows, after=read, room=300)
   assert slots(longer) == 512
   assert_close(
-      longer.logits, reading.read(model, rows, after=read, room=STEPS).logits
+      longer.logits, prefill.prefill(model, rows, after=read, room=STEPS).logits
   )
 
 
@@ -233,7 +236,7 @@ def test_attention_has_room_for_tokens_if_not_for_padding(make_model):
   config['prefix'] = {'name': 'none', 'capacity': 0.5}
   model = dataclasses.replace(model, config=config)
   tokens = np.resize(TOKENS, 600)  # padded to 1024, in 768 slots
-  read = reading.read(model, [[Piece(tokens, False)]], room=20)
+  read = prefill.prefill(model, [[Segment(tokens, False)]], room=20)
   assert read.states[0].k.shape[1] == 768
   assert np.isfinite(read.logits).all()
 
@@ -241,17 +244,17 @@ def test_attention_has_room_for_tokens_if_not_for_padding(make_model):
 def test_padding_beside_a_full_cache_does_no_harm(make_model):
   model = make_model(('attention', 'pla'))
   tokens = np.resize(TOKENS, 256)
-  first = reading.read(model, [[Piece(tokens[:100], False)]])
-  read = reading.read(model, [[Piece(tokens[100:], False)]], after=first)
+  first = prefill.prefill(model, [[Segment(tokens[:100], False)]])
+  read = prefill.prefill(model, [[Segment(tokens[100:], False)]], after=first)
   assert read.states[0].k.shape[1] == read.position[0] == 256
   assert np.isfinite(read.logits).all()
 
 
 def test_a_long_prefix_says_what_it_takes_before_it_is_read(model, monkeypatch):
-  monkeypatch.setattr(reading, '_prefill_all', FakeProgram())
+  monkeypatch.setattr(prefill, '_prefill_all', FakeProgram())
   lines = []
   with pytest.raises(Called):
-    reading.read(model, prompts(model, 'all')[-1:], tell=lines.append)
+    prefill.prefill(model, prompts(model, 'all')[-1:], tell=lines.append)
   assert lines == [
       'a prefix of 24 tokens is read layer by layer: it takes 4 KiB, weights'
       ' included'
@@ -259,9 +262,9 @@ def test_a_long_prefix_says_what_it_takes_before_it_is_read(model, monkeypatch):
 
 
 def test_a_long_prefix_must_come_first(model, read):
-  rows = [[Piece(TOKENS, True)]] * len(LENGTHS)
+  rows = [[Segment(TOKENS, True)]] * len(LENGTHS)
   with pytest.raises(ValueError, match='must be read first and alone'):
-    reading.read(model, rows, after=read)
+    prefill.prefill(model, rows, after=read)
 
 
 def test_the_state_has_one_size_at_every_position(make_model):
@@ -272,8 +275,8 @@ def test_the_state_has_one_size_at_every_position(make_model):
   numbers = (K - 1) * inner + 2 * linear + window
   states = model.merge(model.params).initial_states(3)
   zeros = np.zeros(3, np.int32)
-  read = reading.Reading(None, states, zeros, zeros)
-  assert reading.state_bytes(read) == 4 * numbers
+  read = prefill.DecodeState(None, states, zeros, zeros)
+  assert prefill.state_bytes(read) == 4 * numbers
   for length in (1, 1000):
     config = model.config['model']
     assert cost.state_bytes(config, length=length) == 4 * numbers
@@ -285,7 +288,7 @@ import jax, numpy as np
 from configs import jrt_tiny
 from jrt_jax import generation, models
 from jrt_jax.data import tokenizers
-from jrt_jax.generation import pieces, reading
+from jrt_jax.generation import prefill, prompt_segments
 
 config = jrt_tiny.get_config().to_dict()
 params = models.split(models.build(config['model']))[1]
@@ -293,8 +296,8 @@ model = generation.Model(config, params, tokenizers.Bytes())
 
 def peak_after(policy, length):
   tokens = np.resize(np.arange(256, dtype=np.int32), length)
-  row = pieces.of_prompt(model, tokens, long=policy)
-  jax.block_until_ready(reading.read(model, [row]))
+  row = prompt_segments.of_prompt(model, tokens, long=policy)
+  jax.block_until_ready(prefill.prefill(model, [row]))
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 short = peak_after(sys.argv[1], 2048)

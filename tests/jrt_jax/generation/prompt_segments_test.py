@@ -7,8 +7,8 @@ import pytest
 
 from configs import base
 from jrt_jax import generation
-from jrt_jax.generation import pieces
-from jrt_jax.generation import reading
+from jrt_jax.generation import prefill
+from jrt_jax.generation import prompt_segments
 from jrt_jax.prefix import policies
 from jrt_jax.prefix.learned import policy
 
@@ -69,7 +69,7 @@ def of_policy(small):
 
 
 def spans(row):
-  return [(len(piece.tokens), piece.is_prefix) for piece in row]
+  return [(len(segment.tokens), segment.is_prefix) for segment in row]
 
 
 def prefix_tokens(row):
@@ -88,47 +88,51 @@ def test_the_prefix_of_a_prompt_is_what_the_policy_says_of_it(
   model = of_policy(name)
   for text, lengths in zip((PLAIN, RICH), LENGTHS[name]):
     for n, expected in zip((4, 8, 20), lengths):
-      row = pieces.of_prompt(model, text[:n], short=short)
+      row = prompt_segments.of_prompt(model, text[:n], short=short)
       rest = n - expected
       wanted = [(expected, True)] * (expected > 0) + [(rest, False)] * (
           rest > 0
       )
       assert spans(row) == wanted
       np.testing.assert_array_equal(
-          np.concatenate([piece.tokens for piece in row]), text[:n]
+          np.concatenate([segment.tokens for segment in row]), text[:n]
       )
 
 
 def test_a_prefix_at_the_end_has_the_length_of_the_policy(of_policy):
-  row = pieces.of_prompt(of_policy('entropy'), RICH, long='tail')
+  row = prompt_segments.of_prompt(of_policy('entropy'), RICH, long='tail')
   assert spans(row) == [(14, False), (6, True)]
 
 
 def test_where_all_tokens_are_prefix_no_policy_is_asked(of_policy):
   model = of_policy('learned')
-  assert spans(pieces.of_prompt(model, PLAIN, long='all')) == [(20, True)]
-  blocks = pieces.of_prompt(model, PLAIN, long='blocks')
+  assert spans(prompt_segments.of_prompt(model, PLAIN, long='all')) == [
+      (20, True)
+  ]
+  blocks = prompt_segments.of_prompt(model, PLAIN, long='blocks')
   assert spans(blocks) == [(M, True), (M, True), (4, True)]
 
 
 @pytest.mark.parametrize('short', ['left_pad_reference', 'read_twice'])
 def test_a_prompt_that_fills_the_prefix_asks_no_policy(of_policy, short):
-  (piece,) = pieces.of_prompt(of_policy('learned'), PLAIN[:5], short=short)
-  assert len(piece.tokens) == M and piece.is_prefix
+  (segment,) = prompt_segments.of_prompt(
+      of_policy('learned'), PLAIN[:5], short=short
+  )
+  assert len(segment.tokens) == M and segment.is_prefix
 
 
 def test_what_is_shown_is_what_was_read(of_policy):
   model = of_policy('entropy')
-  settings = generation.Settings(max_tokens=0)
+  settings = generation.GenerationSettings(max_tokens=0)
   continuation = generation.Continuation(model, [PLAIN, RICH[:8]], settings)
-  np.testing.assert_array_equal(continuation.reading.prefix, [2, 6])
+  np.testing.assert_array_equal(continuation.decode_state.prefix, [2, 6])
   assert continuation.prefix_tokens == 8
-  causal = reading.read(model, [[pieces.Piece(RICH[:8], False)]])
-  moved = np.abs(continuation.reading.logits[1] - causal.logits[0]).max()
+  causal = prefill.prefill(model, [[prompt_segments.Segment(RICH[:8], False)]])
+  moved = np.abs(continuation.decode_state.logits[1] - causal.logits[0]).max()
   assert moved > 1e-3
 
 
 @pytest.mark.parametrize('name', ['short', 'long'])
 def test_unknown_names_are_refused(small, name):
   with pytest.raises(ValueError, match=f"{name}_prompt .* got 'middle'"):
-    pieces.of_prompt(small, RICH, **{name: 'middle'})
+    prompt_segments.of_prompt(small, RICH, **{name: 'middle'})
