@@ -45,7 +45,7 @@ swa_sinks. Always keep jrt and based with two seeds.
    gold answer too. In runs/, for each run RUN of its folder study:
 
 python -m jrt_jax.recall --workdir=study/RUN --data=eval --context_tokens=230 \
-    --task=fda,squad,drop,nq,triviaqa --likelihood --out=results/RUN/likely \
+    --tasks=fda,squad,drop,nq,triviaqa --likelihood --out=results/RUN/likely \
     --prompts=default,twice,question_first,hierarchical
 
    The field `command` of jrt_jax/reproduce/study/*/*/result.json has every

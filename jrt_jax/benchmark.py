@@ -1,6 +1,6 @@
 r"""Measures whole models: training steps, prefill and decoding.
 
-python -m jrt_jax.benchmark --json=results.json
+python -m jrt_jax.benchmark --out=results.json
 python -m jrt_jax.benchmark --only=G14 --config=configs/jrt_360m.py \
     --config.microbatch_per_device=16 --config.model.remat=dots
 
@@ -9,8 +9,8 @@ baselines, and --config.KEY=VALUE changes all of them. --list prints the plan.
 Each row of the plan is measured in its own process. Without a GPU there is a
 small plan for the CPU. On a Hopper GPU a separate process first checks that the
 kernels compute the right results, as before training. Exit codes: 0 if all rows
-were measured, 1 if a row failed or --budget was too short, 2 for a mistake in
-the command, 130 after Ctrl-C.
+were measured, 1 if a row failed or --time_budget was too short, 2 for a mistake
+in the command, 130 after Ctrl-C.
 """
 
 import pathlib
@@ -40,9 +40,12 @@ _CONFIG = config_flags.DEFINE_config_file(
 _ONLY = flags.DEFINE_list(
     'only', [], 'Measure these goals only, as in G14,G21; default: all.'
 )
-_JSON = flags.DEFINE_string('json', None, 'Write the rows to this file.')
-_BUDGET = flags.DEFINE_float(
-    'budget', None, 'Stop measuring after so many seconds.', lower_bound=0.0
+_OUT = flags.DEFINE_string('out', None, 'Write the rows to this file.')
+_TIME_BUDGET = flags.DEFINE_float(
+    'time_budget',
+    None,
+    'Stop measuring after so many seconds.',
+    lower_bound=0.0,
 )
 _IMPLEMENTATION = flags.DEFINE_string(
     'implementation', None, 'Short for --config.model.implementation.'
@@ -59,7 +62,7 @@ def main(argv: list[str]) -> None:
       command_line.one_line_errors(),
       command_line.one_line_failures(processes.Failed),
   ):
-    out = _JSON.value and command_line.output_file('--json', _JSON.value)
+    out = _OUT.value and command_line.output_file('--out', _OUT.value)
     environment = processes.call(worker.environment)
     on_gpu = environment['platform'] == 'gpu'
     if not on_gpu:
@@ -103,8 +106,8 @@ def _measure(jobs, environment, start, out):
   for row, config in jobs:
     config = {**config, 'model': kernels.decided(config['model'])}
     left = None
-    if _BUDGET.value is not None:
-      left = start + _BUDGET.value - time.monotonic()
+    if _TIME_BUDGET.value is not None:
+      left = start + _TIME_BUDGET.value - time.monotonic()
       if left <= 0:
         break
     _tell_progress(record)

@@ -21,6 +21,7 @@ from absl import logging
 
 import configs
 from configs import base
+from jrt_jax import renamed
 from jrt_jax.runtime.exit_codes import FAILURE
 from jrt_jax.runtime.exit_codes import INTERRUPTED
 from jrt_jax.runtime.exit_codes import MISTAKE
@@ -61,6 +62,8 @@ def parser(
       sys.exit(0)
     except AttributeError as error:  # of a ConfigDict without that key, mostly
       _exit(MISTAKE, _unknown_key(error))
+    except flags.UnrecognizedFlagError as error:
+      _exit(MISTAKE, renamed.flag(error.flagname, flags.FLAGS) or error)
     except (flags.Error, OSError, KeyError, TypeError, ValueError) as error:
       _exit(MISTAKE, _of_config_file(error))
     except Exception as error:  # a config file is a program
@@ -70,7 +73,8 @@ def parser(
     # Of jax, which says there what plugins it goes on without.
     python_logging.getLogger('jax._src.xla_bridge').addFilter(_shorten)
     if rest and not arguments:
-      _exit(MISTAKE, f'arguments must start with --, got {rest[0]!r}')
+      wrong = f'arguments must start with --, got {rest[0]!r}'
+      _exit(MISTAKE, renamed.argument() or wrong)
     if arguments and not rest:
       _exit(MISTAKE, f'{arguments} must be given, at least one')
     if config and flags.FLAGS[config].value is None:

@@ -1,9 +1,10 @@
 r"""Converts workdirs to and from the checkpoints of other code.
 
-python -m jrt_jax.convert from-official DIR WORKDIR --tokenizer=tokenizer.json
-python -m jrt_jax.convert to-official WORKDIR DIR
-python -m jrt_jax.convert from-hf DIR WORKDIR
-python -m jrt_jax.convert to-compact WORKDIR DIR
+python -m jrt_jax.convert from_official --input=DIR --workdir=WORKDIR \
+    --tokenizer=tokenizer.json
+python -m jrt_jax.convert to_official --workdir=WORKDIR --out=DIR
+python -m jrt_jax.convert from_hf --input=DIR --workdir=WORKDIR
+python -m jrt_jax.convert to_compact --workdir=WORKDIR --out=DIR
 
 `official` is a checkpoint of HazyResearch's JRT, Based or attention models:
 config.json with safetensors or pytorch_model.bin (which needs torch). `hf` is a
@@ -23,6 +24,7 @@ from absl import flags
 
 from configs import base
 from jrt_jax import command_line
+from jrt_jax import renamed
 from jrt_jax.data import pipeline
 from jrt_jax.data import tokenizers
 from jrt_jax.interchange import agreement
@@ -34,16 +36,25 @@ from jrt_jax.runtime import compilation_cache
 from jrt_jax.training import compact
 from jrt_jax.training import workdirs
 
+_INPUT = flags.DEFINE_string(
+    'input', None, 'from_official, from_hf: the folder of the checkpoint.'
+)
+_WORKDIR = flags.DEFINE_string(
+    'workdir', None, 'The workdir to be written, or of the run to be converted.'
+)
+_OUT = flags.DEFINE_string(
+    'out', None, 'to_official, to_compact: the folder to be written, a new one.'
+)
 _TOKENIZER = flags.DEFINE_string(
     'tokenizer',
     None,
-    'The tokenizer.json of the model, if neither DIR has it nor the config of'
-    ' WORKDIR names it.',
+    'The tokenizer.json of the model, if it is not in --input and the config of'
+    ' --workdir does not name it.',
 )
 _BIN = flags.DEFINE_bool(
     'bin',
     False,
-    'to-official: write pytorch_model.bin instead of model.safetensors; needs'
+    'to_official: write pytorch_model.bin instead of model.safetensors; needs'
     ' torch.',
 )
 _CHECK = flags.DEFINE_string(
@@ -68,7 +79,7 @@ def import_from(read: Callable, source: str, destination: str) -> None:
     read: maps a folder and the default config to a config and parameters.
     source, destination: folders.
   """
-  destination = command_line.output_folder('WORKDIR', destination)
+  destination = command_line.output_folder('--workdir', destination)
   config, params = read(source, base.get_config().to_dict())
   config['data'] = {**config['data'], 'tokenizer': _tokenizer(config)[0]}
   if not config['data']['tokenizer']:
@@ -85,8 +96,8 @@ def import_from(read: Callable, source: str, destination: str) -> None:
 
 def to_official(source: str, destination: str) -> None:
   """Writes the newest weights of the workdir `source` to `destination`."""
-  folder = command_line.output_folder('DIR', destination)
-  folders.check_empty('DIR', folder)
+  folder = command_line.output_folder('--out', destination)
+  folders.check_empty('--out', folder)
   config, params, step = workdirs.read(source)
   tokenizer, loaded = _tokenizer(config)
   with folders.whole(folder) as new:
@@ -102,8 +113,8 @@ def to_official(source: str, destination: str) -> None:
 
 def to_compact(source: str, destination: str) -> None:
   """Writes the newest weights of the workdir `source` as a compact run."""
-  folder = command_line.output_folder('DIR', destination)
-  folders.check_empty('DIR', folder)
+  folder = command_line.output_folder('--out', destination)
+  folders.check_empty('--out', folder)
   config, params, step = workdirs.read(source)
   tokenizer, _ = _tokenizer(config)
   if not tokenizer:
@@ -135,33 +146,45 @@ def _tokenizer(config):
   return name, loaded
 
 
-# Each conversion takes two folders; the number is the index of the workdir.
+# What each conversion calls; the flags of the folder that it reads, of the one
+# that it writes, and of the workdir whose logits --check compares.
 CONVERSIONS = {
-    'from-official': (functools.partial(import_from, official.read), 1),
-    'from-hf': (functools.partial(import_from, hugging_face.read), 1),
-    'to-official': (to_official, 0),
-    'to-compact': (to_compact, 1),
+    'from_official': (
+        functools.partial(import_from, official.read),
+        *(_INPUT, _WORKDIR, _WORKDIR),
+    ),
+    'from_hf': (
+        functools.partial(import_from, hugging_face.read),
+        *(_INPUT, _WORKDIR, _WORKDIR),
+    ),
+    'to_official': (to_official, _WORKDIR, _OUT, _WORKDIR),
+    'to_compact': (to_compact, _WORKDIR, _OUT, _OUT),
 }
 
 
 def main(argv: list[str]) -> None:
-  name, *folders = argv[1:]
+  name, *rest = argv[1:]
   with command_line.one_line_errors():
-    if name not in CONVERSIONS or len(folders) != 2:
+    if name in renamed.CONVERSIONS:
+      raise ValueError(f'{name} is now {renamed.CONVERSIONS[name]}')
+    if name not in CONVERSIONS or rest:
       raise ValueError(
-          f'arguments must be one of {", ".join(CONVERSIONS)} and two folders,'
-          f' got {" ".join(argv[1:])}'
+          f'the conversion must be one of {", ".join(CONVERSIONS)}, got'
+          f' {" ".join(argv[1:])}'
       )
-    convert, workdir = CONVERSIONS[name]
+    convert, read, written, checked = CONVERSIONS[name]
+    for flag in (read, written):
+      if not flag.value:
+        raise ValueError(f'--{flag.name}=DIR must be given')
     if _CHECK.value:
       with command_line.reading('--check'):
         open(_CHECK.value, 'rb').close()
     if _COMPILATION_CACHE.value:
       compilation_cache.turn_on()
-    print(f'reading {folders[0]}', flush=True)
-    convert(*folders)
+    print(f'reading {read.value}', flush=True)
+    convert(read.value, written.value)
     if _CHECK.value:
-      _check(folders[workdir])
+      _check(checked.value)
 
 
 def _check(workdir):
@@ -182,6 +205,6 @@ if __name__ == '__main__':
   app.run(
       main,
       flags_parser=command_line.parser(
-          arguments='from-official, from-hf, to-official or to-compact'
+          arguments='from_official, from_hf, to_official or to_compact'
       ),
   )

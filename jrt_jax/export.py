@@ -4,8 +4,9 @@ python -m jrt_jax.export --workdir=runs/jrt_tiny --out=jrt_tiny_hf
 
 AutoModelForCausalLM.from_pretrained('jrt_tiny_hf', trust_remote_code=True) then
 loads the model with its newest weights. Writing needs neither torch nor
-transformers. `python -m jrt_jax.convert from-hf jrt_tiny_hf WORKDIR` converts
-the directory back.
+transformers. This converts the directory back:
+
+python -m jrt_jax.convert from_hf --input=jrt_tiny_hf --workdir=WORKDIR
 """
 
 from absl import app

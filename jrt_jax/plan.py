@@ -65,13 +65,13 @@ _TRAFFIC = flags.DEFINE_bool(
     'Also print what moves the most bytes, and a lower bound of the time of a'
     ' step; implies --compile.',
 )
-_JSON = flags.DEFINE_string('json', None, 'Write all figures to this file.')
+_OUT = flags.DEFINE_string('out', None, 'Write all figures to this file.')
 
 
 def main(argv: list[str]) -> None:
   del argv
   with command_line.one_line_errors():
-    out = _JSON.value and command_line.output_file('--json', _JSON.value)
+    out = _OUT.value and command_line.output_file('--out', _OUT.value)
     config = _CONFIG.value.to_dict()
     gpus = topology.parse(_TOPOLOGY.value)
     found = budget.make(config, gpus, mfu=_MFU.value, price=_PRICE.value)

@@ -1,13 +1,16 @@
 r"""Compares runs: a figure of their curves, and a table in the terminal.
 
-python -m jrt_jax.plot runs/jrt_360m runs/based_360m --out=curves.png
+python -m jrt_jax.plot --workdir=runs/jrt_360m,runs/based_360m --out=curves.png
+python -m jrt_jax.plot --workdir='runs/*'
 
-Each RUN is a workdir of `jrt_jax.train`; the run may still be going on. Folders
-that are not runs are left out. If the tokenizers of the runs differ, training
-losses are in bits per byte. The extension of --out chooses the format: .png,
-.pdf or .svg. Needs matplotlib.
+--workdir names workdirs of `jrt_jax.train`; the runs may still be going on.
+Folders that are not runs are left out. If the tokenizers of the runs differ,
+training losses are in bits per byte. The extension of --out chooses the format:
+.png, .pdf or .svg. Needs matplotlib.
 """
 
+import glob
+import os
 import sys
 
 from absl import app
@@ -17,6 +20,9 @@ from jrt_jax import command_line
 from jrt_jax.reporting import curves
 from jrt_jax.reporting import figure
 
+_WORKDIR = flags.DEFINE_list(
+    'workdir', [], 'Of the run, or of several: comma-separated globs.'
+)
 _OUT = flags.DEFINE_string(
     'out', 'curves.png', 'Write the figure to this file.'
 )
@@ -31,12 +37,24 @@ _SMOOTH = flags.DEFINE_float(
 
 
 def main(argv: list[str]) -> None:
+  del argv
   with command_line.one_line_errors():
+    if not _WORKDIR.value:
+      raise ValueError('--workdir=DIR must be given, or several, DIR,DIR')
     out = command_line.output_file('--out', _OUT.value)
-    runs = curves.read(argv[1:], skip=_tell)
+    runs = curves.read(_workdirs(), skip=_tell)
     print(curves.table([run.smoothed(_SMOOTH.value) for run in runs]))
     figure.draw(runs, out, smooth=_SMOOTH.value)
     print(f'wrote {out}')
+
+
+def _workdirs():
+  """What the patterns of --workdir match; a pattern itself, if nothing."""
+  patterns = map(os.path.expanduser, _WORKDIR.value)
+  matches = (
+      [x] if os.path.exists(x) else glob.glob(x) or [x] for x in patterns
+  )
+  return [path for paths in matches for path in sorted(paths)]
 
 
 def _tell(error):
@@ -44,4 +62,4 @@ def _tell(error):
 
 
 if __name__ == '__main__':
-  app.run(main, flags_parser=command_line.parser(arguments='RUN'))
+  app.run(main, flags_parser=command_line.parser())

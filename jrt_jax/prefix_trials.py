@@ -1,7 +1,7 @@
 r"""Tries prefixes of a trained model, so that a policy can learn from them.
 
 python -m jrt_jax.prefix_trials --workdir=runs/jrt_tiny --out=trials.npz
-python -m jrt_jax.prefix.learn --table=trials.npz --cost=0.01 --out=policy.json
+python -m jrt_jax.prefix.learn --trials=trials.npz --cost=0.01 --out=policy.json
 
 Prompts are pieces of documents, of the data that the run has held out or of
 --input; their answers are the tokens that follow. Every fraction of a prompt is
@@ -42,8 +42,8 @@ _TEXT_KEY = flags.DEFINE_string(
     'text_key', 'text', 'Where a jsonl record keeps its text.'
 )
 _OUT = flags.DEFINE_string('out', None, 'The .npz file of the trials.')
-_PROMPTS = flags.DEFINE_integer(
-    'prompts',
+_NUM_PROMPTS = flags.DEFINE_integer(
+    'num_prompts',
     512,
     'How many are cut, evenly spread over the text; those without an answer'
     ' that counts are left out.',
@@ -92,7 +92,7 @@ def _collect(model, fractions, out):
       _stream(model),
       length=model.config['sequence_length'],
       answer_tokens=_ANSWER_TOKENS.value,
-      count=_PROMPTS.value,
+      count=_NUM_PROMPTS.value,
       eos_id=model.tokenizer.eos_id,
       answers=_ANSWERS.value,
   )
@@ -148,7 +148,7 @@ def _summary(table, prompts, out):
       f' most; {counted:,} tokens of answers count\n'
       f'{tables.aligned(rows, ">")}\n'
       f'wrote {out}; learn from it: python -m jrt_jax.prefix.learn'
-      f' --table={out} --cost=0.01 --out=policy.json'
+      f' --trials={out} --cost=0.01 --out=policy.json'
   )
 
 

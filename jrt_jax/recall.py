@@ -1,7 +1,7 @@
 r"""Measures whether a model recalls what it has read, and whether twice helps.
 
-python -m jrt_jax.recall --workdir=runs/jrt_tiny --task=fda --data=FOLDER
-python -m jrt_jax.recall --model=hf:NAME --task=mine.jsonl \
+python -m jrt_jax.recall --workdir=runs/jrt_tiny --tasks=fda --data=FOLDER
+python -m jrt_jax.recall --model=hf:NAME --tasks=mine.jsonl \
     --prompts=default,twice,hierarchical --out=recall/mine
 
 A model is a run of ours, or any other: hf:NAME_OR_DIR, http://HOST:PORT/v1 of a
@@ -76,8 +76,8 @@ _LONG_PROMPT = flags.DEFINE_enum(
     sorted(long_prompts.LONG_PROMPTS),
     'Of a run: which part of a longer prompt is prefix.',
 )
-_TASK = flags.DEFINE_list(
-    'task', [], 'Names (see --list), or files of your own, NAME.jsonl.'
+_TASKS = flags.DEFINE_list(
+    'tasks', [], 'Names (see --list), or files of your own, NAME.jsonl.'
 )
 _DATA = flags.DEFINE_string(
     'data',
@@ -146,7 +146,7 @@ def main(argv: list[str]) -> None:
 
 def _evaluate():
   model = language_models.load(_spec(), **_options())
-  works = [_work(model, name) for name in dict.fromkeys(_TASK.value)]
+  works = [_work(model, name) for name in dict.fromkeys(_TASKS.value)]
   settings = questions_lib.Settings(
       prompts=[*dict.fromkeys(_PROMPTS.value)],
       max_tokens=_MAX_TOKENS.value,
@@ -205,9 +205,9 @@ def _check_flags():
   """Raises an error for what is wrong, before a model is loaded."""
   if bool(_WORKDIR.value) == bool(_MODEL.value):
     raise ValueError('either --workdir=DIR or --model=SPEC must be given')
-  if not _TASK.value:
-    raise ValueError('--task=NAME,… must be given; --list shows them')
-  for name in _TASK.value:
+  if not _TASKS.value:
+    raise ValueError('--tasks=NAME,… must be given; --list shows them')
+  for name in _TASKS.value:
     rows.find(name, _paths(name), tasks.find_task(name).source)
   for name in _PROMPTS.value or ['']:
     prompts.find(name)

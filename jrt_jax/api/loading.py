@@ -32,7 +32,7 @@ def load(
 
   Args:
     path: a workdir of `jrt_jax.train`, of which the newest intact checkpoint is
-      read; a folder of `jrt_jax.convert to-compact`; one of `jrt_jax.export`; or
+      read; a folder of `jrt_jax.convert to_compact`; one of `jrt_jax.export`; or
       'builtin:NAME' for a model of the package, as builtin:jrt_2m.
     tokenizer: where its tokenizer.json is now, if not where it was in training.
     implementation: what computes linear attention, a value of
@@ -65,14 +65,14 @@ def _is_export(name, folder):
   if not config.is_file():
     raise FileNotFoundError(
         'path must be a workdir of jrt_jax.train, a folder of jrt_jax.convert'
-        ' to-compact or of jrt_jax.export, or builtin:NAME, got'
+        ' to_compact or of jrt_jax.export, or builtin:NAME, got'
         f' {name!r}, without config.json'
     )
   kind = foreign.read_json(config, foreign.OBJECT).get('model_type')
   if kind not in (None, 'jrt'):
     raise ValueError(
         f'path must be a model of jrt_jax, got {name!r}, of model_type'
-        f' {kind!r}: python -m jrt_jax.convert from-official makes a workdir of'
+        f' {kind!r}: python -m jrt_jax.convert from_official makes a workdir of'
         ' released checkpoints'
     )
   return kind is not None

@@ -49,8 +49,8 @@ _VALIDATION_FRACTION = flags.DEFINE_float(
 _SHARD_TOKENS = flags.DEFINE_integer(
     'shard_tokens', 2**27, 'In a shard; a crash loses at most so many.'
 )
-_WORKERS = flags.DEFINE_integer(
-    'workers', None, 'Processes that tokenize; default: one for each core.'
+_PROCESSES = flags.DEFINE_integer(
+    'processes', None, 'Processes that tokenize; default: one for each core.'
 )
 _VERIFY = flags.DEFINE_bool(
     'verify', False, 'Compare the shards with their checksums.'
@@ -85,7 +85,7 @@ def _prepare(folder):
       validation_fraction=_VALIDATION_FRACTION.value,
       shard_tokens=_SHARD_TOKENS.value,
   )
-  workers = shards.num_cores() if _WORKERS.value is None else _WORKERS.value
+  workers = shards.num_cores() if _PROCESSES.value is None else _PROCESSES.value
   before = manifests.read(folder).tokens if manifests.exists(folder) else 0
   start = time.perf_counter()
   manifest = preparation.prepare(

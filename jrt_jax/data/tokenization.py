@@ -82,7 +82,7 @@ def tokenize_all(
   except concurrent.futures.process.BrokenProcessPool as error:
     raise OSError(
         'a worker was killed, mostly because memory ran out: the same command'
-        ' continues, with fewer --workers it takes less'
+        ' continues, with fewer --processes it takes less'
     ) from error
   finally:
     pool.shutdown(cancel_futures=True)

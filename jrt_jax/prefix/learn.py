@@ -1,13 +1,13 @@
 r"""Learns how long a prefix each prompt needs, and compares ways to learn it.
 
-python -m jrt_jax.prefix.learn --table=trials.npz --cost=0.01 --out=policy.json
+python -m jrt_jax.prefix.learn --trials=trials.npz --cost=0.01 --out=policy.json
 
 trials.npz is what jrt_jax.prefix_trials has written, or anything that holds
 `tokens` int [N, n], `fractions` [K], ascending, and `scores` [N, K], how well a
 model answers a prompt of which that fraction is prefix; with `lengths` [N] rows
 may be shorter than n, with `seconds` [K] times are shown, `sequence_length` is
 that of the model (default: n), and `tokenizer` the fingerprint of its tokenizer.
-Without --table prompts are simulated. A random half of the prompts is held out
+Without --trials prompts are simulated. A random half of the prompts is held out
 for the numbers shown.
 
 Train with --config.prefix.name=learned --config.prefix.file=policy.json.
@@ -25,7 +25,7 @@ from jrt_jax.prefix.learned import simulation
 from jrt_jax.prefix.learned import trials
 from jrt_jax.reporting import tables
 
-_TABLE = flags.DEFINE_string('table', None, 'Scores by prompt and fraction.')
+_TRIALS = flags.DEFINE_string('trials', None, 'Scores by prompt and fraction.')
 _OUT = flags.DEFINE_string('out', None, 'The file of the policy, if wanted.')
 _METHOD = flags.DEFINE_enum(
     'method', 'full feedback', comparison.LEARNED, 'What --out takes.'
@@ -46,9 +46,9 @@ def main(argv: list[str]) -> None:
       command_line.output_file('--out', _OUT.value)
     rng = np.random.default_rng(_SEED.value)
     table, tokenizer = simulation.table(2000, rng), 'simulation'
-    if _TABLE.value:
-      with command_line.reading('--table'):
-        table, tokenizer = trials.load(_TABLE.value)
+    if _TRIALS.value:
+      with command_line.reading('--trials'):
+        table, tokenizer = trials.load(_TRIALS.value)
     result = comparison.run(table, _COST.value, rng)
     print(_table(result))
     if _OUT.value:

@@ -1,6 +1,7 @@
 r"""Shows where each policy ends the prefix of a real document.
 
-python -m jrt_jax.prefix.preview FILE --config=configs/jrt_tiny.py --start=1000
+python -m jrt_jax.prefix.preview --input=FILE --config=configs/jrt_tiny.py \
+    --start=1000
 
 The prompt is the config's sequence_length in tokens of FILE (plain, .gz or
 .zst), from --start on; | marks the end of the prefix. Without
@@ -23,6 +24,9 @@ from jrt_jax.prefix import signals
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'A file of configs/; default: configs/base.py.'
 )
+_INPUT = flags.DEFINE_string(
+    'input', None, 'Files, plain, .gz or .zst: comma-separated globs.'
+)
 _START = flags.DEFINE_integer(
     'start', 0, 'The first token of the prompt.', lower_bound=0
 )
@@ -31,11 +35,17 @@ _BAR = 20  # characters that stand for the prompt
 
 
 def main(argv: list[str]) -> None:
+  del argv
   with command_line.one_line_errors():
     config = _CONFIG.value.to_dict()
     tokenizer = tokenizers.load(config['data']['tokenizer'])
-    for path in argv[1:]:
-      with command_line.reading('FILE'), sources.open_text(path) as (file, _):
+    if not _INPUT.value:
+      raise ValueError('--input=FILES must be given')
+    for path in sources.find('--input', _INPUT.value):
+      with command_line.reading('--input'), sources.open_text(path) as (
+          file,
+          _,
+      ):
         document = tokenizer.encode(file.read())
       print(_preview(path, document, tokenizer, config))
 
@@ -91,7 +101,7 @@ def _line(name, prompt, end, tokenizer):
 def _parse(argv):
   if not any(x.partition('=')[0] in ('-config', '--config') for x in argv):
     argv = [argv[0], f'--config={base.__file__}', *argv[1:]]
-  return command_line.parser(config='config', arguments='FILE')(argv)
+  return command_line.parser(config='config')(argv)
 
 
 if __name__ == '__main__':

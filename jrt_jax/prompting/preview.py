@@ -1,6 +1,7 @@
 r"""Shows how a document would be read: once, and the parts that matter again.
 
-python -m jrt_jax.prompting.preview FILE --question='When was it approved?'
+python -m jrt_jax.prompting.preview --input=FILE \
+    --question='When was it approved?'
 
 Each line is a piece of the prompt, in the order in which it is read. Colours
 are for terminals only; NO_COLOR=1 turns them off.
@@ -20,6 +21,9 @@ from jrt_jax.prompting import hierarchy
 from jrt_jax.prompting import saliency
 from jrt_jax.prompting import templates
 
+_INPUT = flags.DEFINE_string(
+    'input', None, 'The document, a file, plain, .gz or .zst.'
+)
 _QUESTION = flags.DEFINE_string('question', None, 'What the document is for.')
 _TOKENIZER = flags.DEFINE_string(
     'tokenizer', 'bytes', 'The path of a tokenizer.json, or bytes.'
@@ -37,8 +41,8 @@ _SALIENCY = flags.DEFINE_enum(
 _ORDER = flags.DEFINE_enum(
     'order', 'breadth', [*hierarchy.ORDERS], 'When it is repeated.'
 )
-_BUDGET = flags.DEFINE_integer(
-    'budget',
+_TOKEN_BUDGET = flags.DEFINE_integer(
+    'token_budget',
     None,
     'The prompt has at most so many tokens, which are bytes without a'
     ' --tokenizer; default: any.',
@@ -59,12 +63,16 @@ _COLOURS = {
 
 
 def main(argv: list[str]) -> None:
+  del argv
   with command_line.one_line_errors():
-    if len(argv) > 2:
-      raise ValueError(f'FILE must be one file, got {len(argv) - 1}')
+    if not _INPUT.value:
+      raise ValueError('--input=FILE must be given')
     if not _QUESTION.value:
       raise ValueError('--question=TEXT must be given')
-    with command_line.reading('FILE'), sources.open_text(argv[1]) as (file, _):
+    with (
+        command_line.reading('--input'),
+        sources.open_text(_INPUT.value) as (file, _),
+    ):
       document = file.read().decode(errors='replace')
     tokenizer = tokenizers.load(_TOKENIZER.value)
     prompt = _prompt(document, tokenizer)
@@ -77,7 +85,8 @@ def main(argv: list[str]) -> None:
   unit = 'bytes' if _TOKENIZER.value == 'bytes' else 'tokens'
   print(f'{read:,} {unit}; {once:,} read once, {flat:,} read twice')
   if prompt.cut:
-    print(f'--budget={_BUDGET.value} has no room for the whole document')
+    budget = f'--token_budget={_TOKEN_BUDGET.value}'
+    print(f'{budget} has no room for the whole document')
 
 
 def _prompt(document, tokenizer):
@@ -90,7 +99,7 @@ def _prompt(document, tokenizer):
       ratio=_RATIO.value,
       saliency=kinds.get(_SALIENCY.value) or saliency.random(seed=0),
       order=_ORDER.value,
-      budget=_BUDGET.value,
+      budget=_TOKEN_BUDGET.value,
       width=_WIDTH.value,
       overlap=_OVERLAP.value,
   )
@@ -131,4 +140,4 @@ def _coloured(line, level):
 
 
 if __name__ == '__main__':
-  app.run(main, flags_parser=command_line.parser(arguments='FILE'))
+  app.run(main, flags_parser=command_line.parser())

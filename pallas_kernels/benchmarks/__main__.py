@@ -1,6 +1,6 @@
 r"""Checks, tunes and times the kernels on the GPU of this machine.
 
-python -m pallas_kernels.benchmarks --out DIR --budget 540
+python -m pallas_kernels.benchmarks --out=DIR --time_budget=540
 
 Steps: correctness of every kernel, ceilings of the device, tuning, goals, and
 peers as far as the budget goes. What is found is written at once, and the same
@@ -12,7 +12,6 @@ Exit codes: 0, 1 when a row failed, 2 for a mistake in the command, 130 after
 Ctrl-C.
 """
 
-import argparse
 import datetime
 import functools
 import json
@@ -23,6 +22,7 @@ import sys
 import time
 from typing import Any
 
+from pallas_kernels import command_line
 from pallas_kernels.benchmarks import figure
 from pallas_kernels.benchmarks import publish
 from pallas_kernels.benchmarks import steps as steps_lib
@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
     if args.publish:
       print('\n'.join(f'wrote {path}' for path in publish.publish(settings)))
       return 0
-    return _measure(settings, args.budget, argv)
+    return _measure(settings, args.time_budget, argv)
   except (OSError, ValueError) as error:
     print(f'error: {error}', file=sys.stderr)
     return 2
@@ -156,23 +156,17 @@ def _list(settings):
     print('\n'.join(f'  {case.name}' for case in cases))
 
 
-class _Parser(argparse.ArgumentParser):
-
-  def error(self, message):
-    self.exit(2, f'error: {message}\n')
-
-
 def _parse(argv):
-  parser = _Parser(
+  parser = command_line.Parser(
       prog=_NAME,
       description=__doc__,
-      formatter_class=argparse.RawDescriptionHelpFormatter,
+      renamed={'--budget': '--time_budget'},
   )
   parser.add_argument(
       '--out', type=pathlib.Path, help='a folder for the results'
   )
   parser.add_argument(
-      '--budget',
+      '--time_budget',
       type=float,
       default=540.0,
       help='seconds after which no row is begun; default: 540',
@@ -197,7 +191,7 @@ def _parse(argv):
       metavar='RESULTS.json',
       help='print results as Markdown and measure nothing',
   )
-  args = parser.parse_args(argv)
+  args = parser.parse(argv)
   if not args.out and not args.table and not args.list:
     parser.error('--out=DIR must be given')
   args.out = args.out or pathlib.Path('.')

@@ -25,13 +25,13 @@ def cases(settings: Settings) -> list[Case]:
 def measure(settings: Settings) -> dict[str, Any]:
   """Returns a row with 'rows' of all lengths, and memory in each of them."""
   lengths = (64, 128) if settings.rehearse else goals.CPU_LENGTHS
-  flags = ['--lengths', *map(str, lengths)]
+  flags = [f'--lengths={",".join(map(str, lengths))}']
   if settings.rehearse:
-    flags += ['--quadratic-up-to', '64', '--rounds', '1']
+    flags += ['--quadratic_up_to', '64', '--rounds', '1']
   with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder, 'results.json')
     command = [sys.executable, '-m', _MODULE, *flags]
-    subprocess.run([*command, '--json', path], stdout=sys.stderr, check=True)
+    subprocess.run([*command, '--out', path], stdout=sys.stderr, check=True)
     measured = json.loads(path.read_text())
   rows = [_row(measured['shape'], row) for row in measured['rows']]
   return {

@@ -1,7 +1,7 @@
 r"""Time and memory of prefix linear attention against the length.
 
 python -m pallas_kernels.benchmarks.prefix_linear_attention \
-  --lengths 2048 4096 8192 16384 32768 --json results.json
+  --lengths=2048,4096,8192,16384,32768 --out=results.json
 
 One row of tokens, half of them prefix. Memory is what the compiled program
 reserves beside its arguments and results; it is the same in every run. Time is
@@ -10,7 +10,6 @@ time of one thread, which other jobs on the machine disturb least: the program
 starts itself anew to get one. Elsewhere it is wall time until all is ready.
 """
 
-import argparse
 import datetime
 import json
 import os
@@ -23,6 +22,7 @@ import jax
 import numpy as np
 
 import pallas_kernels
+from pallas_kernels import command_line
 from pallas_kernels import testing
 from pallas_kernels.benchmarks.shapes import SHAPES
 from pallas_kernels.prefix_linear_attention import api
@@ -63,8 +63,8 @@ def main(argv: list[str]) -> None:
       'exponents': _exponents(timed),
   }
   _print(result)
-  if args.json:
-    args.json.write_text(json.dumps(result, indent=2) + '\n')
+  if args.out:
+    args.out.write_text(json.dumps(result, indent=2) + '\n')
 
 
 def exponent(lengths: list[int], times: list[float]) -> float:
@@ -167,8 +167,17 @@ def _print(result):
 
 
 def _parse(argv):
-  parser = argparse.ArgumentParser(prog=f'python -m {_MODULE}')
-  parser.add_argument('--lengths', type=int, nargs='+', default=LENGTHS)
+  parser = command_line.Parser(
+      prog=f'python -m {_MODULE}',
+      description=__doc__,
+      renamed={'--json': '--out', '--quadratic-up-to': '--quadratic_up_to'},
+  )
+  parser.add_argument(
+      '--lengths',
+      type=command_line.several(int),
+      default=LENGTHS,
+      help='tokens, separated by commas',
+  )
   parser.add_argument('--shape', choices=SHAPES, default='360m')
   parser.add_argument(
       '--heads', type=int, default=2, help='cost per head is constant'
@@ -176,19 +185,19 @@ def _parse(argv):
   parser.add_argument('--dtype', choices=testing.TOLERANCE, default='float32')
   parser.add_argument(
       '--implementations',
-      nargs='+',
-      default=['chunked', 'reference'],
-      choices=api.IMPLEMENTATIONS,
+      type=command_line.several(str, api.IMPLEMENTATIONS),
+      default=('chunked', 'reference'),
+      help=f'of {", ".join(api.IMPLEMENTATIONS)}, separated by commas',
   )
   parser.add_argument(
-      '--quadratic-up-to',
+      '--quadratic_up_to',
       type=int,
       default=4096,
       help='length up to which the reference is timed',
   )
   parser.add_argument('--rounds', type=int, default=9)
-  parser.add_argument('--json', type=pathlib.Path, help='write results here')
-  return parser.parse_args(argv)
+  parser.add_argument('--out', type=pathlib.Path, help='write results here')
+  return parser.parse(argv)
 
 
 def _start_in_one_thread(argv):

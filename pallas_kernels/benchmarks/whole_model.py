@@ -31,7 +31,7 @@ def measure(goal: str, *flags: str) -> dict[str, Any]:
   with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder, 'rows.json')
     command = [sys.executable, '-m', _MODULE, f'--only={goal}', *flags]
-    process = subprocess.Popen([*command, f'--json={path}'], stdout=sys.stderr)
+    process = subprocess.Popen([*command, f'--out={path}'], stdout=sys.stderr)
     while not (rows := _rows(path, goal)) and process.poll() is None:
       time.sleep(0.2)
     rows = rows or _rows(path, goal)

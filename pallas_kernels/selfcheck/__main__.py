@@ -1,6 +1,6 @@
 r"""Decides whether the Hopper kernels may run on the GPU of this machine.
 
-python -m pallas_kernels.selfcheck --V 64 112
+python -m pallas_kernels.selfcheck --value_widths=64,112
 
 Another process, which may crash or hang, compares the kernels with plain JAX,
 forward and backward, and times both: time is shown, and decides nothing. What
@@ -11,10 +11,10 @@ Exit codes: 0 if the kernels may run for all widths, 1 if not, 2 for a mistake
 in the command, 130 after Ctrl-C.
 """
 
-import argparse
 import signal
 import sys
 
+from pallas_kernels import command_line
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_widths import VALUE_WIDTHS
 from pallas_kernels.selfcheck import verdict as verdict_lib
 
@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
   args = _parse(argv)
   refused = False
   try:
-    for verdict in verdict_lib.decide(args.V, limit=args.limit):
+    for verdict in verdict_lib.decide(args.value_widths, limit=args.timeout):
       print(describe(verdict), flush=True)
       refused |= verdict.reason is not None
   except KeyboardInterrupt:
@@ -44,36 +44,28 @@ def describe(verdict: verdict_lib.Verdict) -> str:
   return f'{start}; largest error {worst:.2g}; with gradients {times}'
 
 
-class _Parser(argparse.ArgumentParser):
-
-  def error(self, message):
-    self.exit(2, f'error: {message}\n')
-
-
 def _parse(argv):
-  parser = _Parser(
+  parser = command_line.Parser(
       prog='python -m pallas_kernels.selfcheck',
       description=__doc__,
-      formatter_class=argparse.RawDescriptionHelpFormatter,
+      renamed={'--V': '--value_widths', '--limit': '--timeout'},
   )
   parser.add_argument(
-      '--V',
-      type=int,
-      nargs='+',
-      choices=VALUE_WIDTHS,
+      '--value_widths',
+      type=command_line.several(int, VALUE_WIDTHS),
       default=VALUE_WIDTHS,
       help='widths of values; default: all',
   )
   parser.add_argument(
-      '--limit',
+      '--timeout',
       type=float,
       default=verdict_lib.LIMIT,
       help='seconds that each width may take; default: %(default)g',
   )
-  args = parser.parse_args(argv)
-  if not 0 < args.limit <= 3600:
+  args = parser.parse(argv)
+  if not 0 < args.timeout <= 3600:
     parser.error(
-        f'--limit must be above 0 and at most 3600, got {args.limit:g}'
+        f'--timeout must be above 0 and at most 3600, got {args.timeout:g}'
     )
   return args
 

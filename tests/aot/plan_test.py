@@ -137,7 +137,7 @@ def test_the_command_adds_what_the_compiler_says(tmp_path):
   file = tmp_path / 'plan.json'
   done = subprocess.run(
       [
-          *(sys.executable, '-m', 'jrt_jax.plan', f'--json={file}'),
+          *(sys.executable, '-m', 'jrt_jax.plan', f'--out={file}'),
           *('--config=configs/jrt_tiny.py', '--topology=1xH200', '--traffic'),
           "--config.model.mixers=('conv',)",
           '--config.microbatch_per_device=4',

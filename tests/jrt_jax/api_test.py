@@ -272,7 +272,7 @@ def test_what_is_no_model_is_one_clear_line(tmp_path):
   with pytest.raises(FileNotFoundError, match='builtin:NAME must be one of'):
     jrt_jax.load('builtin:gpt2')
   (tmp_path / 'config.json').write_text('{"model_type": "gpt2"}')
-  with pytest.raises(ValueError, match="of model_type 'gpt2': .*from-official"):
+  with pytest.raises(ValueError, match="of model_type 'gpt2': .*from_official"):
     jrt_jax.load(tmp_path)
 
 

@@ -51,7 +51,7 @@ def benchmark(*arguments):
 @pytest.mark.slow
 def test_a_goal_is_measured_and_recorded_without_a_gpu(tmp_path):
   path = tmp_path / 'rows.json'
-  done = benchmark(*SMALL, '--only=G21', f'--json={path}')
+  done = benchmark(*SMALL, '--only=G21', f'--out={path}')
   assert done.returncode == 0, done.stderr
   record = json.loads(path.read_text())
   (row,) = record['rows']
@@ -62,9 +62,7 @@ def test_a_goal_is_measured_and_recorded_without_a_gpu(tmp_path):
   (line,) = row['implementations']
   assert line.startswith('prefix_linear_attention runs chunked, not mosaic')
   first, *_, last = done.stdout.splitlines()
-  assert (
-      first == 'There is no GPU: small models run on the CPU instead.'
-  )
+  assert first == 'There is no GPU: small models run on the CPU instead.'
   assert last == f'jrt_tiny: {line}'
   assert done.stderr.endswith('row 1 of 1, ETA ?\n')
 
@@ -72,7 +70,7 @@ def test_a_goal_is_measured_and_recorded_without_a_gpu(tmp_path):
 @pytest.mark.slow
 def test_rows_that_fail_stop_no_other(tmp_path):
   path = tmp_path / 'rows.json'
-  done = benchmark(*SMALL, '--config.prefix.name=entropy', f'--json={path}')
+  done = benchmark(*SMALL, '--config.prefix.name=entropy', f'--out={path}')
   assert done.returncode == 1, done.stderr
   rows = json.loads(path.read_text())['rows']
   assert [row['goal'] for row in rows] == ['G14', 'G20', 'G21', 'G22']
@@ -86,7 +84,7 @@ def test_rows_that_fail_stop_no_other(tmp_path):
 @pytest.mark.slow
 def test_what_no_time_is_left_for_is_said(tmp_path):
   path = tmp_path / 'rows.json'
-  done = benchmark('--budget=0', f'--json={path}')
+  done = benchmark('--time_budget=0', f'--out={path}')
   assert done.returncode == 1
   record = json.loads(path.read_text())
   assert not record['rows'] and len(record['left']) == 4
@@ -139,8 +137,8 @@ def test_a_config_that_is_not_there_is_one_line(check_mistake):
         (['--config.microbatch_per_device=0'], 'config.microbatch_per_device'),
         (['--config.model.nope=1'], "the config has no key 'nope'"),
         (['--only=G1'], '--only must name some of G14, G20, G21, G22, got '),
-        (['--json=README.md/rows.json'], '--json must be a file that can be'),
-        (['--budget=-1'], 'flag --budget=-1'),
+        (['--out=README.md/rows.json'], '--out must be a file that can be'),
+        (['--time_budget=-1'], 'flag --time_budget=-1'),
     ],
 )
 def test_any_other_mistake_is_one_line(check_mistake, arguments, message):

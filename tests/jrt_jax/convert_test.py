@@ -39,7 +39,14 @@ def workdir(checkpoint, tmp_path_factory):
   return path
 
 
-def convert(*arguments):
+def convert(name, read, written, *arguments):
+  flags = '--input', '--workdir'
+  if name.startswith('to_'):
+    flags = '--workdir', '--out'
+  return run(name, f'{flags[0]}={read}', f'{flags[1]}={written}', *arguments)
+
+
+def run(*arguments):
   return subprocess.run(
       [sys.executable, '-m', 'jrt_jax.convert', *map(str, arguments)],
       cwd=ROOT,
@@ -54,7 +61,7 @@ def test_a_checkpoint_becomes_a_workdir_that_gives_the_official_logits(
 ):
   path = tmp_path / 'run'
   done = convert(
-      'from-official', checkpoint, path, f'--check={GOLDEN}', '--tolerance=1e-5'
+      'from_official', checkpoint, path, f'--check={GOLDEN}', '--tolerance=1e-5'
   )
   assert done.returncode == 0, done.stderr
   reading, remark, wrote, difference = done.stdout.splitlines()
@@ -76,7 +83,7 @@ def export(workdir, tmp_path_factory):
         logits_parallel=arrays['logits_parallel'] + 0.5,
     )
   file = folder.parent / 'other.npz'
-  return convert('to-official', workdir, folder, f'--check={file}'), folder
+  return convert('to_official', workdir, folder, f'--check={file}'), folder
 
 
 def test_a_workdir_becomes_the_checkpoint_that_it_was(checkpoint, export):
@@ -113,7 +120,7 @@ def test_the_tokenizer_in_the_folder_is_recorded(checkpoint, tmp_path):
   folder = shutil.copytree(checkpoint, tmp_path / 'official')
   write_tokenizer(folder / 'tokenizer.json', 97)
   run = tmp_path / 'run'
-  done = convert('from-official', folder, run)
+  done = convert('from_official', folder, run)
   assert done.returncode == 0, done.stderr
   assert len(done.stdout.splitlines()) == 2  # no remark
   config = workdirs.read(run).config
@@ -126,7 +133,7 @@ def test_a_tokenizer_with_more_ids_than_the_model_is_refused(
 ):
   file, run = tmp_path / 'tokenizer.json', tmp_path / 'run'
   write_tokenizer(file, 105)
-  done = convert('from-official', checkpoint, run, f'--tokenizer={file}')
+  done = convert('from_official', checkpoint, run, f'--tokenizer={file}')
   assert done.returncode == 2
   assert error_line(done.stderr).startswith(
       "error: config.model.vocab_size must hold the tokenizer's 105 ids, got 10"
@@ -135,7 +142,7 @@ def test_a_tokenizer_with_more_ids_than_the_model_is_refused(
 
 
 def test_a_mistake_is_one_line(error_line, checkpoint, workdir):
-  done = convert('from-official', checkpoint, workdir)
+  done = convert('from_official', checkpoint, workdir)
   assert done.returncode == 2
   assert error_line(done.stderr).startswith(
       'error: the workdir must be a new one'
@@ -145,7 +152,7 @@ def test_a_mistake_is_one_line(error_line, checkpoint, workdir):
 def test_the_tokenizer_goes_with_the_checkpoint(workdir, tmp_path):
   file, folder = tmp_path / 'words.json', tmp_path / 'official'
   write_tokenizer(file, 97)
-  done = convert('to-official', workdir, folder, f'--tokenizer={file}')
+  done = convert('to_official', workdir, folder, f'--tokenizer={file}')
   assert done.returncode == 0, done.stderr
   assert done.stdout.splitlines()[1:] == [f'wrote {folder}']
   assert (folder / 'tokenizer.json').read_text() == file.read_text()
@@ -155,10 +162,10 @@ def test_the_tokenizer_goes_with_the_checkpoint(workdir, tmp_path):
 
 @pytest.mark.slow
 def test_a_folder_with_files_is_not_written_to(error_line, checkpoint, workdir):
-  done = convert('to-official', workdir, checkpoint)
+  done = convert('to_official', workdir, checkpoint)
   assert done.returncode == 2
   assert error_line(done.stderr).startswith(
-      'error: DIR must be an empty folder'
+      'error: --out must be an empty folder'
   )
 
 
@@ -166,25 +173,24 @@ def test_a_folder_with_files_is_not_written_to(error_line, checkpoint, workdir):
 @pytest.mark.parametrize(
     'arguments, message',
     [
-        ([], 'from-official, from-hf, to-official or to-compact must be given'),
+        ([], 'from_official, from_hf, to_official or to_compact must be given'),
+        (['from'], 'the conversion must be one of from_official, from_hf, to_'),
+        (['from_hf', 'a'], 'the conversion must be one of from_official, from'),
+        (['from_official', '--input=a'], '--workdir=DIR must be given'),
+        (['to_official', '--workdir=a'], '--out=DIR must be given'),
         (
-            ['from-official', 'a'],
-            'arguments must be one of from-official, from',
-        ),
-        (['from', 'a', 'b'], 'arguments must be one of from-official, from'),
-        (
-            ['from-official', 'a', 'b'],
+            ['from_official', '--input=a', '--workdir=b'],
             'DIR must hold config.json and weights, got a',
         ),
         (
-            ['to-official', 'a', 'b'],
+            ['to_official', '--workdir=a', '--out=b'],
             "the workdir must be that of a run, got 'a'",
         ),
-        (['from-official', 'a', 'b', '--tolerance=-1'], 'flag --tolerance=-1'),
+        (['from_official', '--tolerance=-1'], 'flag --tolerance=-1'),
     ],
 )
 def test_other_mistakes_are_one_line_too(error_line, arguments, message):
-  done = convert(*arguments)
+  done = run(*arguments)
   assert done.returncode == 2
   assert error_line(done.stderr).startswith(f'error: {message}')
 
@@ -194,11 +200,11 @@ def test_a_compact_run_gives_the_logits_of_its_workdir(workdir, tmp_path):
       tokenizers.models.BPE({'<|endoftext|>': 0}, [])
   )
   tokenizer.save(str(tmp_path / 'tokenizer.json'))
-  refused = convert('to-compact', workdir, tmp_path / 'compact')
+  refused = convert('to_compact', workdir, tmp_path / 'compact')
   assert refused.returncode == 2
   assert '--tokenizer=FILE must be given' in refused.stderr
   done = convert(
-      'to-compact',
+      'to_compact',
       workdir,
       tmp_path / 'compact',
       f'--tokenizer={tmp_path / "tokenizer.json"}',

@@ -24,7 +24,7 @@ def plan(run_command):
 
 def test_a_plan_is_a_table_and_json(plan, tmp_path):
   file = tmp_path / 'plan.json'
-  done = plan('--topology=4xH200', f'--json={file}', '--config.steps=7')
+  done = plan('--topology=4xH200', f'--out={file}', '--config.steps=7')
   assert done.returncode == 0, done.stderr
   assert '1,316,864' in done.stdout and 'at once, estimated' in done.stdout
   found = json.loads(file.read_text())

@@ -34,7 +34,11 @@ def write_run(workdir, **config):
 
 def test_runs_become_a_table_and_a_figure(tmp_path):
   runs = [write_run(tmp_path / str(seed), seed=seed) for seed in (1, 2)]
-  done = plot(*runs, f'--out={tmp_path}/curves.png', '--smooth=0')
+  done = plot(
+      f'--workdir={runs[0]},{runs[1]}',
+      f'--out={tmp_path}/curves.png',
+      '--smooth=0',
+  )
   assert done.returncode == 0, done.stderr
   header, first, second, last = done.stdout.splitlines()
   assert header.split()[:3] == ['run', 'steps', 'tokens']
@@ -47,14 +51,14 @@ def test_runs_become_a_table_and_a_figure(tmp_path):
 def test_what_is_no_run_is_left_out_with_a_word(tmp_path):
   write_run(tmp_path / 'a')
   (tmp_path / 'notes.txt').write_text('')
-  done = plot(*sorted(tmp_path.iterdir()), f'--out={tmp_path}/curves.png')
+  done = plot(f'--workdir={tmp_path}/*', f'--out={tmp_path}/curves.png')
   assert done.returncode == 0, done.stderr
   assert done.stdout.splitlines()[1].startswith('a ')
   assert f'left out: {tmp_path}/notes.txt is no run' in done.stderr
 
 
 def test_a_mistake_is_one_line(error_line, tmp_path):
-  done = plot(tmp_path, f'--out={tmp_path}/curves.png')
+  done = plot(f'--workdir={tmp_path}', f'--out={tmp_path}/curves.png')
   assert done.returncode == 2
   line = error_line(done.stderr)
   assert line.startswith(f'error: {tmp_path} is no run')

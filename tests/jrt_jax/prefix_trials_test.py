@@ -60,7 +60,7 @@ def test_prefixes_are_tried_on_texts(workdir, text, tmp_path):
       '--answer_tokens=8',
       '--fractions=0,0.5',
       '--answers=all',
-      '--prompts=24',
+      '--num_prompts=24',
   )
   assert done.returncode == 0, done.stderr
   table, tokenizer = trials.load(tmp_path / 'new' / 'trials.npz')
@@ -126,7 +126,7 @@ def test_a_run_learns_how_long_its_prefixes_should_be(start, text, tmp_path):
           f'--out={table}',
           *short,
       ],
-      ['prefix.learn', f'--table={table}', '--cost=0.01', f'--out={policy}'],
+      ['prefix.learn', f'--trials={table}', '--cost=0.01', f'--out={policy}'],
   ):
     done = run(f'jrt_jax.{command[0]}', *command[1:])
     assert done.returncode == 0, done.stderr

@@ -39,7 +39,7 @@ def recall(run_command, tmp_path):
     return run_command(
         'jrt_jax.recall',
         '--model=python:models_of_mine:reader',
-        f'--task={tmp_path}/mine.jsonl',
+        f'--tasks={tmp_path}/mine.jsonl',
         f'--out={tmp_path}/out',
         *flags,
         PYTHONPATH=str(tmp_path),
@@ -109,7 +109,7 @@ def test_a_run_of_ours_answers_and_scores(
   done = run_command(
       'jrt_jax.recall',
       f'{flag}{bytes_workdir}',
-      f'--task={tmp_path}/mine.jsonl,superglue_copa',
+      f'--tasks={tmp_path}/mine.jsonl,superglue_copa',
       f'--data={tmp_path}',
       '--max_tokens=4',
       '--context_tokens=30',

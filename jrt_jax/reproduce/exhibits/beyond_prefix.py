@@ -76,7 +76,8 @@ EXHIBIT = exhibit.Exhibit(
     verdict=_verdict,
     at_paper_scale=lambda: exhibit.AtPaperScale(
         [
-            'python -m jrt_jax.recall --workdir=runs/jrt_360m --task=fda,swde,nq'
+            'python -m jrt_jax.recall --workdir=runs/jrt_360m'
+            ' --tasks=fda,swde,nq'
             ' --data=rows --prompts=default --context_tokens=1998'
             f' --long_prompt={name} --out=runs/long/{name}'
             for name in _WORDS

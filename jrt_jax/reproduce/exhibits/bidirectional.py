@@ -96,7 +96,7 @@ EXHIBIT = exhibit.Exhibit(
             'python -m jrt_jax.train --config=configs/jrt_360m.py'
             ' --workdir=runs/jrt_360m',
             'python -m jrt_jax.recall --workdir=runs/jrt_360m'
-            ' --task=superglue_wsc',
+            ' --tasks=superglue_wsc',
         ],
         2 * compute.jrt_360m_hours(),
         'JRT-RNN 360M and its causal twin, with 31.5B tokens each.',

@@ -77,7 +77,7 @@ EXHIBIT = exhibit.Exhibit(
             ' --config.prefix.name=uniform --workdir=runs/uniform',
             'python -m jrt_jax.prefix_trials --workdir=runs/uniform'
             ' --out=trials.npz',
-            'python -m jrt_jax.prefix.learn --table=trials.npz --cost=0.01'
+            'python -m jrt_jax.prefix.learn --trials=trials.npz --cost=0.01'
             ' --out=policy.json',
         ],
         compute.jrt_360m_hours(),

@@ -243,7 +243,7 @@ EXHIBIT = exhibit.Exhibit(
     at_paper_scale=lambda: exhibit.AtPaperScale(
         [
             'python -m jrt_jax.recall --model=hf:state-spaces/mamba-1.4b-hf'
-            ' --task=fda,swde --prompts=default,twice,hierarchical'
+            ' --tasks=fda,swde --prompts=default,twice,hierarchical'
             ' --out=recall/hierarchical'
         ],
         None,

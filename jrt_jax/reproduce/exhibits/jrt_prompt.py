@@ -147,7 +147,7 @@ def _at_paper_scale():
   return exhibit.AtPaperScale(
       [
           'python -m jrt_jax.recall --model=hf:state-spaces/mamba-1.4b-hf'
-          f' --task={",".join(_TASKS)} --prompts=default,twice'
+          f' --tasks={",".join(_TASKS)} --prompts=default,twice'
           ' --out=recall/mamba-1.4b'
       ],
       hours,

@@ -114,7 +114,7 @@ def _at_paper_scale():
           f'python -m jrt_jax.train --config=configs/{name}.py'
           f' --workdir=runs/{name}',
           f'python -m jrt_jax.recall --workdir=runs/{name} --data=rows'
-          f' --task={",".join(_TASKS)} --out=runs/{name}/recall',
+          f' --tasks={",".join(_TASKS)} --out=runs/{name}/recall',
       )
   ]
   return exhibit.AtPaperScale(

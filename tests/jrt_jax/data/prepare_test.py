@@ -81,7 +81,7 @@ def test_a_killed_command_continues_to_the_same_bytes(kill, text, tmp_path):
   folder = tmp_path / 'out'
   arguments = [f'--input={text}', f'--out={folder}', '--shard_tokens=9000']
   process = subprocess.Popen(
-      command(*arguments, '--workers=2'),
+      command(*arguments, '--processes=2'),
       stderr=subprocess.PIPE,
       text=True,
       start_new_session=True,
@@ -97,7 +97,7 @@ def test_a_killed_command_continues_to_the_same_bytes(kill, text, tmp_path):
   wait(lambda: not any(map(is_running, workers)), 20)
   assert not manifests.read(folder).complete
 
-  end = run(*arguments, '--workers=1', '--verify')
+  end = run(*arguments, '--processes=1', '--verify')
   assert end.returncode == 0, end.stderr
   settings = manifests.Settings(
       format='jsonl',

@@ -87,5 +87,5 @@ def test_a_killed_worker_ends_the_work():
     for i in range(10):
       yield batch('a', first=i)
 
-  with pytest.raises(OSError, match='a worker was killed, .*fewer --workers'):
+  with pytest.raises(OSError, match='a worker was killed, .*fewer --processes'):
     list(tokenization.tokenize_all(batches(), 'bytes', JSONL, workers=1))

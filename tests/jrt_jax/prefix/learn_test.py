@@ -14,7 +14,7 @@ def test_a_table_of_trials_becomes_a_policy(command, settings, tmp_path):
   table = simulation.table(200, np.random.default_rng(0), length=64)
   trials.save(tmp_path / 'trials.npz', table, 'bytes')
   out = tmp_path / 'policy.json'
-  done = command('learn', f'--table={tmp_path}/trials.npz', f'--out={out}')
+  done = command('learn', f'--trials={tmp_path}/trials.npz', f'--out={out}')
   assert done.returncode == 0, done.stderr
   header, *lines, wrote = done.stdout.splitlines()
   assert header.split()[:2] == ['reward', 'score']
@@ -29,9 +29,9 @@ def test_a_table_of_trials_becomes_a_policy(command, settings, tmp_path):
 
 
 def test_a_missing_table_is_one_line(error_line, command):
-  done = command('learn', '--table=no.npz')
+  done = command('learn', '--trials=no.npz')
   assert done.returncode == 2
   assert error_line(done.stderr) == (
-      "error: --table must be a file that can be read, got 'no.npz': No such file"
-      ' or directory'
+      "error: --trials must be a file that can be read, got 'no.npz': No such"
+      ' file or directory'
   )

@@ -207,7 +207,7 @@ def test_a_policy_is_a_switch_of_training(name, start, command, tmp_path):
     keys['prefix__file'] = tmp_path / 'policy.json'
     command(
         'learn',
-        f'--table={tmp_path}/trials.npz',
+        f'--trials={tmp_path}/trials.npz',
         f'--out={tmp_path}/policy.json',
     )
   # A policy that is fitted at each start must be the same again.

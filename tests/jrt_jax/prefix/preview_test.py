@@ -16,7 +16,7 @@ def document(tmp_path):
 
 
 def test_each_policy_has_a_line_with_its_boundary(command, document):
-  done = command('preview', document, *CONFIG, '--start=10')
+  done = command('preview', f'--input={document}', *CONFIG, '--start=10')
   assert done.returncode == 0, done.stderr
   title, values, *lines = done.stdout.splitlines()
   assert title.startswith(f'{document}: tokens 10 to 110 of ')
@@ -34,7 +34,9 @@ def test_each_policy_has_a_line_with_its_boundary(command, document):
 def test_complex_text_gets_more_than_simple_text(command, document):
   lengths = []
   for start in (0, 1500):
-    done = command('preview', document, *CONFIG, f'--start={start}')
+    done = command(
+        'preview', f'--input={document}', *CONFIG, f'--start={start}'
+    )
     entropy = done.stdout.splitlines()[6].split()
     assert entropy[0] == 'entropy'
     lengths.append(int(entropy[1]))
@@ -49,7 +51,7 @@ def test_complex_text_gets_more_than_simple_text(command, document):
     ],
 )
 def test_a_mistake_is_one_line(error_line, command, document, flag, message):
-  done = command('preview', document, flag)
+  done = command('preview', f'--input={document}', flag)
   assert done.returncode == 2
   line = error_line(done.stderr)
   assert line.startswith(f'error: {message}')

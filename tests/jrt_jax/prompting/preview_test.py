@@ -34,7 +34,9 @@ def preview(*arguments, stdout=subprocess.PIPE, **environment):
 
 
 def test_each_piece_of_the_prompt_is_a_line(file):
-  done = preview(file, '--question=How long is the Rhine?', '--ratio=0.3')
+  done = preview(
+      f'--input={file}', '--question=How long is the Rhine?', '--ratio=0.3'
+  )
   assert done.returncode == 0, done.stderr
   end = '\N{REPLACEMENT CHARACTER}['
   rhine = f'The Rhine is a river of Europe and 1,230 km long.{end}'
@@ -50,18 +52,25 @@ def test_each_piece_of_the_prompt_is_a_line(file):
 
 
 def test_what_a_budget_leaves_out_is_shown(file):
-  done = preview(file, '--question=Rhine?', '--ratio=0.3', '--budget=120')
+  done = preview(
+      f'--input={file}',
+      '--question=Rhine?',
+      '--ratio=0.3',
+      '--token_budget=120',
+  )
   assert done.returncode == 0, done.stderr
   assert 'salient, but beyond the budget:\n  sentence ' in done.stdout
   assert 'never read' not in done.stdout
-  done = preview(file, '--question=Rhine?', '--budget=60')
+  done = preview(f'--input={file}', '--question=Rhine?', '--token_budget=60')
   assert 'never read:\n  cut            56' in done.stdout
 
 
 @pytest.mark.parametrize('no_color', ['', '1'])
 def test_terminals_have_colours_unless_they_are_not_wanted(file, no_color):
   terminal, stdout = pty.openpty()
-  done = preview(file, '--question=Q', stdout=stdout, NO_COLOR=no_color)
+  done = preview(
+      f'--input={file}', '--question=Q', stdout=stdout, NO_COLOR=no_color
+  )
   os.close(stdout)
   assert done.returncode == 0, done.stderr
   shown = os.read(terminal, 10_000).decode()
@@ -71,15 +80,16 @@ def test_terminals_have_colours_unless_they_are_not_wanted(file, no_color):
 
 
 def test_a_mistake_is_one_line(error_line, file):
+  given = f'--input={file}'
   for arguments, message in (
-      ([file], '--question=TEXT must be given'),
-      ([file, file, '--question=Q'], 'FILE must be one file, got 2'),
-      ([f'{file}x', '--question=Q'], 'FILE must be a file that can be read'),
+      (['--question=Q'], '--input=FILE must be given'),
+      ([given], '--question=TEXT must be given'),
+      ([f'{given}x', '--question=Q'], '--input must be a file that can be rea'),
       (
-          [file, '--question=Q', '--tokenizer=x'],
+          [given, '--question=Q', '--tokenizer=x'],
           "the tokenizer must be 'bytes'",
       ),
-      ([file, '--question=Q', '--repeats=word'], 'repeats must be of'),
+      ([given, '--question=Q', '--repeats=word'], 'repeats must be of'),
   ):
     done = preview(*arguments)
     assert done.returncode == 2

@@ -84,6 +84,6 @@ def test_a_file_is_replaced_as_a_whole(tmp_path):
 
 
 def test_a_command_can_be_pasted_into_a_shell(monkeypatch):
-  monkeypatch.setattr(sys, 'argv', ['recall.py', '--task=my rows.jsonl'])
+  monkeypatch.setattr(sys, 'argv', ['recall.py', '--tasks=my rows.jsonl'])
   said = provenance.command('jrt_jax.recall')
-  assert said == "python -m jrt_jax.recall '--task=my rows.jsonl'"
+  assert said == "python -m jrt_jax.recall '--tasks=my rows.jsonl'"

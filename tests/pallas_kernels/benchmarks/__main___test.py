@@ -117,7 +117,7 @@ def test_a_mistake_is_one_line(flags, message, monkeypatch, tmp_path, capsys):
     'flags, message',
     [
         ([], '--out=DIR must be given'),
-        (['--out=x', '--budget=soon'], "invalid float value: 'soon'"),
+        (['--out=x', '--time_budget=soon'], "invalid float value: 'soon'"),
         (['--out=x', '--bugdet=1'], 'unrecognized arguments: --bugdet=1'),
     ],
 )
@@ -134,7 +134,7 @@ def test_a_wrong_flag_is_one_line(flags, message, capsys):
 def test_a_rehearsal_runs_everything_but_what_is_not_installed(tmp_path):
   start = [sys.executable, '-m', 'pallas_kernels.benchmarks', '--rehearse']
   process = subprocess.run(
-      [*start, f'--out={tmp_path}', '--budget=1500'],
+      [*start, f'--out={tmp_path}', '--time_budget=1500'],
       capture_output=True,
       text=True,
   )

@@ -18,8 +18,8 @@ def test_a_run_prints_a_table_and_writes_it(
   monkeypatch.setitem(shapes.SHAPES, '360m', shapes.Shape(H=4, D=2, V=3))
   path = tmp_path / 'results.json'
   benchmark.main(
-      ['--lengths', '16', '32', '--quadratic-up-to', '16', '--rounds', '1']
-      + ['--heads', '1', '--json', str(path)]
+      ['--lengths=16,32', '--quadratic_up_to=16', '--rounds=1']
+      + ['--heads=1', f'--out={path}']
   )
   result = json.loads(path.read_text())
   assert len(result['rows']) == 8  # implementations, directions, lengths

@@ -6,8 +6,8 @@ from pallas_kernels.benchmarks.case import Missing
 PROGRAM = """
 import json, sys, time
 flags = dict(flag.split('=') for flag in sys.argv[1:])
-assert flags.keys() == {{'--only', '--json'}} and flags['--only'] == 'G14'
-json.dump({{'rows': {rows}}}, open(flags['--json'], 'w'))
+assert flags.keys() == {{'--only', '--out'}} and flags['--only'] == 'G14'
+json.dump({{'rows': {rows}}}, open(flags['--out'], 'w'))
 time.sleep({seconds})
 sys.exit(1)
 """

@@ -54,15 +54,18 @@ def test_a_reason_is_a_line(main):
 def test_flags_say_what_is_decided_and_how_long_it_may_take(main):
   _, _, given = main()
   assert given == ((64, 112, 128), {'limit': 600.0})
-  _, _, given = main('--V', '64', '--limit', '7')
+  _, _, given = main('--value_widths=64', '--timeout=7')
   assert given == ((64,), {'limit': 7.0})
 
 
 @pytest.mark.parametrize(
     'flags, message',
     [
-        (['--V', '65'], 'argument --V: invalid choice: 65'),
-        (['--limit', '0'], '--limit must be above 0 and at most 3600, got 0'),
+        (
+            ['--value_widths=64,65'],
+            'argument --value_widths: invalid choice: 65',
+        ),
+        (['--timeout=0'], '--timeout must be above 0 and at most 3600, got 0'),
         (['--x'], 'unrecognized arguments: --x'),
     ],
 )
@@ -76,7 +79,7 @@ def test_a_mistake_is_one_line(flags, message, capsys):
 
 def test_a_machine_without_a_gpu_takes_chunks():
   done = subprocess.run(
-      [sys.executable, '-m', 'pallas_kernels.selfcheck', '--V', '64'],
+      [sys.executable, '-m', 'pallas_kernels.selfcheck', '--value_widths=64'],
       cwd=pathlib.Path(pallas_kernels.__file__).parent.parent,
       capture_output=True,
       text=True,
