@@ -12,29 +12,16 @@ import ml_collections
 from jrt_jax.schema import AnyOf
 from jrt_jax.schema import Fields
 from jrt_jax.schema import Flag
+from jrt_jax.schema import KeyOf
 from jrt_jax.schema import ListOf
 from jrt_jax.schema import OneOf
 from jrt_jax.schema import Real
 from jrt_jax.schema import Text
 from jrt_jax.schema import Whole
 
-_MIXERS = OneOf('conv', 'pla', 'la', 'swa', 'attention')
-# Maps of one kernel each; `hybrid_heads` and `mixture` combine several of them.
-_MAPS = (
-    *('linear', 'relu', 'gelu', 'gelu_shifted', 'elu_plus_one', 'polynomial'),
-    *('taylor_exp', 'symmetric_power', 'gaussian_rff', 'gaussian_prf', 'mlp'),
-    'hedgehog',
-)
-# Ways in which a prompt shows its context.
-_PROMPTS = (
-    *('default', 'twice', 'question_first', 'context_twice', 'shared_context'),
-    'hierarchical',
-)
-# Tasks that draw random questions with their answers, instead of reading text.
-SYNTHETIC = (
-    *('set_disjointness', 'mqar', 'general_associative_recall'),
-    *('selective_recall', 'needle', 'forward_reference', 'multi_hop'),
-)
+# A name may be any key of the table that it is looked up in.
+_MIXER = KeyOf('jrt_jax.cost.mixers:MIXERS')
+_MAPS = 'jrt_jax.cost.feature_maps:MAPS'
 _SIZES = ListOf(AnyOf(Whole(1, 10**6), ListOf(Whole(1, 10**6), 2, 2)), 0, 1000)
 _COUNT = Whole(1, 10**9)
 _COUNT_OR_0 = Whole(0, 10**9)
@@ -56,7 +43,7 @@ KEYS = dict(
     model=dict(
         mixers=(  # the mixer of each layer
             ('conv', 'pla', 'swa', 'conv', 'conv') * 5 + ('conv',),
-            ListOf(_MIXERS, 1, 512),
+            ListOf(_MIXER, 1, 512),
         ),
         width=(1024, Whole(1, 2**16)),  # E, width of the residual stream
         num_heads=(16, Whole(1, 2**10)),  # H, heads of every mixer except conv
@@ -70,7 +57,7 @@ KEYS = dict(
         # id of [MASK]
         mask_id=(50_263, Whole(0, 2**24)),
         feature_map=dict(
-            name=('taylor_exp', OneOf(*_MAPS, 'hybrid_heads', 'mixture')),
+            name=('taylor_exp', KeyOf(_MAPS, others=('hybrid_heads',))),
             # D, query and key width of a head before the map
             feature_dim=(16, Whole(1, 2**10)),
             order=(2, Whole(1, 8)),  # taylor_exp: order of the expansion
@@ -81,7 +68,10 @@ KEYS = dict(
             num_features=(152, Whole(1, 2**16)),
             # hybrid_heads, mixture: the maps that they combine; hybrid_heads
             # gives each a group of heads, mixture adds their kernels up
-            parts=(('taylor_exp', 'hedgehog'), ListOf(OneOf(*_MAPS), 2, 8)),
+            parts=(
+                ('taylor_exp', 'hedgehog'),
+                ListOf(KeyOf(_MAPS, but='mixture'), 2, 8),
+            ),
             # hybrid_heads: number of heads of each part; empty: equal groups
             heads=((), ListOf(Whole(1, 2**10), 0, 8)),
             # learned maps: whether prefix keys have a map of their own
@@ -139,7 +129,7 @@ KEYS = dict(
     prefix=dict(
         name=(
             'fixed',
-            OneOf('none', 'full', 'fixed', 'uniform', 'entropy', 'learned'),
+            KeyOf('jrt_jax.prefix.policies:PREFIX_POLICIES'),
         ),
         # every policy except none and full: the room for the prefix, which is
         # its largest length, as a fraction of sequence_length
@@ -176,7 +166,7 @@ KEYS = dict(
     ),
     objective=dict(
         # prefix_lm: next tokens after the prefix; jrt: also masked tokens in it
-        name=('jrt', OneOf('next_token', 'prefix_lm', 'jrt')),
+        name=('jrt', KeyOf('jrt_jax.data.objectives:OBJECTIVES')),
         # weight of the masked-token loss, if the next-token loss has weight 1
         mlm_weight=(0.25, Real(0, 1000)),
         # probability that a prefix token becomes [MASK]
@@ -192,9 +182,9 @@ KEYS = dict(
         # GPT-NeoX; the rest are synthetic tasks
         source=(
             'python_stdlib',
-            OneOf(
-                *('python_stdlib', 'text', 'jsonl', 'shards', 'megatron'),
-                *SYNTHETIC,
+            KeyOf(
+                'jrt_jax.data.source_table:SOURCES',
+                'jrt_jax.data.synthetic.tasks:TASKS',
             ),
         ),
         # shards: their folder. Otherwise comma-separated globs of files: text
@@ -207,7 +197,7 @@ KEYS = dict(
         # fraction of the tokens that is held out without validation_path
         validation_fraction=(0.01, Real(1e-6, 0.99)),
         # documents: those that share a sequence do not see each other
-        packing=('concat', OneOf('concat', 'documents')),
+        packing=('concat', KeyOf('jrt_jax.data.packings:PACKINGS')),
         # probability that a training sequence shows its first document twice
         # (at most half a sequence of it), as JRT-Prompt does
         repeat=(0.0, Real(0, 1)),
@@ -290,7 +280,10 @@ KEYS = dict(
         # name-number pairs in a generated context
         pairs=(8, Whole(1, 10**4)),
         # how a prompt shows its context: default once, twice as in JRT-Prompt
-        prompts=(('default', 'twice'), ListOf(OneOf(*_PROMPTS), 1, 6)),
+        prompts=(
+            ('default', 'twice'),
+            ListOf(KeyOf('jrt_jax.prompting.prompts:PROMPTS'), 1, 6),
+        ),
     ),
     checkpoint_every=(1000, _COUNT),  # steps between two checkpoints
     keep_checkpoints=(2, _COUNT),  # how many of the newest are kept

@@ -7,6 +7,7 @@ what it is. What passes is of a bounded size, and its numbers are finite.
 
 from collections.abc import Mapping
 import dataclasses
+import pkgutil
 import reprlib
 from typing import Any
 
@@ -76,6 +77,27 @@ class OneOf(Value):
   def check(self, key: str, value: Any) -> None:
     same = any(type(x) is type(value) and x == value for x in self.choices)
     self._require(same, key, value)
+
+
+class KeyOf(OneOf):
+  """A key of tables, whose modules are imported when they are needed.
+
+  Args:
+    tables: 'package.module:NAME' of dicts.
+    others: what it may be besides.
+    but: keys that it may not be.
+  """
+
+  def __init__(
+      self, *tables: str, others: tuple[str, ...] = (), but: str | None = None
+  ):
+    self._tables, self._others, self._but = tables, others, but
+
+  @property
+  def choices(self) -> tuple[str, ...]:
+    tables = map(pkgutil.resolve_name, self._tables)
+    keys = [key for table in tables for key in table]
+    return *(key for key in keys if key != self._but), *self._others
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,9 @@ import pytest
 
 from configs import base
 from configs.ablations import feature_map as ablation
+from jrt_jax import cost
 from jrt_jax import models
+from jrt_jax.cost.feature_maps import MAPS
 from jrt_jax.models import feature_maps
 from jrt_jax.training import loop
 from jrt_jax.training import optimizer
@@ -22,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 B, L, P, D, VOCAB = 2, 9, 4, 4, 20
 VANISHING = {'linear', 'gelu', 'gaussian_rff', 'polynomial', 'symmetric_power'}
-PARTS = tuple(name for name in feature_maps.FEATURE_MAPS if name != 'mixture')
+PARTS = tuple(name for name in MAPS if name != 'mixture')
 POSITIVE = tuple(name for name in PARTS if name not in VANISHING)
 
 
@@ -36,9 +38,9 @@ def settings(name, parts=PARTS):
   }
 
 
-def make_model(feature_map, normalizer, num_heads, dtype='float32'):
-  """One layer, as `models.split` returns it."""
-  config = base.get_config().model.to_dict() | {
+def make_config(feature_map, normalizer, num_heads, dtype='float32'):
+  """The `config.model` of one layer."""
+  return base.get_config().model.to_dict() | {
       'mixers': ('pla',),
       'width': 4 * num_heads,
       'num_heads': num_heads,
@@ -50,7 +52,6 @@ def make_model(feature_map, normalizer, num_heads, dtype='float32'):
       'normalizer': normalizer,
       'dtype': dtype,
   }
-  return models.split(models.build(config))
 
 
 def make_batch():
@@ -63,10 +64,10 @@ def make_batch():
   }
 
 
-def train_step(merge, params):
+def train_step(merge, params, weights):
   """Params after a step with weight decay, and its metrics."""
   config = base.get_config().optimizer.to_dict() | {'weight_decay': 0.5}
-  adamw = optimizer.build(config, 10)
+  adamw = optimizer.build(config, 10, weights)
   steps = train_state.Steps(merge, adamw, P, 0.25)
   state, metrics = jax.jit(steps.train)(
       train_state.init(params, adamw), make_batch()
@@ -112,10 +113,9 @@ def assert_reads_as_it_decodes(merge, params):
 def test_every_map_and_normalizer_trains_and_decodes(name, normalizer, dtype):
   parts = POSITIVE if normalizer == 'sum' else PARTS
   num_heads = len(parts) if name == 'hybrid_heads' else 2
-  merge, params = make_model(
-      settings(name, parts), normalizer, num_heads, dtype
-  )
-  after, metrics = train_step(merge, params)
+  config = make_config(settings(name, parts), normalizer, num_heads, dtype)
+  merge, params = models.split(models.build(config))
+  after, metrics = train_step(merge, params, cost.weights(config))
   assert metrics['accepted'] == 1  # or a loss or gradient was not finite
   for key, x in after.items():
     assert np.isfinite(x).all(), key

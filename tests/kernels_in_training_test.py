@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from configs import base
+from jrt_jax import cost
 from jrt_jax import models
 from jrt_jax.runtime import sharding
 from jrt_jax.training import optimizer
@@ -54,8 +55,10 @@ def train(implementation, packing, steps):
       implementation=implementation,
   )
   config.optimizer.update(peak_lr=1e-2, warmup_steps=4)
-  merge, params = models.split(models.build(config.model.to_dict()))
-  adamw = optimizer.build(config.optimizer.to_dict(), steps)
+  model = config.model.to_dict()
+  merge, params = models.split(models.build(model))
+  weights = cost.weights(model)
+  adamw = optimizer.build(config.optimizer.to_dict(), steps, weights)
   step = jax.jit(train_state.Steps(merge, adamw, P, 0.25, accumulation=1).train)
   with jax.set_mesh(sharding.make_mesh({'data': 1, 'fsdp': 1, 'tensor': 1})):
     state = train_state.init(params, adamw)

@@ -1,6 +1,7 @@
 """On eight devices models learn what they learn on one, however divided."""
 
 import functools
+import itertools
 import re
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from configs import base
+from jrt_jax import cost
 from jrt_jax import models
 from jrt_jax.cost import layout
 from jrt_jax.runtime import sharding
@@ -72,8 +74,10 @@ def make_model(name):
     config.model.feature_map.update(
         name='hybrid_heads', parts=('mlp', 'hedgehog'), num_features=6
     )
-  merge, params = models.split(models.build(config.model.to_dict()))
-  return merge, jax.device_get(params)  # every mesh begins with the same
+  model = config.model.to_dict()
+  merge, params = models.split(models.build(model))
+  # Every mesh begins with the same.
+  return merge, jax.device_get(params), cost.weights(model)
 
 
 def make_batch(seed):
@@ -90,17 +94,17 @@ def make_batch(seed):
 @functools.cache
 def train(name, mesh):
   """Returns the losses of 20 steps and the compiled step's HLO."""
-  merge, params = make_model(name)
+  merge, params, weights = make_model(name)
   settings = base.get_config().optimizer.to_dict() | {
       'peak_lr': 1e-2,
       'warmup_steps': 4,
   }
-  adamw = optimizer.build(settings, STEPS)
+  adamw = optimizer.build(settings, STEPS, weights)
   steps = train_state.Steps(merge, adamw, P, 0.25, accumulation=2)
   mesh = sharding.make_mesh(dict(zip(layout.AXES, MESHES[mesh])))
   with jax.set_mesh(mesh):
     state = train_state.init(params, adamw)
-    shardings = sharding.params_sharding(mesh, state)
+    shardings = sharding.params_sharding(mesh, state, weights)
     state = jax.device_put(state, shardings)
     put = functools.partial(sharding.put_batch, mesh=mesh)
     step = jax.jit(steps.train, out_shardings=(shardings, None))
@@ -152,9 +156,9 @@ def test_devices_that_share_parameters_gather_nothing_else(name, mesh):
   whole = {
       tuple(
           size // tensor if axis == 'tensor' else size
-          for size, axis in zip(x.shape, sharding.param_spec(parameter))
+          for size, axis in itertools.zip_longest(x.shape, x.axes)
       )
-      for parameter, x in make_model(name)[1].items()
+      for x in make_model(name)[2].values()
   }
   whole |= {tuple(reversed(shape)) for shape in whole}  # of the transposed
   gathered = exchanges(hlo, 'all-gather')

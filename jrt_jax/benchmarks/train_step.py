@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jrt_jax import cost
 from jrt_jax import models
 from jrt_jax.benchmarks import timing
 from jrt_jax.cost import estimate
@@ -70,7 +71,9 @@ def _start(config, mesh):
     params = models.split(models.build(config['model'], config['seed']))[1]
     return train_state.init(params, steps.optimizer)
 
-  shardings = sharding.params_sharding(mesh, jax.eval_shape(first))
+  shardings = sharding.params_sharding(
+      mesh, jax.eval_shape(first), cost.weights(config['model'])
+  )
   return jax.jit(first, out_shardings=shardings)(), steps
 
 

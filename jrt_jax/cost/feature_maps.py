@@ -1,10 +1,16 @@
-"""How wide feature maps are, and what they are trained or drawn with."""
+"""The feature maps that a config can name: a line of `MAPS` each.
 
-from collections.abc import Mapping, Sequence
+What is to be known of a map without computing it is here, without jax; what
+`Kind.module` names computes it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 import math
 from typing import Any, NamedTuple
 
 from configs import base
+from jrt_jax.cost import weight
+from jrt_jax.cost.weight import Weight
 
 HYBRID = 'hybrid_heads'  # groups of heads with different maps
 
@@ -17,8 +23,25 @@ class Map(NamedTuple):
 
   width: int  # F
   sign: str  # of the kernel: 'positive', 'nonnegative' or 'signed'
-  shapes: Mapping[str, tuple[int, ...]] = {}  # of its parameters, by name
+  # Its parameters by name, each with an array for each head; used once for
+  # each vector that is mapped.
+  weights: Mapping[str, Weight] = {}
   draws: bool = False  # whether random projections are among them
+
+
+class Kind(NamedTuple):
+  """The facts of a feature map that a config can name.
+
+  Attributes:
+    module: 'package.module:function'; the function makes a
+      `models.feature_maps.FeatureMap` from its `Settings`.
+    describe: maps `config.model.feature_map` and H to a `Map`.
+    settings: keys of `config.model.feature_map` that are its own.
+  """
+
+  module: str
+  describe: Callable[[Mapping[str, Any], int], Map]
+  settings: tuple[str, ...] = ()
 
 
 class Group(NamedTuple):
@@ -48,11 +71,11 @@ def groups(
   if names == [HYBRID]:
     names = settings['parts']
     counts = group_sizes(num_heads, names, settings['heads'])
-  maps = [MAPS[name](settings, H) for name, H in zip(names, counts)]
+  maps = [MAPS[x].describe(settings, H) for x, H in zip(names, counts)]
   separate = [False] * len(maps)
   if reads_prefix and settings['separate_encoder']:
     # Random projections must be those of the queries.
-    separate = [bool(each.shapes) and not each.draws for each in maps]
+    separate = [bool(each.weights) and not each.draws for each in maps]
     if not any(separate):
       raise ValueError(
           'config.model.feature_map.separate_encoder must be False for'
@@ -141,59 +164,80 @@ def _symmetric_power(settings, H):
 
 def _gaussian_rff(settings, H):
   D, F = settings['feature_dim'], settings['num_features']
-  return Map(F, 'signed', {'projection': (H, num_waves(F), D)}, draws=True)
+  return Map(F, 'signed', _drawn((H, num_waves(F), D)), draws=True)
 
 
 def _gaussian_prf(settings, H):
   D, F = settings['feature_dim'], settings['num_features']
-  return Map(F, 'positive', {'projection': (H, F, D)}, draws=True)
+  return Map(F, 'positive', _drawn((H, F, D)), draws=True)
+
+
+def _drawn(shape):
+  # Without gradients it stays as it was drawn.
+  return {'projection': Weight(shape, decays=False, uses=1.0)}
 
 
 def _mlp(settings, H):
   D, F = settings['feature_dim'], settings['num_features']
   hidden = _EXPANSION * D
-  shapes = {
-      'fc1.kernel': (H, D, hidden),
-      'fc1.bias': (H, hidden),
-      'fc2.kernel': (H, hidden, F),
-      'fc2.bias': (H, F),
+  weights = {
+      'fc1.kernel': weight.kernel((H, D, hidden)),
+      'fc1.bias': weight.bias((H, hidden)),
+      'fc2.kernel': weight.kernel((H, hidden, F)),
+      'fc2.bias': weight.bias((H, F)),
   }
-  return Map(F, 'positive', shapes)
+  return Map(F, 'positive', weights)
 
 
 def _hedgehog(settings, H):
   D = settings['feature_dim']
-  return Map(2 * D, 'positive', {'linear.kernel': (H, D, D)})
+  return Map(2 * D, 'positive', {'linear.kernel': weight.kernel((H, D, D))})
 
 
 def _mixture(settings, H):
-  parts = [MAPS[name](settings, H) for name in settings['parts']]
+  parts = [MAPS[name].describe(settings, H) for name in settings['parts']]
   signs = {part.sign for part in parts}
-  shapes = {'logits': (H, len(parts))}
+  weights = {'logits': Weight((H, len(parts)))}
   for i, part in enumerate(parts):
-    shapes |= {f'parts.{i}.{name}': x for name, x in part.shapes.items()}
+    weights |= {f'parts.{i}.{name}': x for name, x in part.weights.items()}
   return Map(
       sum(part.width for part in parts),
       next(x for x in ('signed', 'positive', 'nonnegative') if x in signs),
-      shapes,
+      weights,
       draws=any(part.draws for part in parts),
   )
 
 
-# By name, a function of `config.model.feature_map` and H; `models.feature_maps`
-# has what they compute.
+_CLOSED = 'jrt_jax.models.feature_maps.closed_form'
+_ELEMENTWISE = 'jrt_jax.models.feature_maps.elementwise'
+_RANDOM = 'jrt_jax.models.feature_maps.random_features'
+_LEARNED = 'jrt_jax.models.feature_maps.learned'
+_COMPOSITE = 'jrt_jax.models.feature_maps.composite'
+
 MAPS = {
-    'linear': _elementwise('signed'),
-    'relu': _elementwise('positive'),
-    'gelu': _elementwise('signed'),
-    'gelu_shifted': _elementwise('positive'),
-    'elu_plus_one': _elementwise('positive'),
-    'polynomial': _polynomial,
-    'taylor_exp': _taylor_exp,
-    'symmetric_power': _symmetric_power,
-    'gaussian_rff': _gaussian_rff,
-    'gaussian_prf': _gaussian_prf,
-    'mlp': _mlp,
-    'hedgehog': _hedgehog,
-    'mixture': _mixture,
+    'linear': Kind(f'{_CLOSED}:linear', _elementwise('signed')),
+    'relu': Kind(f'{_ELEMENTWISE}:relu', _elementwise('positive')),
+    'gelu': Kind(f'{_ELEMENTWISE}:gelu', _elementwise('signed')),
+    'gelu_shifted': Kind(
+        f'{_ELEMENTWISE}:gelu_shifted', _elementwise('positive')
+    ),
+    'elu_plus_one': Kind(
+        f'{_ELEMENTWISE}:elu_plus_one', _elementwise('positive')
+    ),
+    'polynomial': Kind(
+        f'{_CLOSED}:polynomial', _polynomial, ('degree', 'offset')
+    ),
+    'taylor_exp': Kind(f'{_CLOSED}:taylor_exp', _taylor_exp, ('order',)),
+    'symmetric_power': Kind(
+        f'{_CLOSED}:symmetric_power', _symmetric_power, ('degree',)
+    ),
+    'gaussian_rff': Kind(
+        f'{_RANDOM}:GaussianRff', _gaussian_rff, ('num_features',)
+    ),
+    'gaussian_prf': Kind(
+        f'{_RANDOM}:GaussianPrf', _gaussian_prf, ('num_features',)
+    ),
+    'mlp': Kind(f'{_LEARNED}:Mlp', _mlp, ('num_features',)),
+    'hedgehog': Kind(f'{_LEARNED}:Hedgehog', _hedgehog),
+    'mixture': Kind(f'{_COMPOSITE}:mixture', _mixture, ('parts',)),
 }

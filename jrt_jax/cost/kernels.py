@@ -20,7 +20,7 @@ VALUE_WIDTHS = 64, 112, 128  # V; others are padded to the next of them
 
 def has_linear_attention(model: Mapping[str, Any]) -> bool:
   """Whether a layer of `config.model` is linear attention, prefix or not."""
-  return not {'la', 'pla'}.isdisjoint(model['mixers'])
+  return any(mixers.MIXERS[x].linear_attention for x in model['mixers'])
 
 
 def value_width(model: Mapping[str, Any]) -> int | None:

@@ -9,46 +9,12 @@ import math
 from typing import Any
 
 from jrt_jax.cost import feature_maps
+from jrt_jax.cost.weight import AXES as AXES
+from jrt_jax.cost.weight import BATCH_AXES as BATCH_AXES
+from jrt_jax.cost.weight import HEAD_AXES as HEAD_AXES
+from jrt_jax.cost.weight import Weight
 
-BATCH_AXES = ('data', 'fsdp')  # share the rows of a batch
-HEAD_AXES = ('tensor',)  # share the heads of a mixer
-AXES = (*BATCH_AXES, *HEAD_AXES)
-
-# Along which axis of the mesh each axis of a parameter is divided, by the end
-# of its name; others are whole on every device, but for those of groups of
-# heads, whose first axis is the heads.
-# `tensor` shares the vocabulary, heads and inner channels: the columns of what
-# leads into a mixer or MLP and the rows of what leads out of it, so that what
-# is between them never moves (but between groups of `hybrid_heads`). `fsdp`
-# shares the other side, which is gathered where it is used.
-_IN, _OUT = ('fsdp', 'tensor'), ('tensor', 'fsdp')
-_IN_STACKED = ('fsdp', None, 'tensor')
-PARAMS = {
-    'embedding.embedding': _OUT,
-    'embedding.rounded': _OUT,
-    'mixer.in_proj.kernel': _IN_STACKED,
-    'mixer.in_proj.bias': (None, 'tensor'),
-    'mixer.conv.kernel': (None, 'tensor'),
-    'mixer.qkv.kernel': _IN_STACKED,
-    'mixer.proj_q.kernel': _IN,
-    'mixer.proj_k.kernel': _IN,
-    'mixer.proj_v.kernel': _IN,
-    'mixer.proj_k_enc.kernel': _IN,
-    'mixer.proj_v_enc.kernel': _IN,
-    'mixer.out_proj.kernel': _OUT,
-    'mlp.fc1.kernel': _IN_STACKED,
-    'mlp.fc2.kernel': _OUT,
-}
-# Likewise each axis of a decode state, by its mixer, and of all else that is kept
-# of rows while text is written; shorter ones have the first of these axes.
-_CACHE = (BATCH_AXES, None, HEAD_AXES)
-STATES = {
-    'conv': _CACHE,
-    'pla': (BATCH_AXES, HEAD_AXES),
-    'la': (BATCH_AXES, HEAD_AXES),
-    'swa': _CACHE,
-    'attention': _CACHE,
-}
+# What is kept of rows while text is written, beside the states of mixers.
 ROWS = (BATCH_AXES,)
 
 
@@ -89,33 +55,24 @@ def num_replicas(mesh: Mapping[str, int]) -> int:
   return math.prod(mesh[axis] for axis in BATCH_AXES)
 
 
-def param_axes(name: str) -> tuple[str | None, ...]:
-  """Returns the axes of the mesh that divide those of the parameter `name`."""
-  if '.mixer.groups.' in name:
-    return HEAD_AXES
-  return next((axes for end, axes in PARAMS.items() if name.endswith(end)), ())
-
-
-def num_own(
-    shapes: Mapping[str, tuple[int, ...]], mesh: Mapping[str, int]
-) -> int:
-  """Returns how many of the parameters with these shapes each device has."""
+def num_own(weights: Mapping[str, Weight], mesh: Mapping[str, int]) -> int:
+  """Returns how many of these parameters, by name, each device has."""
   return sum(
-      math.prod(shape) // math.prod(mesh[x] for x in param_axes(name) if x)
-      for name, shape in shapes.items()
+      math.prod(x.shape) // math.prod(mesh[axis] for axis in x.axes if axis)
+      for x in weights.values()
   )
 
 
 def check_model(
     model: Mapping[str, Any],
-    shapes: Mapping[str, tuple[int, ...]],
+    weights: Mapping[str, Weight],
     mesh: Mapping[str, int],
 ) -> None:
   """Checks that a model can be divided over `mesh`.
 
   Args:
     model: `config.model`.
-    shapes: of its parameters.
+    weights: its parameters, from `cost.weights`.
     mesh: devices along each axis.
 
   Raises:
@@ -137,12 +94,12 @@ def check_model(
           'config.mesh.tensor must divide each of'
           f' config.model.feature_map.heads={tuple(groups)}, got {tensor}'
       )
-  for name, shape in shapes.items():
-    for length, axis in zip(shape, param_axes(name)):
+  for name, weight in weights.items():
+    for length, axis in zip(weight.shape, weight.axes):
       if axis and length % mesh[axis]:
         raise ValueError(
             f'config.mesh.{axis} must divide the {length} that it would share of'
-            f' {name} {[*shape]}, got {mesh[axis]}'
+            f' {name} {[*weight.shape]}, got {mesh[axis]}'
         )
 
 

@@ -9,28 +9,24 @@ import math
 from typing import Any
 
 from jrt_jax.cost.mixers import MIXERS
+from jrt_jax.cost.weight import IN_STACKED
+from jrt_jax.cost.weight import kernel
+from jrt_jax.cost.weight import OUT
+from jrt_jax.cost.weight import Weight
 
 
-def shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-  """Returns the shape of each parameter, by the names of `models.split`.
+def weights(config: Mapping[str, Any]) -> dict[str, Weight]:
+  """Returns the facts of each parameter, by the names of `models.split`.
 
   Args:
     config: `config.model` of a run.
   """
-  E, M = config['width'], config['mlp_width']
-  multiple = config['vocab_multiple']
-  rows = -(-config['vocab_size'] // multiple) * multiple
-  found = {'embedding.embedding': (rows, E)}
-  for i, mixer in enumerate(config['mixers']):
-    own = MIXERS[mixer].shapes(config)
-    found |= {f'layers.{i}.mixer.{name}': x for name, x in own.items()}
-    found |= {
-        f'layers.{i}.mlp.fc1.kernel': (E, 2, M),
-        f'layers.{i}.mlp.fc2.kernel': (M, E),
-        f'layers.{i}.mixer_norm.scale': (E,),
-        f'layers.{i}.mlp_norm.scale': (E,),
-    }
-  return found | {'final_norm.scale': (E,)}
+  return {name: weight for _, name, weight in _by_part(config)}
+
+
+def shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+  """Returns the shape of each parameter, as `weights`."""
+  return {name: x.shape for name, x in weights(config).items()}
 
 
 def parameters(config: Mapping[str, Any]) -> dict[str, int]:
@@ -40,22 +36,32 @@ def parameters(config: Mapping[str, Any]) -> dict[str, int]:
     config: `config.model` of a run.
   """
   counts = collections.Counter()
-  for name, shape in shapes(config).items():
-    counts[_part(name, config['mixers'])] += math.prod(shape)
+  for part, _, weight in _by_part(config):
+    counts[part] += math.prod(weight.shape)
   return dict(counts)
 
 
-def _part(name, mixers):
-  if name.startswith('layers.'):
-    _, index, module, *_ = name.split('.')
-    return mixers[int(index)] if module == 'mixer' else module.split('_')[-1]
-  return 'embedding' if name.startswith('embedding') else 'norm'
+def _by_part(config):
+  """Yields the part of the model, the name and the facts of each parameter."""
+  E, M = config['width'], config['mlp_width']
+  multiple = config['vocab_multiple']
+  rows = -(-config['vocab_size'] // multiple) * multiple
+  norm = Weight((E,))
+  yield 'embedding', 'embedding.embedding', Weight((rows, E), OUT, decays=False)
+  for i, mixer in enumerate(config['mixers']):
+    for name, weight in MIXERS[mixer].weights(config).items():
+      yield mixer, f'layers.{i}.mixer.{name}', weight
+    yield 'mlp', f'layers.{i}.mlp.fc1.kernel', kernel((E, 2, M), IN_STACKED)
+    yield 'mlp', f'layers.{i}.mlp.fc2.kernel', kernel((M, E), OUT)
+    yield 'norm', f'layers.{i}.mixer_norm.scale', norm
+    yield 'norm', f'layers.{i}.mlp_norm.scale', norm
+  yield 'norm', 'final_norm.scale', norm
 
 
 def state_bytes(config: Mapping[str, Any], *, length: int) -> int:
   """Bytes that decoding keeps for one sequence of `length` tokens.
 
-  Only `attention` layers keep more for longer sequences.
+  Only mixers whose `state_grows` keep more for longer sequences.
   """
   return sum(MIXERS[x].state_bytes(config, length) for x in config['mixers'])
 
@@ -80,28 +86,16 @@ def train_flops(
     prefix_fraction: prefix tokens over all tokens.
     supervised_fraction: tokens with a label over all tokens.
   """
-  mixers, known = config['mixers'], shapes(config)
   products = collections.Counter()
   products['embedding'] = (
       config['vocab_size'] * config['width'] * supervised_fraction
   )
-  for name, shape in known.items():
-    if name.endswith(('.kernel', '.projection')):
-      uses = _uses(name, mixers, known, prefix_fraction)
-      products[_part(name, mixers)] += math.prod(shape) * uses
-  for mixer in mixers:
+  for part, _, weight in _by_part(config):
+    uses = weight.uses + prefix_fraction * weight.prefix_uses
+    if uses:
+      products[part] += math.prod(weight.shape) * uses
+  for mixer in config['mixers']:
     products[mixer] += MIXERS[mixer].products(
         config, sequence_length, prefix_fraction
     )
   return {part: 3 * 2 * x for part, x in products.items()}
-
-
-def _uses(name, mixers, known, prefix_fraction):
-  """How often a token is multiplied by the weights `name`."""
-  if '_enc.' in name:
-    return prefix_fraction
-  if '.feature_map.' not in name:
-    return 1.0
-  shared = name.replace('.feature_map.', '.feature_map_enc.') not in known
-  reads_prefix = mixers[int(name.split('.')[1])] == 'pla'
-  return 2.0 + (prefix_fraction if shared and reads_prefix else 0.0)

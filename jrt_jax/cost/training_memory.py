@@ -15,7 +15,7 @@ from typing import Any
 from jrt_jax.cost import layout
 from jrt_jax.cost.mixers import ITEM_BYTES
 from jrt_jax.cost.mixers import MIXERS
-from jrt_jax.cost.model import shapes
+from jrt_jax.cost.model import weights as weights_of
 
 LOSS_BLOCK = 64  # positions of a row whose logits exist at once
 _FLOAT32 = 4
@@ -39,7 +39,7 @@ def state_bytes(
     accumulation: microbatches in a batch: of several, the gradients of one are
       there beside their sum.
   """
-  weights = _FLOAT32 * layout.num_own(shapes(model), mesh)
+  weights = _FLOAT32 * layout.num_own(weights_of(model), mesh)
   gradients = weights * (1 if accumulation == 1 else 2)
   return {'weights': weights, 'gradients': gradients, 'moments': 2 * weights}
 
@@ -63,8 +63,9 @@ def working_bytes(
   """
   E, size, tensor = config['width'], ITEM_BYTES[config['dtype']], mesh['tensor']
   tokens = microbatch * sequence_length
-  rows, _ = shapes(config)['embedding.embedding']
-  gathered = layout.num_own(shapes(config), {**mesh, 'fsdp': 1})
+  weights = weights_of(config)
+  rows, _ = weights['embedding.embedding'].shape
+  gathered = layout.num_own(weights, {**mesh, 'fsdp': 1})
   # What the last layer gives, as the loss reads it; and the derivatives.
   ends = tokens * E * (2 * ITEM_BYTES[config['residual_dtype']] + 2 * size)
   logits = microbatch * LOSS_BLOCK * rows

@@ -1,7 +1,7 @@
 """Which positions of an example are supervised, and from which label.
 
-An objective maps `(window, prefix_len, *, objective, mask_id, rng)` to
-an example:
+`Objective.make` maps `(window, prefix_len, *, objective, mask_id, rng)` to an
+example:
   window: int [L + 1], consecutive tokens of the stream.
   prefix_len: M, how many of the first L tokens are the prefix.
   objective: `config.objective`, the settings.
@@ -16,7 +16,8 @@ adds comes after.
 Source: Arora et al. 2024 (JRT-RNN), https://arxiv.org/abs/2407.05483, eq. 5.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -77,23 +78,58 @@ def jrt(
   return example
 
 
+class Objective(NamedTuple):
+  """The facts of an objective.
+
+  Attributes:
+    make: see above.
+    settings: keys of `config.objective` that are its own.
+    clean: the objective that supervises next tokens as this one does and masks
+      none, by which a model that is trained with it is evaluated; None: it masks
+      none itself.
+    causal: whether it supervises positions inside a prefix, which have seen their
+      labels, so that there must be no prefix.
+  """
+
+  make: Callable[..., dict[str, np.ndarray]]
+  settings: tuple[str, ...] = ()
+  clean: str | None = None
+  causal: bool = False
+
+
 OBJECTIVES = {
-    'next_token': next_token,
-    'prefix_lm': prefix_lm,
-    'jrt': jrt,
+    'next_token': Objective(next_token, causal=True),
+    'prefix_lm': Objective(prefix_lm, settings=('boundary',)),
+    'jrt': Objective(
+        jrt,
+        settings=('mlm_weight', 'mask_rate', 'boundary', 'token_zero'),
+        clean='prefix_lm',
+    ),
 }
+
+
+def has_masks(objective: Mapping) -> bool:
+  """Whether `config.objective` masks tokens, for which there must be an id."""
+  return OBJECTIVES[objective['name']].clean is not None
+
+
+def without_masks(objective: Mapping) -> Mapping:
+  """Returns the `config.objective` that supervises the same next tokens."""
+  clean = OBJECTIVES[objective['name']].clean
+  return {**objective, 'name': clean or objective['name']}
 
 
 def check(objective: Mapping, prefix: Mapping, sequence_length: int) -> None:
   """Raises ValueError unless `config.objective` fits `config.prefix`."""
-  if objective['name'] == 'next_token' and prefix['name'] != 'none':
+  name = objective['name']
+  if OBJECTIVES[name].causal and prefix['name'] != 'none':
     raise ValueError(
-        "config.objective.name='next_token' needs config.prefix.name='none',"
+        f"config.objective.name={name!r} needs config.prefix.name='none',"
         f' got {prefix["name"]!r}: a position inside a prefix has seen its'
         ' label'
     )
   always_all = (
-      prefix['name'] in ('full', 'fixed')
+      policies.PREFIX_POLICIES[prefix['name']].fills
       and policies.prefix_capacity(prefix, sequence_length) == sequence_length
   )
   if always_all and objective['boundary'] == 'reference':

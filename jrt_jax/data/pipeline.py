@@ -1,21 +1,21 @@
 """From documents to batches: token streams, windows, examples."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 import functools
 import pathlib
+import pkgutil
 import time
 from typing import Any
 
 import grain
 import numpy as np
 
-from jrt_jax.data import megatron
 from jrt_jax.data import objectives
 from jrt_jax.data import packings
-from jrt_jax.data import shards
 from jrt_jax.data import sources
 from jrt_jax.data import streams
 from jrt_jax.data import tokenizers
+from jrt_jax.data.source_table import SOURCES
 from jrt_jax.data.synthetic import examples
 from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.data.synthetic import tasks
@@ -57,7 +57,7 @@ def splits(
     ValueError, FileNotFoundError: likewise.
   """
   if data['source'] in tasks.TASKS:
-    return SOURCES[data['source']](data, tokenizer, share=share)
+    return split_lib.splits(data['source'], data['synthetic'])
   return token_streams(data, tokenizer, share=share)
 
 
@@ -84,7 +84,12 @@ def token_streams(
     raise ValueError(
         f'config.data.source must be text here, got {source!r}, which has none'
     )
-  texts = SOURCES[source](data, tokenizer, share=share)
+  facts = SOURCES[source]
+  read = pkgutil.resolve_name(facts.module)
+  if facts.of_documents:  # every process needs all tokens
+    texts = _tokenized(read(data), data, tokenizer)
+  else:
+    texts = read(data, tokenizer, share=share)
   for split, stream in texts.items():
     if not len(stream):
       raise ValueError(f'config.data.source={source!r} has no {split} text')
@@ -307,7 +312,7 @@ def with_vocabulary(
   Raises:
     ValueError: there is room, but mask_id is the id of a token, or of none.
   """
-  size, has_masks = tokenizer.size, objective['name'] == 'jrt'
+  size, has_masks = tokenizer.size, objectives.has_masks(objective)
   vocab_size, mask_id = model['vocab_size'], model['mask_id']
   if size + has_masks > vocab_size:
     return {**model, 'vocab_size': size + 1, 'mask_id': size}
@@ -319,34 +324,17 @@ def with_vocabulary(
   return dict(model)
 
 
-def _tokenized(
-    source: Callable,
-    data: Mapping,
-    tokenizer: Tokenizer,
-    *,
-    share: tuple[int, int],
-) -> dict[str, streams.TokenStream]:
-  """Returns the splits of a source of text, tokenized in memory."""
-  del share  # every process needs all tokens
+def _tokenized(documents, data, tokenizer):
+  """Returns the splits of texts, tokenized in memory."""
   tokens = {
-      split: streams.tokenize(documents, tokenizer)
-      for split, documents in source(data).items()
+      split: streams.tokenize(texts, tokenizer)
+      for split, texts in documents.items()
   }
   if 'validation' not in tokens:
     train = tokens['train']
     end = len(train) - int(data['validation_fraction'] * len(train))
     tokens = {'train': train[:end], 'validation': train[end:]}
   return {split: streams.in_memory(ids) for split, ids in tokens.items()}
-
-
-SOURCES = {
-    'python_stdlib': functools.partial(_tokenized, sources.python_stdlib),
-    'text': functools.partial(_tokenized, sources.text),
-    'jsonl': functools.partial(_tokenized, sources.jsonl),
-    'shards': shards.open_splits,
-    'megatron': megatron.open_splits,
-    **{name: functools.partial(split_lib.splits, name) for name in tasks.TASKS},
-}
 
 
 def _example_maker(
@@ -356,7 +344,7 @@ def _example_maker(
   policies.make(prefix, sequence_length)  # refuses what is wrong in it
   policy = functools.partial(policies.of_document, prefix=prefix)
   make_example = functools.partial(
-      objectives.OBJECTIVES[objective['name']],
+      objectives.OBJECTIVES[objective['name']].make,
       objective=objective,
       mask_id=mask_id,
   )

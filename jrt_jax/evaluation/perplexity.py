@@ -189,7 +189,8 @@ def losses(
       CAUSAL_LAST_HALF: _at(causal, is_last),
       **first,
   }
-  if model.config.get('objective', {}).get('name') == 'jrt':
+  objective = model.config.get('objective', {})
+  if 'name' in objective and objectives.has_masks(objective):
     batch = _masked(model, ids, prefix_len)
     is_masked = batch['supervision'] == objectives.MASKED_TOKEN
     if is_masked.any():
@@ -225,11 +226,12 @@ def _prefix_lengths(model, prompts, segment_ids):
 
 def _masked(model, windows, prefix_len):
   """The examples of training, with masks in their prefixes."""
+  objective = model.config['objective']
   examples = [
-      objectives.jrt(
+      objectives.OBJECTIVES[objective['name']].make(
           window,
           M,
-          objective=model.config['objective'],
+          objective=objective,
           mask_id=model.config['model']['mask_id'],
           rng=np.random.default_rng(i),
       )

@@ -13,8 +13,10 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding
 import numpy as np
 
+from jrt_jax import cost
 from jrt_jax import models
 from jrt_jax.cost import layout
+from jrt_jax.cost import mixers
 from jrt_jax.generation import continued_text
 from jrt_jax.models import parallel
 from jrt_jax.prefix import policies
@@ -121,13 +123,19 @@ class Model:
   def _place(self, name, x):
     if not self.mesh:
       return x.sharding
-    axes = [axis and (axis,) for axis in layout.param_axes(name)]
+    # The rounded rows of the embedding lie as it does.
+    known = self._weights.get(name, self._weights['embedding.embedding'])
+    axes = [axis and (axis,) for axis in known.axes]
     return NamedSharding(self.mesh, parallel.spec(x.shape, axes))
+
+  @functools.cached_property
+  def _weights(self):
+    return cost.weights(self.config['model'])
 
   @property
   def grows(self) -> bool:
     """Whether its state takes more room for more tokens."""
-    return 'attention' in self.config['model']['mixers']
+    return mixers.state_grows(self.config['model'])
 
   @functools.cached_property
   def ids_of(self) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import tqdm
 
-from jrt_jax.cost import layout
+from jrt_jax.cost.mixers import MIXERS
 from jrt_jax.generation import sizes
 from jrt_jax.generation.model import Model
 from jrt_jax.generation.prompt_segments import Segment
@@ -89,7 +89,7 @@ def commit(model: Model, state: DecodeState) -> DecodeState:
   """Commits what was read to its devices, or programs would compile anew."""
   mixers = model.config['model']['mixers']
   states = tuple(
-      model.commit(layer_state, layout.STATES[mixer])
+      model.commit(layer_state, MIXERS[mixer].state_axes)
       for mixer, layer_state in zip(mixers, state.states)
   )
   return model.commit(state._replace(states=()))._replace(states=states)
@@ -269,15 +269,16 @@ def _slots_used(model, state):
   """The most slots that a row has filled: padding that weighs is in them."""
   if state is None:
     return 0
-  layer = model.config['model']['mixers'].index('attention')
+  mixers = model.config['model']['mixers']
+  layer = next(i for i, x in enumerate(mixers) if MIXERS[x].state_grows)
   return int(state.states[layer].count.max())
 
 
 def _with_room(model, states, slots):
-  """Adds empty slots to the caches of `attention` layers."""
+  """Adds empty slots to the caches of layers whose state grows."""
 
   def grown(mixer, state):
-    if mixer != 'attention' or state.k.shape[1] >= slots:
+    if not MIXERS[mixer].state_grows or state.k.shape[1] >= slots:
       return state
     more = [(0, 0), (0, slots - state.k.shape[1]), (0, 0), (0, 0)]
     return state._replace(k=jnp.pad(state.k, more), v=jnp.pad(state.v, more))

@@ -13,6 +13,7 @@ import numpy as np
 
 from jrt_jax import atomic_write
 from jrt_jax import foreign
+from jrt_jax.cost.mixers import MIXERS
 from jrt_jax.generation import prefill
 from jrt_jax.generation.model import Model
 from jrt_jax.generation.prefill import DecodeState
@@ -101,10 +102,11 @@ def _read(path, file, name, like):
 
 
 def _slots(model, state):
-  """Of the caches of `attention` layers; None if there are none."""
-  mixers = model.config['model']['mixers']
-  if 'attention' in mixers:
-    return state.states[list(mixers).index('attention')].k.shape[1]
+  """Of the caches of layers whose state grows; None if there are none."""
+  for mixer, layer_state in zip(model.config['model']['mixers'], state.states):
+    if MIXERS[mixer].state_grows:
+      return layer_state.k.shape[1]
+  return None
 
 
 def _leaves(state):

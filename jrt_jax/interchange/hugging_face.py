@@ -262,8 +262,9 @@ def _check_reading(config):
   """There, a prefix is filled wherever it is short; here, if the prompt is."""
   name = config['prefix']['name']
   fills = config['model']['pad_mask'] == 'reference'
-  if fills and name in policies.FITTED:
-    others = sorted({*policies.PREFIX_POLICIES} - {*policies.FITTED})
+  fitted = policies.fitted_names()
+  if fills and name in fitted:
+    others = sorted({*policies.PREFIX_POLICIES} - {*fitted})
     raise ValueError(
         "a model with config.model.pad_mask='reference' must have"
         f' config.prefix.name in {others} to be exported, got {name!r}'

@@ -1,5 +1,8 @@
 """BaseConv: a gated short convolution."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from flax import nnx
 import jax
 from jax.nn import initializers
@@ -56,6 +59,13 @@ class BaseConv(nnx.Module):
     taps = self.conv.kernel[...].astype(u.dtype)
     convolved = jnp.einsum('bki,ki->bi', recent, taps)
     return self.out_proj(jax.nn.silu(convolved) * gate), recent[:, 1:]
+
+
+def conv(build: Build, config: Mapping[str, Any]) -> BaseConv:
+  """The mixer `conv` of `config.model`."""
+  return BaseConv(
+      build, kernel=config['conv_kernel'], expand=config['conv_expand']
+  )
 
 
 class _Taps(nnx.Module):

@@ -1,58 +1,18 @@
 """One layer: a mixer and an MLP, each normalised first and added after."""
 
 from collections.abc import Mapping
-import functools
+import pkgutil
 from typing import Any
 
 from flax import nnx
 import jax
 import jax.numpy as jnp
 
-from jrt_jax.cost import layout
+from jrt_jax.cost.mixers import MIXERS
 from jrt_jax.models import parallel
-from jrt_jax.models.base_conv import BaseConv
 from jrt_jax.models.context import Context
 from jrt_jax.models.layers import Build
 from jrt_jax.models.layers import SwiGLU
-from jrt_jax.models.prefix_linear_attention import PrefixLinearAttention
-from jrt_jax.models.softmax_attention import SoftmaxAttention
-
-
-def _conv(build, config):
-  return BaseConv(
-      build, kernel=config['conv_kernel'], expand=config['conv_expand']
-  )
-
-
-def _linear_attention(build, config, *, reads_prefix):
-  return PrefixLinearAttention(
-      build,
-      num_heads=config['num_heads'],
-      feature_map=config['feature_map'],
-      normalizer=config['normalizer'],
-      implementation=config['implementation'],
-      reads_prefix=reads_prefix,
-  )
-
-
-def _softmax_attention(build, config, *, windowed):
-  return SoftmaxAttention(
-      build,
-      num_heads=config['num_heads'],
-      window=config['window'] if windowed else None,
-      rope_base=config['rope_base'],
-      rope_fraction=config['rope_fraction'],
-      sinks=config['sinks'],
-  )
-
-
-MIXERS = {
-    'conv': _conv,
-    'pla': functools.partial(_linear_attention, reads_prefix=True),
-    'la': functools.partial(_linear_attention, reads_prefix=False),
-    'swa': functools.partial(_softmax_attention, windowed=True),
-    'attention': functools.partial(_softmax_attention, windowed=False),
-}
 
 # What backward finds in memory of a block: all, its input only, or its input
 # and the results of its matrix products.
@@ -67,12 +27,15 @@ class Block(nnx.Module):
   """x + mixer(norm(x)), then x + mlp(norm(x)); x [B, L, E] keeps its dtype."""
 
   def __init__(self, build: Build, mixer: str, config: Mapping[str, Any]):
+    facts = MIXERS[mixer]
     self.mixer_norm = build.norm()
-    self.mixer = MIXERS[mixer](build, config)
+    self.mixer = pkgutil.resolve_name(facts.module)(build, config)
     self.mlp_norm = build.norm()
     self.mlp = SwiGLU(build, mlp_width=config['mlp_width'])
     self.remat = config['remat']
     self.kind = mixer
+    self.reads_prefix = facts.reads_prefix
+    self.state_axes = facts.state_axes
 
   def __call__(self, x: jax.Array, context: Context) -> jax.Array:
     """Maps [B, L, E] to [B, L, E]."""
@@ -96,7 +59,7 @@ class Block(nnx.Module):
     x = _add(x, y)
     if state is not None and context.mask is not None:
       following = choose_rows(context.mask.any(axis=1), following, state)
-    following = parallel.lay(following, layout.STATES[self.kind])
+    following = parallel.lay(following, self.state_axes)
     return _add(x, self.mlp(self.mlp_norm(x))), following
 
   def prefill_blocks(self, x: jax.Array, masks: jax.Array, state: Any):
@@ -112,7 +75,7 @@ class Block(nnx.Module):
       x, mask = block
       return self.prefill(x, context._replace(mask=mask), state)[::-1]
 
-    if getattr(self.mixer, 'reads_prefix', False):
+    if self.reads_prefix:
       state, _ = jax.lax.scan(encode, state, (x, masks))
     state, x = jax.lax.scan(read, state, (x, masks))
     return x, state
@@ -120,7 +83,7 @@ class Block(nnx.Module):
   def step(self, x: jax.Array, state: Any):
     """Maps one token [B, E] and the state to [B, E] and the next state."""
     y, state = self.mixer.step(self.mixer_norm(x), state)
-    state = parallel.lay(state, layout.STATES[self.kind])
+    state = parallel.lay(state, self.state_axes)
     x = _add(x, y)
     return _add(x, self.mlp(self.mlp_norm(x))), state
 

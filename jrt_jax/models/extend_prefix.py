@@ -189,7 +189,7 @@ def _add(model, stream, tokens, prefix_len, C):
   ):
     h = layer.mixer_norm(x)
     x, first = layer.prefill(x, context, first)
-    if getattr(layer.mixer, 'reads_prefix', False):
+    if layer.reads_prefix:
       first = layer.mixer.read_prefix(h, context, first)
       last = layer.mixer.read_prefix(h, context, last)
     at_prefix.append(first)

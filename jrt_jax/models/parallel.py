@@ -1,6 +1,6 @@
 """The mesh axes over which a model is spread, where a mesh is set.
 
-How each parameter lies on them is in `jrt_jax/cost/layout.py`.
+How each parameter lies on them is a fact of it: see `jrt_jax/cost/weight.py`.
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from typing import Any
 import jax
 from jax.sharding import PartitionSpec
 
-from jrt_jax.cost.layout import BATCH_AXES as BATCH_AXES
-from jrt_jax.cost.layout import HEAD_AXES as HEAD_AXES
+from jrt_jax.cost.weight import BATCH_AXES as BATCH_AXES
+from jrt_jax.cost.weight import HEAD_AXES as HEAD_AXES
 from pallas_kernels import sharding
 
 

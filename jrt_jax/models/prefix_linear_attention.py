@@ -149,6 +149,27 @@ class PrefixLinearAttention(nnx.Module):
       yield group, before, *heads
 
 
+def pla(build: Build, config: Mapping[str, Any]) -> PrefixLinearAttention:
+  """The mixer `pla` of `config.model`."""
+  return _of_config(build, config, reads_prefix=True)
+
+
+def la(build: Build, config: Mapping[str, Any]) -> PrefixLinearAttention:
+  """The mixer `la` of `config.model`."""
+  return _of_config(build, config, reads_prefix=False)
+
+
+def _of_config(build, config, *, reads_prefix):
+  return PrefixLinearAttention(
+      build,
+      num_heads=config['num_heads'],
+      feature_map=config['feature_map'],
+      normalizer=config['normalizer'],
+      implementation=config['implementation'],
+      reads_prefix=reads_prefix,
+  )
+
+
 def _maps(config, num_heads, reads_prefix, rngs):
   """The map of each group of heads, and that of its prefix or None."""
   given, config = config, dict(config)

@@ -1,5 +1,8 @@
 """Softmax attention, over all tokens so far or over the last W, as mixers."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -143,6 +146,27 @@ class SoftmaxAttention(nnx.Module):
         sinks=self.sinks,
         earlier=earlier,
     )
+
+
+def attention(build: Build, config: Mapping[str, Any]) -> SoftmaxAttention:
+  """The mixer `attention` of `config.model`."""
+  return _of_config(build, config, window=None)
+
+
+def swa(build: Build, config: Mapping[str, Any]) -> SoftmaxAttention:
+  """The mixer `swa` of `config.model`."""
+  return _of_config(build, config, window=config['window'])
+
+
+def _of_config(build, config, *, window):
+  return SoftmaxAttention(
+      build,
+      num_heads=config['num_heads'],
+      window=window,
+      rope_base=config['rope_base'],
+      rope_fraction=config['rope_fraction'],
+      sinks=config['sinks'],
+  )
 
 
 def _cudnn_takes(q, context):

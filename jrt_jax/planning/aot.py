@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from jrt_jax import cost
 from jrt_jax.compiled import collectives
 from jrt_jax.compiled import hlo
 from jrt_jax.compiled import traffic
@@ -41,7 +42,7 @@ def compile_step(
   start = time.perf_counter()
   mesh = sharding.make_mesh(config['mesh'], devices)
   steps, params = abstract.steps(config, mesh)
-  state = abstract.state(steps, params, mesh)
+  state = abstract.state(steps, params, mesh, cost.weights(config['model']))
   batch = abstract.batch(config, mesh)
   with jax.set_mesh(mesh):
     compiled = virtual_gpus.compile_for(

@@ -16,6 +16,7 @@ from jrt_jax.cost.topology import Topology
 from jrt_jax.data import objectives
 from jrt_jax.planning import microbatches
 from jrt_jax.prefix import fitting
+from jrt_jax.prefix import policies
 
 # Model FLOP/s over the peak that the compiled step of JRT-RNN 360M can reach at
 # most, with the Hopper kernels: what this says, at the rates that it assumes.
@@ -53,7 +54,7 @@ def make(
   accumulation = layout.check_batch(
       config['batch_size'], config['microbatch_per_device'], mesh
   )
-  layout.check_model(model, cost.shapes(model), mesh)
+  layout.check_model(model, cost.weights(model), mesh)
   one = dict.fromkeys(layout.AXES, 1)
   config = decided(config, topology)
   return {
@@ -126,7 +127,8 @@ def decided(config: Mapping[str, Any], topology: Topology) -> dict[str, Any]:
   model, prefix = {**config['model']}, config['prefix']
   model['implementation'] = _implementation(model, topology)
   objectives.check(config['objective'], prefix, config['sequence_length'])
-  if prefix['name'] == 'learned':
+  fit = policies.PREFIX_POLICIES[prefix['name']].fit
+  if fit and not fit.calibrate:
     prefix = {**prefix, 'fitted': fitting.read(prefix['file'])}
     fitting.check('config.prefix', prefix)
   return {**config, 'model': model, 'prefix': prefix}

@@ -11,50 +11,21 @@ import numpy as np
 from configs import base
 from jrt_jax import atomic_write
 from jrt_jax import foreign
-from jrt_jax.prefix import heuristic
 from jrt_jax.prefix import policies
-from jrt_jax.prefix.learned import policy
 from jrt_jax.schema import Anything
 from jrt_jax.schema import Fields
-from jrt_jax.schema import ListOf
 from jrt_jax.schema import OneOf
-from jrt_jax.schema import Real
 from jrt_jax.schema import Text
 from jrt_jax.schema import Whole
 
 # What the file of a policy holds: what was fitted, and what it was made for.
-_NUMBER, _FRACTION = Real(-(10**9), 10**9), Real(0, 1)
 _MADE_FOR = {'tokenizer': Text(), 'tokens': Whole(1, 2**22)}
-_RANGES = base.RANGES['prefix'].keys
-_S = policy.NUM_FEATURES
-_FILES = {
-    'entropy': Fields(
-        {
-            'policy': OneOf('entropy'),
-            'thresholds': ListOf(_NUMBER, 1, 100),
-            **_MADE_FOR,
-        },
-        optional={
-            'windows': Whole(1, 10**9),
-            **{key: _RANGES[key] for key in heuristic.MEASURE},
-        },
-    ),
-    'learned': Fields(
-        {
-            'policy': OneOf('learned'),
-            'mean_fraction': _FRACTION,
-            'fractions': ListOf(_FRACTION, 1, 1000),
-            'mean': ListOf(_NUMBER, _S, _S),
-            'scale': ListOf(Real(1e-9, 10**9), _S, _S),
-            'weights': ListOf(ListOf(_NUMBER, 1, 1000), _S + 1, _S + 1),
-            **_MADE_FOR,
-        }
-    ),
-}
 # `config.prefix` as runs record it.
-SETTINGS = Fields({}, optional={**_RANGES, 'fitted': foreign.OBJECT})
+SETTINGS = Fields(
+    {}, optional={**base.RANGES['prefix'].keys, 'fitted': foreign.OBJECT}
+)
 
-_KIND = Fields({'policy': OneOf(*_FILES)}, others=Anything())
+_KIND = Fields({'policy': Text()}, others=Anything())
 _RECORDED = Fields({'prefix': foreign.OBJECT}, others=Anything())
 
 WINDOWS = 256  # enough for quantiles to within a few per cent of the windows
@@ -84,20 +55,19 @@ def sample_windows(
 def calibrated(
     prefix: Mapping, windows: list[np.ndarray], tokenizer: str
 ) -> dict[str, Any]:
-  """Returns what the entropy policy needs: JSON.
+  """Returns what a policy needs that can measure it itself: JSON.
 
   Args:
     prefix: `config.prefix`, which says what is measured.
     windows: int [n] each, of a corpus.
     tokenizer: the fingerprint of their tokenizer.
   """
+  fit = policies.PREFIX_POLICIES[prefix['name']].fit
   return {
-      'policy': 'entropy',
-      'thresholds': heuristic.thresholds(windows, prefix),
+      'policy': prefix['name'],
       'tokenizer': tokenizer,
       'tokens': len(windows[0]),
-      'windows': len(windows),
-      **{key: prefix[key] for key in heuristic.MEASURE},
+      **fit.calibrate(windows, prefix),
   }
 
 
@@ -106,8 +76,8 @@ def fitted(
 ) -> dict[str, Any]:
   """Returns `config.prefix` with the key `fitted`, where its policy needs it.
 
-  That is what `config.prefix.file` holds. Without one the entropy policy is
-  calibrated on the training data, the same at every start of a run.
+  That is what `config.prefix.file` holds. Without one the policy is calibrated
+  on the training data, if it can be, the same at every start of a run.
 
   Args:
     prefix: `config.prefix`.
@@ -120,22 +90,23 @@ def fitted(
     ValueError: a setting is wrong, the file is damaged, or it was made for
       another policy, tokenizer, length or signal.
   """
-  name, prefix = prefix['name'], dict(prefix)
-  capacity = policies.prefix_capacity(prefix, sequence_length)
-  if name not in policies.FITTED:
+  prefix = dict(prefix)
+  policy = policies.PREFIX_POLICIES[prefix['name']]
+  capacity = policy.capacity(prefix, sequence_length)
+  if not policy.fit:
     return prefix
-  if name == 'entropy':
-    heuristic.warn_of_rounding(capacity, prefix)
+  if policy.fit.warn:
+    policy.fit.warn(capacity, prefix)
   if prefix['file']:
     prefix['fitted'] = read(prefix['file'])
     _compare(prefix, sequence_length, tokenizer)
-  elif name == 'entropy':
+  elif policy.fit.calibrate:
     windows = sample_windows(tokens, sequence_length)
     prefix['fitted'] = calibrated(prefix, windows, tokenizer)
   else:
     raise ValueError(
-        f'config.prefix.name={name!r} needs config.prefix.file, what'
-        ' jrt_jax.prefix.learn has written'
+        f'config.prefix.name={prefix["name"]!r} needs config.prefix.file, what'
+        f' {policy.fit.written_by} has written'
     )
   return prefix
 
@@ -179,6 +150,7 @@ def read(path: str) -> dict[str, Any]:
   if not file.is_file():
     raise FileNotFoundError(f'config.prefix.file must be a file, got {path!r}')
   content = foreign.read_json(file, _KIND)
+  OneOf(*policies.fitted_names()).check(f'{file}: policy', content['policy'])
   _check_fitted(f'{file}:', content['policy'], content)
   return content
 
@@ -191,7 +163,7 @@ def check(key: str, prefix: Mapping) -> None:
     prefix: as `fitted` returns it.
   """
   SETTINGS.check(key, prefix)
-  if prefix['name'] in policies.FITTED:
+  if policies.PREFIX_POLICIES[prefix['name']].fit:
     _check_fitted(f'{key}.fitted', prefix['name'], prefix.get('fitted'))
 
 
@@ -210,8 +182,8 @@ def _compare(prefix, sequence_length, tokenizer):
       'tokens': sequence_length,
       'tokenizer': tokenizer,
   }
-  if prefix['name'] == 'entropy':
-    wanted |= {key: prefix[key] for key in heuristic.MEASURE}
+  fit = policies.PREFIX_POLICIES[prefix['name']].fit
+  wanted |= {key: prefix[key] for key in fit.measured}
   for key, value in wanted.items():
     value = list(value) if isinstance(value, tuple) else value  # as in JSON
     if file.get(key) != value:
@@ -223,8 +195,11 @@ def _compare(prefix, sequence_length, tokenizer):
 
 def _check_fitted(key, name, content):
   """Raises ValueError unless this is what the policy `name` reads."""
-  _FILES[name].check(key, content)
-  rising = 'thresholds' if name == 'entropy' else 'fractions'
+  fit = policies.PREFIX_POLICIES[name].fit
+  needed, optional = fit.fields()
+  needed = {'policy': OneOf(name), **needed, **_MADE_FOR}
+  Fields(needed, optional=optional).check(key, content)
+  rising = fit.rising
   if (np.diff(content[rising]) < 0).any():
     raise ValueError(f'{key} {rising} must rise, got {content[rising]}')
   K = len(content[rising])

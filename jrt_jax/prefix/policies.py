@@ -1,93 +1,53 @@
-"""How many tokens of an example its prefix has: one function per policy.
+"""How many tokens of an example its prefix has: the policies, a line each.
 
-A policy maps an `Example` to a prefix length within [0, len(example.tokens)].
+All that is to be known of a policy is in its `Policy`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
-from jrt_jax.prefix import heuristic
-from jrt_jax.prefix import signals
-from jrt_jax.prefix.learned import policy as learned_lib
+from jrt_jax.prefix.entropy import ENTROPY
+from jrt_jax.prefix.learned.policy import LEARNED
+from jrt_jax.prefix.policy import Example
+from jrt_jax.prefix.policy import Policy
 
-FITTED = ('entropy', 'learned')  # they need what was measured before
+# The model is causal.
+NONE = Policy(lambda example: 0, settings=(), capacity=lambda *_: 0, fills=True)
 
+# The model is an encoder.
+FULL = Policy(
+    lambda example: len(example.tokens),
+    settings=(),
+    capacity=lambda prefix, sequence_length: sequence_length,
+    fills=True,
+)
 
-class Example(NamedTuple):
-  """What a policy may look at."""
+# As many tokens as there is room for. Arora et al. 2024 (JRT-RNN),
+# https://arxiv.org/abs/2407.05483, train with 1024 of 2048.
+FIXED = Policy(lambda example: example.room, fills=True)
 
-  tokens: np.ndarray  # int [n], before any is masked
-  capacity: int  # tokens that the model's prefix has room for
-  prefix: Mapping  # `config.prefix`, as `fitting.fitted` returns it
-  rng: np.random.Generator  # the example's own
-
-  @property
-  def room(self) -> int:
-    return min(self.capacity, len(self.tokens))
-
-
-def none(example: Example) -> int:
-  """No prefix: the model is causal."""
-  del example
-  return 0
-
-
-def full(example: Example) -> int:
-  """All tokens: the model is an encoder."""
-  return len(example.tokens)
-
-
-def fixed(example: Example) -> int:
-  """As many as there is room for.
-
-  Source: Arora et al. 2024 (JRT-RNN), https://arxiv.org/abs/2407.05483, which
-  trains with 1024 of 2048 tokens.
-  """
-  return example.room
-
-
-def uniform(example: Example) -> int:
-  """Uniform over 0, …, capacity, both included.
-
-  A model that is trained so has seen every length that another policy gives.
-
-  Source: the student report, dynamic prefix lengths.
-  """
-  return int(example.rng.integers(example.room, endpoint=True))
-
-
-def entropy(example: Example) -> int:
-  """Longer for text whose signal passes thresholds: see `heuristic.py`.
-
-  The signal is of all tokens of the window, those after the prefix included; a
-  model that generates has only the prompt to look at: see `of_prompt`.
-  """
-  prefix = example.prefix
-  u = heuristic.level(
-      signals.measure(example.tokens, prefix),
-      prefix['fitted']['thresholds'],
-      reduce=prefix['reduce'],
-  )
-  return heuristic.length(u, example.room, prefix)
-
-
-def learned(example: Example) -> int:
-  """The fraction that a trained policy prefers: see `learned`."""
-  tokens = example.tokens
-  fraction = learned_lib.fraction(tokens, example.prefix['fitted'])
-  return min(round(fraction * len(tokens)), example.room)
-
+# Uniform over 0, …, capacity, both included: a model that is trained so has seen
+# every length that another policy gives. The student report, dynamic prefix
+# lengths.
+UNIFORM = Policy(
+    lambda example: int(example.rng.integers(example.room, endpoint=True)),
+    mean=lambda prefix, capacity, sequence_length: capacity / 2,
+)
 
 PREFIX_POLICIES = {
-    'none': none,
-    'full': full,
-    'fixed': fixed,
-    'uniform': uniform,
-    'entropy': entropy,
-    'learned': learned,
+    'none': NONE,
+    'full': FULL,
+    'fixed': FIXED,
+    'uniform': UNIFORM,
+    'entropy': ENTROPY,
+    'learned': LEARNED,
 }
+
+
+def fitted_names() -> list[str]:
+  """Returns the names of policies that need what was measured before."""
+  return [name for name, policy in PREFIX_POLICIES.items() if policy.fit]
 
 
 def make(prefix: Mapping, sequence_length: int) -> Callable[..., int]:
@@ -100,15 +60,17 @@ def make(prefix: Mapping, sequence_length: int) -> Callable[..., int]:
   Raises:
     ValueError: a setting is wrong, or the policy is not fitted.
   """
-  name, capacity = prefix['name'], prefix_capacity(prefix, sequence_length)
-  if name in FITTED and 'fitted' not in prefix:
-    others = ', '.join(sorted({*PREFIX_POLICIES} - {*FITTED}))
+  name, policy = prefix['name'], PREFIX_POLICIES[prefix['name']]
+  capacity = policy.capacity(prefix, sequence_length)
+  if policy.fit and 'fitted' not in prefix:
+    others = ', '.join(sorted({*PREFIX_POLICIES} - {*fitted_names()}))
     raise ValueError(
         f'config.prefix.name must be one of {others} here, got {name!r}, which'
         ' needs what training has measured'
     )
-  policy = PREFIX_POLICIES[name]
-  return lambda tokens, rng: policy(Example(tokens, capacity, prefix, rng))
+  return lambda tokens, rng: policy.length(
+      Example(tokens, capacity, prefix, rng)
+  )
 
 
 def of_document(
@@ -144,8 +106,7 @@ def lengths(
 def prefix_capacity(prefix: Mapping, sequence_length: int) -> int:
   """Returns P, the static number of tokens that a prefix has room for.
 
-  Prefixes of a policy may all be shorter: see `longest_prefix`. Fractions are
-  rounded to the nearest length: .29 of 100 tokens is 28.999… in floats.
+  Prefixes of a policy may all be shorter: see `longest_prefix`.
 
   Args:
     prefix: `config.prefix`: the policy's name, capacity, a fraction, and the
@@ -155,11 +116,7 @@ def prefix_capacity(prefix: Mapping, sequence_length: int) -> int:
   Raises:
     ValueError: a setting of the policy is impossible.
   """
-  name, capacity = prefix['name'], prefix['capacity']
-  if name == 'entropy':
-    heuristic.check(prefix)
-  by_name = {'none': 0, 'full': sequence_length}
-  return by_name.get(name, round(capacity * sequence_length))
+  return PREFIX_POLICIES[prefix['name']].capacity(prefix, sequence_length)
 
 
 def longest_prefix(prefix: Mapping, sequence_length: int) -> int:
@@ -172,13 +129,9 @@ def longest_prefix(prefix: Mapping, sequence_length: int) -> int:
   Raises:
     ValueError: see `prefix_capacity`.
   """
-  capacity = prefix_capacity(prefix, sequence_length)
-  if prefix['name'] == 'entropy':
-    return heuristic.longest(capacity, prefix)
-  if prefix['name'] == 'learned':
-    fraction = max(prefix['fitted']['fractions'])
-    return min(round(fraction * sequence_length), capacity)
-  return capacity
+  policy = PREFIX_POLICIES[prefix['name']]
+  capacity = policy.capacity(prefix, sequence_length)
+  return policy.longest(prefix, capacity, sequence_length)
 
 
 def of_prompt(tokens: np.ndarray, prefix: Mapping, sequence_length: int) -> int:
@@ -196,7 +149,7 @@ def of_prompt(tokens: np.ndarray, prefix: Mapping, sequence_length: int) -> int:
     sequence_length: L, tokens that the model has read in training.
   """
   longest = min(longest_prefix(prefix, sequence_length), len(tokens))
-  if prefix['name'] not in FITTED:
+  if not PREFIX_POLICIES[prefix['name']].reads_prompt:
     return longest
   wanted = make(prefix, sequence_length)(tokens, rng=None)  # they draw nothing
   return min(wanted, longest)
@@ -204,12 +157,6 @@ def of_prompt(tokens: np.ndarray, prefix: Mapping, sequence_length: int) -> int:
 
 def mean_prefix(prefix: Mapping, sequence_length: int) -> float:
   """Returns the mean length that the policy gives to prefixes of training."""
-  capacity = prefix_capacity(prefix, sequence_length)
-  if prefix['name'] == 'uniform':
-    return capacity / 2
-  if prefix['name'] == 'entropy':
-    return heuristic.mean_length(capacity, prefix)
-  if prefix['name'] == 'learned':
-    mean = prefix['fitted']['mean_fraction'] * sequence_length
-    return min(mean, capacity)
-  return capacity
+  policy = PREFIX_POLICIES[prefix['name']]
+  capacity = policy.capacity(prefix, sequence_length)
+  return policy.mean(prefix, capacity, sequence_length)

@@ -66,7 +66,8 @@ def _preview(path, document, tokenizer, config):
   for name in policies.PREFIX_POLICIES:
     prefix = _prefix(name, config['prefix'])
     if prefix is None:
-      lines.append(f'{name:<8} needs --config.prefix.file of prefix.learn')
+      writer = policies.PREFIX_POLICIES[name].fit.written_by
+      lines.append(f'{name:<8} needs --config.prefix.file of {writer}')
       continue
     prefix = fitting.fitted(
         prefix,
@@ -83,10 +84,12 @@ def _preview(path, document, tokenizer, config):
 def _prefix(name, prefix):
   """The settings of a policy; None if the file that it needs is not given."""
   prefix = {**prefix, 'name': name}
-  if name in policies.FITTED and prefix['file']:
+  fit = policies.PREFIX_POLICIES[name].fit
+  if fit and prefix['file']:
     if fitting.read(prefix['file'])['policy'] != name:
       prefix['file'] = ''  # of the other one
-  return None if name == 'learned' and not prefix['file'] else prefix
+  needs_file = fit and not fit.calibrate and not prefix['file']
+  return None if needs_file else prefix
 
 
 def _line(name, prompt, end, tokenizer):

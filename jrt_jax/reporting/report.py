@@ -8,6 +8,7 @@ import jax
 import jrt_jax
 from jrt_jax import cost
 from jrt_jax.cost import estimate
+from jrt_jax.cost import mixers
 from jrt_jax.cost import training_memory
 from jrt_jax.reporting import tables
 from jrt_jax.reporting import units
@@ -154,7 +155,7 @@ def result(
 def _decode_state(config, unit):
   model, length = config['model'], config['sequence_length']
   size = unit(cost.state_bytes(model, length=length))
-  grows = 'attention' in model['mixers']
+  grows = mixers.state_grows(model)
   return f'{size} a sequence, at ' + (
       f'{length} tokens' if grows else 'any length'
   )

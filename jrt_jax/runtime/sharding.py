@@ -12,6 +12,7 @@ import numpy as np
 from jrt_jax.cost import layout
 from jrt_jax.cost.layout import AXES
 from jrt_jax.cost.layout import BATCH_AXES
+from jrt_jax.cost.weight import Weight
 
 
 def make_mesh(
@@ -73,23 +74,22 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, P(BATCH_AXES))
 
 
-def param_spec(name: str) -> P:
-  """Returns how the parameter `name` lies on a mesh with the axes of `AXES`."""
-  return P(*layout.param_axes(name))
-
-
-def params_sharding(mesh: Mesh, tree: Any) -> Any:
+def params_sharding(
+    mesh: Mesh, tree: Any, weights: Mapping[str, Weight]
+) -> Any:
   """Returns the sharding of every leaf of `tree`.
 
   Args:
     mesh: what `make_mesh` returned.
     tree: a flat dict of parameters, or any tree that holds such dicts, like a
       whole train state; what is in none of them is whole on every device.
+    weights: the parameters, from `cost.weights`.
   """
 
   def of_leaf(path, _):
     names = [key.key for key in path if isinstance(key, jax.tree_util.DictKey)]
-    return NamedSharding(mesh, param_spec(names[-1]) if names else P())
+    known = weights.get(names[-1]) if names else None
+    return NamedSharding(mesh, P(*known.axes) if known else P())
 
   return jax.tree_util.tree_map_with_path(of_leaf, tree)
 

@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from jrt_jax import cost
 from jrt_jax import models
 from jrt_jax.cost import layout
+from jrt_jax.cost.weight import Weight
 from jrt_jax.prefix import policies
 from jrt_jax.runtime import sharding
 from jrt_jax.training import optimizer
@@ -31,7 +33,11 @@ def steps(
   return (
       train_state.Steps(
           merge,
-          optimizer.build(config['optimizer'], config['steps']),
+          optimizer.build(
+              config['optimizer'],
+              config['steps'],
+              cost.weights(config['model']),
+          ),
           policies.prefix_capacity(config['prefix'], config['sequence_length']),
           config['objective']['mlm_weight'],
           layout.check_batch(
@@ -43,13 +49,24 @@ def steps(
 
 
 def state(
-    steps: train_state.Steps, params: train_state.Params, mesh: Mesh
+    steps: train_state.Steps,
+    params: train_state.Params,
+    mesh: Mesh,
+    weights: Mapping[str, Weight],
 ) -> train_state.TrainState:
-  """Returns shapes, dtypes and shardings of the state before the first step."""
+  """Returns shapes, dtypes and shardings of the state before the first step.
+
+  Args:
+    steps, params: from `steps`.
+    mesh: that the run is on.
+    weights: of the model, from `cost.weights`.
+  """
   first = jax.eval_shape(
       lambda params: train_state.init(params, steps.optimizer), params
   )
-  return jax.tree.map(_sharded, first, sharding.params_sharding(mesh, first))
+  return jax.tree.map(
+      _sharded, first, sharding.params_sharding(mesh, first, weights)
+  )
 
 
 def batch(

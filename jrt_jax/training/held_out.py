@@ -40,10 +40,9 @@ class HeldOutLoss:
     self._put = put
     objective = config['objective']
     batches = functools.partial(_batches, config, tokenizer, tokens, rows=rows)
-    has_masks = objective['name'] == 'jrt'
-    clean = {**objective, 'name': 'prefix_lm'} if has_masks else objective
+    clean = objectives.without_masks(objective)
     self._batches = {'clean': batches(objective=clean)}
-    if has_masks:
+    if objectives.has_masks(objective):
       self._batches['masked'] = batches(objective=objective)
     _add_recallable(self._batches)
     self._label_bytes = sum(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 import math
 from typing import Any
 
+from jrt_jax.data import objectives
 from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.training import held_out
 from jrt_jax.training import train_state
@@ -42,8 +43,8 @@ class HeldOutAnswers:
   ):
     self._split, self._put = split, put
     objective = config['objective']
-    self._has_masks = objective['name'] == 'jrt'
-    clean = {**objective, 'name': 'prefix_lm'} if self._has_masks else objective
+    self._has_masks = objectives.has_masks(objective)
+    clean = objectives.without_masks(objective)
     batches = math.ceil(config['eval_batches'] / len(split.sizes))
     count = batches * config['batch_size'] // rows
     self._batches = {

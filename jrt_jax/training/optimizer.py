@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jrt_jax.cost.weight import Weight
+
 NORM_MEMORY = 100  # accepted steps that the mean gradient norm looks back on
 
 
@@ -35,25 +37,15 @@ def learning_rate(config: Mapping[str, Any], steps: int) -> optax.Schedule:
   )
 
 
-def decays(name: str) -> bool:
-  """Whether weight decay acts on the parameter `name`.
-
-  As in the official runs it acts on norm scales and conv kernels too, and
-  spares the (tied) embedding and the biases only. Random projections of feature
-  maps, which have no gradients, stay as they were drawn.
-  """
-  spared = name.endswith(('.bias', '.projection'))
-  return not spared and not name.startswith('embedding.')
-
-
 def build(
-    config: Mapping[str, Any], steps: int
+    config: Mapping[str, Any], steps: int, weights: Mapping[str, Weight]
 ) -> optax.GradientTransformationExtraArgs:
   """Returns the optimizer of a flat dict of parameters; its state is SkipState.
 
   Args:
     config: the `optimizer` keys of `configs/base.py`.
     steps: optimizer steps of the whole run.
+    weights: the parameters, from `cost.weights`, which say whether they decay.
   """
   adamw = optax.adamw(
       learning_rate(config, steps),
@@ -61,7 +53,7 @@ def build(
       b2=config['b2'],
       eps=config['eps'],
       weight_decay=config['weight_decay'],
-      mask=lambda params: {name: decays(name) for name in params},
+      mask=lambda params: {name: weights[name].decays for name in params},
   )
   clip = optax.identity()
   if config['clip_norm']:

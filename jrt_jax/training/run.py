@@ -10,6 +10,7 @@ import jax
 from jax.experimental import multihost_utils
 import numpy as np
 
+from jrt_jax import cost
 from jrt_jax import models
 from jrt_jax.cost import layout
 from jrt_jax.data import pipeline
@@ -77,8 +78,8 @@ class Run:
     self.steps, self._abstract_params = abstract.steps(
         {**config, 'model': self.model}, self.mesh
     )
-    shapes = {name: x.shape for name, x in self._abstract_params.items()}
-    layout.check_model(self.model, shapes, self.mesh.shape)
+    self._weights = cost.weights(self.model)
+    layout.check_model(self.model, self._weights, self.mesh.shape)
     self.workdir = pathlib.Path(workdir)
     self._source = run_data.Data(config, self.tokenizer, self.workdir)
     self.config = config = self._source.config
@@ -143,7 +144,9 @@ class Run:
 
   def abstract_state(self) -> train_state.TrainState:
     """Shapes, dtypes and shardings of the state, which takes no memory."""
-    return abstract.state(self.steps, self._abstract_params, self.mesh)
+    return abstract.state(
+        self.steps, self._abstract_params, self.mesh, self._weights
+    )
 
   def start(self) -> tuple[train_state.TrainState, str]:
     """Returns the state to train from, and where it came from, in words.

@@ -9,6 +9,7 @@ from configs import base
 from jrt_jax.data import objectives
 from jrt_jax.data.synthetic import examples
 from jrt_jax.data.synthetic import tasks
+from jrt_jax.prefix import policies
 from jrt_jax.reporting import wandb_log
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
 
@@ -20,10 +21,12 @@ def check(config: Mapping[str, Any]) -> None:
   source, packing = data['source'], data['packing']
   if source in tasks.TASKS:
     examples.check(source, config['prefix'], packing, data['repeat'])
-  if config['prefix']['name'] == 'entropy' and packing == 'documents':
+  prefix = config['prefix']['name']
+  fit = policies.PREFIX_POLICIES[prefix].fit
+  if fit and fit.of_windows and packing == 'documents':
     raise ValueError(
-        "config.prefix.name must not be 'entropy' with config.data.packing="
-        f'{packing!r}: its thresholds are of whole windows, and it would'
+        f'config.prefix.name must not be {prefix!r} with config.data.packing='
+        f'{packing!r}: its {fit.rising} are of whole windows, and it would'
         ' measure the first document only'
     )
   objectives.check(

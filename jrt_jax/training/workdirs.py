@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jrt_jax import builtin_models
+from jrt_jax import cost
 from jrt_jax import models
 from jrt_jax.runtime import folder_lock
 from jrt_jax.runtime import sharding
@@ -110,7 +111,9 @@ def read_params(
     first = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     places = dict.fromkeys(shapes, first)
   else:
-    places = sharding.params_sharding(mesh, shapes)
+    places = sharding.params_sharding(
+        mesh, shapes, cost.weights(config['model'])
+    )
   shapes = {
       name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=places[name])
       for name, x in shapes.items()

@@ -9,6 +9,7 @@ import jax
 import pytest
 
 from configs import jrt_360m
+from jrt_jax import cost
 from jrt_jax.cost import topology
 from jrt_jax.planning import aot
 from jrt_jax.planning import budget
@@ -73,7 +74,9 @@ def test_the_planned_bytes_of_weights_and_moments_are_those_of_the_program(
   assert sum(plan['parameters'].values()) == sum(
       x.size for x in params.values()
   )
-  state = jax.tree.leaves(abstract.state(steps, params, mesh))
+  state = jax.tree.leaves(
+      abstract.state(steps, params, mesh, cost.weights(config['model']))
+  )
   rows = size(abstract.batch(config, mesh)) // 2  # of one half of the devices
   planned = plan['bytes_per_gpu']['weights'] + plan['bytes_per_gpu']['moments']
   counters = found['bytes']['state'] - planned - rows

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+from jrt_jax import cost
 from jrt_jax.compiled import hlo
 from jrt_jax.compiled import traffic
 from jrt_jax.compiled import train_step
@@ -82,7 +83,7 @@ def compile_step(case):
   config.batch_size = SEQUENCES * layout.num_replicas(mesh.shape)
   config = config.to_dict()
   steps, params = abstract.steps(config, mesh)
-  state = abstract.state(steps, params, mesh)
+  state = abstract.state(steps, params, mesh, cost.weights(config['model']))
   with jax.set_mesh(mesh):
     program = virtual_gpus.compile_for(
         'H100', steps.jitted(state), state, abstract.batch(config, mesh)
@@ -179,11 +180,9 @@ def test_nothing_but_parameters_is_gathered(case):
   whole = {
       tuple(
           size // tensor if axis == 'tensor' else size
-          for size, axis in itertools.zip_longest(
-              x.shape, sharding.param_spec(name)
-          )
+          for size, axis in itertools.zip_longest(x.shape, x.axes)
       )
-      for name, x in step.params.items()
+      for x in cost.weights(step.config['model']).values()
   }
   # Projections of one matrix are multiplied side by side, or apart.
   stacked = [shape for shape in whole if len(shape) == 3]

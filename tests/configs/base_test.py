@@ -7,14 +7,15 @@ import pytest
 
 from configs import base
 from jrt_jax.benchmarks import worker
+from jrt_jax.cost.feature_maps import MAPS
 from jrt_jax.cost.kernels import KERNELS_OR_CHUNKED
+from jrt_jax.cost.mixers import MIXERS
 from jrt_jax.data import objectives
 from jrt_jax.data import packings
-from jrt_jax.data import pipeline
+from jrt_jax.data.source_table import SOURCES
 from jrt_jax.data.synthetic import curriculum
 from jrt_jax.data.synthetic import tasks
 from jrt_jax.models import block
-from jrt_jax.models import feature_maps
 from jrt_jax.prefix import heuristic
 from jrt_jax.prefix import policies
 from jrt_jax.prefix import signals
@@ -53,7 +54,7 @@ def changed(config, changes):
 def build(config):
   """What takes numbers of a config, before any array is made."""
   worker.check([config])
-  optimizer.build(config['optimizer'], config['steps'])
+  optimizer.build(config['optimizer'], config['steps'], {})
   for name in ('uniform', 'entropy'):
     prefix = config['prefix'] | {'name': name}
     policies.mean_prefix(prefix, config['sequence_length'])
@@ -136,7 +137,7 @@ def test_a_value_that_would_train_on_in_silence_is_refused(key, value):
 
 
 TABLES = {
-    'model.feature_map.name': {*feature_maps.FEATURE_MAPS, 'hybrid_heads'},
+    'model.feature_map.name': {*MAPS, 'hybrid_heads'},
     'model.normalizer': {'auto', 'output_rms', *inputs.NORMALIZERS},
     'model.implementation': {'auto', KERNELS_OR_CHUNKED}
     | {*api.IMPLEMENTATIONS},
@@ -146,7 +147,7 @@ TABLES = {
     'prefix.aggregate': signals.AGGREGATES,
     'prefix.growth': heuristic.GROWTHS,
     'objective.name': objectives.OBJECTIVES,
-    'data.source': pipeline.SOURCES,
+    'data.source': {**SOURCES, **tasks.TASKS},
     'data.packing': packings.PACKINGS,
     'data.synthetic.curriculum': curriculum.CURRICULA,
     # Without a table: an `if` takes them.
@@ -166,12 +167,8 @@ def test_the_names_that_a_key_may_have_are_those_of_its_table():
   }
 
 
-def test_synthetic_tasks_are_told_from_text():
-  assert {*base.SYNTHETIC} == {*tasks.TASKS}
-
-
 def test_the_names_in_a_list_are_those_of_their_table():
   parts = KEYS['model.feature_map.parts'][1].item
-  assert {*parts.choices} == feature_maps.FEATURE_MAPS.keys() - {'mixture'}
-  assert {*KEYS['model.mixers'][1].item.choices} == {*block.MIXERS}
+  assert {*parts.choices} == MAPS.keys() - {'mixture'}
+  assert {*KEYS['model.mixers'][1].item.choices} == {*MIXERS}
   assert {*KEYS['probes.prompts'][1].item.choices} == {*prompts.PROMPTS}

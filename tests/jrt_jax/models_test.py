@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jrt_jax import models
-from jrt_jax.models.block import MIXERS
+from jrt_jax.cost.mixers import MIXERS
 
 ROW, PREFIX = 12, 4  # tokens of a row, and of its prefix
 B, L, CAPACITY = 8, 15, 9  # of a batch, whose rows are padded

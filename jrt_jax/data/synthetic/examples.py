@@ -13,9 +13,6 @@ from jrt_jax.prefix import policies
 # No run takes as many: steps x batch_size at most.
 _ENDLESS = 2**48
 
-# Those that need no measurements of text.
-_POLICIES = [x for x in policies.PREFIX_POLICIES if x not in policies.FITTED]
-
 
 def check(source: str, prefix: Mapping, packing: str, repeat: float) -> None:
   """Raises ValueError for settings that only text can have.
@@ -26,8 +23,10 @@ def check(source: str, prefix: Mapping, packing: str, repeat: float) -> None:
     packing: `config.data.packing`.
     repeat: `config.data.repeat`.
   """
+  of_text = policies.fitted_names()
+  others = [x for x in policies.PREFIX_POLICIES if x not in of_text]
   for key, value, allowed in (
-      ('prefix.name', prefix['name'], _POLICIES),
+      ('prefix.name', prefix['name'], others),
       ('data.packing', packing, ('concat',)),
       ('data.repeat', repeat, (0,)),
   ):
@@ -86,7 +85,8 @@ def example(
 
   Answers alone are supervised, as next tokens. The policy sees the prompt: with
   'full' all of it is prefix, with 'fixed' as much as there is room for. The
-  objective 'jrt' masks tokens of the prefix, but none that has an answer.
+  objective masks tokens of the prefix, if it masks any, but none that has an
+  answer.
 
   Args:
     sample: of at most L tokens.
@@ -110,7 +110,7 @@ def example(
       ).astype(np.int8),
       'prefix_len': np.int32(prefix_len),
   }
-  if objective['name'] == 'jrt':
+  if objectives.has_masks(objective):
     objectives.mask(
         made,
         np.flatnonzero(~answered[:prefix_len]),

@@ -36,4 +36,10 @@ def chance(size: int, settings: task_lib.Settings) -> float:
   return 1 / size
 
 
-TASK = task_lib.Task(draw, chance, num_ids=100, sizes=(4, 8, 16))
+TASK = task_lib.Task(
+    draw,
+    chance,
+    num_ids=100,
+    sizes=(4, 8, 16),
+    settings=(*task_lib.OF_EVERY_TASK, 'queries'),
+)

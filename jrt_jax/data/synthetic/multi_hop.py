@@ -48,4 +48,10 @@ def _lengths(size, settings):
   return [hops] * (size // hops) + ([rest] if rest else [])
 
 
-TASK = task_lib.Task(draw, chance, num_ids=100, sizes=(8, 16, 32))
+TASK = task_lib.Task(
+    draw,
+    chance,
+    num_ids=100,
+    sizes=(8, 16, 32),
+    settings=(*task_lib.OF_EVERY_TASK, 'order', 'queries', 'hops'),
+)

@@ -81,4 +81,8 @@ TASK = task_lib.Task(
     num_ids=1024,
     sizes=(16, 32, 64, 128),
     draw_unnamed=draw_unnamed,
+    settings=(
+        *task_lib.OF_EVERY_TASK,
+        *('order', 'queries', 'categories', 'items_per_category'),
+    ),
 )

@@ -87,4 +87,8 @@ TASK = task_lib.Task(
     sizes=_both_orders(_TRAINED),
     held_out_sizes=_both_orders(_TESTED),
     size_is='a pair: elements of A, of B',
+    settings=(
+        *task_lib.OF_EVERY_TASK,
+        *('order', 'intersections', 'binary'),
+    ),
 )

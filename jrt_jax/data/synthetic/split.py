@@ -142,16 +142,13 @@ class Split:
     return self._task.draw(rng, size, self._settings)
 
 
-def splits(
-    name: str,
-    data: Mapping[str, Any],
-    tokenizer: Any,
-    *,
-    share: tuple[int, int],
-) -> dict[str, Split]:
-  """Returns the splits 'train' and 'validation'; see `pipeline.SOURCES`."""
-  del tokenizer, share
-  settings = data['synthetic']
+def splits(name: str, settings: Mapping[str, Any]) -> dict[str, Split]:
+  """Returns the splits 'train' and 'validation' of a task.
+
+  Args:
+    name: of the task.
+    settings: `config.data.synthetic`.
+  """
   return {
       'train': Split(name, settings, held_out=False),
       'validation': Split(name, settings, held_out=True),

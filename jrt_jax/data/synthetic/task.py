@@ -18,6 +18,12 @@ NO_ANSWER = -1
 QUESTION, END, REPLY = 1, 2, 3
 NUM_MARKS = 4
 
+# Keys of `config.data.synthetic` that are read whatever the task.
+OF_EVERY_TASK = ('sizes', 'held_out_sizes', 'num_ids') + (
+    'curriculum',
+    'stage_steps',
+)
+
 Size = int | tuple[int, int]
 Settings = Mapping[str, Any]  # `config.data.synthetic`, with the task's num_ids
 
@@ -49,6 +55,8 @@ class Task(NamedTuple):
   held_out_sizes: tuple[Size, ...] = ()  # likewise; empty: `sizes`
   draw_unnamed: Callable | None = None
   size_is: str = 'a whole number'  # in words; a pair if it begins with 'a pair'
+  # Keys of `config.data.synthetic` that it reads.
+  settings: tuple[str, ...] = (*OF_EVERY_TASK, 'order', 'queries')
 
 
 def sample(

@@ -1,6 +1,6 @@
 """Feature maps by name: what linear attention compares queries and keys by.
 
-`build` makes one of `FEATURE_MAPS` and `build_groups` those of all heads;
+`build` makes one of `cost.feature_maps.MAPS`, `build_groups` those of all heads;
 `print(table())` shows what there is.
 """
 
@@ -12,36 +12,10 @@ from flax import nnx
 from configs.base import RANGES
 from jrt_jax.cost.feature_maps import group_sizes
 from jrt_jax.cost.feature_maps import HYBRID as HYBRID
-from jrt_jax.models.feature_maps import closed_form
-from jrt_jax.models.feature_maps import composite
-from jrt_jax.models.feature_maps import elementwise
-from jrt_jax.models.feature_maps import learned
-from jrt_jax.models.feature_maps import random_features
+from jrt_jax.cost.feature_maps import MAPS
 from jrt_jax.models.feature_maps.base import FeatureMap as FeatureMap
+from jrt_jax.models.feature_maps.base import make
 from jrt_jax.models.feature_maps.base import Settings
-
-
-def _mixture(settings):
-  parts = [FEATURE_MAPS[name](settings) for name in settings.parts]
-  return composite.Mixture(settings, parts)
-
-
-# Maps by name, each made from `Settings`.
-FEATURE_MAPS = {
-    'linear': closed_form.linear,
-    'relu': elementwise.relu,
-    'gelu': elementwise.gelu,
-    'gelu_shifted': elementwise.gelu_shifted,
-    'elu_plus_one': elementwise.elu_plus_one,
-    'polynomial': closed_form.polynomial,
-    'taylor_exp': closed_form.taylor_exp,
-    'symmetric_power': closed_form.symmetric_power,
-    'gaussian_rff': random_features.GaussianRff,
-    'gaussian_prf': random_features.GaussianPrf,
-    'mlp': learned.Mlp,
-    'hedgehog': learned.Hedgehog,
-    'mixture': _mixture,
-}
 
 
 def build(
@@ -50,7 +24,7 @@ def build(
   """Returns a map with initial parameters.
 
   Args:
-    name: a key of `FEATURE_MAPS`.
+    name: a key of `MAPS`.
     head_dim: D, width of queries and keys.
     num_heads: H, each with parameters of its own.
     rngs: of parameters and random projections.
@@ -60,7 +34,7 @@ def build(
     ValueError: the name is unknown, or a setting impossible.
   """
   _check({'name': name, 'feature_dim': head_dim, **settings})
-  return FEATURE_MAPS[name](Settings(head_dim, num_heads, rngs, **settings))
+  return make(name, Settings(head_dim, num_heads, rngs, **settings))
 
 
 def build_groups(
@@ -73,7 +47,7 @@ def build_groups(
   """Returns the maps of consecutive groups of heads.
 
   Args:
-    name: a key of `FEATURE_MAPS`, of all heads; or `HYBRID`, for `parts`.
+    name: a key of `MAPS`, of all heads; or `HYBRID`, for `parts`.
     num_heads: H, of all groups together.
     heads: how many of them take each of the parts; empty: equally many.
     **settings: see `build`; `parts` are names of maps.
@@ -95,11 +69,11 @@ def build_groups(
 def table(*, head_dim: int = 16, **settings: Any) -> str:
   """Returns what there is, one map a line, with `settings` as of `build`."""
   rows = [('map', 'F', 'kernel', 'normalizer', 'computed by', 'parameters')]
-  for name in FEATURE_MAPS:
-    make = lambda: build(
+  for name in MAPS:
+    built = lambda: build(
         name, head_dim=head_dim, num_heads=1, rngs=nnx.Rngs(0), **settings
     )
-    rows.append((name, *_facts(nnx.eval_shape(make))))
+    rows.append((name, *_facts(nnx.eval_shape(built))))
   widths = [max(map(len, column)) + 2 for column in zip(*rows)]
   return '\n'.join(
       ''.join(f'{x:{width}}' for x, width in zip(row, widths)).rstrip()

@@ -1,12 +1,14 @@
 """What every feature map is, and what it is made of."""
 
 from collections.abc import Sequence
+import pkgutil
 from typing import NamedTuple
 
 from flax import nnx
 import jax
 import jax.numpy as jnp
 
+from jrt_jax.cost.feature_maps import MAPS
 from jrt_jax.cost.feature_maps import resolve_normalizer
 from pallas_kernels.prefix_linear_attention import feature_maps as closed_forms
 
@@ -67,3 +69,8 @@ class FeatureMap(nnx.Module):
 
   def _features(self, x):
     raise NotImplementedError
+
+
+def make(name: str, settings: Settings) -> FeatureMap:
+  """Returns the map `name`, a key of `MAPS`, with initial parameters."""
+  return pkgutil.resolve_name(MAPS[name].module)(settings)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jrt_jax.models.feature_maps.base import FeatureMap
+from jrt_jax.models.feature_maps.base import make
 from jrt_jax.models.feature_maps.base import Settings
 
 
@@ -35,3 +36,8 @@ class Mixture(FeatureMap):
         for g, part in enumerate(self.parts)
     ]
     return jnp.concatenate(parts, axis=-1)
+
+
+def mixture(settings: Settings) -> Mixture:
+  """A mixture of the maps that `settings.parts` names."""
+  return Mixture(settings, [make(name, settings) for name in settings.parts])

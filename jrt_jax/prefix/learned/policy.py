@@ -8,7 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jrt_jax.prefix import policy
 from jrt_jax.prefix import signals
+from jrt_jax.schema import ListOf
+from jrt_jax.schema import Real
 
 NUM_FEATURES = len(signals.SIGNALS) + 1  # S
 
@@ -47,3 +50,43 @@ def fraction(tokens: np.ndarray, fitted: Mapping[str, Any]) -> float:
   """Returns the preferred fraction of int [n]."""
   choice = Choice(*(np.array(fitted[name]) for name in Choice._fields))
   return float(choice.fractions[choice.actions(features(tokens))])
+
+
+def _length(example):
+  """The preferred fraction, as far as there is room."""
+  tokens = example.tokens
+  wanted = fraction(tokens, example.prefix['fitted'])
+  return min(round(wanted * len(tokens)), example.room)
+
+
+def _longest(prefix, capacity, sequence_length):
+  largest = max(prefix['fitted']['fractions'])
+  return min(round(largest * sequence_length), capacity)
+
+
+def _mean(prefix, capacity, sequence_length):
+  return min(prefix['fitted']['mean_fraction'] * sequence_length, capacity)
+
+
+def _fields():
+  number, share, S = Real(-(10**9), 10**9), Real(0, 1), NUM_FEATURES
+  needed = {
+      'mean_fraction': share,
+      'fractions': ListOf(share, 1, 1000),
+      'mean': ListOf(number, S, S),
+      'scale': ListOf(Real(1e-9, 10**9), S, S),
+      'weights': ListOf(ListOf(number, 1, 1000), S + 1, S + 1),
+  }
+  return needed, {}
+
+
+LEARNED = policy.Policy(
+    _length,
+    settings=('capacity', 'file'),
+    longest=_longest,
+    mean=_mean,
+    reads_prompt=True,
+    fit=policy.Fit(
+        _fields, rising='fractions', written_by='jrt_jax.prefix.learn'
+    ),
+)

@@ -5,6 +5,7 @@ import pytest
 
 from configs.ablations import feature_map
 from jrt_jax import cost
+from jrt_jax.cost.feature_maps import MAPS
 from jrt_jax.models import feature_maps
 
 
@@ -28,7 +29,7 @@ def features(*, feature_dim, separate_encoder, **settings):
 
 def test_every_map_is_there():
   assert {*feature_map.FEATURE_DIMS} == {
-      *feature_maps.FEATURE_MAPS,
+      *MAPS,
       feature_maps.HYBRID,
   }
 

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import pytest
 
 from configs import jrt_tiny
+from jrt_jax import cost
 from jrt_jax import models
 from jrt_jax.compiled import hlo
 from jrt_jax.compiled import traffic
@@ -21,8 +22,10 @@ def program():
   config = jrt_tiny.get_config()
   config.model.mixers = ('pla',)
   config.model.implementation = 'reference'
-  merge, params = models.abstract(config.model.to_dict())
-  adamw = optimizer.build(config.optimizer.to_dict(), config.steps)
+  model = config.model.to_dict()
+  merge, params = models.abstract(model)
+  weights = cost.weights(model)
+  adamw = optimizer.build(config.optimizer.to_dict(), config.steps, weights)
   steps = train_state.Steps(merge, adamw, L // 2, 0.25, accumulation=2)
   state = jax.eval_shape(lambda x: train_state.init(x, adamw), params)
   tokens = jax.ShapeDtypeStruct((B, L), jnp.int32)

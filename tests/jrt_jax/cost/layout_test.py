@@ -2,6 +2,8 @@ import pytest
 
 from jrt_jax import cost
 from jrt_jax.cost import layout
+from jrt_jax.cost.weight import OUT
+from jrt_jax.cost.weight import Weight
 
 
 def make_mesh(data=1, fsdp=1, tensor=1):
@@ -57,10 +59,10 @@ def test_a_batch_that_does_not_divide_is_refused_with_what_would(
     ],
 )
 def test_a_model_that_a_mesh_cannot_share_is_refused(sizes, message):
-  shapes = {'embedding.embedding': (24, 18)}
+  weights = {'embedding.embedding': Weight((24, 18), OUT)}
   with pytest.raises(ValueError, match=message):
     model = {'num_heads': 2, 'feature_map': {'name': 'taylor_exp'}}
-    layout.check_model(model, shapes, make_mesh(**sizes))
+    layout.check_model(model, weights, make_mesh(**sizes))
 
 
 def test_devices_must_share_each_group_of_hybrid_heads():
@@ -78,12 +80,12 @@ def test_devices_must_share_each_group_of_hybrid_heads():
 
 
 def test_a_device_has_its_share_of_what_is_divided_and_all_norms(tiny_config):
-  shapes = cost.shapes(tiny_config(mixers=('swa',)))
+  weights = cost.weights(tiny_config(mixers=('swa',)))
   norms = 3 * 16
-  rest = layout.num_own(shapes, make_mesh()) - norms
+  rest = layout.num_own(weights, make_mesh()) - norms
   for mesh, parts in (
       (make_mesh(data=4), 1),
       (make_mesh(fsdp=2), 2),
       (make_mesh(data=2, fsdp=2, tensor=2), 4),
   ):
-    assert layout.num_own(shapes, mesh) == norms + rest / parts
+    assert layout.num_own(weights, mesh) == norms + rest / parts

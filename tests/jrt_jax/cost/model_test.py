@@ -21,6 +21,7 @@ from configs import synthetic
 from configs.ablations import feature_map as ablation
 from jrt_jax import cost
 from jrt_jax import models
+from jrt_jax.cost.mixers import MIXERS
 
 # Counts and sizes of the official models, one layer of each kind.
 CONV, PLA, LA, SWA = 6_302_720, 3_932_160, 2_621_440, 4_194_304
@@ -108,6 +109,26 @@ def test_a_config_says_its_command_its_parameters_and_its_source(name):
   stated = re.search(r'([\d,]+) parameters', text)[1]
   own = config.get_config().model.to_dict()
   assert stated == f'{sum(cost.parameters(own).values()):,}'
+
+
+@pytest.mark.parametrize('name', ('mlp', 'gaussian_rff', 'mixture'))
+def test_weight_decay_spares_the_embedding_biases_and_random_projections(
+    name, tiny_config
+):
+  """As in the official runs, but not norm scales and taps of convolutions."""
+  maps = {
+      'name': name,
+      'feature_dim': 4,
+      'num_features': 6,
+      'parts': ('mlp', 'gaussian_rff'),
+  }
+  config = tiny_config(mixers=tuple(MIXERS), feature_map=maps)
+  weights = cost.weights(config)
+  spared = {name for name, x in weights.items() if not x.decays}
+  ends = '.bias', '.projection'
+  assert spared == {'embedding.embedding'} | {
+      name for name in weights if name.endswith(ends)
+  }
 
 
 def check_against_the_model(config):

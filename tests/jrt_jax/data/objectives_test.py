@@ -22,7 +22,7 @@ class Draws:
 
 
 def make(name, window, prefix_len, masked=(), settings=SOUND):
-  return objectives.OBJECTIVES[name](
+  return objectives.OBJECTIVES[name].make(
       np.array(window, np.uint16),
       prefix_len,
       objective=settings | {'name': name},

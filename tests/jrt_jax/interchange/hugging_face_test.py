@@ -212,7 +212,7 @@ def test_an_export_gives_prompts_the_prefixes_that_we_do(
     model, tmp_path, monkeypatch, changes
 ):
   prefix = model.config['prefix'] | changes
-  if prefix['name'] in policies.FITTED:
+  if prefix['name'] in policies.fitted_names():
     prefix['fitted'] = fitted(prefix)
   model = dataclasses.replace(model, config={**model.config, 'prefix': prefix})
   hugging_face.write(model, tmp_path, tokenizer='bytes')

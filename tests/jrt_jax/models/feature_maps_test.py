@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jrt_jax.cost import feature_maps as cost_of_maps
 from jrt_jax.models import feature_maps
 from jrt_jax.models.head_group import HeadGroup
 from jrt_jax.models.context import Context
@@ -28,7 +29,7 @@ def build(name, **settings):
   )
 
 
-MAPS = {name: build(name) for name in feature_maps.FEATURE_MAPS}
+MAPS = {name: build(name) for name in cost_of_maps.MAPS}
 
 
 @pytest.fixture(scope='module')
@@ -241,5 +242,5 @@ def test_impossible_settings_are_one_line(name, settings, message):
 def test_the_table_has_a_line_for_each_map():
   first, *lines = feature_maps.table().splitlines()
   assert first.split()[:3] == ['map', 'F', 'kernel']
-  assert [line.split()[0] for line in lines] == [*feature_maps.FEATURE_MAPS]
+  assert [line.split()[0] for line in lines] == [*cost_of_maps.MAPS]
   assert 'taylor_exp       153  positive' in '\n'.join(lines)

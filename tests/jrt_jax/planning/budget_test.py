@@ -25,7 +25,8 @@ def make(gpus='8xH100', mfu=None, price=None, **changes):
 
 def test_bytes_are_those_of_the_train_state_that_is_made():
   config = jrt_tiny.get_config().to_dict()
-  adamw = optimizer.build(config['optimizer'], config['steps'])
+  weights = cost.weights(config['model'])
+  adamw = optimizer.build(config['optimizer'], config['steps'], weights)
   params = models.abstract(config['model'])[1]
   state = jax.eval_shape(lambda x: train_state.init(x, adamw), params)
 

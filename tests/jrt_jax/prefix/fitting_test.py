@@ -129,7 +129,7 @@ def test_a_file_of_what_cannot_be_is_refused(file, changes, message):
 
 def test_a_recorded_policy_must_be_whole(settings):
   fitting.check('prefix', settings(name='fixed'))
-  for name in policies.FITTED:
+  for name in policies.fitted_names():
     with pytest.raises(ValueError, match='^prefix.fitted must be an object'):
       fitting.check('prefix', settings(name=name))
     with pytest.raises(ValueError, match='^prefix.fitted.* must be given'):

@@ -67,7 +67,7 @@ def test_a_batch_gives_the_lengths_of_its_rows(make, name, batch):
   np.testing.assert_array_equal(actual, expected)
 
 
-@pytest.mark.parametrize('name', policies.FITTED)
+@pytest.mark.parametrize('name', policies.fitted_names())
 @given(tokens=st.lists(st.integers(0, 30), max_size=3 * L).map(np.array))
 def test_a_prompt_has_the_prefix_of_a_window_of_its_tokens(make, name, tokens):
   prefix = make(name, capacity=0.5)
@@ -191,7 +191,7 @@ def test_the_mean_prefix_of_a_learned_policy_was_measured(make):
   assert policies.mean_prefix(make('learned'), L) == 16
 
 
-@pytest.mark.parametrize('name', policies.FITTED)
+@pytest.mark.parametrize('name', policies.fitted_names())
 def test_a_policy_that_was_not_fitted_is_refused(settings, name):
   with pytest.raises(ValueError, match=f"got '{name}', which needs"):
     policies.make(settings(name=name), 10)
@@ -211,9 +211,9 @@ def test_a_policy_is_a_switch_of_training(name, start, command, tmp_path):
         f'--out={tmp_path}/policy.json',
     )
   # A policy that is fitted at each start must be the same again.
-  for again in range(2 if name in policies.FITTED else 1):
+  for again in range(2 if name in policies.fitted_names() else 1):
     output, errors = start(tmp_path / 'run', **keys).communicate()
     assert 'held-out text' in output, errors
     assert ('resuming from step 20' in output) == again
   config = json.loads((tmp_path / 'run' / 'config.json').read_text())
-  assert ('fitted' in config['prefix']) == (name in policies.FITTED)
+  assert ('fitted' in config['prefix']) == (name in policies.fitted_names())

@@ -5,8 +5,11 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 import numpy as np
 import pytest
 
-from jrt_jax import models
-from jrt_jax.models.block import MIXERS
+from jrt_jax import cost
+from jrt_jax.cost.mixers import MIXERS
+from jrt_jax.cost.weight import HEAD_AXES
+from jrt_jax.cost.weight import OUT
+from jrt_jax.cost.weight import Weight
 from jrt_jax.runtime import sharding
 
 pytestmark = pytest.mark.skipif(
@@ -71,9 +74,10 @@ def test_a_batch_is_divided_over_the_replicas_in_order():
 
 def test_moments_lie_where_their_parameter_lies_and_the_rest_is_everywhere():
   mesh = make_mesh(data=2, fsdp=2, tensor=2)
-  params = {'layers.0.mlp.fc2.kernel': 0, 'layers.0.mlp_norm.scale': 0}
+  params = {'kernel': 0, 'scale': 0}
+  weights = {'kernel': Weight((8, 8), OUT), 'scale': Weight((8,))}
   state = {'params': params, 'opt_state': ({'mu': dict(params)}, 0)}
-  shardings = sharding.params_sharding(mesh, state)
+  shardings = sharding.params_sharding(mesh, state, weights)
   specs = jax.tree.map(lambda leaf: leaf.spec, shardings)
   kernel, scale = specs['params'].values()
   assert (kernel, scale) == (P('tensor', 'fsdp'), P())
@@ -90,20 +94,19 @@ def test_what_feature_maps_have_for_each_head_lies_with_the_heads(tiny_config):
       'separate_encoder': True,
   }
   config = tiny_config(mixers=('pla',), num_heads=4, feature_map=feature_map)
-  params = models.abstract(config)[1]
-  of_heads = {n: x for n, x in params.items() if '.groups.' in n}
+  weights = cost.weights(config)
+  of_heads = [x for name, x in weights.items() if '.groups.' in name]
   assert len(of_heads) == 4 + 4 + 2  # two MLPs; a projection and a gain
-  for name, x in of_heads.items():
-    assert sharding.param_spec(name) == P('tensor') and x.shape[0] == 2
+  for x in of_heads:
+    assert x.axes == HEAD_AXES and x.shape[0] == 2
 
 
 def test_all_but_norms_and_biases_of_outputs_are_divided(tiny_config):
-  mixers = tuple(MIXERS)
-  _, params = models.abstract(tiny_config(mixers=mixers))
-  whole = {name for name in params if not any(sharding.param_spec(name))}
+  weights = cost.weights(tiny_config(mixers=tuple(MIXERS)))
+  whole = {name for name, x in weights.items() if not any(x.axes)}
   assert all(name.endswith(('scale', 'out_proj.bias')) for name in whole)
-  for name in set(params) - whole:
-    assert len(params[name].shape) == len(sharding.param_spec(name)), name
+  for name in set(weights) - whole:
+    assert len(weights[name].shape) == len(weights[name].axes), name
 
 
 def test_one_process_reads_whole_batches():

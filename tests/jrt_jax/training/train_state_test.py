@@ -7,6 +7,8 @@ import numpy as np
 import optax
 import pytest
 
+from jrt_jax.cost.weight import OUT
+from jrt_jax.cost.weight import Weight
 from jrt_jax.data.objectives import MASKED_TOKEN
 from jrt_jax.data.objectives import NEXT_TOKEN
 from jrt_jax.runtime import sharding
@@ -37,6 +39,12 @@ class Lookup(NamedTuple):
     logp = jax.nn.log_softmax(hidden @ self.params['embedding.embedding'].T)
     targets = batch['targets'][..., None]
     return -jnp.take_along_axis(logp, targets, axis=-1)[..., 0]
+
+
+WEIGHTS = {
+    'embedding.embedding': Weight((VOCAB, E), OUT),
+    'kernel': Weight((E, E)),
+}
 
 
 def make_params():
@@ -208,7 +216,9 @@ def train_on(devices, accumulation):
   steps = make_steps(accumulation)
   with jax.set_mesh(mesh):
     state = train_state.init(make_params(), steps.optimizer)
-    state = jax.device_put(state, sharding.params_sharding(mesh, state))
+    state = jax.device_put(
+        state, sharding.params_sharding(mesh, state, WEIGHTS)
+    )
     batch = sharding.put_batch(make_batch(5), mesh)
     return jax.device_get(jax.jit(steps.train)(state, batch))
 

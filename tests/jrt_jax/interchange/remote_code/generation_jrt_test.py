@@ -66,7 +66,7 @@ def test_models_that_fill_short_prefixes_continue_as_ours(make_pair):
   assert texts != generate(plain)
 
 
-@pytest.mark.parametrize('name', policies.FITTED)
+@pytest.mark.parametrize('name', policies.fitted_names())
 def test_prompts_have_the_prefixes_of_the_policy(make_pair, name):
   texts = [np.array([*prompt.encode()]) for prompt in PROMPTS]
   prefix = base.get_config().prefix.to_dict() | {'name': name, 'increment': 0.4}

@@ -1,0 +1,33 @@
+"""The mixers that a config can name: a line each.
+
+All that is to be known of one without computing it stands in a file beside this
+one, which imports no jax, so that a plan starts at once; the file that
+`Mixer.module` names computes it.
+"""
+
+from jrt_jax.cost.mixers.base import Config
+from jrt_jax.cost.mixers.base import head_width as head_width
+from jrt_jax.cost.mixers.base import ITEM_BYTES as ITEM_BYTES
+from jrt_jax.cost.mixers.base import Mixer as Mixer
+from jrt_jax.cost.mixers.conv import CONV
+from jrt_jax.cost.mixers.linear_attention import LA
+from jrt_jax.cost.mixers.linear_attention import PLA
+from jrt_jax.cost.mixers.softmax_attention import ATTENTION
+from jrt_jax.cost.mixers.softmax_attention import SWA
+
+MIXERS = {
+    'conv': CONV,
+    'pla': PLA,
+    'la': LA,
+    'swa': SWA,
+    'attention': ATTENTION,
+}
+
+
+def state_grows(config: Config) -> bool:
+  """Whether the decode state of a model takes more room for more tokens.
+
+  Args:
+    config: `config.model` of a run.
+  """
+  return any(MIXERS[x].state_grows for x in config['mixers'])

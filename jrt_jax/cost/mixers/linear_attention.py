@@ -1,0 +1,117 @@
+"""The facts of `pla` and `la`, linear attention with a prefix and without."""
+
+import functools
+
+from jrt_jax.cost import feature_maps
+from jrt_jax.cost import weight
+from jrt_jax.cost.mixers.base import head_width
+from jrt_jax.cost.mixers.base import ITEM_BYTES
+from jrt_jax.cost.mixers.base import Mixer
+from jrt_jax.cost.weight import Weight
+
+_CHUNK = 128  # tokens of a chunk of `chunked`
+
+
+def _weights(config, *, reads_prefix):
+  E, H = config['width'], config['num_heads']
+  head_width(E, H)
+  keys, values = (E, H * config['feature_map']['feature_dim']), (E, E)
+  weights = {
+      'proj_q.kernel': weight.kernel(keys, weight.IN),
+      'proj_k.kernel': weight.kernel(keys, weight.IN),
+      'proj_v.kernel': weight.kernel(values, weight.IN),
+      'out_proj.kernel': weight.kernel(values, weight.OUT),
+  }
+  if reads_prefix:
+    weights |= {
+        'proj_k_enc.kernel': Weight(keys, weight.IN, prefix_uses=1.0),
+        'proj_v_enc.kernel': Weight(values, weight.IN, prefix_uses=1.0),
+    }
+  for i, group in enumerate(_groups(config, reads_prefix)):
+    own = _of_group(config, group, reads_prefix)
+    weights |= {f'groups.{i}.{name}': x for name, x in own.items()}
+  return weights
+
+
+def _of_group(config, group, reads_prefix):
+  """The feature map acts on queries and keys; or a map of its own on the latter.
+
+  All of it lies with the heads, its first axis.
+  """
+  shared = reads_prefix and not group.separate
+  uses = {'feature_map': (2.0, float(shared))}
+  if group.separate:
+    uses['feature_map_enc'] = (0.0, 1.0)
+  weights = {}
+  for name, (tokens, prefix) in uses.items():
+    for key, x in group.map.weights.items():
+      if x.uses:
+        x = x._replace(uses=tokens * x.uses, prefix_uses=prefix * x.uses)
+      weights[f'{name}.{key}'] = x._replace(axes=weight.HEAD_AXES)
+  if _normalizes_outputs(config, group):
+    V = head_width(config['width'], config['num_heads'])
+    weights['gain'] = Weight((group.num_heads, V), weight.HEAD_AXES)
+  return weights
+
+
+def _state_bytes(config, length):
+  """Sums of φ(k) vᵀ and of φ(k), in float32."""
+  del length
+  V = head_width(config['width'], config['num_heads'])
+  return 4 * _features(config) * (V + 1)
+
+
+def _products(config, length, prefix_fraction, *, reads_prefix):
+  """S += φ(k) vᵀ, φ(q)·S, and the prefix."""
+  del length
+  V = head_width(config['width'], config['num_heads'])
+  return _features(config) * V * (2 + reads_prefix * prefix_fraction)
+
+
+def _kept(config, capacity, *, reads_prefix):
+  """Queries, keys, values, those of the prefix; its input, outputs, normalisers.
+
+  `chunked` keeps the float32 state of each chunk as well.
+  """
+  E, H = config['width'], config['num_heads']
+  D, room = config['feature_map']['feature_dim'], reads_prefix * capacity
+  bytes_each = ITEM_BYTES[config['dtype']]
+  projected = (1 + room) * (H * D + E) + H * D
+  kept = projected + E + room * E + H * 4 / bytes_each
+  if config['implementation'] == 'chunked':
+    kept += _state_bytes(config, 0) / bytes_each / _CHUNK
+  return projected, kept
+
+
+def _groups(config, reads_prefix):
+  return feature_maps.groups(
+      config['feature_map'], config['num_heads'], reads_prefix=reads_prefix
+  )
+
+
+def _features(config):
+  return sum(x.num_heads * x.map.width for x in _groups(config, False))
+
+
+def _normalizes_outputs(config, group):
+  normalizer, sign = config['normalizer'], group.map.sign
+  return feature_maps.resolve_normalizer(normalizer, sign) == 'output_rms'
+
+
+def _linear_attention(module, reads_prefix):
+  bind = functools.partial
+  return Mixer(
+      module=module,
+      weights=bind(_weights, reads_prefix=reads_prefix),
+      state_bytes=_state_bytes,
+      products=bind(_products, reads_prefix=reads_prefix),
+      kept=bind(_kept, reads_prefix=reads_prefix),
+      state_axes=(weight.BATCH_AXES, weight.HEAD_AXES),
+      reads_prefix=reads_prefix,
+      linear_attention=True,
+  )
+
+
+_MODULE = 'jrt_jax.models.prefix_linear_attention'
+PLA = _linear_attention(f'{_MODULE}:pla', reads_prefix=True)
+LA = _linear_attention(f'{_MODULE}:la', reads_prefix=False)
