@@ -22,6 +22,7 @@ from ml_collections import config_flags
 
 from configs import base
 from jrt_jax import command_line
+from jrt_jax import own_settings
 from jrt_jax.data import pipeline
 from jrt_jax.data import shards
 from jrt_jax.evaluation import recall_probes
@@ -146,6 +147,8 @@ def _prepare(config):
   settings = {f'config.{k}': x for k, x in recorded_config.flat(config).items()}
   distributed.check_same({'--workdir': str(workdir), **settings})
   base.check(config)
+  if not _is_recorded() and not pathlib.Path(workdir, 'config.json').exists():
+    own_settings.check(config)  # of a new run: earlier versions took any
   choice = kernels.of_run(config, pathlib.Path(workdir), peers)
   if distributed.is_first() and choice.reason:
     terminal.write(f'{choice}\n')
@@ -190,11 +193,21 @@ def _show_kernels():
 
 
 def _default_workdir():
+  if _is_recorded():
+    raise ValueError('--workdir must be given with the config of another run')
+  return pathlib.Path('runs', *_config_file())
+
+
+def _is_recorded():
+  """Whether the config is what another run has recorded."""
+  return _config_file()[0] == 'recorded'
+
+
+def _config_file():
+  """The name of the file of the config, and what it is asked for."""
   config = config_flags.get_config_filename(flags.FLAGS['config'])
   file, _, choice = config.partition(':')
-  if pathlib.Path(file).stem == 'recorded':
-    raise ValueError('--workdir must be given with the config of another run')
-  return pathlib.Path('runs', pathlib.Path(file).stem, choice)
+  return pathlib.Path(file).stem, choice
 
 
 if __name__ == '__main__':

@@ -1,0 +1,72 @@
+"""Settings that only some choices of a config have.
+
+`model.feature_map.degree` is a setting of two feature maps. All keys exist in
+every config, so that any can be set on a command line; a key that the chosen map
+does not read would do nothing, and is refused. Which keys a choice reads is said
+where the choice is: by `settings` of the entries of `MAPS`, `PREFIX_POLICIES`,
+`OBJECTIVES`, `SOURCES` and `TASKS`.
+"""
+
+from collections.abc import Mapping
+import json
+import pkgutil
+from typing import Any
+
+from configs import base
+
+# The keys that choose, the part of the config whose keys they decide on, and the
+# table of the choices.
+_CHOICES = (
+    (
+        'model.feature_map.name',
+        'model.feature_map',
+        'jrt_jax.cost.feature_maps:MAPS',
+    ),
+    ('prefix.name', 'prefix', 'jrt_jax.prefix.policies:PREFIX_POLICIES'),
+    ('objective.name', 'objective', 'jrt_jax.data.objectives:OBJECTIVES'),
+    ('data.source', 'data', 'jrt_jax.data.source_table:SOURCES'),
+    ('data.source', 'data.synthetic', 'jrt_jax.data.synthetic.tasks:TASKS'),
+)
+
+# Of hybrid_heads, which is no map, but several.
+_OF_HYBRIDS = {'hybrid_heads': ('parts', 'heads')}
+
+
+def check(config: Mapping[str, Any]) -> None:
+  """Raises ValueError if a key is set that no choice of the config reads.
+
+  For the config of a new run: earlier versions took any.
+  """
+  for key, part, table in _CHOICES:
+    name, settings = _at(config, key), _at(config, part)
+    known = pkgutil.resolve_name(table)
+    owners = {x: facts.settings for x, facts in known.items()}
+    if part == 'model.feature_map':
+      owners |= _OF_HYBRIDS
+    chosen = [name]
+    if 'parts' in owners.get(name, ()):  # each of which is a choice itself
+      chosen += settings['parts']
+    read = {x for each in chosen for x in owners.get(each, ())}
+    of_some = {x for own in owners.values() for x in own}
+    for setting in sorted(of_some - read):
+      if not _same(settings[setting], _at(base.KEYS, part)[setting][0]):
+        some = [x for x, own in owners.items() if setting in own]
+        raise ValueError(
+            f'config.{part}.{setting} is a setting of {_listed(some)}, but'
+            f' config.{key} is {" with ".join(map(repr, chosen))}'
+        )
+
+
+def _at(config, key):
+  for name in key.split('.'):
+    config = config[name]
+  return config
+
+
+def _same(value, default):
+  return json.dumps(value) == json.dumps(default)  # where tuples are lists
+
+
+def _listed(names):
+  *before, last = names
+  return f'{", ".join(before)} and {last}' if before else last
