@@ -1,0 +1,36 @@
+"""The tiny models can be compared: one recipe, about the same size."""
+
+from flax import traverse_util
+import pytest
+
+from configs import attention_tiny
+from configs import based_tiny
+from configs import jrt_tiny
+from jrt_jax import cost
+
+TINY = [jrt_tiny, based_tiny, attention_tiny]
+
+
+def flat(config):
+  return traverse_util.flatten_dict(config.to_dict(), sep='.')
+
+
+def num_parameters(config):
+  return sum(cost.parameters(config.model.to_dict()).values())
+
+
+@pytest.mark.parametrize('baseline', TINY[1:])
+def test_tiny_models_differ_in_their_layers_and_their_loss_alone(baseline):
+  ours, theirs = flat(jrt_tiny.get_config()), flat(baseline.get_config())
+  different = {key for key in ours if ours[key] != theirs[key]}
+  assert different - {'model.rope_fraction'} == {
+      'model.mixers',
+      'model.mlp_width',
+      'objective.name',
+      'prefix.name',
+  }
+
+
+def test_tiny_models_have_about_the_same_number_of_parameters():
+  sizes = [num_parameters(config.get_config()) for config in TINY]
+  assert max(sizes) < 1.005 * min(sizes)
