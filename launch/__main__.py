@@ -18,7 +18,8 @@ LAUNCHERS = {'local': local, 'slurm': slurm}
 
 COMMAND = 'jrt_jax.train'
 
-_BUILTIN = pathlib.Path(__file__).parents[1] / 'jrt_jax' / 'builtin'
+_ROOT = pathlib.Path(__file__).parents[1]  # where `configs` is, and `jrt_jax`
+_BUILTIN = _ROOT / 'jrt_jax' / 'builtin'
 
 
 class _Parser(argparse.ArgumentParser):
@@ -123,7 +124,9 @@ def _default_workdir(config):
   """Returns the workdir of a file of configs/; None for what was recorded."""
   path, _, choice = config.partition(':')
   file = pathlib.Path(path)
-  if not file.is_file():
+  # `jrt_jax.train` as well looks for configs/NAME.py where it is installed.
+  is_ours = path.startswith('configs/') and (_ROOT / path).is_file()
+  if not file.is_file() and not is_ours:
     raise ValueError(f'--config must be a file, got {str(file)!r}')
   if file.suffix == '.json' or file.name == 'recorded.py':
     return None

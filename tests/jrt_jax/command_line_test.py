@@ -67,6 +67,26 @@ def test_both_ways_to_give_the_config_work(parse, arguments):
   assert parse(*arguments, '--config.steps=7').steps == 7
 
 
+@pytest.mark.parametrize('file', ['base.py', 'ablations/feature_map.py:relu'])
+def test_the_configs_that_are_installed_are_found_from_any_folder(
+    parse, monkeypatch, tmp_path, file
+):
+  monkeypatch.chdir(tmp_path)
+  assert parse(f'--config=configs/{file}', '--config.steps=7').steps == 7
+
+
+def test_a_config_of_the_present_folder_comes_before_an_installed_one(
+    parse, monkeypatch, tmp_path
+):
+  (tmp_path / 'configs').mkdir()
+  (tmp_path / 'configs' / 'jrt_tiny.py').write_text(
+      'from configs import base\n\ndef get_config():\n'
+      '  config = base.get_config()\n  config.steps = 9\n  return config\n'
+  )
+  monkeypatch.chdir(tmp_path)
+  assert parse('--config=configs/jrt_tiny.py').steps == 9
+
+
 @pytest.mark.parametrize(
     ('flag', 'starts_from_it'),
     [

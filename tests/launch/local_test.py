@@ -89,6 +89,11 @@ def test_each_gpu_gets_a_process(launch):
   assert port.isdigit()
 
 
+def test_a_config_that_is_installed_is_found_from_any_folder(launch):
+  (line,) = planned(launch('--dry_run', origin='--config=configs/jrt_tiny.py'))
+  assert '--config=configs/jrt_tiny.py --workdir=runs/jrt_tiny' in line
+
+
 def test_choices_of_a_config_have_workdirs_of_their_own(launch):
   (line,) = planned(launch('--dry_run', '--config=config.py:relu'))
   assert '--config=config.py:relu --workdir=runs/config/relu' in line
