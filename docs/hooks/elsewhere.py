@@ -9,7 +9,7 @@ import re
 
 from mkdocs.structure.files import File
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 ELSEWHERE = {
     'README.md': 'index.md',
     **{
