@@ -88,7 +88,7 @@ MISTAKES = {
     'reproduce table_9': 'NAME must be all or one of jrt_prompt, ',
     'reproduce all --out=/dev/null/a': '--out must be a folder that can be',
     'reproduce jrt_prompt --data={tmp}/a': '--data must be a folder, got',
-    'data.prepare': '--out=DIR and --input=FILES or --verify must be given',
+    'data.prepare': '--out=DIR must be given, with --input=FILES or --verify',
     'data.prepare --out={tmp}/a --input={tmp}/*.txt': '--input must name files',
     'data.prepare --out=/dev/null/a --input=README.md --format=text': '--out m',
     'data.prepare --out={tmp} --verify': 'manifest.json',

@@ -1,4 +1,4 @@
-"""How often pairs of adjacent tokens occur in a stream of any length."""
+"""Counts pairs of adjacent tokens in a stream of any length."""
 
 import numpy as np
 import tqdm
@@ -6,13 +6,13 @@ import tqdm
 from jrt_jax.data import recallable_tokens
 from jrt_jax.data import streams
 
-BLOCK = 2**20  # tokens that are counted at once
+BLOCK = 2**20  # tokens of a block
 
 
 def count(tokens: streams.TokenStream, pairs: np.ndarray) -> np.ndarray:
-  """Counts how often each pair occurs in a stream, documents' ends included.
+  """Counts how often each pair occurs in a stream, also across documents.
 
-  Memory grows with the number of pairs that are asked for, not with the stream.
+  Memory grows with the number of pairs, not with the stream.
 
   Args:
     tokens: a stream.
@@ -33,7 +33,7 @@ def count(tokens: streams.TokenStream, pairs: np.ndarray) -> np.ndarray:
   )
   with progress as bar:
     for start in range(0, len(tokens), BLOCK):
-      # One more token, which the last pair of a block ends with.
+      # The last pair of a block ends with the first token of the next one.
       window = tokens[start : start + BLOCK + 1]
       block = recallable_tokens.pairs(window[None])[0]
       at = np.searchsorted(asked, block).clip(max=len(asked) - 1)

@@ -1,7 +1,7 @@
 """Byte-level byte-pair encoding, learned from text.
 
-Source: Sennrich et al. 2016, https://arxiv.org/abs/1508.07909, on bytes and with
-the words of GPT-2, as the `tokenizers` library has them.
+Source: Sennrich et al. 2016, https://arxiv.org/abs/1508.07909, on bytes, with
+the pre-tokenization of GPT-2, by the `tokenizers` library.
 """
 
 from collections.abc import Iterable
@@ -18,24 +18,23 @@ _MOST = 2**20
 
 
 def check_size(argument: str, vocab_size: int) -> None:
-  """Raises ValueError unless there is an id for every byte and one more."""
+  """Raises ValueError unless all bytes and the end of text have ids."""
   if not 257 <= vocab_size <= _MOST:
     raise ValueError(
-        f'{argument} must be from 257 (all bytes and the end of text) to'
+        f'{argument} must be from 257 (the bytes and the end of text) to'
         f' {_MOST:,}, got {vocab_size}'
     )
 
 
 def train(texts: Iterable[str], vocab_size: int) -> tokenizers.Tokenizer:
-  """Returns a tokenizer that has learned its merges from texts.
+  """Returns a tokenizer whose merges are learned from texts.
 
   Args:
-    texts: read once. The counts of their different words are held in memory.
-    vocab_size: how many ids it has; id 0 is the end of text, the next 256 are
-      bytes.
+    texts: documents, read once. Counts of distinct words are kept in memory.
+    vocab_size: number of ids; id 0 is the end of text, the next 256 are bytes.
 
   Raises:
-    ValueError: the size is impossible, or the texts have too few words for it.
+    ValueError: the size is impossible, or too large for these texts.
   """
   check_size('vocab_size', vocab_size)
   tokenizer = tokenizers.Tokenizer(models.BPE())
@@ -50,7 +49,7 @@ def train(texts: Iterable[str], vocab_size: int) -> tokenizers.Tokenizer:
   tokenizer.train_from_iterator(texts, trainer)
   if (size := tokenizer.get_vocab_size()) < vocab_size:
     raise ValueError(
-        f'the text must have words for {vocab_size=:,}, but there is nothing'
-        f' left to merge after {size:,}: give more text, or a smaller size'
+        f'the text must have enough words for {vocab_size=:,}, got words for'
+        f' {size:,} ids: use more text, or a smaller size'
     )
   return tokenizer

@@ -1,17 +1,17 @@
-r"""Which rows of evaluations stand in training text, by the words they share.
+r"""Finds evaluation rows in training text by n-grams that both contain.
 
 python -m jrt_jax.data.contamination --train='reviews/*.txt.gz' \
     --rows='eval/*.jsonl.gz' --out=clean.jsonl.gz
 
-A document and a row share an n-gram if n words stand in a row in both, in
-whatever case and with whatever punctuation between them. What stands in more
-than --common documents is a set phrase and does not count. --out gets the
-documents that share nothing that counts, as JSON lines. The training text is
-read twice and never held; memory grows with the rows alone. Exit codes: 0 at the
-end, 2 for a mistake in the command or in a file, 130 after Ctrl-C.
+A document and a row share an n-gram if both contain the same n consecutive
+words; case and punctuation are ignored. An n-gram in more than --common
+documents is a set phrase and does not count. --out receives the documents that
+share no n-gram that counts, as JSON lines. The training text is read twice and
+is never held in memory; memory grows with the rows only. Exit codes: 0 for
+success, 2 for a mistake in the command or in a file, 130 after Ctrl-C.
 
 Source of 13 words and 10 documents: Brown et al. 2020, appendix C,
-https://arxiv.org/abs/2005.14165, who cut such passages out of documents; here
+https://arxiv.org/abs/2005.14165. They cut such passages out of documents; here
 the whole document is left out.
 """
 
@@ -32,31 +32,42 @@ from jrt_jax.data import text_batches
 from jrt_jax.reporting import tables
 
 _TRAIN = flags.DEFINE_string(
-    'train', None, 'Training text, plain, .gz or .zst: comma-separated globs.'
+    'train',
+    None,
+    'Training text: comma-separated globs of files (plain, .gz or .zst).',
 )
 _ROWS = flags.DEFINE_string(
-    'rows', None, 'JSON lines, plain, .gz or .zst: comma-separated globs.'
+    'rows',
+    None,
+    'Evaluation rows as JSON lines: comma-separated globs of files (plain, .gz'
+    ' or .zst).',
 )
 _OUT = flags.DEFINE_string(
-    'out', None, 'A new .jsonl or .jsonl.gz for documents that share nothing.'
+    'out',
+    None,
+    'Write the documents that share no n-gram to this new .jsonl or .jsonl.gz.',
 )
-_N = flags.DEFINE_integer('n', 13, 'Words in a row.', lower_bound=1)
+_N = flags.DEFINE_integer('n', 13, 'Words of an n-gram.', lower_bound=1)
 _COMMON = flags.DEFINE_integer(
     'common',
     10,
-    'n-grams in more documents are set phrases; 0: none are.',
+    'Ignore n-grams that more than so many documents contain; 0: ignore none.',
     lower_bound=0,
 )
 _FORMAT = flags.DEFINE_enum(
-    'format', None, ['jsonl', 'text'], 'Default: what the extension says.'
+    'format',
+    None,
+    ['jsonl', 'text'],
+    'Format of the training text; default: as the extensions say.',
 )
 _TEXT_KEY = flags.DEFINE_string(
-    'text_key', 'text', 'Where a jsonl record keeps its text.'
+    'text_key', 'text', 'The field of a jsonl record that has the text.'
 )
 _SEPARATOR = flags.DEFINE_string(
     'separator',
     '<|endoftext|>',
-    'Between the documents of a text file; empty: a file is one document.',
+    'The string between the documents of a text file; empty: each file is one'
+    ' document.',
 )
 
 
@@ -78,9 +89,9 @@ def main(argv: list[str]) -> None:
 
 
 def _new_file(path):
-  """Returns where the documents go that are left; None: nowhere.
+  """Returns the file for the documents that are left; None without --out.
 
-  What is there already could be the training text itself.
+  It must be new: an existing file could be the training text itself.
   """
   if not path:
     return None
@@ -111,9 +122,9 @@ def _documents(paths, progress):
 
 
 def _divide(train, files, out):
-  """Writes the documents that share nothing.
+  """Writes the documents that share no n-gram with any row.
 
-  Returns how many share something with each file, and how many are left.
+  Returns how many documents share one with each file, and how many are left.
   """
   counted = [rows.counted(_COMMON.value) for rows in files]
   documents, left = np.zeros(len(files), int), 0
@@ -132,14 +143,14 @@ def _divide(train, files, out):
 
 @contextlib.contextmanager
 def _output(path):
-  """A function that writes text to a file, which is there as a whole or not."""
+  """Yields a function that writes text; the file appears when complete."""
   if not path:
     yield lambda text: None
     return
   with contextlib.ExitStack() as stack:
     new = stack.enter_context(atomic_write.replacing(path))
     file = stack.enter_context(open(new, 'wb'))
-    if path.endswith('.gz'):  # without the time and the name
+    if path.endswith('.gz'):  # reproducible: without time and name
       file = stack.enter_context(
           gzip.GzipFile(filename='', mode='wb', fileobj=file, mtime=0)
       )
@@ -159,10 +170,11 @@ def _report(names, files, documents, left):
         number,
     )
     table.append((*(f'{x:,}' for x in counts), name))
-  phrases = f' that stand in at most {common} documents' if common else ''
+  ignored = f'; n-grams in more than {common} documents do not count'
   return (
       f'{tables.aligned(table, ">>>>><")}\n'
-      f'{left:,} documents share no {n} words in a row{phrases} with any row'
+      f'{left:,} documents share no {n}-gram with any row'
+      f'{ignored if common else ""}'
   )
 
 

@@ -1,4 +1,4 @@
-"""What text costs in bits when only single bytes or pairs are known."""
+"""Unigram and bigram entropies of bytes, as baselines for language models."""
 
 import numpy as np
 
@@ -6,11 +6,12 @@ import numpy as np
 def ngram_entropies(text: bytes) -> tuple[float, float]:
   """Returns H(X_t) and H(X_t | X_{t-1}) of the bytes of `text`, in bits.
 
-  Plug-in estimates from the text's own counts, so a little too low: a model
-  that reaches them on unseen text has learned at least as much.
+  These are plug-in estimates from the counts of the text itself, and therefore
+  a little too low: a model that reaches them on unseen text has learned at
+  least as much.
 
   Raises:
-    ValueError: there is no pair of bytes.
+    ValueError: the text has fewer than two bytes.
   """
   if len(text) < 2:
     raise ValueError(f'text must have at least 2 bytes, got {len(text)}')

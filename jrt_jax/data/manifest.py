@@ -1,4 +1,4 @@
-"""What a folder of token shards says of itself: manifest.json."""
+"""manifest.json, which describes a folder of token shards."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ from jrt_jax.schema import Whole
 MOST_INPUTS = 10**6
 
 _NAME = 'manifest.json'
-_MOST_BYTES = 2**29  # of the file; for as many inputs and shards as may be
+_MOST_BYTES = 2**29  # of the file; enough for the most inputs and shards
 _VERSION = 1
 _COUNT = Whole(0, 2**60)
 _SCHEMA = Fields(
@@ -60,14 +60,16 @@ _SCHEMA = Fields(
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """What decides which tokens are in which shard, beside the tokenizer.
+  """The settings that determine the tokens of each shard, with the tokenizer.
 
   Attributes:
-    format: of the files of text, 'jsonl' or 'text'.
-    text_key: where a jsonl record keeps its text.
-    separator: between the documents of a text file; '' if a file is one.
-    validation_fraction: of the documents that are held out.
-    shard_tokens: at which a part, its train and its validation shard, ends.
+    format: the format of the text files, 'jsonl' or 'text'.
+    text_key: the field of a jsonl record that has the text.
+    separator: the string between the documents of a text file; '' if each file
+      is one document.
+    validation_fraction: the fraction of documents that is held out.
+    shard_tokens: number of tokens after which the train shard and the
+      validation shard that are being written end.
   """
 
   format: str
@@ -79,7 +81,7 @@ class Settings:
 
 @dataclasses.dataclass
 class Shard:
-  """A file of tokens, little-endian, each document followed by eos."""
+  """A file of little-endian tokens, in which eos follows each document."""
 
   file: str
   split: str  # train or validation
@@ -90,16 +92,16 @@ class Shard:
 
 @dataclasses.dataclass
 class Manifest:
-  """Which shards there are, and what they are made from.
+  """The shards of a folder, and the text that they are made from.
 
   Attributes:
     tokenizer: its fingerprint, size and eos_id.
-    dtype: of the tokens, uint16 or uint32.
-    settings: of the command that made it.
-    inputs: path and bytes of each file of text.
-    shards: those that are whole, in order.
-    file, unit: what is not in them yet begins with this unit of text, a line or
-      a document, of this one of `inputs`; both are counted from 0.
+    dtype: the dtype of the tokens, 'uint16' or 'uint32'.
+    settings: the settings of the command that wrote the folder.
+    inputs: path and bytes of each text file.
+    shards: the complete shards, in order.
+    file, unit: where the text begins that is not in shards yet: an index into
+      `inputs`, and the number of a line or document in that file, both from 0.
   """
 
   tokenizer: dict[str, str | int]
@@ -112,12 +114,12 @@ class Manifest:
 
   @property
   def complete(self) -> bool:
-    """Whether all text is in shards."""
+    """Whether all text is in the shards."""
     return self.file == len(self.inputs)
 
   @property
   def tokens(self) -> int:
-    """How many there are in all shards."""
+    """Number of tokens in all shards."""
     return sum(shard.tokens for shard in self.shards)
 
   def of(self, split: str) -> list[Shard]:
@@ -134,14 +136,14 @@ def read(folder: pathlib.Path) -> Manifest:
   """Returns the manifest of `folder`.
 
   Raises:
-    FileNotFoundError: there is none.
-    ValueError: it is garbled, or of another version.
+    FileNotFoundError: there is no manifest.
+    ValueError: the manifest is damaged, or of another version.
   """
   path = folder / _NAME
   if not path.is_file():
     raise FileNotFoundError(
-        f'{path} does not exist: python -m jrt_jax.data.prepare makes it, and'
-        ' the shards beside it'
+        f'{path} does not exist: python -m jrt_jax.data.prepare writes such a'
+        ' folder'
     )
   fields = foreign.read_json(path, _SCHEMA, most=_MOST_BYTES)
   del fields['version']
@@ -150,17 +152,17 @@ def read(folder: pathlib.Path) -> Manifest:
     is_name = pathlib.PurePath(shard.file).name == shard.file
     if not (shard.file and shard.file.isprintable() and is_name):
       raise ValueError(
-          f'{path}: a shard must lie beside it, got {shown(shard.file)}'
+          f'{path}: shards must be in the same folder, got {shown(shard.file)}'
       )
   settings = Settings(**fields.pop('settings'))
   return Manifest(**fields, settings=settings, shards=shards)
 
 
 def write(folder: pathlib.Path, manifest: Manifest) -> None:
-  """Replaces the manifest of `folder` at once: a crash leaves the old one.
+  """Replaces the manifest of `folder` atomically: a crash leaves the old one.
 
   Raises:
-    ValueError: it would be too large to be read.
+    ValueError: the file would be too large for `read`.
   """
   fields = {'version': _VERSION, **dataclasses.asdict(manifest)}
   with atomic_write.replacing(folder / _NAME, durable=True) as new:

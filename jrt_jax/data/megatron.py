@@ -1,4 +1,4 @@
-"""Data in the files of Megatron-LM and GPT-NeoX, such as the paper's Pile."""
+"""Reads the files of Megatron-LM and GPT-NeoX, such as the paper's Pile."""
 
 import bisect
 from collections.abc import Iterator, Mapping
@@ -12,8 +12,8 @@ from jrt_jax.data import sources
 from jrt_jax.data import streams
 from jrt_jax.data import tokenizers
 
-_PLACES = 64  # where tokens are looked at
-_TOKENS = 2**12  # at each of them
+_PLACES = 64  # places in a file where tokens are checked
+_TOKENS = 2**12  # tokens that are checked at each place
 
 
 def open_splits(
@@ -22,20 +22,20 @@ def open_splits(
     *,
     share: tuple[int, int] = (0, 1),
 ) -> dict[str, streams.TokenStream]:
-  """Returns the splits of Megatron files; none of the tokens are copied.
+  """Returns the splits of Megatron files, without copying tokens.
 
-  Without `validation_path` documents at the end are held out, as few as hold
+  Without `validation_path`, the last documents are held out: as few as contain
   `validation_fraction` of the tokens.
 
   Args:
-    data: `config.data`: `path` and `validation_path` are files without .bin
-      and .idx, as comma-separated globs.
-    tokenizer: what the tokens are made with, as far as a look at some tells.
+    data: `config.data`: `path` and `validation_path` are comma-separated globs
+      of files, without .bin and .idx.
+    tokenizer: the tokenizer of the tokens; a sample of them is checked.
     share: ignored; there are no checksums to compare.
 
   Raises:
     ValueError: an index or its tokens are broken, or of another tokenizer.
-    FileNotFoundError: a path names no file.
+    FileNotFoundError: a path matches no file.
   """
   del share
   paths = {'train': 'path', 'validation': 'validation_path'}
@@ -60,7 +60,7 @@ def open_splits(
 
 
 def _open(key, patterns):
-  """Returns the files whose prefixes match, each once."""
+  """Returns the files that match, each once."""
   indices = ','.join(
       pattern.removesuffix('.bin').removesuffix('.idx') + '.idx'
       for pattern in patterns.split(',')
@@ -105,13 +105,13 @@ def _check_tokens(file, tokenizer, packing):
 
 
 def _samples(tokens) -> Iterator[tuple[int, np.ndarray]]:
-  """Yields some adjacent tokens and their place, from all over the file."""
+  """Yields samples of adjacent tokens and their positions, across the file."""
   for start in np.linspace(0, max(len(tokens) - _TOKENS, 0), _PLACES):
     yield int(start), tokens[int(start) : int(start) + _TOKENS]
 
 
 def _check_eos(file, eos_id, packing):
-  """Documents that do not end with eos cannot be told apart later."""
+  """Checks that documents end with eos; otherwise they cannot be separated."""
   if not len(file.tokens):
     return
   last = file.num_documents() - 1
@@ -121,9 +121,12 @@ def _check_eos(file, eos_id, packing):
     return
   message = (
       f'{file.bin}: documents should end with token {eos_id}, the end of text'
-      f' of config.data.tokenizer, and {without} of {len(ends)} looked at do'
-      ' not: it was made without --append-eod, or with another tokenizer'
+      f' of config.data.tokenizer, but {without} of {len(ends)} that were'
+      ' checked do not: the file was made without --append-eod, or with another'
+      ' tokenizer'
   )
   if packing == 'documents':
-    raise ValueError(f"{message}; config.data.packing='documents' needs it")
+    raise ValueError(
+        f"{message}; config.data.packing='documents' needs these ends"
+    )
   logging.warning(message)

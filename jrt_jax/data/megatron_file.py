@@ -1,13 +1,13 @@
-"""A token file of Megatron-LM or GPT-NeoX, memory-mapped, and how to index one.
+"""Memory-maps token files of Megatron-LM and GPT-NeoX, and writes their index.
 
-PREFIX.bin has sequences of tokens end to end, and PREFIX.idx says which. All
-its numbers are little-endian:
+PREFIX.bin is the concatenation of sequences of tokens, and PREFIX.idx is their
+index. All its numbers are little-endian:
   9 bytes: MMIDIDX and two zeros
   uint64: version, 1
   uint8: the dtype of tokens, a key of `_DTYPES`
   uint64, uint64: N sequences, and D ends of documents
   int32 [N]: tokens of each sequence
-  int64 [N]: where each begins in PREFIX.bin, in bytes
+  int64 [N]: where each sequence begins in PREFIX.bin, in bytes
   int64 [D]: 0, then the number of sequences up to the end of each document
 """
 
@@ -30,30 +30,30 @@ _DTYPES = {
 }
 _HEADER = struct.Struct('<9sQBQQ')
 _MAGIC = b'MMIDIDX\x00\x00'
-_BLOCK = 2**20  # sequences, tokens or bytes at once: files may have gigabytes
+_BLOCK = 2**20  # sequences, tokens or bytes at once: files can be large
 _LONGEST = 2**31 - 1  # tokens of a sequence
 
 
 class MegatronFile:
-  """A pair of files, whose index is checked.
+  """A pair of .bin and .idx files, whose index is checked.
 
   Args:
-    prefix: the name of both without .bin and .idx.
+    prefix: the path of both without .bin and .idx.
 
   Attributes:
     tokens: int [n], memory-mapped.
-    checksum: of the index.
+    checksum: a checksum of the index.
 
   Raises:
-    ValueError: the index is broken, or is not of these tokens.
-    FileNotFoundError: there is no .bin beside the .idx.
+    ValueError: the index is broken, or does not fit the .bin file.
+    FileNotFoundError: there is no .bin file.
   """
 
   def __init__(self, prefix: str):
     self.index, self.bin = f'{prefix}.idx', f'{prefix}.bin'
     if not os.path.isfile(self.bin):
       raise FileNotFoundError(
-          f'{self.bin} does not exist, and {self.index} does'
+          f'{self.bin} does not exist, although {self.index} does'
       )
     dtype, N, D = self._header()
     size = os.path.getsize(self.index)
@@ -72,11 +72,11 @@ class MegatronFile:
     self.checksum = self._crc()
 
   def num_documents(self) -> int:
-    """Returns how many there are."""
+    """Returns the number of documents."""
     return len(self._ends) - 1
 
   def end(self, document: int) -> int:
-    """Returns where in `tokens` a document ends."""
+    """Returns the position in `tokens` where a document ends."""
     sequence = int(self._ends[document + 1])
     if sequence == len(self._pointers):
       return len(self.tokens)
@@ -104,7 +104,7 @@ class MegatronFile:
     return np.asarray(np.memmap(self.index, dtype, 'r', offset, length))
 
   def _check_sequences(self, itemsize):
-    """Sequences must follow each other and fill the .bin file."""
+    """Checks that sequences follow each other and fill the .bin file."""
     end = 0
     for i in range(0, len(self._sizes), _BLOCK):
       sizes = self._sizes[i : i + _BLOCK].astype(np.int64) * itemsize
@@ -148,13 +148,14 @@ def mapped(path: str | pathlib.Path, dtype: np.dtype | str) -> np.ndarray:
 
 
 def write_index(path: pathlib.Path, tokens: np.ndarray, eos_id: int) -> None:
-  """Writes the .idx of tokens, in which every `eos_id` ends a document.
+  """Writes the .idx file of tokens, in which every `eos_id` ends a document.
 
-  A document is one sequence, or several where it has too many tokens for one.
+  A document is one sequence, or several if it has too many tokens for one.
 
   Args:
-    path: of the .idx, which appears as a whole.
-    tokens: uint16 or uint32 [n], what the .bin holds; the last one is `eos_id`.
+    path: the .idx file, which appears when it is complete.
+    tokens: uint16 or uint32 [n], the content of the .bin file; the last token
+      is `eos_id`.
     eos_id: the end of text.
   """
   blocks = range(0, len(tokens), _BLOCK)

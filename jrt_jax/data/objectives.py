@@ -1,17 +1,16 @@
-"""Which positions of an example are supervised, and from which label.
+"""Objectives: which positions of an example have a label, and which label.
 
 `Objective.make` maps `(window, prefix_len, *, objective, mask_id, rng)` to an
 example:
   window: int [L + 1], consecutive tokens of the stream.
-  prefix_len: M, how many of the first L tokens are the prefix.
+  prefix_len: M, the first M tokens are the prefix.
   objective: `config.objective`, the settings.
   mask_id: the id of [MASK].
-  rng: np.random.Generator, the example's own.
+  rng: np.random.Generator of this example.
 
 The example is a dict of `tokens` int32 [L], which the model reads; `targets`
-int32 [L], 0 where nothing is supervised; `supervision` int8 [L], one of the
-constants below; `prefix_len` int32. What `packings.documents` takes away and
-adds comes after.
+int32 [L], 0 where there is no label; `supervision` int8 [L], one of the
+constants below; `prefix_len` int32. `packings.documents` changes it afterwards.
 
 Source: Arora et al. 2024 (JRT-RNN), https://arxiv.org/abs/2407.05483, eq. 5.
 """
@@ -61,7 +60,7 @@ def jrt(
     mask_id: int,
     rng: np.random.Generator,
 ) -> dict[str, np.ndarray]:
-  """`prefix_lm`, and masked tokens of the prefix are predicted in place.
+  """As `prefix_lm`, and predicts masked tokens of the prefix.
 
   A position that predicts the next token is never masked: at inference the
   last token of a prompt is not masked either.
@@ -125,7 +124,7 @@ def check(objective: Mapping, prefix: Mapping, sequence_length: int) -> None:
   if OBJECTIVES[name].causal and prefix['name'] != 'none':
     raise ValueError(
         f"config.objective.name={name!r} needs config.prefix.name='none',"
-        f' got {prefix["name"]!r}: a position inside a prefix has seen its'
+        f' got {prefix["name"]!r}: a position inside a prefix would see its'
         ' label'
     )
   always_all = (
@@ -135,8 +134,8 @@ def check(objective: Mapping, prefix: Mapping, sequence_length: int) -> None:
   if always_all and objective['boundary'] == 'reference':
     raise ValueError(
         "config.objective.boundary='reference' leaves no next token to predict"
-        f" with config.prefix.name={prefix['name']!r}, whose prefixes are whole"
-        " sequences: use 'predict', or a smaller config.prefix.capacity"
+        f" with config.prefix.name={prefix['name']!r}, as the prefix is the"
+        " whole sequence: use 'predict', or a smaller config.prefix.capacity"
     )
 
 
@@ -148,12 +147,12 @@ def mask(
     mask_id: int,
     rng: np.random.Generator,
 ) -> None:
-  """Masks tokens of an example, and supervises them, in place.
+  """Masks tokens of an example and adds their labels, in place.
 
   Args:
-    example: see above.
-    positions: int [n], where a token may become [MASK].
-    objective, mask_id, rng: see above.
+    example: see the module docstring.
+    positions: int [n], the positions that may become [MASK].
+    objective, mask_id, rng: see the module docstring.
   """
   tokens = example['tokens']
   drawn = rng.random(len(positions)) < objective['mask_rate']
@@ -166,15 +165,16 @@ def mask(
 
 
 def _first_prediction(prefix_len: int, boundary: str) -> int:
-  # The prefix ends at M - 1, so the next token is news there. The reference
-  # starts at M, and never trains the position that answers a full prompt.
+  # The prefix ends at M - 1, so that position has not seen its next token. The
+  # reference starts at M: it never trains the position that predicts the first
+  # token after a prompt that is all prefix.
   return max(prefix_len - (boundary == 'predict'), 0)
 
 
 def _predict_next(
     window: np.ndarray, prefix_len: int, *, first: int
 ) -> dict[str, np.ndarray]:
-  """Supervises positions from `first` on with the tokens after them."""
+  """Gives each position from `first` on the next token as its label."""
   window = window.astype(np.int32)
   positions = np.arange(len(window) - 1)
   return {

@@ -1,13 +1,12 @@
-"""How the documents that share a window are kept apart, or not.
+"""How documents share a window: as one text, or separated.
 
 A packing maps `(window, *, policy, make_example, eos_id, rng)` to an example:
   window: int [L + 1], consecutive tokens of the stream.
-  policy: maps `(tokens, rng=)` to the prefix length of tokens that are a whole
-    sequence, as `policies.of_document` does.
+  policy: maps `(tokens, rng=)` to a prefix length, as `policies.of_document`.
   make_example: maps `(window, prefix_len, rng=)` to an example, as in
     `objectives.py`.
   eos_id: the id that ends a document.
-  rng: np.random.Generator, the example's own.
+  rng: np.random.Generator of this example.
 """
 
 from collections.abc import Callable
@@ -25,7 +24,7 @@ def concat(
     eos_id: int,
     rng: np.random.Generator,
 ) -> dict[str, np.ndarray]:
-  """Documents are one text: the prefix and the state run over their ends.
+  """Treats documents as one text: prefix and state continue across their ends.
 
   Source: Arora et al. 2024 (JRT-RNN), https://arxiv.org/abs/2407.05483, whose
   windows are cut from concatenated documents.
@@ -43,12 +42,12 @@ def documents(
     eos_id: int,
     rng: np.random.Generator,
 ) -> dict[str, np.ndarray]:
-  """Documents do not see each other.
+  """Separates documents, which do not see each other.
 
-  The example has `segment_ids` too, int32 [L], its documents counted from 0.
-  The first document has the prefix, as long as if it were a sequence of its
-  own, so that some of it is left to predict; masks lie in the prefix. The end
-  of a document does not predict the next one.
+  The example also has `segment_ids`, int32 [L], the number of the document of
+  each position, from 0. The first document has the prefix, which is as long as
+  if that document were a sequence of its own, so that some of it is left to
+  predict. The end of a document does not predict the next one.
   """
   tokens = window[:-1]
   ends = tokens == eos_id
@@ -62,16 +61,15 @@ def documents(
 
 
 def repeated(window: np.ndarray, eos_id: int) -> np.ndarray:
-  """Returns int [L + 1] in which the first document of a window stands twice.
+  """Returns int [L + 1] with the first document of a window shown twice.
 
-  At most half of the window is repeated, and without the end of the document:
-  x[:n] is followed by x[: L + 1 - n], where n is the length of the document, or
-  L // 2 if that is less. So the text after its second reading is the one that
-  came after it anyway. A window that begins with the end of a document stays as
-  it is.
+  x[:n] is followed by x[: L + 1 - n], where n is the length of the document
+  without its end, but at most L // 2. So the second copy is followed by the
+  text that followed the document anyway. A window that starts with the end of a
+  document is unchanged.
 
-  Source: prompts that are read twice, as JRT-Prompt of
-  https://arxiv.org/abs/2407.05483 makes them; training on them is ours.
+  Source: JRT-Prompt of https://arxiv.org/abs/2407.05483, which shows prompts
+  twice; training on such text is ours.
   """
   L = len(window) - 1
   again = first_document(window[: L // 2], eos_id)

@@ -24,16 +24,16 @@ from jrt_jax.prefix import policies
 
 
 class UnknownId(ValueError):
-  """The data hold an id that is no token's; its embedding was never trained."""
+  """The data has an id that the tokenizer does not have."""
 
 
 Tokenizer = tokenizers.Bytes | tokenizers.TokenizerJson | split_lib.Ids
-# What a split may be: text, or samples that are drawn.
+# A split is text, or samples of a synthetic task.
 Split = streams.TokenStream | split_lib.Split
 
 
 def load_tokenizer(data: Mapping) -> Tokenizer:
-  """Returns the tokenizer of `config.data`; synthetic tasks have bare ids.
+  """Returns the tokenizer of `config.data`; for synthetic tasks, `Ids`.
 
   Raises:
     FileNotFoundError, ValueError: see `tokenizers.load`.
@@ -54,7 +54,7 @@ def splits(
     data, tokenizer, share: see `token_streams`.
 
   Raises:
-    ValueError, FileNotFoundError: likewise.
+    ValueError, FileNotFoundError: see `token_streams`.
   """
   if data['source'] in tasks.TASKS:
     return split_lib.splits(data['source'], data['synthetic'])
@@ -66,14 +66,14 @@ def token_streams(
 ) -> dict[str, streams.TokenStream]:
   """Returns the tokens of the splits 'train' and 'validation'.
 
-  A stream is the ids of its documents, each document followed by eos_id. A
-  source without held-out documents gives the last `validation_fraction` of its
-  tokens.
+  A stream has the ids of its documents, with eos_id after each document. If a
+  source has no held-out documents, the last `validation_fraction` of its tokens
+  is held out.
 
   Args:
     data: `config.data`.
     tokenizer: what `tokenizers.load` returned.
-    share: (part, parts), which of the files this process verifies.
+    share: (part, parts), the part of the files that this process verifies.
 
   Raises:
     ValueError: a setting is wrong, a file is broken, or there is no text.
@@ -82,7 +82,7 @@ def token_streams(
   source = data['source']
   if source in tasks.TASKS:
     raise ValueError(
-        f'config.data.source must be text here, got {source!r}, which has none'
+        f'config.data.source must be text, got {source!r}, a synthetic task'
     )
   facts = SOURCES[source]
   read = pkgutil.resolve_name(facts.module)
@@ -102,15 +102,15 @@ def stream_of_files(
   """Returns the tokens of files that are given to a command, in memory.
 
   Args:
-    argument: what `patterns` is the value of, for errors.
-    patterns: comma-separated globs of .jsonl (as the first says) or text files,
-      plain, .gz or .zst.
+    argument: the name of the argument, for error messages.
+    patterns: comma-separated globs of files (plain, .gz or .zst). All are
+      .jsonl if the first one is, else text.
     tokenizer: what `tokenizers.load` returned.
-    text_key: where a jsonl record keeps its text.
+    text_key: the field of a jsonl record that has the text.
 
   Raises:
-    FileNotFoundError: a pattern names no file.
-    ValueError: a file is no such file.
+    FileNotFoundError: a pattern matches no file.
+    ValueError: a file does not have its format.
   """
   paths = sources.find(argument, patterns)
   is_jsonl = '.jsonl' in pathlib.Path(paths[0]).suffixes
@@ -138,15 +138,15 @@ def batches(
 ) -> grain.DatasetIterator:
   """Returns an iterator over batches of examples, or over a part of each batch.
 
-  Windows of L + 1 tokens start at every L-th token. Training shuffles them,
-  anew in each epoch, and never ends; otherwise they come once, in order, and
-  those that do not fill a batch are left out. What is drawn never ends.
+  Windows of L + 1 tokens start at every L-th token. Training shuffles them anew
+  in each epoch and never ends. Evaluation reads them once, in order, and leaves
+  out those that do not fill a batch. Synthetic tasks never end.
 
-  Prefixes and masks depend on the seed and the example's place in the whole
-  run only: not on threads, and not on how examples form batches or parts. The
-  iterator's `get_state()` is a JSON-able count of batches; after
-  `set_state(state)` come exactly the batches that came after `get_state()`,
-  found without reading what is before them, in any number of parts.
+  Prefixes and masks depend only on the seed and on the place of the example in
+  the whole run, not on threads, batches or parts. The iterator's `get_state()`
+  is a JSON value that counts batches. After `set_state(state)` the iterator
+  yields exactly the batches that came after `get_state()`, without reading the
+  earlier ones, also with another number of parts.
 
   Args:
     tokens: a split; it is not copied.
@@ -154,32 +154,35 @@ def batches(
     batch_size: B, examples in a batch, over all parts.
     objective: `config.objective`.
     prefix: `config.prefix`, as `fitting.fitted` returns it.
-    num_ids: that the tokenizer has; the stream must have no other.
+    num_ids: number of ids of the tokenizer; others are an error.
     mask_id: the id of [MASK].
-    seed: of the order, the prefixes and the masks.
+    seed: the seed of the order, the prefixes and the masks.
     training: whether to shuffle and to repeat.
-    packing: `config.data.packing`, a name of `packing.PACKINGS`.
-    repeat: `config.data.repeat`, the chance of a training example to be what
-      `packings.repeated` returns; prefix and masks are drawn of that.
-    eos_id: the id that ends a document, for packing that divides them.
-    num_threads: that make batches ahead; 0 makes them when asked.
-    share: (part, parts): of each batch come rows part * B / parts to
-      (part + 1) * B / parts.
+    packing: `config.data.packing`, a key of `packings.PACKINGS`.
+    repeat: `config.data.repeat`, the probability that a training example shows
+      its first document twice, see `packings.repeated`; prefix and masks are
+      drawn afterwards.
+    eos_id: the id that ends a document, for packings that separate documents.
+    num_threads: number of threads that prepare batches in advance; 0: none.
+    share: (part, parts): the iterator yields rows part * B / parts to
+      (part + 1) * B / parts of each batch.
 
   Returns:
     An iterator over dicts of `tokens` and `targets` int32 [B, L],
-    `supervision` int8 [B, L] and `prefix_len` int32 [B], where B is that of the
-    part; with packing 'documents' also `segment_ids` int32 [B, L].
+    `supervision` int8 [B, L] and `prefix_len` int32 [B], where B is the number
+    of rows of the part; with packing 'documents' also `segment_ids` int32
+    [B, L].
 
   Raises:
     ValueError: a setting is wrong, or the stream is too short.
-    UnknownId: (of the iterator) the tokenizer has no such token.
+    UnknownId: the stream has an id that the tokenizer does not have; the
+      iterator raises this.
   """
   part, parts = share
   if batch_size % parts:
     raise ValueError(
-        f'{batch_size} sequences at once must be a multiple of the {parts}'
-        ' processes that share them'
+        f'{batch_size=} must be a multiple of the {parts} processes that'
+        ' divide it'
     )
   objectives.check(objective, prefix, sequence_length)
   how = dict(
@@ -202,7 +205,7 @@ def batches(
         eos_id=eos_id,
         **how,
     )
-  # Draws belong to places in the whole run, so that parts are taken after them.
+  # Parts are taken last, since draws depend on the place in the whole run.
   dataset = dataset.batch(batch_size // parts, drop_remainder=True)
   dataset = dataset[part::parts]
   # Grain's own default would hold 500 batches.
@@ -244,8 +247,9 @@ def _windows_dataset(
   elif len(windows) < batch_size:
     raise ValueError(
         f'the held-out data must have at least {batch_size} windows of'
-        f' {sequence_length + 1} tokens, which are evaluated at once, got'
-        f' {len(windows)}: hold out more, or lower config.microbatch_per_device'
+        f' {sequence_length + 1} tokens, since so many are evaluated at once,'
+        f' got {len(windows)}: hold out more data, or lower'
+        ' config.microbatch_per_device'
     )
   else:  # the same batches for every part
     dataset = dataset[: len(windows) // batch_size * batch_size]
@@ -258,8 +262,8 @@ def tokens_per_second(
   """Returns how many tokens a second `batches` yields, and closes the iterator.
 
   Args:
-    iterator: one made for this, since what it yields is lost.
-    seconds: how long to measure; one batch is read in any case.
+    iterator: an iterator for this measurement only; its batches are lost.
+    seconds: how long to measure; at least one batch is read.
   """
   tokens, start = 0, time.perf_counter()
   while (elapsed := time.perf_counter() - start) < seconds or not tokens:
@@ -277,10 +281,10 @@ def mean_prefix(
     eos_id: int,
     repeat: float = 0.0,
 ) -> float:
-  """Returns the mean prefix of examples; documents are measured on a sample.
+  """Returns the mean prefix length; of documents it is measured on a sample.
 
   Args:
-    tokens: that are trained on.
+    tokens: the training split.
     sequence_length, prefix, packing, eos_id, repeat: see `batches`.
   """
   if isinstance(tokens, split_lib.Split):
@@ -304,13 +308,14 @@ def mean_prefix(
 def with_vocabulary(
     model: Mapping, tokenizer: Tokenizer, objective: Mapping
 ) -> dict[str, Any]:
-  """Returns `config.model` with an id for every token, and for [MASK].
+  """Returns `config.model` with an id for every token and for [MASK].
 
-  A vocabulary without room for them becomes the tokenizer's, and [MASK] after
-  it; any other stays as it is.
+  If the vocabulary is too small, it becomes that of the tokenizer followed by
+  [MASK]; otherwise it is unchanged.
 
   Raises:
-    ValueError: there is room, but mask_id is the id of a token, or of none.
+    ValueError: the vocabulary is large enough, but mask_id is the id of a token
+      or not in the vocabulary.
   """
   size, has_masks = tokenizer.size, objectives.has_masks(objective)
   vocab_size, mask_id = model['vocab_size'], model['mask_id']
@@ -341,7 +346,7 @@ def _example_maker(
     sequence_length, objective, prefix, mask_id, packing, eos_id, *, repeat
 ):
   """Returns a map from `(window, rng)` to an example."""
-  policies.make(prefix, sequence_length)  # refuses what is wrong in it
+  policies.make(prefix, sequence_length)  # checks the settings
   policy = functools.partial(policies.of_document, prefix=prefix)
   make_example = functools.partial(
       objectives.OBJECTIVES[objective['name']].make,
@@ -360,7 +365,7 @@ def _example_maker(
 
 
 class _Windows:
-  """Random access to int [L + 1]; the last token of one begins the next."""
+  """Windows int [L + 1]; the last token of one is the first of the next."""
 
   def __init__(self, tokens, sequence_length, num_ids):
     self._tokens = tokens
@@ -376,8 +381,8 @@ class _Windows:
     unknown = np.flatnonzero((window < 0) | (window >= self._num_ids))
     if len(unknown):
       raise UnknownId(
-          f'the ids of config.data must lie in [0, {self._num_ids}), as those of'
-          f' its tokenizer do, got {window[unknown[0]]} at token'
+          'the data must have ids of its tokenizer only, in'
+          f' [0, {self._num_ids}), got {window[unknown[0]]} at token'
           f' {start + unknown[0]:,}: prepare the data again'
       )
     return window

@@ -1,4 +1,4 @@
-"""Text to token shards: what `python -m jrt_jax.data.prepare` does."""
+"""Tokenizes text into shards; `python -m jrt_jax.data.prepare` calls this."""
 
 import contextlib
 import dataclasses
@@ -28,24 +28,24 @@ def prepare(
     settings: manifests.Settings,
     workers: int,
 ) -> manifests.Manifest:
-  """Makes the files of `folder`, or what is missing of them.
+  """Writes the files of `folder`, or those that are still missing.
 
-  Their bytes depend neither on `workers` nor on how often this was interrupted.
+  Their bytes depend neither on `workers` nor on earlier interruptions.
 
   Args:
-    folder: of the shards and their indices, as Megatron-LM has them, of the
+    folder: receives the shards with their indices (as in Megatron-LM), the
       manifest and a copy of the tokenizer.
     paths: files of text.
     tokenizer: 'bytes', or the path of a tokenizer.json.
-    settings: what decides which tokens are in which shard.
-    workers: processes that tokenize.
+    settings: settings that determine the tokens of each shard.
+    workers: number of processes that tokenize.
 
   Returns:
     The manifest.
 
   Raises:
     ValueError: a setting is wrong, there are too many files, the text is
-      broken, or the folder is in use or was made from other text, or with other
+      broken, the folder is in use, or it was made from other text or with other
       settings.
     OSError: a file cannot be read or written, or a worker died.
   """
@@ -98,21 +98,21 @@ def _check(settings, paths, workers):
 
 
 def _continued(folder, wanted):
-  """Returns the manifest of `folder` if it is on its way to `wanted`."""
+  """Returns the manifest of `folder`, after checking that it fits `wanted`."""
   manifest = manifests.read(folder)
   old, new = _facts(manifest), _facts(wanted)
   for name in old | new:
     if old.get(name) != new.get(name):
       raise ValueError(
-          f'{folder} was begun with {name} {old.get(name)!r}, got'
-          f' {new.get(name)!r}: use another --out, or remove it'
+          f'{folder} was started with {name} {old.get(name)!r}, got'
+          f' {new.get(name)!r}: use another --out, or remove the folder'
       )
   shards.check_sizes(folder, manifest)
   return manifest
 
 
 def _facts(manifest):
-  """What must stay the same in words, by name."""
+  """Returns what must be the same when a command continues, by name."""
   sizes = {f'bytes of {x["path"]}': x['bytes'] for x in manifest.inputs}
   return {
       'tokenizer': manifest.tokenizer['fingerprint'],
@@ -147,7 +147,7 @@ def _write_shards(folder, manifest, tokenizer, workers):
 
 
 def _write_indices(folder, manifest):
-  """Makes the indices that Megatron-LM needs, where there are none yet."""
+  """Writes the missing .idx files, which Megatron-LM needs."""
   for shard in manifest.shards:
     path = folder / shard.file
     if not (index := path.with_suffix('.idx')).is_file():
@@ -156,7 +156,7 @@ def _write_indices(folder, manifest):
 
 
 def _write(writer, batch, tokens, shard_tokens):
-  """Writes a batch; a part ends with the document that fills it."""
+  """Writes a batch; the document that fills a shard is its last one."""
   unit = 0
   while unit < len(tokens.lengths):
     rest = tokens[unit:]

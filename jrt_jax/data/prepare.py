@@ -1,13 +1,13 @@
-r"""Tokenizes text once, into shards that training maps into memory.
+r"""Tokenizes text into shards, which training maps into memory.
 
 python -m jrt_jax.data.prepare --input='pile/*.jsonl.zst' \
     --tokenizer=gpt2/tokenizer.json --out=shards/pile
 
-The same command continues when it was interrupted or killed, and ends with the
-same bytes. `python -m jrt_jax.data.prepare --verify --out=shards/pile` compares
-the shards with their checksums. A shard is a .bin and an .idx of Megatron-LM.
-Exit codes: 0 at the end, 2 for a mistake in the command or in the text, 130
-after Ctrl-C.
+If it is interrupted or killed, the same command continues; the shards are the
+same byte for byte. `python -m jrt_jax.data.prepare --verify --out=shards/pile`
+compares the shards with their checksums. A shard is a pair of .bin and .idx
+files as in Megatron-LM. Exit codes: 0 for success, 2 for a mistake in the
+command or in the text, 130 after Ctrl-C.
 """
 
 import pathlib
@@ -26,31 +26,41 @@ from jrt_jax.data import sources
 from jrt_jax.data import text_batches
 
 _INPUT = flags.DEFINE_string(
-    'input', None, 'Files, plain, .gz or .zst: comma-separated globs.'
+    'input', None, 'Comma-separated globs of files (plain, .gz or .zst).'
 )
 _OUT = flags.DEFINE_string('out', None, 'The folder of the shards.')
 _TOKENIZER = flags.DEFINE_string(
     'tokenizer', 'bytes', 'The path of a tokenizer.json, or bytes.'
 )
 _FORMAT = flags.DEFINE_enum(
-    'format', None, ['jsonl', 'text'], 'Default: what the extension says.'
+    'format',
+    None,
+    ['jsonl', 'text'],
+    'Format of the files; default: as their extensions say.',
 )
 _TEXT_KEY = flags.DEFINE_string(
-    'text_key', 'text', 'Where a jsonl record keeps its text.'
+    'text_key', 'text', 'The field of a jsonl record that has the text.'
 )
 _SEPARATOR = flags.DEFINE_string(
     'separator',
     '<|endoftext|>',
-    'Between the documents of a text file; empty: a file is one document.',
+    'The string between the documents of a text file; empty: each file is one'
+    ' document.',
 )
 _VALIDATION_FRACTION = flags.DEFINE_float(
-    'validation_fraction', 0.01, 'Of the documents, held out by their content.'
+    'validation_fraction',
+    0.01,
+    'The fraction of documents that is held out; their content decides which.',
 )
 _SHARD_TOKENS = flags.DEFINE_integer(
-    'shard_tokens', 2**27, 'In a shard; a crash loses at most so many.'
+    'shard_tokens',
+    2**27,
+    'Tokens of a shard; a crash loses at most the work of one shard.',
 )
 _PROCESSES = flags.DEFINE_integer(
-    'processes', None, 'Processes that tokenize; default: one for each core.'
+    'processes',
+    None,
+    'Number of processes that tokenize; default: one for each core.',
 )
 _VERIFY = flags.DEFINE_bool(
     'verify', False, 'Compare the shards with their checksums.'
@@ -63,7 +73,7 @@ def main(argv: list[str]) -> None:
     with command_line.one_line_errors():
       if not _OUT.value or not (_INPUT.value or _VERIFY.value):
         raise ValueError(
-            '--out=DIR and --input=FILES or --verify must be given'
+            '--out=DIR must be given, with --input=FILES or --verify'
         )
       folder = pathlib.Path(_OUT.value).expanduser()
       if _INPUT.value:
@@ -127,7 +137,7 @@ def _how_to_train(folder):
   }
   command = [f'--{name}={value}' for name, value in flags.items()]
   return (
-      'train on it, with this or any other of configs/:\npython -m'
+      'to train on it, with this or any other config:\npython -m'
       f' jrt_jax.train {shlex.join(command)}'
   )
 
@@ -136,7 +146,7 @@ def _verify(folder):
   manifest = manifests.read(folder)
   shards.check_sizes(folder, manifest)
   shards.verify(folder, manifest.shards)
-  print(f'{len(manifest.shards):,} shards in {folder} are what was written')
+  print(f'{len(manifest.shards):,} shards in {folder} match their checksums')
 
 
 if __name__ == '__main__':

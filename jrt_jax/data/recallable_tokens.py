@@ -1,4 +1,4 @@
-"""Which next tokens a model could recall from what it has just read."""
+"""Which next tokens a model could recall from the text before them."""
 
 import numpy as np
 
@@ -9,29 +9,28 @@ COMMON = 0.1
 def recallable(
     windows: np.ndarray, segment_ids: np.ndarray | None = None
 ) -> np.ndarray:
-  """Finds the labels that end a rare pair which their text has had before.
+  """Finds the labels that complete a rare pair which occurred before.
 
-  The label of position t can be recalled if the pair (token, label) has already
-  stood at an earlier position of the same text: of the window, or of the
-  document where documents do not see each other. Common pairs are left out, for
-  they are known without looking back: those in more than `COMMON` of the texts
-  (and in more than one).
+  The label of position t can be recalled if the pair (token, label) occurs at
+  an earlier position of the same text. A text is the window, or the document if
+  documents do not see each other. Pairs in more than one text and in more than
+  `COMMON` of all texts are left out, since a model knows them without recall.
 
   Args:
     windows: int [N, L + 1], consecutive tokens, below 2**31.
-    segment_ids: int [N, L], which document of its window a position is in, from
-      0; None if documents see each other.
+    segment_ids: int [N, L], the number of the document of each position in its
+      window, from 0; None if documents see each other.
 
   Returns:
     bool [N, L], for the labels `windows[:, 1:]`.
 
-  Source: Arora et al. 2023 (Zoology), https://arxiv.org/abs/2312.04927, where a
-  pair is rare by its count in the training data. Counting texts needs no
-  training data, and a name that fills one document stays rare.
+  Source: Arora et al. 2023 (Zoology), https://arxiv.org/abs/2312.04927, where
+  the count in the training data decides whether a pair is rare. Counting texts
+  needs no training data, and a name that is frequent in one document is rare.
   """
   texts, numbers = _texts(windows, segment_ids), _number(pairs(windows))
   is_repeated = _distances(texts, numbers) > 0
-  texts_with = np.bincount(numbers[~is_repeated])  # each text has one first
+  texts_with = np.bincount(numbers[~is_repeated])  # one first occurrence a text
   is_rare = texts_with <= max(COMMON * (texts.max() + 1), 1)
   return (is_repeated & is_rare[numbers]).reshape(len(windows), -1)
 
@@ -45,17 +44,17 @@ def distances(
     windows, segment_ids: see `recallable`.
 
   Returns:
-    int64 [N, L], for the labels `windows[:, 1:]`; 0 where their text has not
-    had the pair before.
+    int64 [N, L], for the labels `windows[:, 1:]`; 0 if the pair does not occur
+    earlier in the text.
   """
   found = _distances(_texts(windows, segment_ids), _number(pairs(windows)))
   return found.reshape(len(windows), -1)
 
 
 def pairs(windows: np.ndarray) -> np.ndarray:
-  """Maps windows [N, L + 1] to int64 [N, L]: each token and its label as one.
+  """Maps windows [N, L + 1] to int64 [N, L]: token and label as one number.
 
-  Tokens are below 2**31.
+  Tokens must be below 2**31.
   """
   return windows[:, :-1].astype(np.int64) << 32 | windows[:, 1:]
 
@@ -70,12 +69,12 @@ def _texts(windows, segment_ids):
 
 
 def _number(x):
-  """Replaces equal values by equal numbers 0, 1, 2, …, in one axis."""
+  """Numbers the distinct values 0, 1, 2, …; returns one axis."""
   return np.unique(x.ravel(), return_inverse=True)[1]
 
 
 def _distances(texts, numbers):
-  """`distances` of positions [n], whose texts and pairs are numbered."""
+  """As `distances`, for positions [n] with numbered texts and pairs."""
   keys = (numbers.max(initial=0) + 1) * texts + numbers
   order = np.argsort(keys, kind='stable')
   is_same = np.diff(keys[order]) == 0

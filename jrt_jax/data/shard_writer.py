@@ -1,4 +1,4 @@
-"""Writes token shards part by part: a crash loses the last part at most."""
+"""Writes token shards part by part: a crash loses only the last part."""
 
 import hashlib
 import pathlib
@@ -13,13 +13,13 @@ _SPLITS = ('train', 'validation')
 
 
 class ShardWriter:
-  """A part is a train shard and a validation shard, from adjacent documents.
+  """Writes parts: a train and a validation shard from consecutive documents.
 
-  Use as a context manager, which closes the files of an unfinished part.
+  As a context manager, it closes the files of an unfinished part.
 
   Args:
-    folder: of the shards and of the manifest.
-    manifest: what is there already; it is added to.
+    folder: the folder of the shards and of the manifest.
+    manifest: the manifest of existing shards, to which new ones are added.
   """
 
   def __init__(self, folder: pathlib.Path, manifest: manifests.Manifest):
@@ -49,7 +49,7 @@ class ShardWriter:
     self.tokens += len(tokens.ids)
 
   def commit(self, file: int, unit: int) -> None:
-    """Ends the part: the next one begins at `unit` of input `file`."""
+    """Ends the part; the next one begins at `unit` of input `file`."""
     for split in _SPLITS:
       if split in self._files:
         self._manifest.shards.append(self._files.pop(split).commit())
@@ -78,7 +78,7 @@ class _ShardFile:
 
   def commit(self):
     self.close()
-    self._path.with_suffix('.idx').unlink(missing_ok=True)  # of what was there
+    self._path.with_suffix('.idx').unlink(missing_ok=True)  # of an older shard
     atomic_write.commit(self._temporary, self._path)
     self._shard.sha256 = self._digest.hexdigest()
     return self._shard

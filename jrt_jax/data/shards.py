@@ -1,4 +1,4 @@
-"""Token shards of `jrt_jax.data.prepare`: checked, verified, memory-mapped."""
+"""Checks, verifies and memory-maps the shards of `jrt_jax.data.prepare`."""
 
 from collections.abc import Mapping, Sequence
 import concurrent.futures
@@ -25,16 +25,16 @@ def open_splits(
     *,
     share: tuple[int, int] = (0, 1),
 ) -> dict[str, streams.TokenStream]:
-  """Returns the splits of a folder of shards; none of it is copied.
+  """Returns the splits of a folder of shards, without copying tokens.
 
-  A folder that holds no documents out gives the end of its tokens.
+  If the folder has no validation shards, the end of its tokens is held out.
 
   Args:
-    data: `config.data`: `path` is the folder; `verify` compares shards with
-      their checksums, not only with their sizes, unless that was done since
-      they were last written.
-    tokenizer: what the shards must be made with.
-    share: (part, parts), which shards this process compares.
+    data: `config.data`: `path` is the folder; with `verify`, shards that have
+      changed since they were last verified are compared with their checksums;
+      otherwise only their sizes are checked.
+    tokenizer: the tokenizer that the shards must be made with.
+    share: (part, parts), which shards this process verifies.
 
   Raises:
     ValueError: shards are incomplete, damaged, or of another tokenizer.
@@ -43,7 +43,8 @@ def open_splits(
   if data['validation_path']:
     raise ValueError(
         "config.data.validation_path must be empty with source='shards', got"
-        f' {data["validation_path"]!r}: the shards are divided already'
+        f' {data["validation_path"]!r}: the folder has its own validation'
+        ' shards'
     )
   if not data['path']:
     raise ValueError(
@@ -54,8 +55,9 @@ def open_splits(
   manifest = manifests.read(folder)
   if not manifest.complete:
     raise ValueError(
-        f'{folder}: not finished, {manifest.file} of {len(manifest.inputs)}'
-        ' files are: the same command of jrt_jax.data.prepare continues'
+        f'{folder} is not finished, it has {manifest.file} of'
+        f' {len(manifest.inputs)} files: the same command of'
+        ' jrt_jax.data.prepare continues'
     )
   _check_tokenizer(folder, manifest, tokenizer)
   check_sizes(folder, manifest)
@@ -86,11 +88,13 @@ def open_splits(
 
 
 def check_sizes(folder: pathlib.Path, manifest: manifests.Manifest) -> None:
-  """Raises an error unless every shard is there and has its size."""
+  """Raises an error unless every shard exists and has the right size."""
   for shard in manifest.shards:
     path = folder / shard.file
     if not path.is_file():
-      raise FileNotFoundError(f'{path} does not exist, its manifest names it')
+      raise FileNotFoundError(
+          f'{path} does not exist, but its manifest names it'
+      )
     expected = _num_bytes(manifest, shard)
     if path.stat().st_size != expected:
       raise ValueError(
@@ -100,13 +104,13 @@ def check_sizes(folder: pathlib.Path, manifest: manifests.Manifest) -> None:
 
 
 def forget_verified(data: Mapping) -> None:
-  """Makes `open_splits` compare all shards with their checksums once more.
+  """Makes `open_splits` compare all shards with their checksums again.
 
   Args:
-    data: `config.data`, of shards.
+    data: `config.data`, whose source is 'shards'.
 
   Raises:
-    ValueError: there are no shards to compare.
+    ValueError: the source is not 'shards', or `verify` is off.
     FileNotFoundError: the manifest or a shard is missing.
   """
   if data['source'] != 'shards' or not data['verify']:
@@ -120,12 +124,12 @@ def forget_verified(data: Mapping) -> None:
 
 
 def verify(folder: pathlib.Path, shards: Sequence[manifests.Shard]) -> None:
-  """Compares shards with their checksums, on all cores; remembers the result.
+  """Compares shards with their checksums on all cores; remembers the result.
 
   Shows progress on a terminal.
 
   Raises:
-    ValueError: the content of a shard is another.
+    ValueError: a shard does not match its checksum.
   """
   bar = tqdm.tqdm(
       total=sum((folder / shard.file).stat().st_size for shard in shards),
@@ -147,8 +151,8 @@ def verify(folder: pathlib.Path, shards: Sequence[manifests.Shard]) -> None:
     bar.close()
   if damaged:
     raise ValueError(
-        f'{folder}: damaged, not what its manifest has the sha256 of:'
-        f' {", ".join(damaged)}; copy again, or prepare the folder again'
+        f'{folder} has damaged shards, which do not match their sha256:'
+        f' {", ".join(damaged)}; copy them again, or prepare the folder again'
     )
 
 
@@ -161,7 +165,7 @@ def num_cores() -> int:
 
 
 def _not_verified(folder, shards):
-  """Those that may have changed since they were verified."""
+  """Returns the shards that may have changed since they were verified."""
   return [
       shard
       for shard in shards

@@ -1,8 +1,8 @@
-"""Where text comes from.
+"""Sources of text.
 
-A source maps `config.data` to documents by split: 'train' and, unless the end
-of the data is to be held out, 'validation'. Documents are str or bytes and are
-read one at a time.
+A source maps `config.data` to the documents of each split: 'train' and
+'validation'. Without 'validation', the end of the data is held out. Documents
+are str or bytes and are read one at a time.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,7 +27,7 @@ from jrt_jax.schema import shown
 
 Documents = Iterable[str | bytes]
 
-# Not in every distribution of Python, or tables rather than text.
+# Missing in some distributions of Python, or tables rather than text.
 _NOT_STDLIB = {
     '__pycache__',
     'distutils',
@@ -45,15 +45,15 @@ _NOT_STDLIB = {
 }
 
 
-_LOOKED_AT = 2**16  # bytes of a file, to tell whether it is text
+_LOOKED_AT = 2**16  # bytes of a file that are checked for being text
 _NO_TEXT = re.compile('[\x00-\x07\x0e-\x1a\x1c-\x1f\x7f\ufffd]')
 
 
 def python_stdlib(data: Mapping) -> dict[str, Documents]:
-  """The sources of the standard library and the prose of its help.
+  """The source files of Python's standard library, and its help topics.
 
-  About one file in twenty is held out, chosen by its name. Each help topic is
-  a document, but they repeat each other, so that they share their file's split.
+  About one file in twenty is held out, chosen by its name. Each help topic is a
+  document. Since topics repeat each other, all are in the same split.
   """
   del data
   documents = _help_topics() + _stdlib_sources()
@@ -65,12 +65,12 @@ def python_stdlib(data: Mapping) -> dict[str, Documents]:
 
 
 def text(data: Mapping) -> dict[str, Documents]:
-  """Text files, plain, .gz or .zst: each is one document."""
+  """Text files (plain, .gz or .zst); each file is one document."""
   return {split: map(_read, paths) for split, paths in _files(data).items()}
 
 
 def jsonl(data: Mapping) -> dict[str, Documents]:
-  """Files of JSON lines, plain, .gz or .zst: each line has one document."""
+  """Files of JSON lines (plain, .gz or .zst); each line has one document."""
   return {
       split: _records(paths, data['text_key'])
       for split, paths in _files(data).items()
@@ -81,8 +81,8 @@ def find(key: str, patterns: str) -> list[str]:
   """Returns the files that comma-separated patterns match, each once.
 
   Args:
-    key: what `patterns` is the value of, for the error.
-    patterns: names, or globs, which may have **.
+    key: the name of the argument, for the error message.
+    patterns: file names or globs, which may have **.
 
   Raises:
     FileNotFoundError: a pattern matches no file.
@@ -91,11 +91,11 @@ def find(key: str, patterns: str) -> list[str]:
   for pattern in map(os.path.expanduser, patterns.split(',')):
     matches = sorted(filter(os.path.isfile, glob.glob(pattern, recursive=True)))
     if os.path.isfile(pattern):
-      matches = [pattern]  # a name may hold what globs give a meaning, as [1]
+      matches = [pattern]  # a name may have characters of globs, such as [1]
     if not matches:
       raise FileNotFoundError(
-          f'{key} must name files, got {patterns!r}, where {pattern!r} matches'
-          ' none'
+          f'{key} must name files, got {patterns!r}, but no file matches'
+          f' {pattern!r}'
       )
     paths += matches
   return list(dict.fromkeys(paths))
@@ -103,10 +103,10 @@ def find(key: str, patterns: str) -> list[str]:
 
 @contextlib.contextmanager
 def open_text(path: str) -> Iterator[tuple[BinaryIO, BinaryIO]]:
-  """Opens a file, plain, .gz or .zst: its text, and the file on disk.
+  """Opens a file (plain, .gz or .zst): its content, and the file on disk.
 
   Raises:
-    ValueError: it is not compressed as its name says, or it is cut off.
+    ValueError: the file is cut off, or not compressed as its extension says.
   """
   with contextlib.ExitStack() as stack:
     raw = file = stack.enter_context(open(path, 'rb'))
@@ -126,12 +126,12 @@ def record(line: bytes, text_key: str, place: str) -> str:
   """Returns the text of a line of JSON.
 
   Args:
-    line: has one JSON object.
-    text_key: the key of its text.
-    place: of the line, for the error.
+    line: one JSON object.
+    text_key: the field that has the text.
+    place: file and line number, for the error message.
 
   Raises:
-    ValueError: it is not JSON, or has no text.
+    ValueError: the line is not JSON, or has no text.
   """
   try:
     fields = json.loads(line)
@@ -149,18 +149,18 @@ def record(line: bytes, text_key: str, place: str) -> str:
 
 
 def check_text(content: bytes, path: str) -> bytes:
-  """Returns the content of a file of text.
+  """Returns `content`, after checking that it is text.
 
   Raises:
-    ValueError: a tenth of how it begins is no text in UTF-8. Fewer broken
-      characters are taken as they are: large collections have some.
+    ValueError: more than a tenth of the first characters are not text in UTF-8.
+      Fewer broken characters are accepted, since large collections have some.
   """
   start = content[:_LOOKED_AT].decode(errors='replace')
   strange = len(_NO_TEXT.findall(start))
   if 10 * strange > len(start):
     raise ValueError(
-        f'{path} must be text in UTF-8, got {strange:,} of its first'
-        f' {len(start):,} characters that are none: is it a binary file?'
+        f'{path} must be text in UTF-8, but {strange:,} of its first'
+        f' {len(start):,} characters are not: is it a binary file?'
     )
   return content
 
@@ -179,7 +179,7 @@ def _stdlib_sources() -> list[tuple[str, bytes]]:
   root = pathlib.Path(sysconfig.get_path('stdlib'))
   sources = []
   for folder, subfolders, names in os.walk(root):
-    # What is no identifier is no package: site-packages, lib-dynload.
+    # Other names, such as site-packages and lib-dynload, are not packages.
     subfolders[:] = [
         name
         for name in subfolders
@@ -191,8 +191,8 @@ def _stdlib_sources() -> list[tuple[str, bytes]]:
         sources.append((path.relative_to(root).as_posix(), path.read_bytes()))
   if not sources:
     raise FileNotFoundError(
-        "config.data.source='python_stdlib' needs the standard library's"
-        f' sources, and there are none in {root}'
+        "config.data.source='python_stdlib' needs the source files of the"
+        f' standard library, but {root} has none'
     )
   return sources
 

@@ -1,4 +1,4 @@
-"""A split as one sequence of tokens: in memory, or files that are mapped."""
+"""A split as one sequence of tokens, in memory or in memory-mapped files."""
 
 from collections.abc import Iterable, Sequence
 import zlib
@@ -9,18 +9,18 @@ from jrt_jax.data import tokenizers
 
 
 class TokenStream:
-  """Arrays of tokens end to end, none of them copied.
+  """The concatenation of several arrays of tokens, which are not copied.
 
-  `len(stream)` is the number of tokens; `stream[a:b]` is an int array of those
-  from a to b, a view unless it spans two arrays.
+  `len(stream)` is the number of tokens; `stream[a:b]` is an int array of the
+  tokens from a to b, and a view unless it spans two arrays.
 
   Args:
-    arrays: int [n], in memory or memory-mapped; n may differ.
-    checksum: differs between the contents of `arrays`, or of what they are cut
-      from.
+    arrays: int [n] each, in memory or memory-mapped; n may differ.
+    checksum: identifies the content of `arrays`, or of the files that they are
+      cut from.
 
   Attributes:
-    fingerprint: what tells this stream from others, a short string.
+    fingerprint: a short string that identifies the stream.
   """
 
   def __init__(self, arrays: Sequence[np.ndarray], checksum: str):
@@ -47,12 +47,12 @@ def cut(
     stop: int,
     ends: np.ndarray | None = None,
 ) -> list[np.ndarray]:
-  """Returns views of the tokens from `start` to `stop` of arrays end to end.
+  """Returns views of the tokens from `start` to `stop` of concatenated arrays.
 
   Args:
-    arrays: int [n], n may differ.
-    start, stop: places in the concatenation of `arrays`.
-    ends: int64, where each array ends there; None: they are counted.
+    arrays: int [n] each; n may differ.
+    start, stop: positions in the concatenation of `arrays`.
+    ends: int64, the end of each array in the concatenation; None: computed.
   """
   if ends is None:
     ends = np.cumsum([len(array) for array in arrays], dtype=np.int64)
@@ -68,7 +68,7 @@ def cut(
 
 
 def in_memory(tokens: np.ndarray) -> TokenStream:
-  """Returns a stream of int [n] that is told from others by all of them."""
+  """Returns a stream of int [n], with a checksum over all tokens."""
   return TokenStream([tokens], f'{zlib.crc32(tokens):08x}')
 
 
@@ -76,12 +76,12 @@ def tokenize(
     documents: Iterable[tokenizers.Document],
     tokenizer: tokenizers.Bytes | tokenizers.TokenizerJson,
 ) -> np.ndarray:
-  """Returns the ids of documents, each followed by eos_id, without empty ones.
+  """Returns the ids of all documents, eos_id after each; skips empty ones.
 
-  They are int [n] of `token_dtype`.
+  The result is [n], of `token_dtype`.
   """
   dtype = token_dtype(tokenizer.size)
-  stream = bytearray()  # grows in place: joining arrays would hold two copies
+  stream = bytearray()  # grows in place; joining arrays would need two copies
   for ids in tokenizer.stream(filter(None, documents)):
     stream += ids.astype(dtype).tobytes()
   return np.frombuffer(stream, dtype)

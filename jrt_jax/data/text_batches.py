@@ -1,4 +1,4 @@
-"""Files of text as batches of raw documents, small enough to hand around."""
+"""Reads text files as batches of documents that are not tokenized yet."""
 
 from collections.abc import Iterator
 import dataclasses
@@ -22,15 +22,15 @@ _EXTENSIONS = {
 
 @dataclasses.dataclass
 class Batch:
-  """Units of text of one file, one after another.
+  """Consecutive units of text of one file; a unit is a JSON line or a document.
 
   Attributes:
-    path: of the file.
-    file: its number.
-    first: the number of the first unit in the file, from 0.
-    units: lines of JSON, or documents.
-    read: bytes of the file on disk until the end of these units, roughly: the
-      documents of a text count alike.
+    path: the path of the file.
+    file: the number of the file.
+    first: the number of the first unit in its file, from 0.
+    units: the units.
+    read: approximate number of bytes of the file on disk up to the end of these
+      units; all documents of a text file count as equally long.
   """
 
   path: str
@@ -41,25 +41,27 @@ class Batch:
 
 
 def text_format(argument: str, paths: list[str]) -> str:
-  """Returns 'jsonl' or 'text', as the extensions of all `paths` say.
+  """Returns the format of files, 'jsonl' or 'text', by their extensions.
 
   Args:
-    argument: what names the files, for the errors.
-    paths: of the files.
+    argument: the name of the argument, for error messages.
+    paths: paths of the files.
 
   Raises:
-    ValueError: they say nothing, or differ.
+    ValueError: an extension is unknown, or the formats differ.
   """
   formats = set()
   for path in map(pathlib.Path, paths):
     name = path.stem if path.suffix in ('.gz', '.zst') else path.name
     suffix = pathlib.Path(name).suffix
     if suffix not in _EXTENSIONS:
-      raise ValueError(f'{path}: --format must be given, its name has none')
+      raise ValueError(
+          f'--format must be given: the extension of {path} does not tell it'
+      )
     formats.add(_EXTENSIONS[suffix])
   if len(formats) > 1:
     raise ValueError(
-        f'{argument} must have files of one format, got jsonl and text'
+        f'{argument} must name files of one format, got jsonl and text'
     )
   return formats.pop()
 
@@ -72,17 +74,19 @@ def read(
     file: int = 0,
     unit: int = 0,
 ) -> Iterator[Batch]:
-  """Yields the units of `paths` in order, from a unit of a file on.
+  """Yields the units of `paths` in order.
 
   Args:
-    paths: files, plain, .gz or .zst.
-    format: jsonl, whose lines are units; or text, whose documents are.
-    separator: between the documents of a text; '' if each file is one.
-    file, unit: where to start.
+    paths: files (plain, .gz or .zst).
+    format: 'jsonl', whose units are lines; or 'text', whose units are
+      documents.
+    separator: the string between the documents of a text file; '' if each file
+      is one document.
+    file, unit: the file and the unit in it to start from.
 
   Raises:
-    ValueError: a file is broken, or a text is none.
-    OSError: it cannot be read.
+    ValueError: a file is broken, or is not text.
+    OSError: a file cannot be read.
   """
   for number in range(file, len(paths)):
     with sources.open_text(paths[number]) as (text, raw):
@@ -106,17 +110,15 @@ def documents(
     text_key: str,
     progress: str = '',
 ) -> Iterator[str]:
-  """Yields the texts of `paths`, one after the other.
-
-  Broken UTF-8 becomes U+FFFD.
+  """Yields the documents of `paths`; broken UTF-8 becomes U+FFFD.
 
   Args:
     paths, format, separator: see `read`.
-    text_key: where a record of jsonl keeps its text.
-    progress: what a terminal is told is going on; '': nothing.
+    text_key: the field of a jsonl record that has the text.
+    progress: label of the progress bar on a terminal; '': no bar.
 
   Raises:
-    ValueError: as `read`, or a line is no record.
+    ValueError: see `read`; or a line is not a record.
   """
   sizes = [pathlib.Path(path).stat().st_size for path in paths]
   with tqdm.tqdm(

@@ -1,4 +1,4 @@
-"""Batches of text to tokens on several processes, in the order of the text."""
+"""Tokenizes batches of text in several processes, in the order of the text."""
 
 from collections.abc import Iterable, Iterator
 import collections
@@ -26,9 +26,9 @@ class Tokens:
   """The tokens of n units of text.
 
   Attributes:
-    ids: int, of all units, each followed by eos; empty units have none.
-    lengths: int64 [n], tokens of each unit.
-    held_out: bool [n], whether it is validation data.
+    ids: int, the ids of all units, eos after each; none for empty units.
+    lengths: int64 [n], number of tokens of each unit.
+    held_out: bool [n], whether a unit is validation data.
   """
 
   ids: np.ndarray
@@ -36,7 +36,7 @@ class Tokens:
   held_out: np.ndarray
 
   def __getitem__(self, index: slice) -> 'Tokens':
-    """Returns some of the units."""
+    """Returns the tokens of a slice of the units."""
     ends = np.cumsum(self.lengths)
     start, stop, _ = index.indices(len(ends))
     first = int(ends[start - 1]) if start else 0
@@ -55,14 +55,14 @@ def tokenize_all(
   """Yields batches and their tokens, in order.
 
   Args:
-    batches: of text; few are taken ahead.
+    batches: batches of text; only a few are read in advance.
     tokenizer: 'bytes', or the path of a tokenizer.json.
-    settings: what decides the tokens.
-    workers: how many processes there are; they end with this one.
+    settings: settings of the preparation.
+    workers: number of processes; they end when this process ends.
 
   Raises:
     ValueError: a line has no text.
-    OSError: a process was killed.
+    OSError: a worker was killed.
   """
   pool = concurrent.futures.ProcessPoolExecutor(
       workers,
@@ -81,8 +81,8 @@ def tokenize_all(
       yield batch, future.result()
   except concurrent.futures.process.BrokenProcessPool as error:
     raise OSError(
-        'a worker was killed, mostly because memory ran out: the same command'
-        ' continues, with fewer --processes it takes less'
+        'a worker was killed, probably because memory ran out: the same command'
+        ' continues; fewer --processes need less memory'
     ) from error
   finally:
     pool.shutdown(cancel_futures=True)
@@ -116,7 +116,7 @@ def _text(batch, i, settings):
 
 
 def _hash(text):
-  """A number in [0, 1) that equal texts share."""
+  """A hash of the text, in [0, 1)."""
   digest = hashlib.blake2b(text, digest_size=8).digest()
   return int.from_bytes(digest, 'little') / 2**64
 
@@ -125,12 +125,13 @@ _load = functools.cache(tokenizers.load)
 
 
 def _start_worker():
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
-  os.environ['TOKENIZERS_PARALLELISM'] = 'false'  # the processes are enough
+  signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+  os.environ['TOKENIZERS_PARALLELISM'] = 'false'  # there are enough processes
   threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent():
-  # A killed parent ends no process: they hold each other's queues open.
+  # Workers would survive a killed parent, since they keep each other's queues
+  # open.
   multiprocessing.parent_process().join()
   os._exit(1)

@@ -5,8 +5,8 @@ Both kinds of tokenizer have
   eos_id: the id that ends a document.
   num_bytes: int32 [size], bytes of text that an id stands for; 0 for eos and
     other special ids.
-  fingerprint: a short string that differs between tokenizers.
-  encode(text), decode(ids), and stream(documents).
+  fingerprint: a short string that identifies the tokenizer.
+  encode(text), decode(ids) and stream(documents).
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,12 +27,12 @@ _LARGEST_ID = 2**24
 
 _EOS = ('<|endoftext|>', '</s>', '<eos>', '<|end_of_text|>')
 
-# Long texts are tokenized in pieces, which end where words of the tokenizer do.
-_PIECE = 2**14  # characters at least
+# Long texts are tokenized in pieces, which end at the end of a word.
+_PIECE = 2**14  # fewest characters of a piece
 _PIECES_AT_ONCE = 64
 _MAY_END = re.compile(r'\w(?=\s)')
-_TRIES = 64  # places; a tokenizer may have no words, or few
-_AROUND = 64  # characters on either side, which tell whether a word ends there
+_TRIES = 64  # places that are tried; a tokenizer may have few words, or none
+_AROUND = 64  # characters on either side that are compared at such a place
 
 
 class Bytes:
@@ -48,7 +48,7 @@ class Bytes:
     return np.frombuffer(to_bytes(text), np.uint8)
 
   def decode(self, ids: Iterable[int]) -> str:
-    """Returns the text of `ids`; what is no UTF-8 becomes U+FFFD."""
+    """Returns the text of `ids`; invalid UTF-8 becomes U+FFFD."""
     return bytes(i for i in ids if i < 256).decode(errors='replace')
 
   def stream(self, documents: Iterable[Document]) -> Iterator[np.ndarray]:
@@ -66,7 +66,7 @@ class TokenizerJson:
     content = pathlib.Path(path).read_bytes()
     with foreign.intact(path, 'tokenizer.json'):
       self._tokenizer = tokenizers.Tokenizer.from_buffer(content)
-    # Some files ask for it, which would cut or pad every document.
+    # Some files turn these on, which would cut or pad every document.
     self._tokenizer.no_truncation()
     self._tokenizer.no_padding()
     self.eos_id = _eos_id(self._tokenizer, path)
@@ -81,7 +81,7 @@ class TokenizerJson:
     return np.array(encoding.ids, np.int32)
 
   def decode(self, ids: Iterable[int]) -> str:
-    """Returns the text of `ids`; special ids have none."""
+    """Returns the text of `ids`, without special ids."""
     return self._tokenizer.decode(list(ids), skip_special_tokens=True)
 
   def stream(self, documents: Iterable[Document]) -> Iterator[np.ndarray]:
@@ -111,10 +111,10 @@ class TokenizerJson:
     return next((x.end() for x in places if self._divides(text, x.end())), None)
 
   def _divides(self, text: str, i: int) -> bool:
-    """Whether the parts of a text before and from i have the ids of the whole.
+    """Whether tokenizing text[:i] and text[i:] separately gives the same ids.
 
-    They have if they do so near i, and belong to different words there: a model
-    of words does not look beyond.
+    It does if this holds for the characters around i and a word ends at i,
+    since the tokenizer does not look beyond words.
     """
     before, after = text[max(i - _AROUND, 0) : i], text[i : i + _AROUND]
     whole, left, right = (
@@ -133,22 +133,22 @@ def load(name_or_path: str) -> Bytes | TokenizerJson:
   """Returns the tokenizer that `config.data.tokenizer` names.
 
   Raises:
-    FileNotFoundError: it is neither 'bytes' nor a file.
-    ValueError: the file is not a tokenizer.json, or has no end of text.
+    FileNotFoundError: the name is neither 'bytes' nor a file.
+    ValueError: the file is not a tokenizer.json, or has no end-of-text token.
   """
   if name_or_path == 'bytes':
     return Bytes()
   if not pathlib.Path(name_or_path).is_file():
     raise FileNotFoundError(
         "the tokenizer must be 'bytes' or the path of a tokenizer.json, got"
-        f' {name_or_path!r}, which is no file'
+        f' {name_or_path!r}, which is not a file'
     )
   return TokenizerJson(name_or_path)
 
 
 def to_bytes(text: Document) -> bytes:
-  """Returns the UTF-8 of a text; halves of surrogate pairs become ?."""
-  # JSON may hold halves of surrogate pairs, which have no UTF-8.
+  """Returns the UTF-8 of a text; lone surrogates become ?."""
+  # JSON may contain lone surrogates, which UTF-8 cannot encode.
   return text.encode(errors='replace') if isinstance(text, str) else text
 
 
@@ -161,16 +161,17 @@ def _eos_id(tokenizer: tokenizers.Tokenizer, path: str) -> int:
     if (eos_id := tokenizer.token_to_id(name)) is not None:
       return eos_id
   raise ValueError(
-      f'the tokenizer {path!r} must have a token that ends documents,'
-      f' one of {" ".join(_EOS)}'
+      f'the tokenizer {path!r} must have an end-of-text token, one of'
+      f' {" ".join(_EOS)}'
   )
 
 
 def _num_bytes(tokenizer: tokenizers.Tokenizer) -> np.ndarray:
-  """Returns the bytes of text behind each id, int32 [size].
+  """Returns the number of bytes of text that each id stands for, int32 [size].
 
-  Exact for the two common kinds: byte-level BPE, whose tokens have a character
-  for each byte, and SentencePiece, with ▁ for a space and <0x0A> for a byte.
+  This is exact for the two common kinds: byte-level BPE, whose tokens have one
+  character for each byte, and SentencePiece, with ▁ for a space and <0x0A> for
+  a byte.
   """
   vocabulary = tokenizer.get_vocab()
   added_tokens = tokenizer.get_added_tokens_decoder()

@@ -1,12 +1,13 @@
-r"""Trains a tokenizer on text: byte-level BPE with an end of text.
+r"""Trains a byte-level BPE tokenizer on text.
 
 python -m jrt_jax.data.train_tokenizer --input='reviews/*.txt.gz' \
     --vocab_size=4095 --out=tokenizer.json
 
-Models have [MASK] besides: with it 4,095 ids are 4,096. Any text can be tokenized
-and comes back as it was: what no merge covers stays single bytes. The same text
-and size give the same file. Exit codes: 0 at the end, 2 for a mistake in the
-command or in the text, 130 after Ctrl-C.
+The tokenizer has an end-of-text token. The model adds [MASK], so that 4,095 ids
+become a vocabulary of 4,096. Any text can be tokenized and decoded without
+loss, since single bytes are tokens too. The same text and size give the same
+file. Exit codes: 0 for success, 2 for a mistake in the command or in the text,
+130 after Ctrl-C.
 """
 
 from absl import app
@@ -19,22 +20,28 @@ from jrt_jax.data import sources
 from jrt_jax.data import text_batches
 
 _INPUT = flags.DEFINE_string(
-    'input', None, 'Files, plain, .gz or .zst: comma-separated globs.'
+    'input', None, 'Comma-separated globs of files (plain, .gz or .zst).'
 )
-_OUT = flags.DEFINE_string('out', None, 'The tokenizer.json to be written.')
+_OUT = flags.DEFINE_string('out', None, 'The tokenizer.json to write.')
 _VOCAB_SIZE = flags.DEFINE_integer(
-    'vocab_size', 4095, 'Ids, the end of text included and [MASK] not.'
+    'vocab_size',
+    4095,
+    'Number of ids, including the end of text but not [MASK].',
 )
 _FORMAT = flags.DEFINE_enum(
-    'format', None, ['jsonl', 'text'], 'Default: what the extension says.'
+    'format',
+    None,
+    ['jsonl', 'text'],
+    'Format of the files; default: as their extensions say.',
 )
 _TEXT_KEY = flags.DEFINE_string(
-    'text_key', 'text', 'Where a jsonl record keeps its text.'
+    'text_key', 'text', 'The field of a jsonl record that has the text.'
 )
 _SEPARATOR = flags.DEFINE_string(
     'separator',
     byte_level_bpe.END_OF_TEXT,
-    'Between the documents of a text file; empty: a file is one document.',
+    'The string between the documents of a text file; empty: each file is one'
+    ' document.',
 )
 
 

@@ -1,9 +1,9 @@
-"""Remembers, in the user's cache, which files were what they should be.
+"""Remembers in the user's cache which files matched their checksums.
 
-There is an empty file for each of them, so that processes do not wait for each
-other. Its name is a digest of the path, size, time of change and inode, of
-which no writing and no copying leaves all as they were; what a disk loses by
-itself leaves them.
+The cache has an empty file, the mark, for each of them, so that processes do
+not wait for each other. The name of a mark is a digest of the path, size,
+modification time and inode of the file. Writing or copying a file changes at
+least one of these; damage on the disk itself changes none.
 """
 
 import hashlib
@@ -13,12 +13,12 @@ from jrt_jax.runtime import user_cache
 
 
 def mark(path: pathlib.Path, sha256: str) -> pathlib.Path | None:
-  """Returns the file that is there if `path`, as it is now, had `sha256`.
+  """Returns the mark of a file: it exists if the file was verified.
 
-  None if the user has no cache: nothing is remembered then.
+  Returns None if the user has no cache; then nothing is remembered.
 
-  Whoever looks at the content takes the mark first: a change while it is read
-  is then another mark's.
+  Callers take the mark before they read the content: if the file changes while
+  it is read, this mark does not count for the new content.
   """
   cache, stat = user_cache.folder(), path.stat()
   if cache is None:
@@ -35,19 +35,19 @@ def mark(path: pathlib.Path, sha256: str) -> pathlib.Path | None:
 
 
 def is_set(mark: pathlib.Path | None) -> bool:
-  """Whether its file was what it should be."""
+  """Whether the file of this mark was verified."""
   return mark is not None and mark.exists()
 
 
 def remember(mark: pathlib.Path | None) -> None:
-  """Sets a mark, unless the user has no cache that can be written."""
+  """Sets a mark, if the user has a cache that can be written."""
   if mark is None:
     return
   try:
     mark.parent.mkdir(parents=True, exist_ok=True)
     mark.touch()
   except OSError:
-    pass  # then the content is looked at again
+    pass  # then the file is verified again next time
 
 
 def forget(mark: pathlib.Path | None) -> None:

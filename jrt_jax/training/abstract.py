@@ -1,4 +1,4 @@
-"""The train step of a config, and shapes of all it takes: nothing has memory."""
+"""The train step of a config and the shapes of its inputs, without arrays."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,11 +23,12 @@ def steps(
   """Returns the steps of a run, and the shapes of its parameters.
 
   Args:
-    config: of the run.
-    mesh: that it runs on.
+    config: the config of the run.
+    mesh: the devices that it runs on.
 
   Raises:
-    ValueError: the model is impossible, or the batch does not divide.
+    ValueError: no model can have this config, or the batch cannot be divided
+      into microbatches on this mesh.
   """
   merge, params = models.abstract(config['model'])
   return (

@@ -2,14 +2,14 @@
 
 workdir/checkpoints/<step>/
   params/         the flat dict of weights, which can be read alone
-  train/          the step and the optimizer's state; weights that were not
-                  trained here have none
-  meta/           JSON of the caller's, such as where the data iterator is
-  digests.json    of every file above; Orbax alone misses flipped bits, and its
-                  errors do not tell a damaged file from a model that differs
+  train/          the step and the optimizer state; converted weights have none
+  meta/           JSON from the caller, such as the place of the data iterator
+  digests.json    digests of all files above. Orbax does not notice flipped
+                  bits, and its errors do not distinguish a damaged file from a
+                  checkpoint of another model
 
-Orbax writes to <step>.orbax-checkpoint-tmp and renames: a directory that is
-named by a number was complete once.
+Orbax writes to <step>.orbax-checkpoint-tmp and then renames it: a directory
+whose name is a number was once complete.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,21 +29,21 @@ from jrt_jax.training import checkpoint_integrity
 
 
 class NotSaved(Exception):
-  """The disk refuses what is written, or numbers are not finite."""
+  """A checkpoint could not be written, or its numbers are not finite."""
 
 
 class Checkpoints:
   """The checkpoints of one run; a context manager that waits for saves.
 
-  What Orbax logs of its errors is left out, since it raises them as well.
+  Errors that Orbax logs are hidden, since it raises them as well.
 
   Args:
-    workdir: of the run; checkpoints are in its folder `checkpoints`.
-    keep: how many of the newest stay.
-    keep_every: steps divisible by it stay too; 0 for none.
+    workdir: the workdir of the run; checkpoints are in `checkpoints` below it.
+    keep: number of newest checkpoints that are kept.
+    keep_every: checkpoints at multiples of this step are kept too; 0: none.
 
   Raises:
-    ValueError: none would be kept.
+    ValueError: no checkpoint would be kept.
   """
 
   def __init__(
@@ -72,16 +72,16 @@ class Checkpoints:
   def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
     """Starts to save; the state may be donated as soon as this returns.
 
-    Waits for an earlier save first, and raises what went wrong in it. A step
-    that is already saved is left as it is.
+    Waits for an earlier save first, and raises its error if it failed. A step
+    that is already saved is not saved again.
 
     Args:
       step: the name of the checkpoint.
       state: a dataclass with the fields step, params and opt_state.
-      meta: anything that JSON can hold.
+      meta: a JSON value.
 
     Raises:
-      NotSaved: the state is not finite, or an earlier one was not written.
+      NotSaved: the state is not finite, or an earlier save failed.
     """
     self.check_finite(state)
     with self.writing():
@@ -95,31 +95,30 @@ class Checkpoints:
     if not _is_finite(state):
       raise NotSaved(
           f'weights or moments at step {int(state.step)} are not finite: the'
-          f' same command goes back to {self._last()}'
+          f' same command continues from {self._last()}'
       )
 
   def save_params(
       self, params: Mapping[str, jax.Array], meta: Mapping[str, Any]
   ) -> None:
-    """Saves weights alone, as step 0: runs can start from them, not resume."""
+    """Saves weights only, as step 0: runs can start from them, not resume."""
     self._checkpointer.save_checkpointables(
         0, {'params': params, 'meta': meta}, force=True
     )
 
   def restore_latest(self, abstract_state: Any) -> tuple[Any, Any] | None:
-    """Returns (state, meta) of the newest intact checkpoint, None without any.
+    """Returns (state, meta) of the newest intact checkpoint, or None.
 
-    Damaged checkpoints that are newer are renamed to <step>.damaged, with one
-    warning each, and so are those whose numbers are not finite; an intact one
-    that does not fit is an error.
+    Newer checkpoints that are damaged, or whose numbers are not finite, are
+    renamed to <step>.damaged with a warning.
 
     Args:
-      abstract_state: a dataclass as in `save`; its leaves give the shapes,
-        dtypes and shardings that are wanted.
+      abstract_state: a dataclass as in `save`; its leaves are the shapes,
+        dtypes and shardings to restore.
 
     Raises:
       ValueError: every checkpoint is damaged, or the newest intact one is of
-        another model or holds weights only.
+        another model or has weights only.
     """
     ruined = {}
     while True:
@@ -129,7 +128,7 @@ class Checkpoints:
       state, meta = self._load(path, abstract_state)
       if _is_finite(state):
         break
-      del state  # there may be no room for two
+      del state  # there may be no memory for two
       ruined[path.name] = 'its numbers are not finite'
     distributed.from_first(lambda: checkpoint_integrity.move_aside(damaged))
     self._checkpointer.reload()
@@ -141,7 +140,7 @@ class Checkpoints:
       self._checkpointer.wait()
 
   def close(self) -> None:
-    """Waits, then releases threads; raises NotSaved if the last save failed."""
+    """Waits and releases threads; raises NotSaved if the last save failed."""
     try:
       with self.writing():
         self._checkpointer.close()
@@ -150,7 +149,7 @@ class Checkpoints:
 
   @contextlib.contextmanager
   def writing(self) -> Iterator[None]:
-    """Raises what the disk refuses as NotSaved, which says what is saved."""
+    """Turns write errors into NotSaved, which names the last checkpoint."""
     try:
       yield
     except (OSError, ValueError) as error:
@@ -159,7 +158,7 @@ class Checkpoints:
         raise
       raise NotSaved(
           f'{self.directory.parent} could not be written to: {refusal}; the'
-          f' same command goes back to {self._last()}'
+          f' same command continues from {self._last()}'
       ) from error
 
   def __enter__(self) -> 'Checkpoints':
@@ -172,8 +171,8 @@ class Checkpoints:
     check_fit(path, _saved_params(path), abstract_state.params)
     if not (path / 'train').exists():
       raise ValueError(
-          f'{path} holds weights only: use another --workdir, and'
-          f' --config.init_from={self.directory.parent} for them'
+          f'{path} has weights only: to start from them, pass'
+          f' --config.init_from={self.directory.parent} and another --workdir'
       )
     loaded = self._checkpointer.load_checkpointables(
         int(path.name), {**_parts(abstract_state), 'meta': None}
@@ -186,10 +185,10 @@ class Checkpoints:
   def _last(self):
     """The newest complete checkpoint, in words."""
     last = next(iter(checkpoint_integrity.saved(self.directory)), None)
-    return f'step {last.name}' if last else 'the start: nothing was saved'
+    return f'step {last.name}' if last else 'the start, as nothing was saved'
 
   def _before_commit(self):
-    """Orbax calls this when all is written, before the rename that commits."""
+    """Adds digests; Orbax calls this after writing and before renaming."""
     for path in self.directory.glob('*.orbax-checkpoint-tmp'):
       checkpoint_integrity.seal(path)
 
@@ -205,12 +204,12 @@ def load_params(
 ) -> tuple[dict[str, jax.Array], int]:
   """Returns (params, step) of the newest checkpoint whose params are intact.
 
-  Reads nothing but the params, and changes nothing.
+  Reads only the params, and changes no file.
 
   Args:
-    workdir: of the run that saved it.
-    abstract_params: shapes, dtypes and shardings that are wanted; None takes
-      what was saved, on the first device.
+    workdir: the workdir of the run.
+    abstract_params: the shapes, dtypes and shardings to load; None: as saved,
+      on the first device.
 
   Raises:
     FileNotFoundError: there is no checkpoint.
@@ -242,7 +241,7 @@ def load_meta(workdir: str | pathlib.Path, step: int) -> dict[str, Any]:
 def check_fit(
     path: pathlib.Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]
 ) -> None:
-  """Raises ValueError unless what is saved has the wanted names and shapes."""
+  """Raises ValueError unless saved parameters have the wanted shapes."""
   saved, wanted = (
       {name: tuple(array.shape) for name, array in params.items()}
       for params in (saved, wanted)
@@ -254,8 +253,8 @@ def check_fit(
     name = different[0]
     raise ValueError(
         f'checkpoint {path} is of another model: {len(different)} parameters'
-        f' differ, first {name}: saved {saved.get(name, "without it")}, wanted'
-        f' {wanted.get(name, "without it")}'
+        f' differ, the first is {name}: saved {saved.get(name, "not at all")},'
+        f' wanted {wanted.get(name, "not at all")}'
     )
 
 
@@ -278,9 +277,9 @@ def _parts(state):
 
 
 def _is_finite(state):
-  """Whether weights and moments are.
+  """Whether all weights and moments are finite.
 
-  Scalars do not count: they may hold the norm of a step that was skipped.
+  Scalars are not checked: one is the gradient norm, also of a skipped step.
   """
   arrays = jax.tree.leaves((state.params, state.opt_state))
   return bool(_all_finite([x for x in arrays if x.ndim]))
@@ -292,7 +291,7 @@ def _all_finite(arrays):
 
 
 def _refusal(error):
-  """What the disk has said, or None; tensorstore tells it in a ValueError."""
+  """The error of the file system, or None; tensorstore raises a ValueError."""
   if isinstance(error, OSError):
     is_of_pipe = isinstance(error, ConnectionError)
     return None if is_of_pipe else error.strerror
@@ -301,7 +300,7 @@ def _refusal(error):
 
 
 def _is_news(record):
-  """Whether a record is no error of Orbax's, or its details are asked for."""
+  """Filters out errors that Orbax logs, except with --verbosity=1."""
   raised = record.exc_info and 'orbax' in record.pathname
   return not raised or logging.level_debug()
 

@@ -1,4 +1,4 @@
-"""Which checkpoints are intact: what Orbax does not notice, digests do."""
+"""Which checkpoints are intact, by digests: Orbax misses flipped bits."""
 
 from collections.abc import Mapping
 import hashlib
@@ -18,7 +18,7 @@ _DIGESTS = Fields({}, others=Text())  # by file
 
 
 def seal(checkpoint: pathlib.Path) -> None:
-  """Records the digests of all files of a checkpoint that is complete."""
+  """Records the digests of all files of a complete checkpoint."""
   files = [file for file in checkpoint.glob('*/**/*') if file.is_file()]
   digests = {str(f.relative_to(checkpoint)): _digest(f) for f in sorted(files)}
   (checkpoint / DIGESTS).write_text(json.dumps(digests, indent=1))
@@ -37,15 +37,16 @@ def newest(
 ) -> tuple[pathlib.Path | None, dict[pathlib.Path, str]]:
   """Returns the newest intact checkpoint, and {path: problem} of newer ones.
 
-  Without any checkpoint, None and nothing.
+  If there are no checkpoints, this is (None, {}).
 
   Args:
-    directory: of checkpoints.
-    part: what the names of the files that count start with.
-    ruined: {name: problem} of those whose files are intact, but no use.
+    directory: the folder of the checkpoints.
+    part: only files whose names start with this are checked.
+    ruined: {name: problem} of checkpoints to skip although their files are
+      intact.
 
   Raises:
-    ValueError: all are damaged.
+    ValueError: all checkpoints are damaged.
   """
   name, damaged = distributed.from_first(lambda: _find(directory, part, ruined))
   path = directory / name if name else None
@@ -53,7 +54,7 @@ def newest(
 
 
 def move_aside(damaged: Mapping[pathlib.Path, str]) -> None:
-  """Renames damaged checkpoints, with a warning that says their problems."""
+  """Renames damaged checkpoints and logs a warning with each problem."""
   for path, problem in damaged.items():
     aside = path.with_suffix('.damaged')
     count = 1
@@ -67,7 +68,7 @@ def move_aside(damaged: Mapping[pathlib.Path, str]) -> None:
 
 
 def _find(directory, part, ruined):
-  """What `newest` returns, of names."""
+  """As `newest`, but with names in place of paths."""
   damaged = {}
   for path in saved(directory):
     problem = (ruined or {}).get(path.name) or _problem(path, part)
@@ -84,7 +85,7 @@ def _find(directory, part, ruined):
 
 
 def _problem(checkpoint, part):
-  """Returns what is wrong with its files under `part`, or None."""
+  """Returns what is wrong with the files under `part`, or None."""
   try:
     digests = foreign.read_json(checkpoint / DIGESTS, _DIGESTS)
   except (FileNotFoundError, ValueError):
@@ -96,7 +97,7 @@ def _problem(checkpoint, part):
     if not (checkpoint / name).is_file():
       return f'{shown(name)} is missing'
     if _digest(checkpoint / name) != digest:
-      return f'{shown(name)} is not as it was written'
+      return f'{shown(name)} has changed since it was written'
   return None
 
 

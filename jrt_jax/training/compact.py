@@ -1,12 +1,13 @@
-"""A run without its history, small enough to be given away: three files.
+"""Compact runs: a run as three files, small enough to publish.
 
-config.json        of the run
-model.safetensors  its weights in bfloat16, by their names; its step and its data
-tokenizer.json     where text is not read as bytes
+config.json        the config of the run
+model.safetensors  its weights in bfloat16, its step and a description of its
+                   data
+tokenizer.json     its tokenizer, unless text is read as bytes
 
-Commands that read a run take such a folder for a workdir, and training starts
-from its weights. It cannot go on in one: there is no optimizer state. Models that
-come with the package are such folders.
+Commands that read a run accept such a folder as a workdir, and training can
+start from its weights. It cannot continue the run, since the optimizer state is
+missing. The builtin models are such folders.
 """
 
 from collections.abc import Mapping
@@ -31,7 +32,7 @@ _WEIGHTS, _TOKENIZER = 'model.safetensors', 'tokenizer.json'
 
 
 def is_one(folder: pathlib.Path) -> bool:
-  """Whether `folder` is a compact run, and no workdir of training."""
+  """Whether `folder` is a compact run rather than a workdir of training."""
   return (folder / _WEIGHTS).is_file()
 
 
@@ -46,13 +47,13 @@ def write(
   """Writes a run to an empty folder.
 
   Args:
-    config: of the run; its tokenizer is a file, or 'bytes'.
+    config: the config of the run; its tokenizer is a file, or 'bytes'.
     params: float arrays by name.
-    step: at which they were saved.
-    data: what they were trained on, as its checkpoint says.
+    step: the step at which the weights were saved.
+    data: the training data, as the checkpoint describes it.
 
   Raises:
-    OSError: the tokenizer is not there, or the folder cannot be written.
+    OSError: the tokenizer does not exist, or the folder cannot be written.
   """
   tokenizer = config['data']['tokenizer']
   if tokenizer != 'bytes':
@@ -64,13 +65,13 @@ def write(
   about = {'step': str(step), 'data': data}
   weights.write_safetensors(folder / _WEIGHTS, arrays, about)
   own = recorded_config.flat(config) | {'data.tokenizer': tokenizer}
-  # Files lie where it was trained, not where it is read.
+  # These paths exist only on the machine of the training.
   own |= {key: '' for key in _PLACES if key in own}
   provenance.write_json(folder / 'config.json', recorded_config.nested(own))
 
 
 def read_config(folder: pathlib.Path) -> dict[str, Any]:
-  """Returns the config, with the tokenizer where it lies.
+  """Returns the config, with the path of the tokenizer in `folder`.
 
   Raises:
     FileNotFoundError, ValueError: see `recorded_config.read`.
@@ -88,7 +89,7 @@ def load_params(
 
   Raises:
     FileNotFoundError: there are no weights.
-    ValueError: they are damaged, or of another model.
+    ValueError: the weights are damaged, or of another model.
   """
   path = folder / _WEIGHTS
   arrays = weights.read_safetensors(path)
@@ -115,6 +116,6 @@ def read_about(folder: pathlib.Path) -> dict[str, str]:
 
 
 def _placed(x, wanted):
-  """Of a host's array, what its devices hold of `wanted`."""
+  """Places an array of the host on devices, in the sharding of `wanted`."""
   x = np.asarray(x, wanted.dtype)
   return jax.make_array_from_callback(x.shape, wanted.sharding, x.__getitem__)

@@ -1,4 +1,4 @@
-"""Held-out losses: next tokens, those that could be recalled, masked tokens."""
+"""Held-out losses of next tokens, of recallable tokens and of masked tokens."""
 
 from collections.abc import Callable, Iterable, Mapping
 import functools
@@ -17,17 +17,18 @@ from jrt_jax.training import train_state
 
 
 class HeldOutLoss:
-  """The same held-out windows, in order, at every evaluation of a run.
+  """Evaluates a model on the same held-out windows every time.
 
-  Next tokens are scored without any [MASK] in the prefix, as in inference;
-  masked tokens are scored apart, where the objective trains on them. So are the
-  next tokens that `recallable_tokens.recallable` finds in the clean windows.
+  Next tokens are scored without any [MASK] in the prefix, as in inference. Two
+  kinds of tokens are also scored separately: masked tokens, if the objective
+  trains on them, and next tokens that `recallable_tokens.recallable` finds in
+  the clean windows.
 
   Args:
-    config: of the run.
-    tokenizer: of the tokens.
+    config: the config of the run.
+    tokenizer: the tokenizer of the tokens.
     tokens: int [n], the held-out stream.
-    rows: sequences to evaluate at once.
+    rows: number of sequences to evaluate at once.
     put: places a host batch on the devices.
 
   Raises:
@@ -58,11 +59,11 @@ class HeldOutLoss:
   def run(self, step: Callable, params: Any) -> dict[str, float]:
     """Returns metrics by name: nats per token, bits per byte, accuracies.
 
-    Where no next token could be recalled, its loss and accuracy are left out.
+    If no next token could be recalled, the metrics of recall are left out.
 
     Args:
       step: `Steps.evaluate`, compiled.
-      params: of the model.
+      params: the parameters of the model.
     """
     clean = self._sums('clean', step, params)
     bits = clean['next_token_nll'] / math.log(2)
@@ -84,11 +85,11 @@ class HeldOutLoss:
     return {name: float(value) for name, value in metrics.items()}
 
   def headline(self, metrics: Mapping[str, float]) -> str:
-    """Returns the metric that says most, in words."""
+    """Returns the main metric in words."""
     return f'{metrics["bits_per_byte"]:.3f} bits per byte'
 
   def lines(self, metrics: Mapping[str, float]) -> dict[str, str]:
-    """Returns what `run` has returned in words, by name."""
+    """Returns the lines that show the metrics of `run`, by name."""
     lines = {
         'held-out text': f'{self.text_bytes:,} bytes',
         '  unigram entropy': f'{self.unigram:.3f} bits per byte',
@@ -110,19 +111,20 @@ class HeldOutLoss:
 
 
 def total(sums: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-  """Adds up what `Steps.evaluate` returned for some batches."""
+  """Adds up the sums that `Steps.evaluate` returned for several batches."""
   return jax.tree.map(lambda *x: float(np.sum(x, dtype=np.float64)), *sums)
 
 
 def masked_lines(metrics: Mapping[str, float]) -> dict[str, str]:
-  """Returns how many masked tokens were found, where there are any."""
+  """Returns the line with the accuracy on masked tokens, or {} without any."""
   if 'masked_token_accuracy' not in metrics:
     return {}
   return {'masked-token accuracy': f'{metrics["masked_token_accuracy"]:.1%}'}
 
 
 def _batches(config, tokenizer, tokens, *, rows, objective):
-  # Whole batches of the run if there are any: `rows` depends on the devices.
+  # Whole batches of `batch_size`, if the data has any: unlike `rows`, that does
+  # not depend on the number of devices.
   length, batch = config['sequence_length'], config['batch_size']
   windows = (len(tokens) - 1) // length
   windows = min(config['eval_batches'] * batch, windows // batch * batch)
@@ -169,7 +171,7 @@ def _add_recallable(batches):
   masks = recallable_tokens.recallable(
       np.concatenate(windows), np.concatenate(segments) if segments else None
   )
-  for same_batches in batches.values():  # all alike: one compiled step
+  for same_batches in batches.values():  # in both kinds, for one compiled step
     for batch, mask in zip(same_batches, np.split(masks, len(same_batches))):
       batch['recallable'] = mask & _is_next(batch)
 

@@ -1,4 +1,4 @@
-"""Held-out answers of a synthetic task: how many are right, by size."""
+"""Accuracy on the held-out samples of a synthetic task, by their size."""
 
 from collections.abc import Callable, Mapping
 import math
@@ -9,23 +9,23 @@ from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.training import held_out
 from jrt_jax.training import train_state
 
-# How many answers are right of what the question has not named, at the last size
-# of which enough is left: a model that selects what it stores does not know them.
+# Accuracy on items that the question has not named, on the last size that has
+# enough of them. A model that stores only what the question named must guess.
 UNNAMED = 'unnamed_accuracy'
 
 
 class HeldOutAnswers:
-  """The same samples at every evaluation, whatever the seed of the run.
+  """Evaluates a model on the same samples every time, whatever its seed.
 
-  Answers are scored without any [MASK] in the prefix; masked tokens are scored
-  apart, where the objective trains on them. There are equally many samples of
-  each size, at least `config.eval_batches` batches together.
+  Answers are scored without any [MASK] in the prefix. If the objective trains
+  on masked tokens, these are scored separately. Each size has the same number
+  of samples; together they are at least `config.eval_batches` batches.
 
   Args:
-    config: of the run.
-    tokenizer: of the ids.
-    split: that is held out.
-    rows: samples to evaluate at once.
+    config: the config of the run.
+    tokenizer: the ids of the task.
+    split: the held-out split.
+    rows: number of samples to evaluate at once.
     put: places a host batch on the devices.
 
   Raises:
@@ -75,11 +75,11 @@ class HeldOutAnswers:
       )
 
   def run(self, step: Callable, params: Any) -> dict[str, float]:
-    """Returns metrics by name: nats per answer, accuracies, also by size.
+    """Returns metrics by name: nats per answer and accuracies, also by size.
 
     Args:
       step: `Steps.evaluate`, compiled.
-      params: of the model.
+      params: the parameters of the model.
     """
     sums = {
         key: held_out.total(step(params, self._put(x)) for x in batches)
@@ -104,11 +104,11 @@ class HeldOutAnswers:
     return {name: float(value) for name, value in metrics.items()}
 
   def headline(self, metrics: Mapping[str, float]) -> str:
-    """Returns the metric that says most, in words."""
+    """Returns the main metric in words."""
     return f'{metrics["answer_accuracy"]:.1%} of answers right'
 
   def lines(self, metrics: Mapping[str, float]) -> dict[str, str]:
-    """Returns what `run` has returned in words, by name."""
+    """Returns the lines that show the metrics of `run`, by name."""
     sizes = self._split.sizes
     chances = [self._split.chance(size) for size in sizes]
     lines = {

@@ -1,8 +1,9 @@
-"""What computes linear attention where the config leaves it open.
+"""Chooses the implementation of linear attention if the config says `auto`.
 
-On a Hopper GPU that nobody has measured, another process finds out whether the
-kernels are right there, once for a machine and its versions, and before this one
-opens a device. A run keeps what it has begun with, once there was an answer.
+On a Hopper GPU for which no measurements are recorded, a separate process
+checks that the kernels compute the right results. It does so once for a machine
+and its versions, before this process opens a device. A run keeps the
+implementation that it started with, unless that check had no answer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ from pallas_kernels.selfcheck import verdict
 
 FALLBACK = 'chunked'
 
-_MINUTES = 2 * verdict.LIMIT / 60  # it asks about the device, then the kernels
+_MINUTES = 2 * verdict.LIMIT / 60  # to describe the device, and for the check
 _SCHEMA = Fields(
     {'implementation': OneOf(KERNELS_OR_CHUNKED, FALLBACK), 'reason': Text()},
     optional={'unanswered': Flag()},
@@ -39,14 +40,14 @@ _SCHEMA = Fields(
 
 
 class Choice(NamedTuple):
-  """What computes linear attention, and why.
+  """The implementation of linear attention, and why it was chosen.
 
   Attributes:
-    implementation: a value of `config.model.implementation`; 'auto' where
-      there is nothing to choose in a new run.
-    reason: in words; empty where there was nothing to choose.
-    unanswered: whether nobody could say if the kernels are right, as the check
-      crashed or hung: a run that goes on asks again.
+    implementation: a value of `config.model.implementation`; 'auto' if there
+      was no choice.
+    reason: in words; empty if there was no choice.
+    unanswered: whether the check crashed or hung, so that a run that continues
+      repeats it.
   """
 
   implementation: str
@@ -58,11 +59,11 @@ class Choice(NamedTuple):
 
 
 def here(model: Mapping[str, Any], ids: Sequence[int] | None = None) -> Choice:
-  """Chooses for the first GPU that this process takes, and opens none.
+  """Chooses for the first GPU of this process, without opening a GPU.
 
   Args:
-    model: `config.model`, of which the implementation is left open.
-    ids: of the GPUs that it takes; None: all that it sees.
+    model: `config.model`, whose implementation is 'auto'.
+    ids: the GPUs that this process uses; None: all that it sees.
   """
   V = cost.value_width(model)
   gpu = gpus.first(ids) if V else None
@@ -76,9 +77,9 @@ def here(model: Mapping[str, Any], ids: Sequence[int] | None = None) -> Choice:
 
 
 def decided(model: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns `config.model` with what `here` chooses, which stderr is told.
+  """Returns `config.model` with the choice of `here`, printed on stderr.
 
-  What the config names stays.
+  An implementation that the config names is kept.
   """
   model = {**model}
   if model['implementation'] == 'auto':
@@ -94,13 +95,14 @@ def of_run(
 ) -> Choice:
   """Chooses for all processes of a run, which must call it together.
 
-  The first process of each node asks; what one of them finds wrong counts for
-  all. A run that is continued keeps what it has begun with, which was chunked if
-  nothing is recorded, unless that was the kernels and they may not run on the
-  GPUs of now, or the check had no answer.
+  The first process of each node runs the check; if it fails on one node, no
+  process uses the kernels. A run that is continued keeps the implementation
+  that it started with (chunked if none is recorded), with two exceptions: it
+  started with the kernels and they may not run on the present GPUs, or its
+  check had no answer.
 
   Raises:
-    ValueError, OSError: what the run has recorded cannot be read.
+    ValueError, OSError: the record of the run cannot be read.
   """
   named = config['model']['implementation']
   if named != 'auto':
@@ -116,16 +118,16 @@ def of_run(
   found = _together(distributed.everyones('kernels', own))
   if had_kernels and found.implementation != KERNELS_OR_CHUNKED:
     now = found.reason or 'they cannot run here'
-    return Choice(FALLBACK, f'this run began with the kernels, but {now}')
-  if before and not found.reason:  # nobody could be asked
+    return Choice(FALLBACK, f'this run started with the kernels, but {now}')
+  if before and not found.reason:  # there was nothing to check
     return _kept(before)
   return found
 
 
 def record(workdir: pathlib.Path, choice: Choice) -> None:
-  """Writes workdir/kernels.json, if there was something to choose.
+  """Writes workdir/kernels.json, if there was a choice.
 
-  What is there stays, unless it was without an answer and now there is one.
+  An existing file is kept, unless its check had no answer and now there is one.
   """
   path = _file(workdir)
   if path.exists():
@@ -137,16 +139,16 @@ def record(workdir: pathlib.Path, choice: Choice) -> None:
 
 
 def forget(workdir: pathlib.Path) -> None:
-  """Lets the next run in this workdir choose anew."""
+  """Deletes the record, so that the next run in this workdir chooses anew."""
   _file(workdir).unlink(missing_ok=True)
 
 
 def read(workdir: pathlib.Path) -> Choice:
-  """Returns what `record` has written.
+  """Returns the choice that `record` has written.
 
   Raises:
-    FileNotFoundError: it has written nothing.
-    ValueError: that is damaged.
+    FileNotFoundError: there is no record.
+    ValueError: the record is damaged.
   """
   return Choice(**foreign.read_json(_file(workdir), _SCHEMA))
 
@@ -156,19 +158,19 @@ def _file(workdir):
 
 
 def _before(workdir):
-  """What a run that will be continued has begun with; None: there is none."""
+  """The choice that the run in `workdir` started with; None: no run."""
   if not checkpoint.exists(workdir):
     return None
   try:
     return read(workdir)
-  except FileNotFoundError:  # there was nothing to choose
+  except FileNotFoundError:  # there was no choice
     return Choice(FALLBACK)
 
 
 def _kept(before):
   if not before.reason:
     return before
-  return before._replace(reason=f'this run began with it, as {before.reason}')
+  return before._replace(reason=f'this run started with it, as {before.reason}')
 
 
 def _described(gpu):
@@ -179,7 +181,7 @@ def _described(gpu):
   }
 
 
-@functools.cache  # or the second model would be asked about on a GPU in use
+@functools.cache  # a second check would run on a GPU that is in use
 def _asked(V, gpu):
   found = _verdict(V, gpu)
   if found.reason is None:
@@ -192,7 +194,7 @@ def _asked(V, gpu):
 
 
 def _verdict(V, gpu):
-  """What was found, now or before."""
+  """The result of the check, from the cache or run now."""
   right = verdict.Verdict(V, None)
   caches = user_cache.folder()
   if caches is None:
@@ -201,7 +203,7 @@ def _verdict(V, gpu):
   about = kept.about(V, {'kind': gpu.kind, 'driver': gpu.driver})
   if kept.has(folder, about):
     return right
-  # Checks at the same time may not compile in time.
+  # Several checks at once may be too slow to compile within the time limit.
   waiting = f'waiting for another check of the Hopper kernels on {gpu.kind} …'
   with kept.turn(folder, lambda: _tell(waiting)):
     if kept.has(folder, about):  # since then
@@ -214,8 +216,8 @@ def _verdict(V, gpu):
 
 def _check(V, gpu):
   _tell(
-      f'checking the Hopper kernels on {gpu.kind}, for {_MINUTES:g} minutes at'
-      ' most …'
+      f'checking the Hopper kernels on {gpu.kind}, which takes at most'
+      f' {_MINUTES:g} minutes …'
   )
   (found,) = verdict.decide([V], gpu=gpu.id)
   return found
@@ -227,16 +229,16 @@ def _tell(line):
 
 
 def _together(answers):
-  """One choice of those of each node; the other processes have none."""
+  """Combines the choices of all nodes; only first processes have one."""
   choices = {k: Choice(*x) for k, x in enumerate(answers) if x}
   refused = [k for k, x in choices.items() if x.implementation == FALLBACK]
   if refused:
-    # What is wrong counts for more than what nobody could say.
+    # Prefer a reason of a failed check to one of a check without an answer.
     process = min(refused, key=lambda k: choices[k].unanswered)
     place = f'in process {process} ' if process else ''
     choice = choices[process]
     return choice._replace(reason=f'{place}{choice.reason}')
   first, *others = choices.values()
   if any(x.implementation != first.implementation for x in others):
-    return Choice(FALLBACK, 'the GPUs of all nodes are not of one kind')
+    return Choice(FALLBACK, 'the GPUs of the nodes are not all of one kind')
   return first

@@ -27,11 +27,11 @@ from jrt_jax.training.run import Run
 from jrt_jax.training.train_state import Params
 from jrt_jax.training.train_state import TrainState
 
-# Processes ask each other for signals, for which they wait for their devices,
-# after so many seconds, and so many steps at most.
+# Processes must agree on a signal to stop. They ask each other, and wait for
+# their devices then, after so many seconds, and at most so many steps.
 _SECONDS_TO_AGREE, _STEPS_TO_AGREE = 5.0, 5
 
-_LONGEST_REASON = 200  # characters, of an error; XLA's have lists of buffers
+_LONGEST_REASON = 200  # characters; errors of XLA contain lists of buffers
 
 
 class Diverged(Exception):
@@ -48,19 +48,20 @@ def train(
   """Trains to the last step and prints the result, or until a signal.
 
   Args:
-    run: what to train; it is closed at the end.
-    state: where to start, from `run.start`; it is consumed.
-    train_step: of the run, from `program.compile_step`.
-    probe: maps weights, on one device of the first process, to metrics, which
-      are logged as probe/<name> every `config.probes.every` steps. The run goes
-      on without it if it fails. None: nothing is probed.
+    run: the run to train; it is closed at the end.
+    state: the first state, from `run.start`; its memory is reused.
+    train_step: the compiled step, from `program.compile_step`.
+    probe: maps weights, on one device of the first process, to metrics. They
+      are logged as probe/<name> every `config.probes.every` steps. If it fails,
+      the run continues without it. None: no probing.
 
   Returns:
-    The signal that stopped the run, which is saved then; None at its end.
+    The signal that stopped the run, after it was saved; None after the last
+    step.
 
   Raises:
-    Diverged: when metrics are logged, the last `config.optimizer.max_bad_steps`
-      steps or more have been skipped.
+    Diverged: when metrics were logged, the last
+      `config.optimizer.max_bad_steps` steps or more had been skipped.
     NotSaved: a checkpoint could not be written, or numbers of the state are not
       finite.
   """
@@ -69,12 +70,12 @@ def train(
     stop = stack.enter_context(signals.StopRequest(tell=first))
     stack.enter_context(jax.set_mesh(run.mesh))
     stack.enter_context(run)
-    stack.enter_context(run.checkpoints.writing())  # metrics are written, too
+    stack.enter_context(run.checkpoints.writing())  # for errors of metrics too
     step = int(state.step)
     if first:
       writer = metrics_lib.MetricWriter(run.workdir, step, run.config)
       screen = sys.stderr
-    else:  # says nothing
+    else:  # prints nothing
       writer = metrics_lib.NoWriter()
       screen = stack.enter_context(open(os.devnull, 'w'))
     stack.enter_context(writer)
@@ -117,7 +118,7 @@ class _Loop:
         batch = next(self._run.data)
       batch = self._run.put(batch)
       state, metrics = self._train_step(state, batch)
-      jax.block_until_ready(previous)  # devices have a step to do meanwhile
+      jax.block_until_ready(previous)  # while devices compute the next step
       self._progress.advance(step)
       step, previous = step + 1, metrics
       self._throughput.add(self._tokens_per_step, metrics['loss_tokens'])
@@ -133,7 +134,7 @@ class _Loop:
       self._save(step, state)
       self._progress.print(
           f'Stopped by {stopped_by.name} after step {step}: the same command'
-          ' continues.'
+          ' continues the run.'
       )
       return stopped_by
     self._progress.close()
@@ -141,8 +142,8 @@ class _Loop:
     return None
 
   def _show_result(self, step, state, evaluated):
-    """Prints the result of the last step, and keeps it."""
-    if evaluated is None:  # the run had ended before
+    """Prints the result of the last step and saves it."""
+    if evaluated is None:  # an earlier command finished the run
       evaluated = self._run.evaluation.run(self._evaluate_step, state.params)
     sample = self._run.sample(state.params)
     if not distributed.is_first():
@@ -158,7 +159,7 @@ class _Loop:
     recorded_result.save(self._run.workdir, step, self._config, result)
 
   def _stopped_by(self, step):
-    """The signal that ends the run now, or None; the same in all processes."""
+    """The signal that stops the run now, or None; the same in all processes."""
     if jax.process_count() == 1:
       return self._stop.signal
     if step < self._next_agreement:
@@ -170,7 +171,7 @@ class _Loop:
     return signal.Signals(number) if number else None
 
   def _steps_to_agree(self, step):
-    """After how many steps to ask again, by the pace since the last time."""
+    """The number of steps until processes ask again, by the recent pace."""
     (before, then), now = self._agreed, time.perf_counter()
     self._agreed = step, now
     pace = (step - before) / (now - then)
@@ -186,7 +187,7 @@ class _Loop:
     return self._probe and every and (last or step % every == 0)
 
   def _missed(self, step, kind):
-    """Whether a run was killed between saving and evaluating `step`."""
+    """Whether the run was killed between saving and evaluating `step`."""
     return step and distributed.from_first(
         lambda: not metrics_lib.has_recorded(self._run.workdir, step, kind)
     )
@@ -223,13 +224,13 @@ class _Loop:
       self._run.checkpoints.check_finite(state)
     if bad >= self._config['optimizer']['max_bad_steps']:
       raise Diverged(
-          f'the gradients or updates of the last {bad} steps, {step - bad + 1}'
-          f' to {step}, were not finite or spiked; lower'
+          f'the last {bad} steps, {step - bad + 1} to {step}, were skipped'
+          ' because gradients or updates were not finite or spiked: lower'
           ' config.optimizer.peak_lr, or look at the data of these steps'
       )
 
   def _evaluate(self, step, state):
-    jax.block_until_ready(state)  # its time is the step's
+    jax.block_until_ready(state)  # so that the step counts as training time
     with self._throughput.paused():
       evaluated = self._run.evaluation.run(self._evaluate_step, state.params)
     named = {f'held_out/{name}': x for name, x in evaluated.items()}
@@ -239,7 +240,7 @@ class _Loop:
     return evaluated
 
   def _ask(self, step, state):
-    """Logs what the probe finds; if it fails, it is not asked any more."""
+    """Logs the metrics of the probe; after a failure it is not run again."""
     jax.block_until_ready(state)
     with self._throughput.paused():
       params = sharding.gathered(state.params)
@@ -247,7 +248,7 @@ class _Loop:
     if error:
       self._probe = None
       self._progress.print(
-          f'step {step}: probing failed, and is left out from here on: {error}'
+          f'step {step}: probing failed and is turned off: {error}'
       )
       return
     self._writer.write(step, {f'probe/{name}': x for name, x in found.items()})
@@ -255,7 +256,7 @@ class _Loop:
     self._progress.print(f'step {step}: {shown}')
 
   def _probed(self, params):
-    """What the probe finds, or None and in a line why it has failed."""
+    """Returns (metrics, None), or (None, error) if the probe failed."""
     mesh = sharding.mesh_of_one()
     try:
       with jax.set_mesh(mesh):

@@ -1,4 +1,4 @@
-"""Cross-entropy at supervised positions only, a block of them at a time."""
+"""Cross-entropy at supervised positions only, computed block by block."""
 
 import functools
 from typing import NamedTuple
@@ -13,12 +13,12 @@ from jrt_jax.models.parallel import BATCH_AXES
 from jrt_jax.models.parallel import HEAD_AXES
 from pallas_kernels.sharding import free_axes
 
-BLOCK = 64  # positions of every row at once
+BLOCK = 64  # positions of each row in a block
 _LOWEST = np.finfo(np.float32).min  # -inf - -inf would be NaN
 
 
 class TokenLosses(NamedTuple):
-  """What the model made of each label; 0 and False where there is none."""
+  """The losses of single labels; 0 and False where there is no label."""
 
   nll: jax.Array  # float32 [B, L], nats
   correct: jax.Array  # bool [B, L], whether the label was the likeliest id
@@ -33,23 +33,23 @@ def cross_entropy(
     vocab_size: int,
     block: int = BLOCK,
 ) -> tuple[jax.Array, TokenLosses]:
-  """The weighted sum of the negative log-likelihoods of the targets.
+  """Returns the weighted sum of the negative log-likelihoods of the targets.
 
-  Logits exist for `block` positions of a row at a time, and never for positions
-  of weight 0: each row is visited with its supervised positions first, until the
-  row with the most of them is done, so that no label is lost. Gradients are
-  computed in the same visit, of logits in the dtype of `hidden`; without them
-  logits are float32. On a mesh, devices share the rows and the vocabulary, as
-  `sharding` has them; the sum is over all rows.
+  Logits are computed for `block` positions of each row at a time, and only for
+  supervised positions: these come first in each row, and the loop ends when the
+  row with the most of them is done. If gradients are needed, they are computed
+  in the same pass, and logits have the dtype of `hidden`; otherwise logits are
+  float32. On a mesh, devices divide the rows and the vocabulary as in
+  `sharding`; the sum is over all rows.
 
   Args:
     hidden: [B, L, E], bfloat16 or float32.
     table: float32 [rows, E], the tied embedding; rows >= vocab_size.
     targets: int32 [B, L], each below vocab_size.
     weights: float32 [B, L], 0 where there is no label.
-    vocab_size: how many ids exist; further rows of the table are padding and
-      take no part in the softmax.
-    block: positions of every row whose logits exist at once.
+    vocab_size: number of ids; further rows of the table are padding and are
+      excluded from the softmax.
+    block: number of positions of each row whose logits exist at once.
 
   Returns:
     The float32 sum, differentiable in `hidden` and `table`, and the losses of
@@ -64,7 +64,7 @@ def cross_entropy(
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def _cross_entropy(hidden, table, targets, weights, vocab_size, block):
   visit = _on_mesh(vocab_size, block, with_gradients=False)
-  # Cast before the devices gather it.
+  # Cast first, so that the devices gather fewer bytes.
   return visit(hidden, table.astype(hidden.dtype), targets, weights)[:2]
 
 
@@ -86,7 +86,7 @@ _cross_entropy.defvjp(_forward, _backward)
 
 
 def _on_mesh(vocab_size, block, with_gradients):
-  """`_visit` by each device, of its rows and of its part of the vocabulary."""
+  """Returns `_visit`, run by each device on its rows and its ids."""
   visit = functools.partial(
       _visit,
       vocab_size=vocab_size,
@@ -131,9 +131,9 @@ def _visit(
     with_gradients,
     vocab_axes,
 ):
-  """The sum, the losses of tokens, and the gradients, of the rows given.
+  """Returns the sum, the losses of tokens, and the gradients of some rows.
 
-  `table` is cast already, and holds the ids of one device of `vocab_axes`.
+  `table` is cast already, and has the ids of one device along `vocab_axes`.
   """
   B, L, _ = hidden.shape
   rows = jnp.arange(B)[:, None]
@@ -152,7 +152,7 @@ def _visit(
     h = hidden.at[at].get(mode='fill', fill_value=0)
     target = targets.at[at].get(mode='fill', fill_value=0)
     weight = weights.at[at].get(mode='fill', fill_value=0)
-    # Those of a train step are read again: half as wide, they are read faster.
+    # A train step reads its logits twice, which is faster if they are narrow.
     product = jnp.einsum if with_gradients else _einsum
     logits = product('bce,ve->bcv', h, table)
     exists = ids < vocab_size
@@ -184,9 +184,9 @@ def _visit(
 
 
 def _judge(logits, exists, target, ids, vocab_axes):
-  """The negative log-likelihood, log Σ exp, and whether the label is first.
+  """Returns the negative log-likelihood, log Σ exp, and whether it is correct.
 
-  Each [B, C], of logits [B, C, ids of this device].
+  Each is [B, C]; the logits are [B, C, ids of this device].
   """
   local_best, local_first, z = _summary(
       jnp.where(exists, logits.astype(jnp.float32), _LOWEST)
@@ -209,9 +209,9 @@ def _judge(logits, exists, target, ids, vocab_axes):
 
 
 def _summary(x):
-  """The maximum of each row, where it is first, and Σ exp(x - maximum).
+  """Returns the maximum of each row, its first index, and Σ exp(x - maximum).
 
-  In one pass (Milakov and Gimelshein 2018, https://arxiv.org/abs/1805.02867).
+  One pass (Milakov and Gimelshein 2018, https://arxiv.org/abs/1805.02867).
   """
   index = lax.broadcasted_iota(jnp.int32, x.shape, x.ndim - 1)
 

@@ -1,4 +1,4 @@
-"""The paper's recipe: AdamW, warm-up and cosine, clipping; bad steps skipped.
+"""The paper's recipe: AdamW, warm-up and cosine, clipping; skips bad steps.
 
 Source: the training configs of the official repository,
 https://github.com/HazyResearch/prefix-linear-attention.
@@ -13,13 +13,13 @@ import optax
 
 from jrt_jax.cost.weight import Weight
 
-NORM_MEMORY = 100  # accepted steps that the mean gradient norm looks back on
+NORM_MEMORY = 100  # accepted steps over which gradient norms are averaged
 
 
 def learning_rate(config: Mapping[str, Any], steps: int) -> optax.Schedule:
   """Linear warm-up to `peak_lr`, then a cosine to `min_lr` at step `steps`.
 
-  A run that is shorter than its warm-up never leaves the warm-up.
+  A run that is shorter than its warm-up ends during the warm-up.
 
   Args:
     config: the `optimizer` keys of `configs/base.py`.
@@ -32,7 +32,7 @@ def learning_rate(config: Mapping[str, Any], steps: int) -> optax.Schedule:
       init_value=config['initial_lr'],
       peak_value=config['peak_lr'],
       warmup_steps=config['warmup_steps'],
-      decay_steps=max(steps, config['warmup_steps'] + 1),  # the warm-up's too
+      decay_steps=max(steps, config['warmup_steps'] + 1),  # with the warm-up
       end_value=config['min_lr'],
   )
 
@@ -40,7 +40,7 @@ def learning_rate(config: Mapping[str, Any], steps: int) -> optax.Schedule:
 def build(
     config: Mapping[str, Any], steps: int, weights: Mapping[str, Weight]
 ) -> optax.GradientTransformationExtraArgs:
-  """Returns the optimizer of a flat dict of parameters; its state is SkipState.
+  """Returns the optimizer for a flat dict of parameters, with a SkipState.
 
   Args:
     config: the `optimizer` keys of `configs/base.py`.
@@ -64,11 +64,11 @@ def build(
 class SkipState(NamedTuple):
   """State of `skip_bad_steps`; everything but `inner` is a scalar array."""
 
-  accepted: jax.Array  # int32, steps that were taken: the schedule's time
-  skipped: jax.Array  # int32, steps that were not
-  consecutive: jax.Array  # int32, how many of them since the last accepted one
-  last_norm: jax.Array  # float32, of the newest gradients, accepted or not
-  mean_norm: jax.Array  # float32, running mean over accepted gradients
+  accepted: jax.Array  # int32, accepted steps, which the schedule counts
+  skipped: jax.Array  # int32, skipped steps
+  consecutive: jax.Array  # int32, steps skipped since the last accepted one
+  last_norm: jax.Array  # float32, norm of the newest gradients, also if skipped
+  mean_norm: jax.Array  # float32, running mean of accepted gradient norms
   inner: optax.OptState
 
 
@@ -78,19 +78,19 @@ def skip_bad_steps(
   """Skips steps that are not finite, or have much larger gradients than usual.
 
   A skipped step changes neither the parameters nor the state of `inner` (its
-  moments and its schedule's time): training goes on as if the batch had never
-  been drawn. Unlike `optax.apply_if_finite` it never gives up; the caller
-  reads `consecutive` and decides.
+  moments and the step of its schedule): training continues as if the batch had
+  never been drawn. Unlike `optax.apply_if_finite` this never gives up; the
+  caller reads `consecutive` and decides.
 
   Args:
-    inner: the optimizer, clipping included.
+    inner: the optimizer, including clipping.
     spike_factor: also skip gradients whose global norm exceeds this multiple
       of the mean over the last `NORM_MEMORY` accepted steps, once there have
-      been that many; 0 never does.
+      been that many; 0: never.
 
   Returns:
-    A transformation whose `update` also takes `value`, the loss. Neither it
-    nor gradients nor what `inner` makes of them may be other than finite.
+    A transformation whose `update` also takes `value`, the loss. It skips the
+    step unless the loss, the gradients and the updates of `inner` are finite.
   """
 
   def init(params):
@@ -98,14 +98,14 @@ def skip_bad_steps(
     return SkipState(count, count, count, norm, norm, inner.init(params))
 
   def update(grads, state, params=None, *, value=0.0, **_):
-    norm = optax.tree.norm(grads)  # XLA shares it with the one that clips
+    norm = optax.tree.norm(grads)  # XLA shares it with the clipping
     updates, inner_state = inner.update(grads, state.inner, params)
     good = jnp.isfinite(norm) & jnp.isfinite(value)
     good &= jnp.isfinite(optax.tree.norm(updates))
     if spike_factor:
       spike = norm > spike_factor * state.mean_norm
       good &= ~(spike & (state.accepted >= NORM_MEMORY))
-    # A select fuses into the loops that update; a cond would cut them off.
+    # A select fuses into the update loops; a cond would prevent that.
     keep = lambda new, old: jnp.where(good, new, old)
     memory = jnp.minimum(state.accepted + 1, NORM_MEMORY)
     return jax.tree.map(lambda u: keep(u, 0), updates), SkipState(

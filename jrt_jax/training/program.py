@@ -1,4 +1,4 @@
-"""The train step of a run, compiled before its weights take memory."""
+"""The train step of a run, compiled before its weights are in memory."""
 
 import dataclasses
 import sys
@@ -16,10 +16,11 @@ from jrt_jax.training.run import Run
 
 
 def compile_step(run: Run) -> jax.stages.Compiled:
-  """Returns the train step of a run; stderr says what it takes.
+  """Returns the compiled train step of a run; prints its memory on stderr.
 
   Raises:
-    TooLittle: more memory than there is; with what would fit.
+    TooLittle: it needs more memory than is free; the message has flags with
+      which it would fit.
   """
   _tell('compiling …')
   start = time.perf_counter()
@@ -29,16 +30,16 @@ def compile_step(run: Run) -> jax.stages.Compiled:
   _tell(f'compiled in {took}: a step takes {units.size(need)} on each device')
   free = _free()
   if need > free:
-    _tell('more than is free: looking for what would fit …')
+    _tell('that is more than is free: looking for settings that fit …')
     raise memory.TooLittle(
-        f'a step takes {units.size(need)} on each device, of which'
+        f'a step takes {units.size(need)} on each device, but only'
         f' {units.size(free)} are free: {_advice(run, need, free)}'
     )
   return program
 
 
 def _free():
-  """What all devices of all processes can give, in bytes; inf: unknown."""
+  """The bytes that are free on every device of all processes; inf: unknown."""
   own = memory.free(jax.local_devices())
   known = [
       x for x in distributed.everyones('free memory', own) if x is not None
@@ -53,7 +54,7 @@ def _advice(run, need, free):
   if now > 1:
     least = _needed(run, 1, remat)
     if least <= free:
-      # What a step takes grows with the microbatch in a straight line.
+      # The memory of a step is a linear function of the microbatch.
       most = 1 + (now - 1) * (free - least) / (need - least)
       larger = max(n for n in range(1, now) if n <= most and not rows % n)
       if larger > 1 and (taken := _needed(run, larger, remat)) <= free:

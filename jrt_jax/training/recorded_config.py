@@ -1,7 +1,8 @@
-"""The config of a run as its config.json has it, with the keys of today.
+"""Reads the config.json of a run, which an earlier version may have written.
 
-What `configs/base.py` has gained since has a default that means what was before
-it: so a run goes on, and its weights are read, by later versions.
+A key that was added to `configs/base.py` later has a default that means what
+versions without the key did. So later versions can continue old runs and read
+their weights.
 """
 
 from collections.abc import Mapping
@@ -30,19 +31,21 @@ Flat = dict[str, Any]  # a value as JSON has it, by dotted key
 
 
 def read(path: pathlib.Path) -> dict[str, Any]:
-  """Returns the config that `path` holds, completed; stderr tells by what.
+  """Returns the config in `path`, with the defaults of the keys that it lacks.
+
+  Prints these keys on stderr.
 
   Raises:
     FileNotFoundError: there is no such file.
-    ValueError: it is not the config of a run, has keys of another version, or a
-      value that no model can have.
+    ValueError: it is not the config of a run, has unknown keys, or a value that
+      no model can have.
   """
   config, fitted = _apart(foreign.read_json(path, _SCHEMA))
   recorded, defaults = flat(config), _defaults()
   if unknown := sorted(recorded.keys() - defaults.keys()):
     raise ValueError(
-        f'{path} is of another version, with keys that configs/base.py lacks:'
-        f' {shown(", ".join(unknown))}'
+        f'{path} is of another version and has keys that configs/base.py does'
+        f' not have: {shown(", ".join(unknown))}'
     )
   later = later_keys(path, recorded, defaults)
   config = _together(recorded | later, fitted)
@@ -51,13 +54,14 @@ def read(path: pathlib.Path) -> dict[str, Any]:
 
 
 def check_model(key: str, config: Mapping[str, Any]) -> None:
-  """Checks what a model is built from, and reads prompts by.
+  """Checks the keys that are needed to build a model and to read prompts.
 
-  All else is for training, which checks it: earlier versions took more.
+  The other keys matter to training only, which checks them itself; earlier
+  versions allowed more values of them.
 
   Args:
-    key: where the config is from, for the error.
-    config: with all keys.
+    key: where the config is from, for the error message.
+    config: a config that has all keys.
 
   Raises:
     ValueError: a value is out of its range.
@@ -68,15 +72,15 @@ def check_model(key: str, config: Mapping[str, Any]) -> None:
 
 
 def complete(config: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns a config with the defaults of all keys that it lacks."""
+  """Returns the config with defaults for the keys that it lacks."""
   config, fitted = _apart(config)
   return _together(_defaults() | flat(config), fitted)
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns what tells runs apart: `mixers`, `seed`, and `but_seed`.
+  """Returns what identifies a run: `mixers`, `seed`, and `but_seed`.
 
-  The latter is a digest, the same of runs that differ in their seeds alone.
+  `but_seed` is a digest of the config without its seed and the paths of data.
   """
   same = {**flat(config), 'seed': 0, 'data.path': '', 'data.tokenizer': ''}
   digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode())
@@ -98,7 +102,7 @@ def nested(config: Flat) -> dict[str, Any]:
 
 
 def later_keys(path: pathlib.Path, recorded: Flat, new: Flat) -> Flat:
-  """Returns the defaults of keys that only `new` has; says so on stderr."""
+  """Returns the defaults of keys that only `new` has; prints them on stderr."""
   defaults = _defaults()
   later = {k: defaults[k] for k in new if k in defaults and k not in recorded}
   recorded_file.tell_later_keys(path, later)
@@ -106,10 +110,10 @@ def later_keys(path: pathlib.Path, recorded: Flat, new: Flat) -> Flat:
 
 
 def same_words(config: Flat) -> Flat:
-  """Returns a config in which what means the same is said in the same words.
+  """Returns the config in one spelling, if several mean the same.
 
-  The normalizer of the Taylor map of order 2 is 'sum', as its runs recorded it
-  until there was 'auto'.
+  With the Taylor map of order 2, the normalizer 'auto' becomes 'sum', which
+  runs recorded before 'auto' existed.
   """
   taylor = {
       'model.feature_map.name': 'taylor_exp',
@@ -123,9 +127,9 @@ def same_words(config: Flat) -> Flat:
 
 
 def model_changes(model: Mapping[str, Any]) -> Flat:
-  """Returns what a `config.model` changes in `configs/base.py`, by sorted key.
+  """Returns the values of `config.model` that are not defaults, by sorted key.
 
-  That stays what it is when a version adds a key.
+  The result does not change when a later version adds a key.
   """
   defaults = same_words(_defaults())
   config = same_words(flat({'model': model}))
@@ -137,7 +141,7 @@ def model_changes(model: Mapping[str, Any]) -> Flat:
 
 
 def _apart(config):
-  """A config of keys that have defaults, and `prefix.fitted`, or None."""
+  """Splits off `prefix.fitted`, which has no default; None if not there."""
   prefix = dict(config.get('prefix', {}))
   fitted = prefix.pop('fitted', None)
   return {**config, 'prefix': prefix}, fitted

@@ -1,7 +1,7 @@
-"""What a run printed at its end, for the same command to print again at once.
+"""The result that a run printed at its end; the same command prints it again.
 
-The first line of workdir/result.txt tells of which config and which weights it
-is: what it says of others is never shown.
+The first line of workdir/result.txt is a digest of the config and the weights:
+a result of another config or other weights is never shown.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from jrt_jax.training import checkpoint_integrity
 def save(
     workdir: pathlib.Path, step: int, config: Mapping[str, Any], text: str
 ) -> None:
-  """Keeps the text; the checkpoint of `step` must be there."""
+  """Keeps the text; the checkpoint of `step` must exist."""
   text = f'{_origin(workdir, step, config)}\n{text}\n'
   atomic_write.text(workdir / 'result.txt', text)
 
@@ -25,7 +25,7 @@ def save(
 def load(
     workdir: pathlib.Path, step: int, config: Mapping[str, Any]
 ) -> str | None:
-  """Returns what `save` has kept of the same; None if there is nothing."""
+  """Returns the text that `save` kept for these arguments, or None."""
   try:
     kept = (workdir / 'result.txt').read_bytes().decode(errors='replace')
     wanted = _origin(workdir, step, config)
@@ -36,7 +36,7 @@ def load(
 
 
 def _origin(workdir, step, config):
-  """One line that differs between configs, and between weights."""
+  """One line that identifies the config and the weights."""
   digest = hashlib.sha256(json.dumps(config).encode())
   digests = workdir / 'checkpoints' / str(step) / checkpoint_integrity.DIGESTS
   digest.update(digests.read_bytes())

@@ -1,4 +1,4 @@
-"""A training run before it trains: what its config and workdir stand for."""
+"""A training run: its config is checked, its data read, its workdir locked."""
 
 from collections.abc import Mapping
 import contextlib
@@ -34,19 +34,20 @@ from jrt_jax.training import workdirs
 
 
 class Run:
-  """Making one checks the config, reads the data and takes the workdir.
+  """A training run; the constructor checks the config and reads the data.
 
-  A context manager, which waits for checkpoints and gives the workdir back.
+  It also locks the workdir. As a context manager, it waits for checkpoints at
+  the end and releases the workdir.
 
   Args:
     config: plain nested dicts with the keys of `configs/base.py`.
-    workdir: where the run is recorded; a run that is there is continued.
-    allow_config_change: whether it may continue with another config.
-    choice: what computes linear attention, from `kernels.of_run`; None: what
-      the config says.
+    workdir: the folder of the run; a run in it is continued.
+    allow_config_change: whether that run may continue with another config.
+    choice: the implementation of linear attention, from `kernels.of_run`; None:
+      that of the config.
 
   Attributes:
-    model: `config.model` as it is computed here.
+    model: `config.model` with the implementation and dtype of this machine.
 
   Raises:
     ValueError: the config is wrong, or not that of the run in `workdir`.
@@ -124,7 +125,7 @@ class Run:
     )
 
   def plan(self) -> str:
-    """What the run will do, one fact a line; a warning if it is hopeless."""
+    """Returns the plan of the run as text, with a warning if it is hopeless."""
     dtype = self.model['dtype']
     return report.plan(
         self.config,
@@ -143,20 +144,21 @@ class Run:
     return sharding.put_batch(batch, self.mesh)
 
   def abstract_state(self) -> train_state.TrainState:
-    """Shapes, dtypes and shardings of the state, which takes no memory."""
+    """Returns shapes, dtypes and shardings of the state, without arrays."""
     return abstract.state(
         self.steps, self._abstract_params, self.mesh, self._weights
     )
 
   def start(self) -> tuple[train_state.TrainState, str]:
-    """Returns the state to train from, and where it came from, in words.
+    """Returns the state to train from, and where it is from, in words.
 
-    That is the newest checkpoint of the workdir, whose place in the data is
-    taken too; or the weights of `init_from`; or initial weights.
+    This is the newest checkpoint of the workdir, if there is one; training then
+    continues at its place in the data. Otherwise the weights are those of
+    `init_from`, or are initialised.
 
     Raises:
       ValueError: no checkpoint is intact, or it is of another model.
-      FileNotFoundError: there is none in `init_from`.
+      FileNotFoundError: `init_from` has no checkpoint.
     """
     empty = self.abstract_state()
     shardings = jax.tree.map(lambda x: x.sharding, empty)
@@ -173,8 +175,8 @@ class Run:
         raise FileNotFoundError(f'config.init_from: {error}') from error
       except ValueError as error:
         raise ValueError(
-            f'config.init_from: {error}; --from={source} in place of --config'
-            ' takes its model as well'
+            f'config.init_from: {error}; pass --from={source} in place of'
+            ' --config to use the config of its model as well'
         ) from error
       return first_state(params), f'weights of step {step} in {source}'
     build = functools.partial(
@@ -186,16 +188,16 @@ class Run:
     return first_state(init()), f"seed {self.config['seed']}"
 
   def place(self) -> dict[str, Any]:
-    """Where the run is in its data, for a checkpoint: JSON."""
+    """Returns the place of the run in its data, as JSON for a checkpoint."""
     return {
         'data': self._source.fingerprint,
         'iterator': self.data.get_state(),
     }
 
   def sample(self, params: train_state.Params) -> tuple[str, str] | None:
-    """Returns the end of a held-out prompt, and how the model continues it.
+    """Returns the end of a held-out prompt and the continuation by the model.
 
-    None if the data are no text.
+    Returns None if the data is not text.
     """
     if not self._source.is_text:
       return None
@@ -219,7 +221,7 @@ class Run:
     return before, after
 
   def _data_rate(self):
-    """Tokens a second that all processes can read, by the pace of this one."""
+    """Estimates the tokens a second of all processes from those of this one."""
     _, parts = self._share
     return parts * pipeline.tokens_per_second(self._source.batches(self._share))
 
@@ -227,8 +229,9 @@ class Run:
     if place['data'] != self._source.fingerprint:
       raise ValueError(
           f'config.data must be what {self.workdir} was trained on,'
-          f" {place['data']}, got {self._source.fingerprint}: use another"
-          f' --workdir, and --config.init_from={self.workdir} for its weights'
+          f" {place['data']}, got {self._source.fingerprint}: to start from its"
+          f' weights, pass --config.init_from={self.workdir} and another'
+          ' --workdir'
       )
     self.data.set_state(place['iterator'])
 
@@ -237,5 +240,5 @@ class Run:
 
 
 def _computed_dtype(dtype, mesh):
-  """float32 on a CPU: with jax 0.11 bfloat16 takes twice the time."""
+  """Returns `dtype`; float32 on a CPU, where bfloat16 takes twice the time."""
   return 'float32' if mesh.devices.flat[0].platform == 'cpu' else dtype

@@ -1,4 +1,4 @@
-"""What is checked of a config before a run reads anything."""
+"""Checks of a config before a run reads any file."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
 
 
 def check(config: Mapping[str, Any]) -> None:
-  """Raises ValueError for what no part of the run would notice in time."""
+  """Raises ValueError for mistakes that would otherwise be noticed late."""
   base.check(config)
   data = config['data']
   source, packing = data['source'], data['packing']
@@ -26,8 +26,8 @@ def check(config: Mapping[str, Any]) -> None:
   if fit and fit.of_windows and packing == 'documents':
     raise ValueError(
         f'config.prefix.name must not be {prefix!r} with config.data.packing='
-        f'{packing!r}: its {fit.rising} are of whole windows, and it would'
-        ' measure the first document only'
+        f'{packing!r}: its {fit.rising} are measured on whole windows, but'
+        ' they would be applied to the first document only'
     )
   objectives.check(
       config['objective'], config['prefix'], config['sequence_length']
@@ -36,13 +36,13 @@ def check(config: Mapping[str, Any]) -> None:
 
 
 def check_kernels(implementation: str, mesh: jax.sharding.Mesh) -> None:
-  """Raises ValueError if the devices cannot run what is to compute."""
+  """Raises ValueError if the devices cannot run the implementation."""
   device = mesh.devices.flat[0]
   capability = getattr(device, 'compute_capability', None)
   needs_hopper = implementation.startswith('mosaic_sm90')
   if needs_hopper and not mosaic_sm90_tiles.is_hopper(capability):
     raise ValueError(
         'config.model.implementation must be auto, chunked or reference on'
-        f' {device.device_kind} devices, which are no Hopper GPUs, got'
+        f' {device.device_kind} devices, which are not Hopper GPUs, got'
         f' {implementation}'
     )

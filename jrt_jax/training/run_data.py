@@ -1,4 +1,4 @@
-"""What a run reads: its splits, a prefix that is fitted to them, its batches."""
+"""The data of a run: its splits, the prefix fitted to them, its batches."""
 
 from collections.abc import Callable, Mapping
 import pathlib
@@ -17,23 +17,25 @@ from jrt_jax.training import held_out_answers
 
 
 class Data:
-  """All processes must make one together: each looks at its share of the files.
+  """The data of a run.
+
+  All processes must create it together: each checks its share of the files.
 
   Args:
-    config: of the run, whose model has room for the tokenizer.
-    tokenizer: of the data.
-    workdir: of a run that may be there; its fitted prefix is kept.
+    config: the config of the run, whose vocabulary has room for the tokenizer.
+    tokenizer: the tokenizer of the data.
+    workdir: the workdir; if it has a run already, its fitted prefix is kept.
 
   Attributes:
-    config: with the prefix as it was fitted.
+    config: the config, with the fitted prefix.
     held_out: the split that is evaluated.
-    is_text: whether it is text; if not, examples of a synthetic task.
-    train_tokens: that there are to train on; None: as many as are drawn.
-    mean_prefix: tokens of the prefix of a sequence.
-    fingerprint: tells other text and other tokenizers apart.
+    is_text: True for text, False for a synthetic task.
+    train_tokens: number of training tokens; None for a synthetic task.
+    mean_prefix: mean length of the prefix of a sequence, in tokens.
+    fingerprint: identifies the text and the tokenizer.
 
   Raises:
-    ValueError: the prefix cannot be fitted, or processes read other data.
+    ValueError: the prefix cannot be fitted, or processes read different data.
     OSError: the data cannot be read.
   """
 
@@ -44,14 +46,14 @@ class Data:
       workdir: pathlib.Path,
   ):
     self._tokenizer = tokenizer
-    with failures.shared():  # each process looks at other files
+    with failures.shared():  # each process checks other files
       splits = pipeline.splits(
           config['data'],
           tokenizer,
           share=(jax.process_index(), jax.process_count()),
       )
     self._train, self.held_out = splits['train'], splits['validation']
-    with failures.shared():  # one process measures, or reads the file
+    with failures.shared():  # one process measures or reads the prefix
       prefix = distributed.from_first(
           lambda: self._fitted_prefix(config, workdir)
       )
@@ -73,10 +75,10 @@ class Data:
       self._compare()
 
   def batches(self, share: tuple[int, int]) -> Any:
-    """Returns an iterator over training batches, whose place can be kept.
+    """Returns an iterator over training batches, whose position can be saved.
 
     Args:
-      share: which part of each batch this process reads, and of how many.
+      share: (part, parts): the part of each batch that this process reads.
     """
     config = self.config
     return pipeline.batches(
@@ -99,10 +101,10 @@ class Data:
   def evaluation(
       self, *, rows: int, put: Callable[..., Any]
   ) -> held_out.HeldOutLoss | held_out_answers.HeldOutAnswers:
-    """Returns what the run is judged by.
+    """Returns the evaluation of the held-out split.
 
     Args:
-      rows: sequences that are evaluated at once.
+      rows: number of sequences that are evaluated at once.
       put: places a batch on the devices.
     """
     kind = (
@@ -113,7 +115,7 @@ class Data:
     return kind(self.config, self._tokenizer, self.held_out, rows=rows, put=put)
 
   def _fitted_prefix(self, config, workdir):
-    if checkpoint.exists(workdir):  # a run that will be continued
+    if checkpoint.exists(workdir):  # that run will be continued
       record = workdir / 'config.json'
       if prefix := fitting.recorded(config['prefix'], record):
         return prefix

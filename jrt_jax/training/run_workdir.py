@@ -1,4 +1,4 @@
-"""The workdir of a run: whether it may be written to, and its recorded config."""
+"""Checks that a run may use its workdir, and records its config there."""
 
 from collections.abc import Mapping
 import json
@@ -14,8 +14,8 @@ from jrt_jax import foreign
 from jrt_jax.training import compact
 from jrt_jax.training import recorded_config
 
-# These keys, or all below them, change how a run is computed or what it is
-# asked, not what it computes.
+# These keys, and all below them, do not change the weights that a run computes
+# (apart from rounding). They may change when a run continues.
 HOW = (
     'data.num_threads',
     'data.verify',
@@ -25,12 +25,12 @@ HOW = (
     'microbatch_per_device',
     'model.implementation',
     'model.remat',
-    'probes',  # all of them
+    'probes',
     'wandb_project',
 )
 
-# A checkpoint's place in the data is a count of batches; with another value of
-# these it would stand for other examples.
+# A checkpoint records its place in the data as a number of batches. If one of
+# these keys changed, the same number would mean other examples.
 PLACE = ('batch_size', 'sequence_length', 'seed')
 
 
@@ -38,15 +38,15 @@ def check_workdir(workdir: str | pathlib.Path) -> pathlib.Path:
   """Returns `workdir` as a path to a directory that exists and can be written.
 
   Raises:
-    ValueError: it cannot be made, or not be written to, or is a compact run.
-    FileNotFoundError: no model that comes along has this name.
+    ValueError: the directory cannot be made or written to, or is a compact run.
+    FileNotFoundError: there is no builtin model of this name.
   """
   path = builtin_models.find(workdir)
   if compact.is_one(path):
     raise ValueError(
-        'workdir must be a new one or that of a run that can go on, got'
-        f' {workdir}, which has weights only: use another --workdir, and'
-        f' --from={workdir} for them'
+        'workdir must be new or that of a run that can continue, got'
+        f' {workdir}, which has weights only: to start from these, pass'
+        f' --from={workdir} and another --workdir'
     )
   try:
     path.mkdir(parents=True, exist_ok=True)
@@ -60,17 +60,17 @@ def check_workdir(workdir: str | pathlib.Path) -> pathlib.Path:
 
 
 def check_shared(workdir: pathlib.Path, patience: float = 30) -> None:
-  """Raises ValueError unless this process sees what another recorded there.
+  """Raises ValueError unless this process sees the config of process 0.
 
   Args:
-    workdir: in which another process has called `record_config`.
-    patience: seconds that a network's file system may take to show it.
+    workdir: the directory in which process 0 has called `record_config`.
+    patience: seconds that a network file system may take to show the file.
   """
   deadline = time.monotonic() + patience
   while not (workdir / 'config.json').exists():
     if time.monotonic() > deadline:
       raise ValueError(
-          f'--workdir must be on a file system that all processes share, got'
+          '--workdir must be on a file system that all processes share, got'
           f' {workdir}, where {socket.gethostname()} does not see config.json'
       )
     time.sleep(0.1)
@@ -79,23 +79,21 @@ def check_shared(workdir: pathlib.Path, patience: float = 30) -> None:
 def record_config(
     workdir: pathlib.Path, config: Mapping[str, Any], *, allow_change: bool
 ) -> None:
-  """Writes workdir/config.json, or compares with the one that is there.
+  """Writes workdir/config.json, or compares `config` with it.
 
-  A config that replaces another leaves it as config.1.json, config.2.json, …
-  Keys that the recorded one lacks, being older, count as `configs/base.py` has
-  them.
+  A config that is replaced is kept as config.1.json, config.2.json, … Keys that
+  an older recorded config lacks have the defaults of `configs/base.py`.
 
   Args:
     workdir: an existing directory.
-    config: nested dicts of what JSON can hold; tuples count as lists.
-    allow_change: whether a resumed run may go on with another config. What is
-      only in `HOW` may always change. With another model it never can go on,
-      for the weights would not fit, nor with other batches, for its place in
-      the data would be another.
+    config: nested dicts of JSON values; tuples count as lists.
+    allow_change: whether a run may continue with another config. The keys of
+      `HOW` may always change. The model and the keys of `PLACE` never may: the
+      weights would not fit, or the place in the data would be wrong.
 
   Raises:
-    ValueError: the config is not the recorded one; first a line that says what
-      can be done, then `key: old → new` for each key that differs.
+    ValueError: the config differs from the recorded one. The first line says
+      what can be done, then `key: old → new` follows for each key that differs.
   """
   path = workdir / 'config.json'
   if path.exists():
@@ -123,18 +121,17 @@ def _check_changes(workdir, changes, allow_change):
   keys = {key for key, *_ in changes if not _is_how(key)}
   if any(key.startswith('model.') for key in keys):
     raise ValueError(
-        f'{workdir} holds a run of another model: use another --workdir'
-        f'\n{lines}'
+        f'{workdir} has a run of another model: use another --workdir\n{lines}'
     )
   if keys & {*PLACE}:
     raise ValueError(
-        f'{workdir} holds a run with other batches: use another --workdir, and'
-        f' --config.init_from={workdir} for its weights\n{lines}'
+        f'{workdir} has a run with other batches: to start from its weights,'
+        f' pass --config.init_from={workdir} and another --workdir\n{lines}'
     )
   if keys and not allow_change:
     raise ValueError(
-        f'{workdir} holds a run with another config: use another --workdir, or'
-        f' go on from its checkpoint with --allow_config_change\n{lines}'
+        f'{workdir} has a run with another config: use another --workdir, or'
+        f' continue it with --allow_config_change\n{lines}'
     )
 
 
@@ -143,7 +140,7 @@ def _is_how(key):
 
 
 def _changes(old, new):
-  """Returns a sorted list of (key, old, new) as texts, where they differ."""
+  """Returns a sorted list of (key, old, new) for the values that differ."""
   text = lambda config, key: json.dumps(config[key]) if key in config else None
   return [
       (key, text(old, key) or '(not set)', text(new, key) or '(not set)')

@@ -1,4 +1,4 @@
-"""What training changes, and the compiled steps that change and judge it."""
+"""The state of training, the train step and the evaluation step."""
 
 from collections.abc import Callable, Mapping
 import dataclasses
@@ -14,7 +14,7 @@ from jrt_jax.data.objectives import MASKED_TOKEN
 from jrt_jax.data.objectives import NEXT_TOKEN
 from jrt_jax.training.loss import cross_entropy
 
-# What a batch's `supervision` says, and how metrics call it.
+# The losses by their names in metrics, with their value in `supervision`.
 LOSSES = {'next_token': NEXT_TOKEN, 'masked_token': MASKED_TOKEN}
 
 Batch = Mapping[str, jax.Array]
@@ -28,7 +28,7 @@ Params = dict[str, jax.Array]
 )
 @dataclasses.dataclass
 class TrainState:
-  """All that a checkpoint must hold of a run, beside its place in the data."""
+  """Everything that a checkpoint saves, except the place in the data."""
 
   step: jax.Array  # int32, batches read so far
   params: Params  # float32, by name
@@ -42,14 +42,14 @@ def init(params: Params, optimizer: optax.GradientTransformation) -> TrainState:
 
 @dataclasses.dataclass(frozen=True)
 class Steps:
-  """The train and evaluation step of one model, to be jitted by the caller.
+  """The train and evaluation step of one model; the caller jits them.
 
   Attributes:
-    merge: makes a model of parameters, from `models.split`.
+    merge: maps parameters to a model, from `models.split`.
     optimizer: from `optimizer.build`.
-    prefix_capacity: no prefix of a batch is longer.
-    mlm_weight: of the masked-token loss; the next-token loss has weight 1.
-    accumulation: how many microbatches a batch is divided into.
+    prefix_capacity: length of the longest prefix that a batch may have.
+    mlm_weight: weight of the masked-token loss; the next-token loss has 1.
+    accumulation: number of microbatches in a batch.
   """
 
   merge: Callable[[Params], Any]
@@ -62,7 +62,7 @@ class Steps:
     """Returns the next state, and float32 metrics of this batch.
 
     Each loss is a mean over its labels in the whole batch, on all devices and
-    in all microbatches; their weighted sum is what is minimised.
+    in all microbatches. Training minimises the weighted sum of the losses.
     """
     weights = _weights(batch['supervision'], self.mlm_weight)
     batch = {**batch, 'weights': weights}
@@ -83,7 +83,7 @@ class Steps:
     return TrainState(state.step + 1, params, opt_state), metrics
 
   def jitted(self, state: TrainState):
-    """`train`, jitted for a sharded state, whose place the next one takes."""
+    """Returns `train`, jitted for a sharded state, whose memory it reuses."""
     shardings = jax.tree.map(lambda x: x.sharding, state)
     return jax.jit(
         self.train, donate_argnums=0, out_shardings=(shardings, None)
@@ -92,7 +92,8 @@ class Steps:
   def evaluate(self, params: Params, batch: Batch) -> dict[str, jax.Array]:
     """Returns float32 sums over the labels of a batch, for `means`.
 
-    `batch` may have `recallable`, bool [B, L]: labels to sum up apart as well.
+    If `batch` has `recallable`, bool [B, L], these labels are also summed
+    separately.
     """
     weights = (batch['supervision'] != 0).astype(jnp.float32)
     return self._loss(params, {**batch, 'weights': weights})[1]
@@ -103,8 +104,9 @@ class Steps:
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.size > mesh.shape['data']:
       return self._accumulate(params, microbatches)
-    # Devices that hold all parameters add up their own microbatches: gradients
-    # are exchanged once a step, in float32, not once for each microbatch.
+    # Each device has all parameters and adds up the gradients of its own
+    # microbatches. Gradients are exchanged once a step, in float32, rather than
+    # once for each microbatch.
     return jax.shard_map(
         lambda *args: jax.lax.psum(self._accumulate(*args), 'data'),
         in_specs=(P(), P(None, 'data')),
@@ -146,18 +148,18 @@ class Steps:
   def _microbatches(self, x):
     """[B, ...] to [accumulation, B / accumulation, ...].
 
-    Neighbours go to different microbatches, so that each device finds a part
-    of every microbatch among its own rows.
+    Neighbouring rows go to different microbatches, so that each device has a
+    part of every microbatch.
     """
     x = x.reshape(-1, self.accumulation, *x.shape[1:])
     return jnp.swapaxes(x, 0, 1)
 
 
 def means(sums: Mapping[str, Any]) -> dict[str, Any]:
-  """Mean losses in nats and accuracies, of each loss; 0 without labels."""
+  """Returns the mean nats and the accuracy of each loss; 0 without labels."""
   result = {}
   for name in (*LOSSES, 'recall'):
-    if f'{name}_count' not in sums:  # training does not tell what is recalled
+    if f'{name}_count' not in sums:  # training has no sums of recall
       continue
     count = jnp.maximum(sums[f'{name}_count'], 1)
     result[f'{name}_loss'] = sums[f'{name}_nll'] / count
@@ -175,7 +177,7 @@ def _sums(losses, batch):
 
 
 def _sums_over(name, losses, chosen):
-  """What `means` needs of the labels at the positions `chosen`, bool [B, L]."""
+  """Returns the sums for `means` over the labels `chosen`, bool [B, L]."""
   return {
       f'{name}_nll': jnp.sum(losses.nll * chosen),
       f'{name}_correct': jnp.sum(losses.correct & chosen, dtype=jnp.float32),
@@ -184,7 +186,7 @@ def _sums_over(name, losses, chosen):
 
 
 def _weights(supervision, mlm_weight):
-  """[B, L]: what each label adds to the loss, for one nat."""
+  """Returns the weight of each label in the loss, [B, L]."""
   total = {'next_token': 1.0, 'masked_token': mlm_weight}
   weights = jnp.zeros(supervision.shape, jnp.float32)
   for name, kind in LOSSES.items():

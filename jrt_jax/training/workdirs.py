@@ -1,4 +1,4 @@
-"""Workdirs as training leaves them, or compact ones: a config and weights."""
+"""Reads configs and weights of workdirs and compact runs; writes workdirs."""
 
 from collections.abc import Mapping
 import pathlib
@@ -25,24 +25,22 @@ def write(
     *,
     origin: str,
 ) -> None:
-  """Makes a workdir with a checkpoint of weights alone.
+  """Makes a workdir with a checkpoint that has weights only.
 
-  Runs in other workdirs start from it with `config.init_from`.
+  Runs in other workdirs can start from it with `config.init_from`.
 
   Args:
-    workdir: that is not yet one.
-    config: with keys of `configs/base.py`; what it lacks is as there.
+    workdir: a directory without a run.
+    config: keys of `configs/base.py`; missing keys have their defaults.
     params: float32, by name.
     origin: where the weights are from, in words.
 
   Raises:
-    ValueError: it is a workdir already, or cannot be written to.
+    ValueError: the workdir has a run already, or cannot be written to.
   """
   path = run_workdir.check_workdir(workdir)
   if checkpoint.exists(path):
-    raise ValueError(
-        f'the workdir must be a new one, got {path}, which has a run'
-    )
+    raise ValueError(f'the workdir must be new, got {path}, which has a run')
   arrays = {name: jnp.asarray(x) for name, x in params.items()}
   with folder_lock.held(path, '--workdir'):
     run_workdir.forget_config(path)  # of a run that has saved nothing
@@ -54,7 +52,7 @@ def write(
 
 
 class Weights(NamedTuple):
-  """What a run has come to."""
+  """The weights of a run at one step, with its config."""
 
   config: dict[str, Any]  # with the keys of `configs/base.py`
   params: dict[str, jax.Array]  # float32, by name, on the first device
@@ -65,18 +63,20 @@ def read(workdir: str | pathlib.Path) -> Weights:
   """Returns the weights of the newest intact checkpoint of a run.
 
   Args:
-    workdir: of a run, or a compact one, or builtin:NAME.
+    workdir: the folder of a run, a compact run, or builtin:NAME.
 
   Raises:
-    FileNotFoundError: there is no config.json, no checkpoint, or no such name.
-    ValueError: they are damaged, of a later version, or do not belong together.
+    FileNotFoundError: there is no config.json, no checkpoint, or no builtin
+      model of this name.
+    ValueError: the files are damaged, of a later version, or do not fit
+      together.
   """
   config = read_config(workdir)
   return Weights(config, *read_params(workdir, config))
 
 
 def read_config(workdir: str | pathlib.Path) -> dict[str, Any]:
-  """Returns the config of a run alone; opens no device.
+  """Returns the config of a run, without opening a device.
 
   Raises:
     FileNotFoundError, ValueError: see `read`.
@@ -86,7 +86,7 @@ def read_config(workdir: str | pathlib.Path) -> dict[str, Any]:
     return _config(folder)
   except (FileNotFoundError, NotADirectoryError) as error:
     raise FileNotFoundError(
-        f'the workdir must be that of a run, got {str(workdir)!r}, without'
+        f'the workdir must be that of a run, got {str(workdir)!r}, which has no'
         ' config.json'
     ) from error
 
@@ -99,9 +99,10 @@ def read_params(
   """Returns the weights of a run, and their step.
 
   Args:
-    workdir: as `read` takes it.
-    config: what `read_config` has returned.
-    mesh: over which they are divided; None: they are on the first device.
+    workdir: see `read`.
+    config: what `read_config` returned.
+    mesh: the mesh that the weights are divided over; None: all are on the first
+      device.
 
   Raises:
     FileNotFoundError, ValueError: see `read`.
@@ -124,15 +125,15 @@ def read_params(
 def load_params(
     workdir: str | pathlib.Path, abstract_params: Mapping[str, Any]
 ) -> tuple[dict[str, jax.Array], int]:
-  """Returns the weights of a run without its config, and their step.
+  """Returns the weights of a run and their step, without reading its config.
 
   Args:
-    workdir: as `read` takes it.
-    abstract_params: shapes, dtypes and shardings that are wanted.
+    workdir: see `read`.
+    abstract_params: the shapes, dtypes and shardings of the weights.
 
   Raises:
-    FileNotFoundError: there is no checkpoint, or no such name.
-    ValueError: it is damaged, or of another model.
+    FileNotFoundError: there is no checkpoint, or no builtin model of this name.
+    ValueError: the checkpoint is damaged, or of another model.
   """
   folder = builtin_models.find(workdir)
   kind = compact if compact.is_one(folder) else checkpoint
@@ -140,7 +141,7 @@ def load_params(
 
 
 def trained_on(workdir: str | pathlib.Path, step: int) -> str:
-  """Returns what the weights of `step` were trained on; '' if they do not say.
+  """Returns a description of the training data of `step`; '' if unknown.
 
   It ends with the fingerprint of the tokenizer.
   """
@@ -151,7 +152,7 @@ def trained_on(workdir: str | pathlib.Path, step: int) -> str:
 
 
 def tokenizer(workdir: str | pathlib.Path) -> str | None:
-  """Returns the tokenizer of a run, a `config.data.tokenizer`; None: no run.
+  """Returns `config.data.tokenizer` of a run; None if there is no run.
 
   Raises:
     FileNotFoundError, ValueError: see `read`.
@@ -163,9 +164,9 @@ def tokenizer(workdir: str | pathlib.Path) -> str | None:
 
 
 def is_unfinished(config: Mapping[str, Any], step: int) -> bool:
-  """Whether weights of `step` are those of a run that has steps to go.
+  """Whether `step` is before the last step of the run.
 
-  Weights that were not trained here are step 0.
+  Converted weights have step 0 and do not count as unfinished.
   """
   return 0 < step < config['steps']
 

@@ -145,7 +145,7 @@ def test_a_mistake_is_one_line(error_line, checkpoint, workdir):
   done = convert('from_official', checkpoint, workdir)
   assert done.returncode == 2
   assert error_line(done.stderr).startswith(
-      'error: the workdir must be a new one'
+      'error: the workdir must be new, got'
   )
 
 

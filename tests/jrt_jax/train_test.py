@@ -285,7 +285,7 @@ def test_a_workdir_of_another_model_is_a_mistake(start, finished):
   process = start(finished[0], '--allow_config_change', model__width=32)
   _, errors = process.communicate()
   assert process.returncode == 2
-  assert 'holds a run of another model' in errors.splitlines()[0]
+  assert 'has a run of another model' in errors.splitlines()[0]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Which sizes a step of training draws from: all, or more and more."""
+"""Curricula: the sizes that samples have in each step of training."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ def one_by_one(sizes: Sequence, stage: int) -> Sequence:
 
 
 def cumulative(sizes: Sequence, stage: int) -> Sequence:
-  """One size more in each stage, and those before."""
+  """Adds one size in each stage and keeps those before."""
   return sizes[: stage + 1]
 
 
@@ -30,12 +30,12 @@ CURRICULA = {
 
 
 def known(sizes: Sequence, settings: Mapping[str, Any], step: int) -> Sequence:
-  """Returns the sizes that a step draws from, each as likely.
+  """Returns the sizes that a step draws from, each with the same probability.
 
   Args:
-    sizes: in the order of the config.
+    sizes: all sizes, in the order of the config.
     settings: `config.data.synthetic`.
-    step: of training, from 0.
+    step: the step of training, from 0.
   """
   ends = np.cumsum(settings['stage_steps'], dtype=int)
   stage = int(np.searchsorted(ends, step, side='right'))
@@ -49,6 +49,6 @@ def check(settings: Mapping[str, Any], num_sizes: int) -> None:
   if len(steps) != needed:
     raise ValueError(
         f'config.data.synthetic.stage_steps must have {needed} numbers with'
-        f' {num_sizes} sizes and curriculum={name!r} (the last size has no end),'
-        f' got {len(steps)}'
+        f' {num_sizes} sizes and curriculum={name!r} (the last stage has no'
+        f' end), got {len(steps)}'
     )

@@ -1,4 +1,4 @@
-"""From samples to examples of training, as `objectives.py` describes them."""
+"""Turns samples of a task into training examples, see `objectives.py`."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,15 +10,15 @@ from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.data.synthetic import task as task_lib
 from jrt_jax.prefix import policies
 
-# No run takes as many: steps x batch_size at most.
+# More than any run takes, which is steps x batch_size.
 _ENDLESS = 2**48
 
 
 def check(source: str, prefix: Mapping, packing: str, repeat: float) -> None:
-  """Raises ValueError for settings that only text can have.
+  """Raises ValueError for settings that need text.
 
   Args:
-    source: a task's name.
+    source: the name of the task.
     prefix: `config.prefix`.
     packing: `config.data.packing`.
     repeat: `config.data.repeat`.
@@ -49,10 +49,10 @@ def dataset(
     packing: str = 'concat',
     repeat: float = 0.0,
 ) -> grain.MapDataset:
-  """Returns the examples of a split, without end; see `pipeline.batches`.
+  """Returns an endless dataset of examples; see `pipeline.batches`.
 
   Raises:
-    ValueError: a setting is wrong, or a sequence has no room for a sample.
+    ValueError: a setting is wrong, or a sequence is too short for a sample.
   """
   check(split.name, prefix, packing, repeat)
   split.check_length(sequence_length)
@@ -81,20 +81,19 @@ def example(
     mask_id: int,
     rng: np.random.Generator,
 ) -> dict[str, np.ndarray]:
-  """Returns a sample as an example; what is left of the sequence is 0.
+  """Returns a sample as an example, padded with 0.
 
-  Answers alone are supervised, as next tokens. The policy sees the prompt: with
+  Only answers have labels, as next tokens. The policy sees the prompt: with
   'full' all of it is prefix, with 'fixed' as much as there is room for. The
-  objective masks tokens of the prefix, if it masks any, but none that has an
-  answer.
+  objective may mask tokens of the prefix, but not at positions of answers.
 
   Args:
-    sample: of at most L tokens.
+    sample: a sample of at most L tokens.
     sequence_length: L.
     policy: maps `(tokens, rng=)` to a prefix length.
     objective: `config.objective`.
     mask_id: the id of [MASK].
-    rng: of the example.
+    rng: the generator of this example.
   """
   fill = 0, sequence_length - len(sample.tokens)
   answered = sample.targets != task_lib.NO_ANSWER

@@ -1,9 +1,9 @@
-"""Forward reference: what is said of a name comes after its mention.
+"""Forward reference: names are mentioned first and described later.
 
-`m1 … mn 1`, then `m a` for each in another order: the answer at each mention is
-the attribute a that follows later. The mentions are in the prefix, so that a
-causal model can only guess; one that reads the prefix as a whole can tell. A
-size is the number n of mentions.
+The prompt is `m1 … mn 1`, then `m a` for each name m in another order. The
+answer at the first mention of m is its attribute a, which follows later. A
+causal model can only guess; a model that reads the prefix as a whole can know.
+The size is the number n of names.
 
 Source: open question 3 of the JRT paper (tasks that need both directions),
 https://arxiv.org/abs/2407.05483.
@@ -17,7 +17,7 @@ from jrt_jax.data.synthetic import task as task_lib
 def draw(
     rng: np.random.Generator, size: int, settings: task_lib.Settings
 ) -> task_lib.Sample:
-  """See `task.Task`; it is all document, and `order` says nothing here."""
+  """See `task.Task`; there is no question, so that `order` is ignored."""
   name_ids, attribute_ids = task_lib.halves(settings)
   names = task_lib.choose(rng, name_ids, size, 'names')
   attributes = task_lib.choose(rng, attribute_ids, size, 'attributes')
@@ -31,7 +31,7 @@ def draw(
 
 
 def chance(size: int, settings: task_lib.Settings) -> float:
-  """Of guessing any attribute of the prompt."""
+  """The accuracy of guessing any attribute of the prompt."""
   del settings
   return 1 / size
 

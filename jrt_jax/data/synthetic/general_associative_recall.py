@@ -1,11 +1,12 @@
-"""General associative recall: the values of queries, some of which have none.
+"""General associative recall: values of queries, half of which have none.
 
-`k v` for each pair; the question lists the queries, `1 q … 2`, and the reply
-`3 q q …` asks for them in that order: the answer at a query is its value, or
-NOTHING if it is no key, as half of them are. A size is the number of pairs;
-there are as many queries. With `order='QD'` queries come first.
+The document is `k v` for each pair; the question lists the queries, `1 q … 2`,
+and the reply `3 q q …` asks for them in that order. The answer at a query is
+its value, or NOTHING if it is not a key, as for half of the queries. The size
+is the number of pairs, and also of queries. With `order='QD'` queries come
+first.
 
-It is as hard as set disjointness: answers of the one can be had from the other.
+It is as hard as set disjointness: each can be reduced to the other.
 
 Source: Arora et al. 2024, definition G.24, propositions G.25 and G.26,
 https://arxiv.org/abs/2407.05483.
@@ -15,8 +16,8 @@ import numpy as np
 
 from jrt_jax.data.synthetic import task as task_lib
 
-NOTHING = 0  # the answer of a query that is no key
-ABSENT = 0.5  # the share of such queries, rounded down
+NOTHING = 0  # the answer to a query that is not a key
+ABSENT = 0.5  # the fraction of such queries, whose number is rounded down
 
 
 def draw(
@@ -41,7 +42,7 @@ def draw(
 
 
 def chance(size: int, settings: task_lib.Settings) -> float:
-  """Of answering NOTHING always, or any value of the prompt if that is more."""
+  """The accuracy of always answering NOTHING, or any value if that is more."""
   queries = task_lib.num_asked(size, settings)
   nothing = int(ABSENT * queries) / queries
   return max(nothing, (1 - nothing) / size)

@@ -1,13 +1,13 @@
 """Multi-query associative recall: pairs, then their keys among noise.
 
-`k1 v1 … kK vK`, then keys at even places, most of them soon, and random ids
-between them; the answer at a key is its value, which is not read. A size is
-(N, K): tokens, and pairs.
+The document is `k1 v1 … kK vK`. The reply has keys at even positions, most of
+them early, and random ids in between. The answer at a key is its value, which
+the model does not read there. A size is (N, K): tokens and pairs.
 
 Source: Arora et al. 2023 (Zoology), https://arxiv.org/abs/2312.04927, and the
 sizes of Arora et al. 2024 (Based), https://arxiv.org/abs/2402.18668. Keys and
-values are distinct in a sample; pairs are read as often as
-`config.data.synthetic.order` has a D.
+values are distinct in a sample; the document is shown once for each D of
+`config.data.synthetic.order`.
 """
 
 import functools
@@ -16,7 +16,8 @@ import numpy as np
 
 from jrt_jax.data.synthetic import task as task_lib
 
-GAP_POWER = 0.01  # a: a key comes after g places with a chance like a g^(a - 1)
+# a: the probability of a key after g positions is proportional to g^(a - 1)
+GAP_POWER = 0.01
 
 _SIZES = ((64, 4), (128, 8), (256, 16), (256, 32), (256, 64))
 
@@ -49,7 +50,7 @@ def draw(
 
 
 def chance(size: tuple[int, int], settings: task_lib.Settings) -> float:
-  """Of guessing any value of the prompt."""
+  """The accuracy of guessing any value of the prompt."""
   del settings
   return 1 / size[1]
 

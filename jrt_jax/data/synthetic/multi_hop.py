@@ -1,9 +1,10 @@
-"""Multi-hop pairs: the value of a pair is the key of the next.
+"""Multi-hop pairs: the value of a pair is the key of the next one.
 
-Chains x0 → x1 → … → xh of h = `config.data.synthetic.hops` pairs, and a shorter
-one if the number of pairs, the size, is not a multiple of h; all pairs `x y` in
-random order. The question names the starts of chains, `1 x … 2`, and the reply
-asks for their ends, `3 x0 …`: the answer at x0 is h hops away.
+There are chains x0 → x1 → … → xh of h = `config.data.synthetic.hops` pairs. The
+size is the number of pairs; if it is not a multiple of h, one chain is shorter.
+The document has all pairs `x y` in random order. The question names the starts
+of chains, `1 x … 2`, and the reply asks for their ends, `3 x0 …`: the answer at
+x0 is xh, h hops away.
 """
 
 import numpy as np
@@ -32,12 +33,12 @@ def draw(
 
 
 def chance(size: int, settings: task_lib.Settings) -> float:
-  """Of guessing any end of a chain."""
+  """The accuracy of guessing any end of a chain."""
   return 1 / len(_lengths(size, settings))
 
 
 def _lengths(size, settings):
-  """How many pairs each chain has."""
+  """The number of pairs of each chain."""
   hops = settings['hops']
   if hops > size:
     raise ValueError(

@@ -1,8 +1,9 @@
-"""Needles among pairs: `k v` for each pair; a few keys are asked for.
+"""Needle: key-value pairs `k v`, of which a few are asked for.
 
-The question is `1 k … 2`, the reply `3 k …` with as many keys as
-`config.data.synthetic.queries` says, one by default. A size is the number of
-pairs. It is the trained form of the probe `evaluation.synthetic.needle`.
+The question is `1 k … 2` and the reply `3 k …`, with
+`config.data.synthetic.queries` keys, one by default. The size is the number of
+pairs. The probe `evaluation.synthetic.needle` has the same form, without
+training.
 """
 
 import numpy as np
@@ -20,18 +21,18 @@ def draw(
 def draw_unnamed(
     rng: np.random.Generator, size: int, settings: task_lib.Settings
 ) -> task_lib.Sample:
-  """See `task.Task`: the reply asks for as many keys of the others."""
+  """See `task.Task`: the reply asks for equally many other keys."""
   count = _num_needles(size, settings)
   if 2 * count > size:
     raise ValueError(
-        f'config.data.synthetic.queries must be at most half of {size} pairs, if'
-        f' others are asked for than were named, got {count}'
+        f'config.data.synthetic.queries must be at most half of {size} pairs to'
+        f' ask for keys that were not named, got {count}'
     )
   return _draw(rng, size, settings, slice(count, 2 * count))
 
 
 def _draw(rng, size, settings, asked):
-  """The question names the first of an order, the reply asks for a part of it."""
+  """The question names the first keys of a random order, the reply others."""
   key_ids, value_ids = task_lib.halves(settings)
   keys = task_lib.choose(rng, key_ids, size, 'keys')
   values = task_lib.choose(rng, value_ids, size, 'values')
@@ -46,7 +47,7 @@ def _draw(rng, size, settings, asked):
 
 
 def chance(size: int, settings: task_lib.Settings) -> float:
-  """Of guessing any value of the prompt."""
+  """The accuracy of guessing any value of the prompt."""
   del settings
   return 1 / size
 

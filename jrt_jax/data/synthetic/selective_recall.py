@@ -1,14 +1,15 @@
-"""Selective recall: a question after the items tells which will be needed.
+"""Selective recall: a question after the items says which are needed.
 
-`c k v` for each item; the question names one category, `1 c 2`; then the keys
-of its items come in random order, `3 k k …`, and the answer at each is its
-value. A model that has seen the question, when it stores the items, can keep
-one category of them; one that has not must keep all. A size is the number of
-items. Categories have equally many of them, or one more; there are as many as
-the config says, or as `items_per_category` fills.
+The document is `c k v` for each item, with a category c; the question names one
+category, `1 c 2`; the reply has the keys of its items in random order, `3 k k
+…`, and the answer at each key is its value. A model that knows the question
+while it stores the items needs to keep one category only; a model that does not
+must keep all. The size is the number of items. Categories have the same number
+of items, or one more; the config gives the number of categories, or
+`items_per_category` does.
 
-Every key that is asked is a label, so that there are many in a sequence. The
-question is of what the JRT paper calls selection, section 3 of
+All keys of the reply have labels, so that a sequence has many. The task is
+about what section 3 of the JRT paper calls selection,
 https://arxiv.org/abs/2407.05483.
 """
 
@@ -30,19 +31,19 @@ def draw_unnamed(
   """See `task.Task`: the reply asks for the keys of another category."""
   if _num_categories(size, settings) < 2:
     raise ValueError(
-        f'{size} items must have more than one category, if another is asked for'
-        ' than was named: see config.data.synthetic.categories'
+        f'{size} items must have more than one category to ask for one that was'
+        ' not named: see config.data.synthetic.categories'
     )
   return _draw(rng, size, settings, asked=1)
 
 
 def _draw(rng, size, settings, *, asked):
-  """The question names category 0 of an order, the reply asks for another."""
+  """The question names the first category, the reply is about number `asked`."""
   C = _num_categories(size, settings)
   if C > settings['categories']:
     raise ValueError(
         f'config.data.synthetic.categories must be at least {C} for {size}'
-        f' items, {settings["items_per_category"]} in each, got'
+        f' items with {settings["items_per_category"]} in each category, got'
         f' {settings["categories"]}'
     )
   first = task_lib.NUM_MARKS
@@ -63,9 +64,9 @@ def _draw(rng, size, settings, *, asked):
 
 
 def chance(size: int, settings: task_lib.Settings) -> float:
-  """Of guessing any value of the category."""
+  """The accuracy of guessing any value of the category."""
   C = _num_categories(size, settings)
-  items, larger = divmod(size, C)  # which have one more
+  items, larger = divmod(size, C)  # `larger` categories have one more item
   return ((C - larger) / items + larger / (items + 1)) / C
 
 

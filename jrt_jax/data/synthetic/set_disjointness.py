@@ -1,13 +1,14 @@
 """Set disjointness: which element do two sets share?
 
-`1 A 2 B 3`, and the answer at 3 is the element of both. Elements are drawn from
-two pools, halves of the vocabulary in an order that is new in each sample, and
-one of A is written into B. Who reads A and then B has to keep A; who has seen
-both can keep the smaller. A size is (|A|, |B|).
+The prompt is `1 A 2 B 3`, and the answer at 3 is the element in both sets. A
+and B are drawn from two halves of the vocabulary, which is shuffled anew for
+each sample; then an element of A replaces one of B. A model that reads A and
+then B must keep all of A; a model that has seen both can keep the smaller set.
+A size is (|A|, |B|).
 
-Variants: with `intersections` r, r elements are shared, and asked in the order
-in which B has them; with `binary`, the sets share one element or none, and the
-answer is YES or NO. (The paper avoids it: models stay at 50 %.)
+Variants: with `intersections` r, the sets share r elements, which are asked for
+in the order of B; with `binary`, the sets share one element or none, and the
+answer is YES or NO. (The paper avoids this variant: models stay at 50 %.)
 
 Source: Arora et al. 2024, section 3 and its code,
 https://arxiv.org/abs/2407.05483.
@@ -55,7 +56,7 @@ def draw(
 
 
 def chance(size: tuple[int, int], settings: task_lib.Settings) -> float:
-  """Of guessing any element of the smaller set, but those that were answers."""
+  """The accuracy of guessing elements of the smaller set, each of them once."""
   if settings['binary']:
     return 0.5
   left = min(size) - np.arange(settings['intersections'])
@@ -63,15 +64,15 @@ def chance(size: tuple[int, int], settings: task_lib.Settings) -> float:
 
 
 def _sets(rng, size, settings):
-  """Two sets without a common element."""
+  """Returns two sets without a common element."""
   first = NO + 1 if settings['binary'] else task_lib.NUM_MARKS
   ids = rng.permutation(np.arange(first, max(settings['num_ids'], first)))
   pools = np.split(ids, [settings['num_ids'] // 2])
   for pool, number in zip(pools, size):
     if number > len(pool):
       raise ValueError(
-          f'config.data.synthetic.num_ids must leave {number} elements for a'
-          f' set of {size}, it leaves {len(pool)}'
+          f'config.data.synthetic.num_ids must leave {number} elements for'
+          f' sets of {size}, got {len(pool)}'
       )
   return [pool[:number] for pool, number in zip(pools, size)]
 

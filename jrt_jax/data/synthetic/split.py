@@ -1,4 +1,4 @@
-"""A split that is drawn, not read: samples of a task by their place in a run."""
+"""A split of a synthetic task: its samples are drawn, not read from files."""
 
 from collections.abc import Mapping
 import copy
@@ -12,18 +12,18 @@ from jrt_jax.data.synthetic import curriculum
 from jrt_jax.data.synthetic import task as task_lib
 from jrt_jax.data.synthetic import tasks
 
-# Of the samples that are held out, the same for all runs: those of training are
-# drawn by grain, by another kind of generator.
+# The seed of held-out samples, the same for all runs. Grain draws the training
+# samples, with another kind of generator.
 _HELD_OUT_SEED = 20_240_705
 
 
 class Ids:
-  """Stands in for a tokenizer: ids, and no text.
+  """Stands in for a tokenizer: ids without text.
 
   Attributes:
-    size: how many ids there are.
-    eos_id: none.
-    fingerprint: tells it from others.
+    size: number of ids.
+    eos_id: -1, since there is none.
+    fingerprint: a short string that identifies the ids.
   """
 
   eos_id = -1
@@ -37,16 +37,16 @@ class Split:
   """One split of a task.
 
   Args:
-    name: of the task.
+    name: the name of the task.
     settings: `config.data.synthetic`.
-    held_out: whether it is the split 'validation', whose samples depend on
+    held_out: whether this is the split 'validation'. Its samples depend on
       their size and number only, not on the seed of a run.
 
   Attributes:
-    name: of the task.
-    sizes: that samples have.
-    num_ids: ids are below it.
-    fingerprint: what tells this split from others, a short string.
+    name: the name of the task.
+    sizes: the sizes of the samples.
+    num_ids: number of ids; all ids are below it.
+    fingerprint: a short string that identifies the split.
 
   Raises:
     ValueError: a setting is wrong.
@@ -61,7 +61,7 @@ class Split:
     self._held_out = held_out
     if not held_out:
       curriculum.check(settings, len(self.sizes))
-    # What a sample of each size is must not change under a run that goes on.
+    # The samples of each size must not change when a run continues.
     samples = [self._example_of(size).tokens for size in self.sizes]
     settings = json.dumps(self._settings, sort_keys=True).encode()
     checksum = zlib.crc32(
@@ -70,15 +70,15 @@ class Split:
     self.fingerprint = f'{name} {checksum:08x}'
 
   def only(self, size: task_lib.Size) -> 'Split':
-    """The samples of one size."""
+    """Returns the split with samples of one size only."""
     part = copy.copy(self)
     part.sizes = (size,)
     return part
 
   def unnamed(self) -> 'Split | None':
-    """Samples whose reply asks for what the question has not named.
+    """Returns samples whose reply asks for items that were not named.
 
-    They have the sizes of which enough is left to ask for; None if none has.
+    It has the sizes that leave enough such items; None if no size does.
     """
     if (draw := self._task.draw_unnamed) is None:
       return None
@@ -93,9 +93,9 @@ class Split:
     """Returns a sample.
 
     Args:
-      index: of the sample, in the whole run.
-      rng: of this sample; what is held out does not need it.
-      batch_size: how many samples a step takes.
+      index: the number of the sample in the whole run.
+      rng: the generator of this sample; unused for held-out samples.
+      batch_size: number of samples in a step.
     """
     if self._held_out:
       size = self.sizes[index % len(self.sizes)]
@@ -106,11 +106,11 @@ class Split:
     return self._task.draw(rng, size, self._settings)
 
   def chance(self, size: task_lib.Size) -> float:
-    """The accuracy of guessing; see `task.Task`."""
+    """Returns the accuracy of guessing; see `task.Task`."""
     return self._task.chance(size, self._settings)
 
   def check_length(self, sequence_length: int) -> None:
-    """Raises ValueError unless samples have room in a sequence."""
+    """Raises ValueError unless all samples fit in a sequence."""
     for size in self.sizes:
       needed = len(self._example_of(size).tokens)
       if needed > sequence_length:
@@ -156,12 +156,12 @@ def splits(name: str, settings: Mapping[str, Any]) -> dict[str, Split]:
 
 
 def size_name(size: task_lib.Size) -> str:
-  """Returns a size for the name of a metric: '16', '64x4'."""
+  """Returns a size as it appears in the name of a metric: '16', '64x4'."""
   return 'x'.join(map(str, np.ravel(size)))
 
 
 def _sizes(task, settings, held_out):
-  """The sizes of a split: ints, or tuples of two."""
+  """Returns the sizes of a split: ints, or tuples of two."""
   sizes = settings['sizes'] or task.sizes
   if held_out:
     own = () if settings['sizes'] else task.held_out_sizes

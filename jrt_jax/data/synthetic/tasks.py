@@ -1,4 +1,4 @@
-"""The synthetic tasks by name, as `config.data.source` has it."""
+"""The synthetic tasks by their name in `config.data.source`."""
 
 from jrt_jax.data.synthetic import forward_reference
 from jrt_jax.data.synthetic import general_associative_recall

@@ -49,7 +49,10 @@ def test_documents_that_share_thirteen_words_with_a_row_are_left_out(tmp_path):
   assert head.split()[0] == 'rows'
   assert a.split()[:-1] == ['3', '1', '1', '2', '1']
   assert b.split()[:-1] == ['1', '1', '0', '0', '0']
-  assert summary.startswith('5 documents share no 13 words in a row that stand')
+  assert summary == (
+      '5 documents share no 13-gram with any row; n-grams in more than 2'
+      ' documents do not count'
+  )
   with gzip.open(tmp_path / 'clean.jsonl.gz', 'rt') as file:
     assert [json.loads(line)['text'] for line in file] == kept
 

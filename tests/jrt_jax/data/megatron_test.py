@@ -120,10 +120,8 @@ def test_documents_without_an_end_can_only_be_concatenated(
   warnings = []
   monkeypatch.setattr(logging, 'warning', warnings.append)
   write(tmp_path / 'a', [[1, 2], [3, EOS], [4, 5]])
-  message = (
-      'should end with token 256, .* 2 of 3 looked at do not: .*append-eod'
-  )
-  with pytest.raises(ValueError, match=f"{message}.*='documents' needs it"):
+  message = 'should end with token 256, .* 2 of 3 that were checked do not: .*append-eod'
+  with pytest.raises(ValueError, match=f"{message}.*='documents' needs these"):
     read(tmp_path / 'a')
   splits = read(tmp_path / 'a', packing='concat', validation_fraction=0.4)
   assert splits['train'][:].tolist() == [1, 2, 3, EOS]

@@ -237,7 +237,7 @@ def test_parts_hold_the_same_batches_out():
 
 
 def test_a_batch_that_parts_cannot_share_is_refused():
-  with pytest.raises(ValueError, match='6 sequences .* of the 4 processes'):
+  with pytest.raises(ValueError, match='batch_size=6 .* of the 4 processes'):
     batches(batch_size=6, share=(0, 4))
 
 
@@ -293,7 +293,7 @@ def test_throughput_is_measured_with_at_least_a_batch():
 
 def test_a_source_without_text_is_refused_where_text_is_read():
   data = base.get_config().data.to_dict() | {'source': 'mqar'}
-  with pytest.raises(ValueError, match="must be text here, got 'mqar', which"):
+  with pytest.raises(ValueError, match="must be text, got 'mqar', a synthetic"):
     pipeline.token_streams(data, pipeline.load_tokenizer(data))
 
 
@@ -397,7 +397,7 @@ def test_a_mask_that_is_a_token_or_no_id_is_refused(mask_id):
 def test_an_id_that_is_no_token_is_refused(unknown, num_threads):
   tokens = np.arange(8 * 4 + 1, dtype=np.int64)
   tokens[21] = unknown
-  message = rf'must lie in \[0, 35\), .* got {unknown} at token 21'
+  message = rf'ids of its .* in \[0, 35\), got {unknown} at token 21'
   with pytest.raises(pipeline.UnknownId, match=message):
     list(
         itertools.islice(

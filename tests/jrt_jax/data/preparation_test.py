@@ -181,11 +181,11 @@ def test_a_copy_of_the_tokenizer_is_beside_its_shards(jsonl, tmp_path):
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'text_key': 'body'}, "was begun with text_key 'text', got 'body'"),
-        ({'shard_tokens': 9}, 'was begun with shard_tokens 500, got 9'),
+        ({'text_key': 'body'}, "was started with text_key 'text', got 'body'"),
+        ({'shard_tokens': 9}, 'was started with shard_tokens 500, got 9'),
         (
             {'validation_fraction': 0.2},
-            'was begun with validation_fraction 0.1, got 0.2',
+            'was started with validation_fraction 0.1, got 0.2',
         ),
     ],
 )
@@ -208,7 +208,9 @@ def test_other_text_is_refused(prepared, jsonl, monkeypatch):
 def test_another_tokenizer_is_refused(prepared, jsonl, tmp_path):
   tokenizer = hf.Tokenizer(hf.models.WordLevel({'</s>': 0}, unk_token='</s>'))
   tokenizer.save(str(tmp_path / 'my.json'))
-  with pytest.raises(ValueError, match="was begun with tokenizer 'bytes', got"):
+  with pytest.raises(
+      ValueError, match="was started with tokenizer 'bytes', got"
+  ):
     prepare(prepared[0], jsonl, str(tmp_path / 'my.json'))
 
 

@@ -174,7 +174,7 @@ def test_a_flipped_bit_is_found(error_line, tmp_path):
   (tmp_path / 'a.txt').write_text('some text')
   folder = tmp_path / 'out'
   assert run(f'--input={tmp_path}/*.txt', f'--out={folder}').returncode == 0
-  assert 'are what was written' in run('--verify', f'--out={folder}').stdout
+  assert 'match their checksums' in run('--verify', f'--out={folder}').stdout
   path = folder / 'train-00000.bin'
   path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
   found = run('--verify', f'--out={folder}')
@@ -185,7 +185,7 @@ def test_a_flipped_bit_is_found(error_line, tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ([], '--out=DIR and --input=FILES or --verify must be given'),
+        ([], '--out=DIR must be given, with --input=FILES or --verify'),
         (['--out=x', '--input=no/*.txt'], '--input must name files, got'),
         (['--out=x', '--verify'], 'x/manifest.json does not exist'),
     ],

@@ -118,7 +118,7 @@ def flip_a_bit(path):
 def test_a_flipped_bit_is_found(name, tmp_path):
   write(tmp_path, SPLITS)
   flip_a_bit(tmp_path / name)
-  with pytest.raises(ValueError, match=f'damaged, .* sha256 of: {name}; copy'):
+  with pytest.raises(ValueError, match=f'damaged .* sha256: {name}; copy'):
     read(tmp_path)
   read(tmp_path, verify=False)
 
@@ -212,14 +212,14 @@ def test_a_missing_shard_is_refused(tmp_path):
 
 def test_unfinished_shards_are_refused(tmp_path):
   write(tmp_path, SPLITS, complete=False)
-  with pytest.raises(ValueError, match='not finished, 0 of 1 files are'):
+  with pytest.raises(ValueError, match='not finished, it has 0 of 1 files'):
     read(tmp_path)
 
 
 def test_a_folder_without_a_manifest_is_refused(tmp_path):
   for path in (tmp_path, tmp_path / 'nothing'):
     with pytest.raises(
-        FileNotFoundError, match='jrt_jax.data.prepare makes it'
+        FileNotFoundError, match='jrt_jax.data.prepare writes such a folder'
     ):
       read(path)
 

@@ -52,7 +52,7 @@ def test_the_standard_library_has_sources_and_help_but_no_tests():
 
 def test_a_python_without_sources_is_refused(tmp_path, monkeypatch):
   monkeypatch.setattr(sources.sysconfig, 'get_path', lambda _: str(tmp_path))
-  with pytest.raises(FileNotFoundError, match="needs the standard library's"):
+  with pytest.raises(FileNotFoundError, match='needs the source files of the'):
     sources.python_stdlib({})
 
 

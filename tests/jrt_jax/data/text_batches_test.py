@@ -97,9 +97,9 @@ def test_the_extension_tells_the_format(names, expected):
 @pytest.mark.parametrize(
     ('names', 'message'),
     [
-        (['a.txt', 'b.parquet'], 'b.parquet: --format must be given'),
-        (['a.gz'], 'a.gz: --format must be given'),
-        (['a.txt', 'b.jsonl'], '--train must have files of one format, got js'),
+        (['a.txt', 'b.parquet'], '--format must be given: .* b.parquet'),
+        (['a.gz'], '--format must be given: .* a.gz'),
+        (['a.txt', 'b.jsonl'], '--train must name files of one format, got js'),
     ],
 )
 def test_a_format_that_is_not_clear_is_refused(names, message):

@@ -280,7 +280,7 @@ def test_a_file_at_which_the_library_panics_is_refused_in_one_line(
 
 def test_a_tokenizer_that_ends_no_document_is_refused(tmp_path):
   tokenizer = hf.Tokenizer(hf.models.WordLevel({'a': 0}, unk_token='a'))
-  with pytest.raises(ValueError, match='must have a token that ends documents'):
+  with pytest.raises(ValueError, match='must have an end-of-text token'):
     tokenizers.load(save(tokenizer, tmp_path))
 
 

@@ -163,7 +163,7 @@ def test_a_disk_that_refuses_a_checkpoint_is_one_line_that_names_the_last(
       checkpoints.save(30, large, META)
   assert str(error.value) == (
       f'{workdir} could not be written to: File too large; the same command'
-      ' goes back to step 20'
+      ' continues from step 20'
   )
   assert 'Traceback' not in capfd.readouterr().err
   assert {'10', '20'} <= {*steps(workdir)} and '30' not in steps(workdir)
@@ -176,8 +176,8 @@ def test_numbers_that_are_not_finite_are_never_saved(workdir, part):
     with pytest.raises(checkpoint.NotSaved) as error:
       checkpoints.save(30, state, META)
   assert str(error.value) == (
-      'weights or moments at step 30 are not finite: the same command goes back'
-      ' to step 20'
+      'weights or moments at step 30 are not finite: the same command continues'
+      ' from step 20'
   )
   assert steps(workdir) == ['10', '20']
 
@@ -359,8 +359,8 @@ def test_another_model_is_an_error_and_no_damage(workdir, warnings):
     with pytest.raises(ValueError) as error:
       checkpoints.restore_latest(other)
   assert str(error.value).endswith(
-      'is of another model: 3 parameters differ, first embedding.embedding:'
-      ' saved (8, 16), wanted (8, 8)'
+      'is of another model: 3 parameters differ, the first is'
+      ' embedding.embedding: saved (8, 16), wanted (8, 8)'
   )
   assert not warnings and steps(workdir) == ['10', '20']
 

@@ -241,7 +241,7 @@ def test_a_run_keeps_chunked_though_kernels_are_right_by_now(
   questions = asked()
   choice = kernels.of_run(config, begun('chunked', f'{WRONG}it hung'), ALONE)
   assert str(choice) == (
-      'linear attention: chunked, because this run began with it, as the'
+      'linear attention: chunked, because this run started with it, as the'
       ' kernels may not run on NVIDIA H100 PCIe: it hung'
   )
   assert not questions
@@ -271,7 +271,7 @@ def test_a_run_without_an_answer_keeps_chunked_where_nobody_can_be_asked(
   before = kernels.Choice('chunked', 'the check hung', True)
   choice = kernels.of_run(config, begun(*before), ALONE)
   assert choice == before._replace(
-      reason='this run began with it, as the check hung'
+      reason='this run started with it, as the check hung'
   )
 
 
@@ -317,7 +317,7 @@ def test_a_run_whose_kernels_may_not_run_here_goes_on_and_says_so(
 ):
   asked('it hung', gpu)
   choice = kernels.of_run(config, begun(KERNELS_OR_CHUNKED, RIGHT), ALONE)
-  reason = f'this run began with the kernels, but {told}'
+  reason = f'this run started with the kernels, but {told}'
   assert choice == kernels.Choice('chunked', reason)
 
 
@@ -347,7 +347,7 @@ def test_a_damaged_record_is_named(begun, config):
         ([('auto', ''), None, ('auto', '')], ('auto', '')),
         (
             [(KERNELS_OR_CHUNKED, RIGHT), None, ('auto', '')],
-            ('chunked', 'the GPUs of all nodes are not of one kind'),
+            ('chunked', 'the GPUs of the nodes are not all of one kind'),
         ),
         (
             [(KERNELS_OR_CHUNKED, RIGHT), None, ('chunked', f'{WRONG}it hung')],

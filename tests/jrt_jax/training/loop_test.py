@@ -347,7 +347,7 @@ def test_a_probe_that_fails_is_told_once_and_ends_nothing(
     raise RuntimeError('out of memory:\n a long list')
 
   assert train(config(**PROBED), tmp_path, probe=fail) is None
-  line = 'probing failed, and is left out from here on: RuntimeError: out of'
+  line = 'probing failed and is turned off: RuntimeError: out of'
   assert (
       capsys.readouterr().err.count(f'step 2: {line} memory: a long list') == 1
   )

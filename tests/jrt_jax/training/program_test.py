@@ -34,7 +34,7 @@ def test_a_step_that_does_not_fit_is_refused_with_what_does(
   with pytest.raises(memory.TooLittle) as error:
     compile_step(free=1_200_000, microbatch_per_device=8)
   line = str(error.value)
-  assert '\n' not in line and 'of which 1.14 MiB are free' in line
+  assert '\n' not in line and 'but only 1.14 MiB are free' in line
   microbatch, remat = re.search(
       '--config.microbatch_per_device=(.*) --config.model.remat=(.*) takes',
       line,

@@ -44,7 +44,7 @@ def config(run_config, tmp_path_factory):
             (
                 dict(model__implementation=name),
                 'implementation must be auto, chunked or reference on cpu'
-                f' devices, which are no Hopper GPUs, got {name}$',
+                f' devices, which are not Hopper GPUs, got {name}$',
             )
             for name in ('mosaic_sm90', 'mosaic_sm90_or_chunked')
         ),
@@ -259,7 +259,7 @@ def test_a_compact_run_is_not_continued_and_stays_as_it_is(
   before = {file.name: file.read_bytes() for file in folder.iterdir()}
   own = recorded.get_config(str(folder / 'config.json')).to_dict()
   own['data']['path'] = config()['data']['path']
-  with pytest.raises(ValueError, match=f'weights only: .*--from={folder} for'):
+  with pytest.raises(ValueError, match=f'weights only: .*--from={folder} and'):
     run_lib.Run(own, folder)
   assert before == {file.name: file.read_bytes() for file in folder.iterdir()}
 

@@ -38,15 +38,15 @@ def test_a_run_cannot_resume_from_weights_alone(run, workdir):
   step = jax.numpy.zeros((), 'int32')
   state = train_state.TrainState(step, run[1], opt_state={})
   with checkpoint.Checkpoints(workdir, keep=1, keep_every=0) as checkpoints:
-    with pytest.raises(ValueError, match=f'--config.init_from={workdir} for'):
+    with pytest.raises(ValueError, match=f'--config.init_from={workdir} and'):
       checkpoints.restore_latest(state)
 
 
 def test_a_workdir_of_a_run_is_not_overwritten(run, workdir):
-  with pytest.raises(ValueError, match='workdir must be a new one'):
+  with pytest.raises(ValueError, match='workdir must be new, got'):
     workdirs.write(workdir, *run, origin='a test')
   (workdir / 'config.json').unlink()
-  with pytest.raises(ValueError, match='workdir must be a new one'):
+  with pytest.raises(ValueError, match='workdir must be new, got'):
     workdirs.write(workdir, *run, origin='a test')
 
 
@@ -57,7 +57,7 @@ def test_a_workdir_that_cannot_be_written_is_a_clear_error(run, tmp_path):
 
 
 def test_a_folder_without_a_run_is_a_clear_error(tmp_path):
-  with pytest.raises(FileNotFoundError, match='without config.json'):
+  with pytest.raises(FileNotFoundError, match='has no config.json'):
     workdirs.read(tmp_path)
 
 

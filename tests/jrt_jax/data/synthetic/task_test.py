@@ -23,5 +23,5 @@ def test_ids_are_divided_into_equal_halves():
 
 
 def test_more_than_there_are_cannot_be_chosen():
-  with pytest.raises(ValueError, match='must leave 3 keys .*, it leaves 2'):
+  with pytest.raises(ValueError, match='must leave 3 keys .*, got 2'):
     task.choose(np.random.default_rng(0), np.arange(2), 3, 'keys')
