@@ -1,5 +1,4 @@
-"""Starts training: on this machine, or as a job of a SLURM cluster.
+"""Starts training on this machine, or as a job on a SLURM cluster.
 
-It builds command lines and job files with Python's standard library only, so
-that it runs on login nodes as well.
+It uses Python's standard library only, so that it also runs on login nodes.
 """

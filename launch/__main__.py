@@ -1,8 +1,8 @@
 """Starts training: python -m launch local|slurm --config=FILE [-- more flags].
 
-`--from=WORKDIR` in place of `--config` starts from the weights of that run.
-
-`python -m launch slurm --help` lists the options; README.md explains them.
+`--from=WORKDIR` in place of `--config` starts from the config and the weights
+of that run. `python -m launch slurm --help` lists the options; README.md
+explains them.
 """
 
 import argparse
@@ -29,12 +29,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: list[str], module: str = COMMAND) -> int:
-  """Returns the exit code.
+  """Runs the command line and returns the exit code.
 
   Args:
     argv: arguments of the command line, without the program.
-    module: what is started, as `python -m module`; it must know the flags of
-      `jrt_jax.train` that choose processes.
+    module: the module to start with `python -m`; it must accept the flags of
+      `jrt_jax.train` that describe processes.
   """
   argv, flags = _split(argv)
   try:
@@ -46,7 +46,7 @@ def main(argv: list[str], module: str = COMMAND) -> int:
 
 
 def _split(argv):
-  """Parts the arguments at the first --."""
+  """Splits the arguments at the first --."""
   at = argv.index('--') if '--' in argv else len(argv)
   return argv[:at], argv[at + 1 :]
 
@@ -65,14 +65,16 @@ def _parse(argv, module):
     )
     _add_origin(sub)
     sub.add_argument(
-        '--dry_run', action='store_true', help='print what would be done only'
+        '--dry_run',
+        action='store_true',
+        help='only print what would be started',
     )
     launcher.add_arguments(sub)
   arguments, unknown = parser.parse_known_args(argv)
   if unknown:
     raise ValueError(
         f'unrecognized arguments: {shlex.join(unknown)} (flags of {module} must'
-        ' follow " -- ")'
+        ' come after " -- ")'
     )
   arguments.run = _run(arguments)
   arguments.workdir = arguments.run['workdir']
@@ -88,11 +90,11 @@ def _add_origin(parser):
       '--from',
       dest='source',
       metavar='WORKDIR',
-      help='a run, whose config and newest weights start another',
+      help='a run, with whose config and newest weights the new run starts',
   )
   parser.add_argument(
       '--workdir',
-      help='default: runs/ and the config, unless that is of another run',
+      help='the folder of the run; default: runs/ and the name of the config',
   )
 
 
@@ -106,7 +108,7 @@ def _run(arguments):
     origin, default = {'from': arguments.source}, None
   workdir = arguments.workdir or default
   if not workdir:
-    raise ValueError('--workdir must be given, with the config of another run')
+    raise ValueError('--workdir must be given with the config of another run')
   return {**origin, 'workdir': workdir}
 
 
@@ -115,13 +117,13 @@ def _check_source(workdir):
   folder = pathlib.Path(workdir) if kind or not name else _BUILTIN / name
   if not (folder / 'config.json').is_file():
     raise ValueError(
-        f'--from must be a workdir, got {workdir!r}: a run that has begun'
-        ' continues with --config=WORKDIR/config.json of its own'
+        f'--from must be a workdir, got {workdir!r}; to continue a run, pass'
+        ' its own config: --config=WORKDIR/config.json'
     )
 
 
 def _default_workdir(config):
-  """Returns the workdir of a file of configs/; None for what was recorded."""
+  """Returns the default workdir of a config; None for a recorded config."""
   path, _, choice = config.partition(':')
   file = pathlib.Path(path)
   # `jrt_jax.train` as well looks for configs/NAME.py where it is installed.

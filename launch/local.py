@@ -1,8 +1,9 @@
-"""Starts the processes of a run on this machine: one for each GPU, if any.
+"""Starts the processes of a run on this machine, one for each GPU.
 
-What the first process prints is shown as it is, and lines of the others with
-their number. Ctrl-C and SIGTERM reach all of them, and a second one hastens the
-end. When one fails, the others are ended too.
+Lines that the first process prints are shown unchanged, those of other
+processes with their number. Ctrl-C and SIGTERM are passed on to all processes;
+a second one ends them within seconds. If one process fails, the others are
+ended.
 """
 
 import argparse
@@ -17,15 +18,17 @@ from launch import supervisor
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  """Adds what only this launcher knows."""
+  """Adds the arguments of this launcher."""
   parser.add_argument(
-      '--processes', type=int, help='default: one for each GPU, or one'
+      '--processes',
+      type=int,
+      help='number of processes; default: one for each GPU, or one',
   )
   parser.add_argument(
       '--devices_per_process',
       type=int,
       default=1,
-      help='GPUs, or virtual devices where there are none; default: 1',
+      help='GPUs of each process, or virtual CPU devices; default: 1',
   )
 
 
@@ -51,7 +54,7 @@ def run(arguments: argparse.Namespace, module: str, flags: list[str]) -> int:
 
 
 def count_gpus() -> int:
-  """How many GPUs the processes of this machine may use."""
+  """Returns how many GPUs of this machine may be used."""
   if not re.search('cuda|gpu', os.environ.get('JAX_PLATFORMS') or 'cuda'):
     return 0
   chosen = os.environ.get('CUDA_VISIBLE_DEVICES')
@@ -70,8 +73,8 @@ def _check(processes, each, gpus):
       raise ValueError(f'--{name} must be positive, got {value}')
   if gpus and processes * each > gpus:
     raise ValueError(
-        f'--processes={processes} of --devices_per_process={each} need'
-        f' {processes * each} GPUs, and this machine has {gpus}'
+        f'--processes={processes} with --devices_per_process={each} need'
+        f' {processes * each} GPUs, but this machine has {gpus}'
     )
 
 

@@ -1,7 +1,7 @@
-"""Processes that end together, with all that they have started.
+"""Processes that end together, including all their children.
 
-They are one process group of POSIX. Its leader is a watchdog: unlike Linux's
-parent-death signal, it ends their children too, waits before it kills, and
+They form a POSIX process group, whose leader is a watchdog. Unlike Linux's
+parent-death signal, a watchdog also ends children, waits before it kills, and
 works on every system.
 """
 
@@ -19,19 +19,19 @@ _SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 
 class ProcessGroup:
-  """Passes signals on to a group, within a `with` block; then kills the rest.
+  """Passes signals on to a group in a `with` block, and kills it at the end.
 
-  SIGHUP, of a terminal that was closed, is passed on as SIGTERM, for which runs
-  save. Signals that this process ignores, as after nohup, stay ignored. Main
-  thread only.
+  SIGHUP (the terminal was closed) is passed on as SIGTERM, on which runs save.
+  Signals that this process ignores, as after nohup, stay ignored. Main thread
+  only.
 
   Args:
-    patience: seconds after a signal, or after the death of this process, until
-      those who have not ended are killed.
-    grace: as much after a second signal.
+    patience: seconds after a signal, or after this process is killed, until
+      the remaining processes are killed.
+    grace: seconds after a second signal until they are killed.
 
   Attributes:
-    sent: what all of them got so far, because a signal came.
+    sent: the signals that were passed on so far.
   """
 
   def __init__(self, *, patience: float, grace: float):
@@ -40,7 +40,7 @@ class ProcessGroup:
     self.sent = []
 
   def __enter__(self) -> 'ProcessGroup':
-    # The watchdog inherits what is blocked; here, what comes now comes later.
+    # The watchdog inherits the blocked signals; here they are only delayed.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     self._watchdog = subprocess.Popen(
         [sys.executable, str(_WATCHDOG), str(self._delays[0])],
@@ -57,7 +57,7 @@ class ProcessGroup:
     return self
 
   def start(self, command: Sequence[str], **options: Any) -> subprocess.Popen:
-    """Starts a process of the group; the options are Popen's."""
+    """Starts a process of the group, with options of `subprocess.Popen`."""
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,  # only the foreground may read a terminal
@@ -66,7 +66,7 @@ class ProcessGroup:
     )
 
   def send(self, number: int) -> None:
-    """Sends a signal to all processes of the group, and what they started."""
+    """Sends a signal to all processes of the group and their children."""
     os.killpg(self._watchdog.pid, number)
 
   def __exit__(self, *_) -> None:
@@ -78,7 +78,7 @@ class ProcessGroup:
 
   def _pass_on(self, number, frame):
     del frame
-    if self._delays:  # further signals do not put the end off
+    if self._delays:  # further signals do not postpone the end
       signal.setitimer(signal.ITIMER_REAL, self._delays.pop(0))
     number = signal.Signals(number)
     number = signal.SIGTERM if number == signal.SIGHUP else number
@@ -90,6 +90,7 @@ class ProcessGroup:
     last = self.sent[-1].name
     self.sent.append(signal.SIGKILL)
     self.send(signal.SIGKILL)
-    # Not by print(): the alarm may have come inside one.
-    with contextlib.suppress(OSError):  # of a terminal that was closed
-      os.write(2, f'error: {last} was not heeded in time: killed\n'.encode())
+    # Not with print(): the alarm may interrupt one.
+    with contextlib.suppress(OSError):  # the terminal was closed
+      line = f'error: killed, as {last} did not end all processes in time\n'
+      os.write(2, line.encode())

@@ -1,8 +1,8 @@
-"""Submits a run as a SLURM job: one process for each GPU.
+"""Submits a run as a SLURM job with one process for each GPU.
 
 The job file is written into the workdir. Two minutes before the time limit the
-processes get SIGTERM; they save and exit with 143, and the job is requeued,
-where the same command continues.
+processes get SIGTERM: they save and exit with 143, and the job is requeued and
+continues the run.
 """
 
 import argparse
@@ -14,10 +14,10 @@ import shlex
 import subprocess
 import sys
 
-# What is set already stays as it is; README.md has the reasons.
+# Variables that are already set are kept; README.md has the reasons.
 _ENVIRONMENT = {'NCCL_DEBUG': 'WARN', 'XLA_PYTHON_CLIENT_MEM_FRACTION': '0.9'}
 
-# Options whose values add up: a further mount leaves the project mounted.
+# Options whose values are appended, so that the project stays mounted.
 _LISTS = ('container-mounts',)
 
 _JOB = """\
@@ -28,8 +28,8 @@ cd {directory} || exit
 {setup}
 {exports}
 
-# Without "B:" in --signal, SIGTERM comes to the processes that srun starts and
-# not to this script, which lives on to requeue the job.
+# Without "B:" in --signal, SIGTERM goes to the processes that srun starts and
+# not to this script, which then requeues the job.
 code=0
 {srun} \\
   {command} || code=$?
@@ -41,14 +41,17 @@ exit "$code"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  """Adds what only this launcher knows."""
+  """Adds the arguments of this launcher."""
   parser.add_argument('--nodes', type=int, default=1, help='default: 1')
   parser.add_argument('--gpus_per_node', type=int, default=8, help='default: 8')
   parser.add_argument(
-      '--cpus_per_gpu', type=int, default=8, help='cores; default: 8'
+      '--cpus_per_gpu',
+      type=int,
+      default=8,
+      help='cores of each process; default: 8',
   )
   for name in 'time', 'partition', 'account', 'qos':
-    parser.add_argument(f'--{name}', help="SLURM's own")
+    parser.add_argument(f'--{name}', help='as in sbatch')
   parser.add_argument(
       '--setup',
       action='append',
@@ -56,16 +59,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
       help='a line of bash before training, such as "module load cuda"',
   )
   parser.add_argument(
-      '--python', default=sys.executable, help='default: the present one'
+      '--python',
+      default=sys.executable,
+      help='the interpreter; default: the one that runs this',
   )
-  parser.add_argument('--container', help='an image, started with Pyxis')
+  parser.add_argument(
+      '--container', help='an image to run in, started with Pyxis'
+  )
   for name in 'sbatch', 'srun':
     parser.add_argument(
         f'--{name}',
         action='append',
         default=[],
         metavar='KEY[=VALUE]',
-        help=f'another option of {name}, or another value of one of ours',
+        help=f'an option of {name} to add, or to give another value',
     )
     parser.add_argument(
         f'--no_{name}',
@@ -81,7 +88,7 @@ def run(arguments: argparse.Namespace, module: str, flags: list[str]) -> int:
 
   Raises:
     ValueError: an option cannot be right.
-    OSError: the file cannot be written, or sbatch is not here.
+    OSError: the file cannot be written, or there is no sbatch.
   """
   text = job(arguments, module, flags)
   if arguments.dry_run:
@@ -94,7 +101,7 @@ def run(arguments: argparse.Namespace, module: str, flags: list[str]) -> int:
     return subprocess.run(['sbatch', str(path)]).returncode
   except FileNotFoundError as error:
     raise FileNotFoundError(
-        'sbatch is not on the PATH: submit on a login node of the cluster'
+        'sbatch is not on the PATH: submit from a login node of the cluster'
         f' (sbatch {shlex.quote(str(path))})'
     ) from error
 
@@ -142,7 +149,7 @@ def _sbatch(arguments):
       'gpus-per-node': arguments.gpus_per_node,
       'cpus-per-task': arguments.cpus_per_gpu,
       'output': log,
-      'open-mode': 'append',  # a requeued job goes on in its log
+      'open-mode': 'append',  # a requeued job continues its log
       'requeue': None,
       'signal': 'TERM@120',
   }
@@ -155,7 +162,7 @@ def _sbatch(arguments):
 def _srun(arguments):
   options = {
       'kill-on-bad-exit': 1,
-      'cpus-per-task': arguments.cpus_per_gpu,  # srun does not take sbatch's
+      'cpus-per-task': arguments.cpus_per_gpu,  # srun ignores that of sbatch
       'cpu-bind': 'cores',
   }
   if arguments.container:
@@ -169,10 +176,10 @@ def _srun(arguments):
 
 
 def _changed(name, options, arguments):
-  """Options without those that are left out, with those that are added.
+  """Returns options with the changes of --NAME and --no_NAME.
 
-  What is added is KEY=VALUE, or KEY alone, which has the value None. A KEY may
-  begin with --, as SLURM has it.
+  An added option is KEY=VALUE or KEY, whose value is None. KEY may start with
+  --.
   """
   for key in vars(arguments)[f'no_{name}']:
     key = key.removeprefix('--')
@@ -205,10 +212,10 @@ def _quote(value):
 
 
 def _check_bash(text):
-  """Refuses what bash cannot read; only --setup is put in as it is."""
+  """Raises ValueError unless bash can parse the job; only --setup can fail."""
   checked = subprocess.run(
       ['bash', '-n'], input=text, text=True, capture_output=True
   )
   if checked.returncode:
     reason = checked.stderr.splitlines()[0]
-    raise ValueError(f'--setup must be bash, got what it cannot read: {reason}')
+    raise ValueError(f'--setup must be valid bash, got an error: {reason}')

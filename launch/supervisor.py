@@ -1,4 +1,4 @@
-"""Runs processes that belong together: they end together, too."""
+"""Runs processes that belong together, and ends them together."""
 
 from collections.abc import Mapping, Sequence
 import contextlib
@@ -21,23 +21,24 @@ def run(
     grace: float = 10.0,
     patience: float = 300.0,
 ) -> int:
-  """Runs commands until all have ended; the failure of one ends the others.
+  """Runs commands until all have ended; if one fails, the others are ended.
 
-  Signals that ask for the end are passed on to all of them. When this returns,
-  or is killed, nothing that they have started goes on.
+  SIGINT, SIGTERM and SIGHUP are passed on to all of them. After this returns or
+  is killed, none of the processes and of their children is left running.
 
   Args:
     commands: one for each process.
-    environment: what is added to this process's.
-    settle: seconds in which the others, after a failure, may end by themselves
-      and tell why.
+    environment: variables to add to the environment.
+    settle: seconds after a failure in which the others may end by themselves
+      and print why.
     grace: seconds between SIGTERM and SIGKILL for those that did not; also
       after a second signal.
     patience: seconds after a first signal, or after this process is killed,
-      in which they may save.
+      in which processes may save.
 
   Returns:
-    The exit code of the first one that failed, 128 + n after signal n; or 0.
+    The exit code of the first process that failed (128 + n after signal n), or
+    0.
   """
   with process_group.ProcessGroup(patience=patience, grace=grace) as group:
     processes = [
@@ -53,7 +54,7 @@ def run(
       group.send(signal.SIGTERM)
       _await(processes, grace)
   for thread in threads:
-    thread.join(timeout=grace)  # what has left the group may still write
+    thread.join(timeout=grace)  # a process outside the group may still write
   return _report(processes, failed, group.sent)
 
 
@@ -93,7 +94,7 @@ def _thread(function):
 
 
 def _first_failure(ended, processes):
-  """Waits for the end of all, or of one that fails, and returns that one."""
+  """Waits until all have ended or one has failed, and returns that one."""
   for _ in processes:
     process = ended.get()
     if process.returncode:

@@ -1,7 +1,7 @@
-"""Ends a process group when the process that watches over it is killed.
+"""Ends a process group when the process that started the group is killed.
 
-A script of its own, started by `process_group` as the leader of that group:
-what kills or hangs the others leaves it alone.
+This is a separate script, which `process_group` starts as the leader of the
+group: it keeps working if the other processes hang or are killed.
 """
 
 import os
@@ -11,7 +11,7 @@ import time
 
 
 def main(patience: float) -> None:
-  """Waits for the end of the process that holds the other end of stdin.
+  """Waits until the process at the other end of stdin ends; ends the group.
 
   Args:
     patience: seconds between SIGTERM and SIGKILL, for the whole group.
@@ -19,7 +19,7 @@ def main(patience: float) -> None:
   sys.stdin.buffer.read()
   os.killpg(0, signal.SIGTERM)  # blocked in this process
   time.sleep(patience)
-  os.killpg(0, signal.SIGKILL)  # and this process, too
+  os.killpg(0, signal.SIGKILL)  # including this process
 
 
 if __name__ == '__main__':

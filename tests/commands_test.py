@@ -36,7 +36,7 @@ MISTAKES = {
     'train --from=builtin:a --workdir={tmp}/a': 'error: builtin:NAME must be o',
     'train --from=builtin:jrt_2m --workdir={tmp}/a': 'config.data.path must be',
     'plot': '--workdir=DIR must be given',
-    'plot --workdir={tmp}': 'is no run',
+    'plot --workdir={tmp}': 'is not a run',
     'plot --workdir={tmp} --smooth=2': 'flag --smooth=2',
     'plot --workdir={tmp} --out=/dev/null/a.png': '--out must be a file',
     'generate --prompt=a': '--workdir=DIR must be given',

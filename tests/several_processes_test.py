@@ -166,7 +166,7 @@ def test_the_death_of_one_ends_the_other_with_a_clear_message(
   assert processes[1 - killed].returncode == 1
   said = [x for x in errors.splitlines() if not x.startswith('step ')]
   (line,) = [x for x in said if not x.startswith('compil')]
-  assert 'seems to have lost another' in line
+  assert 'lost the connection to another process' in line
   finish(processes[killed : killed + 1])
 
 

@@ -1,1 +1,1 @@
-"""What XLA has made of a program, read from the text of it; no jax."""
+"""Analyses programs that XLA has compiled, from their text; no jax."""

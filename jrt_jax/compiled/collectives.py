@@ -1,4 +1,4 @@
-"""What the devices of a compiled train step exchange."""
+"""The data that devices exchange in a compiled train step."""
 
 import collections
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ from jrt_jax.compiled import hlo
 from jrt_jax.compiled.traffic import Operation
 from jrt_jax.cost.layout import HEAD_AXES
 
-# How often each of n devices sends what there is, in a ring; by opcode.
+# How many times the whole array each of n devices sends in a ring, by opcode.
 _SENT = {
     'all-reduce': lambda n: 2 * (n - 1) / n,
     'all-gather': lambda n: (n - 1) / n,
@@ -29,24 +29,24 @@ def exchanges(
     mesh: Mapping[str, int],
     gpus_per_node: int,
 ) -> list[dict[str, Any]]:
-  """Returns what is exchanged in a step, summed up by kind and axes of the mesh.
+  """Returns the exchanges of a step, summed by kind and axes of the mesh.
 
-  Devices along the axes of `layout.HEAD_AXES` have the same rows of a batch, and
-  exchange activations, which grow with the tokens of a device. Others have rows
-  of their own: they exchange weights, gradients and sums over rows.
+  Devices along the axes of `layout.HEAD_AXES` have the same rows of a batch and
+  exchange activations, which grow with the tokens of a device. Other devices
+  have different rows: they exchange weights, gradients and sums over rows.
 
   Args:
-    operations: of the program, from `traffic.operations`.
-    mesh: devices along each axis, in the order of their numbers.
-    gpus_per_node: the numbers count up node by node.
+    operations: the operations of the program, from `traffic.operations`.
+    mesh: number of devices along each axis, in the order of device numbers.
+    gpus_per_node: GPUs of a node; device numbers count up node by node.
 
   Returns:
-    The largest first; of each `kind`, `axes` (of the mesh), `grows_with`
-    (weights or tokens), `count`, `bytes` of the whole arrays, `sent`, what each
-    device sends of them in a ring, and `between_nodes`.
+    A list of dicts, the largest first: `kind`, `axes` (of the mesh),
+    `grows_with` ('weights' or 'tokens'), `count`, `bytes` of the whole arrays,
+    `sent` (the bytes that each device sends in a ring), and `between_nodes`.
 
   Raises:
-    ValueError: the text says in an unknown way which devices take part.
+    ValueError: the notation of the groups of devices is unknown.
   """
   sums = collections.defaultdict(collections.Counter)
   for x in operations:
@@ -81,14 +81,14 @@ def kind_of(instruction: hlo.Instruction) -> str | None:
 
 
 def _axes(group, mesh):
-  """Along which axes of the mesh the members of a group differ."""
+  """Returns the axes of the mesh along which the members of a group differ."""
   places = [*itertools.product(*map(range, mesh.values()))]
   along = zip(*(places[i] for i in group))
   return tuple(axis for axis, own in zip(mesh, along) if len({*own}) > 1)
 
 
 def _groups(instruction, num_devices):
-  """Lists of the numbers of devices that exchange with one another."""
+  """Returns lists of the numbers of devices that exchange with each other."""
   text = instruction.attributes.replace('source_target_pairs', 'replica_groups')
   if match := re.search(r'replica_groups=\{(\{[\d,{}]+\})?\}', text):
     groups = re.findall(r'[\d,]+(?=\})', match[1] or '')
@@ -120,7 +120,7 @@ def _numbers(text):
 
 
 def _rows(dims, order, size):
-  """The numbers from 0 on as an array [dims], its axes in `order`, in rows."""
+  """Returns rows of `arange(prod(dims))`, reshaped to dims and transposed."""
   strides = [math.prod(dims[i + 1 :]) for i in range(len(dims))]
   ranges = [range(0, dims[i] * strides[i], strides[i]) for i in order]
   ids = [sum(place) for place in itertools.product(*ranges)]

@@ -1,10 +1,10 @@
 """Reads the text of a program that XLA has optimised (HLO).
 
-`jax.stages.Compiled.as_text` returns it. Of an instruction we keep what is
-needed to count bytes, products and exchanges.
+`jax.stages.Compiled.as_text` returns it. Only the parts of an instruction that
+are needed to count bytes, products and exchanges are kept.
 
-Source of the notation: https://openxla.org/xla/operation_semantics and the dumps
-of jax 0.11.
+Source of the notation: https://openxla.org/xla/operation_semantics and the
+dumps of jax 0.11.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ _TABLES = 'FileNames', 'FunctionNames', 'FileLocations', 'StackFrames'
 
 
 class Shape(NamedTuple):
-  """Of an array; what a program has besides them has no bytes."""
+  """The shape of an array; tokens and opaque values have no bytes."""
 
   dtype: str
   dims: tuple[int, ...]
@@ -40,7 +40,7 @@ class Shape(NamedTuple):
 
 
 class Frame(NamedTuple):
-  """Where something was called."""
+  """A position in the source: a stack frame."""
 
   file: str
   line: int
@@ -51,11 +51,11 @@ class Instruction:
   """One line of a computation.
 
   Attributes:
-    name: within its program.
-    opcode: such as fusion, copy or custom-call.
-    shapes: of its results, those of tuples one after another.
+    name: its name, unique in the program.
+    opcode: fusion, copy, custom-call …
+    shapes: shapes of its results; tuples are flattened.
     operands: names of instructions of the same computation.
-    attributes: what follows the operands, as it is printed.
+    attributes: the text after the operands.
     is_root: whether it is the result of its computation.
   """
 
@@ -68,22 +68,22 @@ class Instruction:
 
   @property
   def num_bytes(self) -> int:
-    """Of its results."""
+    """The bytes of its results."""
     return sum(shape.num_bytes for shape in self.shapes)
 
   @functools.cached_property
   def op_name(self) -> str:
-    """What jax calls it, with the transformations around it."""
+    """Its name in jax, with the transformations around it."""
     return self._attribute(r'op_name="([^"]*)"') or ''
 
   @functools.cached_property
   def target(self) -> str | None:
-    """What a custom call calls."""
+    """The target of a custom call."""
     return self._attribute(r'custom_call_target="([^"]*)"')
 
   @functools.cached_property
   def calls(self) -> dict[str, tuple[str, ...]]:
-    """Names of the computations it calls, by role: calls, body, condition …"""
+    """Names of called computations, by role: calls, body, condition …"""
     return {
         role: tuple(re.findall(r'[\w.\-]+', names))
         for role, names in _CALLED.findall(self._settings)
@@ -91,7 +91,7 @@ class Instruction:
 
   @functools.cached_property
   def trips(self) -> int | None:
-    """How often the body of a loop runs; None if the text does not say."""
+    """The number of iterations of a loop; None if the text does not say."""
     trips = self._attribute(r'"known_trip_count":\{"n":"(\d+)"')
     return trips and int(trips)
 
@@ -102,12 +102,12 @@ class Instruction:
 
   @functools.cached_property
   def frame(self) -> int:
-    """Index of the innermost frame that made it; 0: it is not known."""
+    """Index of the innermost stack frame that created it; 0: unknown."""
     return int(self._attribute(r'stack_frame_id=(\d+)') or 0)
 
   @property
   def _settings(self):
-    """The attributes without what the backend adds, such as whole kernels."""
+    """The attributes without `backend_config`, which can hold whole kernels."""
     return self.attributes.partition(', backend_config=')[0]
 
   def _attribute(self, pattern):
@@ -116,7 +116,7 @@ class Instruction:
 
 
 class Computation(NamedTuple):
-  """Instructions, by name, in the order in which they run."""
+  """Instructions by name, in the order of execution."""
 
   instructions: dict[str, Instruction]
 
@@ -125,22 +125,22 @@ class Computation(NamedTuple):
     return next(x for x in self.instructions.values() if x.is_root)
 
   def operands(self, instruction: Instruction) -> list[Instruction]:
-    """Returns what an instruction of this computation reads."""
+    """Returns the instructions whose results an instruction reads."""
     return [self.instructions[name] for name in instruction.operands]
 
   def users(self, instruction: Instruction) -> list[Instruction]:
-    """Returns the instructions that read another's results."""
+    """Returns the instructions that read the results of an instruction."""
     name = instruction.name
     return [x for x in self.instructions.values() if name in x.operands]
 
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-  """A module: its computations, by name, and where they come from.
+  """A module: its computations, and stack frames of the source.
 
   Attributes:
-    computations: by name; `entry` is the one that runs.
-    frames: (frame, index of the frame that called it) by index; 0: none did.
+    computations: computations by name; `entry` is the main one.
+    frames: {index: (frame, index of its caller)}; 0: no caller.
   """
 
   computations: dict[str, Computation]
@@ -148,12 +148,12 @@ class Program:
   frames: dict[int, tuple[Frame, int]]
 
   def called(self, instruction: Instruction, role: str) -> Computation:
-    """Returns the one computation that an instruction calls in a role."""
+    """Returns the computation that an instruction calls in a role."""
     (name,) = instruction.calls[role]
     return self.computations[name]
 
   def stack(self, instruction: Instruction) -> Iterator[Frame]:
-    """Yields where an instruction was made, from the innermost frame out."""
+    """Yields the stack that created an instruction, innermost frame first."""
     index = instruction.frame
     while index in self.frames:
       frame, index = self.frames[index]
@@ -164,7 +164,7 @@ def parse(text: str) -> Program:
   """Reads the text of an optimised program.
 
   Raises:
-    ValueError: it is not such a text.
+    ValueError: the text is not an optimised HLO module.
   """
   computations, tables, entry, current = {}, {}, None, {}
   for line in text.splitlines():
@@ -187,7 +187,7 @@ def parse(text: str) -> Program:
 
 
 def _instruction(start, rest):
-  """Of `shapes opcode(operands), attributes`."""
+  """Parses `shapes opcode(operands), attributes`."""
   after_shapes = _closing(rest, 0) if rest[0] == '(' else 0
   match = _OPCODE.search(rest, after_shapes)
   end = _closing(rest, match.end() - 1)
@@ -203,7 +203,7 @@ def _instruction(start, rest):
 
 
 def _closing(text, start):
-  """The place after the parenthesis that closes the one at `start`."""
+  """Returns the position after the parenthesis that closes the next one."""
   depth = 0
   for match in re.compile('[()]').finditer(text, start):
     depth += 1 if match[0] == '(' else -1
@@ -220,7 +220,7 @@ def _shapes(text):
 
 
 def _frames(tables):
-  """{index: (frame, caller)} of the tables in front of the computations."""
+  """Returns {index: (frame, caller)}, from the tables before computations."""
   if not all(name in tables for name in _TABLES):
     return {}
   files, locations, stacks = (
@@ -235,6 +235,6 @@ def _frames(tables):
     location = locations[number(text, 'file_location_id')]
     file = files[number(location, 'file_name_id')].strip('"')
     frame = Frame(file, number(location, 'line'))
-    # Counted from 1, which stands for none.
+    # Parents are numbered from 1, which means none.
     found[index] = frame, number(text, 'parent_frame_id') - 1
   return found

@@ -1,8 +1,8 @@
-"""Bytes that a compiled program moves to and from memory, and its products.
+"""Counts the bytes that a compiled program moves, and its matrix products.
 
-Each instruction at the top of a computation is one kernel or a few: it reads its
-operands and writes its results. What is inside a fusion stays in registers.
-Not counted: reads that a cache serves, and what a custom call does inside.
+Each instruction at the top level of a computation is one or several kernels: it
+reads its operands and writes its results. Values inside a fusion stay in
+registers. Caches, and work inside custom calls, are not modelled.
 """
 
 from collections.abc import Iterator
@@ -11,8 +11,7 @@ import math
 
 from jrt_jax.compiled import hlo
 
-# What moves nothing: names for parts of what is there, and ends of what has
-# been counted where it started.
+# Opcodes that move nothing, since they only name or regroup existing values.
 _FREE = {
     *('parameter', 'constant', 'tuple', 'get-tuple-element', 'bitcast'),
     *('after-all', 'partition-id', 'replica-id', 'opt-barrier'),
@@ -20,19 +19,19 @@ _FREE = {
 _VIEWS = 'bitcast', 'reshape', 'copy', 'transpose'
 _SLICES = 'dynamic-slice', 'slice', 'gather'
 _IN_PLACE = {'dynamic-update-slice': 1, 'scatter': 2}  # by operand: the update
-_BLAS = '__cublas'  # how targets of products begin
+_BLAS = '__cublas'  # prefix of the targets of matrix products
 
 
 @dataclasses.dataclass(frozen=True)
 class Operation:
-  """An instruction that does something, and how often.
+  """An instruction that moves bytes or computes, and how often it runs.
 
   Attributes:
-    instruction: of the program.
-    count: times that it runs when the program runs once.
-    read: bytes, each time.
-    written: bytes, each time.
-    flops: of its products of matrices, each time.
+    instruction: the instruction.
+    count: number of executions in one run of the program.
+    read: bytes read by each execution.
+    written: bytes written by each execution.
+    flops: FLOPs of matrix products in each execution.
   """
 
   instruction: hlo.Instruction
@@ -43,18 +42,19 @@ class Operation:
 
   @property
   def num_bytes(self) -> int:
-    """Read and written, of all times together."""
+    """Bytes read and written by all executions together."""
     return self.count * (self.read + self.written)
 
 
 def operations(program: hlo.Program, *, unknown_trips: int) -> list[Operation]:
-  """Returns what a program does when it runs once.
+  """Returns the operations of one run of a program.
 
-  Of the branches of a conditional the first is taken.
+  Conditionals are assumed to take their first branch.
 
   Args:
     program: from `hlo.parse`.
-    unknown_trips: of each loop whose number of trips depends on data.
+    unknown_trips: the number of iterations to assume for each loop where it
+      depends on data.
   """
   entry = program.computations[program.entry]
   return [*_operations(program, entry, 1, unknown_trips)]
@@ -81,7 +81,7 @@ def _operations(program, computation, count, unknown) -> Iterator[Operation]:
 
 
 def _moved(program, computation, x):
-  """(bytes read, bytes written) by an instruction."""
+  """Returns (bytes read, bytes written) by an instruction."""
   if 'calls' in x.calls:
     fused = program.called(x, 'calls')
     parameters = (
@@ -98,7 +98,7 @@ def _moved(program, computation, x):
 
 
 def _num_bytes(instructions):
-  """Of all results, but for the room to work in that cuBLAS asks for."""
+  """Returns the bytes of all results, without the workspace of cuBLAS."""
   return sum(
       shape.num_bytes
       for x in instructions
@@ -107,14 +107,14 @@ def _num_bytes(instructions):
 
 
 def _results(x):
-  """The shapes of what is made; those of a start begin with its operands."""
+  """Returns the shapes of results; a start op lists its operands first."""
   if x.opcode.endswith('-start'):
     return x.shapes[len(x.operands) :] or x.shapes
   return x.shapes
 
 
 def _read(fused, x):
-  """Bytes that a fusion reads of a parameter, or of a view of it."""
+  """Returns the bytes that a fusion reads of a parameter, or of its view."""
   total = 0
   for user in fused.users(x):
     if user.opcode in _SLICES and user.operands[0] == x.name:
@@ -129,12 +129,12 @@ def _read(fused, x):
 
 
 def _updates_that_add(computation, x):
-  """Bytes that an update reads of what it changes: `scatter` may add to it."""
+  """Returns the bytes that an update reads of its target: `scatter` may add."""
   return _written(computation, x) if x.opcode == 'scatter' else 0
 
 
 def _written(computation, x):
-  """Bytes that a fusion writes whose root, or a part of it, is `x`."""
+  """Returns the bytes that a fusion writes if `x` is its root or a part."""
   if x.opcode == 'tuple':
     return sum(_written(computation, y) for y in computation.operands(x))
   if x.opcode in _IN_PLACE:
@@ -147,7 +147,7 @@ def _written(computation, x):
 
 
 def _flops(program, computation, x):
-  """Two for each multiplication of a product of matrices."""
+  """Returns the FLOPs of matrix products, two for each multiplication."""
   if 'calls' in x.calls:
     fused = program.called(x, 'calls')
     inside = fused.instructions.values()

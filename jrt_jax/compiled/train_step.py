@@ -1,8 +1,8 @@
-"""What a compiled train step does by kind of work, and how long that must take.
+"""The work of a compiled train step by kind, and a lower bound of its time.
 
-A prediction from the program's text, which no GPU has confirmed. Not counted:
-exchanges between devices, waiting for the host, what caches serve, and what the
-kernels of attention and linear attention take beyond their bytes.
+This is a prediction from the text of the program, which no GPU has confirmed.
+It does not model exchanges between devices, waiting for the host, and caches.
+Of the kernels of attention and linear attention it counts only the bytes.
 """
 
 import collections
@@ -16,24 +16,24 @@ from jrt_jax.compiled.traffic import Operation
 
 
 class Rates(NamedTuple):
-  """What a GPU does at best."""
+  """The highest rates that a GPU is assumed to reach."""
 
   flops: float  # a second, in large products of bfloat16 matrices
   bandwidth: float  # bytes/s of memory, read and written
 
 
-# Assumed, not measured: 0.66 and 0.73 of the peak in NVIDIA's data sheets, since
-# power limits the clock, and 0.9 of the bandwidth that they state.
+# Assumed, not measured: 0.66 and 0.73 of the peak in NVIDIA's data sheets, as
+# the power limit lowers the clock, and 0.9 of the bandwidth given there.
 RATES = {'H100': Rates(650e12, 3.0e12), 'H200': Rates(720e12, 4.2e12)}
-LAUNCH = 2e-6  # seconds that a kernel takes at least; assumed as well
+LAUNCH = 2e-6  # shortest time of a kernel in seconds; assumed as well
 
 KINDS = (
     *('GEMM', 'fusions', 'loss', 'linear attention', 'attention (cuDNN)'),
     *('optimizer', 'collectives'),
 )
-# How targets of custom calls begin: attention of cuDNN, kernels of Pallas.
+# Prefixes of the targets of custom calls: cuDNN attention, Pallas kernels.
 _CUDNN, _PALLAS = '__cudnn$fmha', 'mosaic_gpu'
-# By a file whose call has made it.
+# The kind of work by a file in the stack of the instruction.
 _KINDS_BY_FILE = {
     '/pallas_kernels/prefix_linear_attention/': 'linear attention',
     '/jrt_jax/training/loss.py': 'loss',
@@ -46,13 +46,15 @@ _PACKAGES = 'jrt_jax', 'pallas_kernels'
 def by_kind(
     program: hlo.Program, operations: Iterable[Operation], rates: Rates
 ) -> dict[str, dict[str, float]]:
-  """Returns bytes, FLOPs, kernels and seconds of a step on each device, by kind.
+  """Returns bytes, FLOPs, kernels and seconds of a step on a device, by kind.
+
+  The time of a kernel is that of its products or that of its bytes, whichever
+  is longer.
 
   Args:
     program: the compiled step.
-    operations: what it does, from `traffic.operations`.
-    rates: of the device. A kernel takes as long as its products or its bytes
-      do, whichever is longer.
+    operations: its operations, from `traffic.operations`.
+    rates: the rates of the device.
   """
   sums = collections.defaultdict(collections.Counter)
   for x in operations:
@@ -67,7 +69,7 @@ def by_kind(
 
 
 def seconds(kinds: Mapping[str, Mapping[str, float]]) -> float:
-  """Returns what a step takes at least, from `by_kind`; without exchanges."""
+  """Returns a lower bound of the time of a step, from `by_kind`."""
   return sum(
       own['seconds'] for kind, own in kinds.items() if kind != 'collectives'
   )
@@ -78,12 +80,12 @@ def most_moved(
 ) -> list[dict[str, Any]]:
   """Returns the fusions and copies that move the most bytes.
 
-  Those of one line of the project count as one: layers repeat.
+  Those from the same line of source are summed, since layers repeat.
 
   Args:
     program: the compiled step.
-    operations: what it does.
-    count: how many are returned.
+    operations: its operations.
+    count: number of lines to return.
   """
   groups = collections.defaultdict(list)
   for x in operations:
@@ -108,9 +110,9 @@ def most_moved(
 
 
 def kernels(operations: Iterable[Operation]) -> dict[str, int]:
-  """Returns how often a step launches each kernel that XLA has not made.
+  """Returns how often a step launches each kernel that is not from XLA.
 
-  Those of Pallas have the names of their functions, others that of the call.
+  Kernels of Pallas have the names of their functions, others of their targets.
   """
   counts = collections.Counter()
   for x in operations:
@@ -149,7 +151,7 @@ def _kind_of_instruction(x):
 
 
 def _operation(instruction):
-  """What jax calls the last of what was fused, or XLA what it has added."""
+  """The name in jax of the last fused operation, or the name that XLA gave."""
   if not instruction.op_name:
     return re.sub(r'[.\d]+$', '', instruction.name)
   name = instruction.op_name.rpartition('/')[2]

@@ -1,1 +1,1 @@
-"""What `python -m jrt_jax.plan` says of a run on GPUs that are not there."""
+"""Plans of runs on other machines' GPUs, for `python -m jrt_jax.plan`."""

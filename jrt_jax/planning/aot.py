@@ -1,4 +1,4 @@
-"""The train step of a config, compiled for GPUs that are not there."""
+"""Compiles the train step of a config for GPUs that this machine lacks."""
 
 from collections.abc import Mapping
 import sys
@@ -25,11 +25,11 @@ from pallas_kernels import virtual_gpus
 def compile_step(
     config: Mapping[str, Any], topology: Topology
 ) -> jax.stages.Compiled:
-  """Returns the train step as it would run; stderr says what it takes.
+  """Returns the compiled train step; prints its memory on stderr.
 
   Args:
-    config: of the run, whose `model.implementation` is what will compute.
-    topology: GPUs that `virtual_gpus` knows.
+    config: the config of the run, with the implementation that will be used.
+    topology: GPUs that `virtual_gpus` supports.
 
   Raises:
     ValueError: the run is impossible on these GPUs.
@@ -60,13 +60,13 @@ def describe(
     topology: Topology,
     mesh: Mapping[str, int],
 ) -> dict[str, Any]:
-  """Returns what the compiler says of a train step, as JSON has it.
+  """Returns memory, kernels, exchanges and traffic of a compiled step, as JSON.
 
   Args:
-    compiled: from `compile_step`, which had the same config and topology.
-    config: of the run.
+    compiled: from `compile_step`, with the same config and topology.
+    config: the config of the run.
     topology: the GPUs.
-    mesh: devices along each axis.
+    mesh: number of devices along each axis.
   """
   sizes = compiled.memory_analysis()
   program = hlo.parse(compiled.as_text())
@@ -98,7 +98,7 @@ def describe(
 
 
 def _blocks_of_loss(config):
-  """Of a row with as many labels as the mean: loops that depend on data."""
+  """Iterations of the loop over labels, for the mean number of labels."""
   labels = estimate.supervised_fraction(config) * config['sequence_length']
   return max(-(-round(labels) // loss.BLOCK), 1)
 

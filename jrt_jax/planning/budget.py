@@ -1,7 +1,7 @@
-"""What a run would take on GPUs that are not there: memory, time and money.
+"""Memory, time and money that a run would take on given GPUs.
 
-All of it is arithmetic, and nothing here imports jax. How well a run will use
-its GPUs is a prediction, what activations take an estimate.
+All of this is arithmetic without jax. The utilisation of the GPUs is predicted,
+and the memory of activations is estimated.
 """
 
 from collections.abc import Mapping
@@ -18,16 +18,17 @@ from jrt_jax.planning import microbatches
 from jrt_jax.prefix import fitting
 from jrt_jax.prefix import policies
 
-# Model FLOP/s over the peak that the compiled step of JRT-RNN 360M can reach at
-# most, with the Hopper kernels: what this says, at the rates that it assumes.
-#   python -m jrt_jax.plan --config=configs/jrt_360m.py --topology=8xH100 --traffic
+# Upper bound of model FLOP/s over the peak, for JRT-RNN 360M with the Hopper
+# kernels, as this command calculates it from assumed rates:
+#   python -m jrt_jax.plan --config=configs/jrt_360m.py --topology=8xH100
+# --traffic
 MFU_AT_MOST = 0.433
-# What is left of it where GPUs wait and exchange, and are not always at their
-# rates. Assumed, too: no GPU has confirmed either.
+# The fraction of the bound that a run is assumed to reach, as GPUs also wait
+# and exchange data. No GPU has confirmed either number.
 ALLOWANCE = 0.9
 PREDICTED_MFU = ALLOWANCE * MFU_AT_MOST
 
-CONTEXTS = (2048, 8192, 32_768, 131_072)  # tokens that are decoded after
+CONTEXTS = (2048, 8192, 32_768, 131_072)  # lengths for decode states
 
 
 def make(
@@ -37,13 +38,13 @@ def make(
     mfu: float | None = None,
     price: float | None = None,
 ) -> dict[str, Any]:
-  """Returns the plan of a run, as JSON has it.
+  """Returns the plan of a run, as JSON.
 
   Args:
-    config: of the run.
+    config: the config of the run.
     topology: the GPUs.
     mfu: model FLOP/s over the peak; None: as predicted.
-    price: of a GPU for an hour, in dollars, if known.
+    price: dollars per GPU-hour, if known.
 
   Raises:
     ValueError: the run is impossible on these GPUs.
@@ -90,14 +91,14 @@ def run(
     price: float | None,
     mfu_at_most: float = MFU_AT_MOST,
 ) -> dict[str, Any]:
-  """Returns how long a run takes, as `make` has it.
+  """Returns the part `run` of `make`: time and cost.
 
   Args:
-    config: of the run.
+    config: the config of the run.
     topology: the GPUs.
     mfu: model FLOP/s over the peak; None: `ALLOWANCE` of `mfu_at_most`.
-    price: of a GPU for an hour, in dollars, if known.
-    mfu_at_most: what the compiled step can reach.
+    price: dollars per GPU-hour, if known.
+    mfu_at_most: the upper bound for the compiled step.
   """
   predicted, mfu = mfu is None, ALLOWANCE * mfu_at_most if mfu is None else mfu
   peak = topology.num_gpus * topology.gpu.flops
@@ -116,9 +117,10 @@ def run(
 
 
 def decided(config: Mapping[str, Any], topology: Topology) -> dict[str, Any]:
-  """Returns a config with what a run decides of it before it starts.
+  """Returns the config with the choices that a run makes before it starts.
 
-  That is what computes linear attention, and what a prefix policy has to know.
+  These are the implementation of linear attention and the learned prefix
+  policy.
 
   Raises:
     ValueError: objective and prefix do not fit together, or the file is broken.
@@ -148,12 +150,12 @@ def _check_implementation(name, topology):
   if name.startswith('mosaic_sm90') and not _is_hopper(topology):
     raise ValueError(
         'config.model.implementation must be auto, chunked or reference on'
-        f' {topology.name}, which is no Hopper GPU, got {name!r}'
+        f' {topology.name}, which is not a Hopper GPU, got {name!r}'
     )
 
 
 def _implementation(model, topology):
-  """What a run takes, if it finds the kernels right where they can run."""
+  """The implementation that a run uses if the kernels pass their check."""
   name = model['implementation']
   if name not in ('auto', kernels.KERNELS_OR_CHUNKED):
     return name
@@ -162,7 +164,7 @@ def _implementation(model, topology):
 
 
 def _expected(model):
-  """What computes linear attention, of what was decided; None if nothing."""
+  """The implementation of linear attention; None if the model has none."""
   if not kernels.has_linear_attention(model):
     return None
   name = model['implementation']
@@ -174,7 +176,7 @@ def _is_hopper(topology):
 
 
 def _decode_states(model):
-  """Of a sequence, by its tokens; and if attention were in every layer."""
+  """Bytes of a sequence by its length; also with attention in every layer."""
   attention = {**model, 'mixers': ['attention'] * len(model['mixers'])}
   return {
       name: {L: cost.state_bytes(x, length=L) for L in CONTEXTS}

@@ -1,4 +1,4 @@
-"""A budget as a terminal shows it, in 80 columns."""
+"""Formats a budget for a terminal, in 80 columns."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ _LAST = ('mlp', 'norm')  # parts that are in every layer
 
 
 def table(budget: Mapping[str, Any]) -> str:
-  """Returns what `budget.make` returned in words, a block for each subject."""
+  """Returns the result of `budget.make` as text, a block for each subject."""
   parts = _setting, _model, _memory, _decoding, _time
   blocks = [part(budget) for part in parts]
   return '\n\n'.join('\n'.join(block) for block in blocks)
@@ -54,7 +54,7 @@ def _memory(budget) -> Iterator[str]:
   for name, size in working.items():
     yield row(name, '', units.size(size))
   peak = units.size(budget['peak_bytes_per_gpu'])
-  yield row('at once, estimated', '', peak) + f' of {memory} GiB'
+  yield row('peak, estimated', '', peak) + f' of {memory} GiB'
   yield from _microbatches(
       budget['microbatches'],
       memory,
@@ -66,10 +66,10 @@ def _memory(budget) -> Iterator[str]:
 def _microbatches(found, memory, *, is_compiled, is_sharded) -> Iterator[str]:
   if not any(x['microbatch'] for x in found):
     yield (
-        f'This does not fit, not even one sequence into {100 * SHARE:.0f} %:'
-        ' raise'
+        'This does not fit: not even one sequence fits into'
+        f' {100 * SHARE:.0f} %. Raise'
     )
-    yield '--config.mesh.fsdp (on more GPUs if it is all of them).'
+    yield '--config.mesh.fsdp, with more GPUs if it has all of them already.'
     return
   yield ''
   most = f'on each GPU, of {SHARE * memory:.3g} GiB'
@@ -83,11 +83,12 @@ def _microbatches(found, memory, *, is_compiled, is_sharded) -> Iterator[str]:
       microbatch = f'{x["accumulation"]} x {x["microbatch"]}'
       yield row(name, microbatch, f'{least}{size}')
   shares = ', '.join(f'{100 * x:.0f} % {who}' for who, x in SHARES.items())
-  yield f'Of the memory JAX takes {shares}. With'
-  yield 'remat=none the compiler was within 5 %; with others it takes more where'
-  yield 'it finds room.' + ('' if is_compiled else ' --compile asks it.')
+  yield f'JAX uses {shares}. For remat=none the'
+  yield 'compiler was within 5 %; otherwise it uses more if there is room.'
+  if not is_compiled:
+    yield '--compile asks the compiler.'
   if is_sharded:
-    yield 'Where weights are shared (mesh.fsdp) it took much less than this.'
+    yield 'With mesh.fsdp the compiler used much less than this.'
 
 
 def _decoding(budget) -> Iterator[str]:
@@ -113,31 +114,31 @@ def _time(budget) -> Iterator[str]:
   if run['mfu_is_predicted']:
     yield from _prediction(budget)
   if budget['dtype'] != 'bfloat16':
-    yield f'The peak is of bfloat16: {budget["dtype"]} is slower than this.'
+    yield f'The peak is that of bfloat16; {budget["dtype"]} is slower.'
   together = budget['mesh']['fsdp'] * budget['mesh']['tensor']
   if budget['gpus']['gpus_per_node'] % together:
-    yield 'Weights are shared between nodes, which is slower than this.'
+    yield 'Weights are divided among nodes, which is slower than this.'
 
 
 def _prediction(budget) -> Iterator[str]:
   mfu, implementation = budget['run']['mfu'], budget['implementation']
   if 'compiled' in budget:
-    yield f'{mfu:.3g} is {ALLOWANCE} of what the compiled step reaches at most, at'
+    yield f'{mfu:.3g} is {ALLOWANCE} of the upper bound of the compiled step at'
     yield 'assumed rates; no GPU has confirmed it.'
   else:
-    yield f'{mfu:.3g} is {ALLOWANCE} of what --traffic calculates at most for JRT-RNN'
-    yield '360M on H100s, with the Hopper kernels; no GPU has confirmed it.'
+    yield f'{mfu:.3g} is {ALLOWANCE} of the upper bound from --traffic for JRT-RNN'
+    yield '360M on H100s with the Hopper kernels; no GPU has confirmed it.'
     if implementation not in (None, 'mosaic_sm90'):
       yield (
-          f'Nothing is predicted for {implementation}, which computes linear'
+          f'There is no prediction for {implementation}, which computes linear'
           ' attention here.'
       )
   if implementation == 'mosaic_sm90' and budget['implementation_is_open']:
-    yield 'The kernels are taken if the run finds them right when it starts.'
+    yield 'The run uses the kernels if they pass their check when it starts.'
 
 
 def _number(x, whole):
-  """Three significant digits, or from `whole` on all of the integer part."""
+  """Formats three significant digits; from `whole` on, only whole numbers."""
   if 0 < x < 0.01:
     return '< 0.01'
   return f'{x:,.0f}' if x >= whole else f'{x:.3g}'

@@ -1,4 +1,4 @@
-"""What the compiler says of a train step, as a terminal shows it; 80 columns."""
+"""Formats the figures of a compiled train step for a terminal; 80 columns."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,8 +7,8 @@ from jrt_jax.planning.budget_table import row
 from jrt_jax.planning.microbatches import SHARES
 from jrt_jax.reporting import units
 
-_LITTLE = 2**20  # bytes that are not worth a line
-# How the names of kernels begin, by what they compute.
+_LITTLE = 2**20  # exchanges of fewer bytes are not shown
+# Prefixes of the names of kernels, by what they compute.
 _KERNELS = {
     'linear attention': 'prefix_linear_attention_',
     'cuDNN': '__cudnn$fmha',
@@ -16,11 +16,11 @@ _KERNELS = {
 
 
 def table(budget: Mapping[str, Any], *, with_traffic: bool) -> str:
-  """Returns `budget['compiled']` in words, a block for each subject.
+  """Returns `budget['compiled']` as text, a block for each subject.
 
   Args:
-    budget: from `budget.make`, with what `aot.describe` has returned.
-    with_traffic: whether to say what moves the most bytes.
+    budget: from `budget.make`, with the result of `aot.describe`.
+    with_traffic: whether to include times and the bytes moved.
   """
   parts = [_memory, _exchanges, *([_time, _traffic] if with_traffic else [])]
   return '\n\n'.join('\n'.join(part(budget)) for part in parts)
@@ -31,7 +31,7 @@ def _memory(budget) -> Iterator[str]:
   sizes = compiled['bytes']
   yield row('compiled', '', 'on each GPU')
   yield row('state and batch', '', units.size(sizes['state']))
-  yield row('in between', '', units.size(sizes['temporary']))
+  yield row('temporary', '', units.size(sizes['temporary']))
   peak = units.size(sizes['peak'])
   yield row('peak', '', peak) + f' of {gpu["memory_gib"]} GiB'
   yield _fit(sizes['peak'], gpu['memory_gib'] * 2**30)
@@ -39,7 +39,7 @@ def _memory(budget) -> Iterator[str]:
     if counts := _launches(compiled['kernels'], start):
       yield f'{name:20}  {counts} in a step'
   if budget['implementation'] not in (None, 'mosaic_sm90'):
-    yield f'Linear attention is {budget["implementation"]}: it has no kernels.'
+    yield f'Linear attention has no kernels in {budget["implementation"]}.'
 
 
 def _fit(peak, memory):
@@ -47,7 +47,7 @@ def _fit(peak, memory):
     spare = share * memory - peak
     if spare >= 0:
       return (
-          f'It fits into the {100 * share:.0f} % that JAX takes {said}:'
+          f'It fits into the {100 * share:.0f} % that JAX uses {said}:'
           f' {units.size(spare)} to spare.'
       )
   missing = units.size(-spare)
@@ -63,8 +63,8 @@ def _launches(kernels, start):
 
 
 _GROWTH = {
-    'weights': 'as much as its weights, however long the sequence:',
-    'tokens': 'more for more tokens in a microbatch:',
+    'weights': 'in proportion to its weights, however long the sequence:',
+    'tokens': 'in proportion to the tokens of a microbatch:',
 }
 
 
@@ -77,8 +77,8 @@ def _exchanges(budget) -> Iterator[str]:
   for grows_with, words in _GROWTH.items():
     lines = [_exchange(x) for x in found if x['grows_with'] == grows_with]
     yield from [words, *lines] if lines else []
-  yield 'Of more GPUs each sends hardly more: (n - 1) / n of an array, twice if'
-  yield 'it is reduced for all.'
+  yield 'With n GPUs each sends (n - 1) / n of an array, and twice that in an'
+  yield 'all-reduce: hardly more with more GPUs.'
 
 
 def _exchange(x):
@@ -93,7 +93,7 @@ def _amount(num_bytes, count):
 
 def _time(budget) -> Iterator[str]:
   traffic, batch = budget['compiled']['traffic'], budget['batch']
-  yield _columns('a step, at least', 'moves', 'multiplies', 'takes')
+  yield _columns('a step, at least', 'bytes moved', 'FLOPs', 'time')
   for kind, x in traffic['kinds'].items():
     if kind != 'collectives':
       flops = units.count(x['flops']) if x['flops'] else ''
@@ -108,8 +108,8 @@ def _time(budget) -> Iterator[str]:
   )
   flops, bandwidth = traffic['rates'].values()
   yield (
-      f'A prediction, if a GPU does {flops / 1e12:.0f} TFLOP/s and moves'
-      f' {bandwidth / 1e12:.1f} TB/s (assumed).'
+      f'This prediction assumes {flops / 1e12:.0f} TFLOP/s and'
+      f' {bandwidth / 1e12:.1f} TB/s for each GPU.'
   )
   yield 'Not counted: exchanges, waiting, caches, FLOPs of attention kernels.'
 

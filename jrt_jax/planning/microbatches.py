@@ -1,4 +1,4 @@
-"""How large a microbatch fits on a GPU: an estimate, without jax."""
+"""Estimates how large a microbatch fits on a GPU, without jax."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,19 +7,19 @@ from jrt_jax.cost import layout
 from jrt_jax.cost import training_memory
 from jrt_jax.prefix import policies
 
-# Parts of a GPU's memory that JAX takes, by who has told it to.
-SHARES = {'unless told': 0.75, 'by launch slurm': 0.9}
-SHARE = SHARES['unless told']
+# The fractions of a GPU's memory that JAX uses, by how it is started.
+SHARES = {'by default': 0.75, 'with launch slurm': 0.9}
+SHARE = SHARES['by default']
 
 
 def working_bytes(
     config: Mapping[str, Any], mesh: Mapping[str, int]
 ) -> dict[str, int]:
-  """Returns what a microbatch takes of a GPU, beside the state of the run.
+  """Returns the memory of a microbatch on a GPU, without the state of the run.
 
   Args:
-    config: of the run.
-    mesh: devices along each axis.
+    config: the config of the run.
+    mesh: number of devices along each axis.
   """
   length = config['sequence_length']
   room = policies.prefix_capacity(config['prefix'], length)
@@ -33,11 +33,11 @@ def working_bytes(
 
 
 def peak_bytes(config: Mapping[str, Any], mesh: Mapping[str, int]) -> int:
-  """Returns the most that a step takes of a GPU at once.
+  """Returns the peak memory of a step on a GPU, in bytes.
 
   Args:
-    config: of the run.
-    mesh: devices along each axis.
+    config: the config of the run.
+    mesh: number of devices along each axis.
   """
   state = training_memory.state_bytes(
       config['model'], mesh, _accumulation(config, mesh)
@@ -52,21 +52,21 @@ def largest(
     *,
     compiled_peak: int | None = None,
 ) -> list[dict[str, Any]]:
-  """Returns the largest microbatch that fits, for each policy of remat.
+  """Returns the largest microbatch that fits, for each remat policy.
 
   Args:
-    config: of the run; its batch stays what it is.
-    mesh: devices along each axis.
-    memory: bytes of a GPU, of which JAX takes `SHARE`.
-    compiled_peak: bytes that the compiler has found for this config. If it
-      recomputes nothing, what it differs by from the estimate is added to those
-      of 'none'; of others the compiler keeps as much as there is room for.
+    config: the config of the run, whose batch size is kept.
+    mesh: number of devices along each axis.
+    memory: bytes of a GPU, of which JAX uses `SHARE`.
+    compiled_peak: the peak in bytes that the compiler found for this config. If
+      its remat is 'none', estimates of 'none' are corrected by the difference.
 
   Returns:
-    Dicts of `remat`, `microbatch`, sequences on a GPU at once, `accumulation`,
-    microbatches in a batch, and `bytes`, of others than 'none' the least that
-    would do; where not even one sequence fits, the two are None and `bytes` are
-    what one would take.
+    A list of dicts: `remat`; `microbatch`, the number of sequences on a GPU;
+    `accumulation`, the number of microbatches in a batch; and `bytes`, their
+    memory. For remat other than 'none', `bytes` is the least that suffices: the
+    compiler uses more if there is room. If not even one sequence fits, both
+    numbers are None and `bytes` is the memory of one sequence.
   """
   correction = 0
   if compiled_peak and config['model']['remat'] == 'none':

@@ -1,1 +1,1 @@
-"""What people look at: metrics, curves, figures, plans and numbers in words."""
+"""What users see: metrics, curves, figures, plans and formatted numbers."""

@@ -1,4 +1,4 @@
-"""What runs have recorded, to compare them."""
+"""Reads the metrics that runs have recorded, to compare the runs."""
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
@@ -24,7 +24,8 @@ from jrt_jax.schema import Whole
 _LONGEST_SETTING = 24  # characters; longer ones would fill the legend
 _MOST_SETTINGS = 3
 
-# How metrics begin that are not of training steps: they are not smoothed.
+# Prefixes of metrics of evaluations; unlike training metrics, they are not
+# smoothed.
 EVALUATED = ('held_out/', 'probe/')
 
 _LARGEST = sys.float_info.max
@@ -44,20 +45,20 @@ class NoRun(ValueError):
 class Curve(NamedTuple):
   """A metric over the course of a run; float64 [n] each."""
 
-  tokens: np.ndarray  # trained on so far
-  seconds: np.ndarray  # of training, less compiling, evaluating and saving
+  tokens: np.ndarray  # training tokens so far
+  seconds: np.ndarray  # training time, without compiling, evaluating and saving
   values: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-  """A run by its workdir.
+  """The recorded metrics of a run.
 
   Attributes:
-    label: a short name; `read` adds settings that tell it from other runs.
-    step: the last one that is recorded.
-    curves: by the names in metrics.jsonl; those of evaluations begin with one
-      of `EVALUATED`.
+    label: a short name; `read` adds settings that differ from other runs.
+    step: the last recorded step.
+    curves: curves by their names in metrics.jsonl; those of evaluations begin
+      with one of `EVALUATED`.
   """
 
   label: str
@@ -65,15 +66,16 @@ class Run:
   curves: Mapping[str, Curve]
 
   def last(self, name: str) -> float | None:
-    """The last value of a metric; None if there is none."""
+    """Returns the last value of a metric, or None."""
     curve = self.curves.get(name)
     return None if curve is None else float(curve.values[-1])
 
   def smoothed(self, share: float) -> 'Run':
-    """Each point of the training curves becomes a mean over what was last.
+    """Returns the run with smoothed training curves.
 
     Args:
-      share: of the tokens trained on so far, that the mean is over: the newest.
+      share: each point becomes the mean over this latest fraction of the tokens
+        trained on up to it.
     """
     curves = {
         name: c if name.startswith(EVALUATED) else _smooth(c, share)
@@ -82,10 +84,10 @@ class Run:
     return dataclasses.replace(self, curves=curves)
 
   def per_byte(self) -> 'Run':
-    """Replaces `next_token_loss` by `bits_per_byte`.
+    """Returns the run with `bits_per_byte` in place of `next_token_loss`.
 
-    Tokens have as many bytes as those of the held-out text; before the first
-    evaluation that is not known, and the loss is left out.
+    Tokens are assumed to have as many bytes as those of the held-out text. That
+    is unknown before the first evaluation; then the loss is left out.
     """
     curves = {**self.curves}
     loss = curves.pop('next_token_loss', None)
@@ -102,16 +104,16 @@ def read(
 ) -> list[Run]:
   """Reads runs, which may still be going on.
 
-  Where their tokenizers differ, so does what a nat per token says: training
-  losses are in bits per byte then.
+  If their tokenizers differ, training losses are in bits per byte, since nats
+  per token cannot be compared.
 
   Args:
-    workdirs: of runs.
-    skip: is called for each path that is no run, which is then left out. By
-      default that is an error, as it is if there is no run at all.
+    workdirs: folders of runs.
+    skip: called with the error for each path that is not a run; the path is
+      left out. Without `skip`, or if no path is a run, it is an error.
 
   Raises:
-    ValueError: a path is given twice, or is no run, or its files are damaged.
+    ValueError: a path is given twice, is not a run, or has damaged files.
   """
   paths = [pathlib.Path(workdir).resolve() for workdir in workdirs]
   for path, workdir in zip(paths, workdirs):
@@ -140,7 +142,7 @@ def read(
 
 
 def table(runs: Sequence[Run]) -> str:
-  """Returns the ends of runs, one a line; the loss is of next tokens."""
+  """Returns a table of the last metrics of runs; `loss` is of next tokens."""
   rows = [('run', 'steps', 'tokens', 'loss', 'bits/byte', 'recall', 'tokens/s')]
   for run in runs:
     tokens = run.curves['step_seconds'].tokens[-1]
@@ -163,7 +165,7 @@ def _text(value, spec):
 
 
 def _read(workdir):
-  """Returns the config of a run, and what it has logged."""
+  """Returns the config of a run and the lines of its metrics."""
   config = _read_config(workdir)
   file = workdir / 'metrics.jsonl'
   lines = _read_lines(file)
@@ -176,11 +178,11 @@ def _read_config(workdir):
   """Returns the config with dotted keys."""
   file = workdir / 'config.json'
   if not file.is_file():
-    raise NoRun(f'{workdir} is no run: there is no {file}')
+    raise NoRun(f'{workdir} is not a run: there is no {file}')
   try:
     config = foreign.read_json(file, _CONFIG)
   except ValueError as error:
-    raise NoRun(f'{workdir} is no run: {error}') from error
+    raise NoRun(f'{workdir} is not a run: {error}') from error
   return traverse_util.flatten_dict(config, sep='.')
 
 
@@ -188,7 +190,7 @@ def _read_lines(file):
   if not file.is_file():
     return []
   *lines, rest = file.read_text(encoding='utf-8', errors='replace').split('\n')
-  del rest  # what is being written now
+  del rest  # a line that is being written
   return [
       foreign.parse_json(line, f'{file}:{i}', _LINE)
       for i, line in enumerate(lines, 1)
@@ -196,7 +198,7 @@ def _read_lines(file):
 
 
 def _curves(lines, config):
-  """Returns {name: Curve} of all that is a number somewhere."""
+  """Returns {name: Curve} of all metrics that have a number in some line."""
   training = [line for line in lines if 'step_seconds' in line]
   steps = np.array([0] + [line['step'] for line in training])
   per_step = config['batch_size'] * config['sequence_length']
@@ -224,7 +226,7 @@ def _smooth(curve, share):
 
 
 def _labels(paths, configs):
-  """Names that differ, and the short ones of the settings that do."""
+  """Labels of runs: distinct names, and the settings that differ."""
   return [
       f'{name} ({settings})' if settings else name
       for name, settings in zip(_names(paths), _differences(configs))
@@ -232,7 +234,7 @@ def _labels(paths, configs):
 
 
 def _names(paths, length=1):
-  """The ends of paths, as long as they must be to differ."""
+  """The ends of paths, long enough to be distinct."""
   names = ['/'.join(path.parts[-length:]) for path in paths]
   if len(set(names)) == len(paths):
     return names
@@ -240,7 +242,7 @@ def _names(paths, length=1):
 
 
 def _differences(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-  """Returns what sets each config apart, 'feature_dim=8, objective=jrt'."""
+  """Returns the settings that differ, as in 'feature_dim=8, objective=jrt'."""
   shared = [key for key in configs[0] if all(key in c for c in configs)]
   different = [
       key
@@ -257,7 +259,7 @@ def _differences(configs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _short(key, keys):
-  """The end of a dotted key that no other has; a choice without its .name."""
+  """The shortest unique end of a dotted key, without `.name`."""
   end, *rest = reversed(key.split('.'))
   while sum(f'.{other}'.endswith(f'.{end}') for other in keys) > 1:
     end = f'{rest.pop(0)}.{end}'

@@ -15,12 +15,12 @@ class Panel(NamedTuple):
   unit: str
   scale: float = 1.0  # from the metric to the unit
   from_zero: bool = False
-  chance: str = ''  # the metric of what guessing would reach
+  chance: str = ''  # the metric that has the accuracy of guessing
 
 
 PANELS = {
     'next_token_loss': Panel('Training loss', 'nats per next token'),
-    # Instead, of runs whose tokens differ.
+    # In place of it, if the tokenizers of the runs differ.
     'bits_per_byte': Panel('Training loss', 'bits per byte'),
     'held_out/bits_per_byte': Panel('Held-out text', 'bits per byte'),
     'held_out/recall_accuracy': Panel(
@@ -47,7 +47,8 @@ PANELS = {
     'tokens_per_second': Panel('Throughput', 'tokens/s', from_zero=True),
 }
 
-# Okabe and Ito's, which the colour-blind tell apart; then dashed and dotted.
+# The palette of Okabe and Ito, which colour-blind readers can tell apart.
+# Further runs have dashed and dotted lines.
 COLORS = (
     '#0072B2',
     '#D55E00',
@@ -59,8 +60,8 @@ COLORS = (
 )
 DASHES = ('-', '--', ':')
 
-# Where the curves begin, as a share of the shortest run: the fall before would
-# squeeze all that follows.
+# Curves begin after this fraction of the shortest run: the steep fall before
+# would leave little room for the rest.
 BEGIN = 0.02
 
 STYLE = {
@@ -77,12 +78,12 @@ STYLE = {
     'lines.markersize': 3,
 }
 
-# What training time may be shown in, longest first.
+# Units of training time, longest first.
 TIMES = {'days': 86400, 'hours': 3600, 'minutes': 60, 'seconds': 1}
 
 
 class Axis(NamedTuple):
-  """What curves are drawn against."""
+  """A horizontal axis."""
 
   label: str
   field: str  # of a Curve
@@ -93,13 +94,13 @@ def draw(runs: Sequence[Run], path: str, *, smooth: float = 0.1) -> None:
   """Writes a figure: a column for each metric, against tokens and time.
 
   Args:
-    runs: whose curves to draw; a metric that a run has not is left out.
-    path: of the file, whose suffix says what it is.
-    smooth: what `Run.smoothed` takes; unsmoothed curves lie faintly behind.
+    runs: the runs; a run without a metric is left out of its column.
+    path: the file to write; its extension is the format.
+    smooth: see `Run.smoothed`; the unsmoothed curves are drawn faintly behind.
 
   Raises:
-    ValueError: matplotlib is missing, or does not know the suffix; or there is
-      nothing to draw.
+    ValueError: matplotlib is missing or does not support the extension, or the
+      runs have no metric to draw.
     OSError: the file cannot be written.
   """
   try:
@@ -111,7 +112,9 @@ def draw(runs: Sequence[Run], path: str, *, smooth: float = 0.1) -> None:
     ) from error
   names = [n for n in PANELS if any(n in run.curves for run in runs)]
   if not names:
-    raise ValueError(f'runs must have one of {", ".join(PANELS)}, none has')
+    raise ValueError(
+        f'runs must have a metric of {", ".join(PANELS)}, got none of them'
+    )
   width = max(2.8 * len(names), _entry_inches(runs))
   with matplotlib.rc_context(STYLE):
     fig = figure.Figure((width, 5.6), layout='constrained')
@@ -191,7 +194,7 @@ def _styles(runs):
 
 
 def _legend(fig, runs):
-  """Names above, in as few rows as they fit into."""
+  """Draws the legend above the panels, in as few rows as possible."""
   from matplotlib import lines
 
   per_row = int(fig.get_size_inches()[0] / _entry_inches(runs))
@@ -205,5 +208,5 @@ def _legend(fig, runs):
 
 
 def _entry_inches(runs):
-  """About the width of the longest entry of the legend."""
+  """Returns the approximate width of the longest entry of the legend."""
   return 0.08 * max(len(run.label) for run in runs) + 0.7

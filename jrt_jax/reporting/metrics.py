@@ -1,4 +1,4 @@
-"""Where metrics go: metrics.jsonl, TensorBoard, wandb, and the screen."""
+"""Writes metrics to metrics.jsonl, TensorBoard, wandb and the terminal."""
 
 from collections.abc import Mapping
 import contextlib
@@ -23,16 +23,15 @@ from jrt_jax.schema import Whole
 
 
 class MetricWriter:
-  """Writes scalars to metrics.jsonl and TensorBoard's events in a workdir.
+  """Writes scalars to metrics.jsonl and to TensorBoard events in a workdir.
 
-  With `config.wandb_project` they go to wandb as well.
+  With `config.wandb_project`, also to Weights & Biases.
 
   Args:
     workdir: an existing directory.
-    step: the step that a run starts or resumes from. What was written for
-      later steps is dropped, so that the record of a run that was killed reads
-      as if it had never been.
-    config: of the run; None for one without wandb.
+    step: the step that the run starts or resumes from. Metrics of later steps
+      are removed, as the run will take these steps again.
+    config: the config of the run; None: without wandb.
   """
 
   def __init__(
@@ -49,7 +48,7 @@ class MetricWriter:
     """Writes the metrics of `step`; values that are not finite become None.
 
     Args:
-      step: steps taken.
+      step: number of steps taken.
       metrics: {name: number, scalar array or None}.
     """
     numbers = {name: _number(value) for name, value in metrics.items()}
@@ -68,14 +67,14 @@ class MetricWriter:
 
 
 class NoWriter(contextlib.nullcontext):
-  """Writes nothing: in a run of several processes only the first one does."""
+  """Writes nothing; for all processes of a run except the first."""
 
   def write(self, step: int, metrics: Mapping[str, Any]) -> None:
     pass
 
 
 class _JsonLines:
-  """One line for each write; None is null."""
+  """Writes one line for each call; None becomes null."""
 
   def __init__(self, workdir, step):
     path = workdir / 'metrics.jsonl'
@@ -92,13 +91,13 @@ class _JsonLines:
 
 
 class _Events:
-  """What TensorBoard shows; None is left out."""
+  """Writes events for TensorBoard; None is left out."""
 
   def __init__(self, workdir, step):
     self._writer = tensorboardX.SummaryWriter(
         str(workdir),
         purge_step=step + 1,
-        filename_suffix=f'.{step}',  # names differ by seconds only, otherwise
+        filename_suffix=f'.{step}',  # otherwise names differ only in seconds
     )
 
   def write(self, step, numbers):
@@ -112,12 +111,14 @@ class _Events:
 
 
 class Progress:
-  """A bar with ETA and metrics on a terminal, else a line at each update.
+  """A progress bar with ETA and metrics on a terminal, else printed lines.
+
+  Create it when training starts, since the ETA counts from then on.
 
   Args:
-    total: steps of the run.
-    start: the step it starts or resumes from, now: all is compiled.
-    file: where to write; standard error by default.
+    total: number of steps of the run.
+    start: the step that the run starts or resumes from.
+    file: where to write; default: standard error.
   """
 
   def __init__(self, total: int, start: int = 0, file: TextIO | None = None):
@@ -135,12 +136,12 @@ class Progress:
       )
 
   def advance(self, step: int) -> None:
-    """Moves the bar, if there is one, to `step` steps."""
+    """Moves the bar, if there is one, to `step`."""
     if self._bar is not None:
       self._bar.update(step - self._bar.n)
 
   def update(self, step: int, metrics: Mapping[str, Any]) -> None:
-    """Shows that `step` steps are done, and their metrics."""
+    """Shows the step and its metrics."""
     shown = '  '.join(
         f'{name} {value:.4g}' if isinstance(value, float) else f'{name} {value}'
         for name, value in metrics.items()
@@ -170,8 +171,8 @@ def has_recorded(workdir: pathlib.Path, step: int, kind: str) -> bool:
   """Whether metrics.jsonl has metrics of `step` whose names begin with `kind`.
 
   Args:
-    workdir: of the run.
-    step: steps taken.
+    workdir: the folder of the run.
+    step: number of steps taken.
     kind: one of `curves.EVALUATED`.
   """
   path = workdir / 'metrics.jsonl'
@@ -188,7 +189,7 @@ def _number(value):
 
 
 def _drop_after(path, step):
-  """Removes the lines of later steps, and what a crash has left unfinished."""
+  """Removes the lines of later steps, and an unfinished line after a crash."""
   if not path.exists():
     return
   lines = path.read_text(encoding='utf-8').splitlines(keepends=True)

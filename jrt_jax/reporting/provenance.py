@@ -1,4 +1,4 @@
-"""Where a result comes from, and JSON files that say it."""
+"""Records where a result comes from, and writes JSON files."""
 
 from collections.abc import Mapping
 import datetime
@@ -19,15 +19,15 @@ import jrt_jax
 from jrt_jax import atomic_write
 
 _ROOT = pathlib.Path(jrt_jax.__file__).parents[1]
-# Those that a process has loaded have a part in its results.
+# Their versions are recorded if the process has loaded them.
 _LIBRARIES = ('jax', 'jaxlib', 'numpy', 'torch', 'transformers')
 
 
 def describe(*, on_jax: bool) -> dict[str, Any]:
-  """Returns `hardware`, `versions`, `commit` and `date`, of this process.
+  """Returns `hardware`, `versions`, `commit` and `date` of this process.
 
   Args:
-    on_jax: whether jax computes; see `hardware`.
+    on_jax: whether jax is used for the computation; see `hardware`.
   """
   return {
       'hardware': hardware(on_jax=on_jax),
@@ -38,11 +38,11 @@ def describe(*, on_jax: bool) -> dict[str, Any]:
 
 
 def hardware(*, on_jax: bool) -> str:
-  """Returns the devices of jax, or the processor.
+  """Returns a description of the devices of jax, or of the processor.
 
   Args:
-    on_jax: whether jax computes. Its devices are left alone if not: another
-      library may need their memory.
+    on_jax: whether jax is used for the computation. If not, its devices are not
+      opened, as another library may need their memory.
   """
   if on_jax and jax.default_backend() != 'cpu':
     return f'{jax.device_count()} x {jax.devices()[0].device_kind}'
@@ -50,7 +50,7 @@ def hardware(*, on_jax: bool) -> str:
 
 
 def versions() -> dict[str, str]:
-  """Returns versions of the package, of Python, and of loaded libraries."""
+  """Returns the versions of this package, of Python and of loaded libraries."""
   loaded = {name: sys.modules.get(name) for name in _LIBRARIES}
   return {
       'jrt_jax': jrt_jax.__version__,
@@ -60,9 +60,10 @@ def versions() -> dict[str, str]:
 
 
 def commit(root: pathlib.Path = _ROOT) -> str | None:
-  """Returns the commit of a checkout, with a + if files differ from it.
+  """Returns the commit of a git checkout, with a + if files have changed.
 
-  None if the folder is no checkout itself: one around it is another project's.
+  Returns None if the folder itself is not a checkout; one around it would
+  belong to another project.
   """
   if not (root / '.git').exists():
     return None
@@ -87,20 +88,18 @@ def command(module: str) -> str:
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-  """Writes what `plain` makes of a value, in UTF-8.
-
-  A reader finds either the old file or the new one.
+  """Writes `plain(value)` as JSON in UTF-8; replaces the file atomically.
 
   Raises:
     OSError: the file cannot be written.
-    TypeError: something in it is neither JSON nor an array.
+    TypeError: the value contains something that is neither JSON nor an array.
   """
   content = json.dumps(plain(value), indent=1, allow_nan=False)
   atomic_write.text(path, f'{content}\n')
 
 
 def plain(value: Any) -> Any:
-  """Returns a value as JSON has it: no arrays, None for what is not finite."""
+  """Returns a JSON value: arrays become lists, NaN and infinity None."""
   if hasattr(value, '_asdict'):
     return plain(value._asdict())
   if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""What a run says before it starts and after it ends."""
+"""The texts that a run prints before its first and after its last step."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,18 +28,18 @@ def plan(
     dtype: str,
     matmul_rate: float,
 ) -> str:
-  """Returns what the run will do, one fact a line.
+  """Returns the plan of a run, one fact on each line.
 
   Args:
-    config: of the run.
-    mesh: that it runs on.
-    accumulation: microbatches in a batch.
-    tokenizer: of the data.
-    train_tokens: that there are; None if they are drawn, and never end.
-    data_rate: tokens a second that can be read.
-    mean_prefix: tokens of the prefix of a sequence.
-    dtype: in which these devices compute.
-    matmul_rate: of the devices, from `throughput.matmul_rate`.
+    config: the config of the run.
+    mesh: the mesh that it runs on.
+    accumulation: number of microbatches in a batch.
+    tokenizer: the tokenizer of the data.
+    train_tokens: number of training tokens; None for synthetic tasks.
+    data_rate: tokens a second that the data pipeline delivers.
+    mean_prefix: mean length of the prefix of a sequence.
+    dtype: the dtype in which these devices compute.
+    matmul_rate: FLOP/s of the devices, from `throughput.matmul_rate`.
   """
   model = config['model']
   parts = cost.parameters(model)
@@ -77,11 +77,11 @@ def plan(
       ),
       'expected time': (
           f'{units.duration(seconds)}, {units.count(rate)} tokens/s: at'
-          f' {estimate.UTILIZATION:.0%} of what these devices reach in products'
-          f' of {dtype} matrices'
+          f' {estimate.UTILIZATION:.0%} of the FLOP/s of these devices in'
+          f' products of {dtype} matrices'
       ),
       'data pipeline': (
-          f'{units.count(data_rate)} tokens/s; training will take'
+          f'{units.count(data_rate)} tokens/s; training needs'
           f' {units.count(rate)}'
       ),
       'microbatches': f'{accumulation} of {batch // accumulation} sequences',
@@ -92,27 +92,27 @@ def plan(
   }
   if dtype != model['dtype']:
     lines['dtype'] = (
-        f'{dtype}, as always on a CPU; the config keeps'
-        f' {model["dtype"]} for other devices'
+        f'{dtype}, as always on a CPU; the recorded config has'
+        f' {model["dtype"]}, for other devices'
     )
   if seconds > _PATIENCE:
     lines['warning'] = (
-        'that is longer than a month: use more or faster devices, lower'
-        ' --config.steps, or train a smaller model (configs/jrt_tiny.py takes'
-        ' minutes on a CPU)'
+        'the expected time is longer than a month: use more or faster devices,'
+        ' lower --config.steps, or train a smaller model (configs/jrt_tiny.py'
+        ' takes minutes on a CPU)'
     )
   return tables.aligned(lines.items())
 
 
 def demonstration(config: Mapping[str, Any], tokenizer) -> str | None:
-  """One line, if the data are too little for the model that they train."""
+  """Returns a remark if the data is far too little for the model, or None."""
   data, ids = config['data'], config['model']['vocab_size']
   if data['source'] != 'python_stdlib' or ids <= 2 * tokenizer.size:
     return None
   return (
-      f'This is a demonstration: {tokenizer.size} of {ids} ids occur in the'
-      ' sources of Python. For real data, make shards (python -m'
-      ' jrt_jax.data.prepare) and pass --config.data.source=shards'
+      f'This is a demonstration: only {tokenizer.size} of {ids} ids occur in'
+      " the source files of Python's standard library. For real data, make shards"
+      ' (python -m jrt_jax.data.prepare) and pass --config.data.source=shards'
       ' --config.data.path=DIR --config.data.tokenizer=DIR/tokenizer.json'
   )
 
@@ -124,15 +124,16 @@ def result(
     tokens_per_second: float | None,
     sample: tuple[str, str] | None,
 ) -> str:
-  """Returns the closing table and a sample.
+  """Returns the closing table and a sample of text.
 
   Args:
-    config: of the run.
-    held_out: what the last evaluation has measured, in words, by its name.
-    tokens_per_second: of the newest steps; None if there were none.
-    sample: the end of a prompt, and how the model continues it; None: no text.
+    config: the config of the run.
+    held_out: the lines of the last evaluation, by name.
+    tokens_per_second: speed of the last steps; None if there were none.
+    sample: the end of a prompt and its continuation by the model; None if the
+      data is not text.
   """
-  speed = 'no step was left'
+  speed = 'not measured (no steps were left)'
   if tokens_per_second is not None:
     speed = f'{tokens_per_second:,.0f}'
   model = config['model']
@@ -147,7 +148,7 @@ def result(
     return table
   prompt, continuation = sample
   return (
-      f'{table}\n\nA held-out prompt, and after ▶ what the model makes of it:\n'
+      f'{table}\n\nA held-out prompt, continued by the model after ▶:\n'
       f'…{prompt}▶{continuation}'
   )
 

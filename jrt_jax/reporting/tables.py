@@ -7,9 +7,9 @@ def aligned(rows: Iterable[Sequence[str]], sides: str = '<') -> str:
   """Returns a line for each row of cells, in columns two spaces apart.
 
   Args:
-    rows: of equally many cells; a header is one of them.
-    sides: of each column, '<' or '>': flush left or right; the last is that of
-      all columns that follow.
+    rows: rows with the same number of cells, including the header.
+    sides: the alignment of each column, '<' (left) or '>' (right); the last one
+      also applies to all further columns.
   """
   rows = [*rows]
   widths = [max(map(len, column)) for column in zip(*rows)]

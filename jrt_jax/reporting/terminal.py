@@ -1,30 +1,31 @@
-"""Text on stdout: safe on a terminal, as it is in a pipe or a file."""
+"""Writes text to stdout: made safe on a terminal, unchanged elsewhere."""
 
 import sys
 import unicodedata
 
 _ECHOED = 1000  # characters at the end of a prompt
 _PLAIN = '\n\t'
-# They turn around the direction of what follows, and so hide what is written.
+# Characters that change the direction of text, and so can hide what is written.
 _DIRECTIONS = 'LRE', 'RLE', 'LRO', 'RLO', 'PDF', 'LRI', 'RLI', 'FSI', 'PDI'
 
 
 def write(text: str) -> None:
-  """Writes a text at once, `printable` if stdout is a terminal."""
+  """Writes and flushes a text; on a terminal, see `printable`."""
   shown = printable(text) if sys.stdout.isatty() else text
   print(shown, end='', flush=True)
 
 
 def echo(prompt: str) -> None:
-  """Shows on a terminal, and there only, what is continued, or its end."""
+  """Shows the end of the prompt that is continued, on a terminal only."""
   if sys.stdout.isatty():
     write('…' * (len(prompt) > _ECHOED) + prompt[-_ECHOED:])
 
 
 def printable(text: str) -> str:
-  r"""Returns a text whose control characters are spelled out, as in \x1b.
+  r"""Returns a text with escaped control characters, as in \x1b.
 
-  A terminal obeys them: they move, erase, retitle, and answer as if typed.
+  A terminal would obey them: they move the cursor, erase text, change the
+  title, or produce input.
   """
   return ''.join(map(_printable, text))
 

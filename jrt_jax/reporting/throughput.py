@@ -1,4 +1,4 @@
-"""How fast a run is, how well it uses its devices, and how much memory."""
+"""Measures the speed of a run, the use of its devices, and its memory."""
 
 from collections.abc import Iterator, Sequence
 import contextlib
@@ -12,37 +12,37 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 
 from jrt_jax.cost import topology
 
-_WIDTHS = {'cpu': 512}  # of matrices: they take a millisecond or so
-_WIDTH = 8192  # on other platforms
-_SECONDS = 0.2  # of measuring
+_WIDTHS = {'cpu': 512}  # width of matrices; a product takes about a millisecond
+_WIDTH = 8192  # width on other platforms
+_SECONDS = 0.2  # duration of the measurement
 
 
 class Throughput:
-  """Rates over the steps since the last reading, less what was paused.
+  """Rates over the steps since the last `read`, without paused time.
 
-  Steps are dispatched ahead of the devices: read, and enter `paused`, only
-  after a value of the last step has been fetched.
+  Steps are dispatched before the devices finish them. Call `read` and enter
+  `paused` only after a value of the last step was fetched.
   """
 
   def __init__(self):
     self._start()
 
   def add(self, tokens: int, loss_tokens: int | jax.Array) -> None:
-    """Counts a step of so many tokens, of which so many were supervised."""
+    """Counts a step with `tokens`, of which `loss_tokens` have labels."""
     self._steps += 1
     self._tokens += tokens
     self._loss_tokens += loss_tokens
 
   @contextlib.contextmanager
   def waiting(self) -> Iterator[None]:
-    """Counts the time of what is done inside as waiting for data."""
+    """Counts the time inside the block as waiting for data."""
     before = time.perf_counter()
     yield
     self._waited += time.perf_counter() - before
 
   @contextlib.contextmanager
   def paused(self) -> Iterator[None]:
-    """Leaves out the time of what is done inside: compiling, evaluating."""
+    """Does not count the time inside the block, such as an evaluation."""
     before = time.perf_counter()
     try:
       yield
@@ -71,26 +71,25 @@ def mfu(
     tokens_per_second: float,
     devices: Sequence[jax.Device],
 ) -> float | None:
-  """Model FLOP/s over the peak of all devices; None if that is not known."""
+  """Returns model FLOP/s over the peak of all devices; None if unknown."""
   peak = peak_flops(devices)
   return peak and flops_per_token * tokens_per_second / peak
 
 
 def peak_flops(devices: Sequence[jax.Device]) -> float | None:
-  """Returns the peak of all devices in FLOP/s; None if it is not known."""
+  """Returns the peak of all devices in FLOP/s; None if unknown."""
   gpu = topology.of_kind(devices[0].device_kind)
   return gpu and gpu.flops * len(devices)
 
 
 def matmul_rate(mesh: Mesh, dtype: str) -> float:
-  """Returns the FLOP/s of products of matrices on all devices of `mesh`.
+  """Measures the FLOP/s of matrix products on all devices of `mesh`.
 
-  Measured, so that it needs no table of devices, and is theirs as they are
-  today. They compute at the same time, since some share a processor.
+  All devices compute at the same time, since some may share a processor.
 
   Args:
-    mesh: of the devices.
-    dtype: of the model.
+    mesh: the mesh of the devices.
+    dtype: the dtype of the matrices.
   """
   platform = mesh.devices.flat[0].platform
   n = _WIDTHS.get(platform, _WIDTH)
@@ -111,7 +110,7 @@ def matmul_rate(mesh: Mesh, dtype: str) -> float:
 
 
 def peak_memory() -> int:
-  """Returns the most bytes a device has held, or the host where none says."""
+  """Returns the peak memory of a device in bytes; if unknown, of the host."""
   stats = [device.memory_stats() or {} for device in jax.local_devices()]
   peak = max(stat.get('peak_bytes_in_use', 0) for stat in stats)
   if peak:

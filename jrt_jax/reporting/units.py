@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Formats numbers for people."""
 
 
 def count(number: float) -> str:
@@ -29,7 +29,7 @@ def duration(seconds: float) -> str:
 
 
 def _scaled(number, base, units):
-  """Three significant digits, or all digits of the integer part."""
+  """Formats with three significant digits, or all digits before the point."""
   for unit in units:
     if abs(number) < base * (1 - 0.5e-3) or unit == units[-1]:
       break

@@ -1,4 +1,4 @@
-"""Metrics on Weights & Biases, which may fail without ending the run."""
+"""Sends metrics to Weights & Biases; if that fails, the run continues."""
 
 from collections.abc import Callable, Mapping
 import importlib.util
@@ -14,7 +14,7 @@ def check(project: str) -> None:
   if not project:
     return
   spec = importlib.util.find_spec('wandb')
-  if spec is None or spec.origin is None:  # a folder that wandb left, maybe
+  if spec is None or spec.origin is None:  # None: a folder named wandb
     raise ValueError(
         f'config.wandb_project={project!r} needs the package wandb: pip install'
         ' wandb'
@@ -24,14 +24,14 @@ def check(project: str) -> None:
 class Wandb:
   """One run of wandb for a workdir; `WANDB_MODE=offline` keeps it on disk.
 
-  The first failure, of the network for instance, is told, and ends what is
-  sent: wandb is a copy of metrics.jsonl.
+  After the first failure, for example of the network, a warning is logged and
+  nothing more is sent; metrics.jsonl has everything.
 
   Args:
-    workdir: an existing directory, which keeps the id of the run.
-    step: the step that a run starts or resumes from. What it repeats of a run
-      that was killed, wandb has already and ignores.
-    config: of the run; `wandb_project` is where it is shown.
+    workdir: an existing directory, which keeps the id of the wandb run.
+    step: the step that the run starts or resumes from. If it repeats steps of a
+      run that was killed, wandb ignores these.
+    config: the config of the run, with `wandb_project`.
   """
 
   def __init__(
@@ -41,13 +41,13 @@ class Wandb:
     self._run = self._try(_start, workdir, step, config)
 
   def write(self, step: int, numbers: Mapping[str, float | None]) -> None:
-    """Sends what is not None."""
+    """Sends all numbers that are not None."""
     if self._run is not None:
       known = {name: x for name, x in numbers.items() if x is not None}
       self._try(self._run.log, known, step=step)
 
   def close(self) -> None:
-    """Waits until all is sent, for a minute at most."""
+    """Waits until everything is sent, for at most a minute."""
     if self._run is not None:
       self._try(self._run.finish)
 
@@ -57,7 +57,9 @@ class Wandb:
     except Exception as error:  # pylint: disable=broad-except
       self._run = None
       first_line = (str(error) or repr(error)).splitlines()[0]
-      logging.warning('wandb failed, the run goes on without: %s', first_line)
+      logging.warning(
+          'wandb failed, the run continues without it: %s', first_line
+      )
 
 
 def _start(workdir, step, config):

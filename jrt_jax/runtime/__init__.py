@@ -1,1 +1,1 @@
-"""Processes, devices and the machine: how a run meets, fails, stops and keeps."""
+"""Processes, devices and the machine, independent of what is computed."""

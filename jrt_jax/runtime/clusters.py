@@ -1,11 +1,11 @@
-"""How a process finds the others of its run: by a scheduler, or by flags."""
+"""How a process finds the others of its run: by its scheduler, or by flags."""
 
 from collections.abc import Callable, Mapping
 
 from jrt_jax.runtime import schedulers
 from jrt_jax.runtime.schedulers import Place
 
-# A function of (environment, given by flags) each.
+# Each is a function of (environment, place given by flags).
 CLUSTERS: dict[str, Callable[[Mapping[str, str], Place], Place]] = {
     'none': schedulers.none,
     'slurm': schedulers.slurm,
@@ -25,11 +25,11 @@ def find(
 
   Args:
     cluster: a key of CLUSTERS, or 'auto' to choose by the environment.
-    environment: of the process; `os.environ`.
-    given: what flags say; it wins over the environment.
+    environment: the environment of the process, `os.environ`.
+    given: the values of flags, which take precedence over the environment.
 
   Raises:
-    ValueError: the name is unknown, or the environment tells only half.
+    ValueError: the name is unknown, or the environment lacks variables.
   """
   if cluster not in ('auto', *CLUSTERS):
     names = ', '.join(['auto', *CLUSTERS])
@@ -45,11 +45,12 @@ def find(
 
 
 def _detect(environment, given):
-  """Names the cluster that plainly started several processes.
+  """Names the cluster that has started several processes, or 'none'.
 
-  What starts processes within another's comes first: its variables are about
-  them. Others are no sign. SLURM_NTASKS is set in batch scripts and in the
-  shells of `salloc` as well, and WORLD_SIZE in scripts that go on to `srun`.
+  The order matters: `mpirun` inside a SLURM job comes before SLURM, as its
+  variables describe the processes that it started. Only variables that prove
+  this are used. For example, SLURM_NTASKS is also set in batch scripts and in
+  shells of `salloc`, and WORLD_SIZE in scripts that then call `srun`.
   """
   if None not in given:
     return 'flags'
@@ -57,8 +58,8 @@ def _detect(environment, given):
   tasks = size('SLURM_STEP_NUM_TASKS')
   started = {
       'openmpi': size('OMPI_COMM_WORLD_SIZE') != '1',
-      # `srun` sets PMI's variables, too, and MPICH may start one task on each
-      # node by it; with as many tasks as ranks they are the same.
+      # `srun` also sets PMI's variables, but then there are as many ranks as
+      # tasks. MPICH may use it to start one task on each node.
       'mpich': size('PMI_SIZE') not in ('1', tasks),
       'torchrun': 'RANK' in environment and size('WORLD_SIZE') != '1',
       'slurm': tasks != '1',

@@ -1,8 +1,8 @@
-"""Compiled programs on disk, so that only the first command compiles them.
+"""Keeps compiled programs on disk, so that later commands start faster.
 
-It is JAX's cache, which knows a program by what it computes, by the versions of
-JAX and XLA and their flags, and by the device: for a CPU also by its
-instructions. Commands turn it on; a library must not.
+This is JAX's cache. Its keys are the computation, the versions and flags of JAX
+and XLA, and the device (for a CPU, also its instruction set). Commands turn it
+on; a library must not.
 """
 
 import contextlib
@@ -14,8 +14,8 @@ from jrt_jax.runtime import user_cache
 
 MAX_BYTES = 2**30
 
-# JAX would bound the size by reading a file for each program whenever it adds
-# one: with thousands of them that takes longer than to compile most.
+# To bound the size, JAX would read a file for each program whenever it adds
+# one. With thousands of programs, that takes longer than compiling.
 _SETTINGS = {
     'jax_compilation_cache_max_size': -1,
     'jax_persistent_cache_min_compile_time_secs': 0,
@@ -24,14 +24,14 @@ _SETTINGS = {
 
 
 def turn_on(max_bytes: int = MAX_BYTES) -> None:
-  """Keeps what is compiled from now on in a folder of the user's.
+  """Keeps programs that are compiled from now on in the user's cache.
 
-  Does nothing if the user has given JAX a folder or has forbidden it to keep
-  programs, nor if the folder cannot be made. What was not used for longest is
-  removed first.
+  Does nothing if the user has set a cache folder for JAX or turned its cache
+  off, or if the folder cannot be created. Programs that were not used for the
+  longest time are removed first.
 
   Args:
-    max_bytes: what programs of earlier commands may take.
+    max_bytes: largest size of the programs of earlier commands.
   """
   config = jax.config
   if config.jax_compilation_cache_dir:
@@ -42,11 +42,11 @@ def turn_on(max_bytes: int = MAX_BYTES) -> None:
     return
   folder = cache / 'compiled'
   try:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # they can be run
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # holds programs
     _remove_oldest(folder, max_bytes)
   except OSError:
     return
-  # What cannot be read or written is compiled: nobody has to be told.
+  # A program that cannot be read or written is compiled; no warning is needed.
   warnings.filterwarnings(
       'ignore', 'Error (reading|writing) persistent compilation cache'
   )

@@ -1,9 +1,9 @@
-"""Asks CUDA's driver which GPUs it shows, where nvidia-smi does not say.
+"""Asks the CUDA driver which GPUs there are, for when nvidia-smi does not tell.
 
-A program of its own, which needs no other module of this package: so the driver
-stays out of the process that will open the devices, and is ended if it hangs.
-Prints a line for each GPU, or part of one (MIG): name, compute capability and
-version of the driver. Nothing if it cannot be asked.
+This is a separate program without imports from this package, so that the driver
+is not loaded in the process that will open the devices, and can be stopped if
+it hangs. It prints a line for each GPU or part of a GPU (MIG): its name,
+compute capability and driver version. It prints nothing if there is no driver.
 
 Source: the driver API of CUDA, https://docs.nvidia.com/cuda/cuda-driver-api.
 """
@@ -21,13 +21,13 @@ _VERSION = pathlib.Path('/sys/module/nvidia/version')
 
 
 def lines(cuda: Any) -> Iterator[str]:
-  """Yields what is printed.
+  """Yields the lines to print.
 
   Args:
-    cuda: the library of the driver, as ctypes loads it.
+    cuda: the driver library, loaded by ctypes.
 
   Raises:
-    OSError: the driver refuses a call.
+    OSError: a call to the driver failed.
   """
 
   def call(name, *arguments):
@@ -53,7 +53,7 @@ def lines(cuda: Any) -> Iterator[str]:
 
 
 def _version(cuda):
-  """That of the kernel's module; else the version of CUDA that it supports."""
+  """The version of the kernel module, or else of CUDA that it supports."""
   with contextlib.suppress(OSError):
     return _VERSION.read_text().strip()
   return f'{cuda // 1000}.{cuda % 1000 // 10}'

@@ -1,6 +1,6 @@
-"""One run in several processes: how they meet, and how they agree.
+"""Runs of several processes: how these find each other and communicate.
 
-In a run of one process nothing here does anything.
+In a run of one process these functions do nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,10 +25,11 @@ from jrt_jax.runtime import lost_peer
 
 HEARTBEAT = 30  # seconds of silence after which a process counts as dead
 
-# Waits are long, for others may tokenise or compile; a death ends them earlier.
+# Waits are long, since others may tokenise or compile; if a process dies, they
+# end earlier.
 LONG = 24 * 60 * 60  # seconds
 
-# What crosses from one process to another.
+# Errors that are passed from one process to another.
 MISTAKES = (ValueError, OSError, NotImplementedError)
 
 _rounds = itertools.count()
@@ -43,7 +44,7 @@ class Peers(NamedTuple):
   process_id: int = 0
   num_nodes: int = 1
   is_first_of_node: bool = True
-  local_device_ids: Sequence[int] | None = None  # of GPUs; None: all there are
+  local_device_ids: Sequence[int] | None = None  # GPUs; None: all of them
 
   def __str__(self) -> str:
     nodes = f'{self.num_nodes} node' + 's' * (self.num_nodes > 1)
@@ -71,18 +72,18 @@ def meet(
   """Joins the processes of a run; no device may be used before `open_devices`.
 
   Args:
-    cluster: how the others are found, a key of clusters.CLUSTERS, or 'auto'.
-    coordinator: host:port of process 0, if the cluster does not tell it.
-    num_processes: how many there are, likewise.
-    process_id: which of them this is, likewise.
-    local_device_ids: the GPUs of its node that this process takes; by default
-      the processes of a node share them evenly, in the order of their ids.
-    timeout: seconds after which the program ends if some have not come.
+    cluster: a key of clusters.CLUSTERS, or 'auto' to detect it.
+    coordinator: host:port of process 0, if the cluster does not provide it.
+    num_processes: number of processes, if the cluster does not provide it.
+    process_id: number of this process, if the cluster does not provide it.
+    local_device_ids: the GPUs of its node that this process uses; by default
+      the processes of a node divide them evenly, in the order of their ids.
+    timeout: seconds after which the program ends if processes are missing.
 
   Raises:
-    ValueError: the cluster is unknown or tells only half, the ids are no
-      numbers, or the processes of a node cannot share its GPUs evenly.
-    OSError: process 0 cannot listen at the coordinator's port.
+    ValueError: the cluster is unknown or lacks variables, the ids are not
+      numbers, or the GPUs of a node do not divide evenly among its processes.
+    OSError: process 0 cannot listen at the port of the coordinator.
   """
   given = clusters.Place(coordinator, num_processes, process_id)
   cluster, place = clusters.find(cluster, os.environ, given)
@@ -102,28 +103,28 @@ def meet(
 
 
 def open_devices() -> None:
-  """Opens the devices of all processes, which must come here together."""
+  """Opens the devices of all processes, which must all call this."""
   if jax.distributed.is_initialized():
     multihost_utils.sync_global_devices('start')
 
 
 def shutdown() -> None:
-  """Waits for all processes to come here, and parts from them."""
+  """Waits until all processes call this, and disconnects from them."""
   jax.distributed.shutdown()
 
 
 def process_id() -> int:
-  """Which process of the run this is; unlike jax it opens no device to know."""
+  """Returns the number of this process; unlike jax, without opening devices."""
   return _place.process_id
 
 
 def is_first() -> bool:
-  """Whether this process is the one that prints and writes files."""
+  """Whether this is process 0, which prints and writes files."""
   return process_id() == 0
 
 
 def largest(*numbers: int) -> list[int]:
-  """The largest of each number in all processes; waits for their devices."""
+  """Returns the maximum of each number over all processes; uses devices."""
   if not jax.distributed.is_initialized():
     return [*numbers]
   everyones = multihost_utils.process_allgather(np.int32(numbers))
@@ -137,8 +138,8 @@ def from_first(function: Callable[[], Any]) -> Any:
   takes. The result must be JSON of at most a megabyte.
 
   Raises:
-    ValueError, OSError, NotImplementedError: as `function` raises it, in every
-      process.
+    ValueError, OSError, NotImplementedError: if `function` raises one, every
+      process raises it.
   """
   if not jax.distributed.is_initialized():
     return function()
@@ -162,8 +163,8 @@ def everyones(name: str, value: Any) -> list[Any]:
   """Returns the values of all processes, in their order; uses no device.
 
   Args:
-    name: of what is asked for, once in a run.
-    value: of this process: JSON.
+    name: a name for these values, used once in a run.
+    value: the value of this process, JSON.
   """
   if not jax.distributed.is_initialized():
     return [value]
@@ -172,12 +173,12 @@ def everyones(name: str, value: Any) -> list[Any]:
 
 
 def check_same(facts: Mapping[str, Any]) -> None:
-  """Raises ValueError, in all processes, if one was started in another way.
+  """Raises ValueError in all processes unless all have the same `facts`.
 
   Versions of jax and of this package are compared as well.
 
   Args:
-    facts: by name, what they must agree in: JSON.
+    facts: {name: value}, JSON.
   """
   versions = {m.__name__: f'version {m.__version__}' for m in (jax, jrt_jax)}
   facts, *others = everyones('facts', versions | facts)
@@ -186,7 +187,7 @@ def check_same(facts: Mapping[str, Any]) -> None:
       here, there = (x.get(name, '(not set)') for x in (facts, other))
       if json.dumps(here) != json.dumps(there):
         raise ValueError(
-            f'all processes must be started alike: {name} is {here!r} in'
+            f'all processes must be started the same way: {name} is {here!r} in'
             f' process 0 and {there!r} in process {process}'
         )
 
@@ -195,12 +196,12 @@ def gather(key: str, text: str, seconds: float = LONG) -> list[str]:
   """Returns the texts of all processes, in their order; uses no device.
 
   Args:
-    key: the same in all processes, and never used before.
-    text: of this process.
+    key: a key that is the same in all processes and was never used before.
+    text: the text of this process.
     seconds: how long to wait for the others.
 
   Raises:
-    JaxRuntimeError: some have not come after `seconds`.
+    JaxRuntimeError: a text is missing after `seconds`.
   """
   client = multihost.get_jax_distributed_client()
   client.key_value_set(f'{key}/{process_id()}', text)
@@ -228,9 +229,9 @@ def _connect(place, timeout):
   global _place
   if place.process_id == 0:
     _check_port(place.coordinator)
-  # That service would take SIGTERM away from us, from here on.
+  # This service would replace our handler of SIGTERM.
   jax.config.update('jax_enable_preemption_service', False)
-  # At its own timeout jax would end with a dump of its stack.
+  # At its own timeout jax would print a stack trace.
   alarm = threading.Timer(timeout, _give_up, (place, timeout))
   alarm.daemon = True
   alarm.start()
@@ -249,11 +250,11 @@ def _connect(place, timeout):
 
 
 def _check_port(coordinator):
-  """Raises OSError if nobody can listen there; jax has been seen to crash."""
+  """Raises OSError if the port cannot be used; jax would crash."""
   port = int(coordinator.rpartition(':')[2])
   family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
   with socket.socket(family) as listener:
-    # Connections that a former run left behind do not count.
+    # Connections that an earlier run left behind are no problem.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
       listener.bind(('', port))
@@ -269,7 +270,7 @@ def _give_up(place, timeout):
   address, count, process = place
   text = (
       f'error: process {process} of {count} waited {timeout:g} s for the others'
-      f' at {address}: are all of them started, and can they reach it?\n'
+      f' at {address}: have all been started, and can they reach it?\n'
   )
   os.write(2, text.encode())
   os._exit(exit_codes.FAILURE)

@@ -1,6 +1,6 @@
-"""What commands exit with, if not 0."""
+"""Exit codes of commands, other than 0."""
 
-FAILURE = 1  # of the run: it may be tried again
-MISTAKE = 2  # of the user's: the command must change
-INTERRUPTED = 130  # as shells say of Ctrl-C
-UNREAD = 141  # as shells say of a pipe that nobody reads any more
+FAILURE = 1  # the run failed; the same command may succeed
+MISTAKE = 2  # the command is wrong and must be changed
+INTERRUPTED = 130  # Ctrl-C, as in shells
+UNREAD = 141  # the reader of the output is gone (SIGPIPE), as in shells

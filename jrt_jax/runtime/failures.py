@@ -1,4 +1,4 @@
-"""How the processes of a run fail: all of them, and with one message."""
+"""Makes all processes of a run fail together, with one message."""
 
 from collections.abc import Iterator
 import contextlib
@@ -17,7 +17,8 @@ from jrt_jax.runtime import exit_codes
 from jrt_jax.runtime import lost_peer
 
 _PATIENCE = 20  # seconds that a process with an error waits for the others
-# Of broken collectives and a lost coordinator: a status of XLA's, and who says.
+# Messages of broken collectives and of a lost coordinator: a status of XLA, and
+# the component that reports it.
 _LOST = re.compile(
     '[A-Z_]+: (?is:.*(gloo|nccl|coordination.?service|heartbeat))'
 )
@@ -28,15 +29,16 @@ _blocks = itertools.count()
 def shared(
     *kinds: type[Exception], exit_code: int = exit_codes.MISTAKE
 ) -> Iterator[None]:
-  """Errors within the block end every process, and are told once.
+  """Ends every process if one has an error in the block, with one message.
 
-  All processes meet at the end of the block. If one had an error, process 0
-  raises its own or the first, and the others exit without a word. A process
-  that has an error while others do not come raises it after some seconds.
+  All processes wait for each other at the end of the block. If some had an
+  error, process 0 raises the one of the lowest process, and the others exit
+  silently. If a process has an error and the others do not arrive, it raises
+  the error after some seconds.
 
   Args:
-    kinds: of errors; by default those that tell of mistakes.
-    exit_code: of the processes that say nothing.
+    kinds: types of errors; default: `distributed.MISTAKES`.
+    exit_code: the exit code of the processes that exit silently.
   """
   kinds, own = kinds or distributed.MISTAKES, None
   key = f'jrt_jax/errors/{next(_blocks)}'
@@ -45,7 +47,7 @@ def shared(
   except kinds as error:
     if not jax.distributed.is_initialized():
       raise
-    if _is_lost_peer(error):  # there is nobody to meet
+    if _is_lost_peer(error):  # the other process is gone
       _leave(error)
     own = error
   if jax.distributed.is_initialized():
@@ -54,10 +56,11 @@ def shared(
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-  """Ends a process that fails at once, so that the others can see it.
+  """Ends a process at once if it fails, so that the others notice.
 
-  Python would first wait for them at its exit, while they wait for this one.
-  Without a failure, or after a signal that all have heeded, they part in order.
+  Otherwise Python would wait for the others at its exit, while they wait for
+  this process. Without a failure, or after a signal to all of them, processes
+  disconnect in order.
   """
   try:
     yield
@@ -72,7 +75,7 @@ def together() -> Iterator[None]:
 
 
 def _meet(key, own, kinds, exit_code):
-  """Returns if no process has an error; `own` is this one's, or None."""
+  """Returns if no process has an error; `own` is that of this one, or None."""
   process = distributed.process_id()
   packed = own and distributed.pack_error(own, kinds)
   seconds = _PATIENCE if own else distributed.LONG
@@ -81,7 +84,7 @@ def _meet(key, own, kinds, exit_code):
   except jax.errors.JaxRuntimeError:
     if own is None:
       raise
-    # Some are busy, and will find this one dead.
+    # Some are busy; they will notice that this process is gone.
     raise _labelled(process, packed, kinds) from own
   errors = {k: json.loads(text) for k, text in enumerate(texts)}
   errors = {k: error for k, error in errors.items() if error}
@@ -101,7 +104,7 @@ def _labelled(process, packed, kinds):
 
 
 def _is_agreed(error):
-  """Whether all processes end in this way: without an error, or by a signal."""
+  """Whether all processes end like this: without an error, or by a signal."""
   code = getattr(error, 'code', exit_codes.FAILURE)
   return isinstance(error, SystemExit) and (not code or code >= 128)
 
@@ -112,7 +115,7 @@ def _is_lost_peer(error):
 
 
 def _leave(error):
-  """Ends the process as Python would, but at once and for all threads."""
+  """Ends the process at once with all threads; prints what Python would."""
   code = exit_codes.FAILURE
   if isinstance(error, SystemExit):
     code = error.code  # its line has been printed

@@ -1,4 +1,4 @@
-"""A folder that takes one process at a time."""
+"""A lock that lets one process at a time use a folder."""
 
 from collections.abc import Iterator
 import contextlib
@@ -12,14 +12,14 @@ FILE = 'lock'
 
 @contextlib.contextmanager
 def held(folder: pathlib.Path, flag: str) -> Iterator[None]:
-  """Keeps other processes away, until the block ends or this one is killed.
+  """Locks a folder until the block ends or this process is killed.
 
   Args:
-    folder: an existing one, whose FILE is held.
-    flag: by which another folder could be named, for the error.
+    folder: an existing folder; its FILE is locked.
+    flag: the flag that names the folder, for the error message.
 
   Raises:
-    ValueError: another process has it.
+    ValueError: another process has locked it.
     OSError: the file cannot be written.
   """
   with open(folder / FILE, 'w') as file:
@@ -27,12 +27,12 @@ def held(folder: pathlib.Path, flag: str) -> Iterator[None]:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
       raise ValueError(
-          f'{folder} is in use by another process: wait for its end, or use'
+          f'{folder} is in use by another process: wait until it ends, or use'
           f' another {flag}'
       ) from error
     except OSError as error:  # Lustre without -o flock, for instance
       logging.warning(
-          '%s cannot be locked (%s): start nothing else there',
+          '%s cannot be locked (%s): do not use it in another process',
           folder,
           error.strerror,
       )

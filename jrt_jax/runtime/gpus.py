@@ -1,4 +1,4 @@
-"""Which GPUs of its node a process takes."""
+"""Which GPUs of its node a process uses."""
 
 from collections.abc import Sequence
 import os
@@ -8,12 +8,12 @@ import subprocess
 import sys
 from typing import NamedTuple
 
-_SECONDS = 120  # that a driver may take to answer
+_SECONDS = 120  # time limit for an answer of the driver
 
-# Name, compute capability, driver, and whether it is divided.
+# Name, compute capability, driver, and whether it is divided (MIG).
 _FACTS = re.compile(r'([^,]+), (\d+\.\d+), ([\d.]+)(?:, ([^,]+))?')
 
-# By its path, and without what is installed: it starts in a moment.
+# Run as a script without site-packages, so that it starts quickly.
 _CUDA_DRIVER = pathlib.Path(__file__).with_name('cuda_driver.py')
 _CUDA = sys.executable, '-I', '-S', str(_CUDA_DRIVER)
 
@@ -31,29 +31,32 @@ def check_ids(ids: Sequence[int | str] | None) -> list[int] | None:
   """Returns the ids of GPUs as numbers.
 
   Raises:
-    ValueError: one is no number.
+    ValueError: an id is not a number.
   """
   if ids is None:
     return None
   if not ids or not all(str(i).isdigit() for i in ids):
-    raise ValueError(f'--local_device_ids must be as in 0,1, got {ids}')
+    raise ValueError(
+        f'--local_device_ids must be numbers, as in 0,1, got {ids}'
+    )
   return [int(i) for i in ids]
 
 
 def share(
     processes: Sequence[tuple[str, int]], process_id: int
 ) -> range | None:
-  """Returns the ids of the GPUs that a process takes, or None for all it sees.
+  """Returns the ids of the GPUs that a process uses, or None for all it sees.
 
-  The processes of a node share its GPUs evenly, in order. Where a process sees
-  one GPU only, the scheduler has shared them out.
+  The processes of a node divide its GPUs evenly, in order. If a process sees
+  only one GPU, the scheduler has divided them already.
 
   Args:
-    processes: the node of each, and how many GPUs it sees there.
-    process_id: which of them this is.
+    processes: for each process, its node and the number of GPUs it sees.
+    process_id: the number of this process.
 
   Raises:
-    ValueError: on some node there are some left over; in every process.
+    ValueError: the GPUs of a node do not divide evenly; every process raises
+      this.
   """
   hosts = [host for host, _ in processes]
   for host, count in processes:
@@ -72,7 +75,7 @@ def share(
 
 
 def visible() -> int:
-  """How many GPUs this process may use, without opening one."""
+  """Returns how many GPUs this process may use, without opening one."""
   platforms = os.environ.get('JAX_PLATFORMS')
   if platforms and not re.search('cuda|gpu', platforms):
     return 0
@@ -85,14 +88,14 @@ def visible() -> int:
 
 
 def first(ids: Sequence[int] | None = None) -> Gpu | None:
-  """Describes the first GPU that this process takes, without opening it.
+  """Describes the first GPU that this process uses, without opening it.
 
-  None if there is none. Where nvidia-smi does not know it, as it does not know
-  the parts of a GPU that is divided (MIG), CUDA's driver is asked.
+  Returns None if there is no GPU. If nvidia-smi does not know the GPU, as for
+  parts of a divided GPU (MIG), the CUDA driver is asked.
 
   Args:
-    ids: those that it takes of the visible ones; None: what
-      JAX_CUDA_VISIBLE_DEVICES says, or else all.
+    ids: indices of the visible GPUs that this process uses; None: those of
+      JAX_CUDA_VISIBLE_DEVICES, or else all.
   """
   if not visible():
     return None
@@ -106,19 +109,19 @@ def first(ids: Sequence[int] | None = None) -> Gpu | None:
   query = '-i', place, facts, '--format=csv,noheader'
   found = _FACTS.fullmatch(_said('nvidia-smi', *query).strip())
   if not found or found[4] == 'Enabled':
-    lines = _said(*_CUDA).splitlines()  # in the order in which jax sees them
+    lines = _said(*_CUDA).splitlines()  # in the order of jax
     found = taken < len(lines) and _FACTS.fullmatch(lines[taken])
   return Gpu(place, *found.groups()[:3]) if found else None
 
 
 def _first_for_jax():
-  """Its place among the GPUs that CUDA shows; jax refuses what is no number."""
+  """Index of the first GPU for jax among those of CUDA; 0 if not a number."""
   first, *_ = os.environ.get('JAX_CUDA_VISIBLE_DEVICES', 'all').split(',')
   return int(first) if first.strip().isdigit() else 0
 
 
 def _said(*command):
-  """What a command prints; nothing if it cannot be run."""
+  """Returns the output of a command; '' if it cannot be run."""
   try:
     return subprocess.run(
         command,

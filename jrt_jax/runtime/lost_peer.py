@@ -1,9 +1,9 @@
-"""How a process of a run ends that has lost another one: with one line.
+"""Ends a process with one line of text when another process of the run is gone.
 
-Whichever sees it first says it: a broken collective, which raises an error, or
-XLA's watch over the coordinator. That one aborts the process from a thread of
-its own, after pages about its source and Python's stack; nothing but a handler
-of the signal, which runs in that thread, can put a word in.
+There are two ways to notice this: a collective operation raises an error, or
+XLA loses the coordinator. In the second case XLA aborts the process from its
+own thread, after printing pages of stack traces. Only a signal handler, which
+runs in that thread, can replace these by a message.
 """
 
 import ctypes
@@ -17,24 +17,24 @@ from jaxlib import utils
 
 from jrt_jax.runtime import exit_codes
 
-_SILENCE = 1000  # absl's kInfinity: XLA logs not even what it dies of
+_SILENCE = 1000  # absl's kInfinity: XLA does not even log fatal errors
 _once = threading.Lock()
-_handler = None  # kept here, for C does not count references
+_handler = None  # a reference must be kept, since C does not hold one
 
 
 def leave(process_id: int, reason: str) -> NoReturn:
-  """Ends the process at once; says that it has lost another one, and why."""
-  _once.acquire()  # for good: other threads wait for the end here
+  """Ends the process at once, with a line that says why."""
+  _once.acquire()  # never released: other threads wait here for the end
   text = (
-      f'error: process {process_id} seems to have lost another one, whose'
-      f' output tells why; the same command continues ({reason})\n'
+      f'error: process {process_id} lost the connection to another process: see'
+      f' the output of that one; the same command continues ({reason})\n'
   )
   os.write(2, text.encode())
   os._exit(exit_codes.FAILURE)
 
 
 def watch(process_id: int) -> None:
-  """Makes XLA's abort end in `leave`, unless details are asked for."""
+  """Makes an abort of XLA call `leave`, except with --verbosity=1."""
   if logging.level_debug():
     return
   global _handler

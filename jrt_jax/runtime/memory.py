@@ -6,8 +6,8 @@ import resource
 
 import jax
 
-# Limits and use of a control group, by its version: names of files, and how
-# what the kernel gives back is named: pages of files, such as mapped shards.
+# The files with the limit and the use of a control group, by its version, and
+# the prefix of the pages that the kernel can reclaim, such as mapped shards.
 _CGROUPS = (
     ('', 'memory.max', 'memory.current', ''),
     ('memory', 'memory.limit_in_bytes', 'memory.usage_in_bytes', 'total_'),
@@ -15,7 +15,7 @@ _CGROUPS = (
 
 
 class TooLittle(Exception):
-  """A program would not fit into the memory that is free."""
+  """A program needs more memory than is free."""
 
 
 def needed(program: jax.stages.Compiled) -> int:
@@ -28,13 +28,13 @@ def needed(program: jax.stages.Compiled) -> int:
 def free(
     devices: Sequence[jax.Device], root: pathlib.Path = pathlib.Path('/')
 ) -> int | None:
-  """Returns the bytes that each of `devices` can still give; None: unknown.
+  """Returns the bytes that are free on each of `devices`; None: unknown.
 
-  Devices without a memory of their own share that of the machine.
+  Devices without their own memory divide that of the machine.
 
   Args:
-    devices: of this process.
-    root: of the file system in which Linux tells of the machine.
+    devices: the devices of this process.
+    root: the root of the file system, with /proc and /sys of Linux.
   """
   stats = [device.memory_stats() or {} for device in devices]
   if all('bytes_limit' in stat for stat in stats):
@@ -44,7 +44,7 @@ def free(
 
 
 def _machine(root):
-  """What each limit of this process leaves."""
+  """Yields the bytes that each limit of this process leaves."""
   for line in _lines(root / 'proc/meminfo'):
     name, kib, *_ = line.split()
     if name == 'MemAvailable:':
@@ -57,7 +57,7 @@ def _machine(root):
 
 
 def _control_groups(root):
-  """What the groups of this process, and those around them, leave it."""
+  """Yields the bytes that the control groups of this process leave."""
   own = [line.split(':', 2)[2] for line in _lines(root / 'proc/self/cgroup')]
   for folder, limit_file, used_file, prefix in _CGROUPS:
     top = root / 'sys/fs/cgroup' / folder

@@ -1,7 +1,7 @@
-"""Where a process stands among those that something has started.
+"""The place of a process in its run, from the variables of a scheduler.
 
-Only the environment is read. Where `jax.distributed` knows a scheduler too, the
-coordinator is the one that it would choose, up to its port.
+Only the environment is read. If `jax.distributed` supports a scheduler too, the
+coordinator is the host that it would choose.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import re
 from typing import NamedTuple
 import zlib
 
-# Which jax reads as well.
+# Variables that jax reads as well.
 COORDINATOR = 'JAX_COORDINATOR_ADDRESS'
 NUM_PROCESSES = 'JAX_NUM_PROCESSES'
 PROCESS_ID = 'JAX_PROCESS_ID'
@@ -19,7 +19,7 @@ _ORTE = 'OMPI_MCA_orte_hnp_uri'  # Open MPI 4 and older
 
 
 class Place(NamedTuple):
-  """Where processes meet, and which of them one is; None is not known yet."""
+  """The place of a process in its run; None: not known yet."""
 
   coordinator: str | None = None  # host:port of process 0
   num_processes: int | None = None
@@ -27,7 +27,7 @@ class Place(NamedTuple):
 
 
 def none(environment: Mapping[str, str], given: Place) -> Place:
-  """One process, whatever the environment says."""
+  """A run of one process, whatever the environment says."""
   del environment, given
   return Place(None, 1, 0)
 
@@ -44,7 +44,7 @@ def slurm(environment: Mapping[str, str], given: Place) -> Place:
 
 
 def openmpi(environment: Mapping[str, str], given: Place) -> Place:
-  """A process of `mpirun`; beyond one node, Open MPI 5 needs a coordinator."""
+  """A process of `mpirun`; across nodes, Open MPI 5 needs a coordinator."""
   names = ('SIZE', 'RANK', 'LOCAL_SIZE')
   size, rank, local_size = _need(
       environment, 'openmpi', 'mpirun', *(f'OMPI_COMM_WORLD_{n}' for n in names)
@@ -63,8 +63,8 @@ def openmpi(environment: Mapping[str, str], given: Place) -> Place:
 def mpich(environment: Mapping[str, str], given: Place) -> Place:
   """A process of the `mpirun` of MPICH or Intel MPI, by PMI's variables.
 
-  Only Intel MPI names its job, from which all processes of a node can take the
-  same port; elsewhere a coordinator is needed.
+  Intel MPI names its job, from which the processes of one node derive the same
+  port; otherwise a coordinator is needed.
   """
   size, rank = _need(environment, 'mpich', 'mpirun', 'PMI_SIZE', 'PMI_RANK')
   job = environment.get('I_MPI_HYDRA_UUID')
@@ -86,11 +86,11 @@ def torchrun(environment: Mapping[str, str], given: Place) -> Place:
 
 
 def kubernetes(environment: Mapping[str, str], given: Place) -> Place:
-  """A pod of an Indexed Job, whose template names the others.
+  """A pod of an Indexed Job.
 
-  Kubernetes sets JOB_COMPLETION_INDEX; the Job's template must set
-  JAX_COORDINATOR_ADDRESS and JAX_NUM_PROCESSES, or pass the flags. Where each
-  pod is a run of its own, JAX_NUM_PROCESSES is 1.
+  Kubernetes sets JOB_COMPLETION_INDEX; the template of the job must set
+  JAX_COORDINATOR_ADDRESS and JAX_NUM_PROCESSES, or pass the flags. If each pod
+  is a separate run, JAX_NUM_PROCESSES must be 1.
   """
   (rank,) = _need(
       environment, 'kubernetes', 'an Indexed Job', 'JOB_COMPLETION_INDEX'
@@ -103,7 +103,7 @@ def kubernetes(environment: Mapping[str, str], given: Place) -> Place:
 
 
 def skypilot(environment: Mapping[str, str], given: Place) -> Place:
-  """SkyPilot's one process on each node, which takes all GPUs of it."""
+  """The one process on a node of SkyPilot, which uses all GPUs of the node."""
   names = ('SKYPILOT_NODE_IPS', 'SKYPILOT_NODE_RANK', 'SKYPILOT_TASK_ID')
   nodes, rank, task = _need(environment, 'skypilot', 'SkyPilot', *names)
   del given
@@ -121,7 +121,7 @@ def flags(environment: Mapping[str, str], given: Place) -> Place:
     if texts[-1] is None:
       raise ValueError(
           '--cluster=flags needs --coordinator, --num_processes and'
-          f' --process_id: --{flag} is not given, {variable} neither'
+          f' --process_id: neither --{flag} nor {variable} is given'
       )
   return _place('flags', *texts)
 
@@ -141,14 +141,14 @@ def _coordinator(environment, cluster, given):
   address = given.coordinator or environment.get(COORDINATOR)
   if not address:
     raise ValueError(
-        f'--cluster={cluster} cannot tell where process 0 runs: pass'
+        f'--cluster={cluster} does not say where process 0 runs: pass'
         f' --coordinator=HOST:PORT, set {COORDINATOR}, {_ALONE}'
     )
   return address
 
 
 def _place(cluster, address, size, rank):
-  """A Place of numbers that may be texts."""
+  """Returns a Place; `size` and `rank` may be strings."""
   try:
     return Place(address, int(size), int(rank))
   except ValueError as error:
@@ -159,11 +159,11 @@ def _place(cluster, address, size, rank):
 
 
 def _first_host(nodes):
-  """The first of SLURM's node[01-15,20],other; each bracket is a set."""
+  """Returns the first host of a list of SLURM, as in node[01-15,20],other."""
   first = re.match(r'(?:[^,[]|\[[^]]*\])+', nodes).group()
   return re.sub(r'\[(\w+)[^]]*\]', r'\1', first)
 
 
 def _port(job):
-  """A port above the ephemeral ones, by the name of the job."""
+  """Returns a port above the ephemeral ones, derived from the job's name."""
   return 61440 + zlib.crc32(job.encode()) % 4096

@@ -1,4 +1,4 @@
-"""Where everything lives: the mesh, and shardings of batches and parameters."""
+"""The mesh of devices, and the shardings of batches and parameters."""
 
 from collections.abc import Mapping, Sequence
 import math
@@ -21,9 +21,9 @@ def make_mesh(
   """Returns a mesh with the axes of `AXES`.
 
   Args:
-    config: the `mesh` keys of `configs/base.py`; data = -1 takes every device
-      that the other axes leave, other sizes take the first devices they need.
-    devices: the devices to choose from; all of them by default.
+    config: the `mesh` keys of `configs/base.py`; with data = -1 the mesh has
+      all devices that the other axes leave, otherwise the first ones.
+    devices: the devices to choose from; default: all.
 
   Raises:
     ValueError: a size is impossible, or there are too few devices.
@@ -37,7 +37,7 @@ def make_mesh(
         f' {" x ".join(map(str, shape))} = {math.prod(shape)}: leave'
         ' config.mesh.data at -1'
     )
-  # In the order of their ids, which count up node by node: the last axes stay
+  # Ids count up node by node. In their order, the last axes of the mesh stay
   # inside a node. `jax.make_mesh` refuses GPUs of several nodes.
   taken = np.array(devices[: math.prod(shape)]).reshape(shape)
   return Mesh(taken, AXES, axis_types=(AxisType.Auto,) * len(AXES))
@@ -46,15 +46,15 @@ def make_mesh(
 def serving_mesh(
     config: Mapping[str, int], devices: Sequence[jax.Device] | None = None
 ) -> Mesh | None:
-  """Returns the mesh on which text is read and written; None: one device.
+  """Returns the mesh for generation and evaluation; None: one device.
 
-  Devices share heads as in training, if their number allows it, and the rows of
-  a batch: each has all weights but those of others' heads.
+  Devices divide heads as in training, if their number allows it, and the rows
+  of a batch.
 
   Args:
     config: the `mesh` keys of `configs/base.py`.
-    devices: the devices to use. None: all GPUs of this process, but one CPU, for
-      several of them are the same cores.
+    devices: the devices to use. None: all GPUs of this process, or one CPU
+      device, since several CPU devices are the same cores.
   """
   if devices is None:
     devices = jax.local_devices()
@@ -70,7 +70,7 @@ def serving_mesh(
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-  """Sharding of arrays whose first axis is the batch."""
+  """Returns the sharding of arrays whose first axis is the batch."""
   return NamedSharding(mesh, P(BATCH_AXES))
 
 
@@ -81,8 +81,8 @@ def params_sharding(
 
   Args:
     mesh: what `make_mesh` returned.
-    tree: a flat dict of parameters, or any tree that holds such dicts, like a
-      whole train state; what is in none of them is whole on every device.
+    tree: a flat dict of parameters, or a tree with such dicts, such as a train
+      state. Leaves outside of such dicts are replicated.
     weights: the parameters, from `cost.weights`.
   """
 
@@ -95,12 +95,13 @@ def params_sharding(
 
 
 def share_of_batch(mesh: Mesh) -> tuple[int, int]:
-  """Returns (part, parts): which part of each batch this process must read.
+  """Returns (part, parts): the part of each batch that this process reads.
 
-  Processes whose devices share heads, but no rows, read the same part.
+  Processes whose devices have the same rows (but other heads) read the same
+  part.
 
   Raises:
-    ValueError: the devices of this process do not hold one part of the rows.
+    ValueError: the rows of this process are not one part of the batch.
   """
   replicas = layout.num_replicas(mesh.shape)
   index = batch_sharding(mesh).addressable_devices_indices_map((replicas,))
@@ -108,18 +109,18 @@ def share_of_batch(mesh: Mesh) -> tuple[int, int]:
   part, rest = divmod(min(own), len(own))
   if rest or own != {*range(min(own), min(own) + len(own))}:
     raise ValueError(
-        'config.mesh must give each process neighbouring rows of a batch, got'
-        f' {sorted(own)} of {replicas} for one: let config.mesh.fsdp x'
-        ' config.mesh.tensor divide the devices of a process, or be their'
-        ' multiple'
+        'config.mesh must give each process adjacent rows of a batch, got'
+        f' {sorted(own)} of {replicas} for one process: config.mesh.fsdp x'
+        ' config.mesh.tensor should divide the number of devices of a process,'
+        ' or be a multiple of it'
     )
   return part, replicas // len(own)
 
 
 def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, Any]:
-  """Puts a batch on the devices of `mesh`, divided over its first axis.
+  """Puts a batch on the devices of `mesh`, divided along its first axis.
 
-  Each process gives the rows of its `share_of_batch`.
+  Each process passes the rows of its `share_of_batch`.
   """
   sharding, (_, parts) = batch_sharding(mesh), share_of_batch(mesh)
   return {
@@ -133,7 +134,7 @@ def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, Any]:
 def put_whole_batch(
     batch: Mapping[str, np.ndarray], mesh: Mesh
 ) -> dict[str, Any]:
-  """`put_batch` of all rows, by processes that all have all of them."""
+  """As `put_batch`, but every process passes all rows."""
   sharding = batch_sharding(mesh)
   return {
       name: jax.make_array_from_callback(x.shape, sharding, x.__getitem__)
@@ -142,14 +143,15 @@ def put_whole_batch(
 
 
 def mesh_of_one() -> Mesh:
-  """Returns a mesh of the first device of this process."""
+  """Returns a mesh with only the first device of this process."""
   return make_mesh(dict.fromkeys(AXES, 1), jax.local_devices()[:1])
 
 
 def gathered(tree: Any) -> Any:
   """Returns arrays that each process can read as a whole.
 
-  In a run of several processes they are copied to the host; all must call it.
+  In a run of several processes, all must call this, and arrays are copied to
+  the host.
   """
   if jax.process_count() == 1:
     return tree

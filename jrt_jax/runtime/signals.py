@@ -7,16 +7,16 @@ import signal
 class StopRequest:
   """Turns SIGTERM and the first SIGINT into a flag, within a `with` block.
 
-  The loop looks at `signal` between two steps and saves before it leaves. A
-  second SIGINT raises KeyboardInterrupt at once. Main thread only.
+  The training loop checks `signal` between two steps, and saves before it ends.
+  A second SIGINT raises KeyboardInterrupt at once. Main thread only.
 
   Args:
-    tell: whether to say so on stderr.
+    tell: whether to print a line on stderr when a signal arrives.
   """
 
   def __init__(self, tell: bool = True):
     self._tell = tell
-    self.signal = None  # signal.Signals, the first one that came
+    self.signal = None  # signal.Signals, the first one that arrived
     self._handlers = {}
 
   def __enter__(self) -> 'StopRequest':
@@ -33,6 +33,6 @@ class StopRequest:
     self.signal = self.signal or signal.Signals(number)
     if number == signal.SIGINT:
       signal.signal(signal.SIGINT, signal.default_int_handler)
-    if self._tell:  # not by print(): the signal may have come inside one
+    if self._tell:  # not with print(): the signal may interrupt one
       name = signal.Signals(number).name
-      os.write(2, f'\n{name}: stopping after a step.\n'.encode())
+      os.write(2, f'\n{name}: stopping after this step.\n'.encode())

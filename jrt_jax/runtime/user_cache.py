@@ -1,13 +1,14 @@
-"""Where a user keeps what can be made again."""
+"""The folder of this package in the user's cache."""
 
 import os
 import pathlib
 
 
 def folder() -> pathlib.Path | None:
-  """Returns this package's folder in the user's cache; it may not exist yet.
+  """Returns the folder of this package in the cache; it may not exist yet.
 
-  None without a home, or if XDG_CACHE_HOME is relative: nothing is kept then.
+  Returns None without a home directory, or if XDG_CACHE_HOME is relative; then
+  nothing is cached.
 
   Source: the XDG Base Directory Specification.
   """

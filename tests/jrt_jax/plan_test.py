@@ -26,7 +26,7 @@ def test_a_plan_is_a_table_and_json(plan, tmp_path):
   file = tmp_path / 'plan.json'
   done = plan('--topology=4xH200', f'--out={file}', '--config.steps=7')
   assert done.returncode == 0, done.stderr
-  assert '1,316,864' in done.stdout and 'at once, estimated' in done.stdout
+  assert '1,316,864' in done.stdout and 'peak, estimated' in done.stdout
   found = json.loads(file.read_text())
   assert sum(found['parameters'].values()) == 1_316_864
   assert found['run']['tokens'] == 7 * 4 * 512

@@ -54,11 +54,11 @@ def test_what_is_no_run_is_left_out_with_a_word(tmp_path):
   done = plot(f'--workdir={tmp_path}/*', f'--out={tmp_path}/curves.png')
   assert done.returncode == 0, done.stderr
   assert done.stdout.splitlines()[1].startswith('a ')
-  assert f'left out: {tmp_path}/notes.txt is no run' in done.stderr
+  assert f'left out: {tmp_path}/notes.txt is not a run' in done.stderr
 
 
 def test_a_mistake_is_one_line(error_line, tmp_path):
   done = plot(f'--workdir={tmp_path}', f'--out={tmp_path}/curves.png')
   assert done.returncode == 2
   line = error_line(done.stderr)
-  assert line.startswith(f'error: {tmp_path} is no run')
+  assert line.startswith(f'error: {tmp_path} is not a run')

@@ -158,7 +158,7 @@ def test_further_flags_come_last_and_unchanged(launch):
     [
         (['--processes=0'], 0, '--processes must be positive, got 0'),
         (['--devices_per_process=-1'], 0, 'process must be positive, got -1'),
-        (['--processes=3'], 2, 'need 3 GPUs, and this machine has 2'),
+        (['--processes=3'], 2, 'need 3 GPUs, but this machine has 2'),
         (['--config=no.py'], 0, "--config must be a file, got 'no.py'"),
         (['--from=first'], 0, '--from: not allowed with argument --config'),
         (['--proces=2'], 0, 'unrecognized arguments: --proces=2'),
@@ -166,7 +166,7 @@ def test_further_flags_come_last_and_unchanged(launch):
             ['--config.steps=3', '--config.a', 'b'],
             0,
             'unrecognized arguments: --config.steps=3 --config.a b (flags of'
-            ' train must follow " -- ")',
+            ' train must come after " -- ")',
         ),
     ],
 )
@@ -183,7 +183,7 @@ def test_a_mistake_is_one_line(error_line, launch, arguments, gpus, message):
             '--workdir=second',
             'one of the arguments --config --from is required',
         ),
-        ('--from=none', "--from must be a workdir, got 'none': a run that has"),
+        ('--from=none', "--from must be a workdir, got 'none'; to continue"),
         ('--from=', "--from must be a workdir, got ''"),
         ('--from=builtin:x', "--from must be a workdir, got 'builtin:x'"),
     ],

@@ -167,7 +167,7 @@ def test_who_does_not_heed_a_signal_in_time_is_killed(holding):
   process = start(hold(DEAF), hold(DEAF), patience=0.3)
   await_start(process)
   process.terminate()
-  line = 'error: SIGTERM was not heeded in time: killed'
+  line = 'error: killed, as SIGTERM did not end all processes in time'
   assert finish(process) == (128 + signal.SIGKILL, '', [line])
   wait()
 

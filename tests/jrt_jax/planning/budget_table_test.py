@@ -30,7 +30,7 @@ def test_a_table_has_the_figures_and_80_columns():
       '5.68 MiB',
       '31.5B',
       '(predicted)',
-      'at most for JRT-RNN\n360M on H100s, with the Hopper kernels',
+      'from --traffic for JRT-RNN\n360M on H100s with the Hopper kernels',
       '$114',
   ):
     assert figure in text, figure
@@ -54,13 +54,13 @@ def test_a_compiled_step_says_what_is_predicted():
   found = budget.make(config, gpus) | {'compiled': {}}
   found['run'] = budget.run(config, gpus, mfu=None, price=None, mfu_at_most=0.5)
   text = budget_table.table(found)
-  assert '0.45 is 0.9 of what the compiled step reaches at most' in text
+  assert '0.45 is 0.9 of the upper bound of the compiled step' in text
   assert 'at 0.45 of the peak' in text and 'Hopper' not in text
-  assert 'Nothing is predicted' not in text and '--compile' not in text
+  assert 'There is no prediction' not in text and '--compile' not in text
 
 
 def test_without_the_kernels_it_says_that_nothing_is_predicted():
-  nothing = 'Nothing is predicted for chunked'
+  nothing = 'There is no prediction for chunked'
   assert nothing in make_table('8xA100')
   for key, value in {
       'model.implementation': 'chunked',
@@ -73,7 +73,7 @@ def test_without_the_kernels_it_says_that_nothing_is_predicted():
 
 
 def test_it_says_that_the_kernels_have_to_be_right():
-  if_right = 'The kernels are taken if the run finds them right'
+  if_right = 'The run uses the kernels if they pass their check'
   assert if_right in make_table()
   for name in ('mosaic_sm90', 'mosaic_sm90_or_chunked'):
     assert if_right not in make_table(changes={'model.implementation': name})
@@ -120,7 +120,7 @@ def test_it_says_which_microbatch_fits_with_each_policy():
 
 
 def test_where_weights_are_shared_the_estimate_is_said_to_be_high():
-  warning = 'Where weights are shared (mesh.fsdp) it took much less than this.'
+  warning = 'With mesh.fsdp the compiler used much less than this.'
   assert warning in make_table('8xH100', changes={'mesh.fsdp': 8})
   assert warning not in make_table('8xH100')
 

@@ -65,9 +65,9 @@ def exchange(**changes):
     [
         (
             40,
-            'It fits into the 75 % that JAX takes unless told: 20 GiB to spare.',
+            'It fits into the 75 % that JAX uses by default: 20 GiB to spare.',
         ),
-        (70, 'It fits into the 90 % that JAX takes by launch slurm: 2 GiB'),
+        (70, 'It fits into the 90 % that JAX uses with launch slurm: 2 GiB'),
         (75, 'It does not fit into 90 % of the memory: 3 GiB too much.'),
     ],
 )
@@ -90,7 +90,7 @@ def test_it_tells_apart_what_grows_with_weights_and_with_tokens():
           exchange(axes=['fsdp'], sent=12),
       ]
   )
-  weights, tokens = text.split('as much as its weights')[1].split('more tokens')
+  weights, tokens = text.split('to its weights')[1].split('to the tokens of')
   assert '1 GiB     3 x  all-reduce (data), between nodes' in weights
   assert '9 x  all-reduce (tensor)' in tokens and 'between' not in tokens
   assert 'fsdp' not in text  # too little
@@ -104,7 +104,7 @@ def test_time_is_that_of_all_kinds_of_work_but_exchanges():
   text = make_table()
   assert '140.0 ms' in text and '240.0 ms' in text and 'collectives' not in text
   assert 'At most 2.18M tokens a second, 0.549 of the peak; at least 4h' in text
-  assert '650 TFLOP/s and moves 3.0 TB/s (assumed)' in text
+  assert 'assumes 650 TFLOP/s and 3.0 TB/s' in text
 
 
 def test_fusions_are_shown_with_their_source_where_they_are_asked_for():

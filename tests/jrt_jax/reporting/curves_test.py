@@ -135,7 +135,7 @@ def test_the_table_has_a_line_for_each_run(write_run):
 @pytest.mark.parametrize(
     ('file', 'text', 'message'),
     [
-        ('config.json', None, '/a is no run: there is no '),
+        ('config.json', None, '/a is not a run: there is no '),
         (
             'config.json',
             '{"a": ',
@@ -187,9 +187,9 @@ def test_what_is_no_run_is_told_and_left_out(write_run, tmp_path):
   runs = curves.read(workdirs, skip=told.append)
   assert [run.label for run in runs] == ['a', 'b']
   assert [str(e) for e in told] == [
-      f'{tmp_path} is no run: there is no {tmp_path}/config.json'
+      f'{tmp_path} is not a run: there is no {tmp_path}/config.json'
   ]
-  with pytest.raises(ValueError, match='is no run'):
+  with pytest.raises(ValueError, match='is not a run'):
     curves.read(workdirs[1:2], skip=told.append)
 
 

@@ -130,7 +130,9 @@ def test_long_labels_fit(drawn):
 
 
 def test_runs_with_nothing_to_draw_are_one_line(tmp_path):
-  with pytest.raises(ValueError, match='one of next_token_loss, .*none has'):
+  with pytest.raises(
+      ValueError, match='a metric of next_token_loss, .*got none'
+  ):
     figure.draw([make_run('a', ['other'])], str(tmp_path / 'a.png'))
 
 

@@ -70,7 +70,7 @@ def test_the_plan_says_how_long_the_run_will_take(plan):
   rate = estimate.tokens_per_second(jrt_360m.get_config().to_dict(), 1e12)
   speed, took = units.count(rate), units.duration(60_000 * 256 * 2048 / rate)
   assert plan['expected time'].startswith(f'{took}, {speed} tokens/s: ')
-  assert plan['data pipeline'] == f'2.5M tokens/s; training will take {speed}'
+  assert plan['data pipeline'] == f'2.5M tokens/s; training needs {speed}'
 
 
 def test_a_run_that_takes_more_than_a_month_is_warned_of():
@@ -127,7 +127,7 @@ def test_the_result_holds_what_was_measured(speed, sample, run_config):
   model = cost.parameters(run_config()['model'])
   facts = [
       'held-out text      12,345 bytes',
-      'no step was left' if speed is None else '1,234\n',
+      '(no steps were left)' if speed is None else '1,234\n',
       f'{sum(model.values()):,}\n',
       f'{cost.state_bytes(run_config()["model"], length=1):,} bytes a sequence',
   ]

@@ -110,7 +110,7 @@ def test_a_failure_is_told_once_and_the_run_goes_on(
   write(workdir, (1, 2, 3))
   (message,) = caplog.messages
   assert message == (
-      f'wandb failed, the run goes on without: {failing}: no network'
+      f'wandb failed, the run continues without it: {failing}: no network'
   )
   assert len(done(wandb, failing)) == 1
   lines = (workdir / 'metrics.jsonl').read_text().splitlines()

@@ -125,7 +125,8 @@ def test_processes_agree():
         ('one_mistake', 'error: process 1: no such file here'),
         (
             'other_facts',
-            'error: all processes must be started alike: --config.peak_lr is'
+            'error: all processes must be started the same way:'
+            ' --config.peak_lr is'
             ' 0.25 in process 0 and 0.5 in process 1',
         ),
     ],
@@ -153,7 +154,7 @@ def test_an_unexpected_error_of_one_ends_the_other():
 def assert_lost(errors):
   """One line, whether a broken collective or XLA's watch has come first."""
   (line,) = errors
-  assert re.match('error: process . seems to have lost another', line)
+  assert re.match('error: process . lost the connection to another', line)
 
 
 @pytest.mark.parametrize('killed', [0, 1])

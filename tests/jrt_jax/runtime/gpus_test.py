@@ -149,5 +149,5 @@ def test_ids_are_numbers():
   assert gpus.check_ids(None) is None
   assert gpus.check_ids(['0', '12']) == [0, 12]
   for ids in ([], ['0', 'x'], ['-1']):
-    with pytest.raises(ValueError, match='--local_device_ids must be as in 0'):
+    with pytest.raises(ValueError, match='--local_device_ids must be numbers'):
       gpus.check_ids(ids)

@@ -149,5 +149,5 @@ def test_a_process_reads_the_rows_of_its_devices(
 def test_rows_that_are_no_neighbours_are_refused(monkeypatch, devices):
   mesh = make_mesh(devices=jax.devices()[:8])
   of_process(monkeypatch, devices)
-  with pytest.raises(ValueError, match='neighbouring rows of a batch, got'):
+  with pytest.raises(ValueError, match='adjacent rows of a batch, got'):
     sharding.share_of_batch(mesh)
