@@ -70,13 +70,14 @@ docs:  ## the pages of docs/ as a site in build/site
 site: $(installed)
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet $(ARGS)
 
-lint:  ## likely mistakes, spelling, and how code looks
+lint:  ## likely mistakes, spelling, how code looks, names and arguments
 	@$(MAKE) --no-print-directory linted EXTRAS=lint
 
 linted: $(installed)
 	$(VENV)/bin/ruff check --quiet
 	$(VENV)/bin/codespell
 	$(VENV)/bin/pyink --quiet --check .
+	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
 
 fuzz:  ## broken files for every reader, an hour of them; ARGS=--seconds=60
 	@$(MAKE) --no-print-directory fuzzed VENV=$(VENV)-fuzz EXTRAS=fuzz

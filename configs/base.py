@@ -27,7 +27,7 @@ _COUNT = Whole(1, 10**9)
 _COUNT_OR_0 = Whole(0, 10**9)
 
 # Each key has a default, a range, and a comment that says what it sets.
-KEYS = dict(
+KEYS: dict[str, Any] = dict(
     # seed of the initial weights, the order of the data, masks and prefixes
     seed=(0, Whole(0, 2**32 - 1)),
     steps=(60_000, _COUNT),  # optimizer steps of the whole run
@@ -294,8 +294,11 @@ KEYS = dict(
 )
 
 
-def get_config() -> ml_collections.ConfigDict:
-  """Returns the defaults, locked: a key that is not here cannot be set."""
+def get_config() -> Any:
+  """Returns the defaults as a locked ConfigDict: it can get no further key.
+
+  `Any`, because type checkers do not know which keys hold a ConfigDict again.
+  """
   config = ml_collections.ConfigDict(_part(KEYS, 0))
   config.lock()
   return config

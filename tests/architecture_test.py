@@ -161,6 +161,19 @@ def broken_layers(root):
   return lines
 
 
+def unknown_imports(root):
+  """Returns a line for each import of a module of ours that does not exist."""
+  modules, lines = parse_modules(root), []
+  for name, (path, tree) in modules.items():
+    if within(name, ['jrt_jax.interchange.remote_code']):
+      continue  # an export copies more files beside these
+    for imported in imported_names(name, path, tree):
+      module = imported.rpartition('.')[0]
+      if within(imported, PACKAGES) and not {imported, module} & {*modules}:
+        lines.append(f'{name} imports {imported}')
+  return lines
+
+
 def misplaced_files(root):
   """Returns a line for each file that is not where its name belongs.
 
@@ -195,6 +208,12 @@ def write_tree(root, files):
 
 def test_imports_run_one_way():
   assert not broken_layers(ROOT)
+
+
+def test_every_module_of_ours_that_is_imported_exists(tmp_path):
+  assert not unknown_imports(ROOT)
+  write_tree(tmp_path, {'jrt_jax/a.py': 'def f():\n  from jrt_jax.b import c'})
+  assert unknown_imports(tmp_path) == ['jrt_jax.a imports jrt_jax.b.c']
 
 
 def test_every_package_has_its_place_among_the_layers():

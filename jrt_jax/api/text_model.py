@@ -89,8 +89,8 @@ class TextModel:
 
   def decode(self, ids: Sequence[int]) -> str:
     """Returns the text of token ids [n]; special ones have none."""
-    ids = arguments.token_ids(self.model, ids)
-    return self.model.tokenizer.decode(ids.tolist())
+    known = arguments.token_ids(self.model, ids)
+    return self.model.tokenizer.decode(known.tolist())
 
   def generate(
       self,

@@ -133,7 +133,7 @@ def _updates_that_add(computation, x):
   return _written(computation, x) if x.opcode == 'scatter' else 0
 
 
-def _written(computation, x):
+def _written(computation, x) -> int:
   """Returns the bytes that a fusion writes if `x` is its root or a part."""
   if x.opcode == 'tuple':
     return sum(_written(computation, y) for y in computation.operands(x))

@@ -11,8 +11,8 @@ import os
 import pathlib
 from typing import Any
 
-import datasets
-import lm_eval
+from datasets import exceptions
+from lm_eval import evaluator
 from lm_eval import tasks as tasks_lib
 from lm_eval import utils
 from lm_eval.api import model as lm_eval_api
@@ -76,7 +76,7 @@ def evaluate(
         f' {missing[0]!r}'
     )
   try:
-    return lm_eval.simple_evaluate(
+    return evaluator.simple_evaluate(
         model=model,
         tasks=[t for t in tasks if _is_file(t)] + manager.match_tasks(names),
         task_manager=manager,
@@ -84,7 +84,7 @@ def evaluate(
         limit=limit,
         bootstrap_iters=_RESAMPLES,
     )
-  except datasets.exceptions.DatasetsError as error:
+  except exceptions.DatasetsError as error:
     if isinstance(error, OSError):
       raise
     raise ValueError(f'the data of {",".join(tasks)}: {error}') from error

@@ -210,7 +210,9 @@ class JrtJax(lm_eval_api.TemplateLM):
       return
     moved = [
         leak_check.leak_check(
-            lambda *both: scoring.logits(self.model, *both, self._settings),
+            lambda *both: scoring.logits(
+                self.model, *both, settings=self._settings
+            ),
             context,
             np.asarray(following[:_CHECKED]),
             num_ids=self.model.tokenizer.size,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import dataclasses
 import functools
 import itertools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -105,7 +105,7 @@ def score_tokens(
     same.setdefault(model.encode(context).tobytes(), []).append(i)
   # Similar lengths together; the longest first, so that memory fails early.
   groups = sorted(same.values(), key=lambda at: -len(pairs[at[0]][0]))
-  scores = [None] * len(pairs)
+  scores: list[Any] = [None] * len(pairs)
   B = min(settings.batch_size, sizes.filled(len(groups)))
   B += -B % model.replicas
   progress = tqdm.tqdm(

@@ -40,7 +40,7 @@ class ContinuedText:
     if self.ended:
       return ''
     ids, before = ids.tolist(), len(self.tokens)
-    tokens = (self.tokens + ids)[: self._max_tokens]
+    tokens: list[int] = (self.tokens + ids)[: self._max_tokens]
     if self._tokenizer.eos_id in tokens[before:]:
       self.ended = 'end of text'
       tokens = tokens[: tokens.index(self._tokenizer.eos_id, before)]

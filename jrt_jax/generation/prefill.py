@@ -64,7 +64,9 @@ def prefill(
   if not long.any():
     with model.on_mesh():
       return _read_blocks(model, rows, after, slots)
-  if after is not None or any(len(rows[b]) > 1 for b in np.flatnonzero(long)):
+  if after is not None or any(
+      len(rows[b]) > 1 for b in np.flatnonzero(long).tolist()
+  ):
     raise ValueError(
         'a prefix longer than that of the model must be read first and alone'
     )

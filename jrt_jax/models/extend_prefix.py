@@ -16,6 +16,7 @@ the prefix changes). The two modes are ours.
 from typing import Any, NamedTuple
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 

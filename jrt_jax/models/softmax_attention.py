@@ -1,7 +1,7 @@
 """Softmax attention, over all tokens so far or over the last W, as mixers."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from flax import nnx
 import jax
@@ -181,7 +181,7 @@ def fused_attention(
     v: jax.Array,
     *,
     window: int | None,
-    implementation: str = 'cudnn',
+    implementation: Literal['xla', 'cudnn'] = 'cudnn',
 ) -> jax.Array:
   """Attention of jax.nn, for any head width: cuDNN takes multiples of 8 only.
 

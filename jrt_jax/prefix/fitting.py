@@ -22,7 +22,7 @@ from jrt_jax.schema import Whole
 _MADE_FOR = {'tokenizer': Text(), 'tokens': Whole(1, 2**22)}
 # `config.prefix` as runs record it.
 SETTINGS = Fields(
-    {}, optional={**base.RANGES['prefix'].keys, 'fitted': foreign.OBJECT}
+    {}, optional={**base.RANGES.keys['prefix'].keys, 'fitted': foreign.OBJECT}
 )
 
 _KIND = Fields({'policy': Text()}, others=Anything())

@@ -38,8 +38,8 @@ class Axis(NamedTuple):
 
 def interval(cell: Any) -> tuple[float, float, float] | None:
   """Returns (low, value, high) of a cell that can be drawn; else None."""
-  if isinstance(cell, (int, float)) and math.isfinite(cell):
-    return cell, cell, cell
+  if isinstance(cell, (int, float)):
+    return (cell, cell, cell) if math.isfinite(cell) else None
   if getattr(cell, 'estimate', None) is None or not math.isfinite(
       cell.estimate
   ):

@@ -189,7 +189,7 @@ def gain(a: Score, b: Score) -> statistics.Estimate:
   _check_same(first, b.asked[0])
   values = (_values(x.asked) for x in (a, b))
   metric = _GRADED if first.is_share else first.metric
-  found = scores.compare(metric, *values, first.contexts).difference
+  found = scores.compare(metric, *values, groups=first.contexts).difference
   if first.is_share:
     return found.scaled(100)
   nats = _log(found)  # of the ratio of perplexities

@@ -55,7 +55,7 @@ class Seeds:
       rows: Sequence[str],
       columns: Sequence[str],
       estimate: Callable[[Any], statistics.Estimate] = statistics.mean,
-  ) -> dict[str, list[exhibit.Cell]]:
+  ) -> dict[str, list[statistics.Estimate]]:
     """Returns rows of what `estimate` makes of each figure of all seeds."""
     values = self.values(results)
     return {

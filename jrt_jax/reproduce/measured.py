@@ -62,4 +62,4 @@ def estimate(found: Mapping[str, Any]) -> statistics.Estimate:
   """Returns an estimate as it was before it became JSON."""
   number = lambda x: math.nan if x is None else x
   three = (number(found[key]) for key in ('estimate', 'low', 'high'))
-  return statistics.Estimate(*three, found['n'], found['method'])
+  return statistics.Estimate(*three, n=found['n'], method=found['method'])

@@ -68,7 +68,7 @@ class Sweep(NamedTuple):
     means = self.trial_scores(arm, results)
     if len(means) < len(self.rates):
       return None
-    return max(means, key=means.get)
+    return max(means, key=means.__getitem__)
 
   def is_at_edge(self, arm: str, results: Results) -> bool:
     """Whether the best rate is the first or the last: others may be better."""

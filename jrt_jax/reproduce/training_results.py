@@ -73,7 +73,7 @@ def runs(results: exhibit.Results) -> Iterator[Run]:
     if is_one(done.settings) and found['curve']:
       kind = measured.kind(found['mixers'], found['name'])
       names = ('steps', 'peak_lr', 'seed')
-      yield Run(kind, *(found[x] for x in names), found['curve'])
+      yield Run(kind, *(found[x] for x in names), curve=found['curve'])
 
 
 def whole_and_trials(

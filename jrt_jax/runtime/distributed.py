@@ -98,7 +98,7 @@ def meet(
     ids = gpus.share([*zip(hosts, map(int, counts))], place.process_id)
   _restrict_gpus(ids)
   _, size, process = place
-  is_first_of_node = hosts.index(hosts[process]) == process
+  is_first_of_node = hosts.index(hosts[int(process)]) == process
   return Peers(cluster, size, process, len(set(hosts)), is_first_of_node, ids)
 
 

@@ -13,7 +13,7 @@ import threading
 from typing import NoReturn
 
 from absl import logging
-from jaxlib import utils
+from jaxlib import utils  # pyright: ignore[reportAttributeAccessIssue]
 
 from jrt_jax.runtime import exit_codes
 

@@ -64,7 +64,7 @@ class Run:
   ):
     run_check.check(config)
     self.mesh = sharding.make_mesh(config['mesh'])
-    self.tokenizer = pipeline.load_tokenizer(config['data'])
+    self.tokenizer: Any = pipeline.load_tokenizer(config['data'])
     model = pipeline.with_vocabulary(
         config['model'], self.tokenizer, config['objective']
     )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -71,14 +71,15 @@ class Steps:
         grads, state.opt_state, state.params, value=loss
     )
     params = optax.apply_updates(state.params, updates)
+    counted = cast(Any, opt_state)  # to optax a tree, of ours a SkipState
     metrics = {
         'loss': loss,
         **means(sums),
         'loss_tokens': sums['next_token_count'] + sums['masked_token_count'],
-        'grad_norm': opt_state.last_norm,
-        'accepted': opt_state.accepted,
-        'skipped': opt_state.skipped,
-        'skipped_in_a_row': opt_state.consecutive,
+        'grad_norm': counted.last_norm,
+        'accepted': counted.accepted,
+        'skipped': counted.skipped,
+        'skipped_in_a_row': counted.consecutive,
     }
     return TrainState(state.step + 1, params, opt_state), metrics
 

@@ -77,7 +77,7 @@ def _ours_without_kernels(settings, workload, name):
   return operations.timed(workload, name, w, cost, function, arrays, slower=20)
 
 
-def _softmax(make: Callable[[], Callable[..., Any]]):
+def _softmax(make: Callable[..., Callable[..., Any]]):
   """Softmax attention with heads of V, causal, in a window for G12."""
 
   def run(settings, workload, name):

@@ -74,7 +74,8 @@ class Executable:
     if structure != self._shapes:
       raise ValueError(f'arguments must be {self._shapes}, are {structure}')
     leaves = [jnp.asarray(x) for x in jax.tree.leaves(arguments)]
-    for i, (leaf, aval) in enumerate(zip(leaves, self._jaxpr.in_avals)):
+    avals: list[Any] = self._jaxpr.in_avals
+    for i, (leaf, aval) in enumerate(zip(leaves, avals)):
       wanted, actual = (f'{x.dtype}{list(x.shape)}' for x in (aval, leaf))
       if actual != wanted:
         raise ValueError(f'array {i} must be {wanted}, is {actual}')

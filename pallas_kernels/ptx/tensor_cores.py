@@ -55,7 +55,8 @@ class _Product:
   def __init__(self, group, accumulators, sources):
     self.group = group
     self.accumulators, self.sources = accumulators, sources
-    self.words, self.a, self.b, self.accumulate = None, None, None, True
+    self.words: list[np.ndarray] | None = None
+    self.a, self.b, self.accumulate = None, None, True
     group.need_every_lane()
     if unfenced := group.unfenced.intersection([*accumulators, *sources]):
       raise Violation(f'no wgmma.fence since {min(unfenced)} was written')

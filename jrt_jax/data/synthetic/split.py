@@ -102,7 +102,7 @@ class Split:
       rng = np.random.default_rng([_HELD_OUT_SEED, *np.ravel(size), index])
     else:
       known = curriculum.known(self.sizes, self._settings, index // batch_size)
-      size = known[rng.integers(len(known))]
+      size = known[int(rng.integers(len(known)))]
     return self._task.draw(rng, size, self._settings)
 
   def chance(self, size: task_lib.Size) -> float:

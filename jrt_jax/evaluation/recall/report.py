@@ -111,7 +111,7 @@ def _compare(work, found, groups, kind, contexts):
   new['against_default'] = {}
   for name in work.task.metrics:
     pair = (_values(groups[each], name) for each in (kind, questions.DEFAULT))
-    difference, p_value = scores.compare(name, *pair, contexts)
+    difference, p_value = scores.compare(name, *pair, groups=contexts)
     new['against_default'][name] = provenance.plain(difference) | {
         'p_value': p_value
     }

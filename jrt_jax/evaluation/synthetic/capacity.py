@@ -121,11 +121,11 @@ def change_by_repetition(pairs: Pairs) -> tuple[float, float]:
   mask = np.ones((2 * N, 2 * n), bool)
   mask[:N, n:] = False
   taylor = pallas_kernels.feature_maps.taylor_exp()
-  _, state = pallas_kernels.prefix_linear_attention(
+  _, (kv, k_sum) = pallas_kernels.prefix_linear_attention(
       k, k, v, mask=jnp.asarray(mask), feature_map=taylor, return_state=True
   )
   phi, sums, weights = map(
-      np.asarray, (taylor.features(k[:, :n, 0]), state.kv[:, 0], state.k[:, 0])
+      np.asarray, (taylor.features(k[:, :n, 0]), kv[:, 0], k_sum[:, 0])
   )
   sums = phi @ sums
   means = sums / (phi @ weights[:, :, None])

@@ -44,7 +44,7 @@ def kept_twice(tokens: np.ndarray) -> tuple[int | None, int]:
     elif owner == SECOND:
       kept.add(element)
     most = max(most, len(kept))
-  smaller = min(SECOND, FIRST, key=sizes.get)
+  smaller = min(SECOND, FIRST, key=sizes.__getitem__)
   for owner, element in _elements(tokens):
     if owner == smaller:
       kept.add(element)

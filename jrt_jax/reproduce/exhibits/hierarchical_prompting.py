@@ -72,7 +72,9 @@ def _measure(settings, workdir):
   rows = rows[: settings['rows']]
   return {
       'repeated': {
-          f'{share:g}': [_is_repeated(*row, share, settings) for row in rows]
+          f'{share:g}': [
+              _is_repeated(*row, share=share, settings=settings) for row in rows
+          ]
           for share in settings['shares']
       },
       'words': [len(text.split()) for text, _, _ in rows],
