@@ -64,6 +64,12 @@ test-hf:  ## transformers, trl, peft and lm-eval, a pretrained model; needs PyTo
 test-wheel: $(installed)  ## a wheel, installed into new environments, far from here
 	$(VENV)/bin/python -m pytest -n 0 -m wheel tests/wheel_test.py $(ARGS)
 
+notebooks:  ## run notebooks/, and leave them with their outputs in build/notebooks
+	@$(MAKE) --no-print-directory ran-notebooks EXTRAS=notebooks
+
+ran-notebooks: $(installed)
+	$(VENV)/bin/python -m pytest -n 0 -m slow $(ARGS) tests/notebooks_test.py
+
 docs:  ## the pages of docs/ as a site in build/site
 	@$(MAKE) --no-print-directory site EXTRAS=docs
 
@@ -104,4 +110,4 @@ ifdef fresh
 .PHONY: $(installed)
 endif
 .PHONY: help train test test-slow test-aot tested-aot test-hf test-wheel docs site
-.PHONY: lint linted fuzz fuzzed clean python
+.PHONY: lint linted fuzz fuzzed clean python notebooks ran-notebooks
