@@ -95,7 +95,7 @@ def test_models_have_the_official_parameters_and_say_so(
 ):
   theirs = released(config, vocab_multiple=vocab_multiple)
   assert sum(cost.parameters(theirs).values()) == official
-  assert f'of which {official:,} ' in config.__doc__
+  assert f'{official:,} ' in config.__doc__
 
 
 @pytest.mark.parametrize('name', CONFIGS)
