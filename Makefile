@@ -46,6 +46,12 @@ test: $(installed)  ## the fast tests, on two cores
 test-slow: $(installed)  ## the other tests, one after another
 	$(VENV)/bin/python -m pytest -m slow --timeout 3600 $(ARGS)
 
+flows:  ## the commands of README.md and docs/, page by page
+	@$(MAKE) --no-print-directory followed EXTRAS=eval
+
+followed: $(installed)
+	$(VENV)/bin/python -m pytest -n 0 -m slow $(ARGS) tests/flows_test.py
+
 test-aot:  ## programs compiled for H100 GPUs, without one; 3.2 GB of disk
 	@$(MAKE) --no-print-directory tested-aot VENV=$(VENV)-aot EXTRAS=aot
 
@@ -109,5 +115,6 @@ $(installed): setup.cfg pyproject.toml
 ifdef fresh
 .PHONY: $(installed)
 endif
-.PHONY: help train test test-slow test-aot tested-aot test-hf test-wheel docs site
-.PHONY: lint linted fuzz fuzzed clean python notebooks ran-notebooks
+.PHONY: help train test test-slow flows followed test-aot tested-aot test-hf
+.PHONY: test-wheel docs site lint linted fuzz fuzzed clean python notebooks
+.PHONY: ran-notebooks

@@ -1,5 +1,6 @@
 """What README.md and the pages of docs/ show exists, and runs as it is shown."""
 
+import configparser
 import importlib.util
 import os
 import pathlib
@@ -19,6 +20,7 @@ PAGES = [
     README,
     ROOT / 'launch' / 'README.md',
     ROOT / 'pallas_kernels' / 'README.md',
+    ROOT / 'jrt_jax' / 'prompting' / 'README.md',
     *sorted((ROOT / 'docs').glob('*.md')),
 ]
 
@@ -82,6 +84,13 @@ def test_every_key_that_it_names_exists(page):
     node = config
     for part in key.split('.'):
       node = node[part]
+
+
+def test_every_extra_that_it_names_exists(page):
+  setup = configparser.ConfigParser()
+  setup.read(ROOT / 'setup.cfg')
+  extras = re.findall(r"pip install -e '\.\[(\w+)\]'", page.read_text())
+  assert {*extras} <= {*setup['options.extras_require']}
 
 
 def flags_shown():

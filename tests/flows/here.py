@@ -1,0 +1,124 @@
+"""What the commands of pages become on two cores without a GPU.
+
+A key is a part of a command. A command that no key fits runs as its page has it.
+"""
+
+import gzip
+import importlib.util
+import json
+import pathlib
+
+from jrt_jax.data import sources
+
+_STEPS = (
+    ' --config.steps=3 --config.eval_every=3 --config.eval_batches=2'
+    ' --config.checkpoint_every=3 --config.optimizer.warmup_steps=1'
+    ' --config.sample_tokens=4'
+)
+_TINY = (
+    _STEPS + ' --config.batch_size=4 --config.microbatch_per_device=2'
+    ' --config.sequence_length=32 --config.model.width=16'
+    ' --config.model.num_heads=2 --config.model.mlp_width=32'
+    ' --config.model.window=5 --config.model.dtype=float32'
+    " --config.model.mixers=\"('conv','pla','swa')\""
+)
+
+# What commands may have left in the folder of the code.
+MADE = ('runs', 'shards', 'build', 'dist', '*.egg-info')
+
+# Smaller than the page has it: {part of the command: what is added to it}.
+SMALLER = {
+    'make train': f"-o .venv/installed ARGS='{_STEPS}'",
+    'make test': '-o .venv/installed ARGS=tests/jrt_jax/schema_test.py',
+    'jrt_jax.train --config=configs/jrt_360m.py': _TINY,
+    'jrt_jax.train --config=configs/jrt_tiny.py': _STEPS,
+    'jrt_jax.train --config=configs/synthetic.py': _STEPS,
+    'jrt_jax.train --from=': _STEPS,
+    'launch local': _TINY,
+    'data.train_tokenizer': '--vocab_size=300',
+    'jrt_jax.perplexity': '--windows=4 --length=64',
+    '--out=trials.npz': '--prompts=8',
+    'jrt_jax.probe': '--only=needle',
+    'jrt_jax.benchmark ': '--only=G22',
+    'jrt_jax.reproduce all': '--scale=paper',
+    'pallas_kernels.benchmarks.prefix_linear_attention': (
+        '--lengths 128 256 --rounds 1 --quadratic-up-to 128'
+    ),
+    'pallas_kernels.benchmarks --out DIR --budget': '--budget 1',
+    'pallas_kernels.benchmarks --out=results': '--rehearse --budget 1',
+}
+
+# Not possible here: {part of the command: (why, what runs in its place or None)}.
+# What `launch slurm` submits is read by a pretended `sbatch`.
+INSTEAD = {
+    'pip install': ('it changes the environment', None),
+    'python -m venv': ('it changes the environment', None),
+    'make test-aot': ('it downloads 3.2 GB', 'make -n test-aot'),
+    'squeue': ('it needs SLURM', None),
+    'scancel': ('it needs SLURM', None),
+    'tail -f': ('it needs a job', None),
+}
+
+# Exit codes other than 0 that pages tell.
+CODES = {
+    'pallas_kernels.selfcheck': 1,  # the kernels may not run: there is no GPU
+}
+
+# What the reader of a page has run before: {page: [(page, part of the command)]}.
+BEFORE = {
+    'docs/many_gpus.md': [('docs/training.md', 'data.prepare')],
+    'launch/README.md': [('docs/training.md', 'data.prepare')],
+}
+
+# Packages that a page has installed before, and commands that need them.
+NEEDS = {
+    'jrt_jax.lm_eval': 'lm_eval',
+    'jrt_jax.plot': 'matplotlib',
+    '--traffic': 'jax_cuda13_plugin',
+    'ptx.Executable': 'jax_cuda13_plugin',
+}
+
+
+def command(shown: str) -> str | None:
+  """Returns what runs in place of a command of a page; None is nothing."""
+  needed = _first(NEEDS, shown)
+  if needed and importlib.util.find_spec(needed) is None:
+    return None
+  if instead := _first(INSTEAD, shown):
+    return instead[1]
+  smaller = _first(SMALLER, shown)
+  return f'{shown} {smaller}' if smaller else shown
+
+
+def code(shown: str) -> int:
+  """Returns the exit code that a command of a page must have."""
+  return _first(CODES, shown) or 0
+
+
+def _first(table, shown):
+  """What a table has for the first of its parts that is in a command."""
+  return next((x for part, x in table.items() if part in shown), None)
+
+
+def bring(folder: pathlib.Path) -> None:
+  """Writes what pages say is the reader's own: texts, a tokenizer, a cluster."""
+  builtin = pathlib.Path('jrt_jax/builtin/jrt_2m')
+  documents = [
+      part
+      for path in sorted((folder / 'jrt_jax').rglob('*.py'))
+      for part in path.read_text().split('\n\n\n')
+  ]
+  lines = ''.join(json.dumps({'text': x}) + '\n' for x in documents).encode()
+  row = json.dumps({'context': 'Bob has a dog.', 'answers': 'dog'}) + '\n'
+  files = {
+      'pile/00.jsonl.zst': sources.zstd.compress(lines),
+      'text/00.jsonl.gz': gzip.compress(lines),
+      'eval/fda.jsonl.gz': gzip.compress(row.encode()),
+      'gpt2/tokenizer.json': (folder / builtin / 'tokenizer.json').read_bytes(),
+      'bin/sbatch': b'#!/bin/sh\nbash -n "$1" && echo Submitted batch job 7\n',
+  }
+  for name, data in files.items():
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(data)
+  (folder / 'bin/sbatch').chmod(0o755)
