@@ -44,8 +44,8 @@ SMALLER = {
     'pallas_kernels.benchmarks.prefix_linear_attention': (
         '--lengths 128 256 --rounds 1 --quadratic-up-to 128'
     ),
-    'pallas_kernels.benchmarks --out DIR --budget': '--budget 1',
-    'pallas_kernels.benchmarks --out=results': '--rehearse --budget 1',
+    'pallas_kernels.benchmarks --out=DIR --time_budget': '--time_budget=1',
+    'pallas_kernels.benchmarks --out=results': '--rehearse --time_budget=1',
 }
 
 # Not possible here: {part of the command: (why, what runs in its place or None)}.
@@ -64,10 +64,18 @@ CODES = {
     'pallas_kernels.selfcheck': 1,  # the kernels may not run: there is no GPU
 }
 
-# What the reader of a page has run before: {page: [(page, part of the command)]}.
+# What the reader of a page has run before, besides README.md's first command.
+_SHARDS = (
+    "python -m jrt_jax.data.prepare --input='pile/*.jsonl.zst'"
+    ' --tokenizer=gpt2/tokenizer.json --out=shards/pile'
+)
 BEFORE = {
-    'docs/many_gpus.md': [('docs/training.md', 'data.prepare')],
-    'launch/README.md': [('docs/training.md', 'data.prepare')],
+    'docs/checkpoints.md': [
+        'python -m jrt_jax.convert to_official --workdir=builtin:jrt_2m'
+        ' --out=JRT-360M-30B'
+    ],
+    'docs/many_gpus.md': [_SHARDS],
+    'launch/README.md': [_SHARDS],
 }
 
 # Packages that a page has installed before, and commands that need them.
