@@ -31,18 +31,19 @@ SMALLER = {
     'make train': f"-o .venv/installed ARGS='{_STEPS}'",
     'make test': '-o .venv/installed ARGS=tests/jrt_jax/schema_test.py',
     'jrt_jax.train --config=configs/jrt_360m.py': _TINY,
+    'jrt_jax.train --config=configs/jrt_28m.py': _TINY,
     'jrt_jax.train --config=configs/jrt_tiny.py': _STEPS,
     'jrt_jax.train --config=configs/synthetic.py': _STEPS,
     'jrt_jax.train --from=': _STEPS,
     'launch local': _TINY,
     'data.train_tokenizer': '--vocab_size=300',
     'jrt_jax.perplexity': '--windows=4 --length=64',
-    '--out=trials.npz': '--prompts=8',
+    '--out=trials.npz': '--num_prompts=8 --answer_tokens=8',
     'jrt_jax.probe': '--only=needle',
     'jrt_jax.benchmark ': '--only=G22',
     'jrt_jax.reproduce all': '--scale=paper',
     'pallas_kernels.benchmarks.prefix_linear_attention': (
-        '--lengths 128 256 --rounds 1 --quadratic-up-to 128'
+        '--lengths=128,256 --rounds=1 --quadratic_up_to=128'
     ),
     'pallas_kernels.benchmarks --out=DIR --time_budget': '--time_budget=1',
     'pallas_kernels.benchmarks --out=results': '--rehearse --time_budget=1',
@@ -120,6 +121,7 @@ def bring(folder: pathlib.Path) -> None:
   row = json.dumps({'context': 'Bob has a dog.', 'answers': 'dog'}) + '\n'
   files = {
       'pile/00.jsonl.zst': sources.zstd.compress(lines),
+      'mine/00.txt': '<|endoftext|>'.join(documents).encode(),
       'text/00.jsonl.gz': gzip.compress(lines),
       'eval/fda.jsonl.gz': gzip.compress(row.encode()),
       'gpt2/tokenizer.json': (folder / builtin / 'tokenizer.json').read_bytes(),
