@@ -1,18 +1,19 @@
-"""Just Read Twice language models in JAX: recurrent models that read twice.
+"""Just Read Twice: recurrent language models that read a prompt twice, in JAX.
 
 >>> import jrt_jax
 >>> lm = jrt_jax.load('builtin:jrt_2m')
 >>> lm.generate('My fellow Americans,', max_tokens=6)
 ' we must help us. We'
 
-`help(jrt_jax.TextModel)` says what `lm` can do, and `python -m jrt_jax` lists the
-commands. `jrt_jax.prompting` makes prompts that are read twice, for any model.
+`help(jrt_jax.TextModel)` describes what `lm` can do, and `python -m jrt_jax`
+lists the commands. `jrt_jax.prompting` makes prompts that are read twice, for
+any model.
 """
 
 import importlib
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # whoever completes names; all others import it when they ask
+if TYPE_CHECKING:  # for editors: at run time the import is lazy
   from jrt_jax.api import load as load
   from jrt_jax.api import Score as Score
   from jrt_jax.api import State as State

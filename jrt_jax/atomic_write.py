@@ -1,4 +1,4 @@
-"""Files that are written as a whole: who reads one finds the old or the new."""
+"""Atomic writes: a reader finds either the old file or the whole new one."""
 
 from collections.abc import Iterator
 import contextlib
@@ -10,13 +10,13 @@ import pathlib
 def replacing(
     path: str | pathlib.Path, *, durable: bool = False
 ) -> Iterator[pathlib.Path]:
-  """Yields a path beside `path`; what is written there replaces it at the end.
+  """Yields a temporary path whose file replaces `path` at the end.
 
-  After an error `path` is as it was.
+  After an error `path` is unchanged.
 
   Args:
-    path: in a folder that exists.
-    durable: whether this holds after a crash of the machine, too.
+    path: a file in an existing folder.
+    durable: whether this also holds if the machine crashes.
 
   Raises:
     OSError: the file cannot be replaced.
@@ -31,13 +31,13 @@ def replacing(
 
 
 def text(path: str | pathlib.Path, content: str) -> None:
-  """Writes a file in UTF-8, with the ends of lines that `content` has."""
+  """Writes a file in UTF-8, with the line endings of `content`."""
   with replacing(path) as new:
     new.write_text(content, encoding='utf-8', newline='')
 
 
 def commit(new: pathlib.Path, path: pathlib.Path) -> None:
-  """Renames `new` so that after a crash `path` is there as a whole or not."""
+  """Renames `new` so that after a crash `path` is complete or missing."""
   _sync(new)
   new.replace(path)
   _sync(path.parent)

@@ -1,4 +1,4 @@
-"""Models that come with the package, in `builtin`: written builtin:NAME."""
+"""Models that come with the package, in `builtin`; users write builtin:NAME."""
 
 import pathlib
 
@@ -8,12 +8,12 @@ _PREFIX = 'builtin:'
 
 
 def names() -> list[str]:
-  """Returns the names of all of them."""
+  """Returns the names of all built-in models."""
   return sorted(path.parent.name for path in FOLDER.glob('*/config.json'))
 
 
 def find(workdir: str | pathlib.Path) -> pathlib.Path:
-  """Returns the folder that `workdir` is, or that builtin:NAME stands for.
+  """Returns `workdir` as a path, or the folder that builtin:NAME stands for.
 
   Raises:
     FileNotFoundError: no model has this name.

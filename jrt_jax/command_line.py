@@ -1,8 +1,8 @@
-"""How commands fail: one clear line, and an exit code that is not 0.
+"""Makes commands fail with one clear line and an exit code that is not 0.
 
-Ctrl-C is one line as well, from the import of this module on: commands import
-it before what takes long to import. Nothing else may import it: that changes the
-program.
+From the import of this module on, Ctrl-C also prints one line: commands import
+it before modules that take long. Only commands may import it, because it
+changes the program.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,9 +27,9 @@ from jrt_jax.runtime.exit_codes import INTERRUPTED
 from jrt_jax.runtime.exit_codes import MISTAKE
 from jrt_jax.runtime.exit_codes import UNREAD
 
-flags.disclaim_key_flags()  # --help has them among those of the command
+flags.disclaim_key_flags()  # --help shows them with the command's own flags
 
-# How XLA, CUDA, the C++ library and the system say that memory is short.
+# How XLA, CUDA, the C++ library and the system report that memory ran out.
 _NO_MEMORY = re.compile(
     'RESOURCE_EXHAUSTED|out of memory|OUT_OF_MEMORY|bad_alloc'
     '|(failed to|cannot|unable to) allocate',
@@ -41,15 +41,15 @@ _LONGEST_REASON = 200  # characters; XLA goes on with lists of buffers
 def parser(
     *, config: str | None = None, arguments: str | None = None
 ) -> Callable[[list[str]], list[str]]:
-  """Returns a parser of flags for `app.run` that ends on the first mistake.
+  """Returns a flag parser for `app.run` that exits at the first mistake.
 
-  `main` gets the name of the program, and the arguments that are no flags.
+  `main` receives the name of the program and the arguments that are not flags.
 
   Args:
-    config: the flag of the config file, which must be given; None if the
-      command has no config.
-    arguments: what to call arguments that are no flags, of which one at least
-      must be given; None if there must be none.
+    config: the name of the flag for the config file, which is then required;
+      None if the command has no config.
+    arguments: the name, in messages, of the arguments that are not flags; at
+      least one is then required. None if there must be none.
   """
 
   def parse(argv):
@@ -58,9 +58,9 @@ def parser(
       _check_file(argv, config)
     try:
       rest = flags.FLAGS(argv)[1:]
-    except SystemExit:  # after the text of --help, with a code of failures
+    except SystemExit:  # after --help, with the exit code of a failure
       sys.exit(0)
-    except AttributeError as error:  # of a ConfigDict without that key, mostly
+    except AttributeError as error:  # mostly a ConfigDict without that key
       _exit(MISTAKE, _unknown_key(error))
     except flags.UnrecognizedFlagError as error:
       _exit(MISTAKE, renamed.flag(error.flagname, flags.FLAGS) or error)
@@ -68,15 +68,15 @@ def parser(
       _exit(MISTAKE, _of_config_file(error))
     except Exception as error:  # a config file is a program
       _exit(MISTAKE, f'--{config}: {type(error).__name__}: {error}')
-    if not flags.FLAGS['verbosity'].present:  # libraries tell too much
+    if not flags.FLAGS['verbosity'].present:  # libraries log too much
       logging.set_verbosity(logging.WARNING)
-    # Of jax, which says there what plugins it goes on without.
+    # jax lists there the plugins that it does not find.
     python_logging.getLogger('jax._src.xla_bridge').addFilter(_shorten)
     if rest and not arguments:
       wrong = f'arguments must start with --, got {rest[0]!r}'
       _exit(MISTAKE, renamed.argument() or wrong)
     if arguments and not rest:
-      _exit(MISTAKE, f'{arguments} must be given, at least one')
+      _exit(MISTAKE, f'at least one of {arguments} must be given')
     if config and flags.FLAGS[config].value is None:
       _exit(MISTAKE, f'--{config}=configs/NAME.py must be given')
     if config:
@@ -92,17 +92,17 @@ def define_compilation_cache() -> flags.FlagHolder[bool]:
   return flags.DEFINE_bool(
       'compilation_cache',
       True,
-      'Keep what is compiled, for later commands, in ~/.cache/jrt_jax.',
+      'Keep compiled programs for later commands, in ~/.cache/jrt_jax.',
   )
 
 
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
-  """Ends the program on errors that say what is wrong with the arguments."""
+  """Turns errors about the arguments into one line and exit code 2."""
   try:
     yield
-  except BrokenPipeError:  # who read the output, as `head` does, has enough
-    # Python would write what is left when it ends.
+  except BrokenPipeError:  # the reader, such as `head`, has closed it
+    # At exit, Python would try to write the rest.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(UNREAD)
   except (ValueError, OSError, NotImplementedError) as error:
@@ -111,11 +111,11 @@ def one_line_errors() -> Iterator[None]:
 
 @contextlib.contextmanager
 def reading(argument: str) -> Iterator[None]:
-  """Names the argument whose file cannot be read, by a ValueError."""
+  """Raises a ValueError that names the argument if a file cannot be read."""
   try:
     yield
   except OSError as error:
-    if error.filename is None:  # it says itself what is wrong
+    if error.filename is None:  # its message is already clear
       raise
     raise ValueError(
         f'{argument} must be a file that can be read, got'
@@ -124,12 +124,12 @@ def reading(argument: str) -> Iterator[None]:
 
 
 def output_file(argument: str, path: str) -> pathlib.Path:
-  """Returns a path that can be written; before the work rather than after it.
+  """Returns a path that can be written, so that a command fails early if not.
 
-  Its folder is made if need be.
+  Creates the folder of the file if necessary.
 
   Raises:
-    ValueError: it cannot be written; the argument is named.
+    ValueError: the file cannot be written; the message names the argument.
   """
   file = pathlib.Path(path).expanduser()
   with _named(f'{argument} must be a file that can be written, got {path!r}'):
@@ -143,10 +143,10 @@ def output_file(argument: str, path: str) -> pathlib.Path:
 
 
 def output_folder(argument: str, path: str) -> pathlib.Path:
-  """Returns a path that is, or could be made, a folder that can be written to.
+  """Returns the path of a writable folder, or of one that can be created.
 
   Raises:
-    ValueError: it cannot; the argument is named.
+    ValueError: it is neither; the message names the argument.
   """
   folder = pathlib.Path(path).expanduser()
   with _named(f'{argument} must be a folder that can be written, got {path!r}'):
@@ -161,17 +161,17 @@ def one_line_failures(
         'lower config.microbatch_per_device or set config.model.remat=full'
     ),
 ) -> Iterator[None]:
-  """Ends the program on `expected` errors, and when memory does not suffice.
+  """Ends the program with one line on `expected` errors and out of memory.
 
   Args:
-    *expected: errors that say what went wrong.
-    advice: what to do when memory does not suffice.
+    *expected: classes of errors whose messages are shown as they are.
+    advice: what to do if memory runs out.
   """
   try:
     yield
   except expected as error:
     _exit(FAILURE, error)
-  except (MemoryError, OSError, RuntimeError) as error:  # jax's: the last
+  except (MemoryError, OSError, RuntimeError) as error:  # the last is jax's
     if not isinstance(error, MemoryError) and not _NO_MEMORY.search(str(error)):
       raise
     reason = ' '.join((str(error) or repr(error)).split())
@@ -180,7 +180,7 @@ def one_line_failures(
 
 @contextlib.contextmanager
 def _named(problem):
-  """Says what an error of the file system means to the user."""
+  """Turns an OSError into a ValueError that begins with `problem`."""
   try:
     yield
   except OSError as error:
@@ -188,13 +188,13 @@ def _named(problem):
 
 
 def _check_writable(folder):
-  """Raises OSError unless files can be made in it, or in what it would be in."""
+  """Raises OSError unless files can be created in it or in its parent."""
   there = next(path for path in (folder, *folder.parents) if path.exists())
   tempfile.TemporaryFile(dir=there).close()
 
 
 def _with_files_found(argv, config):
-  """Returns `argv` in which --config names a Python file, by its path.
+  """Returns `argv` with the path of a Python file as --config.
 
   --config=….json and --from=WORKDIR become `configs/recorded.py:PATH`.
   """
@@ -218,7 +218,7 @@ def _with_files_found(argv, config):
 
 
 def _found(config):
-  """Returns configs/FILE.py[:CHOICE] as it is here, or else as it is installed."""
+  """Returns configs/FILE.py[:CHOICE] here, or else in the installed package."""
   path, *choice = config.split(':', 1)
   installed = pathlib.Path(configs.__file__).parents[1] / path
   is_ours = path.startswith('configs/') and installed.is_file()
@@ -228,7 +228,7 @@ def _found(config):
 
 
 def _check_file(argv, config):
-  """Names a missing file, and what there is, which ml_collections would not."""
+  """Raises an error that names a missing config file, and those that exist."""
   for argument, following in itertools.zip_longest(argv, argv[1:]):
     flag, equals, value = argument.partition('=')
     path = (value if equals else following or '').partition(':')[0]
@@ -244,14 +244,14 @@ def _check_file(argv, config):
 
 
 def _of_config_file(error):
-  """What a config file has raised, which ml_collections tells with its trace."""
+  """The error of a config file, without the traceback of ml_collections."""
   while 'Error whilst parsing config file' in str(error) and error.__context__:
     error = error.__context__
   return error
 
 
 def _unknown_key(error):
-  """The key, and the one that ml_collections suggests, out of its message."""
+  """Names the unknown key, and the one that ml_collections suggests."""
   meant = re.search('Did you mean "(.*)" instead of "(.*)"', str(error))
   if meant:
     right, wrong = meant.groups()
@@ -259,7 +259,7 @@ def _unknown_key(error):
   key = re.match(r'\W*(?:Key ")?(\w+)["\']', str(error))
   if key:
     return f'the config has no key {key.group(1)!r}'
-  return error  # of another object, in the config file
+  return error  # of another object than the config
 
 
 def _shorten(record):
@@ -273,7 +273,7 @@ def _shorten(record):
 
 
 def _tell_interrupt(kind, error, trace):
-  """Says that Ctrl-C ended the program; tells other errors as before."""
+  """Prints one line after Ctrl-C; passes other errors on."""
   if not issubclass(kind, KeyboardInterrupt):
     return _tell_error(kind, error, trace)
   print('\ninterrupted', file=sys.stderr)

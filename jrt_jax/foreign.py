@@ -1,8 +1,8 @@
-"""Files that somebody else wrote: JSON and .npz, checked before they are used.
+"""Readers of JSON and .npz files that may be damaged or hostile.
 
-A reader returns what a schema allows, or raises a ValueError of one line that
-begins with the file. Nothing in a file is executed, and its size is known from
-headers before memory is taken for it.
+A reader returns content that a schema allows, or raises a ValueError of one
+line that begins with the path. Nothing in a file is executed, and its size is
+read from headers before memory is allocated for it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,8 +23,8 @@ from jrt_jax.schema import Value
 OBJECT = Fields({}, others=Anything())
 
 _MOST_JSON = 2**26  # bytes
-_DEEPEST_JSON = 32  # objects and lists inside each other
-_MOST_UNPACKED = 2**30  # bytes of a file that is packed
+_DEEPEST_JSON = 32  # levels of nested objects and lists
+_MOST_UNPACKED = 2**30  # bytes of a compressed file
 _LONGEST_TEXT = 2**22  # bytes; a character has 4
 _KINDS = {'b': 'bool', 'i': 'int', 'u': 'uint', 'f': 'float', 'U': 'text'}
 _HEADERS = {
@@ -36,11 +36,12 @@ Path = str | os.PathLike
 
 
 def read_json(path: Path, schema: Value, *, most: int = _MOST_JSON) -> Any:
-  """Returns what a file of JSON holds, which has at most `most` bytes.
+  """Returns the content of a JSON file of at most `most` bytes.
 
   Raises:
-    OSError: there is no such file, or it cannot be read.
-    ValueError: it is no JSON, too large or too deep, or not what `schema` says.
+    OSError: the file does not exist or cannot be read.
+    ValueError: it is not JSON, is too large or too deeply nested, or does not
+      fit `schema`.
   """
   path = pathlib.Path(path)
   check_size(path, most)
@@ -48,7 +49,7 @@ def read_json(path: Path, schema: Value, *, most: int = _MOST_JSON) -> Any:
 
 
 def parse_json(content: str | bytes, place: str, schema: Value) -> Any:
-  """Returns what a text of JSON holds; `place` says in errors where it is from.
+  """Returns the content of a JSON text; messages begin with `place`.
 
   Raises:
     ValueError: see `read_json`.
@@ -62,8 +63,8 @@ def parse_json(content: str | bytes, place: str, schema: Value) -> Any:
     depth += 1
     if depth > _DEEPEST_JSON:
       raise ValueError(
-          f'{place} must be JSON of at most {_DEEPEST_JSON} objects and lists'
-          ' inside each other'
+          f'{place} must be JSON of at most {_DEEPEST_JSON} levels of objects'
+          ' and lists'
       )
   schema.check(f'{place}:', value)
   return value
@@ -85,14 +86,14 @@ def check_unpacked(path: Path, size: int) -> None:
 
 @contextlib.contextmanager
 def intact(path: Path, kind: str) -> Iterator[None]:
-  """Makes a ValueError of all that a library raises over a damaged file.
+  """Turns everything that a library raises for a damaged file into ValueError.
 
-  Libraries that parse raise much more than they document; those in Rust panic,
-  which is no Exception.
+  Parsers raise many more errors than they document; parsers in Rust panic,
+  which is not an Exception.
 
   Args:
-    path: of the file.
-    kind: what it must be, as in '.npz file'.
+    path: the file.
+    kind: what it must be, such as '.npz file'.
   """
   try:
     yield
@@ -101,21 +102,21 @@ def intact(path: Path, kind: str) -> Iterator[None]:
   except BaseException as error:
     of_system = isinstance(error, OSError) and type(error) is not OSError
     if of_system or not (isinstance(error, Exception) or _is_panic(error)):
-      raise  # a plain OSError is of a seek to where there is nothing
+      raise  # a plain OSError comes from a seek outside the file
     reason = ' '.join(str(error).split())[:200]
     raise ValueError(f'{path} must be an intact {kind}: {reason}') from error
 
 
 class Npz:
-  """The arrays of an .npz by name, of which each is read when it is asked for.
+  """The arrays of an .npz file by name, each read when it is asked for.
 
   Attributes:
-    shapes, dtypes: by name.
+    shapes, dtypes: of all arrays, by name.
 
   Raises:
-    OSError: there is no such file, or it cannot be read.
-    ValueError: it is damaged, holds more than numbers and texts, or would take
-      much more memory than the file has bytes.
+    OSError: the file does not exist or cannot be read.
+    ValueError: it is damaged, holds other things than numbers and texts, or
+      unpacks to much more memory than its own size.
   """
 
   def __init__(self, path: Path):
@@ -141,13 +142,13 @@ class Npz:
     """Returns an array.
 
     Args:
-      name: of the array.
-      shape: that it must have; None: any length.
-      kinds: of dtypes that it may have, numpy's letters.
-      default: what is returned if there is none; None: it must be there.
+      name: the name of the array.
+      shape: the shape that it must have; None in it allows any length.
+      kinds: the kinds of dtypes that are allowed, as numpy's letters.
+      default: the result if there is no such array; None: it must exist.
 
     Raises:
-      ValueError: there is none, or it is another.
+      ValueError: the array is missing or has another shape or dtype.
     """
     place = f'{self._path}: {name}'
     if name not in self.shapes and default is not None:
@@ -187,13 +188,13 @@ def _inside(value):
 
 
 def _header(archive, member):
-  """Returns the shape and dtype of an array, of which there are such bytes."""
+  """Returns the shape and dtype of an array whose size agrees with them."""
   with archive.open(member) as file:
     version = np.lib.format.read_magic(file)
     shape, _, dtype = _HEADERS[version](file)
     size = member.file_size - file.tell()
   if dtype.kind not in 'biufU' or not dtype.itemsize:
-    raise ValueError(f'an array of {dtype} is no numbers')
+    raise ValueError(f'an array of {dtype} does not hold numbers')
   if any(n < 0 for n in shape) or math.prod(shape) * dtype.itemsize != size:
     raise ValueError(f'{shape} of {dtype} does not take {size:,} bytes')
   return shape, dtype

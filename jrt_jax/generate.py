@@ -3,14 +3,15 @@ r"""Continues text with a trained model.
 python -m jrt_jax.generate --workdir=runs/jrt_tiny --prompt='def main('
 python -m jrt_jax.generate --workdir=runs/jrt_tiny --file=a.py --interactive
 
-Several --prompt are continued at once. Tokens are drawn; --temperature=0 takes
-the likeliest. A terminal shows each prompt before its continuation, and control
-characters spelled out; a pipe gets the continuations only, as they are.
+Several --prompt are continued as one batch. Tokens are sampled;
+--temperature=0 takes the likeliest. A terminal shows each prompt before its
+continuation, and control characters as text. A pipe gets the continuations
+only, unchanged.
 
-With --save_state the memory of what was read is kept in a file, whose size does
-not depend on how much that was, and --load_state continues from it. Exit codes:
-0 at the end, 1 if memory did not suffice, 2 for a mistake in the command, 130
-after Ctrl-C.
+--save_state writes the state after the prompts to a file, and --load_state
+continues from it. The size of the state does not depend on the length of the
+prompts. Exit codes: 0 at the end, 1 if memory ran out, 2 for a mistake in the
+command, 130 after Ctrl-C.
 """
 
 import pathlib
@@ -31,70 +32,86 @@ from jrt_jax.prefix import short_prompts
 from jrt_jax.reporting import terminal
 from jrt_jax.runtime import compilation_cache
 
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Of the run whose model it is.')
+_WORKDIR = flags.DEFINE_string(
+    'workdir', None, 'The workdir of the run whose model is used.'
+)
 _TOKENIZER = flags.DEFINE_string(
-    'tokenizer', None, 'Where its tokenizer.json is now, if not as in training.'
+    'tokenizer',
+    None,
+    'Path of the tokenizer.json, if it has moved since training.',
 )
 _PROMPT = flags.DEFINE_multi_string('prompt', [], 'A text to continue.')
 _FILE = flags.DEFINE_string(
-    'file', None, 'A text to continue; read before the first turn if there are.'
+    'file',
+    None,
+    'A file with the text to continue; --interactive reads it first.',
 )
 _INTERACTIVE = flags.DEFINE_bool(
-    'interactive', False, 'Read turns, a line each, until the end of input.'
+    'interactive',
+    False,
+    'Read turns from the standard input, one a line, and answer each.',
 )
 _MAX_TOKENS = flags.DEFINE_integer(
-    'max_tokens', 256, 'A continuation has at most so many; 0 only reads.'
+    'max_tokens',
+    256,
+    'The most tokens of a continuation; 0 only reads the prompt.',
 )
 _STOP = flags.DEFINE_multi_string(
-    'stop', [], 'A text before which a continuation ends.'
+    'stop', [], 'A continuation ends before this text.'
 )
 _TEMPERATURE = flags.DEFINE_float(
     'temperature',
     sampling_lib.FOR_TEXT.temperature,
-    'Divides the logits; 0 takes the likeliest token.',
+    'The logits are divided by it; 0 takes the likeliest token.',
 )
 _TOP_K = flags.DEFINE_integer(
-    'top_k', 0, 'Draw among so many of the likeliest tokens; 0: all.'
+    'top_k', 0, 'Sample among this many of the likeliest tokens; 0: all.'
 )
 _TOP_P = flags.DEFINE_float(
     'top_p',
     1.0,
-    'Draw among the likeliest that have this probability together.',
+    'Sample among the likeliest tokens whose probabilities add up to this.',
 )
 _REPETITION_PENALTY = flags.DEFINE_float(
-    'repetition_penalty', 1.0, 'Makes what has occurred less likely; 1: not.'
+    'repetition_penalty',
+    1.0,
+    'Values above 1 make tokens less likely that have occurred before.',
 )
-_SEED = flags.DEFINE_integer('seed', 0, 'Of draws; each prompt has the next.')
+_SEED = flags.DEFINE_integer(
+    'seed', 0, 'The seed of the first prompt; prompt i uses seed + i.'
+)
 _SHORT_PROMPT = flags.DEFINE_string(
     'short_prompt',
     None,
     'How a prompt shorter than the prefix is read:'
-    f" {', '.join(short_prompts.SHORT_PROMPTS)}; default: trim, or as the"
-    ' released models.',
+    f" {', '.join(short_prompts.SHORT_PROMPTS)}. Default: trim, or"
+    ' left_pad_reference for models with model.pad_mask=reference.',
 )
 _ITERATE_EVERY = flags.DEFINE_integer(
     'iterate_every',
     1,
-    'After so many tokens --short_prompt=iterate reads anew.',
+    'With --short_prompt=iterate: prompt and text are read again each time'
+    ' this many tokens were generated.',
 )
 _LONG_PROMPT = flags.DEFINE_string(
     'long_prompt',
     'head',
-    'Which part of a longer prompt is prefix:'
+    'Which part of a prompt longer than the prefix becomes prefix:'
     f" {', '.join(long_prompts.LONG_PROMPTS)}.",
 )
 _TURN = flags.DEFINE_string(
     'turn',
     'turn_blocks',
-    f"How a later turn is read: {', '.join(long_prompts.TURNS)}.",
+    'How --interactive reads turns after the first:'
+    f" {', '.join(long_prompts.TURNS)}.",
 )
 _SAVE_STATE = flags.DEFINE_string(
-    'save_state', None, 'Where the memory of the prompts is kept.'
+    'save_state', None, 'The file to which the state is written.'
 )
 _LOAD_STATE = flags.DEFINE_string(
     'load_state',
     None,
-    'What --save_state has written: read before the prompts.',
+    'A file that --save_state has written: generation starts from its state.',
 )
 _COMPILATION_CACHE = command_line.define_compilation_cache()
 
@@ -125,18 +142,18 @@ def main(argv: list[str]) -> None:
 
 
 def _prompts():
-  """The prompts that the flags give; none only where turns follow."""
+  """The prompts that the flags give; there is always one without turns."""
   given = [*_PROMPT.value]
   if _FILE.value:
     if given:
-      raise ValueError('--file must not be given beside --prompt')
+      raise ValueError('--file must not be given together with --prompt')
     with command_line.reading('--file'):
       text = pathlib.Path(_FILE.value).read_bytes()
     given = [text.decode(errors='replace')]
   if not given and not _INTERACTIVE.value:
     raise ValueError('--prompt, --file or --interactive must be given')
   if len(given) > 1 and _INTERACTIVE.value:
-    raise ValueError('--interactive takes one --prompt, got several')
+    raise ValueError('--interactive must have one --prompt, got several')
   return given
 
 
@@ -177,7 +194,7 @@ def _continue(model, settings, prompts, after):
 
 
 def _talk(model, settings, prompts, after):
-  """Turns, each of them streamed; --prompt or --file comes before the first."""
+  """Streams an answer to each turn; --prompt or --file is the first turn."""
   conversation = generation.Conversation(
       model, settings, turn=_TURN.value, after=after
   )
@@ -185,7 +202,7 @@ def _talk(model, settings, prompts, after):
     continuation = conversation.say(turn)
     if _SAVE_STATE.value:
       _save(model, continuation)
-    if i < len(prompts):  # what is typed is on the terminal
+    if i < len(prompts):  # the terminal already shows what the user typed
       terminal.echo(turn)
     _stream(continuation)
     _tell(model, continuation)
@@ -214,11 +231,11 @@ def _stream(continuation):
 
 
 def _draw_all(continuation):
-  """Draws texts that are shown at the end; a terminal shows how far it is."""
+  """Generates texts that are shown at the end; a terminal shows progress."""
   count = lambda: sum(len(x.tokens) for x in continuation.completions)
   with tqdm.tqdm(
       total=_MAX_TOKENS.value * len(continuation.prompts),
-      desc='drawing',
+      desc='generating',
       unit='tok',
       delay=1,
       leave=False,
@@ -230,7 +247,7 @@ def _draw_all(continuation):
 
 
 def _tell(model, continuation):
-  """What it took: on stderr, so that stdout is text only."""
+  """Prints tokens, speed and memory to stderr, so that stdout is text only."""
   completions = continuation.completions
   count = [len(tokens) for tokens in continuation.prompts]
   drawn = sum(len(completion.tokens) for completion in completions)
@@ -241,7 +258,7 @@ def _tell(model, continuation):
   ]
   pace = continuation.tokens_per_second
   speed = f', {pace:,.0f} tokens/s' if pace else ''
-  lines.append(f'drew {drawn:,} tokens{speed}')
+  lines.append(f'generated {drawn:,} tokens{speed}')
   size = prefill.state_bytes(continuation.decode_state)
   lines.append(f'state {size:,} bytes a prompt')
   print(f"[{'; '.join(lines)}]", file=sys.stderr)

@@ -1,19 +1,20 @@
-r"""Splits the held-out loss of runs: what is recalled, how rare, from how far.
+r"""Splits the held-out loss of runs by recall, rarity and distance.
 
 python -m jrt_jax.perplexity --workdir=runs/jrt_360m,runs/based_360m \
     --out=perplexity.json
 
-Windows of the text that the first run has held out, or of --input, are read by
-all runs: the first half as a prompt, with its prefix, and the last half, which
-is scored, causally. Recall hits are next tokens that end a pair which the
-window has had before, and which is in the training data less than --rare
-times: by default as rare as the paper's, 1,000 in 20 billion tokens, which in
-less than 30 million tokens are pairs that do not occur. Losses are in nats per
-token, with 95 % intervals over windows; those of several runs are compared
-window by window. --out has the runs that are finished after each of them.
+All runs read the same windows of text, which the first run has held out or
+which --input gives. The first half of a window is the prompt, with its prefix;
+the last half is read causally and scored. A recall hit is a next token that
+ends a pair of tokens which has occurred before in the window and which occurs
+less than --rare times in the training data. By default pairs are as rare as in
+the paper (1,000 in 20 billion tokens): in less than 30 million tokens these are
+pairs that do not occur at all. Losses are in nats per token, with 95 %
+intervals over windows. Several runs are compared window by window. --out is
+written after each run.
 
-Exit codes: 0 at the end, 1 if memory did not suffice, 2 for a mistake in the
-command, 130 after Ctrl-C.
+Exit codes: 0 at the end, 1 if memory ran out, 2 for a mistake in the command,
+130 after Ctrl-C.
 """
 
 import os
@@ -33,45 +34,51 @@ from jrt_jax.runtime import compilation_cache
 from jrt_jax.training import recorded_config
 
 _WORKDIR = flags.DEFINE_list(
-    'workdir', [], 'Of the run, or of several, comma-separated.'
+    'workdir', [], 'The workdir of a run, or of several, comma-separated.'
 )
 _TOKENIZER = flags.DEFINE_string(
-    'tokenizer', None, 'Where its tokenizer.json is now, if not as in training.'
+    'tokenizer',
+    None,
+    'Path of the tokenizer.json, if it has moved since training.',
 )
 _INPUT = flags.DEFINE_string(
     'input',
     None,
-    'Files, .jsonl or text, plain, .gz or .zst: comma-separated globs. Default:'
-    ' what the first run has held out.',
+    'Files to read: comma-separated globs of .jsonl or text files, also .gz or'
+    ' .zst. Default: the held-out data of the first run.',
 )
 _COUNTS = flags.DEFINE_string(
     'counts',
     None,
-    'Files like those of --input, in which pairs are counted. Default: what the'
-    ' first run was trained on.',
+    'Files in which pairs are counted, given as for --input. Default: the'
+    ' training data of the first run.',
 )
 _TEXT_KEY = flags.DEFINE_string(
-    'text_key', 'text', 'Where a jsonl record keeps its text.'
+    'text_key', 'text', 'The key of the text in a jsonl record.'
 )
-_OUT = flags.DEFINE_string('out', None, 'The .json file of the result.')
+_OUT = flags.DEFINE_string('out', None, 'The .json file for the result.')
 _WINDOWS = flags.DEFINE_integer(
-    'windows', 512, 'How many, evenly spread over the text.', lower_bound=2
+    'windows',
+    512,
+    'How many windows are read, evenly spread over the text.',
+    lower_bound=2,
 )
 _LENGTH = flags.DEFINE_integer(
     'length',
     None,
-    'Tokens of a window; default: the shortest sequences of the runs.',
+    'Tokens of a window; default: the sequence length of training (the'
+    ' shortest, if runs differ).',
     lower_bound=4,
 )
 _RARE = flags.DEFINE_integer(
     'rare',
     None,
-    'Pairs of recall hits are in the training data less often; default: the'
-    " paper's share of the tokens there, and at least 1.",
+    'Pairs of recall hits occur less often than this in the training data.'
+    " Default: the paper's share of the counted tokens, and at least 1.",
     lower_bound=1,
 )
 _BATCH_SIZE = flags.DEFINE_integer(
-    'batch_size', 8, 'Windows that are read at once.', lower_bound=1
+    'batch_size', 8, 'How many windows are read at once.', lower_bound=1
 )
 _COMPILATION_CACHE = command_line.define_compilation_cache()
 
@@ -83,7 +90,7 @@ def main(argv: list[str]) -> None:
       command_line.one_line_errors(),
   ):
     if not _WORKDIR.value:
-      raise ValueError('--workdir=DIR must be given, or several, DIR,DIR')
+      raise ValueError('--workdir=DIR or --workdir=DIR,DIR must be given')
     if not _OUT.value:
       raise ValueError('--out=FILE must be given')
     out = command_line.output_file('--out', _OUT.value)
@@ -95,7 +102,7 @@ def main(argv: list[str]) -> None:
 
 
 def _models():
-  """The models of the runs, by the names of their folders if these differ."""
+  """The models of the runs, by the names (or paths) of their folders."""
   folders = _WORKDIR.value
   if len({*map(os.path.realpath, folders)}) < len(folders):
     raise ValueError(f'--workdir must be different runs, got {folders}')
@@ -106,14 +113,14 @@ def _models():
   tokenizers = {model.tokenizer.fingerprint for model in models}
   if len(tokenizers) > 1:
     raise ValueError(
-        '--workdir must be runs of one tokenizer, for their losses are per'
+        '--workdir must be runs of one tokenizer, because losses are per'
         f' token, got {", ".join(sorted(tokenizers))}'
     )
   return dict(zip(names, models))
 
 
 def _measure(models):
-  """Yields a result after each model."""
+  """Yields the results so far, after each model."""
   first, *_ = models.values()
   length = _LENGTH.value or min(
       model.config['sequence_length'] for model in models.values()
@@ -146,7 +153,7 @@ def _measure(models):
 
 
 def _streams(model):
-  """The text that is read, and that in which pairs are counted."""
+  """The text that is read, and the text in which pairs are counted."""
   streams, given = {}, {'validation': _INPUT, 'train': _COUNTS}
   if not all(files.value for files in given.values()):
     data = {**model.config['data'], 'verify': False}  # training has done it
@@ -171,8 +178,8 @@ def _show(result, out):
   )
   if (share := result['rare_share']) is not None:
     print(
-        f'{share:.1%} of the tokens that end a pair again are recall hits, of'
-        f' pairs counted less than {result["rare"]:,} times'
+        f'{share:.1%} of the tokens that end a repeated pair are recall hits:'
+        f' their pairs were counted less than {result["rare"]:,} times'
     )
   print(perplexity.table(result))
   print(f'wrote {out}')

@@ -1,18 +1,18 @@
-r"""Measures what limits recall on small questions whose answers are known.
+r"""Measures what limits recall, in small experiments with known results.
 
 python -m jrt_jax.probe
 python -m jrt_jax.probe --only=needle,capacity --out=probes.json
 
-  set_disjointness  what a state must hold, by the order in which sets come
-  capacity          how many pairs the state of each feature map recalls
-  needle            weights set by hand: who can select with one slot of state
-  learned_prefix    what learned prefix lengths gain on simulated prompts
+  set_disjointness  what a state must hold, for either order of two sets
+  capacity          how many pairs can be recalled with each feature map
+  needle            which models can find a value with one slot of state
+  learned_prefix    how much learned prefix lengths gain on simulated prompts
 
 Each has controls that must fail. Figures are means over three seeds with their
-standard deviation; below them are the ranges that they should lie in. Nothing
-is trained but the policies of `learned_prefix`, and no run is needed. Exit
-codes: 0 if all lies in its range, 1 if not, 2 for a mistake in the command, 130
-after Ctrl-C.
+standard deviation; the ranges in which they should lie are shown below them.
+Only the policies of `learned_prefix` are trained, and no run is needed. Exit
+codes: 0 if all figures lie in their ranges, 1 if one does not, 2 for a mistake
+in the command, 130 after Ctrl-C.
 """
 
 import importlib
@@ -29,15 +29,15 @@ from jrt_jax.evaluation.synthetic import probes
 from jrt_jax.reporting import provenance
 from jrt_jax.runtime import compilation_cache
 
-# Modules, each with a PROBE; some take seconds to import.
+# Modules with a PROBE; some take seconds to import.
 _PROBES = ('set_disjointness', 'capacity', 'needle', 'learned_prefix')
 _NUM_SEEDS = 3
 
-_ONLY = flags.DEFINE_list('only', [*_PROBES], 'Probes; default: all.')
+_ONLY = flags.DEFINE_list('only', [*_PROBES], 'Names of probes; default: all.')
 _SEED = flags.DEFINE_integer(
-    'seed', 0, 'The first of three in a row.', lower_bound=0
+    'seed', 0, 'The first of three consecutive seeds.', lower_bound=0
 )
-_OUT = flags.DEFINE_string('out', None, 'A file for all figures, as JSON.')
+_OUT = flags.DEFINE_string('out', None, 'A JSON file for all figures.')
 _COMPILATION_CACHE = command_line.define_compilation_cache()
 
 
@@ -66,7 +66,7 @@ def main(argv: list[str]) -> None:
 
 
 def _measure(names, seeds):
-  """Returns the results, and prints each as soon as it is there."""
+  """Returns the results, and prints each as soon as it is measured."""
   results = {}
   with tqdm.tqdm(total=len(names) * len(seeds), disable=None) as progress:
     for name in names:

@@ -1,22 +1,26 @@
-r"""Measures whether a model recalls what it has read, and whether twice helps.
+r"""Measures whether a model recalls its context, and if reading twice helps.
 
 python -m jrt_jax.recall --workdir=runs/jrt_tiny --tasks=fda --data=FOLDER
 python -m jrt_jax.recall --model=hf:NAME --tasks=mine.jsonl \
     --prompts=default,twice,hierarchical --out=recall/mine
 
-A model is a run of ours, or any other: hf:NAME_OR_DIR, http://HOST:PORT/v1 of a
-server with OpenAI's interface, or python:package.module:attribute. A task is one
-of --list, whose rows are in --data, or a file of your own, with a `context`, a
-`question` and `answers` in each line. Every kind of prompt asks the same
-examples, so that differences to `default` are those of pairs. Contexts of the
-six tasks of the paper are cut to 950 tokens, as in its evaluations (see
---context_tokens): of FDA, SWDE, SQuAD and NQ around the gold answer, so that
-scores are those of a reader who is shown where to look; of TriviaQA and DROP to
-the start, which may not have the answer. Others are read whole. With --out what
-is finished is kept, and the same command goes on there; other weights are
-refused, but of a server, which does not tell. Exit codes: 0 at the end, 1 if
-memory did not suffice, 2 for a mistake in the command or a model that fails, 130
-after Ctrl-C.
+The model is a run of this package or any other: hf:NAME_OR_DIR,
+http://HOST:PORT/v1 of a server with OpenAI's interface, or
+python:package.module:attribute. A task is one of --list, whose rows are in
+--data, or a file of your own with a `context`, a `question` and `answers` in
+each line. All kinds of prompts ask the same questions, and are compared with
+`default` question by question.
+
+Contexts of the paper's six tasks are cut to 950 tokens, as in its evaluations
+(see --context_tokens). Those of FDA, SWDE, SQuAD and NQ are cut around the gold
+answer, so that the scores are those of a reader who is shown where to look.
+Those of TriviaQA and DROP are cut to their start, which may not have the
+answer. Other contexts are read whole.
+
+With --out, finished answers are kept, and the same command continues there. It
+refuses to continue with other weights, except those of a server, which cannot
+be compared. Exit codes: 0 at the end, 1 if memory ran out, 2 for a mistake in
+the command or a model that fails, 130 after Ctrl-C.
 """
 
 import contextlib
@@ -45,86 +49,92 @@ from jrt_jax.reporting import provenance
 from jrt_jax.runtime import compilation_cache
 from jrt_jax.training import recorded_config
 
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Of the run whose model it is.')
+_WORKDIR = flags.DEFINE_string(
+    'workdir', None, 'The workdir of the run whose model is used.'
+)
 _MODEL = flags.DEFINE_string(
     'model',
     None,
-    'Another one: hf:NAME_OR_DIR, http://HOST:PORT/v1 or'
+    'A model without a workdir: hf:NAME_OR_DIR, http://HOST:PORT/v1 or'
     ' python:package.module:attribute, which is imported and so runs code.',
 )
 _MODEL_ARGS = flags.DEFINE_list(
     'model_args',
     [],
-    'Options of the model, NAME=VALUE,…: of hf: dtype, device and'
-    ' trust_remote_code, of a server timeout (seconds).',
+    'Options of the model, NAME=VALUE,…: dtype, device and trust_remote_code'
+    ' for hf:, timeout (seconds) for a server.',
 )
 _TOKENIZER = flags.DEFINE_string(
     'tokenizer',
     None,
-    'Its tokenizer.json: of a run, if it is not where it was in training; of a'
-    ' server, for which words are counted else.',
+    'Path of the tokenizer.json of a run, if it has moved since training, or of'
+    ' a server; without it, words are counted for a server.',
 )
 _SHORT_PROMPT = flags.DEFINE_enum(
     'short_prompt',
     None,
     sorted(short_prompts.SHORT_PROMPTS),
-    'Of a run: how a prompt shorter than the prefix is read.',
+    'For runs: how a prompt shorter than the prefix is read.',
 )
 _LONG_PROMPT = flags.DEFINE_enum(
     'long_prompt',
     None,
     sorted(long_prompts.LONG_PROMPTS),
-    'Of a run: which part of a longer prompt is prefix.',
+    'For runs: which part of a prompt longer than the prefix becomes prefix.',
 )
 _TASKS = flags.DEFINE_list(
-    'tasks', [], 'Names (see --list), or files of your own, NAME.jsonl.'
+    'tasks',
+    [],
+    'Names of tasks (see --list), or files of your own, NAME.jsonl.',
 )
 _DATA = flags.DEFINE_string(
     'data',
     None,
-    'Rows of the tasks: a file, a pattern of files, hf:NAME:SPLIT:CONFIG, or a'
-    ' folder in which names of files begin with their task; default: where'
-    ' --list says.',
+    'Rows of the tasks: a file, a glob, hf:NAME:SPLIT:CONFIG, or a folder of'
+    ' files whose names begin with the name of the task. Default: the source'
+    ' that --list shows.',
 )
 _PROMPTS = flags.DEFINE_list(
-    'prompts', ['default', 'twice'], f'Of {", ".join(prompts.PROMPTS)}.'
+    'prompts',
+    ['default', 'twice'],
+    f'Kinds of prompts, of {", ".join(prompts.PROMPTS)}.',
 )
 _CONTEXT_TOKENS = flags.DEFINE_integer(
     'context_tokens',
     None,
-    'So much of a context is read; 0: all of it. Default: 950 in the tasks of'
-    ' the paper, else all. The gold answer chooses which part it is, but in'
-    ' TriviaQA, DROP and choices without a text (the start) and LAMBADA (the'
-    ' end).',
+    'How many tokens of a context are read; 0: all. Default: 950 for the tasks'
+    ' of the paper, all for the others. They are those around the gold answer,'
+    ' except for TriviaQA, DROP and choices without a text (the start) and'
+    ' LAMBADA (the end).',
     lower_bound=0,
 )
 _MAX_TOKENS = flags.DEFINE_integer(
     'max_tokens',
     None,
-    'Of an answer; default: as the task says.',
+    'The most tokens of an answer; default: the number of the task.',
     lower_bound=1,
 )
 _LIKELIHOOD = flags.DEFINE_bool(
     'likelihood',
     False,
-    'Generate no answers: score how likely each token of the first gold answer'
-    ' is, which tells models apart that are too small to answer.',
+    'Do not generate answers, but score the log-likelihood of the first gold'
+    ' answer: this compares models that are too small to answer.',
 )
 _LIMIT = flags.DEFINE_integer(
-    'limit', None, 'Only so many examples of each task.', lower_bound=1
+    'limit', None, 'The most examples of each task.', lower_bound=1
 )
 _BATCH_SIZE = flags.DEFINE_integer(
-    'batch_size', 8, 'Examples that are asked at once.', lower_bound=1
+    'batch_size', 8, 'How many examples are asked at once.', lower_bound=1
 )
 _ALLOW_TRUNCATION = flags.DEFINE_bool(
     'allow_truncation',
     False,
-    'Cut prompts from the left that are longer than the model takes.',
+    'Cut the start of prompts that are too long for the model.',
 )
-_OUT = flags.DEFINE_string('out', None, 'A folder for examples and results.')
+_OUT = flags.DEFINE_string('out', None, 'The folder for examples and results.')
 _LIST = flags.DEFINE_bool('list', False, 'Show all tasks and kinds of prompts.')
 _COMPILATION_CACHE = command_line.define_compilation_cache()
-_HOW = ('device=', 'timeout=')  # of --model_args: they change no answer
+_HOW = ('device=', 'timeout=')  # the --model_args that change no answer
 
 
 def main(argv: list[str]) -> None:
@@ -139,7 +149,7 @@ def main(argv: list[str]) -> None:
     _check_flags()
     if _COMPILATION_CACHE.value:
       compilation_cache.turn_on()
-    # It would tell each of its attempts to reach the network.
+    # It would log each of its attempts to reach the network.
     logging.getLogger('huggingface_hub').setLevel(logging.ERROR)
     _evaluate()
 
@@ -162,7 +172,7 @@ def _evaluate():
       folder = stack.enter_context(record.opened(path, asked))
       if folder.rows:
         told = f'{len(folder.rows):,} of {len(questions):,} answers'
-        print(f'{told} were in {_OUT.value} before', file=sys.stderr)
+        print(f'{told} were already in {_OUT.value}', file=sys.stderr)
     found = runner.run(
         model,
         questions,
@@ -177,7 +187,7 @@ def _evaluate():
 
 
 def _result(model, asked, results):
-  """The results, and where they come from."""
+  """The results, with the model, data and versions that they come from."""
   return {
       'command': provenance.command('jrt_jax.recall'),
       'settings': asked,
@@ -193,16 +203,16 @@ def _result(model, asked, results):
 def _described():
   """Yields a line for each task and each kind of prompt."""
   width = max(map(len, [*tasks.TASKS, *prompts.PROMPTS]))
-  yield 'tasks: how they are scored, and where their rows are'
+  yield 'tasks: their metrics; where their rows are'
   for name, task in tasks.TASKS.items():
     yield f'  {name:{width}}  {", ".join(task.metrics)}; {task.source}'
-  yield 'prompts: what they read'
+  yield 'prompts: the order of what they show'
   for name, kind in prompts.PROMPTS.items():
     yield f'  {name:{width}}  {kind.about}'
 
 
 def _check_flags():
-  """Raises an error for what is wrong, before a model is loaded."""
+  """Raises an error for wrong flags, before a model is loaded."""
   if bool(_WORKDIR.value) == bool(_MODEL.value):
     raise ValueError('either --workdir=DIR or --model=SPEC must be given')
   if not _TASKS.value:
@@ -216,7 +226,7 @@ def _check_flags():
 
 
 def _paths(name):
-  """Returns the files of a task; one that is a file has no others."""
+  """Returns the files of a task; a task that is a file has no others."""
   if name not in tasks.TASKS:
     return [name]
   data = _DATA.value
@@ -226,7 +236,7 @@ def _paths(name):
 
 
 def _is_run():
-  """Whether the model is one of ours, however it was named."""
+  """Whether the model is a run, given by --workdir or by --model."""
   return _spec().startswith('workdir:')
 
 
@@ -235,7 +245,7 @@ def _spec():
 
 
 def _options():
-  """Those that were given; a function takes none."""
+  """The options that were given; a function takes none."""
   given = {
       'tokenizer': _TOKENIZER.value,
       'short_prompt': _SHORT_PROMPT.value,
@@ -273,7 +283,7 @@ def _context_tokens(name):
 
 
 def _asked(model, works, settings, questions):
-  """What results depend on: a folder has those of one choice of it."""
+  """The settings on which results depend; results in a folder share them."""
   weights = {'fingerprint': getattr(model, 'fingerprint', None)}
   if _is_run():
     weights = {
@@ -292,7 +302,7 @@ def _asked(model, works, settings, questions):
       'tasks': [work.name for work in works],
       'prompts': settings.prompts,
       'context_tokens': [_context_tokens(work.name) for work in works],
-      'unit': model.unit,  # of tokens: words, where nothing tells tokens
+      'unit': model.unit,  # what is counted: words if there is no tokenizer
       'max_tokens': [
           questions_lib.max_tokens(work, settings) for work in works
       ],

@@ -1,8 +1,8 @@
-"""What a value may be: of a config, or of a file that somebody else wrote.
+"""Schemas for the values of configs and of files that others may have written.
 
-A schema is made of the classes below, `Fields({'steps': Whole(1, 10**9)})`. Its
+A schema is made of the classes below: `Fields({'steps': Whole(1, 10**9)})`. Its
 `check` raises a ValueError of one line that names the key, what it must be and
-what it is. What passes is of a bounded size, and its numbers are finite.
+what it is. Values that pass have a bounded size, and their numbers are finite.
 """
 
 from collections.abc import Mapping
@@ -17,15 +17,15 @@ _REPR.maxlevel, _REPR.maxstring = 2, _LONGEST_SHOWN
 
 
 class Value:
-  """What a value may be; `str` says it in words."""
+  """The values that are allowed; `str` describes them."""
 
   def check(self, key: str, value: Any) -> None:
-    """Raises ValueError, which begins with `key`, unless it may be `value`.
+    """Raises a ValueError that begins with `key` unless `value` is allowed.
 
     Args:
-      key: as the user knows it, 'config.steps'; or the file that has it, with
-        a colon, as in 'manifest.json:'.
-      value: as Python or JSON has it; tuples count as lists.
+      key: the name that the user knows, such as 'config.steps', or the file of
+        the value with a colon, such as 'manifest.json:'.
+      value: an object of Python or JSON; tuples count as lists.
     """
     raise NotImplementedError
 
@@ -65,7 +65,7 @@ class Real(Value):
 
 
 class OneOf(Value):
-  """One of a few values, names mostly."""
+  """One of a few values, mostly names."""
 
   def __init__(self, *choices: Any):
     self.choices = choices
@@ -125,7 +125,7 @@ class Flag(Value):
 
 
 class Anything(Value):
-  """What is not looked at."""
+  """Any value."""
 
   def __str__(self) -> str:
     return 'anything'
@@ -155,7 +155,7 @@ class ListOf(Value):
 
 
 class AnyOf(Value):
-  """What one of several schemas allows."""
+  """A value that one of several schemas allows."""
 
   def __init__(self, *options: Value):
     self.options = options
@@ -169,20 +169,21 @@ class AnyOf(Value):
         return option.check(key, value)
       except ValueError as error:
         if not str(error).startswith(f'{key} must'):
-          raise  # it is of this kind, but for something inside
+          raise  # the kind is right, something inside is not
     self._require(False, key, value)
 
 
 class Fields(Value):
-  """A dict by key.
+  """A dict with certain keys.
 
   Args:
-    keys: that it must have; a dict among them stands for `Fields`.
-    optional: that it may have; of a dict among them likewise.
-    others: what all others may be; None: there must be none.
+    keys: required keys and their schemas; a dict as a schema means `Fields`.
+    optional: optional keys and their schemas; all keys of a dict among them are
+      optional, too.
+    others: the schema of all other keys; None: there must be no others.
 
   Attributes:
-    keys: what each key may be that has a name.
+    keys: the schemas of all required and optional keys.
   """
 
   def __init__(
@@ -219,7 +220,7 @@ class Fields(Value):
 
 
 def shown(value: Any) -> str:
-  """Returns a value for a message: one line, shortened."""
+  """Returns a value as one shortened line, for messages."""
   text = _REPR.repr(value)
   return text if len(text) <= _LONGEST_SHOWN else f'{text[:_LONGEST_SHOWN]}…'
 

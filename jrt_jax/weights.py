@@ -1,4 +1,4 @@
-"""Weights in files of others: safetensors, and the .bin of PyTorch."""
+"""Readers and writers of weights: safetensors, and the .bin of PyTorch."""
 
 from collections.abc import Mapping
 import hashlib
@@ -23,8 +23,8 @@ def read(folder: Path) -> dict[str, np.ndarray]:
 
   Raises:
     FileNotFoundError: there is no such file.
-    ValueError: a file is damaged, or two of them hold the same name; also if a
-      .bin needs torch, which is not installed.
+    ValueError: a file is damaged, two files hold an array of the same name, or
+      a .bin needs torch, which is not installed.
   """
   folder = pathlib.Path(folder)
   for pattern, read_file in (
@@ -42,10 +42,11 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
   """Returns the arrays of a file by name; bfloat16 is that of ml_dtypes.
 
   Raises:
-    OSError: there is no such file, or it cannot be read.
-    ValueError: it is cut off, no safetensors file, or not of finite numbers.
+    OSError: the file does not exist or cannot be read.
+    ValueError: it is truncated, is not a safetensors file, or has numbers that
+      are not finite.
   """
-  with foreign.intact(path, 'safetensors file'):  # which checks its sizes
+  with foreign.intact(path, 'safetensors file'):  # it checks the sizes itself
     arrays = safetensors_numpy.load_file(path)
   return _finite(path, arrays)
 
@@ -55,21 +56,21 @@ def write_safetensors(
     arrays: Mapping[str, np.ndarray],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-  """Writes arrays by name, then renames: `path` is complete or as it was.
+  """Writes arrays by name; `path` is complete or unchanged at any time.
 
   Args:
-    path: of the file, in an existing folder.
+    path: the file, in an existing folder.
     arrays: of any shape and memory layout; bfloat16 is that of ml_dtypes.
-    metadata: texts for the header; transformers wants {'format': 'pt'}.
+    metadata: texts for the header; transformers needs {'format': 'pt'}.
 
   Raises:
     OSError: the file cannot be written.
   """
-  # The library writes the memory of an array as it lies, transposed or not.
+  # The library writes memory in its order, even if the array is transposed.
   dense = {name: np.asarray(x, order='C') for name, x in arrays.items()}
   with atomic_write.replacing(path) as new:
     new.touch()
-    mode = new.stat().st_mode  # the library would let only the owner read
+    mode = new.stat().st_mode  # the library would allow only the owner to read
     try:
       safetensors_numpy.save_file(dense, new, metadata=dict(metadata or {}))
     except safetensors.SafetensorError as error:
@@ -98,13 +99,14 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
   Only weights are read: a file with code in it is refused.
 
   Raises:
-    OSError: there is no such file, or it cannot be read.
-    ValueError: it is damaged, holds more than tensors, or torch is missing.
+    OSError: the file does not exist or cannot be read.
+    ValueError: it is damaged, holds other things than tensors, or torch is
+      missing.
   """
   torch = _torch(path)
-  kind = 'file of nothing but weights'
+  kind = 'file of weights only'
   with foreign.intact(path, kind), open(path, 'rb') as file:
-    if zipfile.is_zipfile(path):  # as torch writes it, without compression
+    if zipfile.is_zipfile(path):  # the format of torch, without compression
       with zipfile.ZipFile(path) as archive:
         sizes = [member.file_size for member in archive.infolist()]
       foreign.check_unpacked(path, sum(sizes))
@@ -116,10 +118,10 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
 
 
 def write_torch(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-  """Writes float32 arrays as the state dict that torch.save makes of them.
+  """Writes float32 arrays as a state dict of torch.save; needs torch.
 
-  Arrays that are one object stay one. Needs torch; `path` is complete or as it
-  was.
+  Two names of one array object stay tied. `path` is complete or unchanged at
+  any time.
 
   Raises:
     OSError: the file cannot be written.
@@ -143,9 +145,9 @@ def _torch(path):
 
 def _array(name, tensor, torch):
   if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
-    raise ValueError(f'{shown(name)} is no tensor by name')
+    raise ValueError(f'{shown(name)} is not the name of a tensor')
   if tensor.nbytes > tensor.untyped_storage().nbytes():
-    raise ValueError(f'{name} is larger than what is stored of it')
+    raise ValueError(f'{name} is larger than its stored data')
   if tensor.dtype == torch.bfloat16:  # which numpy does not have
     return tensor.view(torch.uint16).numpy().view(ml_dtypes.bfloat16)
   return tensor.numpy()
@@ -162,6 +164,6 @@ def _joined(arrays_by_file):
   joined = {}
   for file, arrays in arrays_by_file.items():
     if again := sorted(joined.keys() & arrays):
-      raise ValueError(f'{file} holds {again[0]}, as another file does')
+      raise ValueError(f'{again[0]} must be in one file, got another in {file}')
     joined |= arrays
   return joined

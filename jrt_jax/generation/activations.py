@@ -1,4 +1,4 @@
-"""What layers make of texts, which are read as prompts are."""
+"""The activations after a layer, for texts that are read like prompts."""
 
 from collections.abc import Sequence
 import functools
@@ -18,16 +18,16 @@ from jrt_jax.models.context import Context
 def of_layer(
     model: Model, rows: Sequence[Sequence[Segment]], layer: int
 ) -> list[np.ndarray]:
-  """Returns the activations after a layer, float32 [n, E] of n tokens a row.
+  """Returns the activations after a layer, float32 [n, E] for n tokens a row.
 
-  They are what `prefill.prefill` computes on its way, block by block: memory
-  does not grow with the length, beside the result. One program serves all layers.
+  They are those of `prefill.prefill`, computed block by block: apart from the
+  result, memory does not grow with the length. One program serves all layers.
 
   Args:
-    model: that reads.
-    rows: segments for each row.
+    model: the model that reads.
+    rows: the segments of each row.
     layer: 0 is the embedding, i the residual stream after i of the N layers,
-      N + 1 that after the last norm, of which the logits are made.
+      N + 1 the output of the last norm, from which the logits are computed.
   """
   rows = sizes.with_empty(rows, model.replicas)
   slots = None

@@ -1,4 +1,4 @@
-"""From prompts to texts, while they come into being."""
+"""Continues prompts, and yields the texts while they are generated."""
 
 from collections.abc import Iterator, Sequence
 import dataclasses
@@ -20,7 +20,7 @@ from jrt_jax.generation.prompt_segments import Segment
 from jrt_jax.models import decode
 from jrt_jax.models.sampling import Sampling
 
-CHUNK = 16  # tokens after which texts that are shown are
+CHUNK = 16  # tokens between two updates of texts that are shown
 _NOTHING = np.zeros(0, np.int32)
 
 
@@ -29,16 +29,17 @@ class GenerationSettings:
   """How prompts are read and continued.
 
   Attributes:
-    sampling: how tokens are drawn.
-    max_tokens: a continuation has at most so many; 0 only reads.
-    stop: texts, before the first of which a continuation ends.
-    seed: row b draws with seed + b, whatever the other rows are, unless it is
-      given a seed of its own.
-    short_prompt: of SHORT_PROMPTS, for prompts shorter than the prefix. None:
-      'trim', but 'left_pad_reference' for models with pad_mask='reference'.
-    iterate_every: with short_prompt='iterate', after so many new tokens the
-      whole text is read anew, until it is as long as the prefix may be.
-    long_prompt: of LONG_PROMPTS, for prompts longer than the prefix.
+    sampling: how tokens are sampled.
+    max_tokens: the most tokens of a continuation; 0 only reads the prompt.
+    stop: texts; a continuation ends before the first of them.
+    seed: row b uses seed + b, whatever the other rows are, unless it is given
+      its own seed.
+    short_prompt: a name in SHORT_PROMPTS, for prompts shorter than the prefix.
+      None: 'trim', or 'left_pad_reference' for models with
+      pad_mask='reference'.
+    iterate_every: with short_prompt='iterate', the whole text is read again
+      each time this many tokens were generated, until it fills the prefix.
+    long_prompt: a name in LONG_PROMPTS, for prompts longer than the prefix.
 
   Raises:
     ValueError: a value is out of range.
@@ -72,15 +73,15 @@ def generate(
     *,
     seeds: Sequence[int] | None = None,
 ) -> list[Completion]:
-  """Continues prompts of any lengths, all at once.
+  """Continues prompts of any lengths as one batch.
 
-  A batch is filled up to a power of two, so that few sizes are compiled.
+  The batch is padded to a power of two, so that few sizes are compiled.
 
   Args:
-    model: from `load`.
+    model: a model from `load`.
     prompts: texts, or ids int [n].
-    settings: how.
-    seeds: in [0, 2**31), of each prompt's draws; None: see
+    settings: how prompts are read and continued.
+    seeds: a seed in [0, 2**31) for each prompt; None: see
       `GenerationSettings`.
 
   Raises:
@@ -94,26 +95,24 @@ def generate(
 class Continuation:
   """Prompts that have been read; iterating continues them.
 
-  Each iteration yields what was added to the text of each row, a list of str.
-  A repetition penalty counts what is in the prompts and in the continuations,
-  not what was read before.
+  Each iteration yields a list of str: what was added to the text of each row.
+  A repetition penalty counts the tokens of the prompts and continuations, but
+  not those that were read before the prompts (`after`).
 
   Args:
-    model: that reads and continues.
-    prompts: texts, or ids int [n]; after what was read before, they may be
-      empty.
-    settings: how.
-    after: what the rows have read before the prompts; a single row has been
-      read before each of them.
-    turn: how prompts are read then, of TURNS.
+    model: the model that reads and continues.
+    prompts: texts, or ids int [n]; with `after` they may be empty.
+    settings: how prompts are read and continued.
+    after: the reading of earlier texts, one for each prompt, or a single one
+      that all prompts continue.
+    turn: how prompts are read after earlier texts, a name in TURNS.
     seeds: see `generate`.
-    settles: whether `settled` is going to be asked, for which a copy of the
-      state is kept.
+    settles: whether `settled` will be called; a copy of the state is then kept.
 
   Attributes:
     prompts: their ids, a list of int32 [n].
     prefix_tokens: how many tokens of the prompts were read as prefix.
-    read_seconds: what reading the prompts took, compilation included.
+    read_seconds: the time to read the prompts, compilation included.
   """
 
   def __init__(
@@ -151,16 +150,16 @@ class Continuation:
     self.prefix_tokens = sum(map(_prefix_tokens, rows))
     rows = sizes.with_empty(rows, model.replicas)
     start = time.perf_counter()
-    # Of the rows, and of those that fill up the batch.
+    # For the rows, and for those that pad the batch.
     self._state = prefill.prefill(
         model, rows, after=after, room=self._room - longest
     )
     jax.block_until_ready(self._state)
     self.read_seconds = time.perf_counter() - start
-    self._settles, self._before = settles, None  # the newest tokens
+    self._settles, self._before = settles, None  # before the newest tokens
     self._sampler = decode_loop.start(model, self._state, seeds, self._seen())
     self._drawn = 0  # tokens of each row
-    self._least = 0  # tokens before texts may end: after false alarms, more
+    self._least = 0  # tokens until the loop may return; grows
     self._may_end = continued_text.may_end(
         model.tokenizer, settings.stop, model.ids_of if settings.stop else {}
     )
@@ -168,12 +167,12 @@ class Continuation:
 
   @property
   def decode_state(self) -> DecodeState:
-    """What the rows have read, drawn tokens included: a copy."""
+    """A copy of the state after the prompts and all sampled tokens."""
     return prefill.take([self._state], np.arange(len(self._rows)))
 
   @property
   def ended(self) -> bool:
-    """Whether all texts have."""
+    """Whether all texts have ended."""
     return not self._unfinished().any()
 
   @property
@@ -182,7 +181,7 @@ class Continuation:
 
   @property
   def tokens_per_second(self) -> float | None:
-    """Drawn by all rows together, after the first call, which compiles."""
+    """Of all rows together, without the first call, which compiles."""
     return np.median(self._paces[1:]) if self._paces[1:] else None
 
   def __iter__(self) -> Iterator[list[str]]:
@@ -190,17 +189,17 @@ class Continuation:
       yield self.advance()
 
   def finish(self) -> None:
-    """Draws until all texts have ended, whatever is shown of them."""
+    """Generates until all texts have ended."""
     while not self.ended:
       self.advance(decode.MAX_TOKENS)
 
   def advance(self, tokens: int = CHUNK) -> list[str]:
-    """Draws tokens of each row; returns what they add to the texts.
+    """Samples tokens for each row; returns what they add to the texts.
 
     Args:
-      tokens: how many at most: fewer, where all texts may have ended. A few more
-        are drawn, and at first no more than `CHUNK`: that call compiles, and
-        says nothing about the pace.
+      tokens: about how many: fewer if all texts may have ended before, else
+        possibly a few more. The first call samples at most `CHUNK`, because it
+        compiles and would distort the measured speed.
 
     Raises:
       ValueError: logits are not finite.
@@ -237,9 +236,10 @@ class Continuation:
     return new
 
   def settled(self) -> DecodeState:
-    """What has been read when exactly the completion has, of a single row.
+    """The state of a single row after exactly the tokens of its completion.
 
-    The loop may have drawn more tokens than those before which it had to end.
+    It can differ from `decode_state`, because the loop may have sampled tokens
+    after the end of the text.
     """
     (row,) = self._rows
     if not row.rejected:
@@ -258,12 +258,12 @@ class Continuation:
     )
 
   def _check_finite(self, unfinished, finite):
-    """Draws would be the first id, which looks like an answer.
+    """Raises an error for NaN logits, which would sample the first id.
 
     Args:
-      unfinished: bool [B], which rows have taken what was drawn.
-      finite: int32 [B], how many tokens, from the first on, were drawn from
-        finite logits.
+      unfinished: bool [B], the rows that use the sampled tokens.
+      finite: int32 [B], how many of the first tokens were sampled from finite
+        logits.
     """
     for row, went_on, count in zip(self._rows, unfinished, finite):
       used = len(row.accepted) + (row.ended == 'end of text')
@@ -274,7 +274,7 @@ class Continuation:
         )
 
   def _seen(self):
-    """Bool [B, num_ids], which ids the prompts hold, if that matters."""
+    """Bool [B, num_ids]: the ids of the prompts, if there is a penalty."""
     if self._settings.sampling.repetition_penalty == 1:
       return None
     shape = len(self._state.position), self._model.tokenizer.size
@@ -287,13 +287,13 @@ class Continuation:
     return np.array([not row.ended for row in self._rows])
 
   def _to_read_anew(self):
-    """Bool [B], rows that will be read again with what they draw next."""
+    """Bool [B]: rows that will be read again with their next tokens."""
     position = np.asarray(self._state.position)[: len(self._rows)]
     has_room = position < self._model.prefix_capacity
     return has_room & self._unfinished() & self._iterates
 
   def _read_anew(self, rows):
-    """Reads bool [B] `rows` as prompts, with all that they have drawn."""
+    """Reads bool [B] `rows` as prompts, with all their sampled tokens."""
     if not rows.any():
       return
     texts = [
@@ -310,7 +310,7 @@ class Continuation:
     self._state = prefill.commit(self._model, chosen)
 
   def _filled_up(self, rows):
-    """Bool `rows`, and False for those that fill up the batch."""
+    """Extends bool `rows` with False for the rows that pad the batch."""
     return np.pad(rows, (0, len(self._state.position) - len(rows)))
 
 
@@ -319,13 +319,13 @@ def _prefix_tokens(row):
 
 
 def _for_each(count, B, state):
-  """Gives B rows, of which `count` have prompts, what was read before each."""
+  """Returns the earlier state of B rows, of which `count` have prompts."""
   if state is None:
     return None
   rows = len(state.position)
   if rows not in (1, count):
     raise ValueError(
-        f'there must be a prompt for each of the {rows} texts that were read'
-        f' before, got {count}'
+        f'there must be one prompt for each of the {rows} texts in `after`,'
+        f' got {count}'
     )
   return prefill.take([state], np.arange(B) % rows)

@@ -1,4 +1,4 @@
-"""Where a text ends, and how much of it may be shown before it does."""
+"""Where a generated text ends, and how much of it may be shown so far."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,23 +10,23 @@ class Completion(NamedTuple):
   """How a prompt was continued."""
 
   text: str
-  # Int32 [n], without the end of text, with what spells a stop text.
+  # Int32 [n], without the end of text, but with the ids of a stop text.
   tokens: np.ndarray
-  ended: str  # by 'end of text', 'stop' or 'length'
+  ended: str  # 'end of text', 'stop' or 'length'
 
 
 class ContinuedText:
-  """What one prompt is continued with, as more and more ids are drawn.
+  """The continuation of one prompt, while its ids are sampled.
 
   Args:
-    tokenizer: of the ids.
+    tokenizer: the tokenizer of the ids.
     max_tokens, stop: see `generation.GenerationSettings`.
 
   Attributes:
     tokens: a list of the ids up to the end.
-    accepted, rejected: of the newest ids, those up to the end and the others.
+    accepted, rejected: of the newest ids, those up to the end and those after.
     text: all that may be shown.
-    ended: see `Completion`; '' while it has not.
+    ended: see `Completion`; '' as long as the text may go on.
   """
 
   def __init__(self, tokenizer: Any, max_tokens: int, stop: Sequence[str]):
@@ -36,7 +36,7 @@ class ContinuedText:
     self.ended = '' if max_tokens else 'length'
 
   def add(self, ids: np.ndarray) -> str:
-    """Takes drawn ids up to where the text ends; returns the text they add."""
+    """Adds sampled ids up to the end; returns the text that they add."""
     if self.ended:
       return ''
     ids, before = ids.tolist(), len(self.tokens)
@@ -60,7 +60,7 @@ class ContinuedText:
     return self.text[shown:]
 
   def completion(self) -> Completion:
-    """Returns what there is so far, of which all is shown."""
+    """Returns the continuation so far, with all of its text."""
     text = self.text if self.ended else self._tokenizer.decode(self.tokens)
     return Completion(text, np.array(self.tokens, np.int32), self.ended)
 
@@ -70,7 +70,7 @@ class ContinuedText:
     return min((i for i in found if i >= 0), default=None)
 
   def _certain(self, text):
-    """Without an end that further tokens may still change."""
+    """Removes an end that further tokens may still change."""
     text = text.rstrip('\ufffd')  # part of a character
     starts = {s[:n] for s in self._stops for n in range(1, len(s))}
     return text[
@@ -80,13 +80,13 @@ class ContinuedText:
 
 
 def characters(tokenizer: Any) -> dict[str, np.ndarray]:
-  """Returns for each character the ids in whose texts it is, int [n].
+  """Returns for each character the ids whose texts contain it, int [n].
 
-  Of an id that is a part of a character, the text has U+FFFD.
+  The text of an id that is only a part of a character contains U+FFFD.
   """
   found = {}
   for i in range(tokenizer.size):
-    # Twice, for some tokenizers drop a space at the start of a text.
+    # Twice, because some tokenizers drop a space at the start of a text.
     for character in set(tokenizer.decode([i, i])):
       found.setdefault(character, []).append(i)
   return {character: np.array(ids) for character, ids in found.items()}
@@ -95,14 +95,14 @@ def characters(tokenizer: Any) -> dict[str, np.ndarray]:
 def may_end(
     tokenizer: Any, stop: Sequence[str], ids_of: Mapping[str, np.ndarray]
 ) -> np.ndarray:
-  """Bool [size], after which ids a text may have ended.
+  """Returns bool [size]: the ids after which a text may have ended.
 
-  They are the end of text, and all that may complete one of the stop texts.
+  These are the end of text and all ids that may complete a stop text.
 
   Args:
-    tokenizer: of the ids.
+    tokenizer: the tokenizer of the ids.
     stop: see `generation.GenerationSettings`.
-    ids_of: what `characters` has returned; not looked at without stop texts.
+    ids_of: the result of `characters`; not used without stop texts.
   """
   found = np.zeros(tokenizer.size, bool)
   if 0 <= tokenizer.eos_id < tokenizer.size:

@@ -12,19 +12,20 @@ from jrt_jax.generation.prefill import DecodeState
 
 
 class Conversation:
-  """Reads what is said and continues it, turn after turn.
+  """Reads turns and continues each of them.
 
   Args:
-    model: that reads and continues.
+    model: the model that reads and continues.
     settings: how; the first turn is read as a prompt.
     turn: how later turns are read. 'turn_blocks': as blocks of prefix, so that
       a turn sees itself and all before it; 'append_causal': like tokens that
-      the model has generated; 'reencode': with all that came before, as one
-      new prompt.
-    after: what was read before the first turn.
+      the model has generated; 'reencode': everything so far is read again as
+      one new prompt.
+    after: the reading of texts before the first turn.
 
   Raises:
-    ValueError: a name is unknown, or all should be read anew, but is not known.
+    ValueError: a name is unknown, or `turn` is 'reencode' and `after` is given:
+      its texts are not known and cannot be read again.
   """
 
   def __init__(
@@ -36,16 +37,14 @@ class Conversation:
       after: DecodeState | None = None,
   ):
     if turn != 'reencode' or after is not None:
-      prompt_segments.turn_plan(
-          turn
-      )  # refuses what cannot be, before anything is read
+      prompt_segments.turn_plan(turn)  # raises errors before anything is read
     self._model, self._settings, self._turn = model, settings, turn
     self._first = after
     self._turns, self._last = 0, None  # the newest Continuation
 
   @property
   def decode_state(self) -> DecodeState | None:
-    """What was read so far: turns, and as they were continued."""
+    """The state after all turns and their continuations."""
     return self._last.settled() if self._last else self._first
 
   def say(self, text: str | np.ndarray) -> Continuation:

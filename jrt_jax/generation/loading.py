@@ -1,4 +1,4 @@
-"""Models of runs, and of weights from elsewhere."""
+"""Loads models from workdirs and from given weights."""
 
 from collections.abc import Mapping, Sequence
 import os
@@ -30,17 +30,18 @@ def load(
 
   Args:
     workdir: of `jrt_jax.train`, or builtin:NAME for a model of the package.
-    tokenizer: where its tokenizer is now, if not where it was in training.
-    implementation: what computes linear attention; None: what is right on the
-      GPU that is here, which stderr says. That is asked before it is opened.
-    exact: whether the weights stay in float32, as they were saved; if not, they
-      are kept only as they are served.
-    devices: that share rows, and heads as in training; None: all GPUs of this
-      process, or the CPU.
+    tokenizer: the path of its tokenizer, if it has moved since training.
+    implementation: the implementation of linear attention. None: the one that
+      is correct on this machine's GPU; it is chosen before the GPU is opened,
+      and printed to stderr.
+    exact: whether the weights stay in float32, as they were saved. Otherwise
+      only the weights for inference are kept (`model.as_served`).
+    devices: the devices that share rows, and heads as in training; None: all
+      GPUs of this process, or the CPU.
 
   Raises:
     FileNotFoundError: there is no run, no checkpoint or no tokenizer.
-    ValueError: they are damaged, or do not fit together.
+    ValueError: one of them is damaged, or they do not fit together.
   """
   config = workdirs.read_config(workdir)
   if (source := config['data']['source']) in tasks.TASKS:
@@ -80,17 +81,17 @@ def of_weights(
     exact: bool = False,
     devices: Sequence[jax.Device] | None = None,
 ) -> Model:
-  """Returns the model of weights that are no run.
+  """Returns the model of given weights, without a workdir.
 
   Args:
-    config: of the run that trained it, nested dicts.
+    config: the config of the run that trained it, nested dicts.
     params: float32 arrays, by name.
-    origin: where they are from, for errors.
+    origin: where the weights come from, for messages.
     tokenizer, implementation, exact, devices: see `load`.
 
   Raises:
-    FileNotFoundError, ValueError: there is no tokenizer, or that of another
-      model.
+    FileNotFoundError, ValueError: there is no tokenizer, or it is that of
+      another model.
   """
   found = _tokenizer(config, tokenizer, origin)
   implementation = implementation or _implementation(config['model'])
@@ -104,7 +105,7 @@ def of_weights(
 
 def _tokenizer(config, given, origin):
   place = given or config['data']['tokenizer']
-  if not place:  # weights of others, which came without it
+  if not place:  # weights that came without a tokenizer
     raise ValueError(
         f'--tokenizer=FILE must be given: {origin} does not know its tokenizer'
     )
@@ -118,7 +119,7 @@ def _tokenizer(config, given, origin):
 
 
 def _implementation(model):
-  """What this machine has, whatever the run was trained with."""
+  """The implementation for this machine, whatever the run was trained with."""
   if model['implementation'] in ('mosaic_sm90', KERNELS_OR_CHUNKED):
     model = {**model, 'implementation': 'auto'}
   return kernels.decided(model)['implementation']

@@ -1,10 +1,10 @@
-"""How a prompt is read that may be longer than the prefix: plans.
+"""Plans: how prompts are read that may be longer than the prefix.
 
 A plan is a list of spans `(end, is_prefix)` in order, from the first token on.
-A prefix span is seen by all of its own tokens and by all that follow, not by
-those before it. `capacity` is M: for the plans BY_POLICY, what the policy of
-the run gives the prompt; for the others, which make every token prefix, the
-longest prefix of training.
+The tokens of a prefix span see the whole span, and so do all later tokens.
+`capacity` is M. For the plans BY_POLICY it is the prefix length that the run's
+policy gives the prompt; for the others, which make every token prefix, it is
+the longest prefix of training.
 """
 
 Plan = list[tuple[int, bool]]
@@ -19,25 +19,25 @@ def head(length: int, capacity: int) -> Plan:
 
 
 def tail(length: int, capacity: int) -> Plan:
-  """The last M tokens are prefix, where a question often is.
+  """The last M tokens, where a question often is, are prefix.
 
-  Tokens before them are read causally, and see only what came before
-  themselves: nothing of the prefix. That needs no more memory than `head`.
+  Earlier tokens are read causally and see nothing of the prefix. This needs no
+  more memory than `head`.
   """
   return _spans((max(length - capacity, 0), False), (length, capacity > 0))
 
 
 def whole(length: int, capacity: int) -> Plan:
-  """All tokens are one prefix, however many; for models trained so.
+  """All tokens are one prefix; for models that were trained in this way.
 
-  Every layer needs all activations of the layer before: memory grows with the
-  length of the prompt.
+  Every layer needs all activations of the layer before, so that memory grows
+  with the length of the prompt.
   """
   return _spans((length, capacity > 0))
 
 
 def blocks(length: int, capacity: int) -> Plan:
-  """Each M tokens are a prefix of their own: memory does not grow.
+  """Each block of M tokens is its own prefix: memory does not grow.
 
   A token sees its whole block and all blocks before it.
   """
@@ -56,7 +56,7 @@ def causal(length: int, capacity: int) -> Plan:
 LONG_PROMPTS = {'head': head, 'tail': tail, 'all': whole, 'blocks': blocks}
 BY_POLICY = ('head', 'tail')
 
-# What is said after the first prompt. None: everything is read anew.
+# How turns after the first are read. None: everything is read again.
 TURNS = {'append_causal': causal, 'turn_blocks': blocks, 'reencode': None}
 
 

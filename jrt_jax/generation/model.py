@@ -22,23 +22,23 @@ from jrt_jax.models import parallel
 from jrt_jax.prefix import policies
 from jrt_jax.training import recorded_config
 
-# Keys of config.model that say how it is computed, not what.
+# Keys of config.model that change how a model is computed, not its results.
 _HOW = ('implementation', 'remat')
 
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-  """Weights, and what has to be known to read and write text with them.
+  """Weights, and all that is needed to read and generate text with them.
 
   Attributes:
-    config: of the run that trained it, nested dicts.
+    config: the config of the run that trained it, nested dicts.
     params: the flat dict of weights.
-    tokenizer: of its text.
-    step: of the run, at which the weights were saved.
-    implementation: what computes linear attention, a value of
-      `config.model.implementation`; None: what the config says.
-    mesh: over which weights and what they read is divided; None: one device.
-    merge: makes a `LanguageModel` of weights.
+    tokenizer: the tokenizer of its training data.
+    step: the step of the run at which the weights were saved.
+    implementation: the implementation of linear attention, a value of
+      `config.model.implementation`; None: that of the config.
+    mesh: the mesh that shares weights and batches; None: one device.
+    merge: a function from weights to a `LanguageModel`.
   """
 
   config: Mapping[str, Any]
@@ -51,7 +51,7 @@ class Model:
 
   def __post_init__(self):
     model = self.config['model']
-    # Padding between rows of a batch is ours: no model may see it.
+    # We pad the rows of a batch: no model may see that padding.
     config = {
         **model,
         'pad_mask': 'exclude',
@@ -62,12 +62,12 @@ class Model:
 
   @property
   def prefix_capacity(self) -> int:
-    """M, the longest prefix that it was trained with."""
+    """M, the longest prefix in training."""
     config = self.config
     return policies.longest_prefix(config['prefix'], config['sequence_length'])
 
   def prefix_len(self, prompt: np.ndarray) -> int:
-    """How many tokens of a prompt, int32 [n], the run's policy makes prefix."""
+    """Returns how many tokens of a prompt, int32 [n], the run makes prefix."""
     config = self.config
     return policies.of_prompt(
         prompt, config['prefix'], config['sequence_length']
@@ -75,20 +75,20 @@ class Model:
 
   @property
   def block(self) -> int:
-    """How many tokens of a row are read at once."""
+    """The number of tokens of a row that are read at once."""
     return self.prefix_capacity or min(self.config['sequence_length'], 1024)
 
   @property
   def pad_id(self) -> int:
-    """What short prompts are filled with: a space, if that is a token."""
+    """The id that pads short prompts: a space, if that is a token."""
     return int(next(iter(self.tokenizer.encode(' ')), 0))
 
   @functools.cached_property
   def served(self) -> dict[str, jax.Array]:
-    """The weights that texts are read and written with; see `as_served`.
+    """The weights as they are used for inference; see `as_served`.
 
-    They are committed to their devices, and so is what is computed of them:
-    jax would compile anew for what is not.
+    They are committed to their devices, and so is all that is computed from
+    them: jax would compile again for uncommitted arrays.
     """
     weights = as_served(self.config['model'], self.params)
     with self.on_mesh():
@@ -99,17 +99,17 @@ class Model:
 
   @property
   def replicas(self) -> int:
-    """Into how many parts the rows of a batch are divided."""
+    """The number of devices (or groups) that share the rows of a batch."""
     return layout.num_replicas(self.mesh.shape) if self.mesh else 1
 
   def on_mesh(self) -> contextlib.AbstractContextManager:
-    """In which all that is computed with the weights has to be."""
+    """The context in which everything with the weights must be computed."""
     return jax.set_mesh(self.mesh) if self.mesh else contextlib.nullcontext()
 
   def commit(
       self, tree: Any, axes: Sequence[Sequence[str] | None] = layout.ROWS
   ) -> Any:
-    """Commits arrays to their devices, divided as `parallel.spec` says."""
+    """Commits arrays to their devices, sharded as `parallel.spec` says."""
     if not self.mesh:
       return jax.device_put(tree, next(iter(self.served.values())).sharding)
     with self.on_mesh():
@@ -123,7 +123,7 @@ class Model:
   def _place(self, name, x):
     if not self.mesh:
       return x.sharding
-    # The rounded rows of the embedding lie as it does.
+    # The rounded rows of the embedding are sharded like the embedding.
     known = self._weights.get(name, self._weights['embedding.embedding'])
     axes = [axis and (axis,) for axis in known.axes]
     return NamedSharding(self.mesh, parallel.spec(x.shape, axes))
@@ -134,17 +134,17 @@ class Model:
 
   @property
   def grows(self) -> bool:
-    """Whether its state takes more room for more tokens."""
+    """Whether the state grows with the number of tokens."""
     return mixers.state_grows(self.config['model'])
 
   @functools.cached_property
   def ids_of(self) -> dict[str, np.ndarray]:
-    """For each character the ids in whose texts it is, int [n]."""
+    """For each character the ids whose texts contain it, int [n]."""
     return continued_text.characters(self.tokenizer)
 
   @functools.cached_property
   def fingerprint(self) -> str:
-    """Differs between models that read the same text differently."""
+    """A digest that differs between models with different outputs."""
     digest = hashlib.sha256(self.tokenizer.fingerprint.encode())
     changes = recorded_config.model_changes(self.config['model'])
     what = {key: changes[key] for key in changes if key not in _HOW}
@@ -155,10 +155,10 @@ class Model:
     return digest.hexdigest()[:16]
 
   def encode(self, prompt: str | np.ndarray) -> np.ndarray:
-    """Returns the ids of a text, int32 [n], or checks ids that are given.
+    """Returns the ids of a text, int32 [n], or checks given ids.
 
     Raises:
-      ValueError: there is no token, or an id that the tokenizer lacks.
+      ValueError: there is no token, or the tokenizer does not have an id.
     """
     ids = self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
     ids = np.asarray(ids)
@@ -173,9 +173,9 @@ class Model:
     return ids.astype(np.int32)
 
   def context(self, ids: Sequence[int]) -> np.ndarray:
-    """Returns ids that can be read, int32 [n].
+    """Returns at least one id to read, int32 [n].
 
-    Of no text that is the id that ends a document, as before a new one.
+    If there are none, it is the id that ends a document, as before a new one.
     """
     return np.array([*ids] or [self.tokenizer.eos_id], np.int32)
 
@@ -183,15 +183,16 @@ class Model:
 def as_served(
     config: Mapping[str, Any], params: Mapping[str, jax.Array]
 ) -> dict[str, jax.Array]:
-  """Returns weights of which kernels and biases have the dtype of activations.
+  """Returns weights for inference.
 
-  Layers round them to it anyhow; a decoded token reads half as many bytes of
-  a bfloat16 model then. The table is there twice, as its rows are looked up and
-  as the last product reads it.
+  Kernels and biases have the dtype of activations. Layers would round them to
+  it anyway, and a bfloat16 model then reads half as many bytes for each token.
+  The embedding table is stored twice: for the look-up of rows, and for the last
+  product.
 
   Args:
     config: `config.model` of a run.
-    params: its weights, by name; those that are served already stay as they are.
+    params: its weights, by name; weights for inference stay unchanged.
   """
   served = {
       name: jnp.asarray(x, _served_dtype(config, name))
@@ -205,7 +206,7 @@ def as_served(
 
 
 def _served_dtype(config, name):
-  """Of a weight; None: its own, for feature maps are computed in float32."""
+  """The dtype of a weight; None: unchanged, as feature maps need float32."""
   in_layers = name.endswith(('.kernel', '.bias'))
   in_products = in_layers and '.feature_map' not in name
   return config['dtype'] if in_products else None
@@ -213,5 +214,5 @@ def _served_dtype(config, name):
 
 @functools.lru_cache(maxsize=16)
 def _merge(config):
-  """One function for equal configs: what is compiled with it is shared."""
+  """One function for equal configs, so that compiled programs are shared."""
   return models.abstract(json.loads(config))[0]

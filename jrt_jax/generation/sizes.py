@@ -1,38 +1,38 @@
-"""To what batches, rows and caches are filled up, so that few sizes compile."""
+"""Sizes to which batches, rows and caches are padded, so that few compile."""
 
 from collections.abc import Sequence
 from typing import Any
 
-_LENGTH = 16  # tokens, of the shortest rows
-_SLOTS = 256  # by which caches grow at least
+_LENGTH = 16  # tokens of the shortest rows
+_SLOTS = 256  # caches grow by at least this
 
 
 def filled(size: int) -> int:
-  """The smallest power of two that is not less."""
+  """Returns the smallest power of two that is at least `size`."""
   return 1 << max(size - 1, 0).bit_length()
 
 
 def filled_length(length: int) -> int:
-  """How many tokens a row gets that has so many."""
+  """Returns the padded length of a row of `length` tokens."""
   return max(_LENGTH, filled(length))
 
 
 def filled_rows(rows: int, replicas: int = 1) -> int:
-  """How many rows a batch gets, of which each replica has as many."""
+  """Returns the padded number of rows, a multiple of `replicas`."""
   return replicas * filled(-(-rows // replicas))
 
 
 def with_empty(
     rows: Sequence[Sequence[Any]], replicas: int = 1
 ) -> list[Sequence[Any]]:
-  """Fills up a batch with rows of nothing."""
+  """Pads a batch with empty rows."""
   return [*rows, *[()] * (filled_rows(len(rows), replicas) - len(rows))]
 
 
 def slots_for(tokens: int) -> int:
-  """How many slots caches have for so many tokens: four sizes an octave.
+  """Returns the slots of a cache for `tokens`: four sizes for each doubling.
 
-  Decoding reads all of them, so that powers of two would cost up to twice.
+  Decoding reads all slots: powers of two would cost up to twice as much.
   """
   step = max(_SLOTS, filled(tokens) // 8)
   return -(-tokens // step) * step

@@ -1,4 +1,4 @@
-"""What was read, kept in a file: a document as a memory of constant size.
+"""The state after a text, in a file whose size does not depend on the text.
 
 The file is an .npz of numpy: an array for each leaf of the `DecodeState`, and
 `meta`, JSON that names the model. Nothing in it is executed.
@@ -35,15 +35,15 @@ _META = Fields(
 
 
 def save(path: str | pathlib.Path, model: Model, state: DecodeState) -> None:
-  """Writes a file that `load` reads, all of it or nothing.
+  """Writes a file for `load`, atomically.
 
   Args:
-    path: of the file; one that is there is replaced.
-    model: that has read.
-    state: of any number of rows.
+    path: the file; an existing one is replaced.
+    model: the model that has read the texts.
+    state: the state of any number of rows.
 
   Raises:
-    OSError: it cannot be written.
+    OSError: the file cannot be written.
   """
   meta = {
       'format': _FORMAT,
@@ -57,15 +57,15 @@ def save(path: str | pathlib.Path, model: Model, state: DecodeState) -> None:
 
 
 def load(path: str | pathlib.Path, model: Model) -> DecodeState:
-  """Returns what `save` was given.
+  """Returns the state that `save` has written.
 
   Args:
-    path: of the file.
-    model: the one that has read.
+    path: the file.
+    model: the model that has read the texts.
 
   Raises:
-    OSError: it cannot be read.
-    ValueError: it is damaged, or the memory of another model.
+    OSError: the file cannot be read.
+    ValueError: it is damaged, or from another model.
   """
   file = foreign.Npz(path)
   meta = foreign.parse_json(file.text('meta'), f'{path}: meta', _META)
@@ -90,7 +90,7 @@ def load(path: str | pathlib.Path, model: Model) -> DecodeState:
 
 
 def _read(path, file, name, like):
-  """An array like another: finite, or whole numbers that are not negative."""
+  """Reads an array like another: finite floats, or integers from 0 on."""
   whole = jnp.issubdtype(like.dtype, jnp.integer)
   x = file.array(name, like.shape, 'i' if whole else 'f')
   most = jnp.iinfo(like.dtype).max if whole else jnp.finfo(like.dtype).max
@@ -102,7 +102,7 @@ def _read(path, file, name, like):
 
 
 def _slots(model, state):
-  """Of the caches of layers whose state grows; None if there are none."""
+  """The slots of the caches that grow; None if there are none."""
   for mixer, layer_state in zip(model.config['model']['mixers'], state.states):
     if MIXERS[mixer].state_grows:
       return layer_state.k.shape[1]
@@ -115,5 +115,5 @@ def _leaves(state):
 
 
 def _as_numpy(x):
-  """Float32 holds bfloat16 exactly, which .npz does not know."""
+  """Converts bfloat16, which .npz does not know, to float32, which is exact."""
   return np.asarray(x.astype(jnp.float32) if x.dtype == jnp.bfloat16 else x)

@@ -234,8 +234,8 @@ def test_arguments_without_a_flag_are_given_to_main(parse_runs, arguments):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ([], 'RUN must be given, at least one'),
-        (['--out=a.png'], 'RUN must be given, at least one'),
+        ([], 'at least one of RUN must be given'),
+        (['--out=a.png'], 'at least one of RUN must be given'),
         (['a', '--oot=a.png'], "Unknown command line flag 'oot'"),
     ],
 )

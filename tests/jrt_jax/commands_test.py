@@ -65,9 +65,9 @@ def test_the_list_has_a_short_line_for_each_and_imports_no_package():
 @pytest.mark.parametrize(
     'word, message',
     [
-        ('generate', 'a command is one word: python -m jrt_jax.generate'),
-        ('launch', 'a command is one word: python -m launch'),
-        ('chat', "there is no command 'chat': python -m jrt_jax lists all"),
+        ('generate', 'a command is a module of its own: python -m jrt_jax.generate'),
+        ('launch', 'a command is a module of its own: python -m launch'),
+        ('chat', "no command is called 'chat': python -m jrt_jax lists all"),
     ],
 )
 def test_a_command_written_apart_is_told_how_it_is_written(

@@ -47,7 +47,7 @@ def test_json_is_what_the_schema_allows(tmp_path):
         (b'\xff', 'codec'),
         (b'[' * 10**5, 'recursion|depth'),
         (b'{"a":' * 10**5, 'recursion|depth'),
-        (b'[' * 100 + b']' * 100, 'at most 32 objects and lists'),
+        (b'[' * 100 + b']' * 100, 'at most 32 levels of objects and lists'),
         (b'1' * 5000, 'digits'),
     ],
 )

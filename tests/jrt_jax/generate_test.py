@@ -25,7 +25,7 @@ def test_a_prompt_is_continued_and_what_it_took_is_said(
   assert len(done.stdout.removesuffix('\n')) <= 20
   assert re.fullmatch(
       r'\[read 20 tokens in [\d.]+ s with compilation, 16 in a prefix \(of 16 at'
-      r' most\); drew 20 tokens, [\d,]+ tokens/s; state 1,080 bytes a prompt\]\n',
+      r' most\); generated 20 tokens, [\d,]+ tokens/s; state 1,080 bytes a prompt\]\n',
       done.stderr,
   )
 
@@ -79,7 +79,7 @@ def test_a_conversation_continues_from_what_was_kept(
   talk = (f'--workdir={bytes_workdir}', '--interactive', '--max_tokens=9')
   after = generate(*talk, f'--load_state={memory}', said='one\n\ntwo\n')
   assert after.returncode == 0, after.stderr
-  assert after.stderr.count('drew 9 tokens') == 2
+  assert after.stderr.count('generated 9 tokens') == 2
   without = generate(*talk, said='one\ntwo\n')
   assert after.stdout != without.stdout
 
