@@ -1,4 +1,4 @@
-"""What a model and a run cost, from a config alone: nothing here imports jax."""
+"""The costs of models and runs, computed from configs; no jax."""
 
 from jrt_jax.cost.model import parameters as parameters
 from jrt_jax.cost.model import shapes as shapes

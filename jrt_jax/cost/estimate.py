@@ -1,4 +1,4 @@
-"""How long a run will take: its FLOPs, at a speed that its devices reach."""
+"""Estimates how long a run will take, from its FLOPs and the devices' speed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,25 +6,26 @@ from typing import Any
 from jrt_jax import cost
 from jrt_jax.prefix import policies
 
-# Of the speed of a product of matrices; few training runs reach more.
+# The fraction of the speed of matrix products that a run is assumed to reach.
 UTILIZATION = 0.5
 
 
 def flops_per_token(
     config: Mapping[str, Any], mean_prefix: float | None = None
 ) -> float:
-  """The sum of `flops_by_part`, which has the same arguments."""
+  """Returns the sum of `flops_by_part`, with the same arguments."""
   return sum(flops_by_part(config, mean_prefix).values())
 
 
 def flops_by_part(
     config: Mapping[str, Any], mean_prefix: float | None = None
 ) -> dict[str, float]:
-  """Of a training step, over the tokens of its batch; see `cost.train_flops`.
+  """Returns the FLOPs of training per token, by part; see `cost.train_flops`.
 
   Args:
-    config: of the run.
-    mean_prefix: tokens of the prefix of a sequence; None: of one text.
+    config: the config of the run.
+    mean_prefix: mean length of the prefix of a sequence; None: that of
+      sequences which are a single text.
   """
   return cost.train_flops(
       config['model'],
@@ -37,7 +38,7 @@ def flops_by_part(
 def supervised_fraction(
     config: Mapping[str, Any], mean_prefix: float | None = None
 ) -> float:
-  """Returns how many of the tokens have a label; arguments as `flops_by_part`."""
+  """Returns the fraction of tokens with a label; see `flops_by_part`."""
   prefix, objective = _prefix_fraction(config, mean_prefix), config['objective']
   masked = objective['mask_rate'] if objective['name'] == 'jrt' else 0.0
   return 1 - prefix + prefix * masked
@@ -51,7 +52,7 @@ def _prefix_fraction(config, mean_prefix):
 
 
 def tokens(config: Mapping[str, Any]) -> int:
-  """Of the whole run."""
+  """Returns the number of training tokens of the whole run."""
   return config['steps'] * config['batch_size'] * config['sequence_length']
 
 
@@ -60,11 +61,11 @@ def tokens_per_second(
     matmul_rate: float,
     mean_prefix: float | None = None,
 ) -> float:
-  """Returns how fast a run will train.
+  """Returns the expected speed of training.
 
   Args:
-    config: of the run.
-    matmul_rate: of all its devices, as `throughput.matmul_rate` measures.
+    config: the config of the run.
+    matmul_rate: FLOP/s of all devices, from `throughput.matmul_rate`.
     mean_prefix: see `flops_per_token`.
   """
   return UTILIZATION * matmul_rate / flops_per_token(config, mean_prefix)

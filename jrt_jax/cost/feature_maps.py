@@ -1,7 +1,6 @@
-"""The feature maps that a config can name: a line of `MAPS` each.
+"""The feature maps that a config can name, and their facts, without jax.
 
-What is to be known of a map without computing it is here, without jax; what
-`Kind.module` names computes it.
+`MAPS` has a line for each map. `Kind.module` names the code that computes it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,11 +21,11 @@ class Map(NamedTuple):
   """A feature map of H heads."""
 
   width: int  # F
-  sign: str  # of the kernel: 'positive', 'nonnegative' or 'signed'
-  # Its parameters by name, each with an array for each head; used once for
-  # each vector that is mapped.
+  sign: str  # sign of the kernel: 'positive', 'nonnegative' or 'signed'
+  # Parameters by name. The first axis is the head, and each parameter is used
+  # once for each mapped vector.
   weights: Mapping[str, Weight] = {}
-  draws: bool = False  # whether random projections are among them
+  draws: bool = False  # whether it has random projections
 
 
 class Kind(NamedTuple):
@@ -36,7 +35,8 @@ class Kind(NamedTuple):
     module: 'package.module:function'; the function makes a
       `models.feature_maps.FeatureMap` from its `Settings`.
     describe: maps `config.model.feature_map` and H to a `Map`.
-    settings: keys of `config.model.feature_map` that are its own.
+    settings: the keys of `config.model.feature_map` that only some maps read
+      and that this one reads.
   """
 
   module: str
@@ -49,22 +49,22 @@ class Group(NamedTuple):
 
   num_heads: int
   map: Map
-  separate: bool  # whether keys of the prefix have a map of their own
+  separate: bool  # whether keys of the prefix have a separate map
 
 
 def groups(
     config: Mapping[str, Any], num_heads: int, *, reads_prefix: bool
 ) -> list[Group]:
-  """Returns the groups of the heads of a mixer.
+  """Returns the groups of heads of a mixer.
 
   Args:
     config: `config.model.feature_map`.
-    num_heads: H, of all groups together.
+    num_heads: H, the number of heads of all groups together.
     reads_prefix: whether there is a prefix.
 
   Raises:
-    ValueError: the heads cannot be divided so, or a map for keys of the prefix
-      would not be trained.
+    ValueError: the heads cannot be divided like this, or a separate map for
+      keys of the prefix is requested but has no trained parameters.
   """
   settings = _DEFAULTS | dict(config)
   names, counts = [settings['name']], [num_heads]
@@ -74,12 +74,13 @@ def groups(
   maps = [MAPS[x].describe(settings, H) for x, H in zip(names, counts)]
   separate = [False] * len(maps)
   if reads_prefix and settings['separate_encoder']:
-    # Random projections must be those of the queries.
+    # Keys need the same random projections as queries.
     separate = [bool(each.weights) and not each.draws for each in maps]
     if not any(separate):
       raise ValueError(
           'config.model.feature_map.separate_encoder must be False for'
-          f' {settings["name"]!r}, of which nothing is trained, got True'
+          f' {settings["name"]!r}, which has no trained parameters of its own,'
+          ' got True'
       )
   return [Group(*group) for group in zip(counts, maps, separate)]
 
@@ -87,15 +88,15 @@ def groups(
 def group_sizes(
     num_heads: int, parts: Sequence[str], heads: Sequence[int]
 ) -> list[int]:
-  """Returns how many heads take each of `parts`.
+  """Returns the number of heads of each of `parts`.
 
   Args:
-    num_heads: H, of all groups together.
+    num_heads: H, the number of heads of all groups together.
     parts: names of maps.
-    heads: how many of them take each of the parts; empty: equally many.
+    heads: number of heads of each part; empty: equal numbers.
 
   Raises:
-    ValueError: they do not add up.
+    ValueError: the numbers do not add up to H.
   """
   counts = [*heads] or [num_heads // len(parts)] * len(parts)
   whole = all(isinstance(count, int) and count > 0 for count in counts)
@@ -108,17 +109,17 @@ def group_sizes(
 
 
 def resolve_normalizer(normalizer: str, sign: str) -> str:
-  """Returns what outputs are divided by.
+  """Returns the normalizer, after choosing one for 'auto'.
 
   Args:
     normalizer: `config.model.normalizer`.
-    sign: of the kernel.
+    sign: the sign of the kernel, see `Map`.
 
   Raises:
-    ValueError: the normaliser is not safe with the kernel.
+    ValueError: the normalizer is not safe with the kernel.
   """
   if normalizer == 'auto':
-    # Where all weights may vanish, a quotient of their sums is rounding errors.
+    # If all weights can be 0, dividing by their sum amplifies rounding errors.
     return 'sum' if sign == 'positive' else 'output_rms'
   if normalizer == 'sum' and sign != 'positive':
     raise ValueError(
@@ -150,7 +151,7 @@ def _taylor_exp(settings, H):
 
 
 def _polynomial(settings, H):
-  if not settings['offset']:  # of which nothing below s^degree is left
+  if not settings['offset']:  # then only s^degree is left
     return _symmetric_power(settings, H)
   D, p = settings['feature_dim'], settings['degree']
   return Map(math.comb(D + p, p), 'signed' if p % 2 else 'nonnegative')
@@ -173,7 +174,7 @@ def _gaussian_prf(settings, H):
 
 
 def _drawn(shape):
-  # Without gradients it stays as it was drawn.
+  # It has no gradients, and must not decay either.
   return {'projection': Weight(shape, decays=False, uses=1.0)}
 
 

@@ -1,7 +1,7 @@
 """Which models the Hopper kernels can compute, from their configs.
 
-What the kernels take stands here once more, for those who plan without jax; a
-test compares.
+This repeats the limits of the kernels, for planning without jax; a test
+compares them.
 """
 
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ from typing import Any
 from jrt_jax.cost import feature_maps
 from jrt_jax.cost import mixers
 
-# The value of `config.model.implementation` for the kernels, and plain JAX for
-# what they refuse.
+# The value of `config.model.implementation` that uses the kernels, and plain
+# JAX for inputs that they do not support.
 KERNELS_OR_CHUNKED = 'mosaic_sm90_or_chunked'
 
 KEY_WIDTHS = 8, 16  # D
-VALUE_WIDTHS = 64, 112, 128  # V; others are padded to the next of them
+VALUE_WIDTHS = 64, 112, 128  # V; others are padded to the next larger one
 
 
 def has_linear_attention(model: Mapping[str, Any]) -> bool:
@@ -24,10 +24,10 @@ def has_linear_attention(model: Mapping[str, Any]) -> bool:
 
 
 def value_width(model: Mapping[str, Any]) -> int | None:
-  """Returns V of the kernels that can compute the heads; None if none can.
+  """Returns V of the kernels that can compute the heads, or None.
 
-  Heads of fewer values are padded to it. Of models in float32 it is None: no
-  config says whether their products may be those of bfloat16.
+  Smaller heads are padded to this V. It is None for models in float32, as no
+  config allows to compute their products in bfloat16.
 
   Args:
     model: `config.model`.

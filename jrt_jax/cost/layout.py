@@ -14,7 +14,7 @@ from jrt_jax.cost.weight import BATCH_AXES as BATCH_AXES
 from jrt_jax.cost.weight import HEAD_AXES as HEAD_AXES
 from jrt_jax.cost.weight import Weight
 
-# What is kept of rows while text is written, beside the states of mixers.
+# How per-row arrays of decoding are divided, apart from the states of mixers.
 ROWS = (BATCH_AXES,)
 
 
@@ -22,9 +22,9 @@ def mesh_shape(config: Mapping[str, int], num_devices: int) -> dict[str, int]:
   """Returns a mesh with the axes of `AXES`.
 
   Args:
-    config: the `mesh` keys of `configs/base.py`; data = -1 takes every device
-      that the other axes leave.
-    num_devices: that there are.
+    config: the `mesh` keys of `configs/base.py`; data = -1 stands for all
+      devices that the other axes leave.
+    num_devices: number of available devices.
 
   Raises:
     ValueError: a size is impossible, or there are too few devices.
@@ -39,24 +39,24 @@ def mesh_shape(config: Mapping[str, int], num_devices: int) -> dict[str, int]:
       )
   if data * fsdp * tensor > num_devices:
     raise ValueError(
-        f'config.mesh asks for {data} x {fsdp} x {tensor} ='
-        f' {data * fsdp * tensor} devices, there are {num_devices}'
+        f'config.mesh must have at most {num_devices} devices, got'
+        f' {data} x {fsdp} x {tensor} = {data * fsdp * tensor}'
     )
   return dict(zip(AXES, (data, fsdp, tensor)))
 
 
 def size(mesh: Mapping[str, int]) -> int:
-  """Returns how many devices a mesh has."""
+  """Returns the number of devices of a mesh."""
   return math.prod(mesh.values())
 
 
 def num_replicas(mesh: Mapping[str, int]) -> int:
-  """Returns how many parts a batch is divided into."""
+  """Returns the number of parts that a batch is divided into."""
   return math.prod(mesh[axis] for axis in BATCH_AXES)
 
 
 def num_own(weights: Mapping[str, Weight], mesh: Mapping[str, int]) -> int:
-  """Returns how many of these parameters, by name, each device has."""
+  """Returns the number of parameters of `weights` that each device has."""
   return sum(
       math.prod(x.shape) // math.prod(mesh[axis] for axis in x.axes if axis)
       for x in weights.values()
@@ -73,10 +73,10 @@ def check_model(
   Args:
     model: `config.model`.
     weights: its parameters, from `cost.weights`.
-    mesh: devices along each axis.
+    mesh: number of devices along each axis.
 
   Raises:
-    ValueError: an axis does not divide the heads or a parameter.
+    ValueError: the size of an axis does not divide the heads or a parameter.
   """
   heads, tensor = model['num_heads'], mesh['tensor']
   if heads % tensor:
@@ -98,17 +98,17 @@ def check_model(
     for length, axis in zip(weight.shape, weight.axes):
       if axis and length % mesh[axis]:
         raise ValueError(
-            f'config.mesh.{axis} must divide the {length} that it would share of'
-            f' {name} {[*weight.shape]}, got {mesh[axis]}'
+            f'config.mesh.{axis} must divide {length}, an axis of {name}'
+            f' {[*weight.shape]}, got {mesh[axis]}'
         )
 
 
 def check_batch(
     batch_size: int, microbatch_per_device: int, mesh: Mapping[str, int]
 ) -> int:
-  """Returns into how many microbatches a step divides its batch.
+  """Returns the number of microbatches of a batch.
 
-  A batch too small to give each device a full microbatch is taken at once.
+  It is 1 if the batch is too small to give each device a full microbatch.
 
   Raises:
     ValueError: the batch does not divide evenly.

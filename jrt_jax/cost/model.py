@@ -1,6 +1,6 @@
-"""What a model costs: parameters, decode state and FLOPs.
+"""Parameters, decode state and FLOPs of a model.
 
-Counted from the config, and compared with the model that is built by tests.
+They are counted from the config; tests compare them with the built model.
 """
 
 import collections
@@ -25,12 +25,12 @@ def weights(config: Mapping[str, Any]) -> dict[str, Weight]:
 
 
 def shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-  """Returns the shape of each parameter, as `weights`."""
+  """Returns the shape of each parameter; see `weights`."""
   return {name: x.shape for name, x in weights(config).items()}
 
 
 def parameters(config: Mapping[str, Any]) -> dict[str, int]:
-  """Parameter counts by part: the embedding, each mixer, MLPs and norms.
+  """Returns parameter counts of the embedding, each mixer, MLPs and norms.
 
   Args:
     config: `config.model` of a run.
@@ -59,9 +59,9 @@ def _by_part(config):
 
 
 def state_bytes(config: Mapping[str, Any], *, length: int) -> int:
-  """Bytes that decoding keeps for one sequence of `length` tokens.
+  """Returns the bytes of the decode state after `length` tokens of a sequence.
 
-  Only mixers whose `state_grows` keep more for longer sequences.
+  They depend on the length only for mixers with `state_grows`.
   """
   return sum(MIXERS[x].state_bytes(config, length) for x in config['mixers'])
 
@@ -73,18 +73,19 @@ def train_flops(
     prefix_fraction: float,
     supervised_fraction: float,
 ) -> dict[str, float]:
-  """Floating-point operations of a training step over its tokens, by part.
+  """Returns the FLOPs of a training step per token, by part.
 
-  Counts what the model is, not how it is computed: 2 for each multiplication
-  with a weight or a key, forward once and backward twice. Encoder projections
-  count for prefix tokens only, and the head (of the embedding) for supervised
-  positions only. Feature maps count for queries and for each kind of keys.
+  These are the FLOPs of the model, however it is computed: 2 for each
+  multiplication with a weight or a key, once in the forward pass and twice in
+  the backward pass. Encoder projections count for prefix tokens only, and the
+  output head for positions with a label only. Feature maps count for queries
+  and for each kind of keys.
 
   Args:
     config: `config.model` of a run.
-    sequence_length: tokens of a sequence; earlier ones see fewer keys.
-    prefix_fraction: prefix tokens over all tokens.
-    supervised_fraction: tokens with a label over all tokens.
+    sequence_length: tokens of a sequence; its first tokens see fewer keys.
+    prefix_fraction: fraction of tokens that are prefix.
+    supervised_fraction: fraction of tokens with a label.
   """
   products = collections.Counter()
   products['embedding'] = (

@@ -1,21 +1,21 @@
-"""Which GPUs a run would have: NxGPU, or NODESxNxGPU."""
+"""Known GPUs, and the notation for several: NxGPU or NODESxNxGPU."""
 
 import re
 from typing import NamedTuple
 
 
 class Gpu(NamedTuple):
-  """What a data sheet says of a GPU."""
+  """A GPU, by its data sheet."""
 
-  kind: str  # part of jax's `device_kind`
-  flops: float  # a second, dense bfloat16: half of the figures "with sparsity"
-  memory_gib: int  # as drivers call what data sheets call GB
+  kind: str  # a part of jax's `device_kind`
+  flops: float  # FLOP/s in dense bfloat16: half of the figures "with sparsity"
+  memory_gib: int  # data sheets call this GB
   architecture: str
 
 
-# By name; the first whose kind occurs in a `device_kind` is meant. Source:
-# NVIDIA's data sheets of the A100 (2021), H100 (2023), H200, DGX B200 and GB200
-# NVL72 (2024).
+# By name. A `device_kind` of jax is the first GPU whose kind occurs in it.
+# Source: NVIDIA's data sheets of the A100 (2021), H100 (2023), H200, DGX B200
+# and GB200 NVL72 (2024).
 GPUS = {
     'A100-40GB': Gpu('A100-SXM4-40GB', 312e12, 40, 'Ampere'),
     'A100': Gpu('A100', 312e12, 80, 'Ampere'),
@@ -29,7 +29,7 @@ GPUS = {
 }
 
 
-# Those for which `virtual_gpus` can compile.
+# The GPUs that `virtual_gpus` can compile for.
 COMPILED = 'H100', 'H200'
 
 
@@ -50,15 +50,15 @@ class Topology(NamedTuple):
 
 
 def parse(text: str) -> Topology:
-  """Returns what NxGPU or NODESxNxGPU stands for.
+  """Parses NxGPU or NODESxNxGPU.
 
   Raises:
-    ValueError: it is neither, or the GPU is not known.
+    ValueError: the text has another form, or the GPU is unknown.
   """
   match = re.fullmatch(r'(?:([1-9]\d{0,5})x)?([1-9]\d{0,5})x(.+)', text)
   if not match or match[3] not in GPUS:
     raise ValueError(
-        '--topology must be NxGPU or NODESxNxGPU with a GPU of'
+        '--topology must be NxGPU or NODESxNxGPU, where GPU is one of'
         f' {", ".join(sorted(GPUS))}, got {text!r}'
     )
   nodes, gpus, name = match.groups()
@@ -66,5 +66,5 @@ def parse(text: str) -> Topology:
 
 
 def of_kind(device_kind: str) -> Gpu | None:
-  """Returns the GPU that jax calls so; None if it is not known."""
+  """Returns the GPU with this name in jax; None if unknown."""
   return next((gpu for gpu in GPUS.values() if gpu.kind in device_kind), None)

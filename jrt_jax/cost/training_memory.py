@@ -1,12 +1,13 @@
-"""What a training step takes of a device's memory, from the config alone.
+"""Estimates the memory of a training step on a device, from the config.
 
-An estimate: what autodiff has to keep. XLA decides, and `jrt_jax.plan --compile`
-asks it: of the 360M and 1.3B models on H100 GPUs (jax 0.11.2, November 2026) it
-said what is estimated here within 3 %, of programs with one to three layers within
-5 %, if nothing is recomputed. With remat the estimate is what would do: XLA puts off
-the gradients of weights, and holds what they are made of, as long as there is room.
-Where weights are shared (fsdp) the estimate is too high, as XLA gathers those of few
-layers at once: of three layers of 360M on fsdp 8 it is 3.6 GB, XLA said 2.2 GB.
+The estimate counts what autodiff must keep. XLA makes the actual choice, which
+`jrt_jax.plan --compile` shows (jax 0.11.2, November 2026). Without
+recomputation the estimate was within 3 % for the 360M and 1.3B models on H100
+GPUs, and within 5 % for programs with one to three layers. With remat the
+estimate is the least that suffices: XLA computes the gradients of weights
+later, and keeps their inputs, as long as there is room. With fsdp the estimate
+is too high, as XLA gathers the weights of a few layers at a time: for three
+layers of the 360M model on fsdp 8 it is 3.6 GB, and XLA took 2.2 GB.
 """
 
 from collections.abc import Mapping
@@ -19,25 +20,26 @@ from jrt_jax.cost.model import weights as weights_of
 
 LOSS_BLOCK = 64  # positions of a row whose logits exist at once
 _FLOAT32 = 4
-# A layer that is computed once more, and its derivatives, over what it keeps.
+# The memory of a layer that is recomputed, with its derivatives, over what it
+# keeps.
 _AGAIN = 2
-# What backward finds in memory, by `config.model.remat`, from most to least.
+# Values of `config.model.remat`, from most to least memory.
 REMAT = 'none', 'dots', 'full'
 
 
 def state_bytes(
     model: Mapping[str, Any], mesh: Mapping[str, int], accumulation: int
 ) -> dict[str, int]:
-  """Returns the bytes of a train state and gradients on each device.
+  """Returns the bytes of weights, gradients and moments on each device.
 
-  All of them are float32, and lie as the weights do. The dozen counters of the
+  All of them are float32 and are divided like the weights. Scalars of the
   optimizer are left out.
 
   Args:
     model: `config.model`.
-    mesh: devices along each axis.
-    accumulation: microbatches in a batch: of several, the gradients of one are
-      there beside their sum.
+    mesh: number of devices along each axis.
+    accumulation: number of microbatches in a batch. If there are several, the
+      gradients of one exist beside their sum.
   """
   weights = _FLOAT32 * layout.num_own(weights_of(model), mesh)
   gradients = weights * (1 if accumulation == 1 else 2)
@@ -52,21 +54,21 @@ def working_bytes(
     sequence_length: int,
     prefix_capacity: float,
 ) -> dict[str, int]:
-  """Bytes on each device beside weights, gradients and moments, by what they are.
+  """Returns the bytes on each device beside those of `state_bytes`, by kind.
 
   Args:
     config: `config.model` of a run; its `remat` decides how much is kept.
-    mesh: devices along each axis.
-    microbatch: sequences on a device at once.
+    mesh: number of devices along each axis.
+    microbatch: number of sequences on a device at once.
     sequence_length: tokens of a sequence.
-    prefix_capacity: how much of a sequence a prefix may be.
+    prefix_capacity: the largest fraction of a sequence that can be prefix.
   """
   E, size, tensor = config['width'], ITEM_BYTES[config['dtype']], mesh['tensor']
   tokens = microbatch * sequence_length
   weights = weights_of(config)
   rows, _ = weights['embedding.embedding'].shape
   gathered = layout.num_own(weights, {**mesh, 'fsdp': 1})
-  # What the last layer gives, as the loss reads it; and the derivatives.
+  # The output of the last layer, for the loss, and its derivatives.
   ends = tokens * E * (2 * ITEM_BYTES[config['residual_dtype']] + 2 * size)
   logits = microbatch * LOSS_BLOCK * rows
   return {
@@ -74,15 +76,17 @@ def working_bytes(
       'activations': round(
           tokens * _layers(config, prefix_capacity, tensor) + ends
       ),
-      # And their derivatives; those of the embedding, of one block and of all.
+      # With derivatives; and derivatives of the embedding, of a block and
+      # summed.
       'logits': 2 * (size * logits + _FLOAT32 * rows * E) // tensor,
   }
 
 
 def peak_bytes(state: Mapping[str, int], working: Mapping[str, int]) -> int:
-  """Returns the most that a step takes of a device at once.
+  """Returns the peak memory of a step on a device.
 
-  Activations are all there before the gradients of their microbatch are.
+  The gradients of a microbatch are complete only when most of its activations
+  are gone.
 
   Args:
     state: from `state_bytes`.
@@ -94,7 +98,7 @@ def peak_bytes(state: Mapping[str, int], working: Mapping[str, int]) -> int:
 
 
 def _layers(config, capacity, tensor):
-  """Bytes per token of all layers."""
+  """Returns the bytes that all layers keep for each token."""
   E, M = config['width'], config['mlp_width']
   size, remat = ITEM_BYTES[config['dtype']], config['remat']
   kept, whole = [], []
@@ -104,8 +108,8 @@ def _layers(config, capacity, tensor):
     everything = size * ((inside + 3 * M) / tensor + 2 * E)
     whole.append(everything)
     kept.append({'none': everything, 'dots': dots, 'full': 0}[remat])
-  if remat == 'none':  # the residual stream is not kept: norms do without
+  if remat == 'none':  # norms do not need to keep the residual stream
     return sum(kept)
-  # What a layer reads, and once more inside it.
+  # The input of each layer; and what is recomputed inside one.
   stream = ITEM_BYTES[config['residual_dtype']] * E
   return len(kept) * stream + sum(kept) + _AGAIN * (max(whole) + stream)

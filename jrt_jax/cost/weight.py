@@ -1,16 +1,16 @@
-"""What is to be known of a parameter of a model, and the axes of the mesh."""
+"""The facts of a parameter of a model, and the axes of the mesh."""
 
 from typing import NamedTuple
 
-BATCH_AXES = ('data', 'fsdp')  # share the rows of a batch
-HEAD_AXES = ('tensor',)  # share the heads of a mixer
+BATCH_AXES = ('data', 'fsdp')  # divide the rows of a batch
+HEAD_AXES = ('tensor',)  # divide the heads of a mixer
 AXES = (*BATCH_AXES, *HEAD_AXES)
 
-# How parameters are divided: `tensor` shares the vocabulary, heads and inner
-# channels, which are the columns of what leads into a mixer or MLP and the rows
-# of what leads out of it, so that what is between them never moves (but between
-# groups of `hybrid_heads`). `fsdp` shares the other side, which is gathered
-# where it is used.
+# How parameters are divided. `tensor` divides the vocabulary, heads and inner
+# channels. These are the columns of projections into a mixer or MLP, and the
+# rows of projections out of it, so that activations in between are never
+# exchanged (except among groups of `hybrid_heads`). `fsdp` divides the other
+# side, which is gathered when it is used.
 IN = ('fsdp', 'tensor')
 IN_STACKED = ('fsdp', None, 'tensor')  # several projections of one input
 OUT = ('tensor', 'fsdp')
@@ -21,13 +21,14 @@ class Weight(NamedTuple):
   """A parameter.
 
   Attributes:
-    shape: of the array.
-    axes: the axis of the mesh that divides each of its first axes, or None;
-      where nothing is said it is whole on every device.
-    decays: whether weight decay acts on it. As in the official runs it acts on
-      norm scales and taps of convolutions too.
+    shape: the shape of the array.
+    axes: for each of its first axes, the axis of the mesh that divides it, or
+      None; other axes are not divided.
+    decays: whether weight decay acts on it. As in the official runs, it also
+      acts on norm scales and taps of convolutions.
     uses: how often each token is multiplied by it in a forward pass.
-    prefix_uses: how often each token of the prefix is, besides.
+    prefix_uses: how often each token of the prefix is multiplied by it in
+      addition.
   """
 
   shape: tuple[int, ...]
@@ -38,10 +39,10 @@ class Weight(NamedTuple):
 
 
 def kernel(shape: tuple[int, ...], axes: tuple[str | None, ...] = ()) -> Weight:
-  """A matrix by which every token is multiplied once."""
+  """Returns a matrix that every token is multiplied by once."""
   return Weight(shape, axes, uses=1.0)
 
 
 def bias(shape: tuple[int, ...], axes: tuple[str | None, ...] = ()) -> Weight:
-  """What is added to a product; weight decay spares it."""
+  """Returns a bias, on which weight decay does not act."""
   return Weight(shape, axes, decays=False)

@@ -1,4 +1,4 @@
-"""Language models with a fixed decode state."""
+"""Language models with a decode state of fixed size."""
 
 from jrt_jax.models.functional import abstract as abstract
 from jrt_jax.models.functional import build as build

@@ -15,8 +15,8 @@ from jrt_jax.models.layers import Build
 class BaseConv(nnx.Module):
   """SiLU(causal depthwise convolution of u) ⊙ gate, between two projections.
 
-  Its decode state is u of the last K - 1 tokens, [B, K - 1, I] with the inner
-  width I = expand · E / 2, zero where there was no token.
+  The decode state is u of the last K - 1 tokens, [B, K - 1, I], with the inner
+  width I = expand · E / 2; it is zero where there was no token.
 
   Source: Arora et al. 2024 (Based), https://arxiv.org/abs/2402.18668.
   """
@@ -24,7 +24,7 @@ class BaseConv(nnx.Module):
   def __init__(self, build: Build, *, kernel: int, expand: int):
     inner = expand * build.width // 2
     self.in_proj = build.projections(build.width, 2, inner, bias=True)
-    # Each channel has its own K taps, the last one on the token itself.
+    # Each channel has its own K taps; the last one multiplies the token itself.
     limit = kernel**-0.5
     init = initializers.uniform(2 * limit)
     self.conv = _Taps(init(build.rngs.params(), (kernel, inner)) - limit)
@@ -35,14 +35,14 @@ class BaseConv(nnx.Module):
   ):
     """Maps [B, L, E] to [B, L, E], and with `return_state` the state.
 
-    Starts from `state`, which was returned for the tokens before, if given.
+    Starts from `state`, the state after earlier tokens, if given.
     """
     u, gate = self.in_proj(x, apart=True)
     taps = self.conv.kernel[...].astype(u.dtype)
     K = len(taps)
     if state is None:
       shifted = [_shifted_within(u, shift, context) for shift in range(K)]
-    else:  # tokens stand side by side
+    else:  # earlier tokens are in the state
       longer = jnp.concatenate([state, u], axis=1)
       shifted = [longer[:, K - 1 - s :][:, : u.shape[1]] for s in range(K)]
     convolved = sum(taps[K - 1 - s] * shifted[s] for s in range(K))
@@ -75,7 +75,7 @@ class _Taps(nnx.Module):
 
 
 def _shifted_within(u, shift, context):
-  """u_{i - shift} where that is a token of i's document, else 0."""
+  """Returns u_{i - shift} if it is a token of the document of i, else 0."""
   u = jnp.pad(u, ((0, 0), (shift, 0), (0, 0)))[:, : u.shape[1]]
   same = context.same_document(shift)
   return u if same is None else jnp.where(same[..., None], u, 0)

@@ -1,4 +1,4 @@
-"""One layer: a mixer and an MLP, each normalised first and added after."""
+"""One layer: a mixer and an MLP, each with a norm and a residual connection."""
 
 from collections.abc import Mapping
 import pkgutil
@@ -14,8 +14,8 @@ from jrt_jax.models.context import Context
 from jrt_jax.models.layers import Build
 from jrt_jax.models.layers import SwiGLU
 
-# What backward finds in memory of a block: all, its input only, or its input
-# and the results of its matrix products.
+# What a block keeps for the backward pass: everything, its input only, or its
+# input and the results of its matrix products.
 REMAT_POLICIES = {
     'none': None,
     'full': jax.checkpoint_policies.nothing_saveable,
@@ -51,7 +51,7 @@ class Block(nnx.Module):
   def prefill(self, x: jax.Array, context: Context, state: Any = None):
     """Maps [B, L, E] to [B, L, E] and the decode state of the mixer.
 
-    Starts from `state`, that of the tokens before, if given.
+    Starts from `state`, the state after earlier tokens, if given.
     """
     y, following = self.mixer(
         self.mixer_norm(x), context, state=state, return_state=True
@@ -63,7 +63,7 @@ class Block(nnx.Module):
     return _add(x, self.mlp(self.mlp_norm(x))), following
 
   def prefill_blocks(self, x: jax.Array, masks: jax.Array, state: Any):
-    """As `prefill`, of N blocks [N, B, C, E] in order, all of them prefix."""
+    """As `prefill`, for N consecutive blocks [N, B, C, E] that are prefix."""
     context = Context(*x.shape[1:3])
 
     def encode(state, block):
@@ -89,12 +89,12 @@ class Block(nnx.Module):
 
 
 def _add(x, y):
-  """x + y in the dtype of x, the residual stream."""
+  """Returns x + y in the dtype of x, the residual stream."""
   return (x + y).astype(x.dtype)
 
 
 def choose_rows(rows: jax.Array, new: Any, old: Any) -> Any:
-  """Takes bool [B] `rows` of the tree `new`, and the others of `old`."""
+  """Returns `new` in the rows where bool [B] is True, and `old` elsewhere."""
 
   def choose(new, old):
     return jnp.where(jnp.expand_dims(rows, [*range(1, new.ndim)]), new, old)

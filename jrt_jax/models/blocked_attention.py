@@ -1,4 +1,4 @@
-"""Exact softmax attention on any device, in blocks of queries."""
+"""Exact softmax attention on any device, computed in blocks of queries."""
 
 from typing import NamedTuple
 
@@ -11,15 +11,16 @@ from jrt_jax.models.context import Context
 def causal_attention(
     q: jax.Array, k: jax.Array, v: jax.Array, context: Context, *, block=256
 ) -> jax.Array:
-  """Attention over every key so far, in O(L · block) memory.
+  """Causal attention over all keys, in O(L · block) memory.
 
-  Blocks of queries come one after the other, and backward computes their scores
-  again. Padding is seen by itself only, so that every query sees a key.
+  Blocks of queries are computed one after the other, and the backward pass
+  recomputes their scores. Padding is seen by itself only, so that
+  every query sees a key.
 
   Args:
     q, k, v: [B, L, H, D].
     context: the documents and the padding of the rows.
-    block: queries at a time.
+    block: number of queries in a block.
 
   Returns:
     [B, L, H, D], in the dtype of v.
@@ -27,7 +28,7 @@ def causal_attention(
   B, L, H, D = q.shape
   C = min(block, L)
   dtype = v.dtype
-  # Backward adds up over blocks what they say of k and v: in float32.
+  # The backward pass sums the derivatives of k and v over blocks, in float32.
   k, v = (x.astype(jnp.float32) for x in (k, v))
 
   @jax.checkpoint
@@ -62,17 +63,17 @@ def window_attention(
   Args:
     q, k, v: [B, L, H, D].
     context: the documents and the padding of the rows.
-    window: keys that a query may see, its own included.
-    sinks: S, the first keys of its document that a query sees as well.
-    earlier: for sinks of rows that go on with a document: their keys and their
-      values [B, S, H, D], and the place of the first position of each row in
-      the document, int32 [B]; it is below 0 if padding comes first.
+    window: number of keys that a query sees, including its own.
+    sinks: S, the number of first keys of its document that a query also sees.
+    earlier: the sinks of rows that continue a document: their keys and values
+      [B, S, H, D], and the position of the start of each row in the document,
+      int32 [B], which is negative if the row starts with padding.
 
   Returns:
     [B, L, H, D], in the dtype of v.
 
   Source of sinks: Xiao et al. 2023 (StreamingLLM),
-  https://arxiv.org/abs/2309.17453. Here keys keep their own positions.
+  https://arxiv.org/abs/2309.17453. Unlike there, keys keep their positions.
   """
   B, L, H, D = q.shape
   C = min(max(window - 1, 1), L)
@@ -84,7 +85,7 @@ def window_attention(
       distance, segment, *jax.tree.map(_with_previous, (segment, token))
   )
   block = jnp.arange(-(-L // C))[:, None, None]
-  see &= (block > 0) | (key >= C)  # nothing is before the first block
+  see &= (block > 0) | (key >= C)  # the first block has none before it
   k, v, near = blocks(k), blocks(v), distance < window
   keys, values = _with_previous(k), _with_previous(v)
   if sinks:
@@ -101,11 +102,13 @@ def window_attention(
 
 
 class _Places(NamedTuple):
-  """Where the positions of N blocks of C are in their documents."""
+  """The places of N blocks of C positions in their documents."""
 
-  position: jax.Array  # int32 [B, N, C], counted from the first token
-  start: jax.Array  # int32 [B, N, C], where in the row that token is
-  token: jax.Array  # bool [B, N, C]
+  position: (
+      jax.Array
+  )  # int32 [B, N, C], counted from the document's first token
+  start: jax.Array  # int32 [B, N, C], the index of that token in the row
+  token: jax.Array  # bool [B, N, C], False at padding
 
 
 def _places(context, C, earlier):
@@ -121,10 +124,10 @@ def _places(context, C, earlier):
 
 
 def _first_keys(k, v, places, S, earlier):
-  """The first keys and values of the document that each block begins in.
+  """Returns the first keys and values of the document where each block starts.
 
-  They are [B, N, S, H, D]. Documents that begin later in a block have theirs
-  among its own keys.
+  They are [B, N, S, H, D]. If a document begins inside a block, its first keys
+  are in the block itself.
   """
   B, N, C, H, D = k.shape
   if earlier is not None:
@@ -136,9 +139,10 @@ def _first_keys(k, v, places, S, earlier):
 
 
 def _see_sinks(places, near, S):
-  """Which of the first keys of its block a query sees, and which of the others.
+  """Returns which first keys of its block a query sees, and which other keys.
 
-  Bool [B, N, C, S] and [B, N, C, 2C]. A sink is seen once, in one of the two.
+  They are bool [B, N, C, S] and [B, N, C, 2C]. A sink is seen in one of the two
+  only.
   """
   begins, is_token = places.start[..., :1], places.token[..., :1]
   in_first = lambda x: x.token & is_token & (x.start == begins)
@@ -150,7 +154,7 @@ def _see_sinks(places, near, S):
 
 
 def _with_previous(x):
-  """[B, N, C, ...] to [B, N, 2C, ...]: each block after the one before it."""
+  """Maps [B, N, C, ...] to [B, N, 2C, ...], prepending the previous block."""
   before = jnp.pad(x[:, :-1], [(0, 0), (1, 0)] + [(0, 0)] * (x.ndim - 2))
   return jnp.concatenate([before, x], axis=2)
 
@@ -166,10 +170,11 @@ def cached_attention(
   """Attention over a cache of S slots, with token s in slot s.
 
   Args:
-    q: [B, L, H, D], queries of the tokens `positions`, int32 [B, L].
-    k, v: [B, S, H, D], with the keys of all tokens up to those.
-    positions: a query sees the slots up to its own.
-    block: queries at a time; memory is O(S · block).
+    q: [B, L, H, D].
+    k, v: [B, S, H, D], the cache, which already has the tokens of the queries.
+    positions: int32 [B, L], the position of each query, which sees the slots up
+      to it.
+    block: number of queries in a block; memory is O(S · block).
 
   Returns:
     [B, L, H, D], in the dtype of v.
@@ -189,12 +194,12 @@ def cached_attention(
 def masked_attention(
     q: jax.Array, k: jax.Array, v: jax.Array, see: jax.Array
 ) -> jax.Array:
-  """Attention of every query over the keys that it may see.
+  """Attention of every query over the keys that it sees.
 
   Args:
     q: [..., Q, H, D].
     k, v: [..., K, H, D].
-    see: bool, what broadcasts to [..., Q, K].
+    see: bool, broadcastable to [..., Q, K].
 
   Returns:
     [..., Q, H, D], in the dtype of v; scores and the softmax are float32.
@@ -203,15 +208,16 @@ def masked_attention(
   scores = jnp.einsum(
       '...qhd,...khd->...hqk', q, k, preferred_element_type=jnp.float32
   )
-  see = see[..., None, :, :]  # by every head
+  see = see[..., None, :, :]  # the same for every head
   weights = jax.nn.softmax(jnp.where(see, scores * scale, -1e30))
   return jnp.einsum('...hqk,...khd->...qhd', weights.astype(v.dtype), v)
 
 
 def _visible(distance, query_segment, key_segment, token):
-  """Bool [..., Q, K], which keys are of a query's document and not after it.
+  """Returns which keys are in the document of a query and not after it.
 
-  Segments and tokens are [..., Q] and [..., K], or None; distance is [Q, K].
+  This is bool [..., Q, K]. Segments and tokens are [..., Q] and [..., K], or
+  None; distance is [Q, K].
   """
   see = distance >= 0
   if key_segment is not None:
@@ -222,7 +228,7 @@ def _visible(distance, query_segment, key_segment, token):
 
 
 def _blocks(x, C):
-  """[B, L, ...] to [B, ⌈L/C⌉, C, ...], with zeros at the end."""
+  """Maps [B, L, ...] to [B, ⌈L/C⌉, C, ...], padding with zeros."""
   B, L = x.shape[:2]
   x = jnp.pad(x, [(0, 0), (0, -L % C)] + [(0, 0)] * (x.ndim - 2))
   return x.reshape(B, -1, C, *x.shape[2:])

@@ -1,4 +1,4 @@
-"""What a mixer knows of the rows that it reads, beside their activations."""
+"""What a mixer knows about its input rows, apart from their activations."""
 
 from typing import NamedTuple
 
@@ -9,24 +9,27 @@ import jax.numpy as jnp
 class Context(NamedTuple):
   """The prefix, the documents and the padding of B rows of L positions.
 
-  The tokens of a row are contiguous; padding may stand on either side.
+  The tokens of a row are contiguous; padding may be on either side.
   """
 
   batch: int  # B
   length: int  # L
-  prefix_capacity: int = 0  # P, no prefix of the batch is longer
+  prefix_capacity: int = 0  # P, the longest prefix that the batch may have
   prefix_len: jax.Array | None = None  # int32 [B]; None: P for every row
-  # Int32 [B, L], the documents counted from 0; None: one document.
+  # Int32 [B, L], the number of each document, from 0; None: one document.
   segment_ids: jax.Array | None = None
-  mask: jax.Array | None = None  # bool [B, L], which are tokens; None: all
-  # Bool [B, L]: keys of the others are zeroed before the feature map, which
-  # leaves them a weight, as `pla` of released models does. None: no key is.
+  mask: jax.Array | None = (
+      None  # bool [B, L], False at padding; None: no padding
+  )
+  # Bool [B, L]: where False, keys are zeroed before the feature map. They still
+  # have a weight, as in `pla` layers of released models. None: no key is
+  # zeroed.
   unzeroed: jax.Array | None = None
   # Tokens that the state of an `attention` layer has room for; None: L.
   state_capacity: int | None = None
 
   def same_document(self, shift: int) -> jax.Array | None:
-    """Bool [B, L], whether i - shift is a token of i's document; None: all."""
+    """Bool [B, L]: is i - shift a token of the document of i? None: always."""
     see = None
     if self.segment_ids is not None:
       see = _shifted(self.segment_ids, shift) == self.segment_ids
@@ -36,7 +39,7 @@ class Context(NamedTuple):
     return see
 
   def positions(self) -> jax.Array:
-    """Int32 [B, L], counted from the first token of each document."""
+    """Int32 [B, L], positions counted from the first token of each document."""
     index = jnp.broadcast_to(jnp.arange(self.length), (self.batch, self.length))
     same = self.same_document(1)
     if same is None:
@@ -44,29 +47,30 @@ class Context(NamedTuple):
     return index - jax.lax.cummax(jnp.where(same, 0, index), axis=1)
 
   def document_length(self) -> jax.Array:
-    """Int32 [B], tokens of the last document of each row; 0 if it has none."""
+    """Int32 [B], length of the last document of each row; 0 without tokens."""
     length = self.at_last(self.positions()) + 1
     if self.mask is None:
       return length
     return jnp.where(self.mask.any(axis=1), length, 0)
 
   def last(self) -> jax.Array:
-    """Int32 [B], the index of the last token of each row, L - 1 of none."""
+    """Int32 [B], index of the last token of each row; L - 1 without tokens."""
     if self.mask is None:
       return jnp.full(self.batch, self.length - 1)
     return self.length - 1 - jnp.argmax(self.mask[:, ::-1], axis=1)
 
   def at_last(self, x: jax.Array) -> jax.Array:
-    """Takes [B, L, ...] to [B, ...], the last token of each row."""
+    """Maps [B, L, ...] to [B, ...], the value at the last token of each row."""
     return x[jnp.arange(self.batch), self.last()]
 
 
 def count_documents(
     segment_ids: jax.Array, mask: jax.Array | None
 ) -> jax.Array:
-  """Int32 [B, L]: a document starts where two neighbouring tokens differ in id.
+  """Numbers documents: a new one starts where the ids of two tokens differ.
 
-  Ids may recur. Padding belongs to the document beside it, whatever its id.
+  Ids may recur. Padding belongs to the adjacent document, whatever its id.
+  Returns int32 [B, L].
   """
   starts = segment_ids[:, 1:] != segment_ids[:, :-1]
   if mask is not None:

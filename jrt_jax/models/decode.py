@@ -1,4 +1,4 @@
-"""One token after the other, with a state of constant size."""
+"""Decodes token by token, in a compiled loop."""
 
 from collections.abc import Callable, Mapping
 import functools
@@ -12,36 +12,38 @@ from jrt_jax.models.sampling import sample
 from jrt_jax.models.sampling import Sampling
 
 MAX_TOKENS = 256  # tokens of a row that one call draws
-# Tokens between two looks at whether texts have ended. A GPU stands still while
-# its host looks; what is drawn after the end of all texts is thrown away.
+# Tokens between two checks whether texts have ended. A check makes the GPU
+# wait; tokens that were drawn after the end of all texts are discarded.
 CHECK_EVERY = 4
 
 
 class SamplerState(NamedTuple):
-  """What the sampling of B rows depends on, beside the logits."""
+  """The state of sampling for B rows."""
 
   keys: jax.Array  # random keys [B], one for each row
-  count: jax.Array  # int32, how many tokens were drawn before
-  seen: jax.Array | None  # bool [B, num_ids], which ids have occurred
+  count: jax.Array  # int32, number of tokens drawn so far
+  seen: jax.Array | None  # bool [B, num_ids], ids that have occurred
 
 
 class StopRule(NamedTuple):
-  """When the device has to ask the host whether texts have ended."""
+  """When the loop on the device stops, so that the host can check texts.
 
-  tokens: jax.Array  # int32, after how many of them in any case
-  least: jax.Array  # int32, before how many of them in no case
-  rows: jax.Array  # bool [B]: in between, when each of these rows has drawn
-  ids: jax.Array  # one of these ids, bool [num_ids]
+  It stops after at least `least` and at most `tokens` tokens, as soon as each
+  of the `rows` has drawn one of the `ids`.
+  """
+
+  tokens: jax.Array  # int32
+  least: jax.Array  # int32
+  rows: jax.Array  # bool [B]
+  ids: jax.Array  # bool [num_ids]
 
 
 class DecodedTokens(NamedTuple):
-  """The tokens of one call."""
+  """The tokens of one call; only the first `count` of each row are valid."""
 
-  tokens: jax.Array  # int32 [B, N], of which the first
-  count: jax.Array  # int32, were drawn
-  finite: (
-      jax.Array
-  )  # int32 [B], how many from the first on are of finite logits
+  tokens: jax.Array  # int32 [B, N]
+  count: jax.Array  # int32
+  finite: jax.Array  # int32 [B], number of tokens before logits were not finite
 
 
 @functools.partial(
@@ -61,26 +63,26 @@ def decode(
     sampling: Sampling,
     check_every: int = CHECK_EVERY,
 ) -> tuple[DecodedTokens, jax.Array, tuple[Any, ...], SamplerState]:
-  """Draws tokens and reads each of them, in one loop that stays on the device.
+  """Draws tokens and reads each of them, in one loop on the device.
 
-  What a row draws depends on its key, its count and its logits only: not on
-  the other rows, and not on how many tokens are drawn at once. Logits, states
-  and sampler are updated where they are: the arrays that are given are gone.
+  The tokens of a row depend only on its key, its count and its logits, not on
+  other rows or on how many tokens are drawn at once. Logits, states and sampler
+  are updated in place: the given arrays cannot be used afterwards.
 
   Args:
-    merge: makes a model of `params`, from `models.split`.
-    params: its parameters.
+    merge: maps `params` to a model, from `models.split`.
+    params: the parameters.
     logits: float32 [B, V] after the last token that was read.
-    states: of the model, after that token.
-    sampler: for the first token to be drawn.
+    states: the states of the model after that token.
+    sampler: the state of sampling before the first new token.
     until: when to return; at most about `MAX_TOKENS` tokens are drawn.
-    num_ids: how many ids the tokenizer has; no other id is drawn.
+    num_ids: number of ids of the tokenizer; others are not drawn.
     sampling: how to draw.
-    check_every: tokens that are drawn before `until` is asked again. Their
-      number is a multiple of it.
+    check_every: tokens between two checks of `until`; the number of drawn
+      tokens is a multiple of it.
 
   Returns:
-    the tokens, and logits, states and sampler after the last of them.
+    The tokens, and logits, states and sampler after the last of them.
   """
   step = functools.partial(
       _step, merge(params), num_ids=num_ids, sampling=sampling
@@ -133,14 +135,14 @@ def continue_prompts(
     num_ids: int,
     sampling: Sampling = Sampling(),
 ) -> jax.Array:
-  """Continues prompts of one length; prefill and decoding are one program.
+  """Continues prompts of equal length; prefill and decoding are one program.
 
   Args:
     merge, params, num_ids, sampling: see `decode`.
     prompts: int32 [B, L].
-    prefix_len: int32 [B], how much of each prompt is read as prefix.
+    prefix_len: int32 [B], length of the prefix of each prompt.
     key: a random key.
-    num_tokens: how many tokens are drawn for each row.
+    num_tokens: number of tokens to draw for each row.
 
   Returns:
     int32 [B, num_tokens].
@@ -162,8 +164,8 @@ def continue_prompts(
 def _step(model: LanguageModel, carry, _, *, num_ids: int, sampling: Sampling):
   """Draws a token for each row and reads it.
 
-  Returns the next logits, states and sampler; and the tokens int32 [B], and
-  whether all logits were finite from which they were drawn, bool [B].
+  Returns the next logits, states and sampler; the tokens, int32 [B]; and
+  whether the logits that they were drawn from were finite, bool [B].
   """
   logits, states, sampler = carry
   keys = jax.vmap(jax.random.fold_in, (0, None))(sampler.keys, sampler.count)

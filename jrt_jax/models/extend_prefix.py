@@ -1,4 +1,4 @@
-"""A text that is read as it comes, and whose prefix grows meanwhile.
+"""Reads a text in pieces, and lets its prefix grow.
 
     stream = start(model, batch=2)
     stream = read(model, stream, tokens[:, :100], as_prefix=True)
@@ -6,11 +6,11 @@
     stream = extend_prefix(model, stream, tokens, jnp.array([150, 180]))
     stream = read(model, stream, tokens[:, 180:])
 
-Any of these may be inside `jax.jit`. The caller keeps the tokens; a `Stream` has
-the size of two decode states, however long the text is.
+All of these functions can be used inside `jax.jit`. The caller keeps the
+tokens; a `Stream` has the size of two decode states, however long the text is.
 
-Source: the student report, section 4.1 (states that follow when the length of
-the prefix changes). The two modes are ours.
+Source: the student report, section 4.1 (updating states when the length of the
+prefix changes). The two modes are ours.
 """
 
 from typing import Any, NamedTuple
@@ -29,13 +29,13 @@ MODES = ('exact', 'frozen')
 
 
 class Stream(NamedTuple):
-  """What B rows remember of what they have read, a prefix and what follows."""
+  """The state of B rows after reading a prefix and the tokens that follow."""
 
   logits: jax.Array  # float32 [B, V], of the next token
-  states: tuple[Any, ...]  # of the layers, after all tokens
-  at_prefix: tuple[Any, ...]  # the same after the tokens of the prefix alone
-  position: jax.Array  # int32 [B], tokens that were read
-  prefix_len: jax.Array  # int32 [B], how many of the first are prefix
+  states: tuple[Any, ...]  # states of the layers after all tokens
+  at_prefix: tuple[Any, ...]  # states of the layers after the prefix only
+  position: jax.Array  # int32 [B], number of tokens read
+  prefix_len: jax.Array  # int32 [B], number of first tokens that are prefix
 
 
 def start(
@@ -44,10 +44,10 @@ def start(
   """Returns `batch` rows that have read nothing.
 
   Args:
-    model: that will read.
+    model: the model.
     batch: B.
-    state_capacity: tokens of a row that `attention` layers have room for, as in
-      `LanguageModel.prefill`; a model without them needs none.
+    state_capacity: see `LanguageModel.prefill`; needed for models with
+      `attention` layers only.
 
   Raises:
     ValueError: the capacity is missing.
@@ -75,19 +75,21 @@ def read(
     mask: jax.Array | None = None,
     as_prefix: bool = False,
 ) -> Stream:
-  """Reads what comes next.
+  """Reads the next tokens.
 
   Args:
-    model: that reads.
-    stream: what was read before; it stays valid.
-    tokens: int32 [B, L], which each row starts with its own.
-    mask: bool [B, L], which are tokens; None: all. A row may have none.
-    as_prefix: whether they join the prefix, so that they see each other; else
-      they are read causally.
+    model: the model.
+    stream: the state so far; it stays valid.
+    tokens: int32 [B, L]; the tokens of each row start at its first position.
+    mask: bool [B, L], False at padding; None: no padding. A row may have no
+      tokens.
+    as_prefix: whether the tokens extend the prefix, so that they see each
+      other; otherwise they are read causally.
 
   Raises:
-    ValueError: tokens are to join a prefix that does not reach them (under
-      `jit`, where values are unknown, those between are left out of it).
+    ValueError: `as_prefix` is True although tokens after the prefix have been
+      read. Under `jit` values are unknown; then those tokens are left out of
+      the prefix.
   """
   B, L = tokens.shape
   if mask is None:
@@ -96,8 +98,9 @@ def read(
   if as_prefix:
     _check(
         (count == 0) | (stream.prefix_len == stream.position),
-        f'as_prefix=True needs a prefix of all {stream.position} tokens that'
-        f' were read before, got {stream.prefix_len}: see extend_prefix',
+        'as_prefix=True needs a prefix that contains all'
+        f' {stream.position} tokens read so far, got {stream.prefix_len}: see'
+        ' extend_prefix',
     )
   logits, states = model.prefill(
       tokens,
@@ -125,43 +128,43 @@ def extend_prefix(
     mode: str = 'exact',
     capacity: int | None = None,
 ) -> Stream:
-  """Makes more of what was read prefix.
+  """Extends the prefix from M to M' tokens that were already read.
 
-  'exact' reads all tokens again, and returns what they would have become with
-  the longer prefix from the beginning. 'frozen' only adds the tokens M to M' to
-  the sums that `pla` layers keep of their prefix: it reads these M' - M again,
-  as they were read after the prefix of M, and leaves all that other tokens have
-  left in the states as it was. With one `pla` layer, and no mixer after it, that
-  is the same; else it is an approximation, which costs O(M' - M). Logits of the
-  next token are new if exact, and kept if frozen.
+  The mode 'exact' reads all tokens again with the longer prefix. The mode
+  'frozen' only adds the tokens from M to M' to the prefix sums of `pla` layers:
+  it reads these M' - M tokens again, as they were read after the prefix of M,
+  and leaves the contributions of all other tokens unchanged. Both modes agree
+  if there is one `pla` layer and no mixer after it; otherwise 'frozen' is an
+  approximation, which costs O(M' - M). The logits of the next token are new
+  with 'exact', and unchanged with 'frozen'.
 
   Args:
-    model: that has read.
-    stream: what it has read; it stays valid.
-    tokens: int32 [B, L], the rows from their first token on, with at least
-      those that were read; others are not looked at.
-    prefix_len: int32 [B], M', between M, that of the stream, and its position.
+    model: the model.
+    stream: the state so far; it stays valid.
+    tokens: int32 [B, L], each row from its first token on, with at least all
+      tokens read; further tokens are ignored.
+    prefix_len: int32 [B], M', from `stream.prefix_len` to `stream.position`.
     mode: 'exact' or 'frozen'.
-    capacity: of 'frozen', at least M' - M of every row; a smaller one costs
-      less. None: L.
+    capacity: for 'frozen', an upper bound of M' - M; a smaller one costs less.
+      None: L.
 
   Raises:
     ValueError: the mode is unknown, tokens are missing, or a prefix would
-      shrink, outgrow what was read, or grow by more than `capacity` (under
-      `jit`, where values are unknown, it takes the nearest possible length).
+      shrink, be longer than the tokens read, or grow by more than `capacity`.
+      Under `jit` values are unknown; then the nearest possible length is used.
   """
   if mode not in MODES:
     raise ValueError(f'mode must be one of {MODES}, got {mode!r}')
   L, low = tokens.shape[1], stream.prefix_len
   _check(
       stream.position <= L,
-      f'tokens must hold all {stream.position} that were read, got {L}',
+      f'tokens must have all {stream.position} that were read, got {L}',
   )
   C = L if capacity is None or mode == 'exact' else capacity
   high = jnp.minimum(stream.position, low + C)
   _check(
       (low <= prefix_len) & (prefix_len <= high),
-      f'prefix_len must lie between {low} and {high}, got {prefix_len}',
+      f'prefix_len must be from {low} to {high}, got {prefix_len}',
   )
   prefix_len = jnp.clip(prefix_len, low, high)
   if mode == 'exact':
@@ -170,7 +173,7 @@ def extend_prefix(
 
 
 def _read_again(model, stream, tokens, prefix_len):
-  """All tokens, from the beginning."""
+  """Reads all tokens again, from the beginning."""
   L = tokens.shape[1]
   before = jnp.arange(L) < prefix_len[:, None]
   after = jnp.arange(L) < (stream.position - prefix_len)[:, None]
@@ -180,7 +183,7 @@ def _read_again(model, stream, tokens, prefix_len):
 
 
 def _add(model, stream, tokens, prefix_len, C):
-  """The tokens after the prefix of the stream, up to the longer one."""
+  """Adds the tokens between the old and the new end of the prefix."""
   more = prefix_len - stream.prefix_len
   x = model.embed(_from(tokens, stream.prefix_len, C))
   context = Context(*x.shape[:2], mask=jnp.arange(C) < more[:, None])
@@ -201,13 +204,13 @@ def _add(model, stream, tokens, prefix_len, C):
 
 
 def _from(tokens, first, length):
-  """Int32 [B, length], of each row the tokens from int32 [B] `first` on."""
+  """Returns `length` tokens of each row from `first`, int32 [B], on."""
   at = first[:, None] + jnp.arange(length)
   last = tokens.shape[1] - 1
   return jnp.take_along_axis(tokens, jnp.minimum(at, last), axis=1)
 
 
 def _check(holds, message):
-  """Raises ValueError unless bool [B] holds, if that is known already."""
+  """Raises ValueError unless all of bool [B] holds; does nothing under jit."""
   if not isinstance(holds, jax.core.Tracer) and not np.all(holds):
     raise ValueError(message)

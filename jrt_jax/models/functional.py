@@ -1,4 +1,4 @@
-"""A model as a function of its parameters, which are one flat dict."""
+"""A model as a function of its parameters, a flat dict."""
 
 from collections.abc import Callable, Mapping
 import functools
@@ -9,8 +9,8 @@ import jax
 
 from jrt_jax.models.language_model import LanguageModel
 
-# The first vocab_size rows of the embedding in the dtype of products, which would
-# round them anew for every token; what is looked up stays float32.
+# The first vocab_size rows of the embedding, rounded to the dtype of products,
+# so that they are not rounded anew for each token. Token lookups use float32.
 ROUNDED_TABLE = 'embedding.rounded'
 
 
@@ -24,8 +24,8 @@ def split(
 ) -> tuple[Callable[[Mapping[str, jax.Array]], LanguageModel], dict[str, Any]]:
   """Returns a function from parameters to the model, and the parameters.
 
-  Parameters are one flat dict, `{'layers.0.mixer.in_proj.kernel': …}`. The
-  function takes a `ROUNDED_TABLE` among them as well.
+  Parameters are a flat dict, `{'layers.0.mixer.in_proj.kernel': …}`. The
+  function also accepts a `ROUNDED_TABLE` in it.
   """
   graph, state = nnx.split(model)
   variables = nnx.to_flat_state(state)
@@ -46,5 +46,5 @@ def split(
 def abstract(
     config: Mapping[str, Any],
 ) -> tuple[Callable[[Mapping[str, jax.Array]], LanguageModel], dict[str, Any]]:
-  """What `split` returns, with shapes in place of parameters."""
+  """As `split` of a new model, with shapes in place of parameters."""
   return split(nnx.eval_shape(functools.partial(build, config)))

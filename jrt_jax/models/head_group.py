@@ -13,26 +13,26 @@ from jrt_jax.models.context import Context
 from jrt_jax.models.feature_maps import FeatureMap
 import pallas_kernels
 
-_RMS_EPSILON = 1e-10  # small: how large the outputs are must not count
+_RMS_EPSILON = 1e-10  # small, so that the scale of outputs does not matter
 
 State = pallas_kernels.State
 
 
 class HeadGroup(nnx.Module):
-  """H heads, from their queries, keys and values to outputs and a state.
+  """Linear attention of H heads that share a feature map.
 
   Args:
-    feature_map: of queries and keys.
-    feature_map_enc: of keys of the prefix; None: the same.
-    normalizer: of the operation; or `auto`, what the map declares; or
-      `output_rms`, RMSNorm over the V outputs of a head, which nothing has
-      divided.
+    feature_map: the map of queries and keys.
+    feature_map_enc: the map of keys of the prefix; None: the same.
+    normalizer: a normalizer of the operation; 'auto' for that of the feature
+      map; or 'output_rms', RMSNorm over the V outputs of a head without another
+      normalizer.
     value_dim: V.
     implementation: of the operation, a name or several to try in order; None:
       the default.
 
   Raises:
-    ValueError: the normaliser is not safe with the map.
+    ValueError: the normalizer is not safe with the feature map.
   """
 
   def __init__(
@@ -65,7 +65,7 @@ class HeadGroup(nnx.Module):
       state: State | None,
       return_state: bool = True,
   ) -> tuple[jax.Array, State | None]:
-    """Returns outputs [B, L, H, V] and the last state, None if not asked."""
+    """Returns outputs [B, L, H, V] and the last state, or None without it."""
     results = pallas_kernels.prefix_linear_attention(
         self.feature_map.prepare(q),
         self.feature_map.prepare(k),
@@ -88,9 +88,9 @@ class HeadGroup(nnx.Module):
       context: Context,
       state: State,
   ) -> State:
-    """Adds keys and values [B, L, H, ...] to the prefix `state` has read."""
+    """Adds keys and values [B, L, H, ...] to the prefix in `state`."""
     k = self._prepare_enc(k_enc)
-    # A causal pass over keys of the prefix ends in their sum.
+    # The state after a causal pass over the keys of the prefix is their sum.
     _, state = pallas_kernels.prefix_linear_attention(
         k, k, v_enc, return_state=True, **self._options(context, state)
     )
@@ -129,7 +129,7 @@ class HeadGroup(nnx.Module):
     }
 
   def _normalize(self, y):
-    """RMSNorm in float32, if that is what normalises the outputs."""
+    """Applies RMSNorm in float32 if the normalizer is 'output_rms'."""
     if self.gain is None:
       return y
     x = y.astype(jnp.promote_types(y.dtype, jnp.float32))

@@ -1,4 +1,4 @@
-"""The decode state of softmax attention: the keys and values still seen."""
+"""The decode state of softmax attention: a cache of keys and values."""
 
 from typing import NamedTuple
 
@@ -9,19 +9,19 @@ from jrt_jax.models.context import Context
 
 
 class KVCache(NamedTuple):
-  """The keys and values that the next token may still see, in S slots.
+  """The keys and values that the next token can see, in S slots.
 
-  The first slots hold the sinks, tokens 0, 1, … of the document; the others
-  are a ring of the tokens after them, each newest one in place of the oldest.
+  The first slots hold the sinks, which are tokens 0, 1, … of the document. The
+  other slots are a ring buffer of the latest tokens.
   """
 
-  k: jax.Array  # [B, S, H, D], rotated; `slot_of` says which token is where
+  k: jax.Array  # [B, S, H, D], rotated; see `slot_of`
   v: jax.Array  # [B, S, H, D]
   count: jax.Array  # int32 [B], tokens of the document so far
 
 
 def slot_of(token: jax.Array, slots: int, sinks: int = 0) -> jax.Array:
-  """In which of `slots` tokens are, int32 [...] counted from the document's."""
+  """Returns the slots of tokens, int32 [...] counted within the document."""
   ring = sinks + (token - sinks) % (slots - sinks)
   return jnp.where(token < sinks, token, ring)
 
@@ -36,17 +36,17 @@ def newest(
     sinks: int = 0,
     before: KVCache | None = None,
 ) -> KVCache:
-  """Returns the cache of all slots after rows [B, L, H, D].
+  """Returns the cache after reading rows [B, L, H, D].
 
   Args:
-    k, v: the keys and values, of contiguous tokens in each row.
+    k, v: keys and values of contiguous tokens in each row.
     count: int32 [B], tokens of the document up to the last one of the row.
-    last: int32 [B], where in the row that is.
-    slots: S, of which
-    sinks: are for the first tokens of the document.
-    before: the cache that has sinks which are before the row.
+    last: int32 [B], the index of that token in the row.
+    slots: S, number of slots.
+    sinks: number of slots for the first tokens of the document.
+    before: the cache before the row, for sinks that are not in the row.
   """
-  # A slot of the ring holds the newest token that belongs there, if any.
+  # A slot of the ring holds the latest token that belongs there, if any.
   slot, end = jnp.arange(slots), count[:, None] - 1
   newest = end - (end - slot) % (slots - sinks)
   token = jnp.where(slot < sinks, slot, newest)  # [B, S]
@@ -73,10 +73,10 @@ def after_window(
     *,
     sinks: int = 0,
 ) -> tuple[jax.Array, jax.Array, jax.Array, Context]:
-  """Puts the W tokens of a window before rows q, k, v [B, L, H, D].
+  """Prepends the W tokens of the window in `state` to rows [B, L, H, D].
 
-  Returns them as [B, W + L, H, D], with queries of 0 before the row, and the
-  context of these longer rows. Of the state's slots `sinks` are no window.
+  Returns q, k, v [B, W + L, H, D], whose first W queries are 0, and the context
+  of these longer rows. `sinks` slots of the state are not part of the window.
   """
   B, slots = state.k.shape[:2]
   W = slots - sinks
@@ -105,9 +105,10 @@ def append(
     positions: jax.Array,
     mask: jax.Array | None,
 ) -> KVCache:
-  """Writes rows [B, L, H, D] to slots `positions`, int32 [B, L], if they exist.
+  """Writes rows [B, L, H, D] to the slots `positions`, int32 [B, L].
 
-  Padding, where `mask` is False, is not written. `count` is the new one.
+  Slots that do not exist, and padding (where `mask` is False), are not written.
+  `count` is the new count.
   """
   B, S = state.k.shape[:2]
   slot = positions if mask is None else jnp.where(mask, positions, S)

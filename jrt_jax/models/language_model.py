@@ -1,4 +1,4 @@
-"""The language model: embed, mix, normalise, predict."""
+"""The language model: embedding, blocks, final norm and logits."""
 
 from collections.abc import Mapping
 import functools
@@ -21,12 +21,12 @@ from jrt_jax.models.context import count_documents
 class LanguageModel(nnx.Module):
   """A stack of residual blocks with tied embeddings.
 
-  A row may start with a prefix, of which `pla` layers see the whole at every
-  position; all else is causal.
+  A row may start with a prefix. In `pla` layers every position sees the whole
+  prefix; everything else is causal.
 
   Args:
-    config: `config.model` of a run (`configs/base.py` says what its keys are).
-    rngs: of the initial weights.
+    config: `config.model` of a run (`configs/base.py` describes its keys).
+    rngs: random keys for the initial weights.
 
   Raises:
     ValueError: a value of the config is impossible.
@@ -73,13 +73,13 @@ class LanguageModel(nnx.Module):
     Args:
       tokens: int32 [B, L].
       prefix_len: int32 [B], how many of the first positions are prefix,
-        padding before it included; None: 0.
-      prefix_capacity: P, which no prefix of the batch exceeds; a smaller one
-        costs less. None: L.
-      segment_ids: int32 [B, L], packed documents: a change of the id between
-        two tokens starts one. The prefix ends in the first.
-      mask: bool [B, L], False at padding, which may stand on either side of
-        the tokens of a row.
+        including padding before it; None: 0.
+      prefix_capacity: P, an upper bound of `prefix_len`; a smaller one costs
+        less. None: L.
+      segment_ids: int32 [B, L], packed documents: a new one starts where the id
+        changes between two tokens. The prefix must end in the first document.
+      mask: bool [B, L], False at padding, which may be on either side of the
+        tokens of a row.
     """
     context = self._context(
         tokens, prefix_len, prefix_capacity, segment_ids, mask
@@ -102,7 +102,7 @@ class LanguageModel(nnx.Module):
     )
 
   def __call__(self, tokens: jax.Array, **context: Any) -> jax.Array:
-    """Returns float32 logits [B, L, vocab_size]; takes what `hidden` takes."""
+    """Returns float32 logits [B, L, vocab_size]; for arguments see `hidden`."""
     return self.logits(self.hidden(tokens, **context))
 
   def prefill(
@@ -117,28 +117,28 @@ class LanguageModel(nnx.Module):
       state_capacity: int | None = None,
       states: tuple[Any, ...] | None = None,
   ) -> tuple[jax.Array, tuple[Any, ...]]:
-    """Reads prompts, as `hidden` does, or what follows after earlier tokens.
+    """Reads prompts, or the tokens that follow after earlier ones.
 
     Args:
       tokens, prefix_len, prefix_capacity, segment_ids, mask: see `hidden`.
-      unzeroed: bool [B, L]; the keys of other positions are zeroed in `pla`
-        layers, which leaves them a weight: padding as released models read it.
-      state_capacity: tokens of a document, those of `decode_step` included,
-        that the state of `attention` layers has room for. After more of them
-        the logits of a row are NaN. None: L; all other states have one size.
-      states: what was returned for the tokens before. The tokens of each row
-        then start at its first position; a row without tokens keeps its state,
-        and its logits mean nothing. Positions in the prefix see each other and
-        what was read before, and are seen by what follows.
+      unzeroed: bool [B, L]; where False, the keys of `pla` layers are zeroed
+        but still have a weight, as padding has in released models.
+      state_capacity: how many tokens of a document, including those of
+        `decode_step`, the states of `attention` layers have room for. After
+        more tokens the logits of a row are NaN. None: L. The size of other
+        states is fixed.
+      states: the states after earlier tokens. Then the tokens of each row must
+        start at its first position. A row without tokens keeps its state, and
+        its logits are meaningless. Positions in the prefix see each other and
+        the earlier tokens, and later tokens see them.
 
     Returns:
       float32 logits [B, vocab_size] after the last token of each row, and the
-      decode state, one entry a layer.
+      decode states, one entry for each layer.
 
     Raises:
-      ValueError: a capacity does not fit the length of the rows, or packed
-        documents, or padding as released models read it, follow after earlier
-        tokens.
+      ValueError: a capacity does not fit the length of the rows; or `states`
+        are given with packed documents, or with padding as in released models.
     """
     context = self._context(
         tokens, prefix_len, prefix_capacity, segment_ids, mask
@@ -150,7 +150,7 @@ class LanguageModel(nnx.Module):
       raise ValueError(
           "mask must be None where states are given and pad_mask='reference'"
       )
-    # With a mask there may be room for all tokens, if not for the padding.
+    # With a mask, the state may have room for the tokens without the padding.
     room = L if state_capacity is None or mask is not None else state_capacity
     if states is None and room < L:
       raise ValueError(
@@ -166,10 +166,10 @@ class LanguageModel(nnx.Module):
   def initial_states(
       self, batch: int, *, state_capacity: int | None = None
   ) -> tuple[Any, ...]:
-    """The states of `batch` rows before their first token, as in `prefill`."""
+    """Returns the states of `batch` rows before their first token."""
     context = Context(batch, 1, state_capacity=state_capacity)
     x = jnp.zeros((batch, 1, self.embedding.features), self.residual_dtype)
-    shapes = {}  # layers of a kind keep the same: one of each is traced
+    shapes = {}  # states depend on the mixer only: each is traced once
     for layer in self.layers:
       if layer.kind not in shapes:
         prefill = functools.partial(layer.prefill, context=context)
@@ -187,20 +187,21 @@ class LanguageModel(nnx.Module):
       block: int,
       state_capacity: int | None = None,
   ) -> tuple[jax.Array, tuple[Any, ...]]:
-    """Reads prompts that are prefix as a whole, however long they are.
+    """Reads prompts of any length that are prefix as a whole.
 
-    Every `pla` layer needs the activations of the whole prompt before it gives
-    the first of its own. Layers therefore come one after the other, each in
-    blocks of tokens: beside activations [B, L, E] memory does not grow with L.
+    A `pla` layer needs the activations of the whole prompt before it computes
+    its first output. Therefore layers are computed one after the other, each in
+    blocks of tokens: apart from activations [B, L, E], memory does not grow
+    with L.
 
     Args:
-      tokens: int32 [B, L], of which each row starts with its tokens.
-      mask: bool [B, L], which are tokens.
-      block: tokens of a row at a time.
+      tokens: int32 [B, L]; the tokens of each row start at its first position.
+      mask: bool [B, L], False at padding.
+      block: number of tokens of a row in a block.
       state_capacity: see `prefill`.
 
     Returns:
-      what `prefill` returns.
+      See `prefill`.
     """
     B, L = tokens.shape
 
@@ -221,7 +222,7 @@ class LanguageModel(nnx.Module):
   def decode_step(
       self, tokens: jax.Array, states: tuple[Any, ...]
   ) -> tuple[jax.Array, tuple[Any, ...]]:
-    """Reads one token a row, int32 [B]; returns what `prefill` returns."""
+    """Reads one token of each row, int32 [B]; returns the same as `prefill`."""
     x = self.embed(tokens)
     following = []
     for layer, state in zip(self.layers, states, strict=True):
@@ -232,17 +233,16 @@ class LanguageModel(nnx.Module):
   def decode_steps(
       self, tokens: jax.Array, states: tuple[Any, ...]
   ) -> tuple[jax.Array, tuple[Any, ...]]:
-    """Reads int32 [B, L] as L calls of `decode_step` would, but all at once.
+    """Reads int32 [B, L] at once, with the result of L calls of `decode_step`.
 
     Returns:
-      the normalised activations [B, L, E], of which `logits` makes what each
-      step would have returned, and the decode state.
+      The normalised activations [B, L, E], for `logits`, and the decode states.
     """
     x, following = self._read(tokens, Context(*tokens.shape), states)
     return self.final_norm(x), following
 
   def _last_logits(self, x):
-    """Of the newest activations [B, E]: each device draws for its own rows."""
+    """Returns logits of activations [B, E], with rows divided for sampling."""
     return parallel.spread(self.logits(self.final_norm(x)), parallel.BATCH_AXES)
 
   def _read(self, tokens, context, states):
@@ -253,14 +253,14 @@ class LanguageModel(nnx.Module):
     return x, tuple(following)
 
   def embed(self, tokens: jax.Array) -> jax.Array:
-    """Maps int32 [...] to [..., E] of the residual stream, for the first layer.
+    """Maps int32 [...] to [..., E], the residual stream before the first layer.
 
     Raises:
-      ValueError: an id, of padding too, is none of the vocabulary (under `jit`,
-        where values are unknown, the caller has to see to it).
+      ValueError: an id, also of padding, is not in the vocabulary. Under `jit`
+        values are unknown, and the caller must check them.
     """
     _check_ids(tokens, self.vocab_size)
-    # Or XLA would divide the activations as the columns of the table are.
+    # Otherwise XLA would divide the activations like the columns of the table.
     table = parallel.spread(self.embedding.embedding[...], parallel.HEAD_AXES)
     x = jnp.take(table, tokens, axis=0)
     return parallel.spread(x.astype(self.residual_dtype), parallel.BATCH_AXES)
@@ -285,12 +285,12 @@ class LanguageModel(nnx.Module):
     )
     if self.pad_mask == 'exclude':
       return context
-    # Released models forget the mask of rows that are longer than the prefix.
+    # Released models ignore the mask of rows that are longer than the prefix.
     return context._replace(mask=None, unzeroed=mask if L <= P else None)
 
 
 def _check_ids(tokens, vocab_size):
-  """Other rows of the table, those from its end included, are not trained."""
+  """Raises ValueError for other ids, whose rows of the table are untrained."""
   if isinstance(tokens, jax.core.Tracer):
     return
   ids = np.asarray(tokens)

@@ -1,4 +1,4 @@
-"""The parts that every block has, and how weights start."""
+"""Linear layers, norms and MLPs of all blocks, and their initial weights."""
 
 from collections.abc import Callable
 import functools
@@ -14,18 +14,18 @@ from jrt_jax.models.rms_norm import RMSNorm
 
 
 class Build(NamedTuple):
-  """How the layers of one model are made: shared by all of its modules."""
+  """Makes the layers of one model."""
 
   width: int  # E
   dtype: jnp.dtype  # of activations and products; parameters are float32
   residual_dtype: jnp.dtype  # of the residual stream
   norm_eps: float
-  init: Callable  # of weights
-  init_out: Callable  # of weights that write to the residual stream
+  init: Callable  # initializer of weights
+  init_out: Callable  # initializer of weights that add to the residual stream
   rngs: nnx.Rngs
 
   def linear(self, inputs: int, outputs: int) -> nnx.Linear:
-    """Maps [..., inputs] to [..., outputs]."""
+    """Returns a layer from [..., inputs] to [..., outputs]."""
     return nnx.Linear(
         inputs,
         outputs,
@@ -39,7 +39,7 @@ class Build(NamedTuple):
   def projections(
       self, inputs: int, count: int, outputs: int, *, bias=False
   ) -> 'Projections':
-    """Maps [..., inputs] to `count` arrays [..., outputs]."""
+    """Returns a layer from [..., inputs] to `count` arrays [..., outputs]."""
     return Projections(
         inputs,
         (count, outputs),
@@ -50,7 +50,7 @@ class Build(NamedTuple):
     )
 
   def linear_out(self, inputs: int, *, bias=False) -> 'ProjectionOut':
-    """A projection back to the residual stream."""
+    """Returns a projection back to the residual stream."""
     return ProjectionOut(
         inputs,
         self.width,
@@ -71,7 +71,10 @@ class Build(NamedTuple):
 def make_build(
     *, width, num_layers, dtype, residual_dtype, norm_eps, init_std, rngs
 ) -> Build:
-  """Weights start as in GPT-2: residual outputs smaller by sqrt(2 layers)."""
+  """Returns a Build with the initial weights of GPT-2.
+
+  Weights that add to the residual stream are smaller by sqrt(2 * layers).
+  """
   out_std = init_std / (2 * num_layers) ** 0.5
   return Build(
       width,
@@ -85,11 +88,11 @@ def make_build(
 
 
 class Projections(nnx.LinearGeneral):
-  """Projections of one input, stacked in a matrix [E, n, I].
+  """Several projections of one input, stacked in a matrix [E, n, I].
 
-  So each of them can be sharded. Where that is done, what they map to is stacked
-  too. It is not elsewhere: it would be transposed for the products of the
-  backward pass.
+  Stacking allows to shard each of them. If they are sharded, the outputs are
+  stacked too; otherwise they are not, since the backward pass would transpose
+  them.
   """
 
   def __call__(
@@ -97,9 +100,9 @@ class Projections(nnx.LinearGeneral):
   ) -> tuple[jax.Array, ...]:
     """Maps [..., E] to n arrays [..., I].
 
-    With `apart`, and always on a CPU, where it is faster, each has a product of
-    its own, and their derivatives need not be written into one array: where
-    each is made for itself.
+    With `apart`, and always on a CPU, where it is faster, each projection is a
+    separate product. Use it if the derivatives of the outputs are computed
+    separately, so that they need not be written into one array.
     """
     n, _ = self.out_features
     if _is_shared():
@@ -110,7 +113,7 @@ class Projections(nnx.LinearGeneral):
     return tuple(jnp.split(self._product(x), n, axis=-1))
 
   def _product(self, x, part=0, parts=1):
-    """With one of the equal `parts` of all columns."""
+    """Multiplies with one of the equal `parts` of all columns."""
     kernel = self.kernel[...].reshape(x.shape[-1], parts, -1)[:, part]
     x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
     y = _dot_general(x, kernel, (((x.ndim - 1,), (0,)), ((), ())))
@@ -123,8 +126,8 @@ class Projections(nnx.LinearGeneral):
 class ProjectionOut(nnx.Linear):
   """A projection whose result is added to the residual stream.
 
-  That is not rounded to fewer bits than the stream has. So a GPU adds it within
-  the product, which writes the sum in place of the stream.
+  The result is not rounded to fewer bits than the stream has. Therefore a GPU
+  can do the addition within the product, in place.
   """
 
   def __init__(self, *args, residual_dtype, **kwargs):
@@ -134,7 +137,8 @@ class ProjectionOut(nnx.Linear):
   def __call__(self, x: jax.Array) -> jax.Array:
     """Maps [..., inputs] to [..., outputs] in the wider of both dtypes.
 
-    Where devices share the inputs it is rounded to `dtype`, as they exchange it.
+    If devices divide the inputs, the result is rounded to `dtype`, since they
+    exchange it.
     """
     if _is_shared() or self.out_dtype == self.dtype:
       return super().__call__(x)
@@ -144,13 +148,13 @@ class ProjectionOut(nnx.Linear):
 
 
 def _is_shared():
-  """Whether devices share heads and MLPs."""
+  """Whether devices divide heads and MLPs."""
   return jax.sharding.get_abstract_mesh().shape.get('tensor', 1) > 1
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _product(x, kernel, dtype):
-  """x @ kernel in a wider dtype, but not its derivatives."""
+  """x @ kernel in a wider dtype; derivatives have the dtype of x."""
   return jnp.matmul(x, kernel, preferred_element_type=dtype)
 
 
@@ -182,7 +186,7 @@ class SwiGLU(nnx.Module):
 
 
 def _dot_general(x, kernel, dimensions, **options):
-  """[..., E] by [E, I], as linear layers call it."""
+  """Multiplies [..., E] by [E, I], with the signature of `lax.dot_general`."""
   if jax.default_backend() == 'cpu' and not _is_shared():
     return _matmul_on_cpu(x, kernel)
   return lax.dot_general(x, kernel, dimensions, **options)
@@ -190,11 +194,11 @@ def _dot_general(x, kernel, dimensions, **options):
 
 @jax.custom_vjp
 def _matmul_on_cpu(x, kernel):
-  """[..., E] by [E, I]; the cotangent of the kernel is computed as it lies.
+  """Multiplies [..., E] by [E, I] with a faster derivative of the kernel.
 
-  JAX multiplies for its transpose. On a CPU, XLA transposes both one of the
-  factors for that and the result, which takes a quarter of the time of an MLP of
-  width 128.
+  JAX computes the transpose of this derivative. On a CPU, XLA then transposes a
+  factor and the result, which takes a quarter of the time of an MLP of width
+  128.
   """
   return x @ kernel
 

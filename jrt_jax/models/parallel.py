@@ -1,6 +1,6 @@
-"""The mesh axes over which a model is spread, where a mesh is set.
+"""Divides arrays of a model over the axes of the current mesh, if there is one.
 
-How each parameter lies on them is a fact of it: see `jrt_jax/cost/weight.py`.
+`jrt_jax/cost/weight.py` says how each parameter is divided.
 """
 
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ from pallas_kernels import sharding
 def spec(
     shape: Sequence[int], axes: Sequence[Sequence[str] | None]
 ) -> PartitionSpec:
-  """Returns how an array lies on the mesh that is set.
+  """Returns how an array is divided over the current mesh.
 
   Args:
-    shape: of the array.
-    axes: of the mesh, which share each of its first axes; None: it is whole, as
-      one is that they do not divide.
+    shape: the shape of the array.
+    axes: for each of its first axes, the mesh axes that divide it; None: not
+      divided. An axis whose length they do not divide is not divided either.
   """
   return PartitionSpec(
       *(
@@ -33,7 +33,7 @@ def spec(
 
 
 def lay(tree: Any, axes: Sequence[Sequence[str] | None]) -> Any:
-  """Divides all arrays of `tree` over the mesh that is set, as `spec` says."""
+  """Divides all arrays of `tree` over the current mesh, see `spec`."""
   if not sharding.free_axes():
     return tree
   return jax.tree.map(
@@ -42,7 +42,7 @@ def lay(tree: Any, axes: Sequence[Sequence[str] | None]) -> Any:
 
 
 def spread(x: jax.Array, axes: Sequence[str]) -> jax.Array:
-  """Spreads the first axis of `x` over mesh axes; the others become whole."""
+  """Divides the first axis of `x` over mesh axes, and no other axis."""
   if not sharding.free_axes():
     return x
   spec = PartitionSpec(sharding.axes_that_divide(len(x), axes))

@@ -1,4 +1,4 @@
-"""Linear attention, and prefix linear attention, as mixers."""
+"""Mixers of linear attention and prefix linear attention."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,25 +16,25 @@ from jrt_jax.models.head_group import HeadGroup
 from jrt_jax.models.layers import Build
 import pallas_kernels
 
-# What values of `config.model.implementation` are that are no single one.
+# Values of `config.model.implementation` that are not a single implementation.
 IMPLEMENTATIONS = {
     'auto': None,
     KERNELS_OR_CHUNKED: ('mosaic_sm90', 'chunked'),
 }
 
-# Of one group of heads; of several, a tuple.
+# The state of one group of heads, or a tuple of states of several.
 State = pallas_kernels.State | tuple[pallas_kernels.State, ...]
 
 
 class PrefixLinearAttention(nnx.Module):
   """Linear attention whose state reads the prefix before the first token.
 
-  The prefix has keys and values of its own, so that the encoder half and the
-  causal half can store different facts; queries are shared. With
+  The prefix has its own key and value projections, so that the encoder half and
+  the causal half can store different facts; queries are shared. With
   `reads_prefix=False` this is the causal linear attention of Based.
 
   Args:
-    build: what the layers are made with.
+    build: makes the layers.
     num_heads: H.
     feature_map: `config.model.feature_map`.
     normalizer: `config.model.normalizer`.
@@ -83,8 +83,8 @@ class PrefixLinearAttention(nnx.Module):
   ):
     """Maps [B, L, E] to [B, L, E]; row b sees all of x[b, :prefix_len[b]].
 
-    Starts from `state`, if given: what was read before, prefixes included.
-    With `return_state` returns the state after the last token, too.
+    Starts from `state`, the state after earlier tokens and prefixes, if given.
+    With `return_state` also returns the state after the last token.
     """
     P = context.prefix_capacity if self.reads_prefix else 0
     k, k_enc = self._heads(self.proj_k(x)), None
@@ -115,7 +115,7 @@ class PrefixLinearAttention(nnx.Module):
     return (y, state) if return_state else y
 
   def read_prefix(self, x: jax.Array, context: Context, state: State) -> State:
-    """Adds the tokens x [B, L, E] to the prefix that `state` has read."""
+    """Adds the tokens x [B, L, E] to the prefix in `state`."""
     k = self._heads(self.proj_k_enc(x))
     v = self._heads(self.proj_v_enc(x))
     states = [
@@ -139,7 +139,7 @@ class PrefixLinearAttention(nnx.Module):
     return x.reshape(*x.shape[:-1], self.num_heads, -1)
 
   def _by_group(self, state, *arrays):
-    """Yields groups, their states, and their heads of arrays [..., H, ·]."""
+    """Yields each group with its state and its heads of arrays [..., H, ·]."""
     one = len(self.groups) == 1
     states = [state] * len(self.groups) if one or state is None else state
     start = 0
@@ -171,7 +171,7 @@ def _of_config(build, config, *, reads_prefix):
 
 
 def _maps(config, num_heads, reads_prefix, rngs):
-  """The map of each group of heads, and that of its prefix or None."""
+  """Returns for each group its map, and its map for prefix keys or None."""
   given, config = config, dict(config)
   config.pop('separate_encoder', None)
   settings = {'head_dim': config.pop('feature_dim'), 'num_heads': num_heads}
@@ -190,7 +190,7 @@ def _maps(config, num_heads, reads_prefix, rngs):
 
 
 def _joined(results):
-  """Outputs of all heads [..., H, V], and their state."""
+  """Returns the outputs of all heads [..., H, V], and their state."""
   y, states = zip(*results)
   y = y[0] if len(y) == 1 else jnp.concatenate(y, axis=-2)
   return y, _one_or_all(states)

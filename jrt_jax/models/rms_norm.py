@@ -1,4 +1,4 @@
-"""RMSNorm, beside the residual stream that it reads."""
+"""RMSNorm with a backward pass that saves memory."""
 
 import functools
 
@@ -10,9 +10,9 @@ import jax.numpy as jnp
 class RMSNorm(nnx.RMSNorm):
   """x / √(mean(x²) + ε) ⊙ scale, in float32, then rounded to `dtype`.
 
-  Its backward pass needs what forward has returned, and not x: it takes x / √…
-  to be y / scale. A scale of exactly 0, where that is lost, gets no gradient. As
-  Apex's `memory_efficient` norms, https://github.com/NVIDIA/apex.
+  The backward pass keeps the output y rather than x, and computes x / √… as
+  y / scale. Where scale is exactly 0, it gets no gradient. Apex's
+  `memory_efficient` norms do the same, https://github.com/NVIDIA/apex.
   """
 
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -20,9 +20,9 @@ class RMSNorm(nnx.RMSNorm):
     return self.beside(x)[1]
 
   def beside(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns x itself and what it is mapped to.
+    """Returns x itself and its normalised value.
 
-    Where the first is used in place of x, derivatives in both of them are added
+    If callers use the returned x from here on, its two derivatives are added
     before they are written, once and in the precision of `dtype`.
     """
     return _beside(x, self.scale[...], self.epsilon, jnp.dtype(self.dtype))
@@ -44,7 +44,7 @@ def _backward(eps, dtype, kept, cotangents):
   y, inverse, scale = kept
   dx, dy = cotangents
   x_dtype = dx.dtype
-  # Or XLA would compute y anew, from x.
+  # Otherwise XLA would recompute y from x.
   y = jax.lax.optimization_barrier(y).astype(jnp.float32)
   dy = dy.astype(jnp.float32)
   normal = y * (1 / jnp.where(scale == 0, 1, scale))
@@ -52,7 +52,7 @@ def _backward(eps, dtype, kept, cotangents):
   mean = jnp.mean(dy * y, axis=-1, keepdims=True)
   dx += inverse * (dy * scale - normal * mean)
   narrow = min(dtype, x_dtype, key=lambda dtype: dtype.itemsize)
-  if narrow != jnp.float32:  # or XLA would write float32
+  if narrow != jnp.float32:  # otherwise XLA would write float32
     dx = jax.lax.optimization_barrier(dx.astype(narrow))
   return dx.astype(x_dtype), dscale
 

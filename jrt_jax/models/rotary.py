@@ -10,12 +10,12 @@ def rotary(
   """Rotates pairs (i, i + N) of x [..., H, D] by angles of positions [...].
 
   The first R = ⌊fraction · D⌋ features make N = ⌈R/2⌉ pairs, whose angles are
-  position · base^(-2i/R); an odd R borrows one feature, and the features after
-  the pairs stay as they are. Angles are float32, the result is in the dtype of
-  x.
+  position · base^(-2i/R). If R is odd, the last pair also takes the next
+  feature. The other features are unchanged. Angles are float32; the result has
+  the dtype of x.
 
-  Source: Su et al. 2021, https://arxiv.org/abs/2104.09864; of a fraction, GPT-J
-  and GPT-NeoX, and of an odd R, the released attention model of JRT-RNN 1.3B.
+  Source: Su et al. 2021, https://arxiv.org/abs/2104.09864. Fractions are from
+  GPT-J and GPT-NeoX, odd R from the released 1.3B attention model.
   """
   rotated = int(fraction * x.shape[-1])
   pairs = -(-rotated // 2)

@@ -1,4 +1,4 @@
-"""How the next token is drawn from its logits."""
+"""Draws the next token from its logits."""
 
 import dataclasses
 
@@ -8,15 +8,16 @@ import jax.numpy as jnp
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
-  """How to draw: each id with its softmax probability, after all of these.
+  """Changes of the logits before ids are drawn by their softmax probabilities.
 
   Attributes:
-    temperature: divides the logits; 0 always takes the likeliest id.
-    top_k: only so many of the likeliest ids are drawn; 0: all.
-    top_p: only the likeliest ids that together have this probability are.
+    temperature: divides the logits; 0: always the likeliest id.
+    top_k: only the k likeliest ids can be drawn; 0: all.
+    top_p: only the likeliest ids that together have this probability can be
+      drawn; 1: all.
     repetition_penalty: positive logits of ids that have occurred are divided
       by it, negative ones multiplied (Keskar et al. 2019,
-      https://arxiv.org/abs/1909.05858); 1: none.
+      https://arxiv.org/abs/1909.05858); 1: no penalty.
 
   Raises:
     ValueError: a value is out of range.
@@ -38,9 +39,9 @@ class Sampling:
         raise ValueError(f'{name} must be {wanted}, got {getattr(self, name)}')
 
 
-# Of text that is to be read: the likeliest text of small models is blank, or
-# goes in circles (Holtzman et al. 2020, https://arxiv.org/abs/1904.09751).
-# Nothing is cut off, for which every step would sort the whole vocabulary.
+# For text that people read: the likeliest text of small models is blank or
+# repeats itself (Holtzman et al. 2020, https://arxiv.org/abs/1904.09751).
+# No top_p, since every step would have to sort the whole vocabulary.
 FOR_TEXT = Sampling(temperature=0.7)
 
 
@@ -52,14 +53,14 @@ def sample(
     num_ids: int,
     seen: jax.Array | None = None,
 ) -> jax.Array:
-  """Draws int32 [B] from float32 logits [B, V], never an id >= num_ids.
+  """Draws ids, int32 [B], below num_ids.
 
   Args:
     logits: float32 [B, V].
     keys: a random key for each row, [B].
-    sampling: how.
-    num_ids: how many ids the tokenizer has.
-    seen: bool [B, num_ids], which ids have occurred in a row; None: none.
+    sampling: how to draw.
+    num_ids: number of ids of the tokenizer.
+    seen: bool [B, num_ids], ids that have occurred in each row; None: none.
   """
   logits = logits[:, :num_ids]
   if seen is not None and sampling.repetition_penalty != 1:
@@ -78,7 +79,7 @@ def sample(
 
 
 def _nucleus(logits, top_p):
-  """Leaves the fewest of the likeliest ids whose probabilities reach top_p.
+  """Keeps the smallest set of likeliest ids whose probability reaches top_p.
 
   Source: Holtzman et al. 2020, https://arxiv.org/abs/1904.09751.
   """

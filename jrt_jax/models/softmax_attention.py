@@ -1,4 +1,4 @@
-"""Softmax attention, over all tokens so far or over the last W, as mixers."""
+"""Mixers of softmax attention, over all earlier tokens or the last W."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -17,17 +17,20 @@ from jrt_jax.models.rotary import rotary
 
 
 class SoftmaxAttention(nnx.Module):
-  """Each query sees the last W keys of its document, its own included, or all.
+  """Each query sees the last W keys of its document, or all earlier keys.
 
   Args:
-    window: W; its state is a ring of W slots. None: all keys; the state has
-      slots for `Context.state_capacity` tokens, and the output after more of
-      them is NaN.
-    sinks: with a window, the first S keys of its document that a query sees as
-      well; the state has S slots more.
-    rope_fraction: how much of each head rotary embeddings turn.
-    implementation: 'blocked', 'cudnn', or 'auto': cuDNN on a GPU, for bfloat16
-      rows without padding or documents, and blocks elsewhere.
+    build: makes the layers.
+    num_heads: H.
+    window: W, including the query's own key; the state is a ring of W slots.
+      None: all keys; the state has slots for `Context.state_capacity` tokens,
+      and outputs after more tokens are NaN.
+    rope_base: base of the rotary embeddings.
+    rope_fraction: the fraction of each head that rotary embeddings rotate.
+    sinks: with a window, the number S of first keys of its document that a
+      query also sees; the state has S more slots.
+    implementation: 'blocked', 'cudnn', or 'auto'. 'auto' is cuDNN on a GPU, for
+      bfloat16 rows without padding or documents, and 'blocked' elsewhere.
   """
 
   def __init__(
@@ -98,11 +101,11 @@ class SoftmaxAttention(nnx.Module):
 
   @property
   def _slots(self):
-    """Of the state; None: as many as it may ever need."""
+    """Number of slots of the state; None: one for each token."""
     return None if self.window is None else self.sinks + self.window
 
   def _qkv(self, x, positions):
-    """Rotated q and k, and v, each [..., H, D]."""
+    """Returns rotated q and k, and v, each [..., H, D]."""
     shape = *x.shape[:-1], self.num_heads, -1
     q, k, v = (y.reshape(shape) for y in self.qkv(x))
     turn = {'base': self.rope_base, 'fraction': self.rope_fraction}
@@ -120,7 +123,7 @@ class SoftmaxAttention(nnx.Module):
     state = kv_cache.append(state, k, v, count, positions, context.mask)
     y = blocked_attention.cached_attention(q, state.k, state.v, positions)
     seen = positions + 1
-    if context.mask is not None:  # a NaN of padding would spread to tokens
+    if context.mask is not None:  # a NaN at padding would spread to tokens
       seen = jnp.where(context.mask, seen, 0)
     return _nan_beyond_capacity(y, seen, state), state
 
@@ -133,7 +136,7 @@ class SoftmaxAttention(nnx.Module):
     if implementation == 'cudnn':
       if not fits:
         raise NotImplementedError(
-            'cudnn takes bfloat16 rows of even length without padding,'
+            'cudnn supports bfloat16 rows of even length without padding,'
             ' documents and sinks, and head widths up to 128, got'
             f' {q.dtype} [B, L, H, D] = {[*q.shape]}, sinks={self.sinks}'
         )
@@ -183,14 +186,16 @@ def fused_attention(
     window: int | None,
     implementation: Literal['xla', 'cudnn'] = 'cudnn',
 ) -> jax.Array:
-  """Attention of jax.nn, for any head width: cuDNN takes multiples of 8 only.
+  """Calls the attention of jax.nn, for any head width.
 
-  Heads are padded with zeros, which change neither scores nor values.
+  cuDNN supports multiples of 8 only: heads are padded with zeros, which change
+  neither scores nor values.
 
   Args:
     q, k, v: [B, L, H, D].
-    window: keys that a query may see, its own included; None: all so far.
-    implementation: of `jax.nn.dot_product_attention`.
+    window: number of keys that a query sees, including its own; None: all
+      earlier keys.
+    implementation: an implementation of `jax.nn.dot_product_attention`.
 
   Returns:
     [B, L, H, D].
@@ -210,7 +215,7 @@ def fused_attention(
 
 
 def _nan_beyond_capacity(y, count, state):
-  """What is no longer in the cache should have been seen."""
+  """Returns y, or NaN where tokens to attend to are no longer in the cache."""
   too_many = count > state.k.shape[1]
   return jnp.where(
       jnp.expand_dims(too_many, [*range(count.ndim, y.ndim)]), jnp.nan, y

@@ -216,7 +216,7 @@ def test_a_cancelled_job_is_not_requeued(cluster, monkeypatch):
             " cpu-bind, got 'mpi'",
         ),
         (['--account=a\nb'], "must be one line, got 'a\\nb'"),
-        (['--setup', 'if ['], '--setup must be bash'),
+        (['--setup', 'if ['], '--setup must be valid bash'),
     ],
 )
 def test_a_mistake_is_one_line(cluster, capsys, arguments, message):
@@ -234,5 +234,5 @@ def test_a_mistake_is_one_line(cluster, capsys, arguments, message):
 def test_without_sbatch_the_reader_learns_what_to_do(cluster, capsys):
   (cluster / 'bin' / 'sbatch').unlink()
   assert launch() == 2
-  message = 'submit on a login node of the cluster (sbatch runs/jrt_360m/job'
+  message = 'submit from a login node of the cluster (sbatch runs/jrt_360m/job'
   assert message in capsys.readouterr().err

@@ -1,8 +1,7 @@
-"""The mixers that a config can name: a line each.
+"""The mixers that a config can name, and their facts, without jax.
 
-All that is to be known of one without computing it stands in a file beside this
-one, which imports no jax, so that a plan starts at once; the file that
-`Mixer.module` names computes it.
+`MIXERS` has a line for each mixer, and a file of this folder its facts.
+`Mixer.module` names the code that computes it.
 """
 
 from jrt_jax.cost.mixers.base import Config
@@ -25,7 +24,7 @@ MIXERS = {
 
 
 def state_grows(config: Config) -> bool:
-  """Whether the decode state of a model takes more room for more tokens.
+  """Whether the decode state of a model grows with the number of tokens.
 
   Args:
     config: `config.model` of a run.

@@ -1,4 +1,4 @@
-"""What is to be known of every mixer."""
+"""The facts that every mixer must state."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -12,25 +12,27 @@ Config = Mapping[str, Any]  # `config.model`
 
 
 class Mixer(NamedTuple):
-  """The facts of a mixer; one layer of it, where they are numbers.
+  """The facts of a mixer; numbers are those of one layer.
 
   Attributes:
     module: 'package.module:function'; the function makes the nnx module from
       `models.layers.Build` and `config.model`.
-    weights: its parameters, by name.
-    state_bytes: that decoding keeps of so many tokens.
-    products: multiplications per token between activations, over all heads, of
-      sequences of so many tokens with so large a fraction in their prefix.
-    kept: values per token that a training step keeps for its backward pass,
-      where prefixes have room for so large a fraction: what products with
-      weights give, and all of them.
-    state_axes: the axes of the mesh that divide each axis of the arrays of its
-      decode state; those that have fewer axes have the first of these.
-    reads_prefix: whether it sees the whole prefix at every position; such a
-      module has `read_prefix`.
-    state_grows: whether its state is the KVCache of all tokens.
+    weights: maps `config.model` to its parameters, by name.
+    state_bytes: maps `config.model` and a number of tokens to the bytes of the
+      decode state.
+    products: maps `config.model`, the length of sequences and the fraction of
+      prefix tokens to the multiplications between activations per token, over
+      all heads.
+    kept: maps `config.model` and the largest fraction of prefix tokens to two
+      numbers of values per token that training keeps for the backward pass: the
+      outputs of products with weights, and all values.
+    state_axes: for each axis of the arrays of its decode state, the axes of the
+      mesh that divide it; arrays with fewer axes use the first of these.
+    reads_prefix: whether every position sees the whole prefix; then its module
+      has `read_prefix`.
+    state_grows: whether its state is a KVCache of all tokens.
     linear_attention: whether `pallas_kernels.prefix_linear_attention` computes
-      it, as `config.model.implementation` says.
+      it, with `config.model.implementation`.
   """
 
   module: str
@@ -45,7 +47,7 @@ class Mixer(NamedTuple):
 
 
 def head_width(width: int, num_heads: int, *, rotary: bool = False) -> int:
-  """Returns V, the width of each head; ValueError if heads do not fit."""
+  """Returns V, the width of each head; ValueError if it is not whole."""
   multiple = (2 if rotary else 1) * num_heads
   if width % multiple:
     what = 'rotary embeddings in ' if rotary else ''

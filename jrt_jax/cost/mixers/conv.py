@@ -6,7 +6,7 @@ from jrt_jax.cost.mixers.base import Mixer
 
 
 def _inner(config):
-  """I, the width of each half."""
+  """I, the width of the values, and also of the gates."""
   return config['conv_expand'] * config['width'] // 2
 
 
@@ -29,7 +29,7 @@ def _state_bytes(config, length):
 
 
 def _kept(config, capacity):
-  """Both halves; and one convolved, and its product with the other."""
+  """Values and gates; and also convolved values, and their gated product."""
   del capacity
   return 2 * _inner(config), 4 * _inner(config)
 

@@ -1,4 +1,4 @@
-"""The facts of `pla` and `la`, linear attention with a prefix and without."""
+"""The facts of `pla` and `la`: linear attention with and without a prefix."""
 
 import functools
 
@@ -34,9 +34,10 @@ def _weights(config, *, reads_prefix):
 
 
 def _of_group(config, group, reads_prefix):
-  """The feature map acts on queries and keys; or a map of its own on the latter.
+  """Returns the parameters of a group: its feature maps, and its output norm.
 
-  All of it lies with the heads, its first axis.
+  The feature map is applied to queries, keys and keys of the prefix, unless
+  these have a separate map. The first axis is the head.
   """
   shared = reads_prefix and not group.separate
   uses = {'feature_map': (2.0, float(shared))}
@@ -55,23 +56,23 @@ def _of_group(config, group, reads_prefix):
 
 
 def _state_bytes(config, length):
-  """Sums of φ(k) vᵀ and of φ(k), in float32."""
+  """The bytes of the sums of φ(k) vᵀ and of φ(k), in float32."""
   del length
   V = head_width(config['width'], config['num_heads'])
   return 4 * _features(config) * (V + 1)
 
 
 def _products(config, length, prefix_fraction, *, reads_prefix):
-  """S += φ(k) vᵀ, φ(q)·S, and the prefix."""
+  """Those of S += φ(k) vᵀ and φ(q)·S, and of adding the prefix to S."""
   del length
   V = head_width(config['width'], config['num_heads'])
   return _features(config) * V * (2 + reads_prefix * prefix_fraction)
 
 
 def _kept(config, capacity, *, reads_prefix):
-  """Queries, keys, values, those of the prefix; its input, outputs, normalisers.
+  """Queries, keys and values, also of the prefix; then outputs and normalisers.
 
-  `chunked` keeps the float32 state of each chunk as well.
+  `chunked` also keeps the float32 state of each chunk.
   """
   E, H = config['width'], config['num_heads']
   D, room = config['feature_map']['feature_dim'], reads_prefix * capacity

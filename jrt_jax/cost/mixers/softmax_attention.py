@@ -1,4 +1,4 @@
-"""The facts of `attention` and `swa`, softmax attention to all or W keys."""
+"""The facts of `attention` and `swa`: softmax attention over all or W keys."""
 
 import functools
 
@@ -24,7 +24,7 @@ def _state_bytes(config, length, *, windowed):
 
 
 def _products(config, length, prefix_fraction, *, windowed):
-  """Scores and values; the first tokens see fewer."""
+  """Those of scores and values; the first tokens see fewer keys."""
   del prefix_fraction
   most = length
   if windowed:
@@ -34,7 +34,7 @@ def _products(config, length, prefix_fraction, *, windowed):
 
 
 def _kept(config, capacity):
-  """Queries, keys, values; outputs, and the sum of each head's weights."""
+  """Queries, keys and values; then outputs, and the sum of weights per head."""
   del capacity
   E, H = config['width'], config['num_heads']
   return 3 * E, 4 * E + H * 4 / ITEM_BYTES[config['dtype']]

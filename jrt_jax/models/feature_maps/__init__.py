@@ -1,7 +1,7 @@
-"""Feature maps by name: what linear attention compares queries and keys by.
+"""Feature maps, with which linear attention compares queries and keys.
 
-`build` makes one of `cost.feature_maps.MAPS`, `build_groups` those of all heads;
-`print(table())` shows what there is.
+`build` makes a map of `cost.feature_maps.MAPS`, and `build_groups` the maps of
+all heads. `print(table())` lists all maps.
 """
 
 from collections.abc import Sequence
@@ -26,12 +26,12 @@ def build(
   Args:
     name: a key of `MAPS`.
     head_dim: D, width of queries and keys.
-    num_heads: H, each with parameters of its own.
-    rngs: of parameters and random projections.
+    num_heads: H; each head has its own parameters.
+    rngs: random keys for parameters and random projections.
     **settings: the other fields of `Settings`.
 
   Raises:
-    ValueError: the name is unknown, or a setting impossible.
+    ValueError: the name is unknown, or a setting is impossible.
   """
   _check({'name': name, 'feature_dim': head_dim, **settings})
   return make(name, Settings(head_dim, num_heads, rngs, **settings))
@@ -47,13 +47,13 @@ def build_groups(
   """Returns the maps of consecutive groups of heads.
 
   Args:
-    name: a key of `MAPS`, of all heads; or `HYBRID`, for `parts`.
-    num_heads: H, of all groups together.
-    heads: how many of them take each of the parts; empty: equally many.
+    name: a key of `MAPS`, for all heads; or `HYBRID`, to use `parts`.
+    num_heads: H, the number of heads of all groups together.
+    heads: number of heads of each part; empty: equal numbers.
     **settings: see `build`; `parts` are names of maps.
 
   Raises:
-    ValueError: a name is unknown, or a setting impossible.
+    ValueError: a name is unknown, or a setting is impossible.
   """
   if name != HYBRID:
     return [build(name, num_heads=num_heads, **settings)]
@@ -67,7 +67,7 @@ def build_groups(
 
 
 def table(*, head_dim: int = 16, **settings: Any) -> str:
-  """Returns what there is, one map a line, with `settings` as of `build`."""
+  """Returns a table of all maps; for `settings` see `build`."""
   rows = [('map', 'F', 'kernel', 'normalizer', 'computed by', 'parameters')]
   for name in MAPS:
     built = lambda: build(

@@ -1,4 +1,4 @@
-"""What every feature map is, and what it is made of."""
+"""The base class of feature maps, and the settings that they are built from."""
 
 from collections.abc import Sequence
 import pkgutil
@@ -14,7 +14,7 @@ from pallas_kernels.prefix_linear_attention import feature_maps as closed_forms
 
 
 class Settings(NamedTuple):
-  """What maps are built from; each reads what it needs."""
+  """The settings of all maps; each map reads those that it needs."""
 
   head_dim: int  # D
   num_heads: int  # H
@@ -32,11 +32,11 @@ class FeatureMap(nnx.Module):
   Attributes:
     num_heads: H.
     width: F, features of a head.
-    sign: of the kernel φ(q)·φ(k): 'positive', 'nonnegative' or 'signed'.
-    normalizer: what outputs are divided by unless a config says else.
-    closed_form: the kernel as the operation computes it; None if it cannot.
-    draws: whether there are random projections, which keys and queries share.
-    learned: whether something of it is trained.
+    sign: sign of the kernel φ(q)·φ(k): 'positive', 'nonnegative' or 'signed'.
+    normalizer: the normalizer of the outputs if the config says 'auto'.
+    closed_form: the kernel, if the operation can compute it itself, or None.
+    draws: whether it has random projections, which keys and queries share.
+    learned: whether it has trained parameters.
   """
 
   closed_form: closed_forms.FeatureMap | None = None
@@ -52,19 +52,20 @@ class FeatureMap(nnx.Module):
   def features(self, x: jax.Array) -> jax.Array:
     """Maps [..., H, D] to φ [..., H, F], in the dtype of `x`.
 
-    All is computed in float32 and rounded once: in bfloat16 elu(x) + 1 is 0
-    where it should be small, and a phase of some hundred has no sign.
+    Everything is computed in float32 and rounded once: in bfloat16, elu(x) + 1
+    would be 0 instead of a small number, and the sine of a large phase would be
+    meaningless.
     """
     dtype = jnp.promote_types(x.dtype, jnp.float32)
     return self._features(x.astype(dtype)).astype(x.dtype)
 
   def prepare(self, x: jax.Array) -> jax.Array:
-    """What the operation gets for queries or keys x [..., H, D]."""
+    """Returns the input of the operation for queries or keys x [..., H, D]."""
     return x if self.closed_form else self.features(x)
 
   @property
   def operation(self) -> closed_forms.FeatureMap:
-    """The map with which the operation reads what `prepare` returns."""
+    """The map that the operation applies to the result of `prepare`."""
     return self.closed_form or closed_forms.identity()
 
   def _features(self, x):

@@ -1,4 +1,4 @@
-"""Polynomials of q·k, which the operation computes itself."""
+"""Polynomial kernels of q·k, which the operation computes itself."""
 
 import jax
 
@@ -40,17 +40,15 @@ def polynomial(settings: Settings) -> FeatureMap:
 def taylor_exp(settings: Settings) -> FeatureMap:
   """exp(s) up to s^order: Based, https://arxiv.org/abs/2402.18668.
 
-  It is even-growing for even orders: s = -4 weighs 5, and s = 4 weighs 13.
+  For even orders it also grows for negative s: the weight is 5 at s = -4, and
+  13 at s = 4.
   """
   sign = 'signed' if settings.order % 2 else 'positive'
   return ClosedForm(settings, closed_forms.taylor_exp(settings.order), sign)
 
 
 def symmetric_power(settings: Settings) -> FeatureMap:
-  """s^degree, which unlike taylor_exp has no floor that dilutes the state.
-
-  A query that is orthogonal to all keys weighs them 0.
-  """
+  """s^degree; unlike with taylor_exp, orthogonal keys have no weight."""
   sign = 'signed' if settings.degree % 2 else 'nonnegative'
   kernel = closed_forms.symmetric_power(settings.degree)
   return ClosedForm(settings, kernel, sign)

@@ -1,4 +1,4 @@
-"""Several maps in one."""
+"""A feature map that combines several others."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from jrt_jax.models.feature_maps.base import Settings
 
 
 class Mixture(FeatureMap):
-  """[√a₁ φ₁, √a₂ φ₂, …]: the kernel Σ a_g K_g, a = softmax(logits) by head."""
+  """[√a₁ φ₁, √a₂ φ₂, …]: the kernel Σ a_g K_g, a = softmax(logits) per head."""
 
   learned = True
 

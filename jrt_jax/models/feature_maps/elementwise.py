@@ -1,4 +1,4 @@
-"""Functions of each component of queries and keys; F = D."""
+"""Feature maps that apply a function to each component; F = D."""
 
 from collections.abc import Callable
 
@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jrt_jax.models.feature_maps.base import FeatureMap
 from jrt_jax.models.feature_maps.base import Settings
 
-_LEAST = 1e-6  # or weights of a query without a positive component sum up to 0
-_SHIFT = 0.17  # the least value of GELU is -0.16997
+_LEAST = 1e-6  # so that the weights of a query do not sum to 0
+_SHIFT = 0.17  # the minimum of GELU is -0.16997
 
 
 class Elementwise(FeatureMap):
@@ -24,12 +24,12 @@ class Elementwise(FeatureMap):
 
 
 def relu(settings: Settings) -> FeatureMap:
-  """max(x, 0), and a millionth."""
+  """max(x, 0) + 1e-6."""
   return Elementwise(settings, _relu, 'positive')
 
 
 def gelu(settings: Settings) -> FeatureMap:
-  """GELU as it is, with negative values."""
+  """GELU, which also has negative values."""
   return Elementwise(settings, _gelu, 'signed')
 
 
@@ -56,5 +56,5 @@ def _gelu_shifted(x):
 
 
 def _elu_plus_one(x):
-  # exp(x) - 1 + 1 would be 0 where exp(x) is small.
+  # exp(x) - 1 + 1 would be 0 for small exp(x).
   return jnp.where(x > 0, x + 1, jnp.exp(jnp.minimum(x, 0)))

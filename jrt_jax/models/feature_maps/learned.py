@@ -1,4 +1,4 @@
-"""Maps that are trained, with parameters of their own for each head."""
+"""Trained feature maps; each head has its own parameters."""
 
 from collections.abc import Callable
 
@@ -29,7 +29,7 @@ class HeadLinear(nnx.Module):
 
 
 class Hedgehog(FeatureMap):
-  """[softmax(Wx), softmax(-Wx)], W the identity at first; F = 2D.
+  """[softmax(Wx), softmax(-Wx)], where W is initially the identity; F = 2D.
 
   Source: Zhang et al. 2024, https://arxiv.org/abs/2402.04347.
   """
@@ -51,9 +51,9 @@ class Hedgehog(FeatureMap):
 class Mlp(FeatureMap):
   """softplus(W₂ g(W₁x + b₁) + b₂), 4D hidden units; F = `num_features`.
 
-  g is the approximation of GELU by tanh; softplus makes weights positive.
+  g is the tanh approximation of GELU; softplus makes weights positive.
 
-  Source: the student report, section 4.2 (learnable MLP), but for softplus.
+  Source: the student report, section 4.2 (learnable MLP); softplus is ours.
   """
 
   learned = True

@@ -1,8 +1,9 @@
 """Random features of the Gaussian kernel exp(-‖q - k‖² / (2 √D)).
 
-Projections are drawn once, as parameters: checkpoints keep them, and training
-leaves them as they are. Rows are orthogonal in blocks of D, with the lengths of
-Gaussian vectors, which lowers the variance (https://arxiv.org/abs/2009.14794).
+Projections are drawn once and kept as parameters, which are saved in
+checkpoints but not trained. Rows are orthogonal in blocks of D, with the
+lengths of Gaussian vectors, which lowers the variance
+(https://arxiv.org/abs/2009.14794).
 """
 
 from flax import nnx
@@ -13,7 +14,7 @@ from jrt_jax.cost.feature_maps import num_waves
 from jrt_jax.models.feature_maps.base import FeatureMap
 from jrt_jax.models.feature_maps.base import Settings
 
-_LONGEST = 3.0  # of what gaussian_prf maps
+_LONGEST = 3.0  # norm to which gaussian_prf shortens its inputs
 
 
 class _RandomFeatures(FeatureMap):
@@ -27,13 +28,13 @@ class _RandomFeatures(FeatureMap):
 
   def _products(self, x):
     rows = jax.lax.stop_gradient(self.projection[...]).astype(x.dtype)
-    # A product in less than float32 would turn phases.
+    # Products in less than float32 would change phases.
     highest = jax.lax.Precision.HIGHEST
     return jnp.einsum('...hd,hmd->...hm', x, rows, precision=highest)
 
 
 class GaussianRff(_RandomFeatures):
-  """[cos Wx, sin Wx] / √m, m = F / 2: estimates of either sign.
+  """[cos Wx, sin Wx] / √m, m = F / 2; the kernel estimate can be negative.
 
   Source: Rahimi & Recht 2007, Random Features for Large-Scale Kernel Machines.
   """
@@ -51,9 +52,9 @@ class GaussianRff(_RandomFeatures):
 class GaussianPrf(_RandomFeatures):
   """exp(Wx - ‖x‖²) / √F, whose products have the mean exp(-‖q - k‖² / 2).
 
-  The exponent is at most ‖w‖² / 4, but the variance grows with exp(‖q + k‖²),
-  and features of long vectors are 0 in float32: longer ones than 3 (after the
-  scaling by D^-1/4) are shortened to 3.
+  The exponent is at most ‖w‖² / 4. But the variance grows with exp(‖q + k‖²),
+  and features of long vectors are 0 in float32. Therefore vectors longer than 3
+  (after scaling by D^-1/4) are shortened to 3.
 
   Source: the positive features of Performer, https://arxiv.org/abs/2009.14794,
   for the Gaussian instead of exp(q·k).
@@ -71,12 +72,12 @@ class GaussianPrf(_RandomFeatures):
 
 
 def _scaled(x):
-  """So that ‖q - k‖² has the 1/√D of the other maps."""
+  """Scales x such that ‖q - k‖² has the factor 1/√D of the other maps."""
   return x * x.shape[-1] ** -0.25
 
 
 def _orthogonal_rows(key, settings, rows):
-  """[H, rows, D], normally distributed each."""
+  """Returns [H, rows, D]; each row is normally distributed."""
   H, D = settings.num_heads, settings.head_dim
   blocks = -(-rows // D)
   direction_key, length_key = jax.random.split(key)

@@ -177,7 +177,9 @@ def test_a_tokenizer_of_other_text_is_refused(workdir, monkeypatch):
 
 
 def test_a_missing_tokenizer_is_named(workdir):
-  with pytest.raises(FileNotFoundError, match="'gone.json', which is not a file"):
+  with pytest.raises(
+      FileNotFoundError, match="'gone.json', which is not a file"
+  ):
     generation.load(workdir, tokenizer='gone.json')
 
 

@@ -169,7 +169,7 @@ def test_cudnn_refuses_what_it_cannot_take(make_mixer, overrides, length, mask):
       **{'dtype': 'bfloat16', 'implementation': 'cudnn', **overrides}
   )
   x = jnp.ones((1, length, overrides.get('width', 16)))
-  with pytest.raises(NotImplementedError, match='cudnn takes bfloat16'):
+  with pytest.raises(NotImplementedError, match='cudnn supports bfloat16'):
     mixer(x, Context(1, length, mask=mask))
 
 

@@ -133,8 +133,8 @@ def test_the_peak_is_not_that_of_float32():
 
 def test_weights_shared_between_nodes_are_warned_of():
   between = {'mesh.fsdp': 16}
-  assert 'between nodes' in make_table('2x8xH100', changes=between)
+  assert 'among nodes' in make_table('2x8xH100', changes=between)
   straddling = {'mesh.fsdp': 4, 'batch_size': 288}
-  assert 'between nodes' in make_table('2x6xH100', changes=straddling)
-  assert 'between nodes' not in make_table('2x8xH100')
+  assert 'among nodes' in make_table('2x6xH100', changes=straddling)
+  assert 'among nodes' not in make_table('2x8xH100')
   assert make_table('2x8xH100').startswith('2 x 8 x H100')

@@ -62,7 +62,7 @@ def test_the_plan_says_in_which_dtype_it_computes_if_not_as_configured(plan):
   assert 'dtype' not in plan
   on_cpu = make_plan(1e12, 'float32')
   assert on_cpu['dtype'].startswith('float32, as always on a CPU')
-  assert 'bfloat16 for other devices' in on_cpu['dtype']
+  assert 'bfloat16, for other devices' in on_cpu['dtype']
   assert on_cpu['expected time'].endswith('products of float32 matrices')
 
 

@@ -41,7 +41,7 @@ def test_a_smaller_mesh_uses_the_first_devices():
 @pytest.mark.parametrize(
     'sizes, message',
     [
-        (dict(data=9), r'asks for 9 x 1 x 1 = 9 devices, there are 8$'),
+        (dict(data=9), 'at most 8 devices, got 9 x 1 x 1 = 9$'),
         (dict(tensor=3), r'config\.mesh\.tensor = 3 must divide .* 8$'),
     ],
 )
