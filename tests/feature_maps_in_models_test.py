@@ -13,7 +13,6 @@ from configs.ablations import feature_map as ablation
 from jrt_jax import cost
 from jrt_jax import models
 from jrt_jax.cost.feature_maps import MAPS
-from jrt_jax.models import feature_maps
 from jrt_jax.training import loop
 from jrt_jax.training import optimizer
 from jrt_jax.training import program

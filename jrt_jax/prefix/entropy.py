@@ -29,7 +29,7 @@ def _capacity(prefix, sequence_length):
 
 
 def _fields():
-  ranges = base.RANGES['prefix'].keys
+  ranges = base.RANGES.keys['prefix'].keys
   optional = {key: ranges[key] for key in heuristic.MEASURE}
   thresholds = ListOf(Real(-(10**9), 10**9), 1, 100)
   return {'thresholds': thresholds}, {'windows': Whole(1, 10**9), **optional}
