@@ -15,6 +15,8 @@ ELSEWHERE = {
     **{
         name: name
         for name in (
+            'CHANGELOG.md',
+            'CONTRIBUTING.md',
             'WORKSPACE.md',
             'jrt_jax/prompting/README.md',
             'launch/README.md',
@@ -29,7 +31,7 @@ def on_files(files, config):
   """Adds them."""
   for path, page in ELSEWHERE.items():
     content = (ROOT / path).read_text()
-    if page == 'index.md':
+    if '/' not in path:
       content = content.replace('](docs/', '](')
     files.append(File.generated(config, page, content=content))
   return files
