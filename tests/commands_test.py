@@ -31,7 +31,7 @@ MISTAKES = {
     ),
     f'train {CONFIG} --from={{tmp}}': '--from brings its own config',
     f'train {CONFIG} --workdir={{tmp}}/run --config.probes.every=1'
-    ' --config.probes.path=no.jsonl': 'config.probes.path: no.jsonl is no file',
+    ' --config.probes.path=no.jsonl': 'config.probes.path: no.jsonl must be a file',
     'train --from={tmp} --workdir={tmp}/a': 'must be a workdir or its config.j',
     'train --from=builtin:a --workdir={tmp}/a': 'error: builtin:NAME must be o',
     'train --from=builtin:jrt_2m --workdir={tmp}/a': 'config.data.path must be',
@@ -62,7 +62,7 @@ MISTAKES = {
     'recall --workdir={tmp} --tasks=imdb': "or FILE.jsonl, got 'imdb'",
     'recall --workdir={tmp} --tasks=kv': 'kv needs a file: its rows are at',
     'recall --workdir={tmp} --tasks=fda --data={tmp}': 'no file fda*.jsonl',
-    'recall --workdir={tmp} --tasks={tmp}/a.jsonl': 'a.jsonl is no file',
+    'recall --workdir={tmp} --tasks={tmp}/a.jsonl': 'a.jsonl must be a file',
     'recall --workdir={tmp} --tasks=fda --prompts=thrice': "got 'thrice'",
     'recall --workdir={tmp} --tasks=fda': 'the workdir must be that of a run',
     'recall --workdir={tmp} --tasks=fda --out=/dev/null/a': '--out must be a',

@@ -1,4 +1,4 @@
-"""Trained models in Python, for those who use them; `jrt_jax` has its names."""
+"""The Python interface to trained models; its names are those of `jrt_jax`."""
 
 from jrt_jax.api.loading import load as load
 from jrt_jax.api.score import Score as Score

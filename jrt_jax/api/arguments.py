@@ -1,4 +1,4 @@
-"""What users may give: a text or token ids, one or several of them."""
+"""Checks of users' arguments: texts or token ids, one or several of them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 import numbers
@@ -16,10 +16,10 @@ READINGS = ('once', 'twice')
 
 
 def as_list(name: str, texts: Text | Sequence[Text]) -> tuple[list[Any], bool]:
-  """Returns a list of texts and int arrays, and whether one alone was given.
+  """Returns a list of texts and int arrays, and whether a single one was given.
 
   Raises:
-    ValueError: it is neither a text nor token ids, nor some of these.
+    ValueError: `texts` is neither a text nor token ids nor a list of these.
   """
   if (one := _text(texts)) is not None:
     return [one], True
@@ -37,10 +37,10 @@ def as_list(name: str, texts: Text | Sequence[Text]) -> tuple[list[Any], bool]:
 
 
 def ids(model: Model, text: str | np.ndarray) -> np.ndarray:
-  """Returns int32 [n] of one of the list; n may be 0.
+  """Returns the ids of a text, int32 [n], or checks given ids; n may be 0.
 
   Raises:
-    ValueError: an id is none of the tokenizer.
+    ValueError: the tokenizer does not have an id.
   """
   if isinstance(text, str):
     text = model.tokenizer.encode(text)
@@ -48,7 +48,7 @@ def ids(model: Model, text: str | np.ndarray) -> np.ndarray:
 
 
 def token_ids(model: Model, x: Sequence[int]) -> np.ndarray:
-  """Returns int32 [n] of what must be token ids, or raises ValueError."""
+  """Returns token ids as int32 [n], or raises ValueError."""
   found = np.asarray(x)
   if found.ndim != 1 or found.size and found.dtype.kind not in 'iu':
     raise ValueError(f'ids must be integers [n], got {_shown(x)}')
@@ -56,7 +56,7 @@ def token_ids(model: Model, x: Sequence[int]) -> np.ndarray:
 
 
 def read(texts: list[Any], reading: str) -> list[Any]:
-  """Returns the texts as they are read, once or twice.
+  """Returns the texts, or with reading='twice' the texts repeated.
 
   Raises:
     ValueError: `reading` is unknown.
@@ -94,7 +94,7 @@ def number(name: str, value: Any) -> float:
 
 
 def stop_texts(stop: str | Sequence[str]) -> tuple[str, ...]:
-  """Returns the texts before which to stop, or raises ValueError."""
+  """Returns the stop texts as a tuple, or raises ValueError."""
   stop = (stop,) if isinstance(stop, str) else stop
   if not isinstance(stop, Sequence) or not all(
       isinstance(text, str) for text in stop
@@ -104,7 +104,7 @@ def stop_texts(stop: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _holds_texts(x):
-  """Whether to look for texts in it: columns of tables and files have some."""
+  """Whether it may contain texts, as columns of tables and files do."""
   is_number = getattr(x, 'ndim', 1) == 0 or (
       getattr(x, 'ndim', 0) == 1 and getattr(x.dtype, 'kind', 'O') in 'bfc'
   )
@@ -122,7 +122,7 @@ def _text(x):
         isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in x
     )
     return np.array(x) if is_ids else None
-  if getattr(x, 'ndim', None) == 1:  # of numpy or jax
+  if getattr(x, 'ndim', None) == 1:  # numpy or jax
     x = np.asarray(x)
     return x if np.issubdtype(x.dtype, np.integer) else None
   return None

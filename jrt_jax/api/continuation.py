@@ -1,4 +1,4 @@
-"""What is written after texts, or after what was read before."""
+"""Continues texts, or states of texts that were read before."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,10 +24,10 @@ def settings(
     seed: int,
     **how: Any,
 ) -> generation.GenerationSettings:
-  """Returns what `generation` is asked for, `how` as it is.
+  """Returns `generation.GenerationSettings` from a user's arguments.
 
   Raises:
-    ValueError: an argument is of another type, or out of range.
+    ValueError: an argument has the wrong type, or is out of range.
   """
   number, whole = arguments.number, arguments.whole
   return generation.GenerationSettings(
@@ -50,11 +50,11 @@ def prompts(
     reading: str,
     state: State | None,
 ) -> tuple[list[np.ndarray], bool]:
-  """Returns the ids of each row, int32 [n], and whether one result is wanted.
+  """Returns the ids of each row, int32 [n], and whether the result is single.
 
   Raises:
-    ValueError: these are no texts, the state is of another model, or there are
-      not as many texts as it has.
+    ValueError: `texts` are not texts, the state is from another model, or the
+      number of texts differs from that of the state.
   """
   _check(model, state)
   if texts is None:
@@ -84,14 +84,12 @@ def continued(
     turn: str,
     batch_size: int,
 ) -> list[str]:
-  """Returns the text that follows each row; row b draws with seed + b."""
-  prompt_segments.turn_plan(
-      turn
-  )  # refuses an unknown one, also where none is needed
+  """Returns the continuation of each row; row b uses seed + b."""
+  prompt_segments.turn_plan(turn)  # raises for an unknown name
   size = min(batch_size, len(rows))
 
   def run(batch):
-    # One shape: the last row fills up the last batch.
+    # One shape: copies of the last row pad the last batch.
     at, prompts = zip(*batch, *batch[-1:] * (size - len(batch)))
     found = generation.Continuation(
         model,
@@ -118,7 +116,7 @@ def _check(model, state):
     return
   if not isinstance(state, State):
     raise ValueError(
-        'state must be what lm.read or lm.load_state has returned, got'
+        'state must be a result of lm.read or lm.load_state, got'
         f' {type(state).__name__}'
     )
   other = state.lm.model

@@ -1,4 +1,4 @@
-"""What layers make of texts."""
+"""The activations of layers."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ def hidden(
     *,
     batch_size: int,
 ) -> list[np.ndarray]:
-  """Returns float32 [n, E] of each text, as `TextModel.hidden` describes.
+  """Returns float32 [n, E] for each text; see `TextModel.hidden`.
 
   Raises:
     ValueError: there is no such layer, or a text has no tokens.

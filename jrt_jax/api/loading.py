@@ -1,4 +1,4 @@
-"""Where models are found."""
+"""Finds and loads models."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ def load(
 
   Args:
     path: a workdir of `jrt_jax.train`, of which the newest intact checkpoint is
-      read; a folder of `jrt_jax.convert to_compact`; one of `jrt_jax.export`; or
-      'builtin:NAME' for a model of the package, as builtin:jrt_2m.
+      read; a folder of `jrt_jax.convert to_compact`; one of `jrt_jax.export`;
+      or 'builtin:NAME' for a model of the package, as builtin:jrt_2m.
     tokenizer: where its tokenizer.json is now, if not where it was in training.
     implementation: what computes linear attention, a value of
-      `config.model.implementation`. None: what is right on the GPU that is here.
+      `config.model.implementation`. None: what is right on the GPU that is
+      here.
     exact: whether weights stay in float32, as they were saved. If not, they
       are kept in the dtype in which they are multiplied anyhow.
     devices: that share the rows of a batch. None: all GPUs of this process, or
@@ -44,7 +45,7 @@ def load(
 
   Raises:
     FileNotFoundError: there is no such model, no checkpoint or no tokenizer.
-    ValueError: they are damaged, or do not fit together.
+    ValueError: one of them is damaged, or they do not fit together.
   """
   name = str(path)
   folder = builtin_models.find(pathlib.Path(name).expanduser())
@@ -60,7 +61,7 @@ def load(
 
 
 def _is_export(name, folder):
-  """Whether it is what `jrt_jax.export` writes, and no run."""
+  """Whether the folder is an export of `jrt_jax.export` and not a run."""
   config = folder / 'config.json'
   if not config.is_file():
     raise FileNotFoundError(

@@ -1,4 +1,4 @@
-"""How likely a model finds an answer."""
+"""Log-likelihoods of answers."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -14,16 +14,17 @@ from jrt_jax.generation.model import Model
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Score:
-  """How likely a model finds an answer after its context.
+  """The log-likelihood of an answer after its context.
 
   Attributes:
-    log_likelihood: of all m tokens of the answer together, in nats; 0 if m = 0.
-    is_greedy: whether each of them is the likeliest there, so that `generate`
-      would write the answer at temperature 0.
+    log_likelihood: the sum over all m tokens of the answer, in nats; 0 if m =
+      0.
+    is_greedy: whether each token is the likeliest, so that `generate` would
+      write the answer at temperature 0.
     num_tokens: m.
     tokens: int32 [m], the ids.
-    token_log_likelihoods: float32 [m], of each of them after those before, in
-      nats.
+    token_log_likelihoods: float32 [m], the log-likelihood of each token after
+      all earlier ones, in nats.
   """
 
   log_likelihood: float
@@ -34,7 +35,7 @@ class Score:
 
   @property
   def perplexity(self) -> float:
-    """exp(−log_likelihood / m): of a token, not of a word; NaN if m = 0."""
+    """exp(−log_likelihood / m), per token and not per word; NaN if m = 0."""
     if not self.num_tokens:
       return math.nan
     return float(np.exp(-self.log_likelihood / self.num_tokens))
@@ -46,10 +47,10 @@ def score(
     answers: Sequence[str | np.ndarray],
     settings: scoring.ScoringSettings,
 ) -> list[Score]:
-  """Scores the answer to each context, as `TextModel.score` describes.
+  """Scores an answer to each context; see `TextModel.score`.
 
   Raises:
-    ValueError: there are not as many answers as contexts, or an id is unknown.
+    ValueError: the numbers of answers and contexts differ, or an id is unknown.
   """
   if len(contexts) != len(answers):
     raise ValueError(
@@ -66,7 +67,7 @@ def score(
 
 
 def _ids(model, context, answer):
-  """Int32 [n > 0] and [m]; texts are encoded as one."""
+  """The ids, int32 [n > 0] and [m]; two texts are encoded as one."""
   if isinstance(context, str) and isinstance(answer, str):
     encode = model.tokenizer.encode
     context, answer = texts_lib.encode_pair(

@@ -1,4 +1,4 @@
-"""What has been read, as something to be kept and continued."""
+"""The state after texts, which can be saved and continued."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _ONLY_READ = completions.GenerationSettings(max_tokens=0)
 
 
 class State:
-  """The memory of one text, or of B texts, from `lm.read` or `lm.load_state`.
+  """The state after one text or B texts, from `lm.read` or `lm.load_state`.
 
-  It does not change: `extend` returns another. For models without `attention`
-  layers its size does not depend on how much was read.
+  A state is immutable: `extend` returns a new one. For models without
+  `attention` layers its size does not depend on the length of the text.
 
   >>> import jrt_jax
   >>> lm = jrt_jax.load('builtin:jrt_2m')
@@ -41,16 +41,16 @@ class State:
   (5, (4095,))
 
   Attributes:
-    lm: the `TextModel` that has read.
+    lm: the `TextModel` that has read the texts.
     decode_state: the arrays, a `jrt_jax.generation.prefill.DecodeState`.
-    is_single: whether results are those of one text, not lists of B.
+    is_single: whether results are for one text, not lists of B.
   """
 
   def __init__(self, lm: TextModel, decode_state: DecodeState, is_single: bool):
     self.lm, self.decode_state, self.is_single = lm, decode_state, is_single
 
   def __len__(self) -> int:
-    """B, how many texts have been read beside each other."""
+    """B, the number of texts."""
     return len(self.decode_state.position)
 
   def __repr__(self) -> str:
@@ -61,25 +61,25 @@ class State:
 
   @property
   def num_tokens(self) -> int | list[int]:
-    """How many tokens have been read, by each text."""
+    """The number of tokens of each text that have been read."""
     return self._single(self.decode_state.position.tolist())
 
   @property
   def num_prefix_tokens(self) -> int | list[int]:
-    """How many of them as prefix, so that they have seen what comes later."""
+    """How many of these tokens were prefix, and so saw later tokens."""
     return self._single(self.decode_state.prefix.tolist())
 
   @property
   def nbytes(self) -> int:
-    """The bytes that are kept of each text."""
+    """The size of the state of each text, in bytes."""
     return prefill.state_bytes(self.decode_state)
 
   @property
   def log_probs(self) -> np.ndarray:
-    """Of the next token, in nats: float32 [ids], or [B, ids] of several texts.
+    """Log-probabilities of the next token, float32 [ids] or [B, ids], in nats.
 
-    There is one for each id of the tokenizer. What a model of more ids gives to
-    the others is missing: the probabilities add up to hardly less than 1.
+    There is one for each id of the tokenizer. If the model has more ids than
+    the tokenizer, the probabilities add up to slightly less than 1.
     """
     log_probs = np.asarray(jax.nn.log_softmax(self.decode_state.logits))
     return self._single(log_probs[:, : self.lm.model.tokenizer.size])
@@ -87,17 +87,18 @@ class State:
   def extend(
       self, texts: Text | Sequence[Text], *, turn: str = 'turn_blocks'
   ) -> State:
-    """Reads on, and returns the state after that; this one stays as it is.
+    """Reads more text and returns the new state; this state does not change.
 
     Args:
-      texts: what follows, a text or token ids: the same for each of the B
-        texts, or a list of B. One text can be followed by several, too.
-      turn: 'turn_blocks' reads what is added as prefix, in blocks of the
-        length of the model's prefix, so that each of its tokens sees all of its
-        block; 'append_causal' reads it as the model reads what it has written.
+      texts: a text or token ids that follow all B texts, or a list of B. The
+        state of a single text can also be extended by several texts.
+      turn: 'turn_blocks' reads the new text as prefix, in blocks of the length
+        of the model's prefix, so that each token sees its whole block.
+        'append_causal' reads it causally, like tokens that the model generated.
 
     Raises:
-      ValueError: it is no text, there are not B of them, or an id is unknown.
+      ValueError: `texts` are not texts, there are not B of them, or an id is
+        unknown.
     """
     new, is_single = arguments.as_list('texts', texts)
     if is_single:
@@ -111,16 +112,16 @@ class State:
     )
 
   def save(self, path: str | os.PathLike) -> None:
-    """Writes an .npz file that `lm.load_state` reads; it replaces another.
+    """Writes an .npz file for `lm.load_state`; an existing file is replaced.
 
     Raises:
-      OSError: it cannot be written.
+      OSError: the file cannot be written.
     """
     path = pathlib.Path(path).expanduser()
     state_file.save(path, self.lm.model, self.decode_state)
 
   def rows(self, at: Sequence[int]) -> DecodeState:
-    """Returns what the texts `at` have read; a single one stands for any."""
+    """Returns the state of the texts `at`; a single text serves any index."""
     if len(self) == 1:
       return self.decode_state
     return prefill.take([self.decode_state], np.array(at))
@@ -138,9 +139,9 @@ def read(
     is_single: bool,
     settings: completions.GenerationSettings = _ONLY_READ,
 ) -> State:
-  """Returns the state of texts, as `lm.read` and `State.extend` do."""
+  """Returns the state after texts, for `lm.read` and `State.extend`."""
   if not texts:
-    raise ValueError('texts must be at least one, got none')
+    raise ValueError('texts must hold at least one text, got none')
   ids = [arguments.ids(lm.model, text) for text in texts]
   continuation = completions.Continuation(
       lm.model,

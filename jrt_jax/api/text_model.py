@@ -1,6 +1,6 @@
 """A trained model: text in; text, likelihoods, activations and states out."""
 
-from __future__ import annotations  # help() shows `Text`, not what it is
+from __future__ import annotations  # help() shows the name `Text`
 
 from collections.abc import Sequence
 import os
@@ -28,31 +28,32 @@ _BATCH_SIZE = 8
 class TextModel:
   """A trained model, from `jrt_jax.load`.
 
-  Wherever a text may be given, its token ids may be as well: integers [n], as a
-  list or an array. A list of texts gives a list of results, in its order; none
-  depends on what else is in the list. What has no tokens is read as the id that
-  ends a document.
+  Every text can also be given as its token ids: integers [n], a list or an
+  array. A list of texts gives a list of results in the same order; a result
+  does not depend on the other texts of the list. A text without tokens is read
+  as the id that ends a document.
 
-  A prompt is read as in training: as much of its start as the run's policy says
-  is prefix, whose tokens see what comes later. `reading='twice'` reads a text,
-  a line break and the text again (token ids without the line break), which is
-  JRT-Prompt (https://arxiv.org/abs/2407.05483). To ask about a context as there,
-  make the prompt with `jrt_jax.prompting.jrt_prompt(context, question)`.
+  A prompt is read as in training: the run's policy decides how much of its
+  start is prefix. Tokens of the prefix see the whole prefix. `reading='twice'`
+  reads a text, a line break and the text again (token ids without the line
+  break); this is JRT-Prompt (https://arxiv.org/abs/2407.05483). To ask a
+  question about a context as in that paper, make the prompt with
+  `jrt_jax.prompting.jrt_prompt(context, question)`.
 
-  The first call of a kind compiles, for some seconds or minutes. Batches and
-  lengths are filled up to powers of two, so that few sizes are compiled.
+  The first call of each kind compiles, which takes seconds to minutes. Batches
+  and lengths are padded to powers of two, so that few sizes are compiled.
 
   Attributes:
-    name: where it was loaded from.
-    model: the `jrt_jax.generation.Model`, for all that is not here: its
-      `params` are the weights, a flat dict, and its `tokenizer` says more.
+    name: where the model was loaded from.
+    model: the `jrt_jax.generation.Model`, for everything else: `model.params`
+      is a flat dict of weights, and `model.tokenizer` is its tokenizer.
   """
 
   def __init__(self, model: generation.Model, name: str = ''):
     self.model, self.name = model, name
 
   def __repr__(self) -> str:
-    step = self.model.step  # 0 where it is unknown, as of exports
+    step = self.model.step  # 0 if unknown, as for exports
     return (
         f'<{self.name or "model"}: {self.num_parameters:,} parameters,'
         f' {self.num_layers} layers of width {self.width}'
@@ -62,12 +63,12 @@ class TextModel:
 
   @property
   def config(self) -> dict[str, Any]:
-    """That of its run: nested dicts with the keys of `configs/base.py`."""
+    """Its run's config, nested dicts with the keys of `configs/base.py`."""
     return self.model.config
 
   @property
   def num_layers(self) -> int:
-    """N, the layers that `hidden` can look behind."""
+    """N, the number of layers."""
     return len(self.config['model']['mixers'])
 
   @property
@@ -77,18 +78,18 @@ class TextModel:
 
   @property
   def num_parameters(self) -> int:
-    """How many numbers were trained; tied ones once."""
+    """The number of trained parameters; tied ones count once."""
     _, shapes = models.abstract(self.config['model'])
     return sum(x.size for x in shapes.values())
 
   def encode(self, text: str) -> np.ndarray:
-    """Returns the token ids of a text, int32 [n], without special ones."""
+    """Returns the token ids of a text, int32 [n], without special tokens."""
     if not isinstance(text, str):
       raise ValueError(f'text must be a str, got {type(text).__name__}')
     return arguments.ids(self.model, text)
 
   def decode(self, ids: Sequence[int]) -> str:
-    """Returns the text of token ids [n]; special ones have none."""
+    """Returns the text of token ids [n]; special tokens have no text."""
     known = arguments.token_ids(self.model, ids)
     return self.model.tokenizer.decode(known.tolist())
 
@@ -110,7 +111,7 @@ class TextModel:
       long_prompt: str = 'head',
       batch_size: int = _BATCH_SIZE,
   ) -> str | list[str]:
-    """Returns what a model writes after a text, or after each of a list.
+    """Returns the continuation of a text, or of each text in a list.
 
     >>> import jrt_jax
     >>> lm = jrt_jax.load('builtin:jrt_2m')
@@ -120,32 +121,38 @@ class TextModel:
     [' and we must do not do']
 
     Args:
-      texts: prompts. None: nothing is added to what `state` has read.
-      max_tokens: a continuation has at most so many.
-      temperature: divides the logits; 0 takes the likeliest token (greedy).
-      top_k: tokens are drawn among so many of the likeliest; 0: among all.
-      top_p: and among the likeliest that have this probability together.
-      repetition_penalty: makes tokens that have occurred less likely; 1: not.
-      stop: a text, or several, before the first of which a continuation ends.
-      seed: of draws; text b of a list draws with seed + b.
+      texts: prompts. None: `state` is continued as it is.
+      max_tokens: the most tokens of a continuation.
+      temperature: the logits are divided by it; 0 takes the likeliest token
+        (greedy).
+      top_k: sample among this many of the likeliest tokens; 0: all.
+      top_p: sample among the likeliest tokens whose probabilities add up to
+        this.
+      repetition_penalty: values above 1 make tokens less likely that have
+        occurred before.
+      stop: a text or several; a continuation ends before the first of them.
+      seed: the random seed; text b of a list uses seed + b.
       reading: 'once' or 'twice'; see the class.
-      state: what was read before. That of one text is continued by each of the
-        texts; that of B texts by one for all, or by B.
+      state: the state after earlier text. The state of one text is continued by
+        each of the texts. The state of B texts is continued by one text for
+        all, or by B texts.
       turn: how texts are read after a state; see `State.extend`.
-      short_prompt: how a prompt shorter than the model's prefix is read: 'trim',
-        as it is; 'read_twice', again and again until the prefix is full;
-        'left_pad_reference', as released models; 'iterate', anew after every
-        token that was written. None: as the model was evaluated.
-      long_prompt: what of a longer prompt is prefix: its 'head', as in training;
-        its 'tail'; all of it as 'blocks', one after the other, or as one,
-        'all', for which memory grows with its length.
-      batch_size: how many are read at once: fewer take less memory.
+      short_prompt: how a prompt shorter than the model's prefix is read.
+        'trim': as a shorter prefix. 'read_twice': repeated until the prefix is
+        full. 'left_pad_reference': padded on the left, as released models were
+        evaluated. 'iterate': read again after every generated token. None: the
+        model's default.
+      long_prompt: which part of a longer prompt is prefix. 'head': its start,
+        as in training. 'tail': its end. 'blocks': all of it, in blocks that are
+        prefixes one after the other. 'all': all of it, as one prefix; memory
+        then grows with its length.
+      batch_size: how many texts are read at once; fewer need less memory.
 
     Returns:
-      a text, without the prompt, or a list of them.
+      the continuation without the prompt, or a list of them.
 
     Raises:
-      ValueError: an argument is out of range, or no text; or logits are not
+      ValueError: an argument is out of range or not a text, or logits are not
         finite.
     """
     settings = continuation.settings(
@@ -176,7 +183,7 @@ class TextModel:
       long_prompt: str = 'head',
       batch_size: int = _BATCH_SIZE,
   ) -> Score | list[Score]:
-    """Returns how likely each answer is after its context.
+    """Returns the log-likelihood of each answer after its context.
 
     Only the context can be prefix: no token of an answer sees those after it.
 
@@ -189,18 +196,19 @@ class TextModel:
     [True, False]
 
     Args:
-      contexts: as `generate` takes them; '' scores an answer as the start of a
+      contexts: see `texts` of `generate`; '' scores an answer as the start of a
         document.
-      answers: one for each context. One context can have several, and one
-        answer be asked for after several. Between texts, spaces at the end of
-        the context count as the start of the answer, as its tokens have them.
-      reading: 'once' or 'twice', of the contexts; see the class.
-      short_prompt, long_prompt, batch_size: see `generate`. Answers of the same
-        context are scored together, which reads it once.
+      answers: one answer for each context. A single context can have several
+        answers, and a single answer several contexts. If both are texts, spaces
+        at the end of the context are moved to the start of the answer, because
+        tokens begin with spaces.
+      reading: 'once' or 'twice': how contexts are read; see the class.
+      short_prompt, long_prompt, batch_size: see `generate`. A context with
+        several answers is read once.
 
     Raises:
-      ValueError: an argument is out of range or no text, or there are not as
-        many answers as contexts.
+      ValueError: an argument is out of range or not a text, or the numbers of
+        answers and contexts differ.
     """
     contexts, one_context = arguments.as_list('contexts', contexts)
     answers, one_answer = arguments.as_list('answers', answers)
@@ -228,10 +236,10 @@ class TextModel:
       reading: str = 'once',
       batch_size: int = _BATCH_SIZE,
   ) -> np.ndarray | list[np.ndarray]:
-    """Returns the activations of each token of a text, as it is read.
+    """Returns the activations at each token of a text.
 
-    Positions of the prefix have seen all of it, so that they depend on what
-    comes later in the text.
+    Positions in the prefix see the whole prefix, so that their activations
+    depend on later tokens, too.
 
     >>> import jrt_jax
     >>> lm = jrt_jax.load('builtin:jrt_2m')
@@ -241,18 +249,19 @@ class TextModel:
     [(3, 128)]
 
     Args:
-      texts: as `generate` takes them, each of at least one token.
+      texts: see `generate`; each has at least one token.
       layer: 0 is the embedding of each token, i the residual stream after i of
-        the N layers. None: after the last norm, of which the logits are made.
-        One program computes all: a further layer compiles nothing.
+        the N layers. None: the output of the last norm, from which the logits
+        are computed. One program serves all layers, so that another layer
+        compiles nothing.
       reading: 'once' or 'twice'; see the class.
       batch_size: see `generate`.
 
     Returns:
-      float32 [n, E], or a list of them: row i is that of `lm.encode(text)[i]`.
+      float32 [n, E], or a list of them; row i belongs to `lm.encode(text)[i]`.
 
     Raises:
-      ValueError: there is no such layer, or an argument is no text.
+      ValueError: there is no such layer, or an argument is not a text.
     """
     texts, is_single = arguments.as_list('texts', texts)
     found = hidden.hidden(
@@ -271,7 +280,7 @@ class TextModel:
       short_prompt: str | None = None,
       long_prompt: str = 'head',
   ) -> State:
-    """Reads a text, or B texts beside each other, and returns the memory.
+    """Reads a text, or B texts, and returns the state.
 
     >>> import jrt_jax
     >>> lm = jrt_jax.load('builtin:jrt_2m')
@@ -280,10 +289,10 @@ class TextModel:
     ' United States, and the Congress'
 
     Args:
-      texts, reading, short_prompt, long_prompt: as `generate` takes them.
+      texts, reading, short_prompt, long_prompt: see `generate`.
 
     Raises:
-      ValueError: an argument is out of range, or no text.
+      ValueError: an argument is out of range or not a text.
     """
     texts, is_single = arguments.as_list('texts', texts)
     return state_lib.read(
@@ -304,11 +313,11 @@ class TextModel:
     >>> lm.load_state('memory.npz')
     <state of 1 text: 4 tokens read, 300,840 bytes each>
 
-    A list of one text comes back as a single one.
+    The state of a list with one text becomes that of a single text.
 
     Raises:
       OSError: the file cannot be read.
-      ValueError: it is damaged, or the memory of another model.
+      ValueError: it is damaged, or from another model.
     """
     path = pathlib.Path(path).expanduser()
     read = state_file.load(path, self.model)

@@ -1,7 +1,7 @@
-"""Tasks of lm-evaluation-harness, run and reported.
+"""Runs tasks of lm-evaluation-harness and reports the results.
 
-The file of a task is a program: `!function` in it runs code of a Python file
-beside it. Load none that you would not run.
+A task file is a program: `!function` in it runs code of a Python file beside
+it. Do not load a task whose code you would not run.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,21 +21,21 @@ from jrt_jax.evaluation import metrics  # noqa: F401, registers them
 from jrt_jax.evaluation.recall import tasks as recall_tasks
 from jrt_jax.prompting import prompts
 
-# Resamples for standard errors that have no formula. The harness takes 100,000
-# on many processes; here it has one, and these suffice for two digits.
+# Resamples for standard errors that have no formula. The harness draws 100,000
+# in many processes. Here it has one, and this many suffice for two digits.
 _RESAMPLES = 1000
 
 SHIPPED = pathlib.Path(__file__).with_name('lm_eval_tasks')
 
 
 def prepare_process() -> None:
-  """For commands: nothing forks beside JAX's threads, nor tells each retry.
+  """Prepares a command: nothing forks (JAX has threads) or logs each retry.
 
-  The harness's own command line refuses unknown metrics then, too.
+  The harness's own command line then refuses unknown metrics, too.
   """
-  os.environ['DISABLE_MULTIPROC'] = '1'  # the harness's word
+  os.environ['DISABLE_MULTIPROC'] = '1'  # read by the harness
   logging.getLogger('huggingface_hub').setLevel(logging.ERROR)
-  # Each task whose data takes --metadata would say so, and how another's looks.
+  # Each task that takes --metadata would log a long hint about it.
   logging.getLogger('lm_eval.api.task').addFilter(
       lambda record: 'Custom kwargs can be passed' not in str(record.msg)
   )
@@ -51,25 +51,25 @@ def evaluate(
     limit: int | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-  """Returns what the harness finds.
+  """Returns the results of the harness.
 
   Args:
-    model: that is evaluated.
-    tasks: names, which may hold * and ?, or YAML files of tasks.
-    include_path: a folder of further tasks, which then have names.
-    num_fewshot: examples before each question; None: as the task says.
-    limit: so many examples of each task; None: all.
-    metadata: what tasks take, as those of `lm_eval_tasks` do.
+    model: the model to evaluate.
+    tasks: names, in which * and ? are wildcards, or YAML files of tasks.
+    include_path: a folder of further tasks, which can then be named.
+    num_fewshot: examples before each question; None: the default of the task.
+    limit: the most examples of each task; None: all.
+    metadata: arguments for tasks, such as those of `lm_eval_tasks`.
 
   Raises:
     ValueError: a task or a metric is unknown, or its data is damaged.
-    OSError: its data is not there, or cannot be downloaded.
+    OSError: its data is missing, or cannot be downloaded.
   """
   names = [task for task in tasks if not _is_file(task)]
   place = {'include_path': include_path, 'metadata': {**(metadata or {})}}
   manager = _Tasks(**place, include_defaults=False)
   if not {*names} <= {*manager.all_tasks}:
-    manager = _Tasks(**place)  # with those of the harness, which takes seconds
+    manager = _Tasks(**place)  # takes seconds: reads the harness's tasks
   if missing := [x for x in names if not manager.match_tasks([x])]:
     raise ValueError(
         'tasks must be names that lm_eval knows, or files NAME.yaml, got'
@@ -91,7 +91,7 @@ def evaluate(
 
 
 def shipped() -> list[str]:
-  """Returns a line for each task of `lm_eval_tasks`: its name, what it reads."""
+  """Returns a line for each task of `lm_eval_tasks`: its name and content."""
   index = _Tasks(include_defaults=False).task_index
   return [_line(name, entry.cfg) for name, entry in sorted(index.items())]
 
@@ -109,9 +109,9 @@ def save(results: dict[str, Any], path: str) -> None:
 
 
 class _Tasks(tasks_lib.TaskManager):
-  """Those of `lm_eval_tasks` as well, and such as can be scored.
+  """Also knows the tasks of `lm_eval_tasks`, and refuses unknown metrics.
 
-  The harness would find that out after it has run.
+  The harness itself would notice an unknown metric only after it has run.
   """
 
   def __init__(self, *args, include_path=None, **settings):
@@ -122,10 +122,10 @@ class _Tasks(tasks_lib.TaskManager):
   def load(self, task_list):
     try:
       loaded = super().load(task_list)
-    except KeyError as error:  # None: of a metric that it has just warned of
+    except KeyError as error:  # 'None' for a metric, after a warning
       raise ValueError(
-          'the files of tasks must have the keys and metrics that lm_eval'
-          f' knows, got none for {error}'
+          'task files must have keys and metrics that lm_eval knows, got'
+          f' none for {error}'
       ) from error
     for name, task in loaded['tasks'].items():
       scored_by = getattr(task, '_metric_fn_list', {})

@@ -1,4 +1,4 @@
-"""Whether scores depend on what they should not know."""
+"""Checks that predictions do not depend on the tokens that they predict."""
 
 from collections.abc import Callable
 
@@ -13,26 +13,26 @@ def leak_check(
     num_ids: int,
     tolerance: float = 1e-4,
 ) -> float:
-  """Changes what follows a context, and looks whether logits before it move.
+  """Changes a continuation, and checks that earlier logits do not change.
 
-  For each token that follows, it and all after it become others: no logits of
-  the context, and none from which a token up to it is predicted, may move.
+  For each token of the continuation, this token and all later ones are
+  replaced. The logits of the context, and those that predict this token or an
+  earlier one, must not change.
 
   Args:
-    logits: a function of a context, int [n], and of what may follow it, int
-      [N, m], to float32 [N, r, V]: rows after r consecutive tokens, of which the
-      last is the last that follows, and the first is the last of the context or
-      earlier.
-    context: its first argument.
-    following: int [m], at least one token.
+    logits: a function of a context, int [n], and N continuations, int [N, m],
+      that returns float32 [N, r, V]: the logits after the last r tokens of
+      context and continuation, with r > m.
+    context: the context, int [n].
+    following: the continuation, int [m], at least one token.
     num_ids: ids lie in [0, num_ids).
-    tolerance: how much a logit may move.
+    tolerance: how much a logit may change.
 
   Returns:
-    how much one has moved at most.
+    the largest change of a logit.
 
   Raises:
-    ValueError: a logit moved by more than `tolerance`.
+    ValueError: a logit changed by more than `tolerance`.
   """
   m, rng = len(following), np.random.default_rng(0)
   others = np.tile(following, (m, 1))
@@ -47,7 +47,7 @@ def leak_check(
   )
   leaks = np.flatnonzero(~(moved <= tolerance))
   if leaks.size:
-    j = leaks[-1]  # so that the error names the token
+    j = leaks[-1]  # the last one: the error names this token
     raise ValueError(
         f'logits must not depend on what follows, but token {j} after the'
         f' context moves one before it by {moved[j]:.2g}'

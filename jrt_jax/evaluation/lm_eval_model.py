@@ -1,8 +1,8 @@
 """A trained model as lm-evaluation-harness sees it (`--model jrt_jax`).
 
-The harness (https://github.com/EleutherAI/lm-evaluation-harness, an extra)
-needs no torch for that. Its own `hf` model must not score log-likelihoods of
-models with a prefix: it does not tell them where the context ends.
+The harness (https://github.com/EleutherAI/lm-evaluation-harness, an extra) does
+not need torch for this model. Its own `hf` model must not score log-likelihoods
+of models with a prefix, because it does not tell them where the context ends.
 """
 
 import collections
@@ -23,33 +23,34 @@ from jrt_jax import generation
 from jrt_jax.evaluation import leak_check
 from jrt_jax.evaluation import scoring
 
-_MAX_TOKENS = 256  # of tasks that do not say, as in other models of the harness
-_CHECKED = 15  # tokens after a context: the check reads them once for each
+_MAX_TOKENS = 256  # the default of a task, as in the harness's other models
+_CHECKED = 15  # tokens after a context; each costs the check one more reading
 
 
 @registry.register_model('jrt_jax')
 class JrtJax(lm_eval_api.TemplateLM):
-  """Reads contexts as prompts; what follows them is never prefix.
+  """Reads contexts as prompts; continuations are never prefix.
 
-  What has no context follows the id that ends a document; so do whole texts.
-  No context is cut off.
+  Without a context, a continuation or a whole text follows the id that ends a
+  document. Contexts are never truncated.
 
   Args:
-    pretrained, workdir: a workdir of `jrt_jax.train`, by one of these names.
-      The harness names its results after `pretrained`, else by chance.
-    tokenizer: where its tokenizer is now, if not as in training.
-    batch_size: how many requests at once; 'auto' is 8.
+    pretrained, workdir: a workdir of `jrt_jax.train`, by either name. The
+      harness names the folder of results after `pretrained`, else randomly.
+    tokenizer: the path of its tokenizer, if it has moved since training.
+    batch_size: how many requests are read at once; 'auto' is 8.
     short_prompt, long_prompt: see `generation.GenerationSettings`.
-    chat_template: a file with the Jinja template by which --apply_chat_template
-      makes prompts of messages; a workdir has none.
-    check_leaks: whether every request is checked with `leak_check`: what is
-      scored after its context, or what was drawn. A line says what was checked.
-    device, max_batch_size: of other models of the harness; jax chooses.
+    chat_template: a file with the Jinja template that --apply_chat_template
+      uses to make prompts of messages; a workdir has none.
+    check_leaks: whether `leak_check` checks every request: the scored or the
+      generated tokens after its context. A printed line says what was checked.
+    device, max_batch_size: accepted because the harness passes them, but not
+      used: jax chooses the device.
 
   Raises:
     FileNotFoundError, ValueError: see `generation.load` and
-      `scoring.ScoringSettings`; or there is no such template, or not one
-      workdir.
+      `scoring.ScoringSettings`; also if there is no such template, or if not
+      exactly one of `pretrained` and `workdir` is given.
   """
 
   def __init__(
@@ -84,7 +85,7 @@ class JrtJax(lm_eval_api.TemplateLM):
 
   @property
   def origin(self) -> dict[str, Any]:
-    """Which model it is, and how it reads: what makes results repeatable."""
+    """The model and how it reads, to make results repeatable."""
     return {
         'step': self.model.step,
         'fingerprint': self.model.fingerprint,
@@ -104,11 +105,11 @@ class JrtJax(lm_eval_api.TemplateLM):
   def tok_encode(
       self, string: str, add_special_tokens: bool | None = None, **unused: Any
   ) -> list[int]:
-    del add_special_tokens, unused  # there are none around a text
+    del add_special_tokens, unused  # our tokenizers add none
     return self.model.tokenizer.encode(string).tolist()
 
   def chat_template(self, chat_template: bool | str = False) -> str:
-    del chat_template  # the name of one among several
+    del chat_template  # would choose among several templates
     if self._template is None:
       raise ValueError(
           '--apply_chat_template needs chat_template=FILE in --model_args, a'
@@ -121,7 +122,7 @@ class JrtJax(lm_eval_api.TemplateLM):
       chat_history: list[dict[str, str]],
       add_generation_prompt: bool = True,
   ) -> str:
-    # As transformers does, whose templates these are.
+    # The same settings as in transformers, for which templates are written.
     environment = sandbox.ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True
     )
@@ -134,7 +135,8 @@ class JrtJax(lm_eval_api.TemplateLM):
   ) -> list[float]:
     """Scores whole texts, in windows as long as the sequences of training.
 
-    Of each window but the first, half is context and half is scored.
+    The first window is scored completely. In each later window, the first half
+    is context and the second half is scored.
     """
     del disable_tqdm
     pairs, owners = [], []
@@ -158,8 +160,8 @@ class JrtJax(lm_eval_api.TemplateLM):
   ) -> list[str]:
     """Continues contexts until one of the texts in `until`.
 
-    What is drawn for a request depends on its text and on how often it has
-    come before in the call, not on the batch.
+    Sampling for a request depends on its text and on how often the text has
+    occurred before in the call, not on the batch.
 
     Raises:
       ValueError: an argument of the generation is unknown or out of range.
@@ -205,7 +207,7 @@ class JrtJax(lm_eval_api.TemplateLM):
     return scoring.score(self.model, pairs, self._settings)
 
   def _check(self, pairs, what):
-    """Raises ValueError for a leak, if asked to look; says where it looked."""
+    """Raises ValueError for a leak, if asked to check; prints what it read."""
     if not self._check_leaks or not pairs:
       return
     moved = [
@@ -230,7 +232,7 @@ class JrtJax(lm_eval_api.TemplateLM):
     )
 
   def _batches(self, at):
-    """Of one shape: the last request fills up the last batch."""
+    """Batches of one shape: the last request pads the last batch."""
     size = min(len(at), self._settings.batch_size)
     at = at + at[-1:] * (-len(at) % size)
     return [at[i : i + size] for i in range(0, len(at), size)]
@@ -238,7 +240,7 @@ class JrtJax(lm_eval_api.TemplateLM):
   def _generation(
       self, arguments: Mapping[str, Any]
   ) -> generation.GenerationSettings:
-    """What a task asks for; texts are drawn only where do_sample is true."""
+    """The settings of a task; texts are sampled only if do_sample is true."""
     given = dict(arguments)
     stop = given.pop('until', None) or ()
     drawn = {
@@ -266,7 +268,7 @@ class JrtJax(lm_eval_api.TemplateLM):
 
 
 def _number_of_rows(batch_size):
-  """Of a batch, as the harness says it: a number, 'auto' or 'auto:N'."""
+  """The batch size of the harness's argument: a number, 'auto' or 'auto:N'."""
   if str(batch_size).startswith('auto'):
     return scoring.ScoringSettings().batch_size
   if not str(batch_size).isdecimal():
@@ -275,7 +277,7 @@ def _number_of_rows(batch_size):
 
 
 def _seeds(texts):
-  """A seed for each text, another one where it comes again."""
+  """A seed for each text; repeated texts get different seeds."""
   count, seeds = collections.Counter(), []
   for text in texts:
     seeds.append(zlib.crc32(f'{count[text]} {text}'.encode()) >> 1)  # < 2**31

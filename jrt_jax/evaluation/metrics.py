@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-import lm_eval.api.metrics  # noqa: F401, its own must be there first
+import lm_eval.api.metrics  # noqa: F401, registers its metrics
 from lm_eval.api import registry
 
 from jrt_jax.evaluation.recall import scores
@@ -15,6 +15,6 @@ from jrt_jax.evaluation.recall import scores
     aggregation='mean',
 )
 def contains(references: Sequence[str], predictions: Sequence[str]) -> float:
-  """The fraction of answers that hold their reference, see `scores.contains`."""
+  """The share of answers that contain the reference; see `scores.contains`."""
   pairs = [*zip(references, predictions, strict=True)]
   return sum(scores.contains(r, p) for r, p in pairs) / len(pairs)

@@ -1,8 +1,8 @@
-"""Held-out loss of models on the same windows, slice by slice.
+"""Held-out losses of models on the same windows, slice by slice.
 
-The first half of a window is read as a prompt is: as much of it is prefix as
-the run's policy says. The tokens of the last half are read causally after it,
-and scored: no prefix ever holds what is scored.
+The first half of a window is read as a prompt, with the prefix that the run's
+policy gives it. The tokens of the last half are read causally after it and
+scored, so that no scored token is ever prefix.
 
 Source: Arora et al. 2024, figure 3, https://arxiv.org/abs/2407.05483, which
 scores the last 1,024 of 2,048 tokens.
@@ -27,29 +27,28 @@ from jrt_jax.reporting import provenance
 from jrt_jax.reporting import tables
 from jrt_jax.training.loss import cross_entropy
 
-# The paper's recall hits are of pairs that occur less than 1,000 times in 10
-# million documents of 2,048 tokens, in which it counts.
+# The pairs of the paper's recall hits occur less than 1,000 times in 10 million
+# documents of 2,048 tokens.
 _RARE_SHARE = 1000 / (10**7 * 2048)
 
-# Parts of a window. What the last half is after the prefix, all slices are of.
+# Parts of a window. All slices are of the last half, after the prefix.
 LAST_HALF, CAUSAL_LAST_HALF = 'last half', 'last half, without prefix'
 CAUSAL_FIRST_HALF = 'first half, without prefix'
 MASKED = 'masked tokens of the prefix'
 
 
 class Losses(NamedTuple):
-  """What a model made of some labels of windows."""
+  """The losses of a model for some labels of windows."""
 
-  nll: np.ndarray  # float32 [N, L], nats; 0 elsewhere
-  where: np.ndarray  # bool [N, L], which labels
+  nll: np.ndarray  # float32 [N, L], nats; 0 for other labels
+  where: np.ndarray  # bool [N, L], which labels these are
 
 
 def rare(counted_tokens: int) -> int:
-  """Returns below what count a pair is as rare as the paper's.
+  """Returns the count below which a pair is as rare as in the paper.
 
-  That is the same share of the tokens in which pairs are counted, 4.9e-8, but
-  at least 1: in less than 30 million tokens rare pairs are those that do not
-  occur at all.
+  It is the same share of the counted tokens, 4.9e-8, but at least 1: in less
+  than 30 million tokens, rare pairs are those that do not occur at all.
   """
   return max(1, round(_RARE_SHARE * counted_tokens))
 
@@ -59,11 +58,11 @@ def cut(tokens: Any, length: int, count: int) -> np.ndarray:
 
   Args:
     tokens: int [n], or a `TokenStream`; it is not copied.
-    length: L, tokens that are read.
-    count: of windows, at most.
+    length: L, the tokens of a window that are read.
+    count: the most windows.
 
   Raises:
-    ValueError: there are fewer than two, or they have no two halves.
+    ValueError: the text has fewer than two windows, or L is less than 4.
   """
   if length < 4:
     raise ValueError(f'windows must have at least 4 tokens, got {length}')
@@ -79,9 +78,9 @@ def cut(tokens: Any, length: int, count: int) -> np.ndarray:
 def documents(
     models: Mapping[str, Model], windows: np.ndarray
 ) -> np.ndarray | None:
-  """Returns which document each position is in, int32 [N, L], from 0.
+  """Returns the document of each position, int32 [N, L], counted from 0.
 
-  None, where all models were trained on documents that see each other.
+  Returns None if all models were trained on documents that see each other.
   """
   packings = {m.config['data'].get('packing') for m in models.values()}
   if 'documents' not in packings:
@@ -101,28 +100,28 @@ def measure(
 ) -> Iterator[dict[str, Any]]:
   """Yields the losses of models in all slices, and their paired differences.
 
-  After each model that is of those so far, so that they can be kept; the last
-  has all.
+  It yields a result after each model, with all models so far, so that partial
+  results can be saved.
 
   Args:
-    models: by the name that the result calls them; of one tokenizer. If one was
-      trained on documents that do not see each other, none sees them so.
+    models: models by name, with one tokenizer. If one of them was trained on
+      documents that do not see each other, documents are kept apart for all.
     windows: int [N, L + 1], at least two: see `cut`.
     counts: int64 [N, L], how often the pair of each label is in the training
       data: see `bigrams.count`.
-    rare: recall hits are of pairs with a smaller count; see `rare`.
-    batch_size: windows at once.
+    rare: pairs of recall hits have a smaller count; see `rare`.
+    batch_size: how many windows are read at once.
 
   Yields:
-    JSON. `rare_share` is how many of the labels that end a pair again are of a
-    rare one; null if none do. Each of `slices` has its `family`, the fields of `slices.Slice`,
-    `tokens`, and by model the `loss`: nats per token, with its 95 % interval
-    over the n windows that have such tokens (null if that is one window).
-    `differences` are of pairs of models, the first less the second, in the same
-    windows.
+    JSON. `rare_share` is the share of rare pairs among the repeated pairs of
+    labels; null if no pair is repeated. Each of `slices` has its `family`, the
+    fields of `slices.Slice`, `tokens`, and by model the `loss`: nats per token,
+    with its 95 % interval over the n windows that have such tokens (null for a
+    single window). `differences` are the losses of one model minus those of
+    another, in the same windows.
 
   Raises:
-    ValueError: a window has an id that the tokenizer lacks.
+    ValueError: a window has an id that the tokenizer does not have.
   """
   segment_ids, half = documents(models, windows), counts.shape[1] // 2
   distances = recallable_tokens.distances(windows, segment_ids)
@@ -151,29 +150,30 @@ def losses(
     batch_size: int = 8,
     name: str = 'windows',
 ) -> dict[str, Losses]:
-  """Returns what a model makes of the parts of windows [N, L + 1].
+  """Returns the losses of a model in the parts of windows [N, L + 1].
 
   Args:
-    model: from `generation.load`.
+    model: a model from `generation.load`.
     windows: int, consecutive tokens.
     segment_ids: int32 [N, L], documents that do not see each other; a prefix
       ends in the first.
-    batch_size: windows at once.
-    name: of the model, for the progress.
+    batch_size: how many windows are read at once.
+    name: the name of the model, for the progress bar.
 
   Returns:
-    next tokens of both halves, read without prefix; of the last half after
-    the prefix; and masked tokens of the prefix, if that is what the model was
-    trained on. What the prefix does not change is not there.
+    losses by part: the next tokens of the last half after the prefix, and of
+    both halves read without prefix; also the masked tokens of the prefix, if
+    the model was trained on them. Without a prefix, the last half is given only
+    once.
 
   Raises:
-    ValueError: a window has an id that the tokenizer lacks.
+    ValueError: a window has an id that the tokenizer does not have.
   """
   ids = model.encode(windows)
   N, L = ids[:, 1:].shape
   is_last = np.broadcast_to(np.arange(L) >= L // 2, (N, L))
   is_next = np.ones((N, L), bool)
-  if segment_ids is not None:  # an end does not predict the next document
+  if segment_ids is not None:  # no document predicts the next one
     is_next = ids[:, :-1] != model.tokenizer.eos_id
   prefix_len = _prefix_lengths(model, ids[:, : L // 2], segment_ids)
   clean = {'tokens': ids[:, :-1], 'targets': ids[:, 1:]}
@@ -199,7 +199,7 @@ def losses(
 
 
 def table(result: Mapping[str, Any]) -> str:
-  """Returns what `measure` has found, a slice a line."""
+  """Returns the result of `measure` as a table, one slice a line."""
   models = [*result['slices'][0]['loss']]
   versus = [
       (x['first'], x['second']) for x in result['slices'][0]['differences']
@@ -216,7 +216,7 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def _prefix_lengths(model, prompts, segment_ids):
-  """How much of int32 [N, L/2] is prefix: int32 [N]."""
+  """The prefix lengths, int32 [N], of prompts int32 [N, L/2]."""
   if segment_ids is None:
     return np.array([model.prefix_len(row) for row in prompts], np.int32)
   first = (segment_ids[:, : prompts.shape[1]] == 0).sum(axis=1)
@@ -225,7 +225,7 @@ def _prefix_lengths(model, prompts, segment_ids):
 
 
 def _masked(model, windows, prefix_len):
-  """The examples of training, with masks in their prefixes."""
+  """The windows as examples of training, with masked tokens in the prefix."""
   objective = model.config['objective']
   examples = [
       objectives.OBJECTIVES[objective['name']].make(
@@ -257,7 +257,7 @@ def _score(model, batch, where, prefix_len, *, segment_ids, batch_size, name):
   )
   with progress as bar:
     for start in range(0, N, batch_size):
-      # The last one is filled up: one shape.
+      # The last batch is padded, so that all have one shape.
       at = np.arange(start, start + batch_size).clip(max=N - 1)
       with model.on_mesh():
         found = _nll(
@@ -306,7 +306,7 @@ def _parts(found) -> Iterator[tuple]:
 
 
 def _slices(found, families) -> Iterator[tuple]:
-  """Yields what `_parts` yields, of the slices of the last half."""
+  """Yields the same as `_parts`, for the slices of the last half."""
   for name, family in families.items():
     totals, counts = {}, {}
     for model, parts in found.items():
@@ -320,7 +320,7 @@ def _slices(found, families) -> Iterator[tuple]:
 def _judged(family, what, values):
   """JSON of a slice: its mean loss by model, and their differences.
 
-  Windows without such labels tell nothing, and do not count as values.
+  Windows without such labels do not count as values.
   """
   has = np.any([counts > 0 for _, counts in values.values()], axis=0)
   means = {

@@ -1,8 +1,8 @@
-"""Questions about a context that a run is asked now and then while it trains.
+"""Recall questions that a run is asked at intervals while it trains.
 
-An answer counts as recalled if, after the prompt, each of its tokens is the
-likeliest: greedy generation would begin with it. That takes no generation, only
-one reading of prompts and answers. The questions are the same in all runs, so
+An answer counts as recalled if each of its tokens is the likeliest after the
+prompt: greedy generation would begin with it. This needs no generation, only
+one reading of prompts and answers. All runs are asked the same questions, so
 that their curves can be compared.
 """
 
@@ -27,30 +27,30 @@ _SYLLABLES = [*map(''.join, itertools.product('bdfgklmnprstvz', 'aeiou'))]
 
 
 def make(config: Mapping[str, Any], tokenizer: Any) -> Probe | None:
-  """Returns what probes the weights of a run; None if it is not to be probed.
+  """Returns a function that probes the weights of a run; None without probes.
 
   Args:
-    config: of the run, as `Run` has completed it.
-    tokenizer: of the run.
+    config: the config of the run, as `Run` has completed it.
+    tokenizer: the tokenizer of the run.
 
   Returns:
-    a function of weights by name, on one device, to metrics: by kind of prompt
-    `recall_<kind>`, the share of questions with an answer that is recalled, and
-    `answer_loss_<kind>`, nats per token of their likeliest answers; and
-    `recall_chance`, what a guess among the answers of a context would recall,
-    where that is known: of the questions that are drawn here.
+    a function from weights by name, on one device, to metrics. For each kind of
+    prompt they are `recall_<kind>`, the share of questions with a recalled
+    answer, and `answer_loss_<kind>`, in nats per token of the likeliest answer.
+    For the generated questions there is also `recall_chance`, the share that a
+    guess among the answers of a context would get.
 
   Raises:
     OSError: the questions cannot be read.
-    ValueError: one is not as `tasks.find_task` says, or there is none; or the
-      run has no text.
+    ValueError: a question does not have the form of `tasks.find_task`, there is
+      no question, or the run was not trained on text.
   """
   probes = config['probes']
   if not probes['every']:
     return None
   if isinstance(tokenizer, split_lib.Ids):
     raise ValueError(
-        'config.probes.every must be 0 where the data are ids and no text, got'
+        'config.probes.every must be 0 if the data are ids without text, got'
         f' {probes["every"]}'
     )
   examples = _examples(probes)
@@ -69,15 +69,15 @@ def make(config: Mapping[str, Any], tokenizer: Any) -> Probe | None:
 def ask(
     model: LanguageModel, examples: Sequence[Example], kind: str
 ) -> tuple[float, float]:
-  """Returns the share of answers that are recalled, and their loss.
+  """Returns the share of recalled answers, and their loss.
 
   Args:
-    model: that scores continuations.
-    examples: with `answers`, of which one suffices.
+    model: the model that scores the answers.
+    examples: questions; one of the `answers` of each must be recalled.
     kind: a key of `prompts.PROMPTS`.
 
   Returns:
-    a share, and nats per token, of the likeliest answer to each question.
+    the share, and the nats per token of the likeliest answer to each question.
   """
   pairs = [
       (prompts.prompt(kind, x.once, x.again), _continuation(answer))
@@ -97,9 +97,10 @@ def pairs_of_words(count: int, pairs: int, seed: int = 0) -> list[Example]:
   """Returns questions about contexts like 'kavomi is 482. dulefa is 119.'
 
   Args:
-    count: of contexts, each of which is asked about one of its pairs.
-    pairs: of a name and a number, in a context; none comes twice.
-    seed: of the draws.
+    count: the number of contexts, with one question about each.
+    pairs: the number of pairs of a name and a number in a context, all
+      different.
+    seed: the random seed.
   """
   rng = np.random.default_rng(seed)
   return [_pairs_of_words(rng, pairs) for _ in range(count)]

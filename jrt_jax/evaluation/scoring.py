@@ -1,8 +1,8 @@
-"""How likely a model finds what follows a context.
+"""Log-likelihoods of continuations of contexts.
 
-The context is read as a prompt is, and only it can be prefix. What follows is
-read causally, with the state after the context: in a prefix each of these
-tokens would see those that it is to predict.
+The context is read as a prompt, and only the context can be prefix. The
+continuation is read causally, from the state after the context: within a
+prefix, its tokens would see those that they have to predict.
 """
 
 from collections.abc import Sequence
@@ -22,11 +22,9 @@ from jrt_jax.generation import sizes
 from jrt_jax.generation.model import Model
 
 _BLOCK = 512  # tokens of a row that are read at once
-_POSITIONS = 32  # of each row, whose logits exist at once
+_POSITIONS = 32  # positions of each row whose logits exist at once
 
-Pair = tuple[
-    np.ndarray, np.ndarray
-]  # int [n] context and int [m], what follows
+Pair = tuple[np.ndarray, np.ndarray]  # int [n] context and int [m] continuation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +34,10 @@ class ScoringSettings:
   Attributes:
     batch_size: how many contexts are read at once.
     short_prompt, long_prompt: see `generation.GenerationSettings`; nothing is
-      cut off.
-      'iterate' reads as 'trim', for nothing is generated.
+      truncated. 'iterate' is the same as 'trim', because nothing is generated.
 
   Raises:
-    ValueError: there would be no context in a batch.
+    ValueError: batch_size is not positive.
   """
 
   batch_size: int = 8
@@ -53,17 +50,17 @@ class ScoringSettings:
 
 
 class Score(NamedTuple):
-  """Of what follows a context."""
+  """The score of a continuation."""
 
-  log_likelihood: float  # natural, of all tokens together; 0 of none
-  is_greedy: bool  # whether each is the likeliest that the tokenizer has
+  log_likelihood: float  # nats, of all tokens together; 0 without tokens
+  is_greedy: bool  # whether each token is the likeliest one
 
 
 class TokenScores(NamedTuple):
-  """Of each of the m tokens that follow a context."""
+  """The scores of the m tokens of a continuation."""
 
-  log_likelihoods: np.ndarray  # float32 [m], natural
-  are_greedy: np.ndarray  # bool [m], which are the likeliest that there are
+  log_likelihoods: np.ndarray  # float32 [m], nats
+  are_greedy: np.ndarray  # bool [m], whether each token is the likeliest one
 
   @property
   def total(self) -> Score:
@@ -76,10 +73,7 @@ def score(
     pairs: Sequence[Pair],
     settings: ScoringSettings = ScoringSettings(),
 ) -> list[Score]:
-  """Scores what follows each context, all of its tokens together.
-
-  See `score_tokens`, which also says what the arguments are and what is raised.
-  """
+  """Scores each continuation as a whole; see `score_tokens`."""
   return [each.total for each in score_tokens(model, pairs, settings)]
 
 
@@ -88,13 +82,13 @@ def score_tokens(
     pairs: Sequence[Pair],
     settings: ScoringSettings = ScoringSettings(),
 ) -> list[TokenScores]:
-  """Scores each token that follows a context, which depends on its pair only.
+  """Scores each token of continuations; a score depends only on its own pair.
 
   A context that occurs several times is read once.
 
   Args:
-    model: from `generation.load`.
-    pairs: contexts of at least one token, and what follows each of them.
+    model: a model from `generation.load`.
+    pairs: contexts of at least one token, each with its continuation.
     settings: how contexts are read.
 
   Raises:
@@ -103,7 +97,7 @@ def score_tokens(
   same = {}  # the pairs of each context
   for i, (context, _) in enumerate(pairs):
     same.setdefault(model.encode(context).tobytes(), []).append(i)
-  # Similar lengths together; the longest first, so that memory fails early.
+  # Similar lengths together, the longest first: memory runs out early or never.
   groups = sorted(same.values(), key=lambda at: -len(pairs[at[0]][0]))
   scores: list[Any] = [None] * len(pairs)
   B = min(settings.batch_size, sizes.filled(len(groups)))
@@ -127,15 +121,15 @@ def logits(
     following: np.ndarray,
     settings: ScoringSettings = ScoringSettings(),
 ) -> np.ndarray:
-  """Returns what `score` computes with, float32 [N, m + 1, V].
+  """Returns the logits that `score` uses, float32 [N, m + 1, V].
 
   Args:
     model, settings: see `score`.
     context: int [n], read once.
-    following: int [N, m], what may follow it.
+    following: int [N, m], N continuations of it.
 
   Returns:
-    of each, a row after the context and one after each token that follows.
+    for each continuation, the logits after the context and after each token.
   """
   N, m = following.shape
   B = sizes.filled_rows(N, model.replicas)  # few shapes compile
@@ -150,13 +144,13 @@ def windows(length: int, size: int) -> list[tuple[int, int, int]]:
   """Divides a text of any length into windows with context.
 
   Args:
-    length: tokens of the text.
-    size: tokens of a window, at least 2.
+    length: the number of tokens of the text.
+    size: the number of tokens of a window, at least 2.
 
   Returns:
     `(start, first, end)` of each window: tokens [start, first) are its context,
-    [first, end) are scored. Each token is scored once. The first window has no
-    context; the others have size // 2 tokens of it, and score the others.
+    and tokens [first, end) are scored. Each token is scored once. The first
+    window has no context; the others have size // 2 tokens of context.
   """
   context = size // 2
   step = size - context
@@ -192,7 +186,7 @@ def _read(model, contexts, longest, settings):
 
 
 def _blocks(length):
-  """How many tokens of a row each block has, when `length` are filled up."""
+  """The sizes of the blocks of a row that is padded from `length` tokens."""
   whole, rest = divmod(length, _BLOCK)
   last = min(_BLOCK, sizes.filled_length(rest))
   return [_BLOCK] * whole + [last] * (rest > 0)
@@ -209,7 +203,7 @@ def _follow(model, state, following, *, look):
       number of ids.
 
   Returns:
-    arrays [B, N, ...], N > m.
+    arrays [B, N, ...] with N > m: also a result after the last token.
   """
   blocks = _blocks(max(map(len, following)))
   tokens = _filled(model, following, sum(blocks) + 1)
@@ -232,7 +226,7 @@ def _follow(model, state, following, *, look):
 
 
 def _filled(model, following, length):
-  """Int32 [B, length]; what is added after a row changes nothing before."""
+  """Pads rows to int32 [B, length]; padding at the end changes no score."""
   tokens = np.zeros((len(following), length), np.int32)
   for b, row in enumerate(following):
     if len(row):
@@ -242,7 +236,7 @@ def _filled(model, following, length):
 
 @functools.partial(jax.jit, static_argnames=('merge', 'look', 'num_ids'))
 def _look_after_each(merge, params, states, tokens, *, look, num_ids):
-  """Reads tokens [B, C + 1] but the last; returns [C, B, ...] and states."""
+  """Reads the first C of tokens [B, C + 1]; returns [C, B, ...] and states."""
   model = merge(params)
   hidden, states = model.decode_steps(tokens[:, :-1], states)
 
@@ -255,7 +249,7 @@ def _look_after_each(merge, params, states, tokens, *, look, num_ids):
 
 
 def _look_at_token(logits, token, num_ids):
-  """Its log-probability, and whether it is the likeliest."""
+  """The log-probability of a token, and whether it is the likeliest."""
   log_probs = jax.nn.log_softmax(logits)
   log_prob = jnp.take_along_axis(log_probs, token[:, None], axis=1)[:, 0]
   return log_prob, logits[:, :num_ids].argmax(axis=-1) == token

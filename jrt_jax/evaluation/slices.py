@@ -1,8 +1,8 @@
-"""Which labels of a text make up a slice, and what is known of their mean.
+"""Divides the labels of windows into slices, and prepares their mean losses.
 
-A label is an *associative-recall hit* if it ends a pair of tokens that its
-window has had before and that is rare in the training data: what it is can
-hardly be known but by recalling it.
+A label is an *associative-recall hit* if it ends a pair of tokens that occurs
+earlier in the window and that is rare in the training data: a model can hardly
+predict it without recalling the earlier pair.
 
 Source: Arora et al. 2024, figure 3, https://arxiv.org/abs/2407.05483; hits are
 from Arora et al. 2023 (Zoology), https://arxiv.org/abs/2312.04927.
@@ -15,13 +15,13 @@ import numpy as np
 
 
 class Slice(NamedTuple):
-  """Some of the labels.
+  """A set of labels.
 
   Attributes:
-    kind: which of them, in words.
-    low, high: those whose count or distance lies within, both included; None
-      where the kind has no bins.
-    unit: of the bounds.
+    kind: which labels these are, in words.
+    low, high: the range of their count or distance, both included; None if the
+      kind has no bins.
+    unit: the unit of the bounds.
   """
 
   kind: str
@@ -38,7 +38,7 @@ class Slice(NamedTuple):
 
 
 class Family(NamedTuple):
-  """Slices without a label in common."""
+  """Disjoint slices."""
 
   slices: Sequence[Slice]
   member: np.ndarray  # int [N, L], the slice of each label; -1: it is in none
@@ -51,18 +51,20 @@ def families(
     rare: int,
     far: int,
 ) -> dict[str, Family]:
-  """Divides labels in the ways of the paper's figure 3.
+  """Divides labels as in the paper's figure 3.
 
-  `recall` has the hits and all others. `count` has every label by how often its
-  pair is in the training data, apart for pairs that were read `far` back or
-  farther (the figure's hits, there without a bound on their count), nearer, or
-  not at all. `distance` has the hits by how far back their pair was last read.
+  `recall` divides them into hits and all others. `count` divides all labels by
+  how often their pair occurs in the training data, separately for pairs that
+  last occurred at least `far` tokens before (the hits of the figure, which has
+  no bound on their count), nearer, or not at all. `distance` divides the hits
+  by the distance to the last occurrence of their pair.
 
   Args:
     distances: int [N, L], see `recall.distances`.
-    counts: int [N, L], of the pair of each label in the training data.
-    rare: hits are of pairs with a smaller count.
-    far: tokens back, at least 2.
+    counts: int [N, L], how often the pair of each label is in the training
+      data.
+    rare: pairs of hits have a smaller count than this.
+    far: a distance in tokens, at least 2.
 
   Returns:
     families by name; `recall` and `count` have every label.
@@ -87,9 +89,9 @@ def families(
 
 
 def sums(family: Family, values: np.ndarray) -> np.ndarray:
-  """Returns the sum of values [N, L] over each slice and window.
+  """Returns the sums of values [N, L] over each slice and window.
 
-  That is float64 [S, N], for the S slices of a family.
+  Returns float64 [S, N] for the S slices of a family.
   """
   N, S = len(values), len(family.slices)
   inside = family.member >= 0
@@ -99,16 +101,16 @@ def sums(family: Family, values: np.ndarray) -> np.ndarray:
 
 
 def linearised(totals: np.ndarray, counts: np.ndarray) -> np.ndarray:
-  """Returns values of windows, whose mean is the mean over all labels.
+  """Returns one value for each window; their mean is the mean over all labels.
 
-  Windows have different numbers of labels in a slice, so that its mean loss is
-  a ratio of two sums over windows. To first order that ratio varies with the
-  draw of windows as the mean of these values does: intervals and differences
-  of means hold for it.
+  Windows have different numbers of labels in a slice, so that the mean loss is
+  a ratio of two sums over windows. To first order, this ratio varies with the
+  sample of windows like the mean of the returned values, so that intervals and
+  differences of means are valid for it.
 
   Args:
     totals: float [N], the sum over the labels of each window.
-    counts: [N], how many labels these are; not all are 0.
+    counts: [N], the number of labels in each window; not all are 0.
 
   Source: linearisation of a ratio estimator, Cochran 1977, Sampling Techniques,
   section 6.
@@ -118,7 +120,7 @@ def linearised(totals: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def _bins(values, *, base, unit):
-  """Of 0, and from 1 on, each of which ends `base` times as far."""
+  """Bins: one for 0, then bins whose ends grow by the factor `base`."""
   edges = [0, 1]
   while edges[-1] <= values.max():
     edges.append(base * edges[-1])
@@ -126,7 +128,7 @@ def _bins(values, *, base, unit):
 
 
 def _binned(kinds, kind, values, bins):
-  """A family of kinds, each divided by `values`; a kind of -1 is in none."""
+  """A family of kinds that are divided by `values`; kind -1 is in no slice."""
   member = np.digitize(values, [x.low for x in bins]) - 1 + len(bins) * kind
   found = [x._replace(kind=name) for name in kinds for x in bins]
   return Family(found, np.where(kind < 0, -1, member))

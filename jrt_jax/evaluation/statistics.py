@@ -1,15 +1,16 @@
-"""What measured scores say, with 95 % intervals; no model, no jax.
+"""Statistics of measured scores, with 95 % intervals; no model, no jax.
 
-Intervals are percentiles of bootstrap means, whose draws a seed decides. From 20
-values on they are as right as corrected ones (BCa), and the crossed bootstrap,
-which has no correction, is like them. They are too narrow for fewer (83 % of
-them hold the truth for 5 normal values), so there it is Student's interval.
+Intervals are percentiles of bootstrap means; a seed decides the resamples. From
+20 values on they are as accurate as corrected intervals (BCa), and consistent
+with the crossed bootstrap, which has no correction. For fewer values they are
+too narrow (for 5 normal values, 83 % of them contain the true mean), so that
+Student's interval is used instead.
 
-Degenerate samples: without values the estimate is nan; of one value, or without
-spread over one of two axes, the interval is nan, for nothing is known of the
-spread; values that are all equal give an interval of one point, which says that
-the sample has no spread and not that its mean is certain (`proportion` has an
-interval there too).
+Degenerate samples: Without values the estimate is nan. For a single value, or
+if one of two axes has length 1, the interval is nan, because the spread is not
+known. If all values are equal, the interval is one point. That means only that
+the sample has no spread, not that its mean is certain (`proportion` gives an
+interval in this case, too).
 """
 
 import math
@@ -20,7 +21,7 @@ from scipy import stats
 
 LEVEL = 0.95
 RESAMPLES = 9999
-CROSSED_RESAMPLES = 99_999  # they cost little, whatever the examples
+CROSSED_RESAMPLES = 99_999  # they cost little for any number of examples
 FEW = 20  # fewer values than these get Student's interval
 _DRAWN_AT_ONCE = 2**22  # values of resamples, 8 bytes each
 
@@ -32,20 +33,20 @@ class Estimate(NamedTuple):
   low: float
   high: float
   n: int
-  method: str  # of the interval, in words
+  method: str  # how the interval was computed, in words
 
   def excludes(self, value: float = 0.0) -> bool:
-    """Whether the interval is known and does not hold `value`."""
+    """Whether the interval is known and does not contain `value`."""
     return value < self.low or value > self.high
 
   def scaled(self, factor: float) -> 'Estimate':
-    """Returns it in another unit: with a positive `factor`, 100 for percent."""
+    """Returns it in another unit; `factor` is positive, 100 for percent."""
     estimate, low, high = (factor * x for x in self[:3])
     return self._replace(estimate=estimate, low=low, high=high)
 
 
 class McNemar(NamedTuple):
-  """Exact two-sided test that two systems are right equally often."""
+  """The exact two-sided test whether two systems are right equally often."""
 
   only_a: int  # examples on which a alone is right
   only_b: int
@@ -55,7 +56,7 @@ class McNemar(NamedTuple):
 
 
 class Crossed(NamedTuple):
-  """A mean over models x tasks, whose interval is over both."""
+  """A mean over models x tasks; the interval resamples both."""
 
   estimate: float
   low: float
@@ -73,17 +74,18 @@ def mean(
     within: tuple[float, float] = (-math.inf, math.inf),
     seed: int = 0,
 ) -> Estimate:
-  """Returns the mean of `values` [n], the interval over their draws.
+  """Returns the mean of `values` [n] with an interval over their draws.
 
   Args:
     values: finite numbers, one for each example or seed.
-    method: one of METHODS; None: by the number of values.
-    within: what a mean can be, as (0, 100) of percentages: an interval that
-      reaches beyond is cut there.
-    seed: of the resamples.
+    method: one of METHODS; None chooses by the number of values.
+    within: the range of possible means, such as (0, 100) for percentages; the
+      interval is clipped to it.
+    seed: the seed of the resamples.
 
   Raises:
-    ValueError: values are no vector of finite numbers; an unknown method.
+    ValueError: values are not a vector of finite numbers, or the method is
+      unknown.
   """
   values = _finite('values', values, ndim=1)
   method = method or ('student' if len(values) < FEW else 'bootstrap')
@@ -103,14 +105,14 @@ def mean(
 def paired_difference(
     a, b, *, method: str | None = None, seed: int = 0
 ) -> Estimate:
-  """Returns the mean of a[i] - b[i], over examples i that both have answered.
+  """Returns the mean of a[i] - b[i] over examples i that both have answered.
 
   Args:
     a, b: finite numbers [n], in the same order.
-    method, seed: as of `mean`.
+    method, seed: see `mean`.
 
   Raises:
-    ValueError: a and b differ in length, or as for `mean`.
+    ValueError: a and b differ in length, or see `mean`.
   """
   a, b = _paired(a, b)
   difference = mean(a - b, method=method, seed=seed)
@@ -118,12 +120,12 @@ def paired_difference(
 
 
 def proportion(hits) -> Estimate:
-  """Returns how often `hits` [n], of 0 and 1, are 1, with Wilson's interval.
+  """Returns the share of ones in `hits` [n] (0 or 1), with Wilson's interval.
 
-  It is never one point, so that 0 of 20 is told from 0 of 2,000.
+  The interval is never one point: 0 of 20 is distinguished from 0 of 2,000.
 
   Raises:
-    ValueError: hits are something else than 0 and 1.
+    ValueError: hits are not all 0 or 1.
   """
   hits = _binary('hits', _finite('hits', hits, ndim=1))
   words = 'Wilson interval'
@@ -136,14 +138,14 @@ def proportion(hits) -> Estimate:
 
 
 def mcnemar(a, b) -> McNemar:
-  """Tests whether a and b are right equally often, on the same examples.
+  """Tests whether a and b are right equally often on the same examples.
 
   Args:
-    a, b: 0 or 1 [n], whether each is right. Examples on which both are right,
-      or both wrong, say nothing; if there are no others, p is 1.
+    a, b: 0 or 1 [n], whether each is right. Examples on which both are right or
+      both are wrong do not count; if there are no others, p is 1.
 
   Raises:
-    ValueError: a and b differ in length, or hold something else.
+    ValueError: a and b differ in length, or are not all 0 or 1.
   """
   a, b = _paired(a, b)
   a, b = _binary('a', a), _binary('b', b)
@@ -157,11 +159,11 @@ def crossed(gains, *, seed: int = 0) -> Crossed:
   """Returns the mean of `gains` [models, tasks], resampling both.
 
   The interval is for other models on other tasks like these: each resample
-  draws models and tasks with replacement, independently of each other. A few
-  tasks show little of what tasks there are, so it is rather too narrow.
+  draws models and tasks with replacement, independently of each other. With few
+  tasks it is rather too narrow.
 
   Raises:
-    ValueError: gains are no matrix of finite numbers.
+    ValueError: gains are not a matrix of finite numbers.
   """
   gains = _finite('gains', gains, ndim=2)
   models, tasks = gains.shape
@@ -201,11 +203,11 @@ def _bootstrap(values, seed):
 
 
 def _student(values, seed):
-  del seed  # nothing is drawn
+  del seed  # there are no resamples
   return stats.ttest_1samp(values, 0).confidence_interval(LEVEL)
 
 
-# How it is called, and a function of values and a seed to (low, high).
+# The name in words, and a function from values and a seed to (low, high).
 METHODS = {
     'bootstrap': ('percentile bootstrap', _bootstrap),
     'student': ("Student's interval", _student),

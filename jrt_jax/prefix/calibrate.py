@@ -1,4 +1,4 @@
-r"""Finds where the entropy policy changes the prefix, on a corpus.
+r"""Fits the thresholds of the entropy policy to a corpus.
 
 python -m jrt_jax.prefix.calibrate --config=configs/jrt_tiny.py \
     --config.prefix.signal=unigram_entropy --out=policy.json
@@ -22,11 +22,11 @@ from jrt_jax.prefix import policies
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'A file of configs/; --config.KEY=VALUE changes a key.'
 )
-_OUT = flags.DEFINE_string('out', None, 'The file of the policy.')
+_OUT = flags.DEFINE_string('out', None, 'The file for the policy.')
 _WINDOWS = flags.DEFINE_integer(
     'windows',
     fitting.WINDOWS,
-    'How many are measured; each has config.sequence_length tokens.',
+    'How many windows of config.sequence_length tokens are measured.',
     lower_bound=2,
 )
 
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> None:
 
 
 def _summary(prefix, windows, sequence_length):
-  rng = np.random.default_rng(0)  # which nothing is drawn from
+  rng = np.random.default_rng(0)  # not used by this policy
   lengths = policies.lengths(windows, prefix, sequence_length, rng)
   values, counts = np.unique(lengths, return_counts=True)
   limits = ', '.join(f'{x:.4g}' for x in prefix['fitted']['thresholds'])

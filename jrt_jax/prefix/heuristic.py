@@ -1,8 +1,9 @@
 """The entropy heuristic: complex text gets a longer prefix.
 
-A signal is compared with thresholds; each one that it passes is a level, and
-each level changes the prefix by a preset ratio. Thresholds are quantiles of the
-signal on a corpus, for values depend on the tokenizer and on the length.
+A signal is compared with thresholds. Each threshold that it exceeds raises the
+level by one, and each level changes the prefix by a fixed ratio. Thresholds are
+quantiles of the signal on a corpus, because values depend on the tokenizer and
+on the length.
 
 Source: the student report, section 4.1 (heuristic adjustment), whose
 increments are 5 %, 10 % and 20 %. Levels, growth and bounds are ours.
@@ -22,12 +23,12 @@ GROWTHS = {
     'geometric': lambda increment, level: (1 + increment) ** level,
 }
 
-# What thresholds depend on, besides the corpus.
+# The keys on which thresholds depend, besides the corpus.
 MEASURE = ('signal', 'window', 'aggregate', 'quantiles')
 
 
 def check(prefix: Mapping) -> None:
-  """Raises ValueError unless the quantiles of `config.prefix` rise."""
+  """Raises ValueError unless the quantiles of `config.prefix` increase."""
   if any(np.diff([0, *prefix['quantiles'], 1]) <= 0):
     raise ValueError(
         'config.prefix.quantiles must rise between 0 and 1, got'
@@ -43,11 +44,11 @@ def thresholds(windows: Sequence[np.ndarray], prefix: Mapping) -> list[float]:
 
 
 def level(value: float, limits: Sequence[float], *, reduce: bool) -> int:
-  """How many steps longer than usual a prefix is to be.
+  """Returns by how many steps a prefix is longer than usual.
 
   Args:
-    value: of the signal.
-    limits: the thresholds, ascending; between the middle ones is level 0.
+    value: the value of the signal.
+    limits: the thresholds, ascending; level 0 is between the middle ones.
     reduce: whether there are levels below 0.
   """
   u = int(np.searchsorted(limits, value)) - len(limits) // 2
@@ -55,10 +56,10 @@ def level(value: float, limits: Sequence[float], *, reduce: bool) -> int:
 
 
 def length(u: int, room: int, prefix: Mapping) -> int:
-  """The tokens of a prefix of level `u`, at most `room`.
+  """Returns the tokens of a prefix of level `u`, at most `room`.
 
-  They lie between a quarter of level 0 and its double; rounding to multiples
-  comes before these bounds.
+  The length lies between a quarter and the double of level 0; it is rounded to
+  a multiple before these bounds apply.
   """
   base = prefix['base'] * room
   wanted = base * GROWTHS[prefix['growth']](prefix['increment'], u)
@@ -68,22 +69,22 @@ def length(u: int, room: int, prefix: Mapping) -> int:
 
 
 def mean_length(capacity: int, prefix: Mapping) -> float:
-  """The mean over text like that of the thresholds, of full length."""
+  """The mean length for sequences like those that gave the thresholds."""
   shares = np.diff([0, *prefix['quantiles'], 1])
   return float(shares @ _lengths(capacity, prefix))
 
 
 def longest(capacity: int, prefix: Mapping) -> int:
-  """The length of the top level, of text of full length."""
+  """The length of the highest level, for a sequence of full length."""
   return _lengths(capacity, prefix)[-1]
 
 
 def warn_of_rounding(capacity: int, prefix: Mapping) -> None:
-  """Warns if a level is less than half of what lengths are rounded to."""
+  """Warns if a level is less than half of the rounding multiple."""
   step = prefix['increment'] * prefix['base'] * capacity
   if step < prefix['multiple'] / 2:
     logging.warning(
-        'config.prefix.multiple=%d swallows the increment, which is %.3g'
+        'config.prefix.multiple=%d rounds away the increment, which is %.3g'
         ' tokens: raise config.prefix.increment or lower the multiple',
         prefix['multiple'],
         step,

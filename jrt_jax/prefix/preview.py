@@ -82,12 +82,12 @@ def _preview(path, document, tokenizer, config):
 
 
 def _prefix(name, prefix):
-  """The settings of a policy; None if the file that it needs is not given."""
+  """The settings of a policy; None if it needs a file that is not given."""
   prefix = {**prefix, 'name': name}
   fit = policies.PREFIX_POLICIES[name].fit
   if fit and prefix['file']:
     if fitting.read(prefix['file'])['policy'] != name:
-      prefix['file'] = ''  # of the other one
+      prefix['file'] = ''  # it is the file of another policy
   needs_file = fit and not fit.calibrate and not prefix['file']
   return None if needs_file else prefix
 

@@ -1,7 +1,8 @@
-"""How complex a window of tokens is, as one number.
+"""Signals: measures of how complex a window of tokens is.
 
-A signal of `SIGNALS` maps int [n] to a float. Values of windows of different
-lengths cannot be compared: few tokens cannot have a high entropy.
+A signal of `SIGNALS` is a function from int [n] to a float. Its values cannot
+be compared between windows of different lengths: few tokens cannot have a high
+entropy.
 
 Source: the student report, section 4.1 (entropy-based complexity assessment),
 which does not say of which distribution the entropy is.
@@ -21,8 +22,8 @@ def unigram_entropy(tokens: np.ndarray, *, miller_madow: bool = True) -> float:
 
   Args:
     tokens: int [n].
-    miller_madow: adds (K - 1) / 2n nats, K the number of distinct tokens: what
-      such an estimate lacks on average, to first order.
+    miller_madow: whether to add (K - 1) / 2n nats, where K is the number of
+      distinct tokens: this corrects the bias of the estimate to first order.
 
   Source: Miller 1955, Note on the bias of information estimates.
   """
@@ -36,8 +37,8 @@ def unigram_entropy(tokens: np.ndarray, *, miller_madow: bool = True) -> float:
 def conditional_entropy(tokens: np.ndarray) -> float:
   """H(x_t | x_{t-1}) of the window's own counts, in bits.
 
-  Higher for lists of keys and values than for prose, of which the unigram
-  entropy says the opposite.
+  It is higher for lists of keys and values than for prose; the unigram entropy
+  is lower.
   """
   tokens = np.asarray(tokens, np.int64)
   pairs = tokens[:-1] << 32 | tokens[1:]
@@ -45,13 +46,13 @@ def conditional_entropy(tokens: np.ndarray) -> float:
 
 
 def compression_ratio(tokens: np.ndarray) -> float:
-  """Bytes that zlib needs for the tokens, over those of 32 bits for each."""
+  """The bytes of the tokens compressed by zlib, relative to 4 for each."""
   raw = np.asarray(tokens, '<u4').tobytes()
   return len(zlib.compress(raw)) / max(len(raw), 1)
 
 
 def distinct_ratio(tokens: np.ndarray) -> float:
-  """Distinct tokens over tokens."""
+  """The number of distinct tokens divided by the number of tokens."""
   return len(np.unique(tokens)) / max(len(tokens), 1)
 
 
@@ -73,13 +74,13 @@ AGGREGATES = {
 def windowed(
     signal: Signal, tokens: np.ndarray, *, width: int, aggregate: str
 ) -> float:
-  """Aggregates a signal over windows that start at every half of their width.
+  """Aggregates a signal over windows that overlap by one half.
 
   Args:
-    signal: of a window.
-    tokens: int [n]; the last window ends with them.
-    width: tokens in a window; 0, or as many as there are: one window.
-    aggregate: a name of `AGGREGATES`.
+    signal: a signal.
+    tokens: int [n]; the last window ends at the last token.
+    width: the tokens of a window; 0, or n and more, means a single window.
+    aggregate: a key of `AGGREGATES`.
   """
   n = len(tokens)
   if not 0 < width < n:
@@ -90,7 +91,7 @@ def windowed(
 
 
 def measure(tokens: np.ndarray, prefix: Mapping) -> float:
-  """The signal that `config.prefix` names, of int [n]."""
+  """The value of the signal that `config.prefix` names, for int [n]."""
   return windowed(
       SIGNALS[prefix['signal']],
       tokens,

@@ -1,6 +1,6 @@
-"""Prompts that are read more than once: text in, text out, for any model.
+"""Prompts that show a text more than once: text in, text out, for any model.
 
-Python alone is enough for it: neither jax nor numpy is imported.
+It needs only Python: neither jax nor numpy is imported.
 
 >>> from jrt_jax import prompting
 >>> print(prompting.jrt_prompt('Bob has a dog.', 'Bob has a'))

@@ -1,8 +1,8 @@
-"""The most salient passages of a document, as many as there is room for.
+"""The most salient passages of a document, as many as fit into a budget.
 
-A document is divided into blocks of some words. A block is as salient as the
-best window of blocks around it, for an answer is near the words of its question,
-not among them.
+A document is divided into blocks of about ten words. A block is as salient as
+the best window of blocks around it, because an answer is near the words of its
+question, not among them.
 """
 
 import bisect
@@ -13,15 +13,15 @@ from typing import NamedTuple
 from jrt_jax.prompting import saliency as saliency_lib
 from jrt_jax.prompting import segment
 
-_BLOCK = 10  # words, or one more or less to end with a sentence
+_BLOCK = 10  # words; one more or less if a sentence ends there
 _WINDOW = 3  # blocks
 
 
 class Excerpt(NamedTuple):
-  """What is read of a document."""
+  """The passages of a document that are read."""
 
   text: str  # passages in the order of the document, a blank line between them
-  cut: list[str]  # what is between, before and after them
+  cut: list[str]  # the texts before, between and after them
 
 
 def excerpt(
@@ -35,10 +35,10 @@ def excerpt(
 
   Args:
     document: not empty.
-    question: what blocks are salient for.
+    question: the question for which blocks are salient.
     saliency: see `jrt_jax.prompting.saliency`.
-    tokens: how many tokens a prompt has that reads a text.
-    budget: how many it may have.
+    tokens: a function from a text to the number of tokens of its prompt.
+    budget: the most tokens of the prompt.
 
   Raises:
     ValueError: not even the most salient block fits.
@@ -71,7 +71,7 @@ def _ranks(texts, question, saliency):
 
 
 def _join(blocks, kept):
-  """Reads the blocks of some indices, and cuts the others."""
+  """Joins the blocks of some indices, and cuts the others."""
   runs = itertools.groupby(range(len(blocks)), key=kept.__contains__)
   read, cut = [], []
   for is_read, run in runs:

@@ -1,9 +1,9 @@
-"""Prompts that repeat the parts of a document that matter (hierarchical).
+"""Hierarchical prompts, which repeat the salient parts of a document.
 
-The document is read once. Then levels of it are repeated, such as sentences,
-and of each level its most salient segments. A longer list of levels repeats
-more: `('sentence',)` and `('paragraph', 'sentence', 'sentence')` are heavy in
-sentences, `('paragraph',)` in paragraphs.
+The document is shown once. Then the most salient segments of each level are
+repeated, for example of its sentences. A longer list of levels repeats more:
+`('paragraph', 'sentence', 'sentence')` repeats paragraphs once and sentences
+twice.
 
 Source: the student report, section 4.3 (hierarchical JRT-prompting).
 """
@@ -21,16 +21,16 @@ from jrt_jax.prompting import tokens
 class Piece(NamedTuple):
   """A piece of a prompt."""
 
-  level: str  # 'question', 'context', or a key of `LEVELS`: of a repetition
+  level: str  # 'question', 'context', or a key of `LEVELS` for a repetition
   text: str
 
 
 class Prompt(NamedTuple):
-  """A prompt in the order in which it is read, and what is not in it."""
+  """A prompt in the order in which it is read, and the parts left out of it."""
 
   pieces: Sequence[Piece]
-  left_out: Sequence[Piece]  # salient, but there is no budget to repeat it
-  cut: Sequence[str]  # of the context, what there is no budget to read
+  left_out: Sequence[Piece]  # salient repetitions that exceed the budget
+  cut: Sequence[str]  # parts of the context that exceed the budget
 
   @property
   def text(self) -> str:
@@ -51,30 +51,30 @@ def hierarchical_prompt(
     width: int = 100,
     overlap: float = 0.2,
 ) -> Prompt:
-  """Reads a context once, and the best segments of some levels again.
+  """Shows a context once, and the most salient segments of some levels again.
 
-  With `ratio=1` (and `overlap=0` for windows) and order 'breadth' it is
-  `templates.jrt_prompt` with p = 1 + len(repeats), to the character.
+  With `ratio=1` (and `overlap=0` for windows) and order 'breadth', the result
+  is exactly that of `templates.jrt_prompt` with p = 1 + len(repeats).
 
   Args:
-    context: what the answer is in; not empty.
+    context: the text that has the answer; not empty.
     question: the end of the prompt, which the answer continues.
-    tokenizer: has `encode(text)`, or is a name or path as in `config.data`, or
-      counts the tokens of a text; of this only the budget depends.
-    repeats: the levels that are read after the context, keys of `LEVELS`.
+    tokenizer: used only for the budget. It has `encode(text)`, or is a name or
+      path as in `config.data`, or is a function that counts tokens.
+    repeats: the levels that are repeated after the context, keys of `LEVELS`.
     ratio: the share of a level's segments that is repeated.
-    saliency: which of them; see `jrt_jax.prompting.saliency`.
-    order: 'breadth' reads the context, then one level after the other;
-      'interleaved' reads after each paragraph what is repeated of it.
-    budget: the most tokens that the prompt may have. It is spent on the first
-      reading, then on `repeats` in turn: on the most salient segments that
-      still fit. Of a context that is too long the most salient passages are
-      read; see `jrt_jax.prompting.excerpt`.
-    intro: the question as it is asked first, if not as it is asked last.
-    width, overlap: of windows; see `segment.windows`.
+    saliency: ranks segments; see `jrt_jax.prompting.saliency`.
+    order: 'breadth' shows the context, then one level after the other;
+      'interleaved' repeats the segments of a paragraph right after it.
+    budget: the most tokens of the prompt. It is spent on the context, then on
+      `repeats` in turn: on the most salient segments that still fit. If the
+      context itself is too long, only its most salient passages are shown; see
+      `jrt_jax.prompting.excerpt`.
+    intro: the question before the context, if it differs from `question`.
+    width, overlap: the width and overlap of windows; see `segment.windows`.
 
   Raises:
-    ValueError: an argument is out of range, or nothing of the context fits into
+    ValueError: an argument is out of range, or no part of the context fits into
       `budget` beside the question.
   """
   _check(context, repeats, ratio, order)
@@ -101,15 +101,15 @@ def hierarchical_prompt(
 
 
 class _Repeat(NamedTuple):
-  """A part of the context that is read again."""
+  """A part of the context that is repeated."""
 
-  reading: int  # of `repeats`
+  reading: int  # the index in `repeats`
   level: str
   part: segment.Segment
 
 
 class _Layout(NamedTuple):
-  """How a prompt is made of segments."""
+  """How a prompt is composed of segments."""
 
   intro: str
   question: str
@@ -129,7 +129,7 @@ class _Layout(NamedTuple):
     return self.count(''.join(piece.text for piece in pieces))
 
   def once(self, context):
-    """Tokens of the prompt that reads a context, and repeats nothing."""
+    """The tokens of a prompt that shows a context and repeats nothing."""
     return self.tokens([segment.Segment(0, len(context), context)])
 
 
@@ -146,14 +146,14 @@ def _check(context, repeats, ratio, order):
 
 
 def _best(segments, saliency, question, ratio):
-  """The share `ratio` of segments, most salient first."""
+  """The share `ratio` of the segments, the most salient first."""
   scores = saliency([s.text for s in segments], question)
   ranks = sorted(range(len(segments)), key=lambda i: -scores[i])
   return [segments[i] for i in ranks[: math.ceil(ratio * len(segments))]]
 
 
 def _afford(wanted, paragraphs, layout, budget):
-  """Takes what still fits, in turn."""
+  """Returns the segments that fit into the budget, added one by one."""
   room = budget - layout.tokens(paragraphs)
   chosen = []
   for repeat in wanted:
@@ -161,7 +161,7 @@ def _afford(wanted, paragraphs, layout, budget):
     if cost <= room:
       chosen.append(repeat)
       room -= cost
-  # Texts can have more tokens together than apart: line breaks have some.
+  # Joined texts can have more tokens: line breaks are tokens, too.
   while chosen and layout.tokens(paragraphs, chosen) > budget:
     chosen.pop()
   return chosen
@@ -183,11 +183,11 @@ def _interleaved(paragraphs, readings, chosen):
 
 
 def _reading(repeats):
-  """Segments in the order of the document, on a line of their own."""
+  """The segments in the order of the document, on one line."""
   pieces, end = [], 0
   for _, level, (start, stop, text) in sorted(repeats):
     if start > end and not text[0].isspace():
-      text = f' {text}'  # words must not grow together
+      text = f' {text}'  # keeps words apart
     if not pieces:
       text = '\n' + (text.lstrip() if start else text)
     pieces.append(Piece(level, text))

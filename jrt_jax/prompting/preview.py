@@ -1,10 +1,10 @@
-r"""Shows how a document would be read: once, and the parts that matter again.
+r"""Shows a hierarchical prompt: the document, and the parts that it repeats.
 
 python -m jrt_jax.prompting.preview --input=FILE \
     --question='When was it approved?'
 
-Each line is a piece of the prompt, in the order in which it is read. Colours
-are for terminals only; NO_COLOR=1 turns them off.
+Each line is a piece of the prompt, in the order in which a model reads it. Only
+terminals show colours; NO_COLOR=1 turns them off.
 """
 
 import os
@@ -24,37 +24,42 @@ from jrt_jax.prompting import templates
 _INPUT = flags.DEFINE_string(
     'input', None, 'The document, a file, plain, .gz or .zst.'
 )
-_QUESTION = flags.DEFINE_string('question', None, 'What the document is for.')
+_QUESTION = flags.DEFINE_string('question', None, 'The question about the document.')
 _TOKENIZER = flags.DEFINE_string(
     'tokenizer', 'bytes', 'The path of a tokenizer.json, or bytes.'
 )
 _REPEATS = flags.DEFINE_list(
     'repeats',
     ['sentence'],
-    'What is read again, in turn:'
-    f' any of {", ".join(hierarchy.LEVELS)}, as often as wanted.',
+    'The levels that are repeated, in this order, of'
+    f' {", ".join(hierarchy.LEVELS)}; a level can be given several times.',
 )
-_RATIO = flags.DEFINE_float('ratio', 0.5, 'The share of each that is repeated.')
+_RATIO = flags.DEFINE_float(
+    'ratio', 0.5, 'The share of each level that is repeated.'
+)
 _SALIENCY = flags.DEFINE_enum(
-    'saliency', 'bm25', ['bm25', 'lead', 'random'], 'Which share that is.'
+    'saliency', 'bm25', ['bm25', 'lead', 'random'], 'How segments are ranked.'
 )
 _ORDER = flags.DEFINE_enum(
-    'order', 'breadth', [*hierarchy.ORDERS], 'When it is repeated.'
+    'order',
+    'breadth',
+    [*hierarchy.ORDERS],
+    'Whether to repeat after the document or after each paragraph.',
 )
 _TOKEN_BUDGET = flags.DEFINE_integer(
     'token_budget',
     None,
-    'The prompt has at most so many tokens, which are bytes without a'
-    ' --tokenizer; default: any.',
+    'The most tokens of the prompt (bytes without a --tokenizer); default: no'
+    ' limit.',
 )
-_WIDTH = flags.DEFINE_integer('width', 100, 'Words of a window.')
+_WIDTH = flags.DEFINE_integer('width', 100, 'The words of a window.')
 _OVERLAP = flags.DEFINE_float(
-    'overlap', 0.2, 'The share of a window that the next one reads again.'
+    'overlap', 0.2, 'The share of a window that the next one shares.'
 )
 
 _COLOURS = {
     'question': '33',  # yellow
-    'context': '39',  # the terminal's own
+    'context': '39',  # the terminal's default
     'paragraph': '36',  # cyan
     'sentence': '32',  # green
     'window': '35',  # magenta
@@ -106,7 +111,7 @@ def _prompt(document, tokenizer):
 
 
 def _lines(prompt, tokenizer):
-  """Yields a line for each piece of the prompt and of what is not in it."""
+  """Yields a line for each piece, of the prompt and beyond the budget."""
   columns = shutil.get_terminal_size().columns
   cut = [hierarchy.Piece('cut', text) for text in prompt.cut]
   for title, pieces in (
@@ -126,7 +131,7 @@ def _tokens(tokenizer, text):
 
 
 def _visible(text):
-  """On one line, without what a terminal would obey."""
+  """The text on one line, without control characters."""
   text = ' '.join(text.split())
   return ''.join(
       c if c.isprintable() else '\N{REPLACEMENT CHARACTER}' for c in text

@@ -1,9 +1,9 @@
 """Kinds of prompts: how the parts of an example become one text.
 
-An order says what is read: D is the context, Q the question. DQ and QDDQ are
-those that the paper compares; QDQ and DDQ tell which of its two changes helps,
-the question first or the repetition. What DQDQ reads first is the same for all
-questions about a context, so that a server can keep its state.
+In an order such as QDDQ, D is the context and Q the question. The paper
+compares DQ and QDDQ. QDQ and DDQ show which of its two changes helps: the
+question at the start or the repetition. DQDQ starts with the context, which is
+the same for all questions about it, so that a server can keep its state.
 
 Source: Arora et al. 2024, section 3, https://arxiv.org/abs/2407.05483, and the
 student report, section 4.3 (hierarchical).
@@ -22,10 +22,10 @@ class Kind(NamedTuple):
   """A kind of prompt.
 
   Attributes:
-    about: what it reads, in a line.
-    text: maps the parts of an example to its prompt.
-    once: whether these are the parts for a single reading: released prompts
-      clean the context differently then.
+    about: one line about what it shows.
+    text: a function from the parts of an example to its prompt.
+    once: whether `text` takes the parts for prompts that show the context once;
+      released prompts clean the context differently in this case.
   """
 
   about: str
@@ -34,7 +34,7 @@ class Kind(NamedTuple):
 
 
 def find(name: str) -> Kind:
-  """Returns the kind of a name; ValueError if there is none."""
+  """Returns the kind of this name; raises ValueError if there is none."""
   if name not in PROMPTS:
     raise ValueError(
         f'prompt must be one of {", ".join(PROMPTS)}, got {name!r}'
@@ -47,8 +47,8 @@ def prompt(name: str, once: Parts, again: Parts) -> str:
 
   Args:
     name: a key of `PROMPTS`.
-    once: the parts of a prompt that reads the context a single time.
-    again: those of all other prompts.
+    once: the parts for prompts that show the context once.
+    again: the parts for all other prompts.
 
   Raises:
     ValueError: `name` is unknown, or a hierarchical prompt has no context or
@@ -59,12 +59,12 @@ def prompt(name: str, once: Parts, again: Parts) -> str:
 
 
 def _ordered(order, parts):
-  """Like `templates.arrange`, but without a space for a question of no words."""
+  """Like `templates.arrange`, but without a space for an empty question."""
   return templates.arrange(parts, order if parts.intro else order.lstrip('Q'))
 
 
 def _hierarchical(parts):
-  """Without a budget, so that no tokenizer changes what is repeated."""
+  """Has no budget, so that the repetition does not depend on a tokenizer."""
   if not (parts.context.strip() and parts.question.strip()):
     raise ValueError(
         'hierarchical prompts need a context and a question, got'
@@ -87,8 +87,7 @@ PROMPTS = {
     'context_twice': Kind('context twice, question', _order('DDQ')),
     'shared_context': Kind('context, question, and both again', _order('DQDQ')),
     'hierarchical': Kind(
-        'question, context, the half of its sentences that say most about the'
-        ' question, question',
+        'question, context, the most relevant half of its sentences, question',
         _hierarchical,
     ),
 }

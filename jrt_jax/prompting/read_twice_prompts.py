@@ -1,7 +1,7 @@
 """Texts and chats, read twice as they are.
 
-Where context and question are known apart, `templates.jrt_prompt` makes a better
-prompt of them: it asks first, too.
+Where context and question are known apart, `templates.jrt_prompt` makes a
+better prompt of them: it asks first, too.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
-"""Which segments of a document are worth reading again.
+"""Ranks the segments of a document by their relevance to a question.
 
-A saliency maps `(texts, question)` to a number for each of the texts, the
-largest of which is read again first.
+A saliency is a function from `(texts, question)` to a number for each text. The
+text with the largest number is repeated first.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,11 +15,11 @@ _K1, _B = 1.2, 0.75
 
 
 def bm25(texts: Sequence[str], question: str) -> list[float]:
-  """How much the words of the question say about each text.
+  """Returns the BM25 score of the question for each text.
 
   Source: Robertson and Zaragoza 2009, The Probabilistic Relevance Framework:
-  BM25 and Beyond, with k1 = 1.2 and b = 0.75. A word's inverse frequency counts
-  the segments of this document.
+  BM25 and Beyond, with k1 = 1.2 and b = 0.75. The inverse document frequency of
+  a word is computed over these texts.
   """
   words = [re.findall(r'\w+', text.lower()) for text in texts]
   mean = sum(map(len, words)) / max(len(words), 1) or 1.0
@@ -35,13 +35,13 @@ def bm25(texts: Sequence[str], question: str) -> list[float]:
 
 
 def lead(texts: Sequence[str], question: str) -> list[float]:
-  """A control: what comes first."""
+  """A control: ranks earlier texts higher."""
   del question
   return [float(-i) for i in range(len(texts))]
 
 
 def random(seed: int) -> Saliency:
-  """A control: draws of a seed, whatever the texts are."""
+  """A control: random numbers, which do not depend on the texts."""
 
   def saliency(texts, question):
     del question

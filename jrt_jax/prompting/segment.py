@@ -1,8 +1,8 @@
-"""A document in paragraphs, sentences and windows; nothing of it is lost.
+"""Splits a document into paragraphs, sentences or windows, without any loss.
 
-White space belongs to the segment after it, as most tokenizers have it, so that
-segments that are left out leave no gap. Lengths are in words, whatever the
-tokenizer is.
+White space belongs to the segment after it, as in most tokenizers, so that a
+segment can be left out without a gap. Lengths are in words and do not depend on
+a tokenizer.
 """
 
 import bisect
@@ -11,7 +11,7 @@ import itertools
 import re
 from typing import NamedTuple
 
-# In words. What is shorter than a sentence joins the next one.
+# In words. A shorter sentence is joined with the next one.
 _SHORTEST_SENTENCE, _LONGEST_SENTENCE = 6, 50
 _LONGEST_PARAGRAPH, _PART_OF_PARAGRAPH = 200, 100
 _SNAP = 0.1  # the share of a window that its ends may move by
@@ -44,10 +44,10 @@ def count_words(text: str) -> int:
 
 
 def paragraphs(document: str) -> list[Segment]:
-  """Splits at blank lines, and long paragraphs into runs of sentences.
+  """Splits at blank lines, and splits long paragraphs into runs of sentences.
 
-  What has more than 200 words becomes runs of 100 words or less, and so does a
-  document without blank lines.
+  A paragraph of more than 200 words becomes runs of at most 100 words, and so
+  does a document without blank lines.
   """
   blocks = _blocks(document)
   longest = _LONGEST_PARAGRAPH if len(blocks) > 1 else _PART_OF_PARAGRAPH
@@ -81,14 +81,14 @@ def windows(
 
   Args:
     document: a text.
-    width: of a window, in words.
-    overlap: the share of a window that the next one reads again.
+    width: the width of a window, in words.
+    overlap: the share of a window that the next one shares.
 
   Raises:
     ValueError: `width` or `overlap` is out of range.
 
   Source: the student report, section 4.3 and appendix: overlaps of 10 % to
-  30 %, of which 20 % served best.
+  30 %, of which 20 % was best.
   """
   if width < 1:
     raise ValueError(f'width must be at least 1, got {width}')
@@ -172,7 +172,7 @@ def _halves(text: str) -> list[str]:
 
 
 def _runs(texts: Sequence[str]) -> list[str]:
-  """Joins neighbours as long as they stay short enough."""
+  """Joins neighbours as long as the result is short enough."""
   runs, room = [], 0
   for text in texts:
     length = count_words(text)
@@ -186,7 +186,7 @@ def _runs(texts: Sequence[str]) -> list[str]:
 
 
 def _stops(document):
-  """Where words and where sentences end: pairs (words, characters) before."""
+  """The ends of words and of sentences, as pairs (words, characters) before."""
   stops, ends = [(0, 0)], [(0, 0)]
   for sentence in sentences(document):
     for word in _WORD.findall(sentence.text):

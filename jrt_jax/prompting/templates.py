@@ -1,8 +1,9 @@
-"""Prompts that read their context twice (JRT-Prompt), task by task.
+"""Prompts that show their context twice (JRT-Prompt), for each task.
 
-An order says what is read: D is the context, Q the question. The paper compares
-DQ with QDDQ. QDQ and DDQ tell which of its two changes helps, the question
-first or the repetition; what DQDQ reads first is the same for all questions.
+In an order such as QDDQ, D is the context and Q the question. The paper
+compares DQ with QDDQ. QDQ and DDQ show which of its two changes helps: the
+question at the start or the repetition. DQDQ starts with the same text for all
+questions.
 
 Source: Arora et al. 2024, section 3, https://arxiv.org/abs/2407.05483, and the
 released prompts, https://github.com/HazyResearch/prefix-linear-attention.
@@ -16,22 +17,22 @@ Record = Mapping[str, Any]
 
 
 class Parts(NamedTuple):
-  """What prompts are made of."""
+  """The parts of prompts."""
 
-  intro: str  # the question as it is asked before the context
-  context: str  # as it is read before the last time
-  question: str  # as it is asked last: the answer continues it
-  last: str  # the last context, with the question
+  intro: str  # the question before the context
+  context: str  # each copy of the context but the last
+  question: str  # the question at the end, which the answer continues
+  last: str  # the last copy of the context, with the question
 
 
 class Task(NamedTuple):
-  """How a dataset becomes prompts.
+  """How the records of a dataset become prompts.
 
   Attributes:
-    parts: maps a record, and whether the order is DQ, to `Parts`.
-    field: of a record, where its context is.
-    answers: fields of which the context must keep one when it is cut.
-    read: what of `field` is context.
+    parts: a function from a record, and whether the order is DQ, to `Parts`.
+    field: the field of a record that has the context.
+    answers: fields with answers; a cut context must keep one of them.
+    read: a function from the value of `field` to the context in it.
   """
 
   parts: Callable[[Record, bool], Parts]
@@ -48,17 +49,18 @@ def jrt_prompt(
     order: str | None = None,
     intro: str | None = None,
 ) -> str:
-  """Returns a prompt that reads `context` p times.
+  """Returns a prompt that shows `context` p times.
 
   Args:
-    context: what the answer is in, as it is to be read.
+    context: the text that has the answer.
     question: the end of the prompt, which the answer continues.
-    p: how often the context is read: DQ once, QDDQ twice, QDDDQ three times.
-    order: another order, instead of `p`: each D stands alone or before a Q.
-    intro: the question as it is asked first, if not as it is asked last.
+    p: how often the context is shown: 1 is DQ, 2 is QDDQ, 3 is QDDDQ.
+    order: another order in place of `p`, such as 'DQDQ'; each Q but the first
+      follows a D.
+    intro: the question at the start, if it differs from `question`.
 
   Raises:
-    ValueError: `p` or `order` is none.
+    ValueError: `p` or `order` is not valid.
   """
   intro = question if intro is None else intro
   parts = Parts(intro, context, question, f'{context} {question}')
@@ -68,25 +70,25 @@ def jrt_prompt(
 def task_prompt(
     task: str, record: Record, p: int = 2, *, order: str | None = None
 ) -> str:
-  """Returns the prompt of a record: DQ and QDDQ are the released ones.
+  """Returns the prompt of a record; DQ and QDDQ are the released prompts.
 
   Args:
     task: a key of `TASKS`.
-    record: a row of the task's dataset, with the fields of the original.
-    p, order: as `jrt_prompt` takes them.
+    record: a row of the task's dataset, with the original fields.
+    p, order: see `jrt_prompt`.
 
   Raises:
-    ValueError: `task` is unknown, or `p` or `order` is none.
+    ValueError: `task` is unknown, or `p` or `order` is not valid.
   """
   order = _order(p) if order is None else order
   return arrange(task_parts(task, record, once=order == 'DQ'), order)
 
 
 def arrange(parts: Parts, order: str) -> str:
-  """Returns the prompt of an order, as `task_prompt` takes it.
+  """Returns the prompt of an order, see `jrt_prompt`.
 
   Raises:
-    ValueError: `order` is none.
+    ValueError: `order` is not valid.
   """
   if not re.fullmatch('Q?(DQ?)*DQ', order):
     raise ValueError(
@@ -101,15 +103,15 @@ def arrange(parts: Parts, order: str) -> str:
 
 
 def task_parts(task: str, record: Record, *, once: bool = False) -> Parts:
-  """Returns what `task_prompt` arranges.
+  """Returns the parts of the prompts of a record.
 
-  Released prompts clean the context differently if it is read `once`.
+  Released prompts clean the context differently if it is shown `once`.
   """
   return find_task(task).parts(record, once)
 
 
 def find_task(name: str) -> Task:
-  """Returns the task of a name; ValueError if there is none."""
+  """Returns the task of this name; raises ValueError if there is none."""
   if name not in TASKS:
     raise ValueError(f'task must be one of {", ".join(TASKS)}, got {name!r}')
   return TASKS[name]
@@ -145,7 +147,7 @@ def _squad(record, once):
 
 
 def _natural_questions(record, once):
-  if once:  # ends that repeat the question otherwise are kept
+  if once:  # in other prompts, the repeated question is kept
     context, question = record['context'].strip(), record['question'].strip()
     context = context.removesuffix(question)
     return _cloze(record, once, context, record['orig_question'].strip(':'))
@@ -171,7 +173,7 @@ def _attribute(key, context):
 
 
 def _cloze(record, once, context, intro):
-  """Of a question, and of its rewriting whose end is the answer."""
+  """Parts from a question and its rewriting, which ends with the answer."""
   context = context.strip().strip('.')
   context = (context if once else context.strip()) + '.'
   question = record['question'].strip()

@@ -1,4 +1,4 @@
-"""What prompts ask of a tokenizer, of this package or of another."""
+"""Helpers for tokenizers, of this package or of other libraries."""
 
 from collections.abc import Callable, Sequence
 import functools
@@ -8,32 +8,32 @@ Count = Callable[[str], int]
 
 
 def load(tokenizer: Any) -> Any:
-  """Returns the tokenizer that is given, or named as in `config.data`."""
+  """Returns the given tokenizer, or the one of a name as in `config.data`."""
   if not isinstance(tokenizer, str):
     return tokenizer
-  from jrt_jax.data import tokenizers  # needs numpy; tokenizers of others do not
+  from jrt_jax.data import tokenizers  # needs numpy, so only if used
 
   return tokenizers.load(tokenizer)
 
 
 def encode(tokenizer: Any, text: str) -> Sequence[int]:
-  """Returns the ids of a text, with those that the tokenizer puts around it."""
+  """Returns the ids of a text, special tokens included."""
   encoding = tokenizer.encode(text)
-  return getattr(encoding, 'ids', encoding)  # of the library `tokenizers`
+  return getattr(encoding, 'ids', encoding)  # for the library `tokenizers`
 
 
 def decode(tokenizer: Any, ids: Sequence[int]) -> str:
-  """Returns the text of ids; special ones such as <s> have none."""
-  special = {*getattr(tokenizer, 'all_special_ids', ())}  # of transformers
+  """Returns the text of ids; special tokens such as <s> have no text."""
+  special = {*getattr(tokenizer, 'all_special_ids', ())}  # for transformers
   return tokenizer.decode([int(i) for i in ids if i not in special])
 
 
 def counter(tokenizer: Any) -> Count:
-  """Returns how to count the tokens of a text; it remembers what it counted.
+  """Returns a function that counts the tokens of a text and caches results.
 
   Args:
     tokenizer: has `encode(text)`, or is a name or path as in `config.data`, or
-      counts the tokens of a text itself.
+      is itself a function that counts tokens.
   """
   tokenizer = load(tokenizer)
   if not hasattr(tokenizer, 'encode'):

@@ -1,8 +1,8 @@
 """Contexts cut to a budget of tokens, around their answers.
 
-All prompts of an example have the same cut, which keeps the answer: scores are
-those of a reader who knows where to look. The released evaluations have budgets
-of 950 tokens, 1000 less 50 for the answer.
+All prompts of an example have the same context. It contains the answer, so that
+scores are those of a reader who knows where to look. The released evaluations
+keep 950 tokens: 1000 minus 50 for the answer.
 
 Source: `truncate_context` of the released evaluation harness,
 https://github.com/HazyResearch/prefix-linear-attention.
@@ -26,14 +26,14 @@ def truncate_record(
 ) -> dict[str, Any] | None:
   """Returns the record with its context cut around the first of its answers.
 
-  If none of them is there, the record's `alt_answers` are looked for. With the
-  rule 'released' it is None where an answer has less than two characters:
-  released evaluations leave such records out.
+  If the context has none of them, it is cut around the record's `alt_answers`.
+  With the rule 'released', the result is None if an answer has less than two
+  characters: released evaluations leave such records out.
 
   Args:
     task: a key of `templates.TASKS`.
-    record: a row of the task's dataset, with the fields of the original.
-    tokenizer, budget, rule: as `truncate_context` takes them.
+    record: a row of the task's dataset, with the original fields.
+    tokenizer, budget, rule: see `truncate_context`.
 
   Raises:
     ValueError: `task` or `rule` is unknown.
@@ -54,8 +54,8 @@ def truncate_record(
 def is_left_out(task: str, record: templates.Record) -> bool:
   """Whether released evaluations leave a record out.
 
-  They do if an answer around which they cut has less than two characters; of a
-  list of answers the first counts.
+  They do so if the answer around which they cut has less than two characters;
+  in a list of answers, the first one decides.
 
   Raises:
     ValueError: `task` is unknown.
@@ -79,13 +79,14 @@ def truncate_context(
     tokenizer: has `encode(text)` and `decode(ids)`, or is a name or path as in
       `config.data`. Special tokens that it adds count, but are never text.
     budget: how many tokens are kept.
-    answers: of which the earliest occurrence counts, in upper or lower case;
+    answers: the context is cut around their earliest occurrence, ignoring case;
       without answers the first tokens are kept.
-    rule: a key of `RULES`. 'released' has the answer begin in the middle, also
-      where the context then ends before the budget does; it keeps the end,
-      half a budget of it, of a context without an answer. 'centred' has the
-      answer in the middle if there is text around it, spends all of the budget
-      and keeps the start of a context without an answer.
+    rule: a key of `RULES`. 'released' puts the start of the answer in the
+      middle, even if the context then ends before the budget is used; if the
+      context has no answer, it keeps half a budget of tokens at the end.
+      'centred' puts the answer in the middle if there is text around it, and
+      always uses the whole budget; if the context has no answer, it keeps the
+      start.
 
   Raises:
     ValueError: `rule` is unknown.
@@ -113,7 +114,7 @@ def _find(answers, context):
 
 def _released(count, length, budget, found):
   del length
-  # A missing answer is at -1 there, before the last character.
+  # In the released code a missing answer is at -1, before the last character.
   return max(0, count(found.start() if found else -1) - budget // 2)
 
 
@@ -125,6 +126,7 @@ def _centred(count, length, budget, found):
   return max(0, min(middle, length - budget))
 
 
-# Where to start: functions of how many tokens lie before a character, of the
-# tokens of the context, of the budget and of where the answer is.
+# Functions to the first kept token. Their arguments are a function that counts
+# the tokens before a character, the number of tokens of the context, the budget
+# and the position of the answer.
 RULES = {'released': _released, 'centred': _centred}

@@ -322,7 +322,7 @@ def test_what_is_no_model_is_one_clear_line(tmp_path):
             lambda lm: lm.generate(['a'] * 3, state=lm.read(['a', 'b'])),
             'one for each of the 2 texts of the state, got 3',
         ),
-        (lambda lm: lm.read([]), 'texts must be at least one, got none'),
+        (lambda lm: lm.read([]), 'texts must hold at least one text, got none'),
         (
             lambda lm: lm.read('a').extend('b', turn='reencode'),
             "turn='reencode' needs the tokens of all that was read before",

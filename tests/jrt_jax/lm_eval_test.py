@@ -174,8 +174,11 @@ def test_recall_tasks_are_listed(run_command):
 @pytest.mark.parametrize(
     ('metadata', 'message'),
     [
-        ('{}', 'hf:hazyresearch/based-fda:validation cannot be had from Hugg'),
-        ('{"data_files": "/no"}', '/no is no file: the rows of fda are at hf'),
+        ('{}', 'hf:hazyresearch/based-fda:validation cannot be downloaded'),
+        (
+            '{"data_files": "/no"}',
+            '/no must be a file that exists: the rows of fda are at hf',
+        ),
         ('[]', '--metadata: must be an object'),
     ],
 )

@@ -1,4 +1,4 @@
-"""Log-likelihoods as OpenAI-compatible servers give them (`echo`)."""
+"""Log-likelihoods from OpenAI-compatible servers (`echo`)."""
 
 import math
 from typing import Any
@@ -12,7 +12,7 @@ from jrt_jax.schema import OneOf
 from jrt_jax.schema import Real
 from jrt_jax.schema import Text
 
-_MOST = 2**24  # of anything
+_MOST = 2**24  # a bound for the items of any list
 _LOGPROB = Real(-math.inf, 1e-3)
 _NULL = OneOf(None)
 _LOGPROBS = Fields(
@@ -28,15 +28,15 @@ _LOGPROBS = Fields(
 
 
 class NoEcho(ValueError):
-  """An answer does not tell how likely the prompt was."""
+  """The answer does not have the log-likelihoods of the prompt."""
 
 
 class Echo:
-  """The tokens of a prompt and of one more, and how likely each of them is.
+  """The tokens of a prompt and one new token, with their log-likelihoods.
 
   Args:
-    choice: of the answer.
-    prompt: that was asked for.
+    choice: an item of `choices` in the server's answer.
+    prompt: the prompt that was sent.
   """
 
   def __init__(self, choice: Any, prompt: str):
@@ -50,7 +50,7 @@ class Echo:
     self._tokens, self._log_probs, self._likeliest = (x[:-1] for x in columns)
 
   def count(self, continuation: str) -> int:
-    """How many of the last tokens of the prompt spell what it ends with."""
+    """The number of tokens at the end of the prompt that spell a text."""
     spelt = ''
     for count, token in enumerate(reversed(self._tokens), 1):
       spelt = token + spelt
@@ -58,13 +58,13 @@ class Echo:
         break
     if not spelt.endswith(continuation):
       raise NoEcho(
-          'its tokens do not spell the prompt; with the tokenizer.json of the'
-          ' model they are counted'
+          'its tokens do not spell the prompt; give the tokenizer.json of the'
+          ' model to count them'
       )
     return count
 
   def score(self, count: int) -> Score:
-    """Of the last tokens of the prompt."""
+    """The score of the last tokens of the prompt."""
     log_probs = self._log_probs[-count:]
     if len(log_probs) < count or None in log_probs:
       raise NoEcho(f'it has fewer log-likelihoods than the {count} tokens')

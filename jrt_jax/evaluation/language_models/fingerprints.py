@@ -1,4 +1,4 @@
-"""Digests that tell a model from another one of the same name."""
+"""Digests that differ between models of the same name."""
 
 import hashlib
 import json
@@ -9,21 +9,21 @@ _WEIGHTS = ('.safetensors', '.bin', '.gguf')
 
 
 def of_module(module: types.ModuleType) -> str | None:
-  """Returns the digest of a module's file; None if it has none.
+  """Returns the digest of a module's file; None if it has no file.
 
-  What the module imports or reads may still change unnoticed.
+  Changes of what the module imports or reads are not noticed.
   """
   path = getattr(module, '__file__', None)
   return path and _digest(pathlib.Path(path).read_bytes())
 
 
 def of_weights(path: pathlib.Path) -> str:
-  """Returns the digest of what is known of a model without reading it.
+  """Returns a digest of a model, without reading its weights.
 
-  That is the names, sizes and times of its files of weights.
+  It is computed from the names, sizes and times of the files.
 
   Args:
-    path: of such a file, or of a folder of them.
+    path: a file of weights, or a folder of them.
   """
   files = [path] if path.is_file() else sorted(path.iterdir())
   found = [

@@ -16,22 +16,21 @@ from jrt_jax.evaluation.language_models.protocol import Score
 
 
 class Function:
-  """A `LanguageModel` of a function from a prompt to its continuation.
+  """A `LanguageModel` that calls a function from a prompt to its continuation.
 
-  What the function returns is cut before a stop text, and to `max_tokens`. It
-  may have attributes: `encode(text)` with `decode(ids)`, without which words
-  are counted; `max_length`; `device`, what computes, in words; and
-  `log_likelihood(pairs)`, which returns a (log_likelihood, is_greedy,
-  num_tokens) for each pair.
+  The returned text is cut before a stop text and to `max_tokens`. The function
+  may have attributes: `encode(text)` and `decode(ids)`, without which words are
+  counted; `max_length`; `device`, a text; and `log_likelihood(pairs)`, which
+  returns a (log_likelihood, is_greedy, num_tokens) for each pair.
 
   Args:
-    function: of a text, called once for each prompt, in their order.
-    name: for results.
-    fingerprint: tells it from others of that name.
+    function: a function of a text, called once for each prompt, in order.
+    name: the name in results.
+    fingerprint: differs between functions of the same name.
 
   Raises:
-    ValueError: only one of `encode` and `decode` is there; later, what the
-      function or its `log_likelihood` returns is something else.
+    ValueError: the function has only one of `encode` and `decode`; later, the
+      function or its `log_likelihood` returns something else.
   """
 
   def __init__(
@@ -46,7 +45,7 @@ class Function:
     self.max_length = getattr(function, 'max_length', None)
     self.device = str(getattr(function, 'device', 'unknown'))
     if hasattr(function, 'encode') != hasattr(function, 'decode'):
-      raise ValueError(f'{name} must have both encode and decode, or none')
+      raise ValueError(f'{name} must have both encode and decode, or neither')
     tokenizer = function if hasattr(function, 'encode') else texts.Words()
     self.unit = getattr(tokenizer, 'unit', 'tokens')
     self.encode, self.decode = tokenizer.encode, tokenizer.decode
@@ -74,7 +73,7 @@ class Function:
     return self._checked(self._function.log_likelihood(pairs), len(pairs))
 
   def _checked(self, found, count):
-    """Returns `count` scores; what a user's function returns may be anything."""
+    """Returns `count` scores; checks the result of a user's function."""
     try:
       scores = [
           Score(float(x), bool(y), operator.index(z)) for x, y, z in found
@@ -108,7 +107,7 @@ def load(place: str) -> Function:
   """Returns the function 'package.module:attribute'.
 
   Raises:
-    ValueError: there is none.
+    ValueError: there is no such function.
   """
   module, _, attribute = place.partition(':')
   wanted = f'python:{place} must be python:package.module:attribute'
@@ -119,7 +118,9 @@ def load(place: str) -> Function:
     for name in attribute.split('.'):
       function = getattr(function, name)
   except (ImportError, AttributeError) as error:
-    raise ValueError(f'{wanted}, of which one is missing: {error}') from error
+    raise ValueError(
+        f'{wanted}, but one of them does not exist: {error}'
+    ) from error
   if not callable(function):
     raise ValueError(
         f'{wanted}, a function from a prompt to its continuation, got'

@@ -16,18 +16,19 @@ from jrt_jax.evaluation.language_models.protocol import Score
 
 
 class HuggingFace:
-  """A `LanguageModel` of transformers, which reads everything causally.
+  """A `LanguageModel` of transformers.
 
-  So no score can see what it predicts. That holds for models exported from this
-  package as well: their prompts have prefixes when they generate, their scores
-  do not. The workdir that was exported has both.
+  Scores are computed causally, so that no token can see itself. This is also so
+  for models exported from this package: they read prompts with a prefix when
+  they generate, but not when they score. The workdir of such a model uses
+  prefixes for both.
 
   Args:
-    name: of a model on the hub, its folder, or a .gguf file.
+    name: a model on the hub, its folder, or a .gguf file.
     batch_size: how many texts are read at once.
-    dtype: of weights, as in 'bfloat16'; 'auto': as stored. None: float32 on a
-      CPU, else as stored.
-    device: of torch. None: a GPU where there is one.
+    dtype: the dtype of weights, such as 'bfloat16'; 'auto': as stored. None:
+      float32 on a CPU, else as stored.
+    device: a device of torch. None: a GPU if there is one.
     trust_remote_code: whether Python code that comes with the model may run.
 
   Raises:
@@ -53,7 +54,9 @@ class HuggingFace:
     if dtype != 'auto' and not isinstance(
         getattr(torch, dtype, 0), torch.dtype
     ):
-      raise ValueError(f"dtype must be as 'bfloat16', or 'auto', got {dtype!r}")
+      raise ValueError(
+          f"dtype must be a name such as 'bfloat16', or 'auto', got {dtype!r}"
+      )
     self._tokenizer, model = _load(name, dtype, trust_remote_code)
     with foreign.intact(self.name, f'model that fits on {self._device}'):
       self._model = model.to(self._device).eval()
@@ -61,7 +64,7 @@ class HuggingFace:
     self._ends = _ends(model, self._tokenizer)
     self._starts = _starts(self._tokenizer)
     self._fill = self._ends[0] if self._ends else 0
-    # What comes with a model may draw, or penalise repetitions.
+    # The settings that come with a model may sample, or penalise repetitions.
     model.generation_config = transformers.GenerationConfig(
         eos_token_id=self._ends or None, pad_token_id=self._fill
     )
@@ -108,7 +111,7 @@ class HuggingFace:
     texts.check_length(self.name, longest, more, self.max_length)
 
   def _context(self, ids):
-    """With what the tokenizer puts before a text; never empty."""
+    """The ids with the special tokens before a text; never empty."""
     return self._starts + ids or [self._fill]
 
   @torch.inference_mode()
@@ -120,7 +123,7 @@ class HuggingFace:
         tokens,
         attention_mask=mask,
         do_sample=False,
-        max_new_tokens=max(max_tokens, 1),  # it cannot only read
+        max_new_tokens=max(max_tokens, 1),  # 0 is not allowed
         stopping_criteria=[ended],
     )[:, tokens.shape[1] :]
     counts = [len(row) for row in rows]
@@ -135,7 +138,7 @@ class HuggingFace:
   @torch.inference_mode()
   def _score(self, rows):
     tokens, mask = self._filled([c + x for c, x in rows], left=False)
-    # The token before each of those that are scored.
+    # The positions before the scored tokens.
     at = [range(len(c) - 1, len(c) + len(x) - 1) for c, x in rows]
     kept = sorted({position for places in at for position in places})
     place = {position: i for i, position in enumerate(kept)}
@@ -148,7 +151,7 @@ class HuggingFace:
   def _logits(self, tokens, mask, kept):
     """Returns logits [B, len(kept), V] after these positions.
 
-    Most models make no others: all of them would be much larger than weights.
+    Most models compute only these: all logits would be larger than the weights.
     """
     kept = tokens.new_tensor(kept)
     run = {'input_ids': tokens, 'attention_mask': mask, 'use_cache': False}
@@ -157,7 +160,7 @@ class HuggingFace:
     return self._model(**run).logits[:, kept]
 
   def _filled(self, rows, left):
-    """Returns tokens and mask, int [B, L]."""
+    """Pads rows; returns tokens and mask, int [B, L]."""
     L = max(map(len, rows))
     tokens = torch.full((len(rows), L), self._fill, device=self._device)
     mask = torch.zeros_like(tokens)
@@ -169,10 +172,10 @@ class HuggingFace:
 
 
 class _Ended(transformers.StoppingCriteria):
-  """Which rows have a stop text; asked after each token.
+  """Decides after each token which rows have a stop text.
 
   Attributes:
-    first: the time of the first token, when prompts have been read.
+    first: the time of the first token, when the prompts have been read.
   """
 
   def __init__(self, model: HuggingFace, start: int, stop: Sequence[str]):
@@ -193,13 +196,13 @@ load = HuggingFace
 
 
 def _checked_device(device):
-  """Returns what a device is, in words."""
+  """Returns the name of a device, after checking that torch has it."""
   try:
     torch.empty(0, device=device)
   except (RuntimeError, AssertionError, NotImplementedError) as error:
     reason = str(error).splitlines()[0]
     raise ValueError(
-        f"device must be one that torch has, as 'cpu' or 'cuda:0', got"
+        f"device must be one that torch has, such as 'cpu' or 'cuda:0', got"
         f' {device!r}: {reason}'
     ) from error
   if torch.device(device).type == 'cuda':
@@ -229,17 +232,17 @@ def _load(name, dtype, trust_remote_code):
 
 
 def _place(name):
-  """Returns a folder, or a name, and the file in it if it must be named."""
+  """Returns a folder or a name, and the file in it if it is a .gguf file."""
   path = pathlib.Path(name).expanduser()
   if path.suffix != '.gguf':
     return (path if path.is_dir() else name), {}
   if not path.is_file():
-    raise FileNotFoundError(f'hf:{name} must be a file, there is none')
+    raise FileNotFoundError(f'hf:{name} must be a file that exists')
   return path.parent, {'gguf_file': path.name}
 
 
 def _fingerprint(name, model):
-  """Of files; of a name on the hub the commit, if that is known."""
+  """The digest of files; for a name on the hub its commit, if it is known."""
   path = pathlib.Path(name).expanduser()
   if path.exists():
     return fingerprints.of_weights(path)
@@ -247,7 +250,7 @@ def _fingerprint(name, model):
 
 
 def _max_length(model):
-  """What positions are known for; a state has no bound."""
+  """The number of positions of the model; None for a recurrent model."""
   if getattr(model, '_is_stateful', False):
     return None
   config = model.config.get_text_config()
@@ -269,7 +272,7 @@ def _starts(tokenizer):
 
 
 def _score(logits, after) -> Score:
-  """Of float [m, V] logits before each of the tokens int [m]."""
+  """The score of tokens int [m], from the logits [m, V] before them."""
   log_probs = logits.float().log_softmax(-1)
   total = log_probs.gather(-1, after[:, None]).double().sum()
   is_greedy = (logits.argmax(-1) == after).all()

@@ -1,4 +1,4 @@
-"""The models of this package; of a prompt, and only of it, some is prefix."""
+"""The models of this package: only tokens of the prompt can be prefix."""
 
 from collections.abc import Iterator, Sequence
 import contextlib
@@ -16,22 +16,22 @@ _COMPILED = '/jax/core/compile/backend_compile_duration'
 
 
 class Jrt:
-  """A `LanguageModel` of weights that were trained here.
+  """A `LanguageModel` for models that were trained with this package.
 
-  What has no tokens is read as the id that ends a document.
+  An empty prompt is read as the id that ends a document.
 
   Args:
-    model: from `generation.load`.
-    name: for results.
+    model: a model from `generation.load`.
+    name: the name in results.
     batch_size: how many prompts are read at once.
     short_prompt, long_prompt: see `generation.GenerationSettings`; nothing is
-      cut off.
+      truncated.
 
   Raises:
     ValueError: an option is out of range.
   """
 
-  max_length = None  # a state takes the same room, and caches grow
+  max_length = None  # states have a constant size, and caches grow
   unit = 'tokens'
 
   def __init__(
@@ -84,7 +84,7 @@ class Jrt:
     return [Score(*score, len(x)) for score, (_, x) in zip(found, ids)]
 
   def _continue(self, prompts, size, settings):
-    """Continues a batch, which is filled up to one shape by its last prompt."""
+    """Continues a batch; its last prompt pads it to a constant shape."""
     rows = prompts + prompts[-1:] * (size - len(prompts))
     continuation = self._read(rows, settings)
     continuation.finish()
@@ -94,12 +94,12 @@ class Jrt:
     return [Completion(x.text, *row) for x, *row in zip(found, counts, seconds)]
 
   def _read(self, rows, settings):
-    """Reads prompts; once more if programs were compiled, to time it."""
+    """Reads prompts, and times it: again, if programs were compiled."""
     with _compilations() as compiled:
       continuation = generation.Continuation(self.model, rows, settings)
     if not compiled:
       return continuation
-    del continuation  # its states take room
+    del continuation  # frees its states
     return generation.Continuation(self.model, rows, settings)
 
 
@@ -123,7 +123,7 @@ def load(
 
 @contextlib.contextmanager
 def _compilations() -> Iterator[list[str]]:
-  """A list that has an item for each program that is compiled meanwhile."""
+  """Yields a list that gets an item for each program that is compiled."""
   found = []
 
   def listen(event, *_, **unused):

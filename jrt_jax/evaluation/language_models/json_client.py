@@ -14,7 +14,7 @@ from jrt_jax import schema as schema_lib
 
 KEY = 'JRT_JAX_API_KEY'  # of the environment
 _WAITS = (1.0, 4.0)  # seconds between attempts
-_MAY_PASS = {429, 500, 502, 503, 504}  # of HTTP: too many requests, restarts
+_MAY_PASS = {429, 500, 502, 503, 504}  # HTTP: too many requests, restarts
 _MOST_BYTES = 2**26
 
 
@@ -23,17 +23,17 @@ class Refused(ValueError):
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-  """What is sent, a key above all, is for the server that was named."""
+  """Follows no redirects: requests and the key go only to the given server."""
 
   def redirect_request(self, *unused):
     return None
 
 
 class JsonClient:
-  """Asks one server.
+  """A client of one server.
 
   Args:
-    url: to which paths are added.
+    url: the base URL, to which paths are added.
     timeout: seconds in which the server must send something.
   """
 
@@ -51,14 +51,14 @@ class JsonClient:
       *,
       body: Mapping[str, Any] | None = None,
   ) -> Any:
-    """Returns what the server answers to a GET, or to a POST of a `body`.
+    """Returns the server's answer to a GET, or to a POST if there is a `body`.
 
-    What may pass is tried again a few times: lost connections, and errors of a
-    server that is busy. A server that keeps silent is not.
+    Temporary failures are retried a few times: lost connections, and errors of
+    a busy server. A request that times out is not retried.
 
     Raises:
-      Refused: it answers with an HTTP error.
-      ValueError: it does not answer, or not with JSON as `schema` says.
+      Refused: the server answers with an HTTP error.
+      ValueError: it does not answer, or the answer does not fit `schema`.
     """
     url = f'{self._url}{path}'
     data = None if body is None else json.dumps(body).encode()
@@ -99,6 +99,6 @@ def _refusal(url, error):
 
 
 def _line(said):
-  """What somebody else says, as one printable line."""
+  """Returns a server's text as one printable line."""
   text = ' '.join(str(said).split())[:200]
   return ''.join(c if c.isprintable() else '?' for c in text) or 'no reason'

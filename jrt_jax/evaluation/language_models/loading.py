@@ -1,4 +1,4 @@
-"""Finds the model that a text like 'hf:gpt2' names."""
+"""Loads the model that a text such as 'hf:gpt2' names."""
 
 from collections.abc import Iterable
 import importlib
@@ -8,8 +8,8 @@ from typing import Any
 
 from jrt_jax.evaluation.language_models.protocol import LanguageModel
 
-# The modules whose `load` takes what follows the colon, or the whole URL. Those
-# of extras are imported only when they are asked for.
+# Modules whose `load` takes the text after the colon, or the whole URL. Modules
+# that need extras are imported only when they are used.
 KINDS = {
     'workdir': 'jrt',
     'hf': 'hugging_face',
@@ -28,10 +28,12 @@ def load(spec: str, **options: Any) -> LanguageModel:
 
   Args:
     spec: 'workdir:DIR' is a run of this package, 'hf:NAME_OR_DIR' a causal
-      model of Hugging Face transformers (or a .gguf file), 'http://HOST:PORT/v1'
-      an OpenAI-compatible server, 'python:package.module:attribute' a function
-      from a prompt to its continuation.
-    **options: see `load` of the modules of this package; None is the default.
+      model of Hugging Face transformers (or a .gguf file),
+      'http://HOST:PORT/v1' an OpenAI-compatible server,
+      'python:package.module:attribute' a function from a prompt to its
+      continuation.
+    **options: see `load` of the modules of this package; None means the
+      default.
 
   Raises:
     FileNotFoundError, ValueError: there is no such model, it cannot be read, or
@@ -45,15 +47,15 @@ def load(spec: str, **options: Any) -> LanguageModel:
 
 
 def parse_options(spec: str, texts: Iterable[str]) -> dict[str, Any]:
-  """Returns options for `load`, of texts like 'dtype=bfloat16'.
+  """Returns options for `load`, from texts such as 'dtype=bfloat16'.
 
   Args:
-    spec: of the model, which says what options it has, and of what types.
-    texts: NAME=VALUE; true or false where that is to be said.
+    spec: the model; its kind decides which options exist, and their types.
+    texts: NAME=VALUE; booleans are true or false.
 
   Raises:
-    ValueError: the model has no such option, or it cannot be that; for `spec`
-      as in `load`.
+    ValueError: the model has no such option, or a value is wrong; for `spec`
+      see `load`.
   """
   kind, module = _find(spec)
   found = dict(_divided(text) for text in texts)
@@ -66,7 +68,7 @@ def parse_options(spec: str, texts: Iterable[str]) -> dict[str, Any]:
 
 
 def _find(spec):
-  """Returns the kind of a model, and its module."""
+  """Returns the kind of a model and the module that loads it."""
   kind, colon, place = spec.partition(':')
   if kind not in KINDS or not colon or not place:
     raise ValueError(f'the model must be {_FORMS}, got {spec!r}')
@@ -95,7 +97,7 @@ def _divided(text):
 
 
 def _parsed(name, text, annotation):
-  """Returns a value of the type that `load` asks for, or one of them."""
+  """Returns the value in (one of) the types of the parameter of `load`."""
   for kind, (what, parse) in _PARSERS.items():
     if kind in (annotation, *typing.get_args(annotation)):
       try:

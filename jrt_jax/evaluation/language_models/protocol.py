@@ -1,49 +1,49 @@
-"""What tasks ask of a language model."""
+"""The interface of language models that tasks use."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 
 class Completion(NamedTuple):
-  """How a prompt was continued.
+  """The continuation of a prompt.
 
-  A batch is read at once. A prompt's part of that time is its part of the
-  tokens: with a batch of one it is the latency of the prompt.
+  The time to read a batch is divided among its prompts in proportion to their
+  tokens. With a batch of one it is the latency of the prompt.
   """
 
   text: str  # ends before the first stop text
-  prompt_tokens: int  # that were read, with those that the model puts around
-  prefill_seconds: float  # of reading the prompt; nan where it is unknown
+  prompt_tokens: int  # tokens that were read, special tokens included
+  prefill_seconds: float  # the time to read the prompt; nan if unknown
 
 
 class Score(NamedTuple):
-  """How likely a model finds a continuation."""
+  """The likelihood of a continuation."""
 
-  log_likelihood: float  # natural, of all tokens together; 0 of none
+  log_likelihood: float  # nats, of all tokens together; 0 without tokens
   is_greedy: bool  # whether each token is the likeliest
-  num_tokens: int  # of the continuation
+  num_tokens: int  # tokens of the continuation
 
 
 class NoLogLikelihoods(ValueError):
-  """A model continues texts, but does not tell how likely given ones are."""
+  """The model generates texts, but cannot score given ones."""
 
 
 @runtime_checkable
 class LanguageModel(Protocol):
   """A model that continues texts.
 
-  No result depends on what else is asked in the same call, nor on its order.
-  One that can be told from others of its name has a `fingerprint`, a text or
-  None, beside these attributes.
+  A result depends neither on the other items of the same call nor on their
+  order. A model may also have a `fingerprint` (a text or None), which differs
+  between models of the same name.
 
   Attributes:
-    name: for results.
-    max_length: tokens that a prompt and its continuation may have together;
-      None: no bound.
-    unit: what `encode` makes of a text: 'tokens', or 'words' where nothing
-      tells the tokens of the model.
-    device: what computes, as 'CPU' or 'NVIDIA H100 80GB HBM3'; 'unknown' where
-      nothing tells.
+    name: the name in results.
+    max_length: the most tokens of a prompt and its continuation together; None:
+      no bound.
+    unit: what `encode` returns: 'tokens', or 'words' if the tokenizer of the
+      model is not known.
+    device: the device of the model, such as 'CPU' or 'NVIDIA H100 80GB HBM3';
+      'unknown' if it is not known.
   """
 
   name: str
@@ -55,30 +55,31 @@ class LanguageModel(Protocol):
     """Returns the ids of a text, without special ones around it."""
 
   def decode(self, ids: Sequence[int]) -> str:
-    """Returns the text of ids that `encode` has returned, or some of them."""
+    """Returns the text of ids; they are from `encode`, or a part of these."""
 
   def generate(
       self, prompts: Sequence[str], *, max_tokens: int, stop: Sequence[str] = ()
   ) -> list[Completion]:
-    """Continues prompts by the likeliest tokens.
+    """Continues prompts with the likeliest tokens.
 
     Args:
       prompts: texts.
-      max_tokens: a continuation has at most so many.
-      stop: texts, before the first of which a continuation ends.
+      max_tokens: the most tokens of a continuation.
+      stop: texts; a continuation ends before the first of them.
 
     Raises:
-      ValueError: a prompt leaves no room for so many tokens.
+      ValueError: a prompt and `max_tokens` exceed `max_length`.
     """
 
   def log_likelihood(self, pairs: Sequence[tuple[str, str]]) -> list[Score]:
     """Scores continuations of contexts.
 
     Args:
-      pairs: of a context and what follows it. Spaces at the end of a context
-        count as the start of what follows, where tokens have them.
+      pairs: a context and its continuation each. With tokenizers whose tokens
+        contain spaces, spaces at the end of a context are moved to the start of
+        the continuation.
 
     Raises:
-      NoLogLikelihoods: the model cannot do that.
-      ValueError: both together are longer than the model can read.
+      NoLogLikelihoods: the model cannot score texts.
+      ValueError: context and continuation together exceed `max_length`.
     """

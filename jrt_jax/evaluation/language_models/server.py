@@ -1,6 +1,6 @@
 """Language models behind an OpenAI-compatible server (`/v1/completions`).
 
-That is what vLLM, SGLang, llama.cpp, TGI and others serve.
+vLLM, SGLang, llama.cpp, TGI and others have this interface.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,8 +26,8 @@ from jrt_jax.schema import Text
 from jrt_jax.schema import Value
 from jrt_jax.schema import Whole
 
-_MOST = 2**24  # of anything
-_MOST_STOPS = 4  # that OpenAI's own server takes
+_MOST = 2**24  # a bound for the items of any list
+_MOST_STOPS = 4  # stop texts that OpenAI's own server accepts
 
 
 def _object(keys, **optional):
@@ -49,25 +49,25 @@ _TEXT = _object(
 
 
 class Server:
-  """A `LanguageModel` that is asked over HTTP, a request for each prompt.
+  """A `LanguageModel` behind HTTP, with one request for each prompt.
 
-  The key in JRT_JAX_API_KEY of the environment is sent, if there is one.
-  Prompts are counted as the server counts them (`usage`). What reading one takes is
-  unknown: requests wait for each other there.
+  The API key is read from the environment variable JRT_JAX_API_KEY, if it is
+  set. The server counts the tokens of prompts (`usage`). The time to read a
+  prompt is unknown, because requests wait for each other in the server.
 
-  Log-likelihoods are those that the server gives for the tokens of a prompt
-  (`echo` with `logprobs`); few servers do.
+  Log-likelihoods are those that the server returns for the tokens of a prompt
+  (`echo` with `logprobs`); few servers do so.
 
   Args:
-    url: as 'http://HOST:PORT/v1', or 'http://HOST:PORT/v1#NAME' where several
-      models are served.
-    tokenizer: a tokenizer.json, the model's; without one words are counted.
-    batch_size: how many requests are on their way at once.
+    url: 'http://HOST:PORT/v1', or 'http://HOST:PORT/v1#NAME' if the server has
+      several models.
+    tokenizer: the tokenizer.json of the model; without it, words are counted.
+    batch_size: how many requests are sent at once.
     timeout: seconds in which the server must send something.
 
   Raises:
-    FileNotFoundError, ValueError: the server does not answer, or serves no such
-      model; there is no such tokenizer, or an option is out of range.
+    FileNotFoundError, ValueError: the server does not answer or does not have
+      the model, the tokenizer does not exist, or an option is out of range.
   """
 
   device = 'unknown'
@@ -115,10 +115,10 @@ class Server:
     except json_client.Refused as error:
       if not name:
         raise ValueError(
-            f'{error}; the URL must be as http://HOST:PORT/v1, with #NAME where'
-            ' models are not listed'
+            f'{error}; the URL must be http://HOST:PORT/v1, with #NAME if the server'
+            ' does not list its models'
         ) from error
-      return name, None  # whether it is served is seen when it is asked
+      return name, None  # the first request will show whether it exists
     found = {model['id']: model.get('max_model_len') for model in served}
     if not name and len(found) == 1:
       (name,) = found
@@ -146,11 +146,12 @@ class Server:
     continuation = context[len(kept) :] + continuation
     if not kept:
       raise ValueError(
-          'a context must hold a token to be scored by a server, got none'
+          'a context must have at least one token for a server to score, got'
+          ' none'
       )
     if not continuation:
       return Score(0.0, True, 0)
-    # Of the one new token nothing is used: many refuse to make none.
+    # The one new token is not used, but many servers refuse to generate none.
     body = {'max_tokens': 1, 'echo': True, 'logprobs': 1}
     try:
       choice, *_ = self._ask(kept + continuation, body)['choices']
@@ -161,7 +162,7 @@ class Server:
       return echo.score(echo.count(continuation))
     except (json_client.Refused, echo_lib.NoEcho) as error:
       raise NoLogLikelihoods(
-          f'{self._url} must tell the log-likelihoods of a prompt (echo with'
+          f'{self._url} must return the log-likelihoods of a prompt (echo with'
           f' logprobs) for this task: {error}'
       ) from error
 
@@ -172,7 +173,7 @@ class Server:
   def _for_each(
       self, ask: Callable[[Any], Any], items: Sequence[Any], what: str
   ) -> list[Any]:
-    """Asks for all items, a few at once; returns the answers in their order."""
+    """Sends a few requests at once; returns the answers in order."""
     with pool_lib.ThreadPool(self._batch_size) as pool:
       answers = pool.imap(ask, items)
       return [

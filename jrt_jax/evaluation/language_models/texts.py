@@ -1,4 +1,4 @@
-"""What models of tokens share: pairs to ids, ends of texts, batches."""
+"""Helpers that language models share: ids of pairs, stop texts, batches."""
 
 from collections.abc import Callable, Sequence
 import re
@@ -12,12 +12,12 @@ Ids = list[int]
 def encode_pair(
     encode: Callable[[str], Sequence[int]], context: str, continuation: str
 ) -> tuple[Ids, Ids]:
-  """Returns the ids of a context and of what follows it.
+  """Returns the ids of a context and of its continuation.
 
-  They are those of the whole text, cut where the context ends. Where a token
-  would lie on both sides, each side is encoded for itself. Spaces at the end of
-  the context go to what follows, as in lm-evaluation-harness: tokens begin with
-  a space more often than they end with one.
+  They are the ids of the whole text, divided where the context ends. If a token
+  would lie on both sides, each side is encoded separately. Spaces at the end of
+  the context are moved to the continuation, as in lm-evaluation-harness,
+  because tokens begin with a space more often than they end with one.
   """
   kept = context.rstrip()
   continuation = context[len(kept) :] + continuation
@@ -34,18 +34,18 @@ def before_stop(text: str, stop: Sequence[str]) -> str:
 
 
 def check_length(name: str, tokens: int, more: int, most: int | None) -> None:
-  """Raises ValueError if a text and what follows it are too long for a model.
+  """Raises ValueError if a text and its continuation are too long for a model.
 
   Args:
-    name: of the model.
-    tokens: of the longest text.
-    more: tokens that are to follow.
-    most: of both together; None: any.
+    name: the name of the model.
+    tokens: the tokens of the longest text.
+    more: the tokens of its continuation.
+    most: the bound for both together; None: no bound.
   """
   if most is not None and tokens + more > most:
     raise ValueError(
         f'{name} reads at most {most:,} tokens, got {tokens:,} and {more:,}'
-        ' that are to follow'
+        ' of the continuation'
     )
 
 
@@ -57,15 +57,15 @@ def in_batches(
     batch_size: int,
     what: str,
 ) -> list[Any]:
-  """Returns what `run` makes of items, in their order.
+  """Returns the results of `run` for all items, in their order.
 
   Args:
-    run: returns a result for each of a few items.
-    items: of similar lengths are run together, the longest first, so that
-      memory fails early.
-    length: of an item.
-    batch_size: so many are run at once.
-    what: for the progress bar.
+    run: a function that returns a result for each item of a batch.
+    items: items of similar lengths form a batch; the longest come first, so
+      that memory runs out early or never.
+    length: a function that returns the length of an item.
+    batch_size: the number of items in a batch.
+    what: the text of the progress bar.
 
   Raises:
     ValueError: the batch size is not positive.
@@ -87,15 +87,15 @@ def in_batches(
 
 
 def shares(seconds: float, counts: Sequence[int]) -> list[float]:
-  """Divides the time of a batch by the tokens of its rows."""
+  """Divides the time of a batch among its rows, by their tokens."""
   return [seconds * count / sum(counts) for count in counts]
 
 
 class Words:
-  """Words instead of tokens, where nothing tells the tokens of a model.
+  """Words in place of tokens, if the tokenizer of a model is not known.
 
-  A word has the space before it. There are about 4 English tokens to 3 words:
-  what is cut to a number of words is longer in tokens.
+  A word includes the space before it. English has about 4 tokens for 3 words:
+  a text that is cut to a number of words has more tokens.
   """
 
   unit = 'words'
@@ -104,7 +104,7 @@ class Words:
     self._ids, self._words = {}, []
 
   def encode(self, text: str) -> Ids:
-    """Returns a number for each word, the same whenever it occurs."""
+    """Returns a number for each word; equal words have equal numbers."""
     return [self._id(word) for word in re.findall(r'\s*\S+|\s+', text)]
 
   def decode(self, ids: Sequence[int]) -> str:

@@ -1,8 +1,8 @@
-"""Examples of recall tasks as lm-evaluation-harness takes them.
+"""Examples of recall tasks in the form of lm-evaluation-harness.
 
-The YAML files beside this one call `load` with their `metadata`, in which the
-harness puts what --metadata gives and the arguments of the model. Importing this
-module registers the metric `contains`.
+The YAML files beside this one call `load` with their `metadata`, to which the
+harness adds --metadata and the arguments of the model. Importing this module
+registers the metric `contains`.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from jrt_jax.schema import Text
 from jrt_jax.schema import Whole
 from jrt_jax.training import workdirs
 
-_SETTINGS = {  # that users give; a name among them is looked up later
+_SETTINGS = {  # arguments that users may give
     'prompt': Text(),
     'data_files': AnyOf(Text(), ListOf(Text(), 0, 2**16)),
     'context_tokens': AnyOf(Whole(0, 2**30), OneOf(None)),
@@ -45,25 +45,26 @@ def load(
 ) -> dict[str, datasets.Dataset]:
   """Returns the examples of a task, as the split `test`.
 
-  Each has `id`, `prompt` and `answers`, and `choices` with the indices of the
-  right ones, `labels`, if it is one of choices.
+  Each example has `id`, `prompt` and `answers`. A multiple-choice example also
+  has `choices` and `labels`, the indices of the correct choices.
 
   Args:
-    recall: a key of `tasks.TASKS`; None: rows of one's own.
+    recall: a key of `tasks.TASKS`; None: the user's own rows.
     prompt: a key of `prompts.PROMPTS`.
-    data_files: as `tasks.examples` takes `paths`, or separated by commas.
-    context_tokens: that are kept of a context; 0: all, None: as
-      `Task.context_tokens` says.
-    tokenizer, pretrained, workdir, model: whose tokens they are: the first that
-      is given, for models of the harness go by one of these. 'bytes', a
-      tokenizer.json, a workdir of `jrt_jax.train`, or what transformers knows.
-    **others: are for the model, or for the harness. One that is nearly the
-      name of an argument is taken for a misspelt one.
+    data_files: the `paths` of `tasks.examples`, or a text with commas.
+    context_tokens: how many tokens of a context are kept; 0: all, None: the
+      default of the task (`Task.context_tokens`).
+    tokenizer, pretrained, workdir, model: the tokenizer that counts tokens: the
+      first of these that is given, because models of the harness use different
+      names. It is 'bytes', a tokenizer.json, a workdir of `jrt_jax.train`, or a
+      name that transformers knows.
+    **others: arguments for the model or the harness. A name that is very
+      similar to one above is treated as a misspelling.
 
   Raises:
-    ValueError: an argument is not one of these or misspelt, contexts are to be cut without
-      a tokenizer, or see `tasks.examples`.
-    OSError: see there.
+    ValueError: an argument is wrong or misspelt, contexts must be cut but there
+      is no tokenizer, or see `tasks.examples`.
+    OSError: see `tasks.examples`.
   """
   _check_spelling(others)
   given = prompt, data_files, context_tokens
@@ -94,7 +95,7 @@ def load(
 
 
 def _check_spelling(others):
-  """The harness passes on what its models take, so not all can be refused."""
+  """Raises ValueError for misspelt names; other arguments are for the model."""
   for name in others:
     near = difflib.get_close_matches(name, [*_SETTINGS, 'tokenizer'], 1, 0.8)
     if near:
@@ -116,17 +117,17 @@ def _row(example, prompt):
 def _tokenizer(name):
   if not name:
     raise ValueError(
-        'tokenizer must be given to cut contexts, as in --metadata'
-        ' tokenizer=gpt2; context_tokens=0 leaves them whole'
+        'tokenizer must be given to cut contexts, such as --metadata'
+        ' tokenizer=gpt2; context_tokens=0 does not cut them'
     )
   name = workdirs.tokenizer(name) or name
   if name == 'bytes' or pathlib.Path(name).is_file():
     return tokens.load(name)
   try:
-    import transformers  # as the models have it that are named so
+    import transformers  # which the models with such names need anyway
   except ImportError as error:
     raise ValueError(
         "tokenizer must be 'bytes', a tokenizer.json, a workdir or, with the"
-        f' package transformers, what it knows, got {name!r}'
+        f' package transformers, a name that it knows, got {name!r}'
     ) from error
   return transformers.AutoTokenizer.from_pretrained(name)

@@ -1,1 +1,1 @@
-"""Does a model recall what it has read? Tasks, and what is asked in them."""
+"""Tasks that measure whether a model recalls its context."""

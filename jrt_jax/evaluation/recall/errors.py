@@ -1,7 +1,7 @@
-"""What wrong answers are like, and what of it shows that reading twice fails.
+"""Classes of wrong answers, and signs that reading twice does not help.
 
 Source: Arora et al. 2024, Table 13 (no answer, repetition, irrelevant). The
-rates of the classes and of right answers sum up to 1.
+rates of the classes and of right answers add up to 1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,21 +10,21 @@ import re
 
 from jrt_jax.evaluation.recall import scores
 
-_HEAD = 64  # words of a prompt, whose repetition counts
-_REPEATED = 0.5  # the share of an answer that makes it a repetition
+_HEAD = 64  # words at the start of a prompt that count as repetition
+_REPEATED = 0.5  # an answer is a repetition from this share on
 _MORE_REPETITION = 0.05  # as in Mamba-2.8B on SQuAD: 5.5 to 32.9 %
 
 
 def classify(answer: str, prompt: str, questions: Sequence[str]) -> str:
   """Returns the class of a wrong answer, a key of `CLASSES`.
 
-  What is counted are words, not tokens: rates of models whose tokenizers
-  differ can be compared.
+  Words are counted, not tokens, so that rates of models with different
+  tokenizers can be compared.
 
   Args:
-    answer: as it was generated; its first line counts.
-    prompt: whose first 64 words an answer may repeat.
-    questions: which it may repeat as well.
+    answer: the generated text; only its first line counts.
+    prompt: repeating its first 64 words counts as repetition.
+    questions: repeating one of them counts as repetition, too.
   """
   answer = scores.first_line(answer).strip()
   if not answer:
@@ -38,7 +38,7 @@ def classify(answer: str, prompt: str, questions: Sequence[str]) -> str:
 
 
 def rates(classes: Sequence[str | None]) -> dict[str, float]:
-  """Returns the share of each class among all examples; None: it was right."""
+  """Returns the share of each class; None in `classes` is a right answer."""
   return {name: classes.count(name) / len(classes) for name in CLASSES}
 
 
@@ -51,9 +51,9 @@ def warnings(
   """Returns a line for each sign that a kind of prompt does not help a model.
 
   Args:
-    prompt: the kind.
-    gain: its accuracy less that of the default, in [-1, 1].
-    rates, baseline: of the errors of both.
+    prompt: the kind of prompt.
+    gain: its accuracy minus that of the default prompt, in [-1, 1].
+    rates, baseline: the error rates of this prompt and of the default.
   """
   lines = []
   if gain <= 0:
@@ -74,7 +74,7 @@ def _words(text):
 
 
 def _longest_run(words, source):
-  """How many words in a row both have."""
+  """The number of words of the longest run that both have."""
   matcher = difflib.SequenceMatcher(None, words, source, autojunk=False)
   return matcher.find_longest_match().size
 

@@ -1,4 +1,4 @@
-"""What is asked of a model, and how its contexts are cut."""
+"""An example of a task, and how contexts are cut."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -9,21 +9,20 @@ from jrt_jax.prompting import truncation
 
 
 class Example(NamedTuple):
-  """A question with its context; of which kind, its task says.
+  """A question with its context; its task decides how it is asked.
 
   Attributes:
-    id: differs between the examples of a file, and depends on nothing but the
-      row.
-    once: what a prompt is made of that reads the context once.
-    again: what all other prompts are made of.
-    answers: what is right, each in itself.
-    choices: texts of which a model says how likely each follows the prompt;
-      they begin with the white space that divides them from it.
+    id: unique in a file; depends only on the row.
+    once: the parts of prompts that show the context once.
+    again: the parts of all other prompts.
+    answers: the right answers; each of them suffices.
+    choices: texts that the model scores after the prompt; they begin with the
+      white space that separates them from it.
     label: the index of the right choice.
-    names: of the choices, if an answer has several: what stands in `answers` is
-      right, besides the label.
-    group: the same of examples that ask about the same context, however it is
-      cut; '': no other example does.
+    names: names of the choices, if several are right: those in `answers` are
+      right, too.
+    group: equal for examples about the same context, however it is cut; '' if
+      no other example has this context.
   """
 
   id: str
@@ -40,22 +39,22 @@ class Cut(NamedTuple):
   """How contexts are cut.
 
   Attributes:
-    tokenizer: has `encode(text)` and `decode(ids)`, for
+    tokenizer: has `encode(text)` and `decode(ids)`, see
       `truncation.truncate_context`.
-    budget: tokens that are kept of a context; None: all.
+    budget: the most tokens of a context; None: no bound.
   """
 
   tokenizer: Any = None
   budget: int | None = None
 
   def record(self, task: str, record: dict[str, Any]) -> dict[str, Any]:
-    """Cuts as released evaluations do; see `truncation.truncate_record`."""
+    """Cuts like released evaluations; see `truncation.truncate_record`."""
     if self.budget is None:
       return record
     return truncation.truncate_record(task, record, self.tokenizer, self.budget)
 
   def around(self, context: str, answers: Sequence[str] = ()) -> str:
-    """Keeps the first of the answers that is found, or else the start."""
+    """Cuts around the first answer that the context has, else to its start."""
     if self.budget is None:
       return context
     return truncation.truncate_context(
@@ -63,14 +62,14 @@ class Cut(NamedTuple):
     )
 
   def end(self, context: str) -> str:
-    """Keeps the end."""
+    """Cuts a context to its end."""
     if self.budget is None:
       return context
     ids = tokens.encode(self.tokenizer, context)
     return tokens.decode(self.tokenizer, ids[-self.budget :])
 
   def less(self, text: str) -> 'Cut':
-    """What is left of the budget beside a text; a token at least."""
+    """Returns a cut whose budget is reduced by a text; at least one token."""
     if self.budget is None:
       return self
     used = len(tokens.encode(self.tokenizer, text))

@@ -1,7 +1,7 @@
-"""The last word of a passage (LAMBADA), which its last sentence does not tell.
+"""LAMBADA: the last word of a passage, which needs more than its last sentence.
 
-No question is asked. The sentence that the word ends takes its place where a
-prompt is to be read twice.
+There is no question. Prompts that show the context twice use the sentence that
+the word ends as the question.
 
 Source: Paperno et al. 2016, https://arxiv.org/abs/1606.06031.
 """
@@ -32,7 +32,7 @@ def _example(context, word, cut):
 
 
 def _last_sentence(context):
-  """Where it starts; of a context that is one sentence, its second half."""
+  """The start of the last sentence, or of the second half of the only one."""
   last = segment.sentences(context)[-1].start
   return last or max(0, context.rfind(' ', 0, len(context) // 2 + 1))
 

@@ -1,4 +1,4 @@
-"""One needle among many alike: key-value pairs, and RULER's needles.
+"""Finding one of many similar facts: key-value pairs, and RULER's needles.
 
 Sources: Liu et al. 2023, section 3, https://arxiv.org/abs/2307.03172; Hsieh et
 al. 2024, https://arxiv.org/abs/2404.06654.
@@ -13,7 +13,7 @@ from jrt_jax.prompting import templates
 
 
 def _key_value(row, cut):
-  """A JSON object, and a key of it; the answer may be in quotes."""
+  """A JSON object and one of its keys; the answer may be in quotes."""
   key, value = row['key'], row['value']
   if [key, value] not in [[*pair] for pair in row['ordered_kv_records']]:
     raise ValueError('key and value must be one of ordered_kv_records')
@@ -25,7 +25,7 @@ def _key_value(row, cut):
 
 
 def _ruler(row, cut):
-  """The last line asks, and begins the answer."""
+  """The last line asks the question and begins the answer."""
   if len(row['outputs']) > 1:  # each would count as an answer
     raise ValueError(f'outputs must be one needle, got {len(row["outputs"])}')
   context, _, question = row['input'].rpartition('\n')

@@ -1,14 +1,15 @@
-"""Questions about a document: the paper's six tasks, and rows of one's own.
+"""Questions about a document: the paper's six tasks, and the user's own rows.
 
-Rows of other releases become records of the released schema first, so that the
-released prompts and cuts serve them too. Their questions were not rewritten as
-statements; they are asked as `Question: ...` and `Answer:`.
+Rows of other releases are first converted to the released schema, so that the
+released prompts and cuts apply to them, too. Their questions are not rewritten
+as statements; they are asked as `Question: ...` and `Answer:`.
 
-An answer of one character is in almost any line of text, where `contains` finds
-it. Released evaluations leave out rows with such a gold answer, but of TriviaQA
-and DROP, whose rows are kept here too if they are of the released schema. Of
-other releases they are left out in all tasks: of DROP's contrast set 236 of 947
-rows, so that its scores are those of longer answers, and not of all of DROP.
+An answer of one character occurs in almost every line of text, so that
+`contains` would find it. Released evaluations leave out rows with such a gold
+answer, except in TriviaQA and DROP; rows of these two tasks are also kept here
+if they have the released schema. In other releases such rows are left out of
+all tasks. For DROP's contrast set these are 236 of 947 rows: its scores are
+those of longer answers, not of all of DROP.
 
 Source: Arora et al. 2024, section 3 and appendix B,
 https://arxiv.org/abs/2407.05483.
@@ -23,19 +24,19 @@ from jrt_jax.evaluation.recall.example import Example
 from jrt_jax.prompting import templates
 from jrt_jax.prompting import truncation
 
-_MOST = 10_000  # answers or documents of a row
+_MOST = 10_000  # the most answers or documents of a row
 _TEXTS = schema.AnyOf(rows.TEXT, schema.ListOf(rows.TEXT, 1, _MOST))
 
 
 def _released(
     task: str, field: str, convert: Callable[[rows.Row], rows.Row] = dict
 ) -> Callable[[rows.Row, Cut], Iterator[Example]]:
-  """Returns what makes an example of a row, by way of the released record.
+  """Returns a function from a row to an example, by way of the released schema.
 
   Args:
     task: a key of `templates.TASKS`.
-    field: of the record, with its answers.
-    convert: maps a row to the record.
+    field: the field of a record that has the answers.
+    convert: a function from a row to a record.
   """
 
   def read(row, cut):
@@ -57,7 +58,7 @@ def _released(
 
 
 def _cut_squad(cut, task, record):
-  """Cuts what is before the question; released cuts may lose the question."""
+  """Cuts the text before the question; released cuts may lose the question."""
   text = record['text'].strip()
   context = record['context'].split('Question:')[0]
   before = context.strip()
@@ -104,7 +105,7 @@ def _drop(row):
 
 
 def _drop_answer(answer):
-  """A number, all spans, or a date: what is not meant is empty."""
+  """A number, all spans, or a date: the other fields are empty."""
   date = (answer['date'][part] for part in ('day', 'month', 'year'))
   return (
       answer['number']
@@ -124,7 +125,7 @@ def _asked(context, question, answers):
 
 
 def _telling(answers):
-  """Only the first may be of one character, and decides whether a row is kept."""
+  """Drops later answers of one character; the first decides about the row."""
   return answers[:1] + [text for text in answers[1:] if len(text) > 1]
 
 

@@ -1,4 +1,4 @@
-"""What a model is asked: every example of some tasks, by kinds of prompts."""
+"""The questions of an evaluation: all examples, with all kinds of prompts."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -15,16 +15,16 @@ from jrt_jax.evaluation.recall.example import Example
 from jrt_jax.prompting import prompts as prompts_lib
 
 DEFAULT = 'default'  # the kind of prompt that the others are compared with
-_BEFORE = 1  # many models put a token before a text, which `encode` has not
+_BEFORE = 1  # many models add a token before a text that `encode` does not
 
 
 class Work(NamedTuple):
-  """A task whose examples are there.
+  """A task with its examples.
 
   Attributes:
-    name: of the task, or the file of its examples.
-    task: says how they are scored.
-    examples: of which no two have the same id.
+    name: the name of the task, or the file of its examples.
+    task: how the examples are asked and scored.
+    examples: the examples; their ids are unique.
   """
 
   name: str
@@ -38,10 +38,10 @@ class Settings:
 
   Attributes:
     prompts: keys of `prompts.PROMPTS`.
-    max_tokens: of an answer; None: as the task says.
+    max_tokens: the most tokens of an answer; None: the default of the task.
     batch_size: how many examples are asked at once.
-    allow_truncation: whether prompts that are longer than the model takes are
-      cut from the left; else they are an error.
+    allow_truncation: whether the start of prompts that are too long for the
+      model is cut off; otherwise they are an error.
   """
 
   prompts: Sequence[str] = (DEFAULT, 'twice')
@@ -51,18 +51,18 @@ class Settings:
 
 
 class Question(NamedTuple):
-  """An example, asked by a kind of prompt."""
+  """An example with a kind of prompt."""
 
   work: Work
   kind: str
   example: Example
   prompt: str
-  tokens: int  # of the prompt
-  cut: bool = False  # whether the prompt has lost its start
+  tokens: int  # tokens of the prompt
+  cut: bool = False  # whether the start of the prompt was cut off
 
   @property
   def key(self) -> tuple[str, str, str]:
-    """What a row of it is found by."""
+    """The key that identifies its row in the results."""
     return self.work.name, self.kind, self.example.id
 
 
@@ -71,14 +71,16 @@ def ask(
     works: Sequence[Work],
     settings: Settings,
 ) -> list[Question]:
-  """Returns what a model is to be asked, task by task and kind by kind.
+  """Returns all questions for a model, by task and by kind of prompt.
 
   Args:
-    model, works, settings: who is asked what, and how.
+    model: the model that will be asked.
+    works: the tasks and their examples.
+    settings: how they are asked.
 
   Raises:
-    ValueError: two examples share an id, a prompt cannot be made, or prompts
-      are longer than the model takes.
+    ValueError: two examples share an id, a prompt cannot be made, or a prompt
+      is too long for the model.
   """
   questions = []
   for work in works:
@@ -93,7 +95,7 @@ def ask(
 
 
 def digest(questions: Sequence[Question]) -> str:
-  """Returns a digest of all that is asked, and of how it is scored."""
+  """Returns a digest of all questions and of how they are scored."""
   sha = hashlib.sha256()
   for work, kind, example, prompt, _, cut in questions:
     asked = work.name, work.task.metrics, kind, prompt, cut, example
@@ -102,7 +104,7 @@ def digest(questions: Sequence[Question]) -> str:
 
 
 def max_tokens(work: Work, settings: Settings) -> int:
-  """Returns how many tokens an answer of a task may have."""
+  """Returns the most tokens of an answer of a task."""
   return settings.max_tokens or work.task.max_tokens
 
 
@@ -118,7 +120,7 @@ def _check_ids(work):
 
 
 def _fitted(model, work, kind, settings):
-  """Returns the questions of a kind, cut to what the model takes if allowed."""
+  """Returns the questions of a kind; cuts long prompts if that is allowed."""
   questions = []
   name = f'{work.name} {kind}: prompts'
   for example in tqdm.tqdm(work.examples, name, delay=1, disable=None):
@@ -136,7 +138,7 @@ def _fitted(model, work, kind, settings):
 
 
 def _room(model, work, example, settings):
-  """How many tokens of a prompt the model takes, beside what follows it."""
+  """The most tokens of a prompt, so that the answer fits as well."""
   if model.max_length is None:
     return math.inf
   following = max_tokens(work, settings)
@@ -146,13 +148,13 @@ def _room(model, work, example, settings):
 
 
 def _end(model, text, room):
-  """Returns the last tokens of a text, and their text."""
+  """Returns the number of last tokens that fit, and their text."""
   if room < 1:
     raise ValueError(
-        f'{model.name} takes {model.max_length} {model.unit}, which answers'
-        ' alone need: there is no room for a prompt'
+        f'{model.name} takes {model.max_length} {model.unit}, and the answers'
+        ' need all of them: there is no room for a prompt'
     )
-  for size in range(room, -1, -1):  # an end can have more tokens alone
+  for size in range(room, -1, -1):  # alone, an end can have more tokens
     ids = model.encode(text)
     if len(ids) <= room:
       break
@@ -161,7 +163,7 @@ def _end(model, text, room):
 
 
 def _check_lengths(model, questions):
-  """Raises ValueError if any would be cut, with how many of which kind."""
+  """Raises ValueError if prompts are too long; it counts them by kind."""
   counts = {}
   for q in questions:
     counts.setdefault(f'{q.work.name} {q.kind}', []).append(q.cut)

@@ -1,7 +1,7 @@
-"""The folder of an evaluation: what was asked, and what was answered so far.
+"""The folder of an evaluation, with its settings and the answers so far.
 
-`settings.json` says what was asked; examples.jsonl has a line for each example
-that is finished, so that the same command goes on where it was interrupted.
+`settings.json` has the settings. `examples.jsonl` has a line for each finished
+example, so that the same command continues after an interruption.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,14 +41,14 @@ _ROW = schema.Fields(
 def opened(
     path: pathlib.Path, settings: Mapping[str, Any]
 ) -> Iterator['Folder']:
-  """Yields the folder of an evaluation, which no other process has meanwhile.
+  """Yields the folder of an evaluation, and locks it for this process.
 
   Args:
-    path: a new folder, or one of the same settings.
-    settings: what is asked.
+    path: a new folder, or one with the same settings.
+    settings: the settings of the evaluation.
 
   Raises:
-    ValueError: the folder holds something else, or another run, or is in use.
+    ValueError: the folder has other settings or other content, or is in use.
     OSError: it cannot be read or written.
   """
   settings = json.loads(json.dumps(settings))  # tuples become lists
@@ -56,8 +56,8 @@ def opened(
   there = {file.name for file in path.iterdir()} - {folder_lock.FILE}
   if there and _SETTINGS not in there:
     raise ValueError(
-        f'--out must be a new folder or one of this command, got {path},'
-        f' which has no {_SETTINGS}'
+        f'--out must be a new folder or one that this command wrote, got'
+        f' {path}, which has no {_SETTINGS}'
     )
   with folder_lock.held(path, '--out'):
     if (path / _SETTINGS).exists():
@@ -67,18 +67,18 @@ def opened(
 
 
 class Folder(NamedTuple):
-  """Where rows are kept; each is on the disk as soon as it is there.
+  """The rows of an evaluation; each is written to disk at once.
 
   Attributes:
-    path: of the folder.
-    rows: those that were finished before.
+    path: the path of the folder.
+    rows: the rows that were finished before.
   """
 
   path: pathlib.Path
   rows: Sequence[Mapping[str, Any]]
 
   def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Adds what was finished."""
+    """Adds finished rows."""
     lines = [json.dumps(row, allow_nan=False) + '\n' for row in rows]
     with (self.path / _EXAMPLES).open('a') as file:
       file.write(''.join(lines))
@@ -90,10 +90,11 @@ class Folder(NamedTuple):
 
 
 def environment(model: language_models.LanguageModel) -> dict[str, Any]:
-  """Returns what answers depend on besides settings: see `provenance.describe`.
+  """Returns versions and hardware, on which answers depend besides settings.
 
-  `hardware` is that of this process, and `device` what the model says of its
-  own. The devices of jax are left alone: another library may need their memory.
+  See `provenance.describe`. `hardware` is that of this process, and `device` is
+  the model's own. jax does not open devices here: another library may need
+  their memory.
   """
   found = provenance.describe(on_jax=False)
   return found | {'device': getattr(model, 'device', 'unknown')}
@@ -105,13 +106,13 @@ def _check_same(path, settings):
     if there.get(name) != settings.get(name):
       was, now = (schema.shown(x.get(name)) for x in (there, settings))
       raise ValueError(
-          f'--out must be a folder of the same run, got {path}, whose {name} is'
-          f' {was} and not {now}'
+          f'--out must be a folder with the same settings, got {path}, whose'
+          f' {name} is {was} and not {now}'
       )
 
 
 def _read(path):
-  """Returns the rows of a file; drops a last line that is not whole."""
+  """Returns the rows of a file; drops an incomplete last line."""
   if not path.exists():
     return []
   content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""What rows of answers say: as JSON, and as tables."""
+"""Summarises answers, as JSON and as tables."""
 
 from collections.abc import Mapping, Sequence
 import hashlib
@@ -24,27 +24,27 @@ _NOTE = (
 def results(
     works: Sequence[questions.Work], rows: Sequence[runner.Row]
 ) -> dict[str, Any]:
-  """Returns for each task what was found, as JSON has it.
+  """Returns the results of each task, as JSON.
 
-  Rows of prompts that were cut are not compared: what is read twice is cut more
-  often than what is read once. Intervals are over `groups`, contexts that
-  examples share: `contexts` has that of each. By its `values` of the first
-  metric a model can be compared with others whose `digest` is the same.
+  Prompts that were cut are not compared, because those that show a text twice
+  are cut more often. Intervals are over `groups` of examples that share a
+  context: `contexts` has the group of each example. `values` are those of the
+  first metric; models whose `digest` is equal can be compared by them.
 
   Args:
-    works: what was asked.
-    rows: an answer to each example of each kind of prompt, in the order of the
+    works: the tasks and their examples.
+    rows: an answer for each example of each kind of prompt, in the order of the
       examples.
   """
   return {work.name: _of_task(work, rows) for work in works}
 
 
 def tables(results: Mapping[str, Any], unit: str = 'tokens') -> str:
-  """Returns the tables of all tasks, and what to know about them.
+  """Returns the tables of all tasks, with notes.
 
   Args:
-    results: from the function of that name.
-    unit: what the lengths of prompts were counted in.
+    results: the result of `results`.
+    unit: the unit of the lengths of prompts.
   """
   found = [_table(name, task, unit) for name, task in results.items()]
   return '\n\n'.join([*found, _NOTE])
@@ -75,7 +75,7 @@ def _of_task(work, rows):
 
 
 def _digest(work):
-  """The same for models that were asked the same, whatever the prompts."""
+  """Equal for models that were asked the same questions, with any prompts."""
   asked = json.dumps([work.task.metrics, work.examples])
   return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
@@ -91,7 +91,7 @@ def _of_kind(work, rows, contexts):
       },
       'values': _values(rows, work.task.metrics[0]),
       'tokens': float(np.mean([row['tokens'] for row in rows])),
-      # The median: a first call may compile, which takes seconds.
+      # The median, because a first call may compile, which takes seconds.
       'prefill_ms': float(np.median(times)) if times else None,
       'cut': sum(row['cut'] for row in rows),
   }
@@ -101,7 +101,7 @@ def _of_kind(work, rows, contexts):
 
 
 def _compare(work, found, groups, kind, contexts):
-  """Adds to what was `found` how a kind differs; returns the warnings."""
+  """Adds the difference of a kind to `found`; returns the warnings."""
   new, old = found[kind], found[questions.DEFAULT]
   if new['cut'] or old['cut']:
     return [

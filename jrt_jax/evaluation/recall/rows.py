@@ -1,7 +1,7 @@
-"""Rows of data sets: lines of JSON in files, or a data set of Hugging Face.
+"""Rows of data sets: JSON lines in files, or a data set of Hugging Face.
 
-Other releases of the same data have other fields. A row is taken to be of the
-release with which it shares most of them.
+Releases of the same data have different fields. A row belongs to the release
+with which it shares most fields.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ _SPLIT = 'validation'
 
 @dataclasses.dataclass(frozen=True)
 class _Filled(schema.Text):
-  """A text with something in it."""
+  """A text that is not blank."""
 
   def __str__(self) -> str:
     return 'a text that is not blank'
@@ -40,7 +40,7 @@ FILLED = _Filled(2**24)
 
 
 class Release(NamedTuple):
-  """Rows that have the same fields, and the examples that they are."""
+  """Rows with the same fields, and how they become examples."""
 
   needed: frozenset[str]
   fields: schema.Fields
@@ -53,20 +53,20 @@ def release(
     optional: Mapping[str, schema.Value] | None = None,
     **fields: schema.Value,
 ) -> Release:
-  """Returns a release whose rows have such fields, and perhaps others.
+  """Returns a release whose rows have these fields, and possibly others.
 
   Args:
-    examples: maps a row, and how contexts are cut, to its examples. A
-      ValueError says what is wrong with the row.
-    optional: fields that it looks at if they are there.
-    **fields: that all rows have.
+    examples: a function from a row and a `Cut` to examples. It raises
+      ValueError if something is wrong with the row.
+    optional: fields that it uses if they exist.
+    **fields: fields that all rows have.
   """
   allowed = schema.Fields(fields, optional=optional, others=schema.Anything())
   return Release(frozenset(fields), allowed, examples)
 
 
 def record(**fields: schema.Value) -> schema.Fields:
-  """Returns what an object with such keys may be, and perhaps others."""
+  """Returns the schema of an object with these keys, and possibly others."""
   return schema.Fields(fields, others=schema.Anything())
 
 
@@ -79,7 +79,7 @@ def examples(
     ValueError: a field is missing or wrong; the line begins with `place`.
   """
 
-  def fit(release):  # fields that it has, less those that are missing
+  def fit(release):  # the number of its fields, minus those that are missing
     return len(release.needed & row.keys()) - len(release.needed - row.keys())
 
   nearest = max(releases, key=fit)
@@ -96,17 +96,17 @@ def examples(
 
 
 def find(task: str, paths: Sequence[str], source: str) -> list[str]:
-  """Returns the files and data sets that are meant.
+  """Returns the files and data sets of a task.
 
   Args:
-    task: a folder stands for its one file whose name begins so.
+    task: in a folder, the one file is used whose name begins with the task.
     paths: files, folders, and names `hf:NAME`, `hf:NAME:SPLIT` and
-      `hf:NAME:SPLIT:CONFIG` of data sets; none: the source.
-    source: where the data can be had: such a name, or an address.
+      `hf:NAME:SPLIT:CONFIG` of data sets; without any, the source is used.
+    source: where the data is: such a name, or a URL.
 
   Raises:
     FileNotFoundError: there is no such file.
-    ValueError: a folder has several, or a file is of another kind.
+    ValueError: a folder has several such files, or a file has another format.
   """
   if not paths and not source.startswith(HUGGING_FACE):
     raise FileNotFoundError(f'{task} needs a file: its rows are at {source}')
@@ -114,11 +114,12 @@ def find(task: str, paths: Sequence[str], source: str) -> list[str]:
 
 
 def read(path: str) -> Rows:
-  """Yields each row, and for errors its place.
+  """Yields each row, with its place for messages.
 
   Raises:
-    OSError: a data set cannot be had.
-    ValueError: a line is no JSON object, or the package `datasets` is missing.
+    OSError: a data set cannot be downloaded.
+    ValueError: a line is not a JSON object, or the package `datasets` is
+      missing.
   """
   if path.startswith(HUGGING_FACE):
     yield from _hugging_face(path)
@@ -138,7 +139,7 @@ def _find(task, path, source):
     return _only_file(task, given, source)
   if not given.is_file():
     raise FileNotFoundError(
-        f'{path} is no file: the rows of {task} are at {source}'
+        f'{path} must be a file that exists: the rows of {task} are at {source}'
     )
   if not given.name.endswith(SUFFIXES):
     raise ValueError(f'{path} must end with one of {", ".join(SUFFIXES)}')
@@ -165,17 +166,17 @@ def _hugging_face(path):
   name, _, rest = path.removeprefix(HUGGING_FACE).partition(':')
   split, _, config = rest.partition(':')
   try:
-    import datasets  # of an extra
+    import datasets  # needs an extra
   except ImportError as error:
     raise ValueError(
         f"{path} needs the package datasets: pip install -e '.[eval]'"
     ) from error
   try:
     rows = datasets.load_dataset(name, config or None, split=split or _SPLIT)
-  except Exception as error:  # those of its file systems have no common kind
+  except Exception as error:  # its file systems raise many kinds
     reason = ' '.join(str(error).split())
     raise OSError(
-        f'{path} cannot be had from Hugging Face: {reason}'
+        f'{path} cannot be downloaded from Hugging Face: {reason}'
     ) from error
   for number, row in enumerate(rows, 1):
     yield f'{path} row {number}', row

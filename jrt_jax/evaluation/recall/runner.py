@@ -1,7 +1,7 @@
-"""Asks a model questions, and makes rows of its answers.
+"""Asks a model all questions, and returns rows with its answers.
 
-An answer depends on its own prompt only, so neither the order of examples nor
-how many are asked at once changes a result.
+An answer depends only on its own prompt, so that neither the order of examples
+nor the batch size changes a result.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ from jrt_jax.evaluation.recall import errors
 from jrt_jax.evaluation.recall import questions as questions_lib
 from jrt_jax.evaluation.recall import scores
 
-Row = dict[str, Any]  # an answer and its values; record.py says with what keys
+Row = dict[str, Any]  # an answer and its values; record.py has the keys
 
 
 def run(
@@ -30,15 +30,17 @@ def run(
   """Returns a row for each question, in their order.
 
   Args:
-    model, questions, settings: what `questions.ask` returned, and was given.
+    model: the model that is asked.
+    questions: the result of `questions.ask` for this model and `settings`.
+    settings: how they are asked.
     finished: rows that are not computed again.
-    keep: gets rows as soon as they are there.
+    keep: a function that receives rows as soon as they are finished.
 
   Raises:
-    language_models.NoLogLikelihoods: a task scores choices, and the model
-      cannot; before anything is asked.
-    ValueError: what is finished has not the metrics of its task.
-    ValueError, OSError: the model fails; what was finished has been kept.
+    language_models.NoLogLikelihoods: a task scores choices, but the model
+      cannot; raised before anything is asked.
+    ValueError: a finished row does not have the metrics of its task.
+    ValueError, OSError: the model fails; finished rows have been kept.
   """
   rows = {(r['task'], r['prompt'], r['id']): r for r in finished}
   left = [q for q in questions if q.key not in rows]
@@ -69,7 +71,7 @@ def _check_finished(questions, rows):
 
 
 def _check_scores(model, questions):
-  """Scores one choice, so that a model that cannot says so at once."""
+  """Scores one choice, so that a model without scores fails at once."""
   for q in questions:
     if q.work.task.kind != 'generate':
       model.log_likelihood([(q.prompt, q.example.choices[0])])
@@ -77,8 +79,10 @@ def _check_scores(model, questions):
 
 
 def _batches(questions, batch_size):
-  """Yields questions of one task and kind; the longest first, so that memory
-  fails early, and similar lengths together."""
+  """Yields batches of one task and kind of prompt, with similar lengths.
+
+  The longest come first, so that memory runs out early or never.
+  """
   groups = {}
   for q in questions:
     groups.setdefault((q.work.name, q.kind), []).append(q)

@@ -1,6 +1,6 @@
-"""What answers are worth: a number for each example, then means and differences.
+"""Metrics of answers: a value for each example, then means and differences.
 
-Of a generated text only the first line counts, as in the released evaluations.
+Only the first line of a generated text counts, as in the released evaluations.
 """
 
 import collections
@@ -17,7 +17,7 @@ from jrt_jax.evaluation import slices
 from jrt_jax.evaluation import statistics
 from jrt_jax.evaluation.recall.example import Example
 
-# A text that was generated, or the scores of the choices.
+# A generated text, or the scores of the choices.
 Answer = str | Sequence[language_models.Score]
 
 
@@ -25,13 +25,13 @@ class Metric(NamedTuple):
   """A metric.
 
   Attributes:
-    about: what it measures, in a line.
-    value: maps an example and what a model answered to the example's value.
+    about: one line about what it measures.
+    value: a function from an example and an answer to a value.
     binary: whether values are 0 or 1, so that McNemar's test applies.
-    is_perplexity: whether values are log-likelihoods, whose mean is shown as a
-      perplexity, and whose differences as ratios of perplexities.
-    f1_of: choices whose F1 are averaged, of those that occur (of none: 0);
-      values then encode the right choice and the chosen one.
+    is_perplexity: whether values are log-likelihoods: their mean is shown as a
+      perplexity, and their differences as ratios of perplexities.
+    f1_of: the choices whose F1 scores are averaged, if they occur (0 if none
+      occurs); a value then encodes the right choice and the chosen one.
   """
 
   about: str
@@ -42,13 +42,13 @@ class Metric(NamedTuple):
 
 
 class Comparison(NamedTuple):
-  """A kind of prompt against another one, on the same examples.
+  """The comparison of two kinds of prompts on the same examples.
 
   Attributes:
-    difference: of the means; of perplexities their ratio, which is below 1 if
-      the kind is better.
-    p_value: of McNemar's exact test; None if values are not 0 or 1, or if
-      examples share contexts: it takes them to be independent.
+    difference: the difference of the means. For perplexities it is their ratio,
+      which is below 1 if the kind is better than the baseline.
+    p_value: the p value of McNemar's exact test. None if values are not 0 or 1,
+      or if examples share contexts, because the test assumes independence.
   """
 
   difference: statistics.Estimate
@@ -56,21 +56,21 @@ class Comparison(NamedTuple):
 
 
 def first_line(text: str) -> str:
-  """Returns what of a generated text is the answer."""
+  """Returns the answer in a generated text: its first line."""
   return text.partition('\n')[0]
 
 
 def contains(answer: str, text: str) -> bool:
-  """Whether a text holds an answer, whatever the case.
+  """Whether a text contains an answer, ignoring case.
 
   Source: `contains_score` of https://github.com/HazyResearch/prefix-linear-
-  attention, by which FDA, SWDE and SQuAD are scored.
+  attention, which scores FDA, SWDE and SQuAD.
   """
   return answer.lower() in text.lower()
 
 
 def normalised(text: str) -> list[str]:
-  """Returns the words of an answer: no case, punctuation nor articles.
+  """Returns the words of an answer, without case, punctuation and articles.
 
   Source: the official evaluation of SQuAD (Rajpurkar et al. 2016).
   """
@@ -79,9 +79,9 @@ def normalised(text: str) -> list[str]:
 
 
 def overlap(answer: str, text: str) -> float:
-  """Returns F1 of the words that a text shares with an answer.
+  """Returns the F1 score of the words that a text shares with an answer.
 
-  If one of them has no words, it is 1 where the other has none either.
+  If one of them has no words, the score is 1 if the other has none either.
 
   Source: the official evaluation of SQuAD 2.0 (Rajpurkar et al. 2018).
   """
@@ -98,8 +98,8 @@ def values(
   """Returns the value of an example, by metric.
 
   Raises:
-    ValueError: a metric is unknown, or a log-likelihood is not finite. One
-      of -inf so ends the whole task: there would be no mean.
+    ValueError: a metric is unknown, or a log-likelihood is not finite. A single
+      -inf therefore ends the whole task: there would be no mean.
   """
   if not isinstance(answer, str):
     for score in answer:
@@ -112,7 +112,7 @@ def values(
 
 
 def find(name: str) -> Metric:
-  """Returns the metric of a name; ValueError if there is none."""
+  """Returns the metric of this name; raises ValueError if there is none."""
   if name not in METRICS:
     raise ValueError(
         f'metric must be one of {", ".join(METRICS)}, got {name!r}'
@@ -123,15 +123,14 @@ def find(name: str) -> Metric:
 def mean(
     name: str, values: Sequence[float], groups: Sequence[str] | None = None
 ) -> statistics.Estimate:
-  """Returns the metric over examples [n], with its 95 % interval.
+  """Returns the mean of a metric over examples [n], with its 95 % interval.
 
   Args:
-    name: of the metric.
-    values: of the examples.
-    groups: [n], the same for examples that share a context: what a model makes
-      of one says something of the others, so the interval is over draws of
-      groups. The estimate is the mean over examples all the same. None: no two
-      examples share one.
+    name: the name of the metric.
+    values: the values of the examples.
+    groups: [n], equal for examples that share a context. Such examples are not
+      independent, so that the interval resamples groups; the estimate is still
+      the mean over examples. None: no two examples share a context.
   """
   metric = find(name)
   if metric.f1_of:
@@ -149,11 +148,11 @@ def compare(
     baseline: Sequence[float],
     groups: Sequence[str] | None = None,
 ) -> Comparison:
-  """Returns how values [n] differ from those of a baseline, pair by pair.
+  """Compares values [n] with those of a baseline, example by example.
 
   Args:
-    name, values, groups: as `mean` takes them.
-    baseline: values of the same examples.
+    name, values, groups: see `mean`.
+    baseline: the baseline's values of the same examples.
   """
   metric = find(name)
   if metric.f1_of:
@@ -175,9 +174,9 @@ def _share_contexts(groups):
 
 
 def _clustered(values, groups):
-  """The mean over examples [n], whose interval is over draws of groups.
+  """The mean over examples [n], with an interval that resamples groups.
 
-  It is a ratio of sums over groups, which differ in size.
+  It is a ratio of sums over groups of different sizes.
   """
   if not _share_contexts(groups):
     return statistics.mean(values)
@@ -188,7 +187,7 @@ def _clustered(values, groups):
 
 
 def _f1(metric, values, groups):
-  """Values of contexts [G], whose mean is the mean F1 of the metric's choices.
+  """Values for contexts [G]; their mean is the mean F1 of the metric's choices.
 
   Each F1 is a ratio of sums, 2 TP / (2 TP + FP + FN).
   """
@@ -207,7 +206,7 @@ def _f1(metric, values, groups):
 
 
 def _over_contexts(linear, values):
-  """The mean of values of contexts [G], each of them of some examples [n]."""
+  """The mean over contexts [G], which have n examples in all."""
   found = statistics.mean(linear)
   if len(linear) == len(values):
     return found
@@ -215,12 +214,12 @@ def _over_contexts(linear, values):
 
 
 def _share(values, groups):
-  """The same of 0 and 1; the interval is never one point."""
+  """The same for values 0 and 1; the interval is never one point."""
   if not _share_contexts(groups):
     return statistics.proportion(values)
   if len({*values}) > 1:
     return _possible(_clustered(values, groups), 0, 1)
-  # Nothing tells how alike examples of a group are: each counts as one.
+  # It is unknown how similar the examples of a group are: a group counts once.
   G = len({*groups})
   found = statistics.proportion(np.full(G, values[0]))
   return _of_groups(found, values[0], len(values), G)
@@ -232,13 +231,13 @@ def _of_groups(found, estimate, n, G):
 
 
 def _possible(estimate, low, high):
-  """Ends an interval where values end: that of a few is wider."""
+  """Clips an interval to possible values; that of few groups may be wider."""
   bounds = np.clip([estimate.low, estimate.high], low, high)
   return estimate._replace(low=float(bounds[0]), high=float(bounds[1]))
 
 
 def _exponential(estimate):
-  """Of log-likelihoods to perplexities; what was high is low."""
+  """Converts log-likelihoods to perplexities; this swaps high and low."""
   return estimate._replace(
       estimate=_exp(-estimate.estimate),
       low=_exp(-estimate.high),
@@ -247,11 +246,11 @@ def _exponential(estimate):
 
 
 def _exp(x):
-  return math.exp(x) if x < 700 else math.inf  # what float64 can hold
+  return math.exp(x) if x < 700 else math.inf  # the range of float64
 
 
 def _any_answer(same):
-  """The most that `same` gives one of the gold answers for what was answered."""
+  """A value: the maximum of `same` over the gold answers."""
 
   def value(example, answer):
     if isinstance(answer, str):
@@ -275,7 +274,7 @@ def _accuracy_normalised(example, scores):
 
 
 def _outcome(example, scores):
-  """The right choice and the likeliest, as one number."""
+  """Encodes the right choice and the likeliest one as one number."""
   if not 0 <= example.label < len(example.choices) <= _MOST_CHOICES:
     raise ValueError(
         f'for the F1 of choices the example {example.id} must have one right of at'
@@ -292,61 +291,59 @@ def _is_right(example, i):
 
 
 def _likeliest(example, scores, sizes=None):
-  """The index of the choice that is likeliest for its size; of equals the
-  first."""
+  """The index of the choice that is likeliest for its size; ties: the first."""
   sizes = sizes or [1] * len(example.choices)
   found = [x.log_likelihood / n for x, n in zip(scores, sizes, strict=True)]
   return found.index(max(found))
 
 
-_MOST_CHOICES = 100  # whose F1 is asked for
+_MOST_CHOICES = 100  # for metrics that are the F1 of choices
 _NO_PUNCTUATION = str.maketrans('', '', string.punctuation)
 
 METRICS = {
     'contains': Metric(
-        'the first line holds a gold answer', _any_answer(contains)
+        'the first line contains a gold answer', _any_answer(contains)
     ),
     'exact_match': Metric(
-        'it is a gold answer, as SQuAD normalises them',
+        'the first line is a gold answer, normalised as for SQuAD',
         _any_answer(lambda a, text: normalised(a) == normalised(text)),
     ),
     'f1': Metric(
-        'F1 of the words that it shares with a gold answer',
+        'F1 of the words that the first line shares with a gold answer',
         _any_answer(overlap),
         binary=False,
     ),
     'accuracy': Metric(
-        'the right choice is the likeliest; of a single choice, each of its'
-        ' tokens is',
+        'the right choice is the likeliest; a single choice must have the'
+        ' likeliest tokens',
         _accuracy,
     ),
     'accuracy_normalised': Metric(
-        'the right choice is the likeliest for each of its bytes',
+        'the right choice has the highest log-likelihood per byte',
         _accuracy_normalised,
     ),
     'macro_f1': Metric(
-        'F1 of each choice, of being the likeliest where it is right: their'
-        ' mean, as SuperGLUE scores CB',
+        'mean of the F1 scores of the choices, as SuperGLUE scores CB',
         _outcome,
         binary=False,
         f1_of=range(_MOST_CHOICES),
     ),
     'f1a': Metric(
-        'F1 of the second choice, yes, over all answers that are offered, as'
-        ' SuperGLUE scores MultiRC',
+        'F1 of the second choice (yes) over all offered answers, as SuperGLUE'
+        ' scores MultiRC',
         _outcome,
         binary=False,
         f1_of=(1,),
     ),
     'perplexity': Metric(
-        'of the only choice: exp of its mean negative log-likelihood',
+        'of the only choice: exp of the mean of its negative log-likelihood',
         lambda example, scores: scores[0].log_likelihood,
         binary=False,
         is_perplexity=True,
     ),
     'token_perplexity': Metric(
         'of the tokens of the only choice: exp of the mean, over examples, of'
-        ' their mean negative log-likelihood',
+        ' the negative log-likelihood per token',
         lambda example, scores: scores[0].log_likelihood / scores[0].num_tokens,
         binary=False,
         is_perplexity=True,

@@ -1,8 +1,8 @@
 """Questions of SuperGLUE, as lm-evaluation-harness asks them.
 
-Rows are those of https://super.gluebenchmark.com or of the data set
-`aps/super_glue`, whose labels are numbers. The prompt that reads once and what
-is scored after it are the harness's to the character.
+Rows are from https://super.gluebenchmark.com or from the data set
+`aps/super_glue`, whose labels are numbers. The prompt that shows the context
+once and the scored texts are exactly those of the harness.
 
 Source: Wang et al. 2019, https://arxiv.org/abs/1905.00537;
 https://github.com/EleutherAI/lm-evaluation-harness, version 0.4.
@@ -52,7 +52,7 @@ def _rte(row, cut):
 
 
 def _wic(row, cut):
-  del cut  # two sentences
+  del cut  # the context is only two sentences
   first, second = row['sentence1'], row['sentence2']
   word = first[row['start1'] : row['end1']]
   if not word.strip():
@@ -81,12 +81,13 @@ def _wsc_of_target(row, cut):
 
 
 def _marked(text, pronoun, index):
-  """Puts * around a pronoun, and closes up what was divided into words.
+  """Puts * around a pronoun, and joins words that were split at punctuation.
 
   Args:
     text: words with a blank between them.
-    pronoun: that is meant.
-    index: of its first word; the nearest is taken, for some rows are off.
+    pronoun: the pronoun.
+    index: the index of its first word; the nearest occurrence is used, because
+      the index is wrong in some rows.
   """
   words = text.split()
   ends = [' '.join(words[i:]) for i in range(len(words))]

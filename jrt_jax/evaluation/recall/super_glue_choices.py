@@ -1,8 +1,8 @@
-"""Choices of SuperGLUE that are sentences: COPA, MultiRC and ReCoRD.
+"""Tasks of SuperGLUE whose choices are sentences: COPA, MultiRC and ReCoRD.
 
-They are the harness's as those of `super_glue` are, with its blank before each
-choice even where the choice has one of its own. In one point they differ: of
-MultiRC the harness takes "no" to be right where an answer is.
+Prompts and choices are exactly those of the harness, including its blank before
+a choice that begins with a blank. There is one difference: for MultiRC, the
+harness treats "no" as right if an answer is correct.
 
 Sources: see `super_glue`.
 """
@@ -16,7 +16,7 @@ from jrt_jax.prompting import templates
 
 _CONNECTOR = {'cause': 'because', 'effect': 'therefore'}
 _INDEX = schema.Whole(0, 2**24)
-_MOST = 10_000  # of a row
+_MOST = 10_000  # the most items of a row
 
 
 def _copa(row, cut):
@@ -56,7 +56,7 @@ def _multirc_of_passage(row, cut):
 
 
 def _record(row, cut):
-  """The highlights of an article go on with a query, an entity filled in."""
+  """The highlights of an article, continued by a query with an entity in it."""
   entities, answers = sorted({*row['entities']}), sorted({*row['answers']})
   query, right = row['query'], [x for x in entities if x in answers]
   if '@placeholder' not in query:

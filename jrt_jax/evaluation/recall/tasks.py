@@ -1,4 +1,4 @@
-"""TASKS: what is asked, of which rows, and what counts as an answer."""
+"""TASKS: their rows, their questions, and their metrics."""
 
 from collections.abc import Iterator, Sequence
 import hashlib
@@ -18,18 +18,19 @@ from jrt_jax.prompting import tokens
 
 
 class Task(NamedTuple):
-  """What is asked of a model, and how it is scored.
+  """A task: its questions, and how answers are scored.
 
   Attributes:
-    kind: 'generate': the text that follows the prompt has one of the answers;
-      'choices': the right choice is the likeliest; 'last_word': the only choice
-      is what the model itself would go on with.
-    releases: which fields its rows have, and the examples that they are.
-    source: where its rows are: `hf:NAME:SPLIT:CONFIG`, or an address.
-    metrics: names of those that apply.
-    max_tokens: of a text that is generated.
-    stop: texts before which it ends.
-    context_tokens: that released evaluations keep of a context; None: all.
+    kind: 'generate': the generated text should contain one of the answers;
+      'choices': the right choice should be the likeliest; 'last_word': the
+      model should itself generate the only choice.
+    releases: the schemas of its rows, and how they become examples.
+    source: where its rows are: `hf:NAME:SPLIT:CONFIG`, or a URL.
+    metrics: the names of its metrics.
+    max_tokens: the most tokens of a generated text.
+    stop: texts before which a generated text ends.
+    context_tokens: how many tokens of a context released evaluations keep;
+      None: all.
   """
 
   kind: str
@@ -46,12 +47,12 @@ class Task(NamedTuple):
 
 
 def find_task(name: str) -> Task:
-  """Returns the task of a name, or that of rows of one's own.
+  """Returns the task of this name, or the task for the user's own rows.
 
   Args:
-    name: a key of `TASKS`, a file of JSON lines, or `hf:NAME`. The rows of the
-      latter have `context`, `question` and `answers`, which is a text or a list
-      of texts. The prompt ends with the question as it is.
+    name: a key of `TASKS`, a file of JSON lines, or `hf:NAME`. Rows of the last
+      two have `context`, `question` and `answers`, a text or a list of texts.
+      The prompt ends with the question, unchanged.
 
   Raises:
     ValueError: it is neither.
@@ -68,12 +69,12 @@ def find_task(name: str) -> Task:
 def by_likelihood(
     task: Task, found: Sequence[Example]
 ) -> tuple[Task, list[Example]]:
-  """Scores the first gold answer in place of an answer that is generated.
+  """Makes a task that scores the first gold answer and generates nothing.
 
-  Models that are too small to answer tell so what they have recalled.
+  This measures recall in models that are too small to answer.
 
   Args:
-    task: others than those that generate stay as they are.
+    task: a task; one that does not generate stays unchanged.
     found: its examples.
   """
   if task.kind != 'generate':
@@ -94,33 +95,32 @@ def examples(
     context_tokens: int | None = None,
     limit: int | None = None,
 ) -> Iterator[Example]:
-  """Returns the examples of a task, read one after the other.
+  """Returns the examples of a task in the order of its rows.
 
-  All prompts of an example have the same context, cut as in released
-  evaluations: around the gold answer (FDA, SWDE, SQuAD, NQ), which so chooses
-  what is read, or to the first tokens (TriviaQA, DROP). Of other tasks it is cut
-  around a gold answer that stands in it, else to the first tokens, and of
-  LAMBADA to the last. Rows that released evaluations leave out are left out
-  however contexts are cut; see `truncation.is_left_out`.
+  All prompts of an example have the same context. It is cut as in released
+  evaluations: around the gold answer (FDA, SWDE, SQuAD, NQ), which therefore
+  decides what is read, or to its first tokens (TriviaQA, DROP). In other tasks
+  it is cut around a gold answer, if it has one, else to its first tokens;
+  LAMBADA keeps the last tokens. Rows that released evaluations leave out are
+  always left out; see `truncation.is_left_out`.
 
   Args:
-    task: as `find_task` takes it.
-    paths: files of JSON lines, plain, .gz or .zst; folders, of which the file
+    task: a task, see `find_task`.
+    paths: files of JSON lines, plain, .gz or .zst; folders, in which the file
       is read whose name begins with the task's; names `hf:NAME:SPLIT:CONFIG` of
       data sets of Hugging Face. None: the file that is the task, or the data
       set that is its source.
-    tokenizer: has `encode(text)` and `decode(ids)`, or is a name or path as in
-      `config.data`, or None; what `context_tokens`
-      counts.
-    context_tokens: that are kept of a context; None: all. What released
-      evaluations keep says `Task.context_tokens`.
-    limit: examples that are returned, at most; None: all.
+    tokenizer: counts `context_tokens`. It has `encode(text)` and `decode(ids)`,
+      or is a name or path as in `config.data`, or None.
+    context_tokens: the most tokens of a context; None: all.
+      `Task.context_tokens` has the number of released evaluations.
+    limit: the most examples; None: all.
 
   Raises:
-    FileNotFoundError: a file is missing; the line says where it can be had.
-    OSError: a data set cannot be had.
-    ValueError: the task is unknown, an argument is out of range, or a row has
-      not the fields of the task: the line names file, line and field.
+    FileNotFoundError: a file is missing; the message says where the data is.
+    OSError: a data set cannot be downloaded.
+    ValueError: the task is unknown, an argument is out of range, or a row does
+      not have the fields of the task: the message names file, line and field.
   """
   for name, value in (('context_tokens', context_tokens), ('limit', limit)):
     if value is not None and value < 1:
@@ -167,7 +167,7 @@ def _choices(releases, config, *more):
 
 
 def _released(releases, name):
-  """Contexts have 950 tokens there: 1000 less 50 for the answer."""
+  """A task of the paper: contexts have 950 tokens, 1000 less 50 for answers."""
   source = f'hf:hazyresearch/{name}:validation'
   return _generate(releases, source)._replace(context_tokens=950)
 

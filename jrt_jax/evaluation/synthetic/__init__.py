@@ -1,1 +1,1 @@
-"""Small questions whose answers are known: what limits recall, and why."""
+"""Small experiments with known results that show what limits recall."""

@@ -1,12 +1,12 @@
-"""How many pairs the state of a feature map holds, without training.
+"""How many pairs can be recalled from the state of a feature map, untrained.
 
-Keys have RMS 1 times a scale, values are one of 64. The state is the sum of
-φ(key) valueᵀ, as linear attention writes it, and a key is recalled if its value
-has the largest product with φ(key)·state. This ranks kernels: training changes
-the scale of keys, and what learned maps can do.
+Keys have RMS 1 times a scale; a value is one of 64. The state is the sum of
+φ(key) valueᵀ, as in linear attention. A key is recalled if its value has the
+largest product with φ(key)·state. This ranks kernels without training, which
+would change the scale of keys and improve learned maps.
 
-The maps differ in features F and so in the size of the state: rows of similar F
-are what can be compared.
+The maps have different numbers of features F, and so states of different sizes:
+compare rows of similar F.
 """
 
 from typing import NamedTuple
@@ -23,10 +23,10 @@ HEAD_DIM = 16
 NUM_VALUES = 64
 
 _PAIRS = (16, 32, 64, 128, 256)  # n
-_NUM_STATES = 20  # of each n
+_NUM_STATES = 20  # states for each n
 
 
-# What of `features` makes a row.
+# The arguments of `features` for each row.
 _ROWS = {
     'linear': dict(name='linear'),
     'relu': dict(name='relu'),
@@ -56,7 +56,7 @@ class Pairs(NamedTuple):
 
 
 def draw(rng: np.random.Generator, num_states: int, num_pairs: int) -> Pairs:
-  """Draws keys in all directions, of RMS 1, and values independent of them."""
+  """Draws keys of RMS 1 in random directions, and independent values."""
   keys = rng.standard_normal((num_states, num_pairs, HEAD_DIM), np.float32)
   keys /= np.sqrt(np.mean(keys**2, axis=-1, keepdims=True))
   return Pairs(keys, rng.integers(NUM_VALUES, size=keys.shape[:2]))
@@ -73,11 +73,11 @@ def features(
   """Maps keys [N, n, D] to φ [N, n, F].
 
   Args:
-    keys: of RMS 1.
-    name: of the map.
-    seed: of its projections and weights.
-    scale: of the keys.
-    num_features: F of the maps that leave it free.
+    keys: keys of RMS 1.
+    name: the name of the map.
+    seed: the seed of its projections and weights.
+    scale: the scale of the keys.
+    num_features: F, for maps that can have any F.
   """
   feature_map = feature_maps.build(
       name,
@@ -91,29 +91,29 @@ def features(
 
 
 def recalled(phi: np.ndarray, written: np.ndarray, values: np.ndarray) -> float:
-  """How many of the keys are recalled.
+  """Returns the share of keys that are recalled.
 
   Args:
     phi: features of the keys, [N, n, F].
     written: int [N, n], the values that are written.
-    values: int [N, n], those that should be recalled.
+    values: int [N, n], the values that should be recalled.
   """
   state = np.swapaxes(phi, 1, 2) @ np.eye(NUM_VALUES, dtype=phi.dtype)[written]
   return float(((phi @ state).argmax(axis=-1) == values).mean())
 
 
 def change_by_repetition(pairs: Pairs) -> tuple[float, float]:
-  """How much outputs change, relatively, if all pairs are written twice.
+  """Returns the relative change of outputs if all pairs are written twice.
 
-  Prefix linear attention with `taylor_exp` writes them.
+  They are written by prefix linear attention with `taylor_exp`.
 
   Returns:
-    the change of outputs that are divided by the sum of their weights, and of
-    outputs that are not.
+    the change of outputs that are divided by the sum of their weights, and the
+    change of outputs that are not.
   """
   N, n, _ = pairs.keys.shape
   one_hot = np.eye(NUM_VALUES, dtype=np.float32)[pairs.values]
-  # The same tokens for both: written once, the second half is padding.
+  # Both have the same length: if pairs are written once, the rest is padding.
   k, v = (
       jnp.asarray(np.tile(x, (2, 2, 1)))[:, :, None]
       for x in (pairs.keys, one_hot)
@@ -156,7 +156,7 @@ def _measure(rng: np.random.Generator) -> probes.Figures:
 
 
 def _curve(row, phi, written, values, *, centred=False):
-  """What is recalled of the first n pairs, for each n."""
+  """The share that is recalled of the first n pairs, for each n."""
   figures = {}
   for n in _PAIRS:
     some = phi[:, :n]

@@ -1,7 +1,8 @@
-"""What a learned prefix gains where the right length can be seen in a prompt.
+"""How much a learned prefix gains if a prompt shows the right length.
 
-The bandit of `jrt_jax.prefix`, on simulated prompts; its controls learn from
-the signals of other prompts, and deal its lengths to prompts at random.
+It trains the bandit of `jrt_jax.prefix` on simulated prompts. One control
+learns from the signals of other prompts, another assigns the bandit's lengths
+to prompts at random.
 
 Source: the student report, future work; environment and numbers are ours.
 """

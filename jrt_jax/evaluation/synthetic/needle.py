@@ -1,9 +1,10 @@
-"""Weights set by hand that find one value among many with one slot of state.
+"""Hand-set weights that find one value among many with one slot of state.
 
-A prompt has n pairs of a key and a value, and asks for the value of one key.
-Who knows the question when a pair is read can keep that pair only; who does not
-must keep them all. The weights are set by hand (`needle_model`); with them as
-they are, only the order of the prompt and the length of the prefix decide.
+A prompt has n pairs of a key and a value, and asks for the value of one key. A
+model that knows the question while it reads the pairs can keep only one pair;
+otherwise it must keep all. The weights are set by hand (`needle_model`) and are
+the same in all rows: only the order of the prompt and the length of the prefix
+differ.
 
 Source: the argument of Arora et al. 2024, sections 1 and 3,
 https://arxiv.org/abs/2407.05483; the construction is ours.
@@ -23,7 +24,7 @@ from jrt_jax.evaluation.synthetic import probes
 _PAIRS = (24, 96)  # n
 _NUM_PROMPTS = 64
 _CHANCE = 1 / needle_model.NUM_VALUES
-# What is read, and what of it is prefix.
+# The order of the prompt, and the part of it that is prefix.
 _ARMS = {
     'prefix, pairs first': ('DQ', 'DQ'),
     'causal, question first': ('QD', ''),
@@ -34,10 +35,10 @@ _ARMS = {
 
 
 class Prompts(NamedTuple):
-  """What is read, `… 3 key`; the next token would be the value of the key."""
+  """Prompts `… 3 key`; the next token should be the value of the key."""
 
   pairs: np.ndarray  # int [N, 2 n]: key, value, key, value, …
-  key: np.ndarray  # int [N], what is asked for
+  key: np.ndarray  # int [N], the key in the question
   value: np.ndarray  # int [N], the answer
 
   def tokens(self, order: str) -> np.ndarray:
@@ -50,7 +51,7 @@ class Prompts(NamedTuple):
 
 
 def draw(rng: np.random.Generator, num_prompts: int, num_pairs: int) -> Prompts:
-  """Draws the order of all keys, a value for each, and which is asked for."""
+  """Draws the order of all keys, a value for each, and the key to ask for."""
   shape = num_prompts, num_pairs
   keys = rng.random(shape).argsort(axis=1) + needle_model.FIRST_KEY
   values = rng.integers(needle_model.NUM_VALUES, size=shape)
@@ -61,7 +62,7 @@ def draw(rng: np.random.Generator, num_prompts: int, num_pairs: int) -> Prompts:
 
 
 def length(order: str, num_pairs: int) -> int:
-  """How many tokens the letters D and Q of `order` are."""
+  """Returns the number of tokens for the letters D and Q of `order`."""
   return 2 * num_pairs * order.count('D') + 3 * order.count('Q')
 
 
@@ -69,8 +70,8 @@ def length(order: str, num_pairs: int) -> int:
 def reader(num_pairs: int) -> Callable[..., tuple[jax.Array, tuple]]:
   """Returns a function from tokens [N, L] and prefix_len [N].
 
-  It gives the logits [N, vocab_size] of the token after the last, which is read
-  by the decode step, and the states of the layers.
+  It returns the logits [N, vocab_size] after the last token, which the decode
+  step reads, and the states of the layers.
   """
   merge, _ = models.abstract(needle_model.config(num_pairs))
 
@@ -84,11 +85,11 @@ def reader(num_pairs: int) -> Callable[..., tuple[jax.Array, tuple]]:
 
 
 def accuracy(prompts: Prompts, order: str, prefix: str) -> float:
-  """How often the likeliest value is the right one.
+  """Returns how often the likeliest value is the right one.
 
   Args:
-    prompts: of which each is read.
-    order: made of D and Q, as for `Prompts.tokens`.
+    prompts: the prompts.
+    order: letters D and Q, as for `Prompts.tokens`.
     prefix: the part of `order` that is prefix, from its start.
   """
   N, num_pairs = len(prompts.key), prompts.pairs.shape[1] // 2

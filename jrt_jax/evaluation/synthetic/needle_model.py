@@ -1,7 +1,7 @@
 """The weights of `needle`, set by hand.
 
-  conv  marks the key that is asked for, and tells each value its key;
-  pla   writes the key that is asked for, so that every token receives it; the
+  conv  marks the key in the question, and adds its key to each value;
+  pla   writes the key in the question, so that every token receives it; the
         MLP compares it with the key of the token's own pair;
   pla   writes the values that matched, and the last token reads them.
 
@@ -22,7 +22,7 @@ NUM_VALUES = 48
 
 
 class Columns(NamedTuple):
-  """What each column of the residual stream says of a token, by 0 or more."""
+  """The columns of the residual stream; above 0 means that it is true."""
 
   one: slice  # it is a token
   mark: slice  # it is ASK
@@ -33,13 +33,13 @@ class Columns(NamedTuple):
 
 
 def columns(num_pairs: int) -> Columns:
-  """Returns where they are, one beside the other."""
+  """Returns the columns, one beside the other."""
   ends = np.cumsum([1, 1, 1, num_pairs, num_pairs, NUM_VALUES]).tolist()
   return Columns(*map(slice, [0, *ends], ends))
 
 
 def config(num_pairs: int) -> dict[str, Any]:
-  """Returns `config.model` for prompts of so many pairs."""
+  """Returns `config.model` for prompts of this many pairs."""
   defaults = base.get_config().model.to_dict()
   one_feature = {'name': 'linear', 'feature_dim': 1}
   return defaults | {
@@ -58,7 +58,7 @@ def config(num_pairs: int) -> dict[str, Any]:
 
 
 def weights(num_pairs: int) -> dict[str, np.ndarray]:
-  """Returns the weights; what is not set is 0, and products with it are."""
+  """Returns the weights; those that are not set are 0."""
   _, shapes = models.abstract(config(num_pairs))
   params = {name: np.zeros(x.shape, x.dtype) for name, x in shapes.items()}
   for name in params:
@@ -78,7 +78,7 @@ def weights(num_pairs: int) -> dict[str, np.ndarray]:
 
 
 def _set_conv(params, n, at):
-  """Channels are u of the token before, times a gate of this one."""
+  """A channel is u of the previous token times the gate of this token."""
   in_proj, taps, out_proj = (
       params[f'layers.0.mixer.{name}.kernel']
       for name in ('in_proj', 'conv', 'out_proj')
@@ -87,17 +87,17 @@ def _set_conv(params, n, at):
   taps[0] = 1
   first, second = slice(n), slice(n, 2 * n)
   u[at.mark, first] = 1  # after ASK
-  gate[at.keys, first] = np.eye(n)  # there is the key that is asked for
+  gate[at.keys, first] = np.eye(n)  # this is the key in the question
   out_proj[first, at.asked] = np.eye(n)
   u[at.keys, second] = np.eye(n)  # after a key
-  gate[at.values, second] = 1  # there is its value
+  gate[at.values, second] = 1  # this is its value
   out_proj[second, at.keys] = np.eye(n)
 
 
 def _set_mlp(params, n, at):
-  """A product for each key: this token has it, and it is asked for.
+  """A product for each key: the token has it, and the question names it.
 
-  The key that is asked for matches itself, too, but has no value to write.
+  The key in the question matches itself, too, but has no value to write.
   """
   fc1, fc2 = (params[f'layers.1.mlp.{name}.kernel'] for name in ('fc1', 'fc2'))
   value, gate = np.moveaxis(fc1, 1, 0)
@@ -107,7 +107,7 @@ def _set_mlp(params, n, at):
 
 
 def _set_pla(params, layer, *, query, key, value):
-  """Tokens read the columns `value` of others, weighed by their `key`."""
+  """Tokens read the columns `value` of others, weighted by their `key`."""
   mixer, same = f'layers.{layer}.mixer', np.eye(value.stop - value.start)
   params[f'{mixer}.proj_q.kernel'][query] = 1
   for suffix in ('', '_enc'):

@@ -1,4 +1,4 @@
-"""What probes share: figures of several seeds, and what they should be."""
+"""The parts of probes: figures of several seeds, and their expected ranges."""
 
 from collections.abc import Callable, Mapping, Sequence
 import math
@@ -8,13 +8,13 @@ import numpy as np
 
 from jrt_jax.reporting.tables import aligned
 
-# By (row, column) of a table: what one seed gives.
+# The figures of one seed, by (row, column) of a table.
 Figures = dict[tuple[str, str], float]
 Seeds = Mapping[tuple[str, str], np.ndarray]  # [seeds] each
 
 
 class Expectation(NamedTuple):
-  """A range that the mean over seeds should lie in, bounds included."""
+  """The range in which the mean over seeds should lie, bounds included."""
 
   what: str
   values: np.ndarray  # [seeds]
@@ -25,7 +25,7 @@ class Expectation(NamedTuple):
     return bool(self.low <= np.mean(self.values) <= self.high)
 
   def range(self) -> str:
-    """The range as it is written."""
+    """The range as a text."""
     if self.low == self.high:
       return f'{self.low:g}'
     bounds = []
@@ -37,7 +37,7 @@ class Expectation(NamedTuple):
 
 
 class Probe(NamedTuple):
-  """A question, how it is measured, and what is known of the answer."""
+  """A small experiment, and the expected ranges of its figures."""
 
   title: str
   measure: Callable[[np.random.Generator], Figures]
@@ -45,7 +45,7 @@ class Probe(NamedTuple):
 
 
 class Result(NamedTuple):
-  """What a probe has found."""
+  """The result of a probe."""
 
   title: str
   figures: Seeds
@@ -64,7 +64,7 @@ def summarize(probe: Probe, measured: Sequence[Figures]) -> Result:
 
 
 def report(result: Result) -> str:
-  """Returns the tables of a probe, and below them what was expected."""
+  """Returns the tables of a probe, and the expected ranges below them."""
   checks = [
       [e.what, _mean(e.values), e.range(), 'yes' if e.holds() else 'NO']
       for e in result.expectations
@@ -75,7 +75,7 @@ def report(result: Result) -> str:
 
 
 def to_json(result: Result) -> dict:
-  """Returns the figures of each seed, and what was expected of their means."""
+  """Returns the figures of each seed, and the expected ranges of means."""
   figures = {}
   for (row, column), values in result.figures.items():
     figures.setdefault(row, {})[column] = values.tolist()
@@ -92,7 +92,7 @@ def to_json(result: Result) -> dict:
 
 
 def _tables(figures):
-  """Lines of cells; rows that have the same columns share a table."""
+  """Lines of cells; rows with the same columns share a table."""
   rows = {}
   for (row, column), values in figures.items():
     rows.setdefault(row, {})[column] = _mean(values)

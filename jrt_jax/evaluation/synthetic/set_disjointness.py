@@ -1,8 +1,8 @@
 """What a state must hold to find the one element that two sets share.
 
-Who reads A and then B once has to keep A; who has seen both, or reads them
-twice, can keep the smaller. Nothing is trained: the states are sums of random
-features, as those of linear attention are, and programs count elements.
+A model that reads A and then B once has to keep A. A model that sees both, or
+reads them twice, can keep the smaller one. Nothing is trained: the states are
+sums of random features, as in linear attention, and programs count elements.
 
 Source: Arora et al. 2024, section 3 and appendix G (bounds, and definition G.17
 of the features), https://arxiv.org/abs/2407.05483.
@@ -19,7 +19,7 @@ VOCABULARY = 2048
 NUM_EXAMPLES = 300
 
 _SIZES = ((4, 64), (64, 4), (4, 256), (256, 4), (16, 256), (256, 16))
-_WIDTHS = (64, 128, 512)  # D of sketches
+_WIDTHS = (64, 128, 512)  # D of the states
 _GROWING = ((4, 64), (16, 64), (64, 64), (256, 64))
 _REVERSED = (64, 256)
 _OTHERS = "control: another's state"
@@ -27,11 +27,11 @@ _CAUSAL, _NON_CAUSAL = (f'smallest D, {x}' for x in ('causal', 'non-causal'))
 
 
 class Examples(NamedTuple):
-  """Pairs of sets that share one element each."""
+  """Pairs of sets; each pair shares one element."""
 
   a: np.ndarray  # int [N, |A|]
   b: np.ndarray  # int [N, |B|]
-  answer: np.ndarray  # int [N], the element of both
+  answer: np.ndarray  # int [N], the shared element
 
   def tokens(self) -> np.ndarray:
     """`1 A 2 B 3`, int [N, |A| + |B| + 3]."""
@@ -41,7 +41,7 @@ class Examples(NamedTuple):
     return np.concatenate(parts, axis=1)
 
   def smaller_first(self) -> 'Examples':
-    """The same sets, the smaller one as A."""
+    """Returns the same sets with the smaller one as A."""
     if self.a.shape[1] <= self.b.shape[1]:
       return self
     return Examples(self.b, self.a, self.answer)
@@ -52,8 +52,8 @@ def draw(
 ) -> Examples:
   """Draws sets of these sizes from the whole vocabulary, in random order.
 
-  Were each drawn from its own half of it, as in the paper's algorithm 1, the
-  answer would be the only element of B from the half of A.
+  If each set came from its own half of the vocabulary, as in the paper's
+  algorithm 1, the answer would be the only element of B from the half of A.
   """
   size_a, size_b = sizes
   drawn = rng.random((num_examples, VOCABULARY - 4)).argsort(axis=1) + 4
@@ -64,20 +64,20 @@ def draw(
 
 
 def features(rng: np.random.Generator, width: int) -> np.ndarray:
-  """Random signs / √D, float32 [V, D]: of norm 1, with products near 0."""
+  """Random signs / √D, float32 [V, D]: norms are 1, products are near 0."""
   signs = rng.choice(np.array([-1, 1], np.float32), (VOCABULARY, width))
   return signs / np.float32(width**0.5)
 
 
 def accuracy(phi: np.ndarray, examples: Examples) -> float:
-  """How often the state of A names the shared element among those of B.
+  """Returns how often the state of A identifies the shared element in B.
 
-  The state is the sum of the features of A; the element of B with the largest
-  product with it is taken.
+  The state is the sum of the features of A. It identifies the element of B with
+  the largest product.
 
   Args:
     phi: [V, D], the features of every id.
-    examples: whose A is stored.
+    examples: examples; the state stores A.
   """
   a, b, answer = examples
   is_stored = np.zeros((len(a), len(phi)), phi.dtype)
@@ -90,7 +90,7 @@ def accuracy(phi: np.ndarray, examples: Examples) -> float:
 def smallest_width(
     rng: np.random.Generator, examples: Examples, *, target: float = 0.9
 ) -> int:
-  """The first power of two whose sketches of A are right that often."""
+  """Returns the first power of two D whose states reach an accuracy."""
   width = 8
   while accuracy(features(rng, width), examples) < target:
     width *= 2
@@ -118,7 +118,7 @@ def _measure(rng: np.random.Generator) -> probes.Figures:
 
 
 def _kept(drawn):
-  """Elements that programs keep, the most of ten examples of each size."""
+  """Elements that programs keep: the maximum of ten examples of each size."""
   figures = {}
   for name, program in (
       ('once', set_programs.kept_once),
@@ -149,12 +149,12 @@ def _expectations(figures: probes.Seeds) -> list[probes.Expectation]:
     return at(row, (4, 256)) - at(row, (256, 4))
 
   def growth(row, *sizes):
-    """The factor from each of the sizes to the next, the least of them."""
+    """The smallest factor from one of the sizes to the next."""
     widths = np.array([at(row, s) for s in sizes])
     return (widths[1:] / widths[:-1]).min(axis=0)
 
   def excess(row, size):
-    """Elements that are kept beyond those of a set, over all sizes."""
+    """The elements that are kept in excess of a set's size, for all sizes."""
     return sum(at(row, sizes) - size(sizes) for sizes in _SIZES)
 
   once = excess('elements kept, read once', lambda sizes: sizes[0])

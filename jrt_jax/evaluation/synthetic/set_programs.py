@@ -1,8 +1,9 @@
 """Programs that find the element two sets share, and count what they keep.
 
-They read `1 A 2 B 3`, ids below 4 being marks, as the paper's set disjointness
-(Arora et al. 2024, https://arxiv.org/abs/2407.05483): once, or two times, where
-its theorem G.15 lets the smaller set suffice. The programs are ours.
+They read `1 A 2 B 3`, where ids below 4 are marks, as in the paper's set
+disjointness (Arora et al. 2024, https://arxiv.org/abs/2407.05483). One program
+reads it once; the other reads it twice and keeps the smaller set, which
+suffices by theorem G.15. The programs are ours.
 """
 
 from collections.abc import Iterator
@@ -30,8 +31,8 @@ def kept_once(tokens: np.ndarray) -> tuple[int | None, int]:
 def kept_twice(tokens: np.ndarray) -> tuple[int | None, int]:
   """Reads `1 A 2 B 3` two times and keeps the smaller set.
 
-  The first time it counts A, and keeps B until B turns out to be larger; if it
-  does, A is kept the second time.
+  In the first pass it counts A and keeps B until B turns out to be larger. In
+  that case it keeps A in the second pass.
 
   Returns:
     the shared element, and how many elements were kept at most.

@@ -121,7 +121,7 @@ def test_without_probes_there_is_nothing_to_ask(config):
 
 
 def test_a_run_without_text_is_not_asked(config):
-  with pytest.raises(ValueError, match='^config.probes.every must be 0 where'):
+  with pytest.raises(ValueError, match='^config.probes.every must be 0 if'):
     recall_probes.make(config(), split_lib.Ids(99))
 
 

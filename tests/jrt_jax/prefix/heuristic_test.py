@@ -82,7 +82,7 @@ def test_rounding_that_swallows_the_increment_is_warned_of(settings, caplog):
   assert not caplog.messages
   heuristic.warn_of_rounding(1024, prefix)
   (message,) = caplog.messages
-  assert 'config.prefix.multiple=128 swallows the increment' in message
+  assert 'config.prefix.multiple=128 rounds away the increment' in message
 
 
 @pytest.mark.parametrize('quantiles', [(0.5, 0.5), (0.0, 0.5), (0.6, 0.4)])

@@ -94,8 +94,11 @@ def test_a_module_of_the_user_is_found(tmp_path, monkeypatch):
     ('place', 'message'),
     [
         ('math', ':package.module:attribute$'),
-        ('no_such_module:f', 'one is missing: No module named'),
-        ('math:no_such_name', "one is missing: module 'math' has no attribute"),
+        ('no_such_module:f', 'one of them does not exist: No module named'),
+        (
+            'math:no_such_name',
+            "one of them does not exist: module 'math' has no attribute",
+        ),
         ('math:pi', 'a function from a prompt to its continuation, got float'),
     ],
 )

@@ -207,7 +207,7 @@ def test_a_server_may_not_score(server, change):
   server.on_post = changed
   model = language_models.load(server.url)
   with pytest.raises(
-      language_models.NoLogLikelihoods, match='must tell the log-likelihoods'
+      language_models.NoLogLikelihoods, match='must return the log-likelihoods'
   ) as error:
     model.log_likelihood([('a', 'bc')])
   assert str(error.value).startswith(server.url)
@@ -227,7 +227,9 @@ def test_a_server_may_refuse_to_score(server):
 
 def test_what_follows_nothing_is_not_scored(server):
   model = language_models.load(server.url)
-  with pytest.raises(ValueError, match='a context must hold a token'):
+  with pytest.raises(
+      ValueError, match='a context must have at least one token'
+  ):
     model.log_likelihood([(' ', 'b')])
 
 

@@ -68,7 +68,9 @@ def test_a_cut_that_makes_more_tokens_is_cut_again(fake, recall):
 def test_there_must_be_room_for_a_prompt(oracle, recall):
   oracle.max_length = 8
   settings = questions_lib.Settings(allow_truncation=True)
-  with pytest.raises(ValueError, match='takes 8 bytes, which answers alone'):
+  with pytest.raises(
+      ValueError, match='takes 8 bytes, and the answers need all'
+  ):
     questions_lib.ask(oracle, [recall], settings)
 
 

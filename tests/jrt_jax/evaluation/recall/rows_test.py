@@ -58,7 +58,7 @@ def test_a_damaged_file_is_named(tmp_path):
 def test_a_missing_file_is_named_with_where_to_get_it(task, tmp_path):
   source = tasks.TASKS[task].source
   for path, why in [
-      (tmp_path / 'a.jsonl', ' is no file'),
+      (tmp_path / 'a.jsonl', ' must be a file that exists'),
       (tmp_path, f' has no file {task}*.jsonl'),
   ]:
     with pytest.raises(FileNotFoundError) as error:
@@ -75,7 +75,9 @@ def test_what_has_no_data_set_needs_a_file(task):
 
 
 def test_a_file_of_ones_own_that_is_missing_is_named():
-  with pytest.raises(FileNotFoundError, match='x.jsonl is no file'):
+  with pytest.raises(
+      FileNotFoundError, match='x.jsonl must be a file that exists'
+  ):
     tasks.examples('x.jsonl', tokenizer=None)
 
 
@@ -126,7 +128,7 @@ def test_without_a_network_a_line_says_so(monkeypatch):
   with pytest.raises(OSError) as error:
     read('hf:a/b')
   assert str(error.value) == (
-      "hf:a/b cannot be had from Hugging Face: Couldn't reach the Hub"
+      "hf:a/b cannot be downloaded from Hugging Face: Couldn't reach the Hub"
   )
 
 
