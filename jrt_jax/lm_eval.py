@@ -4,15 +4,16 @@ python -m jrt_jax.lm_eval --workdir=runs/jrt_tiny --tasks=jrt_fda,jrt_fda_twice
 python -m jrt_jax.lm_eval --workdir=runs/jrt_tiny --tasks=my_task.yaml
 python -m jrt_jax.lm_eval --tasks=list
 
-Needs the package lm_eval (pip install -e '.[eval]'), but no torch. Tasks are
-names that it knows, the recall tasks of `evaluation/lm_eval_tasks`, which
---tasks=list names, names of tasks in --include_path, or files that describe one:
-with `dataset_path: json` and `data_files` its data can be local. --metadata gives
-what tasks take: --metadata='{"data_files": "rows/"}'.
-`!function` in such a file runs code of a Python file beside it: evaluate no task
-that you would not run. What is scored after a context is never prefix. Exit
-codes: 0 at the end, 1 if memory did not suffice, 2 for a mistake in the command,
-130 after Ctrl-C.
+It needs the package lm_eval (pip install -e '.[eval]'), but no torch. A task is
+a name that lm_eval knows, a recall task (--tasks=list prints them), the name of
+a task in --include_path, or a YAML file of a task; with `dataset_path: json`
+and `data_files` the data of a task can be local. --metadata passes arguments to
+tasks, for example --metadata='{"data_files": "rows/"}'.
+
+`!function` in a task file runs code of a Python file beside it: do not evaluate
+a task whose code you would not run. Only contexts can be prefix, never the
+scored tokens. Exit codes: 0 at the end, 1 if memory ran out, 2 for a mistake in
+the command, 130 after Ctrl-C.
 """
 
 from absl import app
@@ -24,55 +25,62 @@ from jrt_jax.generation import long_prompts
 from jrt_jax.prefix import short_prompts
 from jrt_jax.runtime import compilation_cache
 
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Of the run whose model it is.')
+_WORKDIR = flags.DEFINE_string(
+    'workdir', None, 'The workdir of the run whose model is used.'
+)
 _TOKENIZER = flags.DEFINE_string(
-    'tokenizer', None, 'Where its tokenizer.json is now, if not as in training.'
+    'tokenizer',
+    None,
+    'Path of the tokenizer.json, if it has moved since training.',
 )
 _TASKS = flags.DEFINE_list(
     'tasks',
     [],
-    'Names, or YAML files of tasks, whose !function runs code; list: names the'
-    ' recall tasks.',
+    'Names or YAML files of tasks (!function in them runs code); list prints'
+    ' the recall tasks.',
 )
 _METADATA = flags.DEFINE_string(
-    'metadata', '{}', 'What the tasks take, a JSON object.'
+    'metadata', '{}', 'Arguments for tasks, a JSON object.'
 )
 _INCLUDE_PATH = flags.DEFINE_string(
-    'include_path', None, 'A folder of further tasks, likewise.'
+    'include_path',
+    None,
+    'A folder with further tasks (!function in them runs code).',
 )
 _NUM_FEWSHOT = flags.DEFINE_integer(
     'num_fewshot',
     None,
-    'Examples before each question; default: as the task says.',
+    'How many examples come before each question; default: the number of the'
+    ' task.',
     lower_bound=0,
 )
 _LIMIT = flags.DEFINE_integer(
-    'limit', None, 'Only so many examples of each task.', lower_bound=1
+    'limit', None, 'The most examples of each task.', lower_bound=1
 )
 _BATCH_SIZE = flags.DEFINE_integer(
-    'batch_size', 8, 'Contexts that are read at once.', lower_bound=1
+    'batch_size', 8, 'How many contexts are read at once.', lower_bound=1
 )
 _SHORT_PROMPT = flags.DEFINE_enum(
     'short_prompt',
     None,
     sorted(short_prompts.SHORT_PROMPTS),
-    'How a context shorter than the prefix is read; default: trim, or as the'
-    ' released models.',
+    'How a context shorter than the prefix is read. Default: trim, or'
+    ' left_pad_reference for models with model.pad_mask=reference.',
 )
 _LONG_PROMPT = flags.DEFINE_enum(
     'long_prompt',
     'head',
     sorted(long_prompts.LONG_PROMPTS),
-    'Which part of a longer context is prefix.',
+    'Which part of a context longer than the prefix becomes prefix.',
 )
 _CHECK_LEAKS = flags.DEFINE_bool(
     'check_leaks',
     False,
-    'Also change what is scored or was drawn after each context, and fail if'
-    ' earlier logits move.',
+    'Also change the tokens after each context, and fail if earlier logits'
+    ' change.',
 )
 _OUT = flags.DEFINE_string(
-    'out', None, 'A file for all results and examples, as JSON.'
+    'out', None, 'A JSON file for all results and examples.'
 )
 _COMPILATION_CACHE = command_line.define_compilation_cache()
 
@@ -108,7 +116,7 @@ def _modules():
 
 
 def _metadata():
-  """What tasks are given: as the harness has it, whose model it is as well."""
+  """The arguments of tasks; as in the harness, with those of the model."""
   given = foreign.parse_json(_METADATA.value, '--metadata', foreign.OBJECT)
   model = {'workdir': _WORKDIR.value, 'tokenizer': _TOKENIZER.value}
   return {**{k: x for k, x in model.items() if x}, **given}

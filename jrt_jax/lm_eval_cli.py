@@ -1,15 +1,15 @@
-r"""The command line of lm-evaluation-harness, which knows --model jrt_jax.
+r"""The command line of lm-evaluation-harness, with --model jrt_jax added.
 
 python -m jrt_jax.lm_eval_cli --model jrt_jax \
   --model_args workdir=runs/jrt_tiny --tasks lambada_openai --limit 100
 
-Needs the package lm_eval: pip install -e '.[eval]', in the folder of jrt_jax.
---model_args takes what `lm_eval_model.JrtJax` takes, as workdir=DIR,
-tokenizer=FILE, short_prompt=NAME, long_prompt=NAME, chat_template=FILE and
-check_leaks=True; all other options are those of the harness. `!function` in the
-file of a task runs code of a Python file beside it: evaluate no task that you
-would not run. With JAX_ENABLE_COMPILATION_CACHE=false nothing is kept that was
-compiled.
+It needs the package lm_eval: pip install -e '.[eval]', in the folder of
+jrt_jax. --model_args takes the arguments of `lm_eval_model.JrtJax`:
+workdir=DIR, tokenizer=FILE, short_prompt=NAME, long_prompt=NAME,
+chat_template=FILE and check_leaks=True. All other options are those of the
+harness. `!function` in a task file runs code of a Python file beside it: do not
+evaluate a task whose code you would not run. JAX_ENABLE_COMPILATION_CACHE=false
+turns off the cache of compiled programs.
 """
 
 import importlib
@@ -39,7 +39,7 @@ def main() -> None:
   cli = lm_eval.HarnessCLI()
   arguments = cli.parse_args()
   model_args = getattr(arguments, 'model_args', None) or {}
-  # By this word the harness names the folder of --output_path; else by chance.
+  # The harness names the folder in --output_path after this argument.
   if 'workdir' in model_args and 'pretrained' not in model_args:
     model_args['pretrained'] = model_args.pop('workdir')
   try:

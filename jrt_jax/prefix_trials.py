@@ -1,18 +1,18 @@
-r"""Tries prefixes of a trained model, so that a policy can learn from them.
+r"""Scores prompts with prefixes of many lengths, for policies to learn from.
 
 python -m jrt_jax.prefix_trials --workdir=runs/jrt_tiny --out=trials.npz
 python -m jrt_jax.prefix.learn --trials=trials.npz --cost=0.01 --out=policy.json
 
-Prompts are pieces of documents, of the data that the run has held out or of
---input; their answers are the tokens that follow. Every fraction of a prompt is
-tried as its prefix, and scored by the mean log-probability, in nats, of those
-tokens of the answer that end a rare pair which the document has had before
-(--answers=all: of all tokens). A model that was trained with
-config.prefix.name=uniform knows all lengths up to its longest; others are new
-to it.
+Prompts are pieces of documents, from the held-out data of the run or from
+--input; their answers are the tokens that follow. The model reads each prompt
+with several fractions of it as prefix. The score is a mean log-probability, in
+nats, over the tokens of the answer that end a rare pair of tokens which has
+occurred before in the document (--answers=all: over all tokens). The model
+should have been trained with config.prefix.name=uniform, so that it knows
+prefixes of all these lengths.
 
-Exit codes: 0 at the end, 1 if memory did not suffice, 2 for a mistake in the
-command, 130 after Ctrl-C.
+Exit codes: 0 at the end, 1 if memory ran out, 2 for a mistake in the command,
+130 after Ctrl-C.
 """
 
 from absl import app
@@ -28,44 +28,48 @@ from jrt_jax.prefix.learned import trials
 from jrt_jax.reporting import tables
 from jrt_jax.runtime import compilation_cache
 
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Of the run whose model it is.')
+_WORKDIR = flags.DEFINE_string(
+    'workdir', None, 'The workdir of the run whose model is used.'
+)
 _TOKENIZER = flags.DEFINE_string(
-    'tokenizer', None, 'Where its tokenizer.json is now, if not as in training.'
+    'tokenizer',
+    None,
+    'Path of the tokenizer.json, if it has moved since training.',
 )
 _INPUT = flags.DEFINE_string(
     'input',
     None,
-    'Files, .jsonl or text, plain, .gz or .zst: comma-separated globs. Default:'
-    ' what the run has held out.',
+    'Files to read: comma-separated globs of .jsonl or text files, also .gz or'
+    ' .zst. Default: the held-out data of the run.',
 )
 _TEXT_KEY = flags.DEFINE_string(
-    'text_key', 'text', 'Where a jsonl record keeps its text.'
+    'text_key', 'text', 'The key of the text in a jsonl record.'
 )
-_OUT = flags.DEFINE_string('out', None, 'The .npz file of the trials.')
+_OUT = flags.DEFINE_string('out', None, 'The .npz file for the trials.')
 _NUM_PROMPTS = flags.DEFINE_integer(
     'num_prompts',
     512,
-    'How many are cut, evenly spread over the text; those without an answer'
-    ' that counts are left out.',
+    'How many prompts are cut, evenly spread over the text; prompts without'
+    ' scored tokens are left out.',
     lower_bound=2,
 )
 _ANSWERS = flags.DEFINE_enum(
     'answers',
     'recall',
     sorted(prefix_trials.ANSWERS),
-    'Which tokens of an answer count.',
+    'Which tokens of an answer are scored.',
 )
 _ANSWER_TOKENS = flags.DEFINE_integer(
-    'answer_tokens', 64, 'Tokens of an answer.', lower_bound=1
+    'answer_tokens', 64, 'The number of tokens of an answer.', lower_bound=1
 )
 _FRACTIONS = flags.DEFINE_list(
     'fractions',
     None,
-    'Prefixes to try, over the prompt, ascending; default: none, 1/8, 1/4, 1/2,'
-    ' 3/4 and all of the longest prefix of training.',
+    'The fractions of a prompt that are tried as prefix, ascending. Default: 0,'
+    ' 1/8, 1/4, 1/2, 3/4 and 1 times the longest prefix of training.',
 )
 _BATCH_SIZE = flags.DEFINE_integer(
-    'batch_size', 8, 'Prompts that are read at once.', lower_bound=1
+    'batch_size', 8, 'How many prompts are read at once.', lower_bound=1
 )
 _COMPILATION_CACHE = command_line.define_compilation_cache()
 
@@ -108,11 +112,11 @@ def _collect(model, fractions, out):
 
 
 def _fractions(model):
-  """What is tried: --fractions, or a few up to the longest of training."""
+  """The fractions: --fractions, or a few up to the longest of training."""
   longest = model.prefix_capacity / model.config['sequence_length']
   if not longest and _FRACTIONS.value is None:
     raise ValueError(
-        '--fractions must be given where the run has trained without prefixes,'
+        '--fractions must be given for a run that was trained without prefixes,'
         ' got none'
     )
   given = _FRACTIONS.value or longest * np.array(simulation.FRACTIONS)
@@ -125,7 +129,7 @@ def _fractions(model):
 
 
 def _stream(model):
-  """The text that prompts are cut from."""
+  """The text from which prompts are cut."""
   if not _INPUT.value:
     data = {**model.config['data'], 'verify': False}  # training has done it
     return pipeline.token_streams(data, model.tokenizer)['validation']
@@ -144,8 +148,8 @@ def _summary(table, prompts, out):
     ms = '-' if np.isnan(seconds) else f'{1000 * seconds:.1f}'
     rows.append((f'{fraction:.3f}', f'{score:.4f}', ms))
   return (
-      f'{len(prompts):,} prompts of {max(map(len, table.prompts)):,} tokens at'
-      f' most; {counted:,} tokens of answers count\n'
+      f'{len(prompts):,} prompts of at most {max(map(len, table.prompts)):,}'
+      f' tokens; {counted:,} tokens of answers are scored\n'
       f'{tables.aligned(rows, ">")}\n'
       f'wrote {out}; learn from it: python -m jrt_jax.prefix.learn'
       f' --trials={out} --cost=0.01 --out=policy.json'

@@ -1,6 +1,7 @@
-"""Names that commands, flags and arguments had before: what to write instead.
+"""Old names of commands, flags and arguments, and the new ones.
 
-An old name does nothing but say its new one, in a line, and exits with 2.
+A command with an old name only prints one line with its new name, and exits
+with 2.
 """
 
 from collections.abc import Container
@@ -60,6 +61,6 @@ def argument() -> str | None:
 
 
 def tell_command(old: str) -> NoReturn:
-  """Ends the program of a command that has another name now."""
+  """Prints the new name of a command, and ends the program."""
   print(f'error: {old} is now python -m {COMMANDS[old]}', file=sys.stderr)
   sys.exit(MISTAKE)

@@ -1,1 +1,1 @@
-"""What `python -m jrt_jax.benchmark` measures of whole models."""
+"""The measurements of whole models for `python -m jrt_jax.benchmark`."""

@@ -1,4 +1,4 @@
-"""Generating tokens, with the compiled loop of `jrt_jax.generate`."""
+"""Measures decoding, with the compiled loop of `jrt_jax.generate`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,15 +17,15 @@ from jrt_jax.models import decode
 from jrt_jax.models import sampling
 from jrt_jax.runtime import memory
 
-_EARLIER = 64  # drift is from a position so many times nearer to the start
+_EARLIER = 64  # drift compares with a position this many times nearer to 0
 
 
 def measure(config: Mapping[str, Any]) -> dict[str, Any]:
   """Continues `batch_size` prompts of `sequence_length` tokens.
 
   Returns:
-    Milliseconds until every row has one more token, tokens a second over all
-    rows, bytes of the decode state of a row, and of the compiled loop.
+    Milliseconds for one more token in every row, tokens a second over all rows,
+    bytes of the decode state of a row, and bytes of the compiled loop.
 
   Raises:
     FloatingPointError: the logits are not finite.
@@ -41,8 +41,8 @@ def measure_drift(config: Mapping[str, Any]) -> dict[str, Any]:
   """Compares tokens after `sequence_length` others with earlier ones.
 
   Returns:
-    What `measure` does for the later tokens; `drift`, their time over that of
-    the earlier ones; and bytes of the decode state by position.
+    The figures of `measure` for the later tokens; `drift`, their time divided
+    by that of the earlier ones; and bytes of the decode state by position.
 
   Raises:
     FloatingPointError: the logits are not finite.
@@ -52,7 +52,7 @@ def measure_drift(config: Mapping[str, Any]) -> dict[str, Any]:
   both = [
       _Decoding(model, at) for at in (max(position // _EARLIER, 1), position)
   ]
-  for _ in range(timing.samples()):  # taking turns, so that both are disturbed
+  for _ in range(timing.samples()):  # alternating: disturbances affect both
     for decoding in both:
       decoding.timed.sample(1)
   earlier, later = (decoding.figures() for decoding in both)
@@ -67,8 +67,8 @@ def measure_drift(config: Mapping[str, Any]) -> dict[str, Any]:
 class _Decoding:
   """Prompts that have been read, and the loop that continues them.
 
-  Each call decodes the same positions anew, so that states which grow keep the
-  size that a first continuation needs.
+  Each call decodes the same positions again, so that growing states keep the
+  size of a first continuation.
   """
 
   def __init__(self, model, position):
@@ -80,7 +80,7 @@ class _Decoding:
     self.timed = timing.Timed(self._again, (read, sampler))
 
   def state_bytes(self):
-    """Of a row."""
+    """The bytes of the decode state of a row."""
     return prefill.state_bytes(self.timed.state[0])
 
   def figures(self):
@@ -105,7 +105,7 @@ class _Decoding:
     }
 
   def _how(self):
-    """As `generate` draws; no text ends before `MAX_TOKENS` tokens."""
+    """The arguments of `generate`; no text ends before `MAX_TOKENS` tokens."""
     return {
         'tokens': decode.MAX_TOKENS,
         'rows': np.ones(self._config['batch_size'], bool),
@@ -114,7 +114,7 @@ class _Decoding:
     }
 
   def _again(self, carry):
-    """What was read and is drawn with, after tokens at the same position."""
+    """The next arguments of the loop, moved back to the same position."""
     counts = [_count(x) for x in jax.tree.leaves(carry[0].states)]
     _, read, sampler = decode_loop.run(self._model, *carry, **self._how())
     leaves, tree = jax.tree.flatten(read.states)
@@ -126,5 +126,5 @@ class _Decoding:
 
 
 def _count(x):
-  """A copy of what counts the tokens of a state; None for all else in it."""
+  """A copy of the token counters of a state; None for all other leaves."""
   return np.array(x) if jnp.issubdtype(x.dtype, jnp.integer) else None

@@ -1,4 +1,4 @@
-"""What prefill and decoding are measured with: weights and prompts."""
+"""The weights and prompts for measuring prefill and decoding."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ from jrt_jax.models import decode
 
 
 def serve(config: Mapping[str, Any]) -> Model:
-  """Returns a model with initial weights, kept only as they are served."""
+  """Returns a model with initial weights, in the form for inference only."""
   model = config['model']
 
   def initial():
@@ -38,9 +38,9 @@ def read(model: Model, rows: np.ndarray, *, long: str = 'head') -> DecodeState:
   """Reads prompts as `generate` does, with room for one call of its loop.
 
   Args:
-    model: that reads; its policy says how much is prefix.
+    model: the model; its policy decides how much is prefix.
     rows: int32 [B, L].
-    long: of LONG_PROMPTS.
+    long: a name in LONG_PROMPTS.
   """
   return prefill.prefill(
       model,

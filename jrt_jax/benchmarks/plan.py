@@ -1,7 +1,8 @@
-"""Which models are measured at which work, and how fast they are to be.
+"""The measurements, their models and workloads, and the targets.
 
-A goal is a number that others cite, G14 to G22. Each has a row of our own model
-and, where there is one, rows of its baselines: same work, same measurement.
+A goal has an identifier that the documentation cites, G14 to G22. It has a row
+for our model and, if there are baselines, rows for them with the same workload
+and the same measurement.
 """
 
 from collections.abc import Collection, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 
 import ml_collections
 
-# Overrides that change how the work of a goal is done, but not the work.
+# Overrides that change how a workload is computed, but not the workload.
 HOW = {
     'microbatch_per_device',
     'model.implementation',
@@ -21,12 +22,12 @@ HOW = {
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-  """What a figure of a row must reach, and what would be better still."""
+  """The value that a figure of a row must reach, and a more ambitious one."""
 
   figure: str
   must: float
   stretch: float | None = None
-  at_most: bool = False  # whether less is better
+  at_most: bool = False  # whether lower is better
 
   def __str__(self):
     return f'{self.figure} {"<=" if self.at_most else ">="} {self.must:,g}'
@@ -47,11 +48,11 @@ class Row:
   """One measurement.
 
   Attributes:
-    goal: its number.
+    goal: the identifier of its goal.
     what: a key of `worker.MEASUREMENTS`.
     model: a config, `configs/<model>.py`.
-    work: what it changes of the config, by dotted key.
-    target: None for baselines, and for work that is not the goal's.
+    work: the workload: changes of the config, by dotted key.
+    target: None for baselines, and for workloads other than the goal's.
   """
 
   goal: str
@@ -90,8 +91,9 @@ def _drift(model, context, target=None):
   return _decode('G20', model, 1, context, target, 'decode drift')
 
 
-# Ours first, and what matters most before the rest. Source of the targets:
-# rooflines of an H200 and what the fastest public trainers reach on an H100.
+# Our models come first, and important goals come before others. The targets are
+# from rooflines of an H200 and the speed of the fastest public trainers on an
+# H100.
 GPU = (
     _train('G14', 'jrt_360m', _rate(208e3, 231e3)),
     _prefill(
@@ -122,7 +124,7 @@ GPU = (
     _train('G15', 'attention_1b'),
 )
 
-# The same measurements of a model that two cores can run, without targets.
+# The same measurements for a model that two cores can run, without targets.
 CPU = (
     _train('G14', 'jrt_tiny', batch_size=4, length=512),
     _drift('jrt_tiny', 100 * 2**10),
@@ -132,7 +134,7 @@ CPU = (
 
 
 def select(rows: Collection[Row], goals: Collection[str]) -> list[Row]:
-  """Returns the rows of `goals`, all if there are none.
+  """Returns the rows of `goals`, or all rows if `goals` is empty.
 
   Raises:
     ValueError: a goal has no rows.
@@ -149,7 +151,7 @@ def select(rows: Collection[Row], goals: Collection[str]) -> list[Row]:
 def of_model(rows: Collection[Row], model: str) -> list[Row]:
   """Returns the rows of one model.
 
-  A model of which there are none does the work of all goals, without targets.
+  A model without rows gets the workloads of all goals, without targets.
   """
   if own := [row for row in rows if row.model == model]:
     return own
@@ -161,7 +163,7 @@ def of_model(rows: Collection[Row], model: str) -> list[Row]:
 
 
 def change(row: Row, overrides: Mapping[str, Any]) -> Row:
-  """Returns a row whose config is changed; other work has no target."""
+  """Returns a row with a changed config; another workload has no target."""
   target = row.target if overrides.keys() <= HOW else None
   work = {**row.work, **overrides}
   return dataclasses.replace(row, work=work, target=target)
@@ -170,11 +172,11 @@ def change(row: Row, overrides: Mapping[str, Any]) -> Row:
 def config(
     row: Row, file: ml_collections.ConfigDict | None = None
 ) -> dict[str, Any]:
-  """Returns the config of a row, plain.
+  """Returns the config of a row as plain dicts.
 
   Args:
-    row: of which `work` is changed in the config.
-    file: the config, if it is not that of `configs/`.
+    row: the row; its `work` is applied to the config.
+    file: the config to use in place of that in `configs/`.
   """
   if file is None:
     file = importlib.import_module(f'configs.{row.model}').get_config()

@@ -1,4 +1,4 @@
-"""Reading a prompt: how long it takes, and how its memory grows."""
+"""Measures reading a prompt: its time, and how its memory grows."""
 
 from collections.abc import Mapping
 import time
@@ -14,7 +14,7 @@ _CALLS = 2  # prompts in a sample
 _BLOCKS = (
     32,
     128,
-)  # of two prompts, the longer of which needs more memory or not
+)  # the lengths of two prompts, to see whether memory grows
 
 
 def measure(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def measure(config: Mapping[str, Any]) -> dict[str, Any]:
 
   Returns:
     Milliseconds until the logits after the last token and the decode state are
-    there, and tokens a second.
+    ready, and tokens a second.
 
   Raises:
     FloatingPointError: the logits are not finite.
@@ -39,11 +39,12 @@ def measure(config: Mapping[str, Any]) -> dict[str, Any]:
 def measure_memory(config: Mapping[str, Any]) -> dict[str, Any]:
   """Reads prompts that are much longer than the model's prefix, in blocks.
 
-  Must run in a process of its own: a peak of memory is never forgotten.
+  It must run in a process of its own, because the peak of memory is never
+  reset.
 
   Returns:
     The peak of memory, weights included, by the length of the prompt; its
-    `growth` from the shorter to the longer one, 1 where it is flat; and the
+    `growth` from the shorter to the longer prompt (1 is no growth); and the
     milliseconds and tokens a second of the longer one, read once.
 
   Raises:

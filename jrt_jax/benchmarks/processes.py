@@ -1,36 +1,36 @@
-"""Calls a function in a process of its own."""
+"""Calls a function in a separate process."""
 
 from collections.abc import Callable
 import multiprocessing
 import signal
 from typing import Any
 
-_SECONDS_TO_EXIT = 10.0  # after the answer, by itself
+_SECONDS_TO_EXIT = 10.0  # for the process to end after its answer
 
 
 class Failed(Exception):
-  """The process raised, died, or was ended; says how."""
+  """The process raised an error, died, or was ended."""
 
 
 def call(
     function: Callable[..., Any], *args: Any, seconds: float | None = None
 ) -> Any:
-  """Returns `function(*args)`, which a new process computes.
+  """Returns `function(*args)`, computed by a new process.
 
   Args:
-    function: what it can import.
-    *args: for it.
-    seconds: after which the process is ended; None: never.
+    function: a function that the process can import.
+    *args: its arguments.
+    seconds: the process is ended after this time; None: never.
 
   Raises:
-    ValueError: the function did, with the same message.
-    Failed: all else that went wrong.
+    ValueError: the function raised it, with the same message.
+    Failed: anything else went wrong.
   """
   context = multiprocessing.get_context('spawn')
   ours, theirs = context.Pipe(duplex=False)
   process = context.Process(target=_answer, args=(theirs, function, args))
   process.start()
-  theirs.close()  # so that the end of the process ends the pipe
+  theirs.close()  # the pipe then ends with the process
   try:
     if not ours.poll(seconds):
       raise Failed(f'ended after {seconds:.0f} seconds, by --budget')
@@ -48,7 +48,7 @@ def call(
 
 
 def _answer(pipe, function, args):
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # who called ends it
+  signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller ends it
   try:
     answer = None, function(*args)
   except ValueError as error:

@@ -1,4 +1,4 @@
-"""Rows that were measured: as JSON, as lines of a table, and compared."""
+"""Measured rows: as JSON, as lines of a table, and their comparisons."""
 
 from collections.abc import Mapping
 import dataclasses
@@ -29,9 +29,9 @@ def row(
   """Returns a row as it is recorded.
 
   Args:
-    row: what was measured.
-    config: with what.
-    figures: what came out; or an `error`.
+    row: the row of the plan.
+    config: the config.
+    figures: the measured figures, or an `error`.
   """
   result = {
       'goal': row.goal,
@@ -81,14 +81,14 @@ def _remark(row):
   remarks = [f'{k} {row[k]:.3f}' for k in ('drift', 'growth') if k in row]
   state, expected = map(row.get, ('state_bytes', 'expected_state_bytes'))
   if state != expected:
-    remarks.append(f'the state has {state:,} bytes in place of {expected:,}')
+    remarks.append(f'the state has {state:,} bytes instead of {expected:,}')
   if 'met' in row:
     remarks.append(f'{plan.Target(**row["target"])}: {row["met"]}')
   return ', '.join(remarks)
 
 
 def remarks(record: Mapping[str, Any]) -> list[str]:
-  """Returns what there is to say below the table, a line each."""
+  """Returns the remarks below the table, one a line."""
   rows = record['rows']
   lines = _comparisons(rows)
   lines += dict.fromkeys(
@@ -97,12 +97,15 @@ def remarks(record: Mapping[str, Any]) -> list[str]:
       for line in row.get('implementations', ())
   )
   if record['left']:
-    lines.append('no time was left for: ' + '; '.join(record['left']))
+    lines.append(
+        'not measured, because the budget was used up: '
+        + '; '.join(record['left'])
+    )
   return lines
 
 
 def _comparisons(rows):
-  """A line for each baseline: how ours compares, also where it loses."""
+  """A line for each baseline that compares our model with it."""
   ours = {_work(row): row for row in rows if row['model'].startswith('jrt')}
   lines = []
   for row in rows:

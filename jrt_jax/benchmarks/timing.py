@@ -1,4 +1,4 @@
-"""How long a compiled program takes, call after call."""
+"""Times repeated calls of a compiled program."""
 
 from collections.abc import Callable
 import time
@@ -9,18 +9,19 @@ import numpy as np
 
 
 class Timed:
-  """Calls `step` over and over; each call gets what the last one returned.
+  """Calls `step` repeatedly; each call gets the result of the previous one.
 
-  The calls of a sample are queued as those of a run would be, and the last one
-  is waited for. The first call is not timed: it may load and warm up.
+  The calls of a sample are queued as in a run, and the sample ends when the
+  last call has finished. The first call is not timed, because it may load
+  programs and warm up.
 
   Args:
-    step: from a state to the next; it may consume the one it gets.
-    state: of the first call.
+    step: a function from a state to the next; it may consume its argument.
+    state: the first state.
 
   Attributes:
-    state: what the last call returned.
-    seconds: of a call, one mean for each sample.
+    state: the result of the last call.
+    seconds: the mean time of a call, for each sample.
   """
 
   def __init__(self, step: Callable[[Any], Any], state: Any):
@@ -29,7 +30,7 @@ class Timed:
     self.seconds = []
 
   def sample(self, calls: int) -> None:
-    """Times so many calls in a row."""
+    """Times this many calls in a row."""
     start = time.perf_counter()
     for _ in range(calls):
       self.state = self._step(self.state)
@@ -38,12 +39,12 @@ class Timed:
 
 
 def samples() -> int:
-  """How many samples a median is of."""
+  """The number of samples for a median."""
   return 5 if jax.default_backend() == 'cpu' else 20
 
 
 def time_calls(step: Callable[[Any], Any], state: Any, *, calls: int) -> Timed:
-  """Returns `Timed` after all samples, each of so many calls."""
+  """Returns `Timed` after all samples, each with this many calls."""
   timed = Timed(step, state)
   for _ in range(samples()):
     timed.sample(calls)
@@ -55,8 +56,8 @@ def figures(seconds: list[float], *, tokens: int, parts: int = 1) -> dict:
 
   Args:
     seconds: the samples.
-    tokens: that a part of a call reads or writes.
-    parts: equal steps that a call consists of.
+    tokens: the tokens that a part of a call reads or writes.
+    parts: the number of equal parts of a call.
   """
   ms = 1e3 * np.asarray(seconds) / parts
   return {

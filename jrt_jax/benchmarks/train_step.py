@@ -1,4 +1,4 @@
-"""A training step: forward, backward and optimizer, without reading data."""
+"""Measures a training step: forward, backward and optimizer, without data."""
 
 from collections.abc import Mapping
 import math
@@ -26,12 +26,12 @@ def measure(config: Mapping[str, Any]) -> dict[str, Any]:
   """Trains on one batch of random tokens, as `jrt_jax.train` would.
 
   Args:
-    config: of a run; its `config.mesh` says which devices take part.
+    config: the config of a run; its `config.mesh` chooses the devices.
 
   Returns:
-    Milliseconds of a step, tokens a second, MFU (None where the peak of the
-    device is not known), the loss after the last step, bytes of the compiled
-    step on a device, and how the batch was divided.
+    Milliseconds of a step, tokens a second, MFU (None if the peak of the device
+    is not known), the loss after the last step, bytes of the compiled step on a
+    device, and the microbatches of the batch.
 
   Raises:
     FloatingPointError: the losses are not finite.
@@ -78,7 +78,7 @@ def _start(config, mesh):
 
 
 def _batch(config):
-  """Random tokens, with the prefixes and labels of the objective."""
+  """A batch of random tokens, with the prefixes and labels of the objective."""
   B, L = config['batch_size'], config['sequence_length']
   ids = np.random.default_rng(0).integers(
       config['model']['mask_id'], size=B * L + 1

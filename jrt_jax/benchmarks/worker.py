@@ -1,7 +1,7 @@
-"""Measures a row: what a process of its own does.
+"""Measures a row, in a process of its own.
 
-Every row has one, so that one which runs out of memory, crashes or hangs takes
-no other with it, and so that the peak of memory is its own.
+If a row runs out of memory, crashes or hangs, the other rows are not affected,
+and the peak of memory is that of the row alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ MEASUREMENTS = {
 
 
 def environment() -> dict[str, Any]:
-  """Returns the devices and versions that rows are measured with."""
+  """Returns the devices and versions of the measurement."""
   device = jax.devices()[0]
   found = provenance.describe(on_jax=True)
   found['versions']['platform'] = device.client.platform_version
@@ -59,7 +59,7 @@ def check(configs: Sequence[Mapping[str, Any]]) -> None:
 
 
 def measure(row: plan.Row, config: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns the figures of a row, how they were reached, and the memory."""
+  """Returns the figures of a row, its implementations, and the memory."""
   with _dispatched() as implementations:
     figures = MEASUREMENTS[row.what](config)
   return figures | {
@@ -70,7 +70,7 @@ def measure(row: plan.Row, config: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _dispatched():
-  """Collects what `pallas_kernels` says about what runs, a line each."""
+  """Collects the log lines of `pallas_kernels` about implementations."""
   lines = []
   handler = logging.Handler()
   handler.emit = lambda record: lines.append(record.getMessage())
@@ -78,7 +78,7 @@ def _dispatched():
   level = log.level
   log.addHandler(handler)
   log.setLevel(logging.INFO)
-  log.propagate = False  # the row tells
+  log.propagate = False  # the row has these lines
   try:
     yield lines
   finally:

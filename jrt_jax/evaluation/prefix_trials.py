@@ -1,7 +1,7 @@
-"""Prompts cut from text, and how well prefixes of a model answer them.
+"""Cuts prompts from text, and scores their answers for given prefix lengths.
 
-A prompt is a piece of a document; its answer is what follows there. So nobody
-has to ask questions, and a policy can be learned from any text.
+A prompt is a piece of a document, and its answer is the text that follows. This
+needs no questions, so that a policy can be learned from any text.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from jrt_jax.generation.model import Model
 from jrt_jax.prefix import fitting
 from jrt_jax.prefix.learned import trials
 
-# Which tokens of an answer count, by bool [N, k]: which can be recalled.
+# The scored tokens of an answer, from bool [N, k]: those that can be recalled.
 ANSWERS = {
     'recall': lambda recallable: recallable,
     'all': np.ones_like,
@@ -26,11 +26,11 @@ ANSWERS = {
 
 
 class Prompt(NamedTuple):
-  """A piece of a document, and what follows it."""
+  """A piece of a document, and the tokens that follow it."""
 
   tokens: np.ndarray  # int [n]
   answer: np.ndarray  # int [k]
-  counts: np.ndarray  # bool [k], the tokens of the answer that count
+  counts: np.ndarray  # bool [k], the tokens of the answer that are scored
 
 
 def cut(
@@ -44,20 +44,21 @@ def cut(
 ) -> list[Prompt]:
   """Returns prompts that are spread evenly over a stream.
 
-  A prompt is shorter than `length` where its document ends. There is none where
-  no token of the answer counts, or the prompt would be shorter than its answer.
+  A prompt is shorter than `length` if its document ends. Prompts are dropped if
+  no token of their answer is scored, or if they are shorter than their answer.
 
   Args:
     tokens: documents, each of which ends with `eos_id`.
-    length: tokens of a prompt, at most.
-    answer_tokens: k, of an answer.
-    count: windows of the stream that are looked at.
+    length: the most tokens of a prompt.
+    answer_tokens: k, the tokens of an answer.
+    count: the number of windows of the stream.
     eos_id: see `tokens`.
-    answers: a name of `ANSWERS`; 'recall' counts tokens that end a rare pair
-      which the document has had before: see `data/recallable_tokens.py`.
+    answers: a key of `ANSWERS`; 'recall' scores tokens that end a rare pair
+      which has occurred before in the document: see
+      `data/recallable_tokens.py`.
 
   Raises:
-    ValueError: there are fewer than two.
+    ValueError: there are fewer than two prompts.
   """
   k = answer_tokens
   windows = _windows(tokens, length + k, count)
@@ -71,7 +72,7 @@ def cut(
       counts = ANSWERS[answers](labels[n - 1 :][:k])
       prompts.append(Prompt(window[:n], window[n : n + k], counts))
   prompts = [prompt for prompt in prompts if prompt.counts.any()]
-  if len(prompts) < 2:  # a half is to be held out
+  if len(prompts) < 2:  # one half is held out
     raise ValueError(
         f'the text must have documents of at least {2 * k} tokens, of which'
         f' some of the last {k} count ({answers}), got {len(prompts)} in'
@@ -83,11 +84,11 @@ def cut(
 def scorer(
     model: Model, prompts: Sequence[Prompt], *, batch_size: int
 ) -> trials.Score:
-  """Returns what `prefix.learned.trials.collect` needs to score prompts.
+  """Returns the `score` function of `prefix.learned.trials.collect`.
 
-  Scores are mean natural log-probabilities of the answer's tokens that count.
-  Only prompts have prefixes, so that no answer sees itself. Batches of shorter
-  prefixes cost less: the model is compiled for a few capacities.
+  Scores are mean log-probabilities, in nats, of the scored tokens of the
+  answer. Only prompts can be prefix, so that no answer sees itself. The model
+  is compiled for a few prefix capacities, so that shorter prefixes cost less.
   """
   longest = max(len(p.tokens) + len(p.answer) for p in prompts)
   tokens = np.zeros((len(prompts), longest), np.int32)
@@ -117,7 +118,7 @@ def scorer(
 
 
 def _capacities(longest):
-  """At most eight of them: 0, and up to the longest, each ≈ 1.4x the one before."""
+  """At most eight capacities: 0, and others that grow by a factor of ≈ 1.4."""
   return {0, *(round(longest * 2 ** (-i / 2)) for i in range(7))}
 
 

@@ -1,1 +1,1 @@
-"""Models of others in, and ours out: official checkpoints, Hugging Face."""
+"""Conversion from and to official checkpoints and Hugging Face."""

@@ -1,4 +1,4 @@
-"""Whether a model computes the logits that another implementation recorded."""
+"""Compares a model's logits with those that another implementation recorded."""
 
 from collections.abc import Mapping
 import os
@@ -18,13 +18,13 @@ def max_difference(
     params: Mapping[str, jax.Array],
     file: str | os.PathLike,
 ) -> float:
-  """Returns max |Δlogit| in float32; NaN if any logit is.
+  """Returns max |Δlogit| in float32; NaN if any logit is NaN.
 
-  The prefix of a row is as long as the model's prefix may be.
+  The prefix of a row has the largest length that the model allows.
 
   Args:
-    config: of the run.
-    params: by name.
+    config: the config of the run.
+    params: its parameters, by name.
     file: see `read`.
 
   Raises:
@@ -56,16 +56,16 @@ def max_difference(
 def read(
     file: str | os.PathLike, vocab_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns ids, int32 [B, L], and logits [B, L, V] that were recorded.
+  """Returns recorded ids, int32 [B, L], and their logits [B, L, V].
 
   Args:
-    file: an .npz with the arrays `input_ids`, whole numbers [B, L], and
+    file: an .npz with the arrays `input_ids`, integers [B, L], and
       `logits_parallel`, [B, L, V].
     vocab_size: V.
 
   Raises:
     OSError: the file cannot be read.
-    ValueError: it does not hold such arrays.
+    ValueError: it does not have these arrays.
   """
   arrays = foreign.Npz(file)
   ids = arrays.array('input_ids', (None, None), 'iu')

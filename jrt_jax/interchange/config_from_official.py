@@ -1,6 +1,6 @@
-"""A config of ours out of the config.json of HazyResearch's models.
+"""Converts the config.json of HazyResearch's models to our config.
 
-Where it leaves a key out, the default of the released code is taken.
+A missing key has the default of the released code.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from jrt_jax.schema import shown
 from jrt_jax.schema import Text
 from jrt_jax.schema import Whole
 
-_MASK_ID = 50_263  # of every released model that was trained with masks
+_MASK_ID = 50_263  # in all released models that were trained with masks
 
 _NULL = OneOf(None)
 _MODEL = RANGES['model']
@@ -67,17 +67,16 @@ def from_official(
 ) -> dict[str, Any]:
   """Returns the config of a run that could have trained the model.
 
-  Padding, the boundary of the prefix and token 0 are what they are in the
-  released code: `reference`.
+  Padding, the boundary of the prefix and token 0 are handled as in the released
+  code (`reference`).
 
   Args:
-    official: what config.json holds.
-    base: `configs/base.py` as nested dicts, for all that config.json leaves
-      open.
-    mlp_width: M, as the weights have it: config.json does not always tell.
+    official: the content of config.json.
+    base: `configs/base.py` as nested dicts, for all other keys.
+    mlp_width: M, from the weights: config.json does not always have it.
 
   Raises:
-    ValueError: config.json is not that of a model which ours can be.
+    ValueError: our models cannot compute the model of config.json.
   """
   SCHEMA.check('config.json:', official)
   _check_always(official)
@@ -121,7 +120,7 @@ def _check_always(official):
 
 
 def _slot(official, layer):
-  """Which key of config.json describes the mixer of a layer."""
+  """The key of config.json that describes the mixer of a layer."""
   for slot in ('alt_mixer_2', 'alt_mixer'):
     if layer in (official.get(f'{slot}_layers') or ()):
       return slot
@@ -141,13 +140,13 @@ def _kind(mixer, slot):
 
 
 def _settings(kind, mixer, slot):
-  """What a mixer says of the whole model, in our keys."""
+  """The settings of the whole model that a mixer implies, with our keys."""
   settings = {}
   if kind == 'conv':
     settings['conv_kernel'] = mixer.get('kernel_size', 3)
     settings['conv_expand'] = mixer.get('expand_proj', 2)
   if kind == 'swa':
-    # Half of it lies before the query, whose own key is seen as well.
+    # Half of it lies before the query; the query also sees its own key.
     settings['window'] = mixer.get('window_size', 128) // 2 + 1
   if kind in ('la', 'pla'):
     _check_features(mixer, slot)
@@ -166,7 +165,7 @@ def _settings(kind, mixer, slot):
 
 
 def _check_features(mixer, slot):
-  """Raises ValueError unless features are Taylor's, of all of a head."""
+  """Raises ValueError unless the features are Taylor's, of whole heads."""
   feature_map = mixer.get('feature_map') or {}
   D = mixer.get('feature_dim', 16)
   for key, got, needed in (
@@ -186,7 +185,7 @@ def _check_features(mixer, slot):
 
 
 def _merge(settings, new, slot):
-  """Adds `new` settings; layers of one model share them."""
+  """Adds `new` settings, which all layers of a model must share."""
   for key, value in new.items():
     if settings.setdefault(key, value) != value:
       raise ValueError(
@@ -196,7 +195,7 @@ def _merge(settings, new, slot):
 
 
 def _task(base, enc_length, length):
-  """What a run with such a prefix trains on; None: a causal model."""
+  """The objective of a run with such a prefix; None: a causal model."""
   prefix, objective = {'name': 'none'}, {'name': 'next_token'}
   if enc_length is not None:
     length = max(length, enc_length)

@@ -1,4 +1,4 @@
-"""The config.json of HazyResearch's models out of a config of ours."""
+"""Converts our config to the config.json of HazyResearch's models."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from jrt_jax.interchange import official_names as names
 from jrt_jax.prefix import policies
 
-# What the released code must be told beside that, to build such a model.
+# Further keys that the released code needs to build such a model.
 _BUILD = {
     'max_position_embeddings': 0,
     'embd_pdrop': 0,
@@ -28,17 +28,17 @@ _MLP_MULTIPLE = 256  # the released code rounds hidden widths up to it
 
 
 def to_official(config: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns what config.json holds for a model of ours.
+  """Returns the content of config.json for one of our models.
 
   Args:
-    config: of a run, with the keys of `configs/base.py`.
+    config: the config of a run, with the keys of `configs/base.py`.
 
   Raises:
     ValueError: the released code has no such model.
   """
   model = config['model']
   _check_known(model)
-  # Softmax attention is what `mixer` is when it is null, and nothing else.
+  # Softmax attention must be `mixer`, as null; no other key can mean it.
   kinds = sorted(
       dict.fromkeys(model['mixers']), key=lambda kind: kind != 'attention'
   )
@@ -71,7 +71,7 @@ def to_official(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_known(model):
-  """Raises ValueError for what the released code cannot do."""
+  """Raises ValueError for settings that the released code does not support."""
   normalizer, feature_map = model['normalizer'], model['feature_map']
   for key, got, needed in (
       ('normalizer', 'sum' if normalizer == 'auto' else normalizer, 'sum'),
@@ -93,7 +93,7 @@ def _check_known(model):
 
 
 def _mixer(kind, config):
-  """What config.json says of one kind of layer; None is softmax attention."""
+  """The entry of config.json for a kind of layer; None: softmax attention."""
   if kind == 'attention':
     return None
   model = config['model']

@@ -20,7 +20,7 @@ def kind(tokenizer: str) -> str:
 
 
 def find(folder: pathlib.Path, kind: str) -> str:
-  """Returns a `config.data.tokenizer` for what `write` wrote to a folder."""
+  """Returns the `config.data.tokenizer` for a folder that `write` wrote."""
   return BYTES if kind == BYTES else str(folder.absolute() / FILE)
 
 
@@ -42,9 +42,9 @@ def write(out: pathlib.Path, tokenizer: str, eos_id: int) -> None:
       'tokenizer_class': 'PreTrainedTokenizerFast',
       'eos_token': eos,
       'pad_token': eos,
-      'padding_side': 'left',  # generation goes on from the right
+      'padding_side': 'left',  # generation continues at the right
       'clean_up_tokenization_spaces': False,
-      # Bytes are bytes: what looks like the end of text in a text is none.
+      # A text may contain the text of the end of text: it is encoded as bytes.
       'split_special_tokens': tokenizer == BYTES,
   }
   (out / 'tokenizer_config.json').write_text(
@@ -75,7 +75,7 @@ def of_bytes() -> tokenizers_lib.Tokenizer:
 
 
 def _as_trained(text):
-  """A tokenizer.json that cuts, pads and adds nothing, as in training."""
+  """A tokenizer.json without truncation, padding and added tokens."""
   tokenizer = tokenizers_lib.Tokenizer.from_str(text)
   adds = tokenizer.num_special_tokens_to_add(is_pair=False)
   if not adds and tokenizer.truncation is None and tokenizer.padding is None:

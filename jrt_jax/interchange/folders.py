@@ -1,4 +1,4 @@
-"""Folders that appear as a whole, or not at all."""
+"""Folders that are written completely or not at all."""
 
 from collections.abc import Iterator
 import contextlib
@@ -8,23 +8,23 @@ import tempfile
 
 
 def check_empty(argument: str, path: pathlib.Path) -> None:
-  """Raises ValueError, naming the argument, if `path` holds anything."""
+  """Raises a ValueError that names the argument if `path` is not empty."""
   if path.exists() and any(path.iterdir()):
     raise ValueError(
-        f'{argument} must be an empty folder or a new one, got {path}: what is'
-        ' there is never overwritten'
+        f'{argument} must be an empty folder or a new one, got {path}: existing'
+        ' files are never overwritten'
     )
 
 
 @contextlib.contextmanager
 def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
-  """Yields a new folder, whose files come to `path` when the block ends.
+  """Yields a temporary folder whose files move to `path` when the block ends.
 
-  After an error `path` is as it was: empty, or not there.
+  After an error `path` is unchanged: it is empty or does not exist.
 
   Raises:
     OSError: a file cannot be written.
-    ValueError: `path` holds something.
+    ValueError: `path` is not empty.
   """
   check_empty('the folder', path)
   was_there = path.exists()

@@ -1,12 +1,12 @@
-"""A directory that transformers loads, from a model; and its weights back.
+"""Exports a model as a directory for transformers, and reads it back.
 
-config.json             `JrtConfig`: what a model is built from
-generation_config.json  ids that end a text, and ids that are no text
-model.safetensors       float32 weights, named and laid out as PyTorch's
+config.json             `JrtConfig`: the settings of the model
+generation_config.json  ids that end a text, and ids that must not be generated
+model.safetensors       float32 weights with PyTorch's names and layout
 tokenizer.json, tokenizer_config.json
 README.md               the model card
 *_jrt.py                the model in PyTorch, `jrt_jax.interchange.remote_code`,
-                        and what its prefix policy measures, `prefix.signals`
+                        and the signals of its prefix policy, `prefix.signals`
 """
 
 from collections.abc import Mapping
@@ -37,9 +37,9 @@ from jrt_jax.training import workdirs
 
 _HERE = pathlib.Path(__file__).parent
 _WEIGHTS = 'model.safetensors'
-_BASE = 'model.'  # where the language model of PyTorch keeps all but its head
+_BASE = 'model.'  # PyTorch's prefix for all parameters but the head
 _TABLE, _PADDING = f'{_BASE}embed_tokens.weight', 'vocabulary_padding'
-_GROUPS = '.mixer.groups.'  # parameters by head, which PyTorch has as we do
+_GROUPS = '.mixer.groups.'  # parameters by head: the same layout in PyTorch
 
 _SCHEMA = Fields(
     {
@@ -63,13 +63,13 @@ def write(model: Model, out: Path, *, tokenizer: str) -> None:
   """Writes a model as a Hugging Face directory, without torch.
 
   Args:
-    model: of a run, with its weights in float32.
-    out: the directory, empty, or made if need be.
-    tokenizer: where its tokenizer is, or 'bytes'.
+    model: the model of a run, with float32 weights.
+    out: the directory; it is empty or is created.
+    tokenizer: the path of its tokenizer, or 'bytes'.
 
   Raises:
-    ValueError: `out` is not empty, the weights were rounded, or what is
-      exported would read prompts differently.
+    ValueError: `out` is not empty, the weights were rounded, or the exported
+      model would read prompts differently.
     OSError: `out` cannot be written.
   """
   if any(x.dtype != np.float32 for x in model.params.values()):
@@ -96,18 +96,19 @@ def read(
 ) -> tuple[dict[str, Any], Params]:
   """Returns the config and the parameters of an exported model.
 
-  They are those of the run, bit for bit, unless transformers has saved other
-  weights since. Then rows of embedding that stand for no token are 0.
+  They are equal to those of the run, bit for bit, unless transformers has saved
+  other weights since. In that case, rows of the embedding without a token are
+  0.
 
   Args:
-    folder: that `write` has written.
-    base: `configs/base.py` as nested dicts, for all that is not exported.
+    folder: a folder that `write` has written.
+    base: `configs/base.py` as nested dicts, for keys that are not exported.
 
   Raises:
     FileNotFoundError: there is no config.json or no model.safetensors.
-    ValueError: it is of another kind of model, damaged, or has tensors which
-      the model lacks, or lacks some; they are named. Or the weights are not
-      those that were exported.
+    ValueError: the folder has another kind of model, is damaged, has missing or
+      unknown tensors (the message names them), or has other weights than those
+      that were exported.
   """
   folder = pathlib.Path(folder)
   path = folder / 'config.json'
@@ -122,9 +123,9 @@ def read(
       'sequence_length': exported['sequence_length'],
       'data': {**base['data'], 'tokenizer': tokenizer},
   }
-  config = recorded_config.complete(given)  # an export may be older than a key
+  config = recorded_config.complete(given)  # an older export lacks newer keys
   recorded_config.check_model(f'{path}:', config)
-  # What transformers has saved, or an earlier version exported, has no digest.
+  # Weights that transformers saved, or an earlier version, have no digest.
   if (digest := exported.get('weights_sha256')) is not None:
     weights.check_sha256(folder / _WEIGHTS, digest)
   arrays = _in_base(weights.read_safetensors(folder / _WEIGHTS))
@@ -132,9 +133,9 @@ def read(
 
 
 def to_torch(params: Mapping[str, Any], vocab_size: int) -> Params:
-  """Returns parameters under the names and in the layout of PyTorch.
+  """Returns parameters with the names and the layout of PyTorch.
 
-  Rows of embedding beyond `vocab_size` become an array of their own, which
+  Rows of the embedding beyond `vocab_size` become a separate array, which
   `JrtForCausalLM` does not read.
   """
   arrays = {
@@ -148,10 +149,10 @@ def to_torch(params: Mapping[str, Any], vocab_size: int) -> Params:
 def from_torch(
     arrays: Mapping[str, np.ndarray], model: Mapping[str, Any]
 ) -> Params:
-  """Returns the flat dict of parameters; the opposite of `to_torch`.
+  """Returns the flat dict of parameters; the inverse of `to_torch`.
 
   Args:
-    arrays: by their names in PyTorch.
+    arrays: arrays by their names in PyTorch.
     model: `config.model`.
 
   Raises:
@@ -180,7 +181,7 @@ def _torch_name(name):
 
 
 def _in_base(arrays):
-  """Arrays by the names of today: the first exports had no base model."""
+  """Arrays by their present names: the first exports had no base model."""
   if _TABLE in arrays:
     return arrays
   return {
@@ -259,7 +260,7 @@ def _generation(model):
 
 
 def _check_reading(config):
-  """There, a prefix is filled wherever it is short; here, if the prompt is."""
+  """The export pads every short prefix; we pad only short prompts."""
   name = config['prefix']['name']
   fills = config['model']['pad_mask'] == 'reference'
   fitted = policies.fitted_names()

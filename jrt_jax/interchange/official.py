@@ -1,8 +1,8 @@
-"""Checkpoints of HazyResearch's JRT, Based and attention models, in and out.
+"""Reads and writes HazyResearch's checkpoints of JRT, Based and attention.
 
-A folder holds config.json and the weights: pytorch_model.bin, or safetensors.
-Matrices there are [outputs, inputs]; projections that share one are stacked
-along its outputs; the head is a copy of the embedding.
+A folder has config.json and the weights: pytorch_model.bin, or safetensors.
+Its matrices are [outputs, inputs]; projections that share a matrix are stacked
+along the outputs; the head is a copy of the embedding.
 
 Source: https://github.com/HazyResearch/prefix-linear-attention.
 """
@@ -31,7 +31,7 @@ Params = dict[str, np.ndarray]
 _EMBEDDING = 'embedding.embedding'
 _HEAD = 'lm_head.weight'
 
-# Parts of our names, and what the released code calls them.
+# Parts of our names, and the names of the released code.
 _PARTS = {
     'embedding.embedding': 'embeddings.word_embeddings.weight',
     'final_norm.scale': 'ln_f.weight',
@@ -42,7 +42,7 @@ _PARTS = {
     '.kernel': '.weight',
 }
 
-# Entries of state dicts that are no weights: counts of a trainer, and angles.
+# Entries of state dicts that are not weights: a trainer's counters, and angles.
 _NO_WEIGHT = re.compile('metrics|rotary_emb.inv_freq$')
 
 
@@ -50,19 +50,18 @@ def read(folder: Path, base: Mapping[str, Any]) -> tuple[dict, Params]:
   """Returns (config, params) of a run that could have trained the checkpoint.
 
   Args:
-    folder: with config.json, the weights, float32 or narrower, and if it has
-      one a tokenizer.json.
-    base: `configs/base.py` as nested dicts, for all that config.json leaves
-      open.
+    folder: a folder with config.json, the weights (float32 or narrower), and
+      possibly a tokenizer.json.
+    base: `configs/base.py` as nested dicts, for all other keys.
 
   Returns:
     The config, and float32 parameters by our names. Rows of the embedding that
-    pad the vocabulary are 0. A tokenizer that is not there is ''.
+    pad the vocabulary are 0. Without tokenizer.json, the tokenizer is ''.
 
   Raises:
     OSError: a file is missing or cannot be read.
-    ValueError: a file is damaged, the released model is not one that ours can
-      be, or weights are missing, too many, or of another shape.
+    ValueError: a file is damaged, our models cannot compute the released model,
+      or weights are missing, unknown, or of another shape.
   """
   folder = pathlib.Path(folder)
   official = _read_config(folder / 'config.json')
@@ -92,10 +91,10 @@ def write(
   """Writes a folder that `read` and the released code can read.
 
   Args:
-    folder: an existing one.
-    config: of the run.
-    params: float32, by our names.
-    use_torch: whether to write pytorch_model.bin, in place of
+    folder: an existing folder.
+    config: the config of the run.
+    params: float32 parameters, by our names.
+    use_torch: whether to write pytorch_model.bin instead of
       model.safetensors.
 
   Raises:
@@ -143,7 +142,7 @@ def _read_config(path):
 
 
 def _cleaned(arrays):
-  """Weights only, by the names of today's released code."""
+  """The weights only, with the names of the present released code."""
   return {
       name.removeprefix('model.').replace('.conv1.', '.conv.'): x
       for name, x in arrays.items()
@@ -165,7 +164,7 @@ def _official_name(name):
 
 
 def _to_official(name, x, vocab_size):
-  """Their array out of ours; also of shapes, under `jax.eval_shape`."""
+  """Converts our array to theirs; also works under `jax.eval_shape`."""
   if name == _EMBEDDING:
     return x[:vocab_size]
   if name.endswith('.conv.kernel'):  # [K, I]
@@ -176,7 +175,7 @@ def _to_official(name, x, vocab_size):
 
 
 def _from_official(name, x, shape):
-  """Our array, of `shape`, out of theirs."""
+  """Converts their array to ours, of `shape`."""
   x = x.astype(np.float32)
   if name == _EMBEDDING:
     return np.pad(x, [(0, shape[0] - len(x)), (0, 0)])
@@ -189,7 +188,7 @@ def _from_official(name, x, shape):
 
 def _check(arrays, wanted, folder):
   """Raises ValueError unless `arrays` are weights of the `wanted` shapes."""
-  if _HEAD not in arrays:  # safetensors may leave out what is tied
+  if _HEAD not in arrays:  # safetensors may omit tied weights
     wanted = {name: shape for name, shape in wanted.items() if name != _HEAD}
   problems = _differences({n: x.shape for n, x in arrays.items()}, wanted)
   problems += [
@@ -205,13 +204,13 @@ def _check(arrays, wanted, folder):
   embedding = arrays[_official_name(_EMBEDDING)]
   if not np.array_equal(arrays.get(_HEAD, embedding), embedding):
     raise ValueError(
-        f'{_HEAD} in {folder} must be the embedding, for our models share them,'
-        ' got other values'
+        f'{_HEAD} in {folder} must equal the embedding, because our models tie'
+        ' them, got other values'
     )
 
 
 def _differences(found, wanted):
-  """Returns what is wrong with `found` shapes by name, naming each of them."""
+  """Returns a text for each shape that is missing, unknown or wrong."""
   problems = []
   for what, names in (
       ('missing', wanted.keys() - found.keys()),

@@ -1,7 +1,7 @@
-"""What config.json of HazyResearch's models calls things.
+"""The names in config.json of HazyResearch's models.
 
-A layer has the mixer `alt_mixer_2` or `alt_mixer` if their lists of layers name
-it, else `mixer`; what is null there is softmax attention over all tokens.
+A layer has the mixer `alt_mixer_2` or `alt_mixer` if their lists of layers
+include it, else `mixer`; null there is softmax attention over all tokens.
 
 Source: https://github.com/HazyResearch/prefix-linear-attention.
 """
@@ -17,14 +17,14 @@ TARGETS = {
 }
 TAYLOR = f'{_PACKAGE}.linear_attention.TaylorExp'
 
-# Mixers by the class that their `_target_` ends with.
+# Mixers, by the class at the end of their `_target_`.
 KINDS = {
     **{target.split('.')[-1]: kind for kind, target in TARGETS.items()},
     'BaseConvWithSiLU4': 'conv',  # names of older checkpoints
     'SlidingsMHA': 'swa',
 }
 
-# What our models always are, though the shapes of weights would not tell.
+# Settings that our models always have; the shapes of weights do not show them.
 ALWAYS = {
     'activation_function': 'swiglu',
     'rms_norm': True,

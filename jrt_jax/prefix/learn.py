@@ -2,13 +2,13 @@ r"""Learns how long a prefix each prompt needs, and compares ways to learn it.
 
 python -m jrt_jax.prefix.learn --trials=trials.npz --cost=0.01 --out=policy.json
 
-trials.npz is what jrt_jax.prefix_trials has written, or anything that holds
-`tokens` int [N, n], `fractions` [K], ascending, and `scores` [N, K], how well a
-model answers a prompt of which that fraction is prefix; with `lengths` [N] rows
-may be shorter than n, with `seconds` [K] times are shown, `sequence_length` is
-that of the model (default: n), and `tokenizer` the fingerprint of its tokenizer.
-Without --trials prompts are simulated. A random half of the prompts is held out
-for the numbers shown.
+jrt_jax.prefix_trials writes trials.npz. Any .npz file will do that has `tokens`
+int [N, n], `fractions` [K], ascending, and `scores` [N, K]: how well a model
+answers each prompt if that fraction of it is prefix. Optional arrays are
+`lengths` [N], for rows shorter than n, `seconds` [K], the times to show,
+`sequence_length` of the model (default: n), and `tokenizer`, the fingerprint of
+its tokenizer. Without --trials, prompts are simulated. The printed figures are
+for a random half of the prompts, which is held out.
 
 Train with --config.prefix.name=learned --config.prefix.file=policy.json.
 """
@@ -25,18 +25,27 @@ from jrt_jax.prefix.learned import simulation
 from jrt_jax.prefix.learned import trials
 from jrt_jax.reporting import tables
 
-_TRIALS = flags.DEFINE_string('trials', None, 'Scores by prompt and fraction.')
-_OUT = flags.DEFINE_string('out', None, 'The file of the policy, if wanted.')
+_TRIALS = flags.DEFINE_string(
+    'trials', None, 'The .npz file of scores by prompt and fraction.'
+)
+_OUT = flags.DEFINE_string(
+    'out', None, 'The file for the policy; default: it is not saved.'
+)
 _METHOD = flags.DEFINE_enum(
-    'method', 'full feedback', comparison.LEARNED, 'What --out takes.'
+    'method',
+    'full feedback',
+    comparison.LEARNED,
+    'The way to learn whose policy --out saves.',
 )
 _COST = flags.DEFINE_float(
     'cost',
     simulation.COST,
-    'What a full prefix costs, in units of scores.',
+    'The cost of a full prefix, in the unit of the scores.',
     lower_bound=0.0,
 )
-_SEED = flags.DEFINE_integer('seed', 0, 'Of halves, controls and draws.')
+_SEED = flags.DEFINE_integer(
+    'seed', 0, 'The seed for the held-out half, the controls and sampling.'
+)
 
 
 def main(argv: list[str]) -> None:
@@ -64,13 +73,13 @@ def main(argv: list[str]) -> None:
       print(f'wrote {_OUT.value}')
       if outcome.gain <= outcome.gain_error:
         print(
-            f'{_METHOD.value} does not surely gain over the best fixed prefix'
-            f' here: {outcome.gain:+.4f} ± {outcome.gain_error:.4f}'
+            f'{_METHOD.value} has no significant gain over the best fixed'
+            f' prefix here: {outcome.gain:+.4f} ± {outcome.gain_error:.4f}'
         )
 
 
 def _table(outcomes):
-  """A policy a line."""
+  """A table with one policy a line."""
   gain = 'gain over best fixed (95 %)'
   rows = [('', 'reward', 'score', 'M / l', 'ms', 'regret', gain)]
   for name, o in outcomes.items():

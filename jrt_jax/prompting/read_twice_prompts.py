@@ -1,23 +1,23 @@
-"""Texts and chats, read twice as they are.
+"""Texts and chats that are repeated as a whole.
 
-Where context and question are known apart, `templates.jrt_prompt` makes a
-better prompt of them: it asks first, too.
+If context and question are separate, `templates.jrt_prompt` makes a better
+prompt of them: it also asks the question first.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-Message = Mapping[str, Any]  # 'role', 'content' and whatever a server takes
+Message = Mapping[str, Any]  # 'role', 'content' and other keys of a server
 Prompt = str | Sequence[Message]
 
 
 def read_twice(
     prompt: Prompt | Sequence[Prompt], *, at: int | None = None
 ) -> Any:
-  """Returns prompts that are read twice: as they are, a line break, and again.
+  """Returns prompts that are repeated, with a line break between the copies.
 
-  Of a chat one message is read twice, where it stands; the others stay as they
-  are, and so do the messages that are given.
+  In a chat, one message is repeated, and the others stay unchanged. The given
+  messages are not modified.
 
   >>> read_twice('Bob has a dog. Bob has a')
   'Bob has a dog. Bob has a\\nBob has a dog. Bob has a'
@@ -25,14 +25,14 @@ def read_twice(
   [{'role': 'user', 'content': 'Who has a dog?\\nWho has a dog?'}]
 
   Args:
-    prompt: a text; or a chat, messages as OpenAI's, of which the content is a
-      text or a list of parts (all of which are read again, images too);
-      or a list of either, for which a list is returned.
-    at: which message of a chat, an index. None: the last of the user.
+    prompt: a text; or a chat, which is a list of messages like OpenAI's, whose
+      content is a text or a list of parts (all parts are repeated, images too);
+      or a list of texts or chats, for which a list is returned.
+    at: the index of the message to repeat. None: the user's last message.
 
   Raises:
-    ValueError: a chat has no such message, or that has no content; or it is
-      neither a text nor a chat.
+    ValueError: a chat has no such message, the message has no content, or
+      `prompt` is neither a text nor a chat.
 
   Source: Arora et al. 2024 (JRT-Prompt), https://arxiv.org/abs/2407.05483.
   """
@@ -50,13 +50,13 @@ def read_twice(
 
 
 def _index(chat, at):
-  """Where the message is that is read twice."""
+  """The index of the message to repeat."""
   if at is None:
     of_user = (i for i, x in enumerate(chat) if x.get('role') == 'user')
     if (last := max(of_user, default=None)) is None:
       raise ValueError(
-          "a chat must have a message of role 'user', or at= must say which"
-          f' is read twice, got roles {[x.get("role") for x in chat]}'
+          "a chat must have a message of role 'user', or at= must name the"
+          f' message to repeat, got roles {[x.get("role") for x in chat]}'
       )
     return last
   if not -len(chat) <= at < len(chat):
@@ -72,8 +72,8 @@ def _twice(message):
     return {**message, 'content': read_twice(content)}
   if not isinstance(content, list) or not content:
     raise ValueError(
-        'a message that is read twice must have a text or a list of parts as'
-        f' content, got {content!r}'
+        'the message to repeat must have a text or a list of parts as content,'
+        f' got {content!r}'
     )
   line_break = {'type': 'text', 'text': '\n'}
   return {**message, 'content': [*content, line_break, *content]}

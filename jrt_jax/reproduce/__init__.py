@@ -1,1 +1,1 @@
-"""Tables and figures of the sources, measured anew beside what was published."""
+"""Measures the tables and figures of the paper and the report again."""

@@ -1,23 +1,23 @@
-r"""Measures the tables and figures of the sources, and shows them on one page.
+r"""Repeats tables and figures of the paper, and shows them on one page.
 
 python -m jrt_jax.reproduce jrt_prompt --out=reproduced
 python -m jrt_jax.reproduce all --scale=cpu --out=reproduced
 python -m jrt_jax.reproduce all --scale=paper
 
-Each NAME is a table or figure; --list shows them, and what each needs. Its jobs
-that train run on all cores, and each result is a file in --out: what was
-interrupted goes on, and only jobs whose settings have changed run again.
-OUT/NAME.json has all figures, with seeds, versions and hardware, OUT/NAME.svg the
-first of its curves, if it has any; OUT/index.html is the page, of everything that
-lies in --out.
+Each NAME is a table or figure of the paper or of the student report; --list
+shows all of them with their requirements. Jobs that train use all cores. Each
+result is a file in --out, so that the same command continues after an
+interruption; only jobs whose settings have changed run again. OUT/NAME.json has
+all figures, with seeds, versions and hardware, OUT/NAME.svg has the curves, and
+OUT/index.html is a page with all results in --out.
 
-  --scale=cpu    small enough for two cores, half an hour each at most
-  --scale=gpu    larger, for one GPU
-  --scale=paper  measures nothing: the commands and the GPU hours it would take
+  --scale=cpu    small: at most half an hour for each NAME on two cores
+  --scale=gpu    larger, for one GPU --scale=paper  measures nothing, but prints
+  the commands and the GPU hours that
+                 the scale of the paper or the report needs
 
-Exit codes: 0 if all jobs were done, 1 if some failed or an exhibit cannot be
-measured so (the others are kept), 2 for a mistake in the command, 130 after
-Ctrl-C.
+Exit codes: 0 if all jobs were done, 1 if some failed or could not be measured
+(the other results are kept), 2 for a mistake in the command, 130 after Ctrl-C.
 """
 
 from concurrent import futures
@@ -40,33 +40,38 @@ from jrt_jax.runtime import folder_lock
 from jrt_jax.runtime import gpus
 
 _SCALE = flags.DEFINE_enum(
-    'scale', 'cpu', [*exhibit_lib.SCALES, 'paper'], 'How large; see above.'
+    'scale',
+    'cpu',
+    [*exhibit_lib.SCALES, 'paper'],
+    'The size of the experiments; see above.',
 )
 _OUT = flags.DEFINE_string(
-    'out', 'reproduced', 'The folder of results and of the page.'
+    'out', 'reproduced', 'The folder for the results and the page.'
 )
 _DATA = flags.DEFINE_string(
-    'data', None, 'A folder of texts and rows that are not shipped.'
+    'data', None, 'A folder with data that does not come with the package.'
 )
 _RESULTS = flags.DEFINE_string(
     'results',
     None,
-    'A folder in which jrt_jax.recall, jrt_jax.perplexity and jrt_jax.train have'
-    ' left result.json, perplexity.json and metrics.jsonl; default: those of'
-    ' configs/study.py, which come with the package.',
+    'A folder with results of jrt_jax.recall (result.json), jrt_jax.perplexity'
+    ' (perplexity.json) and jrt_jax.train (metrics.jsonl). Default: the results'
+    ' of configs/study.py, which come with the package.',
 )
 _PROCESSES = flags.DEFINE_integer(
     'processes',
     None,
-    'Jobs that train and are done at once, each on one core; default: the cores,'
-    ' or 1 where there is a GPU.',
+    'How many jobs train at once, each on one core. Default: the number of'
+    ' cores, or 1 if there is a GPU.',
     lower_bound=1,
 )
-_LIST = flags.DEFINE_bool('list', False, 'Show all names, and what each needs.')
+_LIST = flags.DEFINE_bool(
+    'list', False, 'Show all names with their requirements.'
+)
 _COMPILATION_CACHE = command_line.define_compilation_cache()
 
 
-_MOST_PROCESSES = 8  # by default: each takes about a gigabyte
+_MOST_PROCESSES = 8  # the largest default: each takes about a gigabyte
 
 
 def main(argv: list[str]) -> None:
@@ -97,14 +102,14 @@ def main(argv: list[str]) -> None:
 
 
 def _processes():
-  # Not jax: the kernels are checked by another process before it opens the GPU.
+  # Without jax: another process checks the kernels before jax opens the GPU.
   if _PROCESSES.value or gpus.first():
     return _PROCESSES.value or 1
   return min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
 
 
 def _measure_all(chosen, request, out, workers):
-  """Tells what is found, one exhibit after the other; returns what failed."""
+  """Measures all exhibits and prints their verdicts; returns the failures."""
   failed = []
   for name, exhibit in chosen.items():
     failed += _measure(name, exhibit, request, out, workers)
@@ -117,18 +122,18 @@ def _measure_all(chosen, request, out, workers):
 
 
 def _measure(name, exhibit, request, out, workers):
-  """Returns a line for what failed: jobs, or all of an exhibit."""
+  """Returns a line for each failure, of a job or of the whole exhibit."""
   command = _command(name, exhibit)
   try:
     return runner.run(
         name, exhibit, request, out, command=command, workers=workers
     )
-  except (ValueError, FileNotFoundError) as error:  # no reason to end others
+  except (ValueError, FileNotFoundError) as error:  # the others go on
     return [f'not measured: {name}: {" ".join(str(error).split())}']
   except futures.BrokenExecutor:
     return [
-        f'not measured: {name}: a process was killed; if memory did not suffice,'
-        ' give --processes=1'
+        f'not measured: {name}: a process was killed; if memory ran out, give'
+        ' --processes=1'
     ]
 
 
@@ -152,7 +157,7 @@ def _chosen(names):
 
 
 def _folder(argument, flag):
-  """The folder of a flag, which must be there if it is given."""
+  """The folder of a flag; it must exist if the flag is given."""
   if flag.value is None:
     return None
   folder = pathlib.Path(flag.value).expanduser()
@@ -162,7 +167,7 @@ def _folder(argument, flag):
 
 
 def _command(name, exhibit):
-  """The command that measures one exhibit as this one does."""
+  """The command that measures one exhibit in the same way."""
   given = [f'--scale={_SCALE.value}']
   given += [
       f'--{flag.name}={shlex.quote(flag.value)}'
@@ -183,7 +188,7 @@ def _tell_what_it_takes(chosen):
 
 
 def _parse(argv):
-  """The list is of all names: none needs to be given."""
+  """Parses the flags; --list needs no NAME."""
   parse = command_line.parser(arguments='NAME')
   return parse([*argv, 'all'] if '--list' in argv else argv)
 

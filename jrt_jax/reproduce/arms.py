@@ -1,7 +1,7 @@
-"""Trained arms of a comparison: what their sweeps have found, as it is shown.
+"""Arms: the trained models that an exhibit compares, and their results.
 
-Each exhibit has sweeps for each scale. Controls, which need only show that a task
-can be learned, may have a sweep of their own with fewer seeds.
+An exhibit has sweeps for each scale. Controls only have to show that a task can
+be learned, so that they may have their own sweep with fewer seeds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,9 @@ from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import sweep as sweep_lib
 from jrt_jax.reproduce import training
 
-SOLVED = 95.0  # % of answers, from which a task counts as learned
+SOLVED = 95.0  # % of right answers; from here on a task counts as learned
 
-# The first fresh seed: settings have been sought with those below it.
+# The first fresh seed: settings were chosen with lower ones.
 FIRST_SEED = 11
 
 
@@ -25,8 +25,8 @@ class Arms:
   """The arms of an exhibit.
 
   Args:
-    words: what each arm is, by its name.
-    sweeps: at each scale of `exhibit.SCALES`; no two have an arm in common.
+    words: a description of each arm, by its name.
+    sweeps: the sweeps of each scale in `exhibit.SCALES`; they share no arms.
   """
 
   def __init__(
@@ -43,16 +43,16 @@ class Arms:
   def plan(
       self, request: exhibit.Request, results: exhibit.Results
   ) -> list[exhibit.Job]:
-    """Returns all jobs that can be named yet."""
+    """Returns all jobs that the results so far determine."""
     sweeps = self._sweeps[request.scale]
     return [job for sweep in sweeps for job in sweep.jobs(results)]
 
   def accuracies(
       self, results: exhibit.Results, arm: str, figure: str = training.SCORE
   ) -> np.ndarray:
-    """Returns an accuracy of the fresh runs of an arm in percent, [seeds].
+    """Returns the accuracies of the fresh runs of an arm in percent, [seeds].
 
-    A run that has diverged has no answer right.
+    The accuracy of a run that has diverged is 0.
     """
     found = self._sweep(results, arm).figures(arm, results, figure)
     return np.array([100 * (x or 0.0) for x in found])
@@ -60,7 +60,7 @@ class Arms:
   def accuracy(
       self, results: exhibit.Results, arm: str, figure: str = training.SCORE
   ) -> statistics.Estimate:
-    """Returns their mean, with Student's interval over seeds."""
+    """Returns the mean of `accuracies`, with Student's interval over seeds."""
     values = self.accuracies(results, arm, figure)
     return statistics.mean(values, method='student', within=(0, 100))
 
@@ -70,16 +70,16 @@ class Arms:
       arm: str,
       over: str,
   ) -> statistics.Estimate:
-    """Returns what an arm is better by, in points, over pairs of equal seeds."""
+    """Returns the gain of an arm over another in points, paired by seeds."""
     a, b = (self.accuracies(results, x) for x in (arm, over))
     return statistics.paired_difference(a, b, method='student')
 
   def chance(self, results: exhibit.Results) -> float:
-    """Returns how many answers guessing has right, in percent."""
+    """Returns the accuracy of guessing, in percent."""
     return 100 * training.chance(next(iter(results.values())).settings)
 
   def table(self, results: exhibit.Results, caption: str) -> exhibit.Table:
-    """Returns a row for each arm."""
+    """Returns a table with a row for each arm."""
     rows = {}
     for arm, words in self.words.items():
       one = self._first(results, arm)
@@ -115,12 +115,12 @@ class Arms:
     )
 
   def _sweep(self, results, arm):
-    """Of the scale that the results have."""
+    """The sweep of an arm at the scale of the results."""
     scale = next(iter(results.values())).settings['scale']
     return next(s for s in self._sweeps[scale] if arm in s.arms)
 
   def _first(self, results, arm):
-    """Figures of the first fresh run, all but its scores the same in others."""
+    """Figures of the first fresh run; only scores differ in the others."""
     sweep = self._sweep(results, arm)
     names = ('parameters', 'state_bytes', 'seconds')
     return {x: sweep.figures(arm, results, x)[0] for x in names}
@@ -144,11 +144,12 @@ def sweep(
 
   Args:
     task: a choice of `configs/synthetic.py`.
-    overrides: of its config, by dotted key, the same for all arms.
-    arms: what each changes besides.
+    overrides: changes of its config for all arms, by dotted key.
+    arms: further changes of the config for each arm.
     rates: learning rates, ascending.
-    num_seeds: of fresh runs.
-    first_seed: of these; no setting was sought with it or those above.
+    num_seeds: the number of fresh runs.
+    first_seed: the first seed of these; no setting was chosen with this or a
+      higher seed.
   """
   return sweep_lib.Sweep(
       arms={
@@ -181,12 +182,12 @@ def twins(
 
 
 def _of_scale(sweep, scale):
-  """Results tell their scale, by which they are read again."""
+  """Adds the scale to the settings, so that results can be read again."""
   return sweep._replace(common={**sweep.common, 'scale': scale})
 
 
 def _mean_curve(curves):
-  """[(step, estimate)] of steps at which all runs were evaluated."""
+  """[(step, estimate)] for the steps at which all runs were evaluated."""
   by_step = [dict(curve) for curve in curves]
   shared = sorted(set.intersection(*map(set, by_step))) if by_step else []
   return [

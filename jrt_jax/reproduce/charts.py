@@ -1,6 +1,6 @@
-"""Where things lie in a drawing: positions in percent, so that it fits any width.
+"""Positions in a drawing, in percent, so that it fits any width.
 
-Text keeps its size at any width, since nothing is scaled. The template draws.
+Text keeps its size at any width, because nothing is scaled. The template draws.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 from jrt_jax.reproduce import exhibit
 
-_FIRST, _LAST = 6.0, 97.0  # percent of the width that data may have
-_TICKS = 5  # at most, about
+_FIRST, _LAST = 6.0, 97.0  # the data's range, in percent of the width
+_TICKS = 5  # about the most
 
 
 class Axis(NamedTuple):
-  """From values to percent of the drawing."""
+  """Converts values to percent of the drawing."""
 
   low: float
   high: float
@@ -24,7 +24,7 @@ class Axis(NamedTuple):
   last: float = _LAST
 
   def at(self, value: float) -> float:
-    """Returns where a value lies, percent from the start of the axis."""
+    """Returns the position of a value, in percent from the axis's start."""
     low, high, x = self.low, self.high, value
     if self.is_log:
       low, high, x = map(math.log, (low, high, value))
@@ -32,12 +32,12 @@ class Axis(NamedTuple):
     return round(self.first + share * (self.last - self.first), 2)
 
   def label(self, tick: float) -> str:
-    """Returns a tick as it is written."""
+    """Returns the label of a tick."""
     return f'{tick:,.10g}'.replace('-', '−')
 
 
 def interval(cell: Any) -> tuple[float, float, float] | None:
-  """Returns (low, value, high) of a cell that can be drawn; else None."""
+  """Returns (low, value, high) of a cell, or None if it cannot be drawn."""
   if isinstance(cell, (int, float)):
     return (cell, cell, cell) if math.isfinite(cell) else None
   if getattr(cell, 'estimate', None) is None or not math.isfinite(
@@ -51,7 +51,7 @@ def interval(cell: Any) -> tuple[float, float, float] | None:
 
 
 def linear(values: Iterable[float], *, first=_FIRST, last=_LAST) -> Axis:
-  """Returns an axis that holds all values, with round ticks."""
+  """Returns an axis that contains all values, with round ticks."""
   values = [*values]
   low, high = min(values, default=0.0), max(values, default=1.0)
   if low == high:
@@ -63,7 +63,7 @@ def linear(values: Iterable[float], *, first=_FIRST, last=_LAST) -> Axis:
 
 
 def logarithmic(values: Iterable[float], *, first=_FIRST, last=_LAST) -> Axis:
-  """Returns an axis of positive values: ticks at powers of 10, or of 2 of few.
+  """Returns an axis with ticks at powers of 10, or of 2 if there are few.
 
   Raises:
     ValueError: a value is not positive.
@@ -90,7 +90,7 @@ def logarithmic(values: Iterable[float], *, first=_FIRST, last=_LAST) -> Axis:
 
 
 class Point(NamedTuple):
-  """A mark, percent of the drawing; from low to high is its interval."""
+  """A mark, in percent of the drawing; its interval is from low to high."""
 
   x: float
   y: float
@@ -107,7 +107,7 @@ class Plot(NamedTuple):
 
 
 def plot(lines: exhibit.Lines) -> Plot:
-  """Returns where the curves lie; y grows upwards."""
+  """Returns the positions of curves; y grows upwards."""
   points = {
       name: [(x, *found) for x, y in curve if (found := interval(y))]
       for name, curve in lines.series.items()
@@ -128,7 +128,7 @@ def plot(lines: exhibit.Lines) -> Plot:
 
 
 def check(piece: exhibit.Table | exhibit.Lines) -> None:
-  """Raises ValueError or another error for what cannot be drawn."""
+  """Raises ValueError or another error if a piece cannot be drawn."""
   if isinstance(piece, exhibit.Lines):
     plot(piece)
     return
@@ -139,7 +139,7 @@ def check(piece: exhibit.Table | exhibit.Lines) -> None:
 
 
 def dots_axis(table: exhibit.Table) -> Axis:
-  """Returns the axis on which all drawn columns of a table lie."""
+  """Returns an axis for all drawn columns of a table."""
   columns = [table.columns.index(name) for name in table.drawn]
   found = [interval(row[i]) for row in table.rows.values() for i in columns]
   values = [x for three in found if three for x in three]
@@ -148,7 +148,7 @@ def dots_axis(table: exhibit.Table) -> Axis:
 
 
 def _round_step(step):
-  """The least of 1, 2, 2.5 and 5 times a power of ten that is not below."""
+  """The least of 1, 2, 2.5 and 5 times a power of ten that is >= `step`."""
   power = 10.0 ** math.floor(math.log10(step))
   return power * next(
       x for x in (1, 2, 2.5, 5, 10) if x * power >= 0.999 * step

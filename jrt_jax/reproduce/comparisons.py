@@ -1,8 +1,8 @@
-"""Models that were asked the same examples, beside each other.
+"""Compares models that were asked the same examples.
 
-Runs that differ in their seeds alone count as one model, whose value of an
-example is the mean of theirs. Intervals are over contexts: they say how sure a
-difference of these models is on other texts, not of other seeds.
+Runs that differ only in their seeds count as one model; its value for an
+example is the mean over these runs. Intervals are over contexts: they show how
+certain a difference is for other texts, but not for other seeds.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,22 +17,22 @@ from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import measured
 from jrt_jax.reproduce import recall_results
 
-FLOOR = 5.0  # % right: where no model has more, the task shows nothing
+FLOOR = 5.0  # % right: a task is not compared unless a model has this much
 
-# What tells how good answers are: the words of a caption, and the unit of gains.
+# Measures of answers: the words of a caption, and the unit of gains.
 MEASURES = {
-    'right': ('answers that hold the gold one, %', 'points'),
-    'likely': ('loss of a token of the gold answer, nats', 'nats per token'),
+    'right': ('answers that contain the gold answer, %', 'points'),
+    'likely': ('loss per token of the gold answer, nats', 'nats per token'),
 }
 
 _GRADED = 'f1'  # a metric of values between 0 and 1, as means of seeds are
 
 
 class Score(NamedTuple):
-  """How good the answers of models of a kind are."""
+  """The score of models of one kind."""
 
   value: statistics.Estimate  # percent, or nats
-  asked: Sequence[recall_results.Asked]  # one of each seed
+  asked: Sequence[recall_results.Asked]  # one for each seed
 
 
 Scores = Mapping[str, Mapping[str, Score]]  # by row, and column
@@ -40,18 +40,18 @@ Chosen = Callable[[recall_results.Asked], bool]
 
 
 def kind(asked: recall_results.Asked) -> str:
-  """Returns what model it is, see `measured.kind`."""
+  """Returns the kind of the model, see `measured.kind`."""
   return measured.kind(asked.run.get('mixers', ()), asked.model)
 
 
 def label(asked: recall_results.Asked) -> str:
-  """Returns the task, and how many tokens its contexts are cut to."""
+  """Returns the task, with the number of tokens to which contexts are cut."""
   tokens = asked.settings.get('context_tokens')
   return asked.task if tokens is None else f'{asked.task}, {tokens} tokens'
 
 
 def is_plain(prompt: str) -> Chosen:
-  """Returns what tells answers to a kind of prompt, read as is the default."""
+  """Returns a filter for answers to a kind of prompt, read by default rules."""
   return lambda x: x.prompt == prompt and not (
       x.settings.get('long_prompt') or x.settings.get('short_prompt')
   )
@@ -62,20 +62,20 @@ def by_measure(
     chosen: Chosen,
     column: Callable[[recall_results.Asked], str] = kind,
 ) -> dict[str, Scores]:
-  """Returns how good answers are, by the measure of MEASURES.
+  """Returns the scores by measure, a key of MEASURES.
 
   Args:
-    results: of jobs of `recall_results`.
-    chosen: tells the answers that count; of them, those of one label and column
-      are of runs that differ in their seeds alone.
-    column: of answers, by which they are compared.
+    results: results of jobs of `recall_results`.
+    chosen: a filter of answers. Chosen answers with the same label and column
+      must be from runs that differ only in their seeds.
+    column: a function from answers to the column in which they are compared.
 
   Raises:
-    ValueError: they are not, or were asked other examples.
+    ValueError: such runs differ otherwise, or were asked other examples.
   """
   runs = {}
   for x in filter(chosen, recall_results.asked(results)):
-    if 'values' not in x.found:  # a result of an earlier version
+    if 'values' not in x.found:  # the result of an earlier version
       continue
     rows = runs.setdefault('right' if x.is_share else 'likely', {})
     rows.setdefault(label(x), {}).setdefault(column(x), []).append(x)
@@ -89,7 +89,7 @@ def by_measure(
 
 
 def columns(scores: Scores) -> list[str]:
-  """Returns the columns of all rows, in the order that they come in."""
+  """Returns the columns of all rows, in order of appearance."""
   return [*dict.fromkeys(name for found in scores.values() for name in found)]
 
 
@@ -110,14 +110,14 @@ def gain_table(
     over: str,
     caption: str,
 ) -> exhibit.Table:
-  """Returns a table of what columns are better by than one of them.
+  """Returns a table of the gains of columns over one of them.
 
   Args:
-    scores: by row and column.
-    measure: of MEASURES, that they are of.
-    words: what the columns are, of those that are shown.
-    over: the one that they are compared with.
-    caption: to which the unit is added.
+    scores: scores by row and column.
+    measure: their measure, a key of MEASURES.
+    words: the columns to show, with their names.
+    over: the column with which they are compared.
+    caption: the caption; the unit is added to it.
   """
   unit = MEASURES[measure][1]
   by_column = {name: gains(scores, name, over) for name in words}
@@ -133,17 +133,17 @@ def gain_table(
 
 
 def is_above_floor(measure: str, scores: Scores) -> bool:
-  """Whether there is something to compare: losses, or FLOOR somewhere."""
+  """Whether scores can be compared: they are losses, or one reaches FLOOR."""
   return measure == 'likely' or any(_best(x) >= FLOOR for x in scores.values())
 
 
 def digits(measure: str) -> int:
-  """Returns how many digits of a measure are shown."""
+  """Returns the number of digits to show for a measure."""
   return 1 if measure == 'right' else 3
 
 
 def gains(scores: Scores, a: str, b: str) -> dict[str, statistics.Estimate]:
-  """Returns what one column is better by than another, where both were asked."""
+  """Returns the gains of column a over b, for rows that have both."""
   return {
       row: gain(found[a], found[b])
       for row, found in scores.items()
@@ -152,12 +152,10 @@ def gains(scores: Scores, a: str, b: str) -> dict[str, statistics.Estimate]:
 
 
 def score(runs: Sequence[recall_results.Asked]) -> Score:
-  """Returns the mean of runs which were asked the same examples.
-
-  That is percent, or nats.
+  """Returns the mean score of runs, in percent or nats.
 
   Raises:
-    ValueError: they were not.
+    ValueError: the runs were not asked the same examples.
   """
   first = runs[0]
   for other in runs[1:]:
@@ -178,12 +176,12 @@ def score(runs: Sequence[recall_results.Asked]) -> Score:
 
 
 def gain(a: Score, b: Score) -> statistics.Estimate:
-  """Returns what models have right more than others, in points.
+  """Returns the gain of models over others in points, or for losses in nats.
 
-  Of losses it is by how much they are less, in nats.
+  A positive gain is better: it is a higher score or a lower loss.
 
   Raises:
-    ValueError: they were not asked the same examples.
+    ValueError: the models were not asked the same examples.
   """
   first = a.asked[0]
   _check_same(first, b.asked[0])
@@ -192,7 +190,7 @@ def gain(a: Score, b: Score) -> statistics.Estimate:
   found = scores.compare(metric, *values, groups=first.contexts).difference
   if first.is_share:
     return found.scaled(100)
-  nats = _log(found)  # of the ratio of perplexities
+  nats = _log(found)  # from the ratio of perplexities
   low, high = -nats.high, -nats.low
   return nats._replace(estimate=-nats.estimate, low=low, high=high)
 
@@ -202,14 +200,15 @@ def verdict(
 ) -> exhibit.Verdict:
   """Returns whether one column is better than another.
 
-  Tasks on which a column has FLOOR right decide, or else how likely the gold
-  answers are. It holds if the intervals of all gains are above 0, in part if
-  some are; it fails if none is and some are below 0; else it is not decided.
+  The verdict uses tasks on which a column reaches FLOOR; if there are none, it
+  uses the log-likelihoods of gold answers. The claim holds if the intervals of
+  all gains are above 0, and in part if some are. It fails if none is above and
+  some are below 0. Otherwise it is not decided.
 
   Args:
-    measures: from `by_measure`.
+    measures: the result of `by_measure`.
     a, b: columns.
-    words: that the sentence begins with.
+    words: the start of the sentence.
   """
   right = measures.get('right', {})
   above = {row: x for row, x in right.items() if _best(x) >= FLOOR}

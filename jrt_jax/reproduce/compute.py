@@ -1,4 +1,4 @@
-"""What the experiments of the paper would take, in hours of an H100."""
+"""The cost of the paper's experiments, in H100 hours."""
 
 from collections.abc import Mapping
 import functools
@@ -16,25 +16,21 @@ PEAK = (
 
 
 def training_hours(config: Mapping[str, Any]) -> float:
-  """Returns the hours of one H100 that training takes.
-
-  Args:
-    config: of the run.
-  """
+  """Returns the H100 hours of training a run with this config."""
   total = estimate.flops_per_token(config) * estimate.tokens(config)
   return _hours(total)
 
 
 @functools.cache
 def jrt_360m_hours() -> float:
-  """Returns the hours of one H100 that JRT-RNN 360M takes, with 31.5B tokens."""
+  """Returns the H100 hours of training JRT-RNN 360M with 31.5B tokens."""
   return training_hours(jrt_360m.get_config().to_dict())
 
 
 def reading_hours(parameters: float, tokens: float) -> float:
-  """Returns the hours of one H100 that a model takes to read so many tokens.
+  """Returns the H100 hours that a model needs to read a number of tokens.
 
-  Two operations for each parameter and token; attention is not counted.
+  It counts two operations for each parameter and token, without attention.
   """
   return _hours(2 * parameters * tokens)
 

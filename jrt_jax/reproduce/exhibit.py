@@ -1,7 +1,8 @@
-"""What a table or figure of the sources is made of, and what is shown of it.
+"""The interface of exhibits: tables and figures that are measured again.
 
-An exhibit plans jobs, measures each of them, and says of the results what they
-look like and whether the claim holds. It knows neither files nor HTML.
+An exhibit plans jobs, measures each of them, and makes tables, curves and a
+verdict about the published claim from the results. It knows neither files nor
+HTML.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ from jrt_jax.evaluation import statistics
 
 SCALES = ('cpu', 'gpu')  # at which exhibits are measured
 
-# What results say of a claim, by the word that a verdict has.
+# The words of verdicts, and the sentences that are shown for them.
 VERDICTS = {
     'holds': 'holds at this scale',
     'partly': 'holds in part',
@@ -29,68 +30,68 @@ Cell = float | str | None | statistics.Estimate | statistics.Crossed
 
 
 class Request(NamedTuple):
-  """What the user has asked for."""
+  """The flags of the user."""
 
-  scale: str  # of SCALES
+  scale: str  # one of SCALES
   data: pathlib.Path | None = None  # rows and texts that are not shipped
-  results: pathlib.Path | None = None  # of other commands; see `measured`
+  results: pathlib.Path | None = None  # from other commands; see `measured`
 
 
 class Job(NamedTuple):
-  """One measurement, whose result is one file."""
+  """One measurement; its result is one file."""
 
-  name: str  # of the file: letters, digits and . _ + -
-  settings: Mapping[str, Any]  # JSON; all that its result depends on
+  name: str  # the name of the file: letters, digits and . _ + -
+  settings: Mapping[str, Any]  # JSON; everything on which the result depends
 
 
 class Done(NamedTuple):
   """A job that was measured."""
 
   settings: Mapping[str, Any]
-  figures: Mapping[str, Any]  # JSON; not finite numbers are None
+  figures: Mapping[str, Any]  # JSON; numbers that are not finite are None
 
 
 Results = Mapping[str, Done]  # by the name of the job
 
 
 class Verdict(NamedTuple):
-  """Whether the claim holds, as far as the results go."""
+  """Whether the claim holds in these results."""
 
-  word: str  # of VERDICTS
+  word: str  # one of VERDICTS
   sentence: str
 
 
 class Table(NamedTuple):
-  """Rows of figures; some of their columns are drawn as dots on one axis."""
+  """Rows of figures; some columns are also drawn as dots on one axis."""
 
   columns: Sequence[str]
-  rows: Mapping[str, Sequence[Cell]]  # by their label
+  rows: Mapping[str, Sequence[Cell]]  # by label
   caption: str = ''
   drawn: Sequence[str] = ()  # columns
-  unit: str = ''  # of what is drawn
-  marks: Mapping[str, float] = {}  # lines across the drawing, as chance
-  is_log: bool = False  # the axis of the drawing
+  unit: str = ''  # the unit of the drawing
+  marks: Mapping[str, float] = {}  # lines across the drawing, such as chance
+  is_log: bool = False  # whether the axis of the drawing is logarithmic
   digits: int = 1
 
 
 class Lines(NamedTuple):
-  """Curves, of numbers or of estimates with their intervals."""
+  """Curves of numbers, or of estimates with intervals."""
 
   series: Mapping[str, Sequence[tuple[float, float | statistics.Estimate]]]
-  x: str  # what it is, and its unit
+  x: str  # the quantity and its unit
   y: str
   caption: str = ''
-  marks: Mapping[str, float] = {}  # lines across, by their name
+  marks: Mapping[str, float] = {}  # lines across the drawing, by name
   log_x: bool = False
   log_y: bool = False
 
 
 class AtPaperScale(NamedTuple):
-  """What it takes to do it as the source has."""
+  """The commands and the cost at the scale of the source."""
 
   commands: Sequence[str]
-  gpu_hours: float | None  # of an H100; None: not known
-  note: str  # what the hours are of, and what else is needed
+  gpu_hours: float | None  # H100 hours; None: not known
+  note: str  # what the hours include, and what else is needed
 
 
 class Exhibit(NamedTuple):
@@ -99,20 +100,21 @@ class Exhibit(NamedTuple):
   Attributes:
     title: what is compared.
     source: where it was published.
-    claim: what the source says, in words.
-    plan: the jobs, from a request and the results so far. It is asked again
-      until all that it names is there: later jobs may depend on earlier ones.
-    measure: figures, from the settings of a job and a folder of its own, which
-      is kept until they are there: what is in it after a kill can be resumed.
-      Other processes can import it.
-      Figures of others have a `provenance`: their hardware, versions, commit,
-      date and command.
-    show: what the page has of complete results.
-    verdict: what they say of the claim.
-    at_paper_scale: what it would take.
-    uses: fields of a request that results depend on, besides the scale.
-    takes_minutes: whether a job does, so that a process of its own is worth its
-      start. Times are never measured so: other jobs would change them.
+    claim: the published claim, in words.
+    plan: a function from a request and the results so far to jobs. It is called
+      until all its jobs are done: later jobs may depend on earlier results.
+    measure: a function from the settings of a job and a folder to figures. The
+      folder is kept until the job is done, so that it can resume there after a
+      kill. Other processes must be able to import the function. Figures that
+      another command measured have a `provenance`: their hardware, versions,
+      commit, date and command.
+    show: a function from complete results to the tables and curves of the page.
+    verdict: a function from complete results to a `Verdict`.
+    at_paper_scale: the commands and the cost at the scale of the source.
+    uses: the fields of a request on which results depend, besides the scale.
+    takes_minutes: whether a job takes minutes, so that it is worth a process of
+      its own. Exhibits that measure time must say False: jobs that run at the
+      same time would change it.
   """
 
   title: str
@@ -128,9 +130,9 @@ class Exhibit(NamedTuple):
 
 
 def parts(value: Cell, digits: int = 1) -> tuple[str, str]:
-  """Returns a figure as it is shown, and its interval; '' if there is none.
+  """Returns the texts of a figure and of its interval; '' if there is none.
 
-  An interval that would show the same number twice more is none.
+  An interval whose rounded ends equal the figure is left out.
   """
   if isinstance(value, str):
     return value, ''
@@ -149,7 +151,7 @@ def parts(value: Cell, digits: int = 1) -> tuple[str, str]:
 
 
 def text(value: Cell, digits: int = 1) -> str:
-  """Returns a figure with its interval, as a sentence has it."""
+  """Returns a figure with its interval, for a sentence."""
   return ' '.join(filter(None, parts(value, digits)))
 
 

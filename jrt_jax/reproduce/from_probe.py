@@ -1,4 +1,4 @@
-"""Exhibits that are probes: a job for each seed, nothing is trained."""
+"""Exhibits that run probes: one job for each seed, without training."""
 
 from collections.abc import Callable, Mapping, Sequence
 import pathlib
@@ -14,7 +14,7 @@ SEEDS = {'cpu': 5, 'gpu': 20}
 
 
 class Seeds:
-  """The jobs of a probe, and what its seeds have found."""
+  """The jobs of a probe, and the figures of its seeds."""
 
   def __init__(self, probe: probes.Probe):
     self._probe = probe
@@ -56,7 +56,7 @@ class Seeds:
       columns: Sequence[str],
       estimate: Callable[[Any], statistics.Estimate] = statistics.mean,
   ) -> dict[str, list[statistics.Estimate]]:
-    """Returns rows of what `estimate` makes of each figure of all seeds."""
+    """Returns rows of estimates; `estimate` takes a figure of all seeds."""
     values = self.values(results)
     return {
         row: [estimate(values[row, column]) for column in columns]
@@ -64,7 +64,7 @@ class Seeds:
     }
 
   def broken(self, results: exhibit.Results) -> list[str]:
-    """Returns what was expected of the figures and is not so."""
+    """Returns a text for each expected range that does not hold."""
     return [
         f'{e.what} is {np.mean(e.values):.3g}, not {e.range()}'
         for e in self._probe.expectations(self.values(results))

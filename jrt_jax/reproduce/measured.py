@@ -1,7 +1,7 @@
-"""What other commands have measured, for exhibits: a job reads one file.
+"""Exhibits of other commands' results: a job reads one file.
 
-Without --results these are the runs of `configs/study.py`, whose metrics and
-answers come with the package, in `jrt_jax/reproduce/study`.
+Without --results these are the results of `configs/study.py`, which come with
+the package, in `jrt_jax/reproduce/study`.
 """
 
 from collections.abc import Collection, Mapping
@@ -15,7 +15,7 @@ from jrt_jax.reproduce import exhibit
 
 STUDY = pathlib.Path(__file__).parent / 'study'
 
-# What a model of ours is, by the first of these layers that it has.
+# The kinds of our models, by the first of these layers that a model has.
 KINDS = {
     'pla': 'JRT-RNN',
     'la': 'Based',
@@ -25,7 +25,7 @@ KINDS = {
 
 
 def kind(mixers: Collection[str], name: str) -> str:
-  """Returns what model has such layers: of KINDS, or its name if it is none."""
+  """Returns the kind of a model with these layers, or `name` if it has none."""
   return next((words for x, words in KINDS.items() if x in mixers), name)
 
 
@@ -35,12 +35,12 @@ def jobs(
   """Returns a job for each file of a name below --results.
 
   Args:
-    request: with `results`.
-    file: its name.
-    command: which writes it.
+    request: its `results` is the folder.
+    file: the name of the files.
+    command: the command that writes such files.
 
   Raises:
-    FileNotFoundError: there is none.
+    FileNotFoundError: there is no such file.
   """
   folder = request.results or STUDY
   paths = sorted(folder.rglob(file))
@@ -59,7 +59,7 @@ def jobs(
 
 
 def estimate(found: Mapping[str, Any]) -> statistics.Estimate:
-  """Returns an estimate as it was before it became JSON."""
+  """Returns an estimate from its JSON."""
   number = lambda x: math.nan if x is None else x
   three = (number(found[key]) for key in ('estimate', 'low', 'high'))
   return statistics.Estimate(*three, n=found['n'], method=found['method'])

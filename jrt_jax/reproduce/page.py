@@ -25,7 +25,7 @@ _MARKS = (  # shapes of series, which print without colour
 )
 
 
-# What code raises that looks for figures which are not there.
+# The errors of code that looks for figures which do not exist.
 _OTHER_FIGURES = (ArithmeticError, AttributeError, LookupError, TypeError)
 _OTHER_FIGURES += (ValueError,)
 
@@ -34,25 +34,25 @@ _VERSIONS = 'jrt_jax', 'jax', 'torch', 'python'
 
 
 class Section(NamedTuple):
-  """An exhibit as the page has it."""
+  """The content of the page for an exhibit."""
 
   name: str
   exhibit: exhibit_lib.Exhibit
   verdict: exhibit_lib.Verdict
   pieces: list[Any]  # Table or Lines
-  run: Mapping[str, Any] | None  # how it was measured
+  run: Mapping[str, Any] | None  # how the exhibit was measured
   paper: exhibit_lib.AtPaperScale
 
 
 def write(
     exhibits: Mapping[str, exhibit_lib.Exhibit], out: pathlib.Path
 ) -> pathlib.Path:
-  """Writes `OUT/index.html` of what `runner.run` has left in OUT.
+  """Writes `OUT/index.html` with all results of `runner.run` in OUT.
 
-  `OUT/NAME.svg` has the first of an exhibit's curves, for other pages.
+  `OUT/NAME.svg` has the first curves of an exhibit, for other pages.
 
   Raises:
-    ValueError: a file in OUT holds something else.
+    ValueError: a file in OUT has another content.
   """
   sections = [section(name, x, out) for name, x in exhibits.items()]
   path = out / 'index.html'
@@ -70,18 +70,18 @@ def write(
 def section(
     name: str, exhibit: exhibit_lib.Exhibit, out: pathlib.Path
 ) -> Section:
-  """Returns what the page says of an exhibit, measured or not.
+  """Returns the section of an exhibit, measured or not.
 
-  Figures of another version of the exhibit are as if there were none.
+  Figures of another version of the exhibit are ignored.
 
   Raises:
-    ValueError: the file of its results holds something else.
+    ValueError: the file of its results has another content.
   """
   paper = exhibit.at_paper_scale()
   command = f'python -m jrt_jax.reproduce {name} --scale=cpu'
   found = runner.read(out / f'{name}.json')
   if found is None:
-    verdict = exhibit_lib.Verdict('unmeasured', f'It would be by {command}.')
+    verdict = exhibit_lib.Verdict('unmeasured', f'To measure it: {command}.')
     return Section(name, exhibit, verdict, [], None, paper)
   try:
     results = runner.results(found['jobs'])
@@ -135,7 +135,7 @@ def _kind(error):
 
 
 def _run(found):
-  """How an exhibit was measured, in the words of its records."""
+  """How an exhibit was measured, from its records."""
   jobs = found['jobs']
   distinct = lambda of: ', '.join(dict.fromkeys(filter(None, map(of, jobs))))
   return {

@@ -1,4 +1,4 @@
-"""Figures that the sources have published, to be shown beside ours.
+"""Figures that the paper and the report have published, to compare with ours.
 
 Accuracies are percent ("contains"). Sources: Arora et al. 2024, "Just read
 twice" (https://arxiv.org/abs/2407.05483), and the student report on dynamic
@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 TASKS = ('FDA', 'SWDE', 'NQ', 'SQuAD', 'TriviaQA', 'DROP')
-ROWS_READ = 1102 + 1111 + 3157 + 2984 + 1698 + 2084  # of these, Table 7
+ROWS_READ = 1102 + 1111 + 3157 + 2984 + 1698 + 2084  # of these tasks, Table 7
 
 
 class Row(NamedTuple):
-  """A model of Table 1."""
+  """A model in Table 1."""
 
   model: str
   size: str  # parameters / tokens of training
@@ -28,7 +28,7 @@ class Row(NamedTuple):
 
   @property
   def parameters(self) -> float:
-    """How many it has, from its size."""
+    """The number of parameters, from `size`."""
     number = self.size.split('/')[0]
     return float(number[:-1]) * {'M': 1e6, 'B': 1e9}[number[-1]]
 
@@ -138,7 +138,7 @@ TABLE_1 = tuple(
 
 
 def gains(rows=TABLE_1) -> np.ndarray:
-  """What reading twice has added, points [models, tasks]."""
+  """The gains of reading twice, in points, [models, tasks]."""
   return np.array([np.subtract(row.twice, row.default) for row in rows])
 
 
@@ -188,8 +188,8 @@ TABLE_12 = {
     'pla_swa': {512: (35.5, 53.3), 1024: (34.8, 46.5), 2048: (32.1, 30.0)},
 }
 
-# Tables 2 and 3: %, by documents of so many tokens; in Table 2, JRT-RNN has read
-# those of 512 tokens twice. FDA, SWDE and NQ at 512, 1,024 and 2,048 tokens.
+# Tables 2 and 3: %, by the length of documents: FDA, SWDE and NQ at 512, 1,024
+# and 2,048 tokens. In Table 2, JRT-RNN has read those of 512 tokens twice.
 LENGTHS = (512, 1024, 2048)
 TABLES_2_3 = {
     '360M': {

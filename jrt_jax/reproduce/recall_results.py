@@ -1,6 +1,6 @@
-"""What `python -m jrt_jax.recall --out=FOLDER` has measured, for exhibits.
+"""Exhibits of the results of `python -m jrt_jax.recall --out=FOLDER`.
 
-A job reads one result. Who measured it, where and when, is what that file says.
+A job reads one result. Its hardware, versions and date are those in the file.
 """
 
 import collections
@@ -66,57 +66,57 @@ _RESULT = schema.Fields(
     others=schema.Anything(),
 )
 _START = 'result-'
-# Settings that tell nothing to a reader, or that a result has for all its tasks.
+# Settings that do not interest a reader, or that are the same for all tasks.
 _UNSAID = {'model', 'tasks', 'prompts', 'questions', 'fingerprint'}
 
 
 class Asked(NamedTuple):
-  """A model, asked the examples of a task with one kind of prompt."""
+  """The answers of a model to a task with one kind of prompt."""
 
   source: str  # the job of its result
   model: str
-  run: Mapping[str, Any]  # `recorded_config.identity`; {}: it is none of ours
+  run: Mapping[str, Any]  # `recorded_config.identity`; {}: not our model
   task: str
   prompt: str
   metric: str
-  found: Mapping[str, Any]  # of the kind of prompt
-  contexts: Sequence[int]  # [examples], of each
-  settings: Mapping[str, Any]  # of this task
-  digest: str  # of the examples
+  found: Mapping[str, Any]  # the result for this kind of prompt
+  contexts: Sequence[int]  # [examples], the context of each
+  settings: Mapping[str, Any]  # the settings of this task
+  digest: str  # the digest of the examples
 
   @property
   def is_share(self) -> bool:
-    """Whether the metric is one of 0 to 1; else it is a perplexity."""
+    """Whether the metric lies in [0, 1]; otherwise it is a perplexity."""
     return not scores.find(self.metric).is_perplexity
 
   @property
   def score(self) -> statistics.Estimate:
-    """In percent."""
+    """The mean, in percent."""
     return _percent(self.found['metrics'][self.metric])
 
   @property
   def values(self) -> Sequence[float]:
-    """Of the metric, by example."""
+    """The values of the metric, by example."""
     return self.found['values']
 
 
 class Gain(NamedTuple):
-  """A kind of prompt beside the default, on one task; points of percent."""
+  """The gain of a kind of prompt over the default on one task, in points."""
 
   model: str
   task: str
   metric: str
   default: statistics.Estimate
   kind: statistics.Estimate
-  gain: statistics.Estimate  # of pairs
-  settings: Mapping[str, Any] = {}  # of this task
+  gain: statistics.Estimate  # over pairs
+  settings: Mapping[str, Any] = {}  # the settings of this task
 
 
 def jobs(request: exhibit.Request) -> list[exhibit.Job]:
   """Returns a job for each result below --results.
 
   Raises:
-    FileNotFoundError: there is none.
+    FileNotFoundError: there is no result.
   """
   command = 'python -m jrt_jax.recall --out=FOLDER'
   return measured.jobs(request, 'result.json', command)
@@ -125,12 +125,12 @@ def jobs(request: exhibit.Request) -> list[exhibit.Job]:
 def measure(
     settings: Mapping[str, Any], workdir: pathlib.Path
 ) -> Mapping[str, Any]:
-  """Returns the result of a job of `jobs`, and where it comes from.
+  """Returns the result of a job of `jobs`, with its provenance.
 
-  Nothing is left in `workdir`.
+  It writes nothing to `workdir`.
 
   Raises:
-    ValueError: the file holds something else.
+    ValueError: the file has another content.
   """
   del workdir
   found = foreign.read_json(settings['file'], _RESULT)
@@ -161,7 +161,7 @@ def _check_lengths(file, results):
 
 
 def _hardware(found):
-  """What the model ran on, and the processor of who asked it."""
+  """The device of the model, and the processor of the process that asked it."""
   asked = found.get('hardware', 'unknown hardware')
   device = found.get('device', 'CPU')
   if device == 'unknown':
@@ -170,9 +170,9 @@ def _hardware(found):
 
 
 def asked(results: exhibit.Results) -> Iterator[Asked]:
-  """Yields what models were asked, in the order of the results.
+  """Yields the answers of models, in the order of the results.
 
-  Results of other jobs are passed over. The metric is the first of each task.
+  Results of other jobs are skipped. The metric is the first one of each task.
   """
   for name, done in results.items():
     if not name.startswith(_START):
@@ -196,10 +196,10 @@ def asked(results: exhibit.Results) -> Iterator[Asked]:
 
 
 def gains(results: exhibit.Results, kind: str) -> Iterator[Gain]:
-  """Yields what a kind of prompt gains, by the first metric of each task.
+  """Yields the gains of a kind of prompt, by the first metric of each task.
 
-  Tasks that were not asked both ways or whose prompts were cut are passed over,
-  and perplexities, which are no shares.
+  It skips tasks without both kinds of prompts, tasks whose prompts were cut,
+  and perplexities.
   """
   found = [x for x in asked(results) if x.is_share]
   defaults = {
@@ -216,11 +216,11 @@ def gains(results: exhibit.Results, kind: str) -> Iterator[Gain]:
 def table(gains: Iterable[Gain], kind: str) -> dict[str, tuple[Any, ...]]:
   """Returns (default, kind, gain) by model and task.
 
-  Where a model was asked a task several times, the label has the settings in
-  which these times differ.
+  If a model has several results for a task, the label includes the settings in
+  which they differ.
 
   Raises:
-    ValueError: two results differ in no setting that a label can have.
+    ValueError: two results do not differ in a setting that a label can include.
   """
   gains = [*gains]
   alike = collections.defaultdict(list)
@@ -231,21 +231,22 @@ def table(gains: Iterable[Gain], kind: str) -> dict[str, tuple[Any, ...]]:
     label = ', '.join([x.model, x.task, *_apart(x, alike[x.model, x.task])])
     if label in rows:
       raise ValueError(
-          f'--results must have one result of {label}, read as {kind}, got two'
+          f'--results must have one result for {label} with the prompt {kind},'
+          ' got two'
       )
     rows[label] = x.default, x.kind, x.gain
   return rows
 
 
 def _apart(gain, others):
-  """The settings of a gain that are not those of all others."""
+  """The settings of a gain that others do not share."""
   for name, value in gain.settings.items():
     if any(other.get(name) != value for other in others):
       yield f'{name} {value}'
 
 
 def _of_task(settings, task):
-  """Settings by name; of those that are lists, the item of the task."""
+  """Settings by name; in place of a list, the item for the task."""
   tasks = settings.get('tasks', ())
   found = {}
   for name, value in settings.items():

@@ -1,7 +1,7 @@
-"""Jobs, each result a file: what is there is not redone.
+"""Runs jobs and stores each result in a file; finished jobs do not run again.
 
 OUT/NAME/JOB.json  a job: settings, figures, hardware, versions, commit …
-OUT/NAME.json      all jobs of an exhibit, once they are complete
+OUT/NAME.json      all jobs of an exhibit, written when they are complete
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ from jrt_jax.reporting import units
 from jrt_jax.reproduce import exhibit as exhibit_lib
 from jrt_jax.reproduce import workers as workers_lib
 
-# What one job that goes wrong may raise; the others go on.
+# The errors of a failed job; other jobs go on.
 _FAILURES = (ArithmeticError, OSError, MemoryError, RuntimeError, ValueError)
 
 _TEXT = schema.Text()
@@ -64,22 +64,22 @@ def run(
     tell: Callable[[str], None] = tqdm.tqdm.write,
     workers: workers_lib.Workers = workers_lib.HERE,
 ) -> list[str]:
-  """Measures what is not there yet, and writes `OUT/NAME.json` when all is.
+  """Runs the unfinished jobs of an exhibit, and then writes `OUT/NAME.json`.
 
   Args:
-    name: of the exhibit.
-    exhibit: whose jobs they are.
-    request: what its plan depends on.
+    name: the name of the exhibit.
+    exhibit: the exhibit.
+    request: the user's flags, for its plan.
     out: the folder OUT.
-    command: that is recorded.
-    tell: gets a line for each job that failed, or that takes minutes.
-    workers: who measures jobs that take minutes; others are done here.
+    command: the command to record.
+    tell: receives a line for each job that failed or that took minutes.
+    workers: they run jobs that take minutes; other jobs run in this process.
 
   Returns:
-    A line for each job that failed; those are tried again next time.
+    A line for each failed job; the next call tries these jobs again.
 
   Raises:
-    ValueError: the request is not what the exhibit can be measured with.
+    ValueError: the exhibit cannot be measured with this request.
   """
   folder = out / name
   folder.mkdir(parents=True, exist_ok=True)
@@ -117,24 +117,24 @@ def run(
 
 
 def _found(exhibit, records):
-  """What jobs say, with intervals, and the jobs."""
+  """The tables and verdict of the jobs, and the jobs."""
   found = results(records)
   verdict, shown = exhibit.verdict(found), exhibit.show(found)
   return {'verdict': verdict, 'shown': shown, 'jobs': records}
 
 
 def results(records) -> exhibit_lib.Results:
-  """Returns what exhibits get of recorded jobs."""
+  """Returns the results of recorded jobs, for exhibits."""
   return {
       r['job']: exhibit_lib.Done(r['settings'], r['figures']) for r in records
   }
 
 
 def read(path: pathlib.Path) -> Mapping[str, Any] | None:
-  """Returns what `OUT/NAME.json` holds; None if there is no such file.
+  """Returns the content of `OUT/NAME.json`; None if there is no such file.
 
   Raises:
-    ValueError: it holds something else.
+    ValueError: the file has another content.
   """
   return foreign.read_json(path, _COMPLETE) if path.exists() else None
 
@@ -143,11 +143,11 @@ def _check(name, jobs):
   names = [job.name for job in jobs]
   for wrong in names:
     if not re.fullmatch(r'[\w.+-]+', wrong) or names.count(wrong) > 1:
-      raise ValueError(f'{name}: {wrong!r} cannot name a job, or names two')
+      raise ValueError(f'{name}: {wrong!r} must be a valid name of one job')
 
 
 def _read(folder, job):
-  """The record of a job, if it was measured with these settings."""
+  """The record of a job; None unless it was measured with these settings."""
   path = folder / f'{job.name}.json'
   if not path.exists():
     return None
@@ -158,7 +158,7 @@ def _read(folder, job):
 
 
 def _record(measure, job, folder):
-  """The record of a job, and whether it was measured just now."""
+  """The record of a job, and whether it is new."""
   if record := _read(folder, job):
     return record, False
   return _measure(measure, job, folder), True

@@ -1,8 +1,8 @@
-"""Arms of a comparison, each at its own best learning rate.
+"""Sweeps: the arms of a comparison, each at its own best learning rate.
 
-Learning rates are compared on seeds of their own. Then each arm runs at its best
-rate with fresh seeds, and only those are reported: the best of several noisy
-scores would flatter.
+Learning rates are compared with trial seeds. Then each arm runs at its best
+rate with fresh seeds, and only these are reported, because the best of several
+noisy scores is too high on average.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,15 +13,16 @@ from jrt_jax.reproduce.exhibit import Results
 
 
 class Sweep(NamedTuple):
-  """Attributes:
+  """The plan of a comparison.
 
-  arms: the settings of each, by its name.
-  rates: learning rates, ascending.
-  trials: seeds that rates are compared on.
-  seeds: fresh ones, of which no trial is one.
-  common: settings of all.
-  score: the figure by which rates are chosen, of held-out data; the higher the
-    better. None, as of a run that has diverged, is the worst.
+  Attributes:
+    arms: the settings of each arm, by its name.
+    rates: learning rates, ascending.
+    trials: the seeds with which rates are compared.
+    seeds: the fresh seeds; none of them is in `trials`.
+    common: the settings of all arms.
+    score: the held-out figure by which rates are chosen; higher is better.
+      None, for a run that has diverged, is the worst.
   """
 
   arms: Mapping[str, Mapping[str, Any]]
@@ -35,10 +36,10 @@ class Sweep(NamedTuple):
     """Returns all trials, and the fresh runs of arms whose trials are done.
 
     Raises:
-      ValueError: a fresh seed is that of a trial.
+      ValueError: a fresh seed is also one of `trials`.
     """
     if shared := {*self.trials} & {*self.seeds}:
-      raise ValueError(f'seeds must be fresh, got {shared} of the trials')
+      raise ValueError(f'seeds must not be in trials, got {shared}')
     trials = [
         self._job('trial', arm, rate, seed)
         for arm in self.arms
@@ -53,7 +54,7 @@ class Sweep(NamedTuple):
     ]
 
   def trial_scores(self, arm: str, results: Results) -> dict[float, float]:
-    """Returns the mean score of the trials at each rate whose trials are done."""
+    """Returns the mean score at each rate whose trials are done."""
     means = {}
     for rate in self.rates:
       names = [self._job('trial', arm, rate, s).name for s in self.trials]
@@ -64,18 +65,18 @@ class Sweep(NamedTuple):
     return means
 
   def best_rate(self, arm: str, results: Results) -> float | None:
-    """Returns the rate of the best mean score; None until trials are done."""
+    """Returns the rate with the best mean score; None until trials are done."""
     means = self.trial_scores(arm, results)
     if len(means) < len(self.rates):
       return None
     return max(means, key=means.__getitem__)
 
   def is_at_edge(self, arm: str, results: Results) -> bool:
-    """Whether the best rate is the first or the last: others may be better."""
+    """Whether the best rate is the lowest or the highest that was tried."""
     return self.best_rate(arm, results) in (self.rates[0], self.rates[-1])
 
   def figures(self, arm: str, results: Results, figure: str) -> list[Any]:
-    """Returns a figure of all fresh runs, by seed."""
+    """Returns a figure of all fresh runs, in the order of seeds."""
     rate = self.best_rate(arm, results)
     return [
         results[self._job('run', arm, rate, seed).name].figures[figure]

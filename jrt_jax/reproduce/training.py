@@ -1,7 +1,7 @@
-"""A job that trains a small model, with the library's own trainer.
+"""Jobs that train a small model, with the library's own trainer.
 
-The run lies in the folder of the job, which is kept until there are figures: after
-a kill it goes on from its newest checkpoint.
+The workdir of the run is the folder of the job, which is kept until the job is
+done: after a kill the run continues from its newest checkpoint.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +27,7 @@ from jrt_jax.training import program
 from jrt_jax.training import recorded_config
 from jrt_jax.training import run as run_lib
 
-SCORE = 'answer_accuracy'  # by which learning rates are chosen
+SCORE = 'answer_accuracy'  # learning rates are chosen by this figure
 
 _HELD_OUT = 'held_out/'
 
@@ -36,9 +36,9 @@ def config(settings: Mapping[str, Any]) -> dict[str, Any]:
   """Returns the config of a run.
 
   Args:
-    settings: 'task', a choice of `configs/synthetic.py`; 'learning_rate', of the
-      peak, which falls to a hundredth; 'seed'; and 'overrides', other keys of
-      the config by their dotted names.
+    settings: 'task', a choice of `configs/synthetic.py`; 'learning_rate', the
+      peak, which decays to one hundredth; 'seed'; and 'overrides', other keys
+      of the config by their dotted names.
   """
   default = synthetic.get_config(settings['task'])
   changed = {
@@ -52,24 +52,24 @@ def config(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def train(settings: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, Any]:
-  """Trains a run to its end, and returns what it has come to.
+  """Trains a run to its end, and returns its figures.
 
-  What the trainer says goes to WORKDIR/log.txt; a terminal shows one line.
+  The output of the trainer goes to WORKDIR/log.txt; a terminal shows one line.
 
   Args:
     settings: see `config`.
-    workdir: of the run; one that is there is continued.
+    workdir: the workdir of the run; an existing run is continued.
 
   Returns:
-    Held-out metrics by name ('answer_accuracy' is that of all sizes,
-    'answer_accuracy_16' of one, 'answer_loss' nats); 'tokens' that were trained
-    on; 'seconds' of steps; 'parameters'; 'state_bytes' of decoding, for one
-    sequence; 'curve', a list of [steps, answer_accuracy]. After divergence,
-    which 'diverged' tells, the score is None.
+    Held-out metrics by name ('answer_accuracy' for all sizes,
+    'answer_accuracy_16' for one size, 'answer_loss' in nats); 'tokens' of
+    training; 'seconds' of all steps; 'parameters'; 'state_bytes', the decode
+    state of one sequence; 'curve', a list of [steps, answer_accuracy]; and
+    'diverged', in which case the score is None.
 
   Raises:
     ValueError: a setting is wrong.
-    RuntimeError: it could not be saved, or does not fit into memory.
+    RuntimeError: the run could not be saved, or does not fit into memory.
   """
   whole = config(settings)
   try:
@@ -80,14 +80,14 @@ def train(settings: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, Any]:
     stopped_by, diverged = None, True
   except (checkpoint.NotSaved, memory.TooLittle) as error:
     raise RuntimeError(str(error)) from error
-  if stopped_by:  # it is saved; now the program may end as it would have
+  if stopped_by:  # the run is saved, so that the signal can take effect
     signal.raise_signal(stopped_by)
-    raise KeyboardInterrupt  # where it is ignored, as in a shell's background
+    raise KeyboardInterrupt  # even if SIGINT is ignored
   return _figures(workdir, whole, diverged)
 
 
 def chance(settings: Mapping[str, Any]) -> float:
-  """Returns the share of held-out answers that guessing has right.
+  """Returns the share of held-out answers that guessing gets right.
 
   Args:
     settings: see `config`.
@@ -100,21 +100,21 @@ def chance(settings: Mapping[str, Any]) -> float:
 
 
 def _num_answers(split):
-  """Of a sample: there are equally many samples of each size."""
+  """The mean number of answers of a sample; all sizes are equally frequent."""
   targets = split.draw(0, None, batch_size=1).targets
   return int((targets != task.NO_ANSWER).sum())
 
 
 def _train(whole, workdir, advance):
-  """The signal that has stopped the run, or None."""
+  """Trains; returns the signal that has stopped the run, or None."""
   choice = kernels.of_run(whole, workdir, distributed.Peers())
   run = run_lib.Run(whole, workdir, choice=choice)
   with contextlib.ExitStack() as stack:
-    stack.enter_context(run)  # given back if it does not compile
+    stack.enter_context(run)  # closed if it does not compile
     compiled = program.compile_step(run)
     state, _ = run.start()
     advance(int(state.step))
-    stack.pop_all()  # the loop does so from here on
+    stack.pop_all()  # the loop closes it from here on
 
   def step(state: Any, batch: Any) -> Any:
     advance(1)
@@ -127,7 +127,7 @@ def _train(whole, workdir, advance):
 def _quietly(
     workdir: pathlib.Path, steps: int, name: str
 ) -> Iterator[Callable[[int], Any]]:
-  """Yields a function that moves the only line which is shown."""
+  """Yields a function that moves the progress bar; hides all other output."""
   with (
       tqdm.tqdm(
           desc=name, total=steps, unit='step', leave=False, disable=None

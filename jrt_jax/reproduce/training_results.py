@@ -1,8 +1,8 @@
-"""What runs of `jrt_jax.train` have recorded, for exhibits.
+"""Exhibits of the metrics that runs of `jrt_jax.train` have recorded.
 
-Runs whose config has the most steps are whole ones. Those of fewer are trials, such as find a
-learning rate, whatever their folders are called: they are not compared with whole
-ones.
+Runs with the most steps in their config are whole runs. Runs with fewer steps
+are trials, for example of learning rates; they are not compared with whole
+runs.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,9 +19,9 @@ _LOSS = 'held_out/bits_per_byte'
 
 
 class Run(NamedTuple):
-  """A run, by what it is and what it has come to."""
+  """A run and its losses."""
 
-  kind: str  # of `measured.KINDS`
+  kind: str  # one of `measured.KINDS`
   steps: int
   peak_lr: float
   seed: int
@@ -29,12 +29,12 @@ class Run(NamedTuple):
 
   @property
   def last(self) -> float:
-    """Held-out bits per byte at its end."""
+    """Held-out bits per byte at the end."""
     return self.curve[-1][1]
 
 
 def jobs(request: exhibit.Request) -> list[exhibit.Job]:
-  """Returns a job for each run below --results, of which there may be none."""
+  """Returns a job for each run below --results; there may be none."""
   try:
     return measured.jobs(request, _FILE, 'python -m jrt_jax.train')
   except FileNotFoundError:
@@ -50,7 +50,7 @@ def measure(settings: Mapping[str, Any]) -> dict[str, Any]:
   """Returns the figures of a job of `jobs`.
 
   Raises:
-    ValueError: the run is not one, or its files are damaged.
+    ValueError: it is not a run, or its files are damaged.
   """
   workdir = pathlib.Path(settings['file']).parent
   config = recorded_config.read(workdir / 'config.json')
@@ -67,7 +67,7 @@ def measure(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def runs(results: exhibit.Results) -> Iterator[Run]:
-  """Yields the runs of jobs of `jobs` that were evaluated."""
+  """Yields the runs among the results that were evaluated."""
   for done in results.values():
     found = done.figures
     if is_one(done.settings) and found['curve']:

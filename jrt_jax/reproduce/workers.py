@@ -1,4 +1,4 @@
-"""Who measures jobs: this process, or several that are kept for it."""
+"""Workers that run jobs: this process, or a pool of processes."""
 
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -13,10 +13,11 @@ _ONE_CORE = '--xla_cpu_multi_thread_eigen=false'
 
 
 class Workers(NamedTuple):
-  """Attributes:
+  """The workers of a command.
 
-  count: of jobs that are measured at once.
-  submit: takes a function and its arguments; returns a `futures.Future`.
+  Attributes:
+    count: how many jobs run at once.
+    submit: takes a function and its arguments; returns a `futures.Future`.
   """
 
   count: int
@@ -24,7 +25,7 @@ class Workers(NamedTuple):
 
 
 def _here(function, *args):
-  """The future of what is computed at once; an interruption is none."""
+  """Computes at once; returns a finished future or raises KeyboardInterrupt."""
   future = futures.Future()
   try:
     future.set_result(function(*args))
@@ -40,13 +41,14 @@ HERE = Workers(1, _here)
 def processes(
     count: int, *, start: Callable[[], None] | None = None
 ) -> Iterator[Workers]:
-  """Yields workers that are processes, of one core each.
+  """Yields workers that are processes with one core each.
 
-  When this process is told to end, so are they: what they train is saved first.
+  A signal that ends this process also ends them; they save their runs first.
 
   Args:
-    count: how many; with 1 this process does the work, with all cores.
-    start: what each of them calls first; others can import it.
+    count: the number of processes; with 1, this process does the work with all
+      cores.
+    start: a function that each process calls first; it must be importable.
   """
   if count == 1:
     yield HERE
@@ -70,7 +72,7 @@ def processes(
 
 
 def _start(started, start):
-  """Takes one of the cores that there are; all that is before jax looks."""
+  """Pins the process to one core; this must happen before jax counts cores."""
   with started.get_lock():
     place = started.value
     started.value += 1
@@ -78,14 +80,14 @@ def _start(started, start):
   os.sched_setaffinity(0, {cores[place % len(cores)]})
   flags = os.environ.get('XLA_FLAGS', '')
   os.environ['XLA_FLAGS'] = f'{flags} {_ONE_CORE}'.strip()
-  sys.stderr = open(os.devnull, 'w')  # or their bars would cross
+  sys.stderr = open(os.devnull, 'w')  # progress bars would mix
   if start:
     start()
 
 
 @contextlib.contextmanager
 def _ended_as_interrupted():
-  """SIGTERM ends a block as an error does, and not the process at once."""
+  """Within this context, SIGTERM raises an error instead of ending at once."""
   before = signal.signal(signal.SIGTERM, _exit)
   try:
     yield

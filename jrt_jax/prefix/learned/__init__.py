@@ -1,1 +1,1 @@
-"""How long a prefix each prompt needs, learned from what others have answered."""
+"""Learned prefix lengths: a policy is fitted to the scores of other prompts."""

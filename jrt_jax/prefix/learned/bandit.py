@@ -1,30 +1,30 @@
-"""How a policy is learned: K fractions of the prompt, a reward for each.
+"""Ways to learn a policy that chooses among K fractions of a prompt.
 
-Every fraction can be tried on every prompt, so that rewards are a table
-[N, K]. Weights are those of a softmax policy over features x [N, S + 1].
+Every fraction is tried on every prompt, so that rewards are a table [N, K]. The
+policy is a softmax over fractions, linear in features x [N, S + 1].
 
-Source: the student report, future work; how rewards are made is ours.
+Source: the student report, future work; the definition of rewards is ours.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 
-Gradient = Callable[[np.ndarray], np.ndarray]  # of logits, by probabilities
+Gradient = Callable[[np.ndarray], np.ndarray]  # probabilities -> d/d logits
 
 
 def supervised(x: np.ndarray, rewards: np.ndarray) -> np.ndarray:
   """Learns to imitate the oracle: the shortest of the best prefixes.
 
   Returns:
-    weights [S + 1, K]; so do the others.
+    weights [S + 1, K], like the other functions here.
   """
   wanted = np.eye(rewards.shape[1])[rewards.argmax(axis=1)]
   return _ascend(x, rewards.shape[1], lambda p: wanted - p)
 
 
 def full_feedback(x: np.ndarray, rewards: np.ndarray) -> np.ndarray:
-  """Ascends the expected reward itself, of which all terms are known."""
+  """Maximises the expected reward, whose terms are all known."""
 
   def gradient(p):
     return p * (rewards - (p * rewards).sum(axis=1, keepdims=True))
@@ -41,16 +41,16 @@ def reinforce(
     batch: int = 32,
     entropy_bonus: float = 0.01,
 ) -> np.ndarray:
-  """Sees the reward of one drawn fraction at a time; for comparison.
+  """REINFORCE, for comparison: sees the reward of one fraction at a time.
 
-  It tries as many fractions on prompts as the table has entries.
+  It tries as many pairs of prompt and fraction as the table has entries.
 
   Args:
     x, rewards: as in `full_feedback`.
-    rng: of prompts and fractions.
-    rate: of the ascent.
-    batch: prompts in a step; the baseline is a moving mean over steps.
-    entropy_bonus: keeps it trying.
+    rng: samples prompts and fractions.
+    rate: the learning rate.
+    batch: the prompts of a step; the baseline is a moving mean over steps.
+    entropy_bonus: the weight of the entropy, which keeps it exploring.
 
   Source: Williams 1992, Simple statistical gradient-following algorithms.
   """
@@ -60,7 +60,7 @@ def reinforce(
     rows = rng.integers(N, size=batch)
     p = _softmax(x[rows] @ weights)
     drawn = (p.cumsum(axis=1) < rng.random((batch, 1))).sum(axis=1)
-    drawn = np.minimum(drawn, K - 1)  # cumulated, p may end below 1
+    drawn = np.minimum(drawn, K - 1)  # the cumulated p may end below 1
     reward = rewards[rows, drawn]
     surprise = -np.log(p)
     mean_surprise = (p * surprise).sum(axis=1, keepdims=True)

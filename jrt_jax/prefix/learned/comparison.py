@@ -1,4 +1,4 @@
-"""What learned policies gain on prompts that they were not trained on."""
+"""Compares policies on prompts on which they were not trained."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from jrt_jax.prefix.learned import bandit
 from jrt_jax.prefix.learned import policy
 from jrt_jax.prefix.learned import trials
 
-LEARNED = ('supervised', 'full feedback', 'reinforce')  # what can be kept
+LEARNED = ('supervised', 'full feedback', 'reinforce')  # can be saved
 
 
 class Outcome(NamedTuple):
@@ -17,27 +17,27 @@ class Outcome(NamedTuple):
 
   reward: float
   score: float
-  fraction: float  # of a prompt that is prefix, M / l
+  fraction: float  # M / l, the part of a prompt that is prefix
   seconds: float  # NaN: not measured
-  regret: float  # reward of the oracle less this
-  gain: float  # this less reward of the best fixed fraction
-  gain_error: float  # half of the 95 % interval of `gain`, prompts paired
-  choice: policy.Choice | None  # of policies that see signals
+  regret: float  # the oracle's reward minus this policy's
+  gain: float  # this policy's reward minus the best fixed fraction's
+  gain_error: float  # half of the 95 % interval of `gain`, over paired prompts
+  choice: policy.Choice | None  # for policies that see signals
 
 
 def run(
     table: trials.Table, cost: float, rng: np.random.Generator
 ) -> dict[str, Outcome]:
-  """Trains on a random half of the prompts and evaluates on the other.
+  """Trains on a random half of the prompts and evaluates on the other half.
 
-  Among the outcomes are controls: a policy trained with the signals of other
-  prompts, and the choices of 'full feedback' dealt to prompts at random, which
-  have the same mean length.
+  The outcomes include controls: a policy trained with the signals of other
+  prompts, and the choices of 'full feedback' assigned to prompts at random,
+  which have the same mean length.
 
   Args:
-    table: of trials.
-    cost: of a full prefix, in units of scores.
-    rng: of halves, controls and draws.
+    table: the trials.
+    cost: the cost of a full prefix, in the unit of the scores.
+    rng: chooses the halves, the controls and the samples of REINFORCE.
   """
   progress = tqdm.tqdm(
       table.prompts, 'signals', delay=1, leave=False, disable=None
@@ -65,12 +65,13 @@ def _learn(features, rewards, fractions, rng):
   mean, std = features.mean(axis=0), features.std(axis=0)
   scale = np.where(std > 1e-9, std, 1.0)  # constant features stay 0
   x = policy.scaled(features, mean, scale)
-  # Whatever unit scores have: choices move a reward within its row only.
+  # Rewards are scaled, as scores can have any unit. A choice changes a reward
+  # only within its row.
   unit = np.ptp(rewards, axis=1).max() or 1.0
   weights = {
       'supervised': bandit.supervised(x, rewards),
       'full feedback': bandit.full_feedback(x, rewards / unit),
-      # It sees one reward at a time, not how hard a prompt is.
+      # REINFORCE sees one reward at a time, and not how hard a prompt is.
       'reinforce': bandit.reinforce(x, rewards / (np.ptp(rewards) or 1.0), rng),
       'signals shuffled': bandit.full_feedback(
           rng.permutation(x), rewards / unit

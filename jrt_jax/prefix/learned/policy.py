@@ -1,4 +1,4 @@
-"""The learned policy: signals of a prompt choose a fraction of it.
+"""The learned policy: it chooses the prefix from signals of a prompt.
 
 Source: the student report, future work (adaptive RL-based prefix lengths).
 """
@@ -20,9 +20,9 @@ class Choice(NamedTuple):
   """A softmax policy over K fractions, linear in S features."""
 
   fractions: np.ndarray  # [K], ascending
-  mean: np.ndarray  # [S], of the features of training prompts
+  mean: np.ndarray  # [S], the mean of the features of training prompts
   scale: np.ndarray  # [S], their standard deviation
-  weights: np.ndarray  # [S + 1, K], of scaled features and 1
+  weights: np.ndarray  # [S + 1, K], for scaled features and a constant 1
 
   def actions(self, x: np.ndarray) -> np.ndarray:
     """Maps features [..., S] to the preferred index [...]."""
@@ -42,7 +42,7 @@ def scaled(x: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
 
 
 def to_json(choice: Choice) -> dict[str, Any]:
-  """Returns what `fraction` reads."""
+  """Returns the JSON that `fraction` reads."""
   return {name: array.tolist() for name, array in choice._asdict().items()}
 
 

@@ -1,21 +1,21 @@
-"""Prompts whose right prefix is known, to see whether learning finds it."""
+"""Simulated prompts whose best prefix is known, to test learning."""
 
 import numpy as np
 
 from jrt_jax.prefix.learned import trials
 
 FRACTIONS = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)
-COST = 0.3  # of a full prefix, where an answer is worth 1
+COST = 0.3  # the cost of a full prefix; a right answer counts 1
 
 
 def table(
     num_prompts: int, rng: np.random.Generator, *, length: int = 128
 ) -> trials.Table:
-  """Draws prompts of different complexity, and how each prefix answers them.
+  """Draws prompts of different complexity, and the score of each prefix.
 
-  A share c of the tokens, c uniform, is random; the others repeat. The prefix
-  must reach c of the prompt, give or take a tenth of it; how often a prompt is
-  answered falls from 0.9 to 0.1 where it does not.
+  A share c of the tokens is random, with c uniform; the others repeat. A prefix
+  must cover the share c of the prompt, give or take a tenth; a shorter one
+  lowers the probability of a right answer from 0.9 to 0.1.
   """
   c = rng.random((num_prompts, 1))
   repeated = np.arange(length) % 8

@@ -1,4 +1,4 @@
-"""How well prompts are answered after each of a few prefixes, and its file."""
+"""Scores of prompts for several prefix lengths, and the file for them."""
 
 from collections.abc import Callable, Sequence
 import os
@@ -15,8 +15,8 @@ _MOST_PROMPTS = 10**6
 _LARGEST_ID = 2**24
 _LONGEST = 2**22
 
-# Maps prompts, int [b] of their indices, and prefix lengths, int32 [b], to how
-# well each prompt is answered, float [b].
+# A function from prompts, int [b] of their indices, and prefix lengths, int32
+# [b], to the score of each prompt, float [b].
 Score = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -25,12 +25,12 @@ class Table(NamedTuple):
 
   prompts: list[np.ndarray]  # int [n] each
   fractions: np.ndarray  # [K], ascending
-  scores: np.ndarray  # [N, K]: recall, or the answer's log-probability
+  scores: np.ndarray  # [N, K]: recall, or a log-probability of the answer
   seconds: np.ndarray  # [K], the median time of a prompt; NaN: not measured
   sequence_length: int  # L of the model that reads them
 
   def rewards(self, cost: float) -> np.ndarray:
-    """Scores less what prefixes cost, [N, K]; `cost` is that of a full one."""
+    """Scores minus the cost of prefixes, [N, K]; a full prefix costs `cost`."""
     return self.scores - cost * self.fractions
 
 
@@ -44,15 +44,15 @@ def collect(
 ) -> Table:
   """Tries every fraction on every prompt.
 
-  The first batch is not timed, for programs are compiled for it, and times are
-  medians, for some may be compiled later.
+  The first batch is not timed, because it compiles. Times are medians, because
+  a later batch may compile as well.
 
   Args:
     prompts: int [n] each.
-    fractions: of a prompt, ascending.
-    score: answers prompts.
-    batch_size: prompts that are answered at once.
-    sequence_length: L of the model; None: that of the longest prompt.
+    fractions: fractions of a prompt, ascending.
+    score: scores prompts.
+    batch_size: how many prompts are scored at once.
+    sequence_length: L of the model; None: the length of the longest prompt.
   """
   lengths = np.array([len(tokens) for tokens in prompts])
   rows = np.arange(len(prompts))
@@ -67,7 +67,7 @@ def collect(
         wanted = np.round(fraction * lengths[rows]).astype(np.int32)
         start = time.perf_counter()
         scores[rows, j] = score(rows, wanted)
-        # A last batch that is smaller is filled: it takes as long.
+        # A smaller last batch is padded, so that it takes as long as others.
         seconds[i, j] = (time.perf_counter() - start) / batch_size
         bar.update(len(rows))
   timed = seconds[1:] if len(batches) > 1 else np.nan * seconds
@@ -84,11 +84,11 @@ def load(path: str) -> tuple[Table, str]:
   """Returns the table of an .npz, and the fingerprint of its tokenizer.
 
   Args:
-    path: of a file with the arrays that `jrt_jax.prefix.learn` describes.
+    path: a file with the arrays that `jrt_jax.prefix.learn` describes.
 
   Raises:
-    OSError: it cannot be read.
-    ValueError: it is no .npz, or an array is missing or impossible.
+    OSError: the file cannot be read.
+    ValueError: it is not an .npz file, or an array is missing or wrong.
   """
   file = foreign.Npz(path)
   tokens = file.array('tokens', (None, None), 'iu')
@@ -121,7 +121,7 @@ def load(path: str) -> tuple[Table, str]:
 
 
 def save(path: str | os.PathLike, table: Table, tokenizer: str) -> None:
-  """Writes what `load` reads; `tokenizer` is a fingerprint."""
+  """Writes a file for `load`; `tokenizer` is a fingerprint."""
   lengths = np.array([len(tokens) for tokens in table.prompts])
   tokens = np.zeros((len(lengths), lengths.max()), np.int32)
   for row, prompt in zip(tokens, table.prompts):
@@ -140,7 +140,7 @@ def save(path: str | os.PathLike, table: Table, tokenizer: str) -> None:
 
 
 def check_fractions(argument: str, fractions: np.ndarray) -> None:
-  """Raises ValueError unless [K] rises within [0, 1]."""
+  """Raises ValueError unless the fractions [K] rise within [0, 1]."""
   inside = (fractions >= 0) & (fractions <= 1)
   if len(fractions) < 2 or not (
       inside.all() and (np.diff(fractions) > 0).all()

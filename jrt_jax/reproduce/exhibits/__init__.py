@@ -1,4 +1,4 @@
-"""EXHIBITS: a module for each table and figure."""
+"""EXHIBITS: the tables and figures, each in its own module."""
 
 from jrt_jax.reproduce.exhibits import ablations
 from jrt_jax.reproduce.exhibits import beyond_prefix

@@ -1,11 +1,12 @@
 """Tables 11 and 12: one part of the model changed at a time.
 
-Rule, fixed before anything was measured: softmax attention must have 95 % of the
-answers right, or all is void. The claim holds if both intervals of what a prefix
-gains over the causal twin, with and without sliding windows, are above 0; in part
-if one is, fails if both are below 0; else it is not decided. Of the other parts
-only the intervals are told; none is corrected for their number. Sizes, rates and
-steps were chosen later, with other seeds, so that pairs are learned.
+Rule, fixed before anything was measured: the result is void unless softmax
+attention has 95 % of the answers right. Two intervals decide: the gain of a
+prefix over the causal twin, with and without sliding windows. The claim holds
+if both intervals are above 0, holds in part if one is, and fails if both are
+below 0; otherwise it is not decided. For the other parts only the intervals are
+reported, without a correction for their number. Sizes, rates and steps were
+chosen later, with other seeds, so that pairs are learned.
 """
 
 from jrt_jax.reproduce import arms as arms_lib
@@ -37,7 +38,7 @@ _SETTINGS = {
     },
 }
 _COMMON = {
-    'model.feature_map.feature_dim': 2,  # a state that holds few pairs
+    'model.feature_map.feature_dim': 2,  # a state for few pairs
     'model.window': 8,
 }
 _RATES = (2.5e-3, 5e-3, 1e-2)
@@ -79,7 +80,7 @@ _ARMS = arms_lib.Arms(
         for scale, settings in _SETTINGS.items()
     },
 )
-# What is changed, and in what; the first two are those of the claim.
+# The changed part, and the models that differ in it. The claim: the first two.
 _PAIRS = {
     'a prefix, no window': ('pla', 'la'),
     'a prefix, with a window': ('pla_swa', 'la_swa'),
@@ -98,17 +99,17 @@ def _show(results):
           words: (*_published(*pair), _ARMS.gain(results, *pair))
           for words, pair in _PAIRS.items()
       },
-      caption='What each part adds, points',
+      caption='The gain of each part, in points',
       drawn=('ours',),
       unit='points of answers',
       marks={'nothing': 0},
   )
   yield _ARMS.table(
       results,
-      'Values of keys among pairs, the keys asked at the end: how many are right'
-      ' (%), at the best learning rate of each, with fresh seeds',
+      'Values of keys that are asked at the end of many pairs: accuracy (%), for'
+      ' the best learning rate of each model and fresh seeds',
   )
-  yield _ARMS.curves(results, 'The same while they learn')
+  yield _ARMS.curves(results, 'The same during training')
   yield exhibit.Table(
       [f'{N:,} tokens: SWDE, FDA' for N in (512, 1024, 2048)],
       {
@@ -134,11 +135,11 @@ def _verdict(results):
   control = _ARMS.accuracy(results, 'attention')
   words = '; '.join(f'{x}: {exhibit.text(g)}' for x, g in gains.items())
   words = (
-      f'Points that each part adds, over {claimed[0].n} fresh seeds: {words}.'
+      f'Gain of each part in points, over {claimed[0].n} fresh seeds: {words}.'
       f' Softmax attention has {exhibit.text(control)} % right.'
   )
   if control.estimate < arms_lib.SOLVED:
-    return exhibit.Verdict('void', f'{words} The task was not learned by it.')
+    return exhibit.Verdict('void', f'{words} It has not learned the task.')
   more = sum(gain.low > 0 for gain in claimed)
   if more:
     return exhibit.Verdict('holds' if more == 2 else 'partly', words)

@@ -1,11 +1,12 @@
 """Table 3: prompts longer than the prefix of training.
 
-Rule, fixed before any gold answer was scored, when a trial of the study had
-answered nothing: tasks on which nothing has 5 % right show nothing; if there
-are no others, how likely gold answers are decides. The claim holds if the
-interval of what JRT-RNN, whose prefix is the head of the prompt, has more than
-Based is above 0 on each task, and in part if it is on some; it fails if it is
-above 0 on none and below 0 on some; else it is not decided.
+Rule, fixed before any gold answer was scored, after a trial of the study had
+answered nothing: tasks are ignored if no model has 5 % right. If no task is
+left, the log-likelihood of gold answers is compared instead. For each task
+there is an interval of the gain of JRT-RNN, whose prefix is the head of the
+prompt, over Based. The claim holds if the interval is above 0 on each task, and
+in part if it is above 0 on some; it fails if it is above 0 on none and below 0
+on some; otherwise it is not decided.
 """
 
 from jrt_jax.reproduce import comparisons
@@ -23,7 +24,7 @@ _WORDS = {
 
 
 def _measures(results):
-  """By measure and row, of JRT-RNN by strategy and of models without prefix."""
+  """Scores by measure and row: of JRT-RNN by strategy, and of causal models."""
   return comparisons.by_measure(
       results,
       lambda x: x.prompt == 'default' and x.settings.get('long_prompt'),
@@ -39,7 +40,7 @@ def _show(results):
     yield exhibit.Table(
         [_WORDS.get(name, name) for name in names],
         comparisons.values(scores, names),
-        caption=f'By the prefix: {comparisons.MEASURES[measure][0]}',
+        caption=f'By the part that is prefix: {comparisons.MEASURES[measure][0]}',
         digits=comparisons.digits(measure),
     )
     yield comparisons.gain_table(
@@ -47,7 +48,7 @@ def _show(results):
         measure,
         {name: _WORDS[name] for name in names if name in _WORDS},
         _TWIN,
-        'What JRT-RNN has more than Based',
+        'Gain of JRT-RNN over Based',
     )
   yield jrt_rnn.published()
 
@@ -57,8 +58,7 @@ def _verdict(results):
       _measures(results),
       'head',
       _TWIN,
-      'What JRT-RNN has more than Based, where only the head of the prompt is its'
-      ' prefix',
+      'Gain of JRT-RNN over Based if only the head of the prompt is its prefix',
   )
 
 

@@ -1,9 +1,10 @@
-"""Open question 3: answers that stand after the place where they are asked for.
+"""Open question 3: answers that come later than the place that asks for them.
 
-Rule, fixed before anything was measured: the causal models must be at chance, or
-the task leaks and all is void. The claim holds if the interval of what the prefix
-gains is above 0 and 95 % of its answers are right; it holds in part if only the
-former; if the interval includes 0 nothing is decided.
+Rule, fixed before anything was measured: the result is void unless the causal
+models are at chance, because otherwise the task leaks. The claim holds if the
+interval of the gain of the prefix is above 0 and 95 % of its answers are right;
+it holds in part if only the interval is above 0; it is not decided if the
+interval includes 0.
 """
 
 from jrt_jax.reproduce import arms as arms_lib
@@ -11,7 +12,7 @@ from jrt_jax.reproduce import compute
 from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import training
 
-_LEAK = 3.0  # points above chance that a causal model may be, by accident
+_LEAK = 3.0  # a causal model may be this many points above chance, by accident
 
 _SETTINGS = {
     'cpu': {
@@ -52,10 +53,10 @@ _ARMS = arms_lib.Arms(
 def _show(results):
   yield _ARMS.table(
       results,
-      'Attributes that are told after the names: how many (%) are right at the'
-      ' names, at the best learning rate of each, with fresh seeds',
+      'Attributes that come after the names: accuracy (%) at the names, for the'
+      ' best learning rate of each model and fresh seeds',
   )
-  yield _ARMS.curves(results, 'The same while they learn')
+  yield _ARMS.curves(results, 'The same during training')
 
 
 def _verdict(results):
@@ -67,8 +68,8 @@ def _verdict(results):
       f'With the names and what follows as prefix, {exhibit.text(right)} % of'
       f' answers are right, {exhibit.text(gain)} points more than with its causal'
       f' twin (guessing: {chance:.1f} %). Causal softmax attention has'
-      f' {exhibit.text(causal["attention"])} %: what comes later, no state can'
-      ' hold.'
+      f' {exhibit.text(causal["attention"])} %: no causal state can hold what'
+      ' comes later.'
   )
   if any(x.estimate > chance + _LEAK for x in causal.values()):
     return exhibit.Verdict('void', f'{words} A causal model is above chance.')
@@ -79,7 +80,7 @@ def _verdict(results):
 
 
 EXHIBIT = exhibit.Exhibit(
-    title='Both directions: what is told later',
+    title='Both directions: names that the text explains later',
     source='Structured review of the paper, open question 3',
     claim=(
         'A prefix that is read in both directions helps where a token must be'

@@ -1,4 +1,4 @@
-"""The report's Table 1: prefixes whose length follows the text."""
+"""The report's Table 1: prefixes whose length depends on the text."""
 
 from jrt_jax.evaluation import statistics
 from jrt_jax.evaluation.synthetic import learned_prefix
@@ -25,8 +25,8 @@ def _show(results):
       ('reward', 'below the oracle', 'prefix / prompt'),
       {_ROWS[row]: cells for row, cells in found.items()},
       caption=(
-          'Simulated prompts whose right prefix can be seen in them: how often'
-          ' they are answered, less the cost of the prefix'
+          'Simulated prompts that show their best prefix length: the share of'
+          ' right answers minus the cost of the prefix'
       ),
       drawn=('reward',),
       unit='reward of held-out prompts',
@@ -53,10 +53,10 @@ def _verdict(results):
   )
   return exhibit.Verdict(
       'open',
-      f'In a simulation, learned lengths win {exhibit.text(gain, 3)} of reward'
-      f' over the best fixed one, and {exhibit.text(control, 3)} with the signals'
-      ' of other prompts. It is made so that there is something to win: no'
-      ' language model was measured.',
+      f'In a simulation, learned lengths gain {exhibit.text(gain, 3)} of reward'
+      f' over the best fixed length, and {exhibit.text(control, 3)} with the'
+      ' signals of other prompts. The simulation is designed so that a gain is'
+      ' possible; no language model was measured.',
   )
 
 

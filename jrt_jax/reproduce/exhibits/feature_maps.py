@@ -1,4 +1,4 @@
-"""The report's Table 2: feature maps, by what their states hold untrained."""
+"""The report's Table 2: feature maps, by the recall of untrained states."""
 
 from jrt_jax.evaluation.synthetic import capacity
 from jrt_jax.reproduce import compute
@@ -9,7 +9,7 @@ from jrt_jax.reproduce import paper
 _SEEDS = from_probe.Seeds(capacity.PROBE)
 _TRAINED = ('linear', 'relu', 'gelu', 'gaussian_rff', 'mlp')
 _PAIRS = ('n = 32', 'n = 64', 'n = 128')
-_ROWS = {  # of the probe, and what the report calls it
+_ROWS = {  # the row of the probe, and its name in the report
     'linear': 'linear',
     'relu': 'ReLU',
     'gelu': 'GELU',
@@ -35,8 +35,8 @@ def _show(results):
       ('published recall', 'published ppl', 'F', *_PAIRS),
       rows,
       caption=(
-          'Of n pairs, how many (%) a state of F features recalls, untrained;'
-          ' and the recall of the report’s trained models'
+          'The share (%) of n pairs that an untrained state of F features'
+          ' recalls, and the recall of the report’s trained models'
       ),
       drawn=('published recall', 'n = 64'),
       unit='%',

@@ -1,7 +1,7 @@
-"""The report's Table 3: what is read again when only the best parts are.
+"""The report's Table 3: prompts that repeat only the most salient parts.
 
-No model: a prompt that does not repeat the answer cannot help one to find it, and
-how often it is repeated can be counted. Tokens are words here.
+No model is needed to count how often a prompt repeats the answer; a prompt that
+does not repeat it cannot help a model to find it. Tokens are words here.
 """
 
 import ast
@@ -21,7 +21,7 @@ from jrt_jax.reproduce import paper
 from jrt_jax.reproduce import recall_results
 
 _NUM_ROWS = {'cpu': 100, 'gpu': 551}
-_SHARES = (0.05, 0.1, 0.2, 0.4)  # of the words of the document
+_SHARES = (0.05, 0.1, 0.2, 0.4)  # repeated shares of the document's words
 _SALIENCIES = {
     'bm25': saliency.bm25,
     'random': saliency.random(0),
@@ -63,7 +63,7 @@ def _plan(request, results):
 
 
 def _measure(settings, workdir):
-  """Whether the answer is read again, 0 or 1 for each row, by share."""
+  """Whether the answer is repeated, 0 or 1 for each row, by share."""
   if 'file' in settings:
     return recall_results.measure(settings, workdir)
   read = _stdlib if settings['source'] == 'python_stdlib' else _file
@@ -100,12 +100,12 @@ def _is_repeated(text, key, value, share, settings):
 
 
 def _contains(answer, text):
-  """As answers are scored, wherever lines end."""
+  """The rule that scores answers, but ignoring line breaks."""
   return scores.contains(' '.join(answer.split()), ' '.join(text.split()))
 
 
 def _file(path):
-  """(text, key, value) of each row whose value stands in its text."""
+  """(text, key, value) of each row whose text contains the value."""
   rows = []
   for place, row in rows_lib.read(path):
     _ROW.check(f'{place}:', row)
@@ -115,7 +115,7 @@ def _file(path):
 
 
 def _stdlib(source):
-  """What functions of a module do, and the question what one of them does."""
+  """Descriptions of a module's functions, and a question about one of them."""
   rows = []
   for document in getattr(sources, source)({})['train']:
     facts = _documented(document)
@@ -130,7 +130,7 @@ def _documented(document):
   """The docstrings of the functions of a module, by name."""
   try:
     tree = ast.parse(document)
-  except (SyntaxError, ValueError):  # of the help, which is prose
+  except (SyntaxError, ValueError):  # the document is prose
     return {}
   return {
       node.name: text
@@ -155,7 +155,7 @@ def _show(results):
     yield exhibit.Table(
         ('read once', 'hierarchical', 'gain'),
         recall_results.table(gains, 'hierarchical'),
-        caption='Measured here: accuracy (%), and what pairs gain',
+        caption='Measured here: accuracy (%), and gain over pairs',
         drawn=('gain',),
         unit='points gained',
         marks={'no gain': 0},
@@ -169,9 +169,9 @@ def _show(results):
           ]
           for job, words in jobs.items()
       },
-      x='words that are read again, % of the document',
+      x='repeated words, % of the document',
       y='% of answers',
-      caption='How often the answer is among the sentences that are read again',
+      caption='How often the repeated sentences contain the answer',
   )
   jobs |= {
       'bm25-paragraph': 'BM25, paragraphs',
@@ -185,7 +185,7 @@ def _show(results):
           for job, words in jobs.items()
       }
       | {'the whole document (JRT-Prompt): 100 % again': [None] * len(columns)},
-      caption='Answers that are read again, %',
+      caption='Answers that are repeated, %',
   )
   yield exhibit.Table(
       ('published flat', 'published hierarchical', 'ours'),
@@ -210,12 +210,12 @@ def _verdict(results):
   )
   return exhibit.Verdict(
       'open',
-      f'A prompt that reads {100 * share:g} % of the words again repeats the'
-      f' answer of {found.estimate:.0f} % of'
+      f'A prompt that repeats {100 * share:g} % of the words repeats the'
+      f' answer in {found.estimate:.0f} % of'
       f' {len(hits["bm25"])} {rows} if BM25 chooses the sentences,'
       f' {exhibit.text(more, 0)} points more than'
-      ' sentences drawn at random; reading all of it again costs ten times the'
-      f' words. {_of_models(results)}',
+      ' sentences drawn at random. Repeating the whole document costs ten times'
+      f' as many words. {_of_models(results)}',
   )
 
 
@@ -225,14 +225,14 @@ def _of_models(results):
     return 'Whether a model profits was not measured here.'
   decided = [x.gain.estimate > 0 for x in gains if x.gain.excludes(0)]
   return (
-      f'Of {len(gains)} measured here, each a model and a task,'
-      f' {decided.count(True)} gain and {decided.count(False)} lose over reading'
-      ' once.'
+      f'Of {len(gains)} pairs of a model and a task measured here,'
+      f' {decided.count(True)} gain and {decided.count(False)} lose, compared with'
+      ' reading once.'
   )
 
 
 EXHIBIT = exhibit.Exhibit(
-    title='Hierarchical prompts: the best parts are read again',
+    title='Hierarchical prompts: the most salient parts are repeated',
     source='Student report, Table 3 and appendix',
     claim=(
         'Repeating the salient sentences rather than the whole document raises'

@@ -1,7 +1,7 @@
-"""Table 1: what a prompt gains that reads its context twice.
+"""Table 1: the gain of prompts that show their context twice.
 
-The published cells are computed anew, for they say more than their headline.
-Models that `python -m jrt_jax.recall` has asked are shown beside them.
+The published cells are analysed again, because they say more than the published
+mean. Results of `python -m jrt_jax.recall` are shown beside them.
 """
 
 import numpy as np
@@ -42,8 +42,8 @@ def _show(results):
   published = [_by_task(figures, gains), _headline(gains)]
   deciding, others = _measured(results)
   measured = {
-      'Measured here: accuracy (%), and what pairs gain': deciding,
-      'Other tasks, which are not of this table and decide nothing': others,
+      'Measured here: accuracy (%), and gain over pairs': deciding,
+      'Other tasks, which are not in this table and do not affect the verdict': others,
   }
   tables = [
       _table(recall_results.table(gains, 'twice'), caption)
@@ -54,7 +54,7 @@ def _show(results):
 
 
 def _measured(results):
-  """Gains that the claim is about, and those of other tasks."""
+  """Gains on the tasks of the claim, and gains on other tasks."""
   deciding, others = [], []
   for x in recall_results.gains(results, 'twice'):
     of_table = x.task in _TASKS and x.metric == 'contains'
@@ -81,9 +81,7 @@ def _by_task(figures, gains):
   }
   means = np.mean(figures['default']), np.mean(figures['twice'])
   rows['all six'] = (*means, statistics.crossed(gains))
-  return _table(
-      rows, 'Published accuracy (%), mean of 16 models, and what is gained'
-  )
+  return _table(rows, 'Published accuracy (%), mean of 16 models, and gain')
 
 
 def _headline(gains):
@@ -105,7 +103,7 @@ def _headline(gains):
           'their standard deviation': (None, recurrent.sd_over_models),
           'cells that lose': (None, f'{whole.negative} of {whole.n}'),
       },
-      caption='What the headline says, points',
+      caption='The published mean gain and its uncertainty, points',
       digits=2,
   )
 
@@ -130,12 +128,12 @@ def _verdict(results):
   found = statistics.crossed(results['published'].figures['gains'])
   return exhibit.Verdict(
       word,
-      f'The cells give {found.estimate:.1f} points. The published ± 1.3 is how'
-      ' much the 16 models differ, not how sure the mean is: over other models'
-      f' and other tasks it is anywhere from {found.low:.1f} to'
-      f' {found.high:.1f}, for tasks differ far more than models do, and'
-      f' {found.negative} of {found.n} cells lose. Two of the 16 models are no'
-      f' recurrent ones. {here}',
+      f'The cells give {found.estimate:.1f} points. The published ± 1.3 is the'
+      ' standard deviation of the 16 models, not the uncertainty of the mean. For'
+      f' other models and other tasks the mean lies between {found.low:.1f} and'
+      f' {found.high:.1f}, because tasks differ far more than models do, and'
+      f' {found.negative} of {found.n} cells lose. Two of the 16 models are not'
+      f' recurrent. {here}',
   )
 
 

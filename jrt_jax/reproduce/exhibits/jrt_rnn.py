@@ -1,11 +1,11 @@
 """Table 2: a prefix read in both directions, on real text.
 
-Rule, fixed before any gold answer was scored, when a trial of the study had
-answered nothing: tasks on which no model has 5 % right show nothing; if there
-are no others, how likely gold answers are decides. The claim holds if the
-interval of what JRT-RNN has more than Based is above 0 on each task, and in
-part if it is on some; it fails if it is above 0 on none and below 0 on some;
-else it is not decided.
+Rule, fixed before any gold answer was scored, after a trial of the study had
+answered nothing: tasks are ignored if no model has 5 % right. If no task is
+left, the log-likelihood of gold answers is compared instead. For each task
+there is an interval of the gain of JRT-RNN over Based. The claim holds if the
+interval is above 0 on each task, and in part if it is above 0 on some; it fails
+if it is above 0 on none and below 0 on some; otherwise it is not decided.
 """
 
 from jrt_jax.reproduce import comparisons
@@ -31,7 +31,7 @@ def _show(results):
               row: (scores[row][_TWIN].value, scores[row][_OURS].value, gain)
               for row, gain in gains.items()
           },
-          caption=f'Contexts read once: {words}; what is gained, {unit}',
+          caption=f'Contexts read once: {words}; gain, {unit}',
           drawn=('gain',),
           unit=f'{unit} gained',
           marks={'no gain': 0},
@@ -49,7 +49,7 @@ def _show(results):
 
 
 def _of_prompts(results, defaults):
-  """Yields a table for each other kind of prompt: its gain over reading once."""
+  """Yields a table for each other kind of prompt: its gain over the default."""
   asked = recall_results.asked(results)
   for prompt in dict.fromkeys(x.prompt for x in asked):
     if prompt == 'default':
@@ -71,13 +71,13 @@ def _of_prompts(results, defaults):
               ]
               for row, found in scores.items()
           },
-          caption=f'What “{prompt}” gains over reading once, {unit}',
+          caption=f'Gain of “{prompt}” over reading once, {unit}',
           digits=comparisons.digits(measure),
       )
 
 
 def published() -> exhibit.Table:
-  """Returns what Tables 2 and 3 have at the lengths of documents."""
+  """Returns the figures of Tables 2 and 3 by the length of documents."""
   return exhibit.Table(
       [
           f'{size}, {length:,} tokens'
@@ -101,7 +101,7 @@ def _verdict(results):
       comparisons.by_measure(results, comparisons.is_plain('default')),
       _OURS,
       _TWIN,
-      'What JRT-RNN has more than Based, its causal twin of the same state',
+      'Gain of JRT-RNN over Based, its causal twin with a state of the same size',
   )
 
 

@@ -1,9 +1,9 @@
 """Figure 3: which next tokens a prefix makes easier to predict.
 
-Rule, fixed before anything was measured: the claim holds if the interval of the
-loss of JRT-RNN less that of Based, seed by seed, is below 0 on recall hits for all
-seeds; in part, if it is for some; it fails if it is for none and above 0 for some;
-else it is not decided.
+Rule, fixed before anything was measured: for each seed there is an interval of
+the loss of JRT-RNN minus that of Based on recall hits. The claim holds if it is
+below 0 for all seeds, and in part if it is below 0 for some; it fails if it is
+below 0 for none and above 0 for some; otherwise it is not decided.
 """
 
 import math
@@ -46,12 +46,12 @@ def _measure(settings, workdir):
 
 
 def _losses(results):
-  """The figures of the one job that has slices."""
+  """The figures of the only job with slices."""
   return next(x.figures for x in results.values() if 'slices' in x.figures)
 
 
 def _names(figures, kind):
-  """The runs of a kind, by their seeds."""
+  """The runs of a kind, by seed."""
   return {
       run.get('seed'): name
       for name, run in figures['runs'].items()
@@ -60,7 +60,7 @@ def _names(figures, kind):
 
 
 def _pairs(figures):
-  """(JRT-RNN, Based), of the same seeds."""
+  """Pairs (JRT-RNN, Based) with equal seeds."""
   ours, twins = (_names(figures, kind) for kind in (_OURS, _TWIN))
   return [(ours[seed], twins[seed]) for seed in ours if seed in twins]
 
@@ -88,7 +88,7 @@ def _show(results):
           for x in rows
           if any(_difference(x, *pair) for pair in pairs)
       },
-      caption='What a prefix changes, nats per token: less is better',
+      caption='Effect of a prefix, nats per token: lower is better',
       drawn=[f'{a} − {b}' for a, b in pairs],
       unit='nats per token',
       marks={'no change': 0},
@@ -103,7 +103,7 @@ def _show(results):
 
 
 def _lines(figures, family, x):
-  """Yields the loss of repeated pairs, of the first run of each kind."""
+  """Yields the losses of repeated pairs, for the first run of each kind."""
   rows = [
       s
       for s in figures['slices']
@@ -125,7 +125,7 @@ def _lines(figures, family, x):
       },
       x=x,
       y='nats per token',
-      caption=f'Loss of tokens that end a pair again: {last}',
+      caption=f'Loss of tokens that end a repeated pair: {last}',
       log_x=True,
   )
 
@@ -142,8 +142,8 @@ def _training(results):
       {f'{run.kind}, seed {run.seed}': run.curve for run in whole},
       x='tokens of training',
       y='bits per byte',
-      caption='Held-out loss while they learn (all next tokens, no prefix):'
-      f' runs of {steps}, the most of all',
+      caption='Held-out loss during training (all next tokens, no prefix):'
+      f' runs of {steps}, the whole runs',
   )
   if not trials:
     return
@@ -174,7 +174,9 @@ def _verdict(results):
   words = '; '.join(
       f'{a} − {b}: {exhibit.text(x, 3)}' for (a, b), x in changes.items()
   )
-  words = f'On recall hits a prefix changes the loss by, in nats per token, {words}.'
+  words = (
+      f'Effect of a prefix on the loss of recall hits, nats per token: {words}.'
+  )
   better = [x for x in changes.values() if x.high < 0]
   worse = [x for x in changes.values() if x.low > 0]
   if better:
@@ -184,7 +186,7 @@ def _verdict(results):
 
 
 def _difference(row, a, b):
-  """Of a less b, whichever comes first in the file."""
+  """The loss of a minus that of b, whichever comes first in the file."""
   for x in row['differences']:
     if (x['first'], x['second']) == (a, b):
       return _estimate(x)
@@ -207,7 +209,7 @@ EXHIBIT = exhibit.Exhibit(
     title='Which tokens a prefix makes easier to predict',
     source='Arora et al. 2024, Figure 3 (curves without a table)',
     claim=(
-        'JRT-RNN predicts tokens better that repeat a rare pair which was read'
+        'JRT-RNN predicts tokens better that end a rare pair which was read'
         ' before, most of all in the prefix, and others slightly worse.'
     ),
     plan=_plan,

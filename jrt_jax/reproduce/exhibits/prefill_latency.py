@@ -1,4 +1,4 @@
-"""Table 5: how long a prompt takes to read, by the operation that reads it."""
+"""Table 5: the time to read a prompt, for several operations."""
 
 import functools
 import os
@@ -36,7 +36,7 @@ _NAMES = {
     'jrt_prompt': 'the same, over the prompt twice',
     'jrt_rnn': 'prefix linear attention',
 }
-# Which are divided, and what the paper says of the ratio at 32k tokens.
+# The ratios, with the paper's values at 32k tokens.
 _RATIOS = {
     'attention / prefix linear attention': ('attention', 'jrt_rnn'),
     'attention / linear attention, twice': ('attention', 'jrt_prompt'),
@@ -49,7 +49,7 @@ def _plan(request, results):
   del results
   size = _SIZES[request.scale]
   options = {}
-  if request.scale == 'gpu':  # asked before the device is opened
+  if request.scale == 'gpu':  # before the device is opened
     model = kernels.decided(jrt_360m.get_config().model)  # of these heads
     options['implementation'] = model['implementation']
   platform = jax.default_backend()
@@ -72,7 +72,7 @@ def _plan(request, results):
 
 
 def _measure(settings, workdir):
-  """Milliseconds of each round, in which all operations run in turn."""
+  """Milliseconds by round; in each round, all operations run in turn."""
   del workdir
   options = {k: x for k, x in settings.items() if k == 'implementation'}
   calls = {
@@ -104,7 +104,7 @@ def _linear(length, shape, prefix=0, implementation='auto'):
 
 
 def _attention(length, shape, **_):
-  """With heads as wide as values are, as attention has them."""
+  """Softmax attention; its queries and keys are as wide as its values."""
   size = shape['B'], length, shape['H'], shape['V']
   keys = jax.random.split(jax.random.key(0), 3)
   arrays = [jax.random.normal(key, size, shape['dtype']) for key in keys]
@@ -180,7 +180,7 @@ def _show(results):
   yield exhibit.Table(
       columns,
       rows,
-      caption='How many times longer, by tokens of the prompt',
+      caption='Ratios of times, by tokens of the prompt',
       drawn=columns[-2:],
       unit='ratio of times',
       marks={'equal': 1},
@@ -199,9 +199,10 @@ def _verdict(results):
   cheaper = at(long, prefix).high < at(long, twice).low
   words = (
       f'At {long:,} tokens attention takes {exhibit.text(attention)} times as long as'
-      f' prefix linear attention (at {short:,}: {exhibit.text(before)}), a prompt read'
-      f' twice {exhibit.text(at(long, twice), 2)} times and a prefix of half of it'
-      f' {exhibit.text(at(long, prefix), 2)} times as long as causal linear attention.'
+      f' prefix linear attention (at {short:,}: {exhibit.text(before)}). Compared'
+      ' with causal linear attention, reading a prompt twice takes'
+      f' {exhibit.text(at(long, twice), 2)} times as long, and a prefix of half the'
+      f' prompt {exhibit.text(at(long, prefix), 2)} times.'
   )
   word = {2: 'holds', 1: 'partly', 0: 'fails'}[wins + cheaper]
   return exhibit.Verdict(word, words)

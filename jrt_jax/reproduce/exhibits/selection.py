@@ -1,16 +1,19 @@
-"""The paper's mechanism, by training: who knows the question stores less.
+"""The paper's mechanism, trained: a model that knows the question stores less.
 
-Rule, fixed before anything was measured: softmax attention, which keeps all it has
-read, must have 95 % of the answers of the largest size right, or all is void. The
-claim is that of a gain: the 95 % interval, over fresh seeds, of what the prefix has
-right more than its causal twin at that size is above 0, at equal state and each at
-its own best learning rate; and that the gain is one of selection: the model is
-right less often, over the same seeds, where it is asked for what the question has
-not named. It holds if both are so, and in part if the gain alone is; it fails if
-the interval of the gain is below 0; else it is not decided.
+Rule, fixed before anything was measured: the result is void unless softmax
+attention, which keeps everything it has read, has 95 % of the answers of the
+largest size right. The claim has two parts. First, there is a gain: the 95 %
+interval, over fresh seeds, of the accuracy of the model with a prefix minus
+that of its causal twin is above 0 at that size, with equal states and each at
+its own best learning rate. Second, the gain comes from selection: over the same
+seeds, the model is right less often if it is asked for items that the question
+has not named. The claim holds if both are true, and in part if only the first
+is; it fails if the interval of the gain is below 0; otherwise it is not
+decided.
 
-Task and settings were chosen after an earlier form, 4 of 16 pairs named, had not
-been decided because most seeds learned no pairs; with seeds below the fresh ones.
+Task and settings were chosen, with seeds below the fresh ones, after an earlier
+form of the task (4 of 16 pairs named) was not decided: most of its seeds had
+learned no pairs.
 """
 
 from jrt_jax.evaluation import statistics
@@ -19,7 +22,7 @@ from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import training
 from jrt_jax.training import held_out_answers
 
-# Items, one size after the other, and the steps of each but the last.
+# The numbers of items, one after the other, and the steps of all but the last.
 _SETTINGS = {
     'cpu': {
         'steps': 3500,
@@ -32,8 +35,8 @@ _SETTINGS = {
         'data.synthetic.stage_steps': (2000, 2000, 2000, 4000),
     },
 }
-_FIRST_SEED = 21  # those from 11 on were seen with a first stage of 500 steps
-_ASKED = 8  # items of each category, all of which are asked for
+_FIRST_SEED = 21  # seeds from 11 on were used with a first stage of 500 steps
+_ASKED = 8  # items of each category; the question asks for all of them
 
 _COMMON = {
     'batch_size': 16,
@@ -63,7 +66,7 @@ def _sweeps(scale):
   settings |= {
       'data.synthetic.held_out_sizes': (largest,),
       'data.synthetic.categories': categories,
-      # As many keys, and as many values, as there are items at last.
+      # The number of keys and of values is that of items in the last stage.
       'data.synthetic.num_ids': 4 + categories + 2 * largest,
       'eval_every': steps // 16,
       'checkpoint_every': steps // 4,
@@ -94,14 +97,14 @@ _ARMS = arms_lib.Arms(_WORDS, {s: _sweeps(s) for s in exhibit.SCALES})
 
 
 def _size(results):
-  """How many items the largest samples have, which alone are held out."""
+  """The number of items of held-out samples, which have the largest size."""
   overrides = next(iter(results.values())).settings['overrides']
   (size,) = overrides['data.synthetic.held_out_sizes']
   return size
 
 
 def _named_over_unnamed(results, arm):
-  """What more is right of the named category than of another, in points."""
+  """The accuracy on the named category minus that on another, in points."""
   named, others = (
       _ARMS.accuracies(results, arm, figure)
       for figure in (training.SCORE, held_out_answers.UNNAMED)
@@ -114,8 +117,8 @@ def _show(results):
   yield _ARMS.table(
       results,
       f'{size} items, of which {_ASKED} are of the category that the question'
-      ' names: their values that are right (%), at the best learning rate of each,'
-      ' with fresh seeds',
+      ' names: accuracy (%) on these, for the best learning rate of each model'
+      ' and fresh seeds',
   )
   yield exhibit.Table(
       ('named by the question', 'not named', 'difference'),
@@ -127,15 +130,15 @@ def _show(results):
           )
           for arm, words in _WORDS.items()
       },
-      caption='What is right of the category that the question has named, and, asked'
-      ' by surprise, of another (%): who selects does not know the latter',
+      caption='Accuracy (%) on the category that the question names, and on another one'
+      ' that is asked by surprise: a model that selects does not know the latter',
       drawn=('difference',),
       unit='points',
       marks={'stores all': 0},
   )
   yield _ARMS.curves(
       results,
-      f'The same while they learn: always of {size} items, though training begins'
+      f'The same during training: always for {size} items, although training begins'
       ' with fewer',
   )
 
@@ -145,14 +148,14 @@ def _verdict(results):
   selected = _named_over_unnamed(results, 'pla')
   at = {x: _ARMS.accuracy(results, x) for x in _WORDS}
   words = (
-      f'Of {_size(results)} items, models that have seen the question before they'
-      f' store anything have {exhibit.text(at["pla"])} % of values right, their causal'
-      f' twins {exhibit.text(at["la"])} %: {exhibit.text(gain)} points, over'
-      f' {gain.n} fresh seeds. Of what the question has named they know'
-      f' {exhibit.text(selected)} points more than of others. Causal ones that'
-      f' are asked first have {exhibit.text(at["question_first"])} %, that read'
-      f' twice {exhibit.text(at["twice"])} %, softmax attention'
-      f' {exhibit.text(at["attention"])} %.'
+      f'With {_size(results)} items, models that see the question before they store'
+      f' anything have {exhibit.text(at["pla"])} % of the values right, and their'
+      f' causal twins {exhibit.text(at["la"])} %. The gain is {exhibit.text(gain)}'
+      f' points over {gain.n} fresh seeds. Their accuracy on items that the'
+      f' question names is {exhibit.text(selected)} points higher than on others.'
+      f' Causal models have {exhibit.text(at["question_first"])} % if the question'
+      f' comes first and {exhibit.text(at["twice"])} % if they read twice; softmax'
+      f' attention has {exhibit.text(at["attention"])} %.'
   )
   if at['attention'].estimate < arms_lib.SOLVED:
     return exhibit.Verdict(
@@ -162,7 +165,7 @@ def _verdict(results):
     return exhibit.Verdict('holds', words)
   if gain.low > 0:
     return exhibit.Verdict(
-        'partly', f'{words} They gain; that they select is not shown.'
+        'partly', f'{words} They gain, but it is not shown that they select.'
     )
   return exhibit.Verdict('fails' if gain.high < 0 else 'open', words)
 
@@ -171,9 +174,9 @@ EXHIBIT = exhibit.Exhibit(
     title='Selection: a model that knows the question keeps less',
     source='Arora et al. 2024, section 3',
     claim=(
-        'A recurrent model with a state too small for all it reads recalls more'
-        ' if it has seen the question first, as a prefix that is read in both'
-        ' directions lets it.'
+        'A recurrent model whose state is too small for all that it reads recalls'
+        ' more if it sees the question first. A prefix that is read in both'
+        ' directions makes this possible.'
     ),
     plan=_ARMS.plan,
     measure=training.train,

@@ -1,4 +1,4 @@
-"""Figure 2, its question without training: what must a state hold?"""
+"""Figure 2 without training: what must a state hold?"""
 
 from jrt_jax.evaluation import statistics
 from jrt_jax.evaluation.synthetic import set_disjointness
@@ -36,7 +36,7 @@ def _show(results):
       _SEEDS.cells(
           results, [f'smallest D, {kind}' for kind in _KINDS], columns
       ),
-      caption='The smallest state that is right in 9 of 10, by (|A|, |B|)',
+      caption='The smallest state that is right in 9 of 10 cases, by (|A|, |B|)',
       digits=0,
   )
   columns = ('(4, 64)', '(64, 4)', '(4, 256)', '(256, 4)', '(16, 256)')
@@ -65,12 +65,11 @@ def _verdict(results):
   }
   causal, both = gap.values()
   words = (
-      'With 64 sums, who reads once is right'
-      f' {exhibit.text(causal, 0)} points more'
-      ' often if the smaller set comes first; who has seen both sets before it'
-      f' stores one, {exhibit.text(both, 0)}.'
-      ' These are states of random features: trained models are another'
-      ' question.'
+      'With 64 sums in the state, reading once is right more often by'
+      f' {exhibit.text(causal, 0)} points'
+      ' if the smaller set comes first. If both sets are seen before one is'
+      f' stored, the difference is {exhibit.text(both, 0)} points.'
+      ' These are states of random features; trained models can differ.'
   )
   if broken := _SEEDS.broken(results):
     return exhibit.Verdict('void', f'{words} But {"; ".join(broken)}.')
@@ -79,7 +78,7 @@ def _verdict(results):
 
 
 EXHIBIT = exhibit.Exhibit(
-    title='Set disjointness: the order of what is read decides what must be kept',
+    title='Set disjointness: the order of two sets decides what a state must keep',
     source='Arora et al. 2024, Figure 2 (curves without a table) and section 3',
     claim=(
         'A causal recurrent model does better when the smaller of two sets comes'

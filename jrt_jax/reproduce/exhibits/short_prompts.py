@@ -1,11 +1,12 @@
-"""Table 4: what a prompt shorter than the prefix of training is read as.
+"""Table 4: ways to read a prompt that is shorter than the prefix of training.
 
-Rule, fixed before any gold answer was scored, when a trial of the study had
-answered nothing: tasks on which nothing has 5 % right show nothing; if there
-are no others, how likely gold answers are decides. The claim holds if the
-interval of what reading twice gains over padding is above 0 on each task, and
-in part if it is on some; it fails if it is above 0 on none and below 0 on some;
-else it is not decided.
+Rule, fixed before any gold answer was scored, after a trial of the study had
+answered nothing: tasks are ignored if no model has 5 % right. If no task is
+left, the log-likelihood of gold answers is compared instead. For each task
+there is an interval of the gain of reading twice over padding. The claim holds
+if the interval is above 0 on each task, and in part if it is above 0 on some;
+it fails if it is above 0 on none and below 0 on some; otherwise it is not
+decided.
 """
 
 from jrt_jax.reproduce import comparisons
@@ -24,7 +25,7 @@ _WORDS = {
 
 
 def _measures(results):
-  """By measure, row and strategy, of the models that have a prefix."""
+  """Scores by measure, row and strategy, for the models with a prefix."""
   return comparisons.by_measure(
       results,
       lambda x: x.prompt == 'default' and x.settings.get('short_prompt'),
@@ -47,7 +48,7 @@ def _show(results):
         measure,
         {name: _WORDS[name] for name in known if name != _BASELINE},
         _BASELINE,
-        f'What is gained over {_WORDS[_BASELINE]}',
+        f'Gain over {_WORDS[_BASELINE]}',
     )
   yield exhibit.Table(
       [*paper.TABLE_4],
@@ -70,9 +71,9 @@ def _verdict(results):
       _measures(results),
       _CLAIMED,
       _BASELINE,
-      'What is gained by a model that was trained with prefixes as the policy'
-      f' {" or ".join(sorted(policies))} gives them, if a short prompt is repeated'
-      ' until it fills the prefix, and not padded',
+      'Gain of repeating a short prompt until it fills the prefix over padding,'
+      ' for models that were trained with the prefix policy'
+      f' {" or ".join(sorted(policies))}',
   )
 
 

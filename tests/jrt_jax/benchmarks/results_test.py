@@ -32,7 +32,7 @@ def test_a_line_ends_with_what_there_is_to_say():
   assert results.line(make_row('jrt_tiny', error='x')).endswith('error: x')
   states = {'state_bytes': 1200, 'expected_state_bytes': 1000}
   line = results.line(make_row('jrt_tiny', **states))
-  assert line.endswith('the state has 1,200 bytes in place of 1,000')
+  assert line.endswith('the state has 1,200 bytes instead of 1,000')
 
 
 def test_ours_is_compared_with_every_baseline_also_where_it_loses():
@@ -55,5 +55,5 @@ def test_what_ran_is_said_once_for_a_model_and_what_did_not_is_named():
   rows = [make_row('jrt_tiny', implementations=['chunked runs'])] * 2
   assert results.remarks({'rows': rows, 'left': ['G15', 'G18']}) == [
       'jrt_tiny: chunked runs',
-      'no time was left for: G15; G18',
+      'not measured, because the budget was used up: G15; G18',
   ]

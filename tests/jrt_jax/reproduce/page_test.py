@@ -103,7 +103,7 @@ def test_drawings_have_a_mark_for_each_known_figure(read, tmp_path):
 
 def test_what_was_not_measured_says_so_and_how_it_would_be(read):
   said = read(measured=False).said
-  assert 'Not measured. It would be by python -m jrt_jax.reproduce fake' in said
+  assert 'Not measured. To measure it: python -m jrt_jax.reproduce fake' in said
 
 
 def test_figures_of_another_version_are_as_if_there_were_none(

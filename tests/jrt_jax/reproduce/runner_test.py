@@ -112,8 +112,8 @@ def test_a_file_that_is_no_result_is_named_and_left_alone(run, tmp_path):
 
 def test_names_of_jobs_are_names_of_files(run, fake):
   fake.squares = [1, 1]
-  with pytest.raises(ValueError, match="'n1' cannot name a job, or names two"):
+  with pytest.raises(ValueError, match="'n1' must be a valid name of one job"):
     run()
   fake.squares = ['/../a']
-  with pytest.raises(ValueError, match='cannot name a job'):
+  with pytest.raises(ValueError, match='must be a valid name'):
     run()

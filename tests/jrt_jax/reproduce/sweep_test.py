@@ -62,5 +62,5 @@ def test_an_arm_starts_as_soon_as_its_own_trials_are_done():
 
 
 def test_a_seed_that_has_chosen_the_rate_is_not_fresh():
-  with pytest.raises(ValueError, match='seeds must be fresh, got {1}'):
+  with pytest.raises(ValueError, match='seeds must not be in trials, got {1}'):
     SWEEP._replace(seeds=(1, 2)).jobs({})
