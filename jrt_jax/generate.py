@@ -102,7 +102,7 @@ _LONG_PROMPT = flags.DEFINE_string(
 _TURN = flags.DEFINE_string(
     'turn',
     'turn_blocks',
-    'How --interactive reads turns after the first:'
+    'How turns after the first, and prompts after --load_state, are read:'
     f" {', '.join(long_prompts.TURNS)}.",
 )
 _SAVE_STATE = flags.DEFINE_string(
