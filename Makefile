@@ -91,6 +91,9 @@ linted: $(installed)
 	$(VENV)/bin/pyink --quiet --check .
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
 
+nightly:  ## what takes too long for each change: .ci/nightly; hours
+	.ci/nightly $(ARGS)
+
 fuzz:  ## broken files for every reader, an hour of them; ARGS=--seconds=60
 	@$(MAKE) --no-print-directory fuzzed VENV=$(VENV)-fuzz EXTRAS=fuzz
 
@@ -116,5 +119,5 @@ ifdef fresh
 .PHONY: $(installed)
 endif
 .PHONY: help train test test-slow flows followed test-aot tested-aot test-hf
-.PHONY: test-wheel docs site lint linted fuzz fuzzed clean python notebooks
+.PHONY: test-wheel docs site lint linted nightly fuzz fuzzed clean python notebooks
 .PHONY: ran-notebooks
