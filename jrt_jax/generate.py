@@ -242,7 +242,7 @@ def _draw_all(continuation):
       disable=None,
   ) as bar:
     while not continuation.ended:
-      continuation.advance(decode.MOST)
+      continuation.advance(decode.MAX_TOKENS)
       bar.update(count() - bar.n)
 
 

@@ -7,7 +7,7 @@ from jrt_jax import generation
 from jrt_jax.benchmarks import inference
 from jrt_jax.benchmarks import prefill
 from jrt_jax.benchmarks import timing
-from jrt_jax.generation import reading
+from jrt_jax.generation import prefill as prefill_lib
 
 
 @pytest.fixture(autouse=True)
@@ -21,12 +21,12 @@ def test_a_prompt_is_timed(small_run):
   assert figures['tokens_per_second'] == pytest.approx(
       1e3 * 4 * 64 / figures['ms']
   )
-  compiled = reading._read._cache_size()
+  compiled = prefill_lib._read._cache_size()
   tokenizer = types.SimpleNamespace(size=19, eos_id=-1)
   model = dataclasses.replace(inference.serve(config), tokenizer=tokenizer)
   settings = generation.GenerationSettings(max_tokens=0)
   generation.generate(model, inference.prompts(config, 64), settings)
-  assert reading._read._cache_size() == compiled  # it is what generates
+  assert prefill_lib._read._cache_size() == compiled  # it is what generates
 
 
 def test_memory_is_compared_with_that_of_a_shorter_prompt(
