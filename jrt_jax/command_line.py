@@ -7,6 +7,7 @@ changes the program.
 
 from collections.abc import Callable, Iterator
 import contextlib
+import difflib
 import errno
 import itertools
 import logging as python_logging
@@ -63,9 +64,11 @@ def parser(
     except AttributeError as error:  # mostly a ConfigDict without that key
       _exit(MISTAKE, _unknown_key(error))
     except flags.UnrecognizedFlagError as error:
-      _exit(MISTAKE, renamed.flag(error.flagname, flags.FLAGS) or error)
+      _exit(
+          MISTAKE, renamed.flag(error.flagname, flags.FLAGS) or _of_flag(error)
+      )
     except (flags.Error, OSError, KeyError, TypeError, ValueError) as error:
-      _exit(MISTAKE, _of_config_file(error))
+      _exit(MISTAKE, _of_flag(_of_config_file(error)))
     except Exception as error:  # a config file is a program
       _exit(MISTAKE, f'--{config}: {type(error).__name__}: {error}')
     if not flags.FLAGS['verbosity'].present:  # libraries log too much
@@ -236,17 +239,42 @@ def _check_file(argv, config):
     if flag in (f'-{config}', f'--{config}') and wrong:
       folder = pathlib.Path(configs.__file__).parent
       there = sorted(folder.glob('**/[a-z]*.py'))
-      names = ', '.join(str(x.relative_to(folder.parent)) for x in there)
-      _exit(
-          MISTAKE,
-          f'--{config} must be a .py file, got {path!r}: there are {names}',
-      )
+      names = [str(file.relative_to(folder.parent)) for file in there]
+      near = path.endswith('.py') and difflib.get_close_matches(path, names, 1)
+      hint = f'there are {", ".join(names)}'
+      if near:
+        hint = f'did you mean {near[0]}?'
+      _exit(MISTAKE, f'--{config} must be a .py file, got {path!r}: {hint}')
 
 
 def _of_config_file(error):
   """The error of a config file, without the traceback of ml_collections."""
   while 'Error whilst parsing config file' in str(error) and error.__context__:
     error = error.__context__
+  return error
+
+
+def _of_flag(error):
+  """Says in the words of other errors what absl and Python say of a flag."""
+  unknown = re.fullmatch(
+      r"Unknown command line flag '(.*?)'(?:\. Did you mean: (\S+).*)?",
+      str(error),
+      re.DOTALL,
+  )
+  if unknown:
+    wrong, right = unknown.groups()
+    hint = f': did you mean --{right}?' if right else ''
+    return f'there is no flag --{wrong}{hint}'
+  number = re.fullmatch(
+      r'flag (--[\w.]+)=(.*): (?:invalid literal for (int)|could not convert .*'
+      r' to float).*',
+      str(error),
+      re.DOTALL,
+  )
+  if number:
+    flag, value, whole = number.groups()
+    kind = 'a whole number' if whole else 'a number'
+    return f'{flag} must be {kind}, got {value!r}'
   return error
 
 

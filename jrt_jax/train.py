@@ -27,6 +27,7 @@ from jrt_jax.data import pipeline
 from jrt_jax.data import shards
 from jrt_jax.evaluation import recall_probes
 from jrt_jax.reporting import report
+from jrt_jax.reporting import tables
 from jrt_jax.reporting import terminal
 from jrt_jax.runtime import clusters
 from jrt_jax.runtime import compilation_cache
@@ -187,7 +188,9 @@ def _kept_result(run):
 def _show_kernels():
   """Prints which implementation runs, and why, at its first use."""
   log = logging.getLogger('pallas_kernels')
-  log.addHandler(logging.StreamHandler(sys.stdout))
+  handler = logging.StreamHandler(sys.stdout)
+  handler.format = lambda record: tables.paragraph(record.getMessage())
+  log.addHandler(handler)
   log.setLevel(logging.INFO)
   log.propagate = False
 

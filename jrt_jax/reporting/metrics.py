@@ -130,8 +130,8 @@ class Progress:
       self._bar = tqdm.tqdm(
           total=total,
           initial=start,
-          unit=' steps',
           dynamic_ncols=True,
+          bar_format='{n_fmt}/{total_fmt} {bar} {desc}ETA {remaining}',
           file=self._file,
       )
 
@@ -147,7 +147,7 @@ class Progress:
         for name, value in metrics.items()
     )
     if self._bar is not None:
-      self._bar.set_postfix_str(shown, refresh=False)
+      self._bar.set_description_str(f'{shown}  ', refresh=False)
       self.advance(step)
     else:
       self.print(f'step {step}/{self._total}  {shown}  ETA {self._eta(step)}')

@@ -25,10 +25,11 @@ def plan(
     train_tokens: int | None,
     data_rate: float,
     mean_prefix: float,
+    has_masks: bool,
     dtype: str,
     matmul_rate: float,
 ) -> str:
-  """Returns the plan of a run, one fact on each line.
+  """Returns the plan of a run, as a table of facts.
 
   Args:
     config: the config of the run.
@@ -38,6 +39,7 @@ def plan(
     train_tokens: number of training tokens; None for synthetic tasks.
     data_rate: tokens a second that the data pipeline delivers.
     mean_prefix: mean length of the prefix of a sequence.
+    has_masks: whether masked tokens have a loss.
     dtype: the dtype in which these devices compute.
     matmul_rate: FLOP/s of the devices, from `throughput.matmul_rate`.
   """
@@ -53,42 +55,45 @@ def plan(
   own = training_memory.state_bytes(model, mesh.shape, accumulation)
   by_part = ', '.join(f'{k} {units.count(n)}' for k, n in parts.items())
   axes = ', '.join(f'{axis} {n}' for axis, n in mesh.shape.items())
+  axes = f' ({axes})' if len(devices) > 1 else ''
   amount, epochs = 'samples are drawn', ''
   if train_tokens:
     amount = f'{units.count(train_tokens)} tokens'
     epochs = f' ({tokens / train_tokens:.3g} epochs)'
   lines = {
       'software': f'jrt_jax {jrt_jax.__version__}, jax {jax.__version__}',
-      'devices': f'{len(devices)} x {devices[0].device_kind} ({axes})',
+      'devices': f'{len(devices)} x {devices[0].device_kind}{axes}',
       'parameters': f'{total:,} ({by_part})',
       'decode state': _decode_state(config, units.size),
-      'compute': f'{flops / 1e9:.3g} GFLOP a trained token',
+      'compute': f'{units.flop(flops)} per trained token',
       'data': (
-          f'{config["data"]["source"]}: {amount}, of'
-          f' {tokenizer.size:,} ids; the model has {model["vocab_size"]:,}'
+          f'{config["data"]["source"]}: {amount}; the tokenizer has'
+          f' {tokenizer.size:,} ids, the model {model["vocab_size"]:,}'
       ),
       'training': (
-          f'{config["steps"]:,} steps x {batch} x {length} ='
+          f'{config["steps"]:,} steps x {batch} sequences x {length} tokens ='
           f' {units.count(tokens)} tokens{epochs}'
       ),
       'prefix': (
           f'{config["prefix"]["name"]}: {mean_prefix:,.0f} of {length:,} tokens'
           ' on average'
       ),
-      'expected time': (
-          f'{units.duration(seconds)}, {units.count(rate)} tokens/s: at'
-          f' {estimate.UTILIZATION:.0%} of the FLOP/s of these devices in'
-          f' products of {dtype} matrices'
+      'loss': _loss(config['objective'], has_masks),
+      'microbatches': (
+          f'{accumulation} in a step; sequences in each:'
+          f' {batch // accumulation}'
       ),
-      'data pipeline': (
-          f'{units.count(data_rate)} tokens/s; training needs'
-          f' {units.count(rate)}'
-      ),
-      'microbatches': f'{accumulation} of {batch // accumulation} sequences',
       'memory': (
-          f'{units.size(sum(own.values()))} for weights, gradients'
-          ' and moments on each device, and activations'
+          f'{units.size(sum(own.values()))} on each device for weights,'
+          ' gradients and moments of the optimizer; activations take more'
       ),
+      'expected time': (
+          f'{units.duration(seconds)}, if training reaches'
+          f' {units.count(rate)} tokens/s: {estimate.UTILIZATION:.0%} of the'
+          f' speed that was measured for products of {dtype} matrices'
+      ),
+      'data loading': f'{units.count(data_rate)} tokens/s'
+      + (', too slow for training' if data_rate < rate else ''),
   }
   if dtype != model['dtype']:
     lines['dtype'] = (
@@ -110,10 +115,10 @@ def demonstration(config: Mapping[str, Any], tokenizer) -> str | None:
   if data['source'] != 'python_stdlib' or ids <= 2 * tokenizer.size:
     return None
   return (
-      f'This is a demonstration: only {tokenizer.size} of {ids} ids occur in'
-      " the source files of Python's standard library. For real data, make shards"
-      ' (python -m jrt_jax.data.prepare) and pass --config.data.source=shards'
-      ' --config.data.path=DIR --config.data.tokenizer=DIR/tokenizer.json'
+      f'This is a demonstration: only {tokenizer.size} of {ids:,} ids occur in'
+      " the source\nfiles of Python's standard library. For real data, make shards"
+      '\n(python -m jrt_jax.data.prepare) and pass\n  --config.data.source=shards'
+      ' --config.data.path=DIR\n  --config.data.tokenizer=DIR/tokenizer.json'
   )
 
 
@@ -135,11 +140,11 @@ def result(
   """
   speed = 'not measured (no steps were left)'
   if tokens_per_second is not None:
-    speed = f'{tokens_per_second:,.0f}'
+    speed = f'{tokens_per_second:,.0f} tokens/s'
   model = config['model']
   lines = {
       **held_out,
-      'training tokens/s': speed,
+      'training speed': speed,
       'parameters': f'{sum(cost.parameters(model).values()):,}',
       'decode state': _decode_state(config, '{:,} bytes'.format),
   }
@@ -157,6 +162,14 @@ def _decode_state(config, unit):
   model, length = config['model'], config['sequence_length']
   size = unit(cost.state_bytes(model, length=length))
   grows = mixers.state_grows(model)
-  return f'{size} a sequence, at ' + (
+  return f'{size} per sequence, at ' + (
       f'{length} tokens' if grows else 'any length'
   )
+
+
+def _loss(objective, has_masks):
+  """What is minimised, in words."""
+  words = 'of next tokens'
+  if has_masks:
+    words += f' + {objective["mlm_weight"]:g} x that of masked tokens'
+  return f'{words}, in nats per token'

@@ -1,10 +1,21 @@
-"""Tables in a terminal."""
+"""Tables that fit a terminal."""
 
 from collections.abc import Iterable, Sequence
+import itertools
+import textwrap
+
+WIDTH = 80  # characters of a terminal; no table is wider
+_NARROWEST = 20  # to which cells are wrapped; then the table is split
+_GAP = 2
 
 
 def aligned(rows: Iterable[Sequence[str]], sides: str = '<') -> str:
   """Returns a line for each row of cells, in columns two spaces apart.
+
+  What would exceed `WIDTH` is made to fit: long cells of the widest column that
+  is flush left continue on the next line. If that does not suffice, a second
+  table with the same first column follows, after an empty line, for the columns
+  that have no room.
 
   Args:
     rows: rows with the same number of cells, including the header.
@@ -12,11 +23,74 @@ def aligned(rows: Iterable[Sequence[str]], sides: str = '<') -> str:
       also applies to all further columns.
   """
   rows = [*rows]
-  widths = [max(map(len, column)) for column in zip(*rows)]
-  sides = sides.ljust(len(widths), sides[-1])
+  count = len(rows[0]) if rows else 0
+  sides = sides.ljust(count, sides[-1])
+  rows = _wrapped(rows, sides)
+  return '\n\n'.join(
+      _lines([[row[i] for i in columns] for row in rows], columns, sides)
+      for columns in _blocks(_widths(rows))
+  )
+
+
+def paragraph(text: str) -> str:
+  """Returns a text in lines of at most `WIDTH`; the first is not indented."""
+  return textwrap.fill(
+      text, WIDTH, subsequent_indent='  ', break_on_hyphens=False
+  )
+
+
+def _lines(rows, columns, sides):
+  widths = _widths(rows)
   return '\n'.join(
       '  '.join(
-          f'{x:{side}{w}}' for x, side, w in zip(row, sides, widths)
+          f'{x:{sides[i]}{w}}' for x, i, w in zip(row, columns, widths)
       ).rstrip()
       for row in rows
   )
+
+
+def _widths(rows):
+  return [max(map(len, column)) for column in zip(*rows)]
+
+
+def _total(widths):
+  return sum(widths) + _GAP * (len(widths) - 1)
+
+
+def _wrapped(rows, sides):
+  """The rows, with more of them where cells of one column are too long."""
+  widths = _widths(rows)
+  left = [i for i, side in enumerate(sides) if side == '<']
+  if _total(widths) <= WIDTH or not left:
+    return rows
+  i = max(left, key=widths.__getitem__)
+  room = max(WIDTH - _total(widths) + widths[i], _NARROWEST)
+  return [line for row in rows for line in _continued(row, i, room)]
+
+
+def _continued(row, i, room):
+  """A row as several, in which cell `i` has no more than `room` characters."""
+  first, *rest = textwrap.wrap(
+      row[i],
+      room,
+      initial_indent=' ' * (len(row[i]) - len(row[i].lstrip())),
+      subsequent_indent='' if i else '  ',  # names of rows are told apart
+      break_on_hyphens=False,
+  ) or ['']
+  yield [*row[:i], first, *row[i + 1 :]]
+  for part in rest:
+    yield [part if j == i else '' for j in range(len(row))]
+
+
+def _blocks(widths):
+  """Yields the columns of each table, the first one in all of them."""
+  columns = range(1, len(widths))
+  while columns:
+    totals = itertools.accumulate(
+        (widths[i] + _GAP for i in columns), initial=widths[0]
+    )
+    fitting = max(sum(x <= WIDTH for x in totals) - 1, 1)
+    yield [0, *columns[:fitting]]
+    columns = columns[fitting:]
+  if len(widths) == 1:
+    yield [0]

@@ -13,6 +13,13 @@ def size(num_bytes: float) -> str:
   )
 
 
+def flop(number: float) -> str:
+  """8.3e6 → '8.3 MFLOP'."""
+  return _scaled(
+      number, 1000, (' FLOP', ' kFLOP', ' MFLOP', ' GFLOP', ' TFLOP', ' PFLOP')
+  )
+
+
 def duration(seconds: float) -> str:
   """75 → '1m15s', 90061 → '1d01h', 4e7 → '1y97d', 4.2 → '4s'."""
   seconds = round(seconds)

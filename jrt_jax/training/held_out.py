@@ -101,8 +101,8 @@ class HeldOutLoss:
     }
     if 'recall_accuracy' in metrics:
       lines['recalled-token accuracy'] = (
-          f'{metrics["recall_accuracy"]:.1%} (rare pairs that were read before:'
-          f' {metrics["recall_fraction"]:.1%} of next tokens)'
+          f'{metrics["recall_accuracy"]:.1%} (on the'
+          f' {metrics["recall_fraction"]:.1%} that end a rare pair read before)'
       )
     return lines | masked_lines(metrics)
 

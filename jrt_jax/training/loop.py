@@ -13,6 +13,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
 
 from jrt_jax.cost import estimate
+from jrt_jax.data import objectives
 from jrt_jax.reporting import metrics as metrics_lib
 from jrt_jax.reporting import report
 from jrt_jax.reporting import terminal
@@ -211,15 +212,7 @@ class _Loop:
             'peak_memory': throughput.peak_memory(),
         },
     )
-    self._progress.update(
-        step,
-        {
-            'loss': metrics['loss'],
-            'next': metrics['next_token_loss'],
-            'masked': metrics['masked_token_loss'],
-            'tokens/s': units.count(self._speed),
-        },
-    )
+    self._progress.update(step, self._shown(metrics))
     if bad := metrics['skipped_in_a_row']:
       self._run.checkpoints.check_finite(state)
     if bad >= self._config['optimizer']['max_bad_steps']:
@@ -228,6 +221,15 @@ class _Loop:
           ' because gradients or updates were not finite or spiked: lower'
           ' config.optimizer.peak_lr, or look at the data of these steps'
       )
+
+  def _shown(self, metrics):
+    """What the screen has of a step; the parts of the loss, if it has parts."""
+    parts = {}
+    if objectives.has_masks(self._config['objective']):
+      parts['next'] = metrics['next_token_loss']
+      parts['masked'] = metrics['masked_token_loss']
+    speed = units.count(self._speed)
+    return {'loss': metrics['loss'], **parts, 'tokens/s': speed}
 
   def _evaluate(self, step, state):
     jax.block_until_ready(state)  # so that the step counts as training time

@@ -27,7 +27,7 @@ def compile_step(run: Run) -> jax.stages.Compiled:
   program = _compile(run, run.steps)
   need = memory.needed(program)
   took = units.duration(time.perf_counter() - start)
-  _tell(f'compiled in {took}: a step takes {units.size(need)} on each device')
+  _tell(f'compiled in {took}: a step needs {units.size(need)} on each device')
   free = _free()
   if need > free:
     _tell('that is more than is free: looking for settings that fit …')

@@ -13,6 +13,7 @@ import numpy as np
 from jrt_jax import cost
 from jrt_jax import models
 from jrt_jax.cost import layout
+from jrt_jax.data import objectives
 from jrt_jax.data import pipeline
 from jrt_jax.models import decode
 from jrt_jax.models import sampling
@@ -135,6 +136,7 @@ class Run:
         train_tokens=self.train_tokens,
         data_rate=self._data_rate(),
         mean_prefix=self.mean_prefix,
+        has_masks=objectives.has_masks(self.config['objective']),
         dtype=dtype,
         matmul_rate=throughput.matmul_rate(self.mesh, dtype),
     )
@@ -185,7 +187,7 @@ class Run:
     init = jax.jit(
         lambda: models.split(build())[1], out_shardings=shardings.params
     )
-    return first_state(init()), f"seed {self.config['seed']}"
+    return first_state(init()), f"new weights of seed {self.config['seed']}"
 
   def place(self) -> dict[str, Any]:
     """Returns the place of the run in its data, as JSON for a checkpoint."""

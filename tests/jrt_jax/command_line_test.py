@@ -194,6 +194,23 @@ def test_what_no_run_has_recorded_is_one_line(
             ['--config=configs/base.py', '--config.model.colour=3'],
             "the config has no key 'colour'",
         ),
+        (
+            ['--config=configs/jrt_tinny.py'],
+            "--config must be a .py file, got 'configs/jrt_tinny.py': did you"
+            ' mean configs/jrt_tiny.py?',
+        ),
+        (
+            ['--config=configs/base.py', '--config.steps=ten'],
+            "--config.steps must be a whole number, got 'ten'",
+        ),
+        (
+            ['--config=configs/base.py', '--config.optimizer.peak_lr=high'],
+            "--config.optimizer.peak_lr must be a number, got 'high'",
+        ),
+        (
+            ['--config=configs/base.py', '--confg.steps=3'],
+            'there is no flag --confg.steps',
+        ),
     ],
 )
 def test_a_mistake_is_one_line(parse, capsys, arguments, message):
@@ -236,7 +253,7 @@ def test_arguments_without_a_flag_are_given_to_main(parse_runs, arguments):
     [
         ([], 'at least one of RUN must be given'),
         (['--out=a.png'], 'at least one of RUN must be given'),
-        (['a', '--oot=a.png'], "Unknown command line flag 'oot'"),
+        (['a', '--oot=a.png'], 'there is no flag --oot: did you mean --out?'),
     ],
 )
 def test_a_mistake_beside_such_arguments_is_one_line(

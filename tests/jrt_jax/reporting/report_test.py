@@ -12,6 +12,7 @@ from jrt_jax import cost
 from jrt_jax.cost import estimate
 from jrt_jax.data import tokenizers
 from jrt_jax.reporting import report
+from jrt_jax.reporting import tables
 from jrt_jax.reporting import units
 
 
@@ -30,10 +31,13 @@ def make_plan(matmul_rate, dtype='bfloat16'):
       train_tokens=10**9,
       data_rate=2.5e6,
       mean_prefix=1024,
+      has_masks=True,
       dtype=dtype,
       matmul_rate=matmul_rate,
   )
-  return dict(re.split('  +', line, maxsplit=1) for line in text.splitlines())
+  assert max(map(len, text.splitlines())) <= tables.WIDTH
+  whole = re.sub('\n +', ' ', text)  # facts that continue on the next line
+  return dict(re.split('  +', line, maxsplit=1) for line in whole.splitlines())
 
 
 @pytest.fixture(scope='module')
@@ -44,14 +48,15 @@ def plan():
 def test_the_plan_of_the_paper_has_its_figures(plan):
   tokens = 60_000 * 256 * 2048
   assert plan['training'] == (
-      f'60,000 steps x 256 x 2048 = 31.5B tokens ({tokens / 1e9:.3g} epochs)'
+      '60,000 steps x 256 sequences x 2048 tokens = 31.5B tokens'
+      f' ({tokens / 1e9:.3g} epochs)'
   )
   assert plan['parameters'].startswith('356,619,264 (embedding 51.5M, ')
   assert plan['devices'] == '2 x NVIDIA H100 (data 2, fsdp 1, tensor 1)'
-  assert plan['microbatches'] == '16 of 16 sequences'
+  assert plan['microbatches'] == '16 in a step; sequences in each: 16'
   assert plan['prefix'] == 'fixed: 1,024 of 2,048 tokens on average'
   assert plan['data'] == (
-      'python_stdlib: 1B tokens, of 257 ids; the model has 50,264'
+      'python_stdlib: 1B tokens; the tokenizer has 257 ids, the model 50,264'
   )
   # Weights, two moments, gradients of the batch and of a microbatch, float32.
   assert plan['memory'].startswith(f'{20 * 356_619_264 / 2**30:.3g} GiB')
@@ -69,8 +74,20 @@ def test_the_plan_says_in_which_dtype_it_computes_if_not_as_configured(plan):
 def test_the_plan_says_how_long_the_run_will_take(plan):
   rate = estimate.tokens_per_second(jrt_360m.get_config().to_dict(), 1e12)
   speed, took = units.count(rate), units.duration(60_000 * 256 * 2048 / rate)
-  assert plan['expected time'].startswith(f'{took}, {speed} tokens/s: ')
-  assert plan['data pipeline'] == f'2.5M tokens/s; training needs {speed}'
+  assert plan['expected time'].startswith(
+      f'{took}, if training reaches {speed} tokens/s: '
+  )
+
+
+def test_the_plan_says_when_data_are_read_more_slowly_than_trained_on(plan):
+  assert plan['data loading'] == '2.5M tokens/s'
+  fast = make_plan(1e18)['data loading']
+  assert fast == '2.5M tokens/s, too slow for training'
+
+
+def test_the_plan_says_what_the_loss_is_made_of(plan):
+  words = 'of next tokens + 0.25 x that of masked tokens, in nats per token'
+  assert plan['loss'] == words
 
 
 def test_a_run_that_takes_more_than_a_month_is_warned_of():
@@ -89,14 +106,16 @@ def test_the_plan_says_the_state_and_the_compute_of_a_token(plan):
   assert float(size) == pytest.approx(
       cost.state_bytes(config, length=1) / 2**20, rel=0.005
   )
-  gflop = float(plan['compute'].split()[0])
-  assert 6 * 0.3 < gflop < 6 * 0.45  # 6 FLOP for most of the parameters
+  gflop, unit = plan['compute'].split()[:2]
+  assert unit == 'GFLOP'
+  assert 6 * 0.3 < float(gflop) < 6 * 0.45  # 6 FLOP for most of the parameters
 
 
 def test_the_full_model_on_the_built_in_text_is_called_a_demonstration():
   config, tokenizer = jrt_360m.get_config().to_dict(), tokenizers.Bytes()
   remark = report.demonstration(config, tokenizer)
-  assert '\n' not in remark and 'demonstration' in remark
+  assert max(map(len, remark.splitlines())) <= tables.WIDTH
+  assert 'demonstration' in remark
   keys = re.findall(r'--config\.([\w.]+)=', remark)
   assert keys == ['data.source', 'data.path', 'data.tokenizer']
   assert all(key in base.get_config().data for key in map(last_part, keys))
@@ -126,10 +145,10 @@ def test_the_result_holds_what_was_measured(speed, sample, run_config):
   )
   model = cost.parameters(run_config()['model'])
   facts = [
-      'held-out text      12,345 bytes',
-      '(no steps were left)' if speed is None else '1,234\n',
+      'held-out text   12,345 bytes',
+      '(no steps were left)' if speed is None else '1,234 tokens/s\n',
       f'{sum(model.values()):,}\n',
-      f'{cost.state_bytes(run_config()["model"], length=1):,} bytes a sequence',
+      f'{cost.state_bytes(run_config()["model"], length=1):,} bytes per sequence',
   ]
   for fact in facts:
     assert fact in f'{text}\n'
@@ -144,4 +163,4 @@ def test_a_decode_state_that_grows_is_told_at_the_sequence_length(run_config):
       sample=('', ''),
   )
   state = 16 * 2 * 8 * 4 + 4  # keys and values of each token, and the count
-  assert f'{state:,} bytes a sequence, at 16 tokens' in text
+  assert f'{state:,} bytes per sequence, at 16 tokens' in text

@@ -52,3 +52,8 @@ def test_sizes_are_binary(num_bytes, expected):
 )
 def test_durations_have_two_units(seconds, expected):
   assert units.duration(seconds) == expected
+
+
+def test_operations_have_a_unit():
+  assert units.flop(8.32e6) == '8.32 MFLOP'
+  assert units.flop(2.01e9) == '2.01 GFLOP'

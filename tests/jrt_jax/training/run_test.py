@@ -134,7 +134,7 @@ def test_a_run_that_saved_nothing_can_start_anew_with_another_config(
       run.start()
   with run_lib.Run(config(model__width=16), tmp_path) as run:
     state, origin = run.start()
-    assert origin == 'seed 0'
+    assert origin == 'new weights of seed 0'
     run.checkpoints.save(0, state, run.place())
   with pytest.raises(ValueError, match='another model'):
     run_lib.Run(config(), tmp_path)
@@ -342,4 +342,4 @@ def test_a_second_run_in_a_workdir_is_refused_until_the_first_ends(
     with pytest.raises(ValueError, match='in use by another process'):
       run_lib.Run(config(steps=5), tmp_path)
   with run_lib.Run(config(), tmp_path) as run:
-    assert run.start()[1] == 'seed 0'
+    assert run.start()[1] == 'new weights of seed 0'
