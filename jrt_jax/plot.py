@@ -9,6 +9,7 @@ training losses are in bits per byte. The extension of --out chooses the format:
 .png, .pdf or .svg. Needs matplotlib.
 """
 
+import dataclasses
 import glob
 import os
 import sys
@@ -34,6 +35,28 @@ _SMOOTH = flags.DEFINE_float(
     lower_bound=0.0,
     upper_bound=1.0,
 )
+_LABELS = flags.DEFINE_list(
+    'labels',
+    [],
+    'Name the runs so, in their order; default: folders and settings.',
+)
+_PANELS = flags.DEFINE_list(
+    'panels',
+    [],
+    f'Draw only these, of {", ".join(figure.PANEL_NAMES)}; default: all that'
+    ' the runs have.',
+)
+_AGAINST = flags.DEFINE_list(
+    'against',
+    list(figure.AXES),
+    'Draw the curves against training tokens, training time, or both.',
+)
+_SIZE = flags.DEFINE_string(
+    'size',
+    '',
+    'Size in a paper: single (3.25 inches wide), double (6.75 inches), or'
+    ' WIDTHxHEIGHT in inches; default: as large as the panels need.',
+)
 
 
 def main(argv: list[str]) -> None:
@@ -42,10 +65,32 @@ def main(argv: list[str]) -> None:
     if not _WORKDIR.value:
       raise ValueError('--workdir=DIR must be given, or several, DIR,DIR')
     out = command_line.output_file('--out', _OUT.value)
-    runs = curves.read(_workdirs(), skip=_tell)
+    runs = _labelled(curves.read(_workdirs(), skip=_tell))
     print(curves.table([run.smoothed(_SMOOTH.value) for run in runs]))
-    figure.draw(runs, out, smooth=_SMOOTH.value)
+    figure.draw(
+        runs,
+        out,
+        smooth=_SMOOTH.value,
+        panels=_PANELS.value,
+        against=_AGAINST.value,
+        size=_SIZE.value,
+    )
     print(f'wrote {out}')
+
+
+def _labelled(runs):
+  """The runs, with the names of --labels."""
+  labels = _LABELS.value
+  if not labels:
+    return runs
+  if len(labels) != len(runs):
+    raise ValueError(
+        f'--labels must be a name for each of the {len(runs)} runs, got'
+        f' {len(labels)}: {", ".join(labels)}'
+    )
+  return [
+      dataclasses.replace(run, label=label) for run, label in zip(runs, labels)
+  ]
 
 
 def _workdirs():

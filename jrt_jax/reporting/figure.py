@@ -1,6 +1,7 @@
 """The figure that compares runs."""
 
 from collections.abc import Sequence
+import re
 from typing import NamedTuple
 
 from jrt_jax.reporting import units
@@ -11,6 +12,7 @@ from jrt_jax.reporting.curves import Run
 class Panel(NamedTuple):
   """How a metric is shown."""
 
+  name: str  # by which a user chooses it
   title: str
   unit: str
   scale: float = 1.0  # from the metric to the unit
@@ -18,34 +20,34 @@ class Panel(NamedTuple):
   chance: str = ''  # the metric that has the accuracy of guessing
 
 
+_ANSWERS = '% of answers recalled'
+_CHANCE = 'probe/recall_chance'
 PANELS = {
-    'next_token_loss': Panel('Training loss', 'nats per next token'),
+    'next_token_loss': Panel('loss', 'Training loss', 'nats per next token'),
     # In place of it, if the tokenizers of the runs differ.
-    'bits_per_byte': Panel('Training loss', 'bits per byte'),
-    'held_out/bits_per_byte': Panel('Held-out text', 'bits per byte'),
-    'held_out/recall_accuracy': Panel(
-        'Recall', '% of repeated rare pairs', 100.0
+    'bits_per_byte': Panel('loss', 'Training loss', 'bits per byte'),
+    'held_out/bits_per_byte': Panel(
+        'bits_per_byte', 'Held-out text', 'bits per byte'
     ),
-    'held_out/answer_accuracy': Panel('Answers', '% correct', 100.0),
+    'held_out/recall_accuracy': Panel(
+        'recall', 'Recall', '% of repeated rare pairs', 100.0
+    ),
+    'held_out/answer_accuracy': Panel('answers', 'Answers', '% correct', 100.0),
     'held_out/masked_token_accuracy': Panel(
-        'Masked tokens', '% correct', 100.0
+        'masked', 'Masked tokens', '% correct', 100.0
     ),
     'probe/recall_default': Panel(
-        'Probes, read once',
-        '% of answers recalled',
-        100.0,
-        from_zero=True,
-        chance='probe/recall_chance',
+        'probe_once', 'Probes, read once', _ANSWERS, 100.0, True, _CHANCE
     ),
     'probe/recall_twice': Panel(
-        'Probes, read twice',
-        '% of answers recalled',
-        100.0,
-        from_zero=True,
-        chance='probe/recall_chance',
+        'probe_twice', 'Probes, read twice', _ANSWERS, 100.0, True, _CHANCE
     ),
-    'tokens_per_second': Panel('Throughput', 'tokens/s', from_zero=True),
+    'tokens_per_second': Panel(
+        'throughput', 'Throughput', 'tokens/s', from_zero=True
+    ),
 }
+PANEL_NAMES = tuple(dict.fromkeys(panel.name for panel in PANELS.values()))
+AXES = 'tokens', 'time'  # what curves are drawn against
 
 # The palette of Okabe and Ito, which colour-blind readers can tell apart.
 # Further runs have dashed and dotted lines.
@@ -78,6 +80,18 @@ STYLE = {
     'lines.markersize': 3,
 }
 
+# Where the figure has the size that it is printed in.
+PAPER_STYLE = STYLE | {
+    'font.size': 7,
+    'axes.titlesize': 8,
+    'axes.linewidth': 0.6,
+    'lines.linewidth': 1.1,
+    'lines.markersize': 2.5,
+    'pdf.fonttype': 42,  # text stays text, which publishers ask for
+}
+COLUMNS = {'single': 3.25, 'double': 6.75}  # inches, of a page's columns
+_NARROWEST, _ROW, _LEGEND = 1.5, 1.7, 0.3  # inches, of a panel; of a legend
+
 # Units of training time, longest first.
 TIMES = {'days': 86400, 'hours': 3600, 'minutes': 60, 'seconds': 1}
 
@@ -90,17 +104,30 @@ class Axis(NamedTuple):
   unit: float = 1.0
 
 
-def draw(runs: Sequence[Run], path: str, *, smooth: float = 0.1) -> None:
-  """Writes a figure: a column for each metric, against tokens and time.
+def draw(
+    runs: Sequence[Run],
+    path: str,
+    *,
+    smooth: float = 0.1,
+    panels: Sequence[str] = (),
+    against: Sequence[str] = AXES,
+    size: str = '',
+) -> None:
+  """Writes a figure: a column for each metric, a row for each axis.
 
   Args:
     runs: the runs; a run without a metric is left out of its column.
     path: the file to write; its extension is the format.
     smooth: see `Run.smoothed`; the unsmoothed curves are drawn faintly behind.
+    panels: names of `PANEL_NAMES`, in the order in which they are drawn; empty:
+      all panels that a run has.
+    against: names of `AXES`, a row of panels for each.
+    size: a key of `COLUMNS` or WIDTHxHEIGHT in inches, with the small fonts of
+      papers; empty: as large as the panels need.
 
   Raises:
-    ValueError: matplotlib is missing or does not support the extension, or the
-      runs have no metric to draw.
+    ValueError: matplotlib is missing or does not support the extension; a choice
+      is unknown or has no room; or the runs have no metric to draw.
     OSError: the file cannot be written.
   """
   try:
@@ -110,26 +137,84 @@ def draw(runs: Sequence[Run], path: str, *, smooth: float = 0.1) -> None:
     raise ValueError(
         'drawing needs the package matplotlib: pip install matplotlib'
     ) from error
-  names = [n for n in PANELS if any(n in run.curves for run in runs)]
-  if not names:
-    raise ValueError(
-        f'runs must have a metric of {", ".join(PANELS)}, got none of them'
-    )
-  width = max(2.8 * len(names), _entry_inches(runs))
-  with matplotlib.rc_context(STYLE):
-    fig = figure.Figure((width, 5.6), layout='constrained')
-    grid = fig.subplots(
-        2, len(names), sharex='row', sharey='col', squeeze=False
-    )
-    axes = Axis('training tokens', 'tokens'), _time_axis(runs)
+  names = _metrics(runs, panels)
+  axes = _axes(runs, against)
+  shape = len(axes), len(names)
+  inches = _inches(size, *shape) or (
+      max(2.8 * len(names), _entry_inches(runs, STYLE)),
+      2.8 * len(axes),
+  )
+  style = PAPER_STYLE if size else STYLE
+  with matplotlib.rc_context(style):
+    fig = figure.Figure(inches, layout='constrained')
+    grid = fig.subplots(*shape, sharex='row', sharey='col', squeeze=False)
     for row, axis in zip(grid, axes):
       _x_axis(row, axis)
       for ax, name in zip(row, names):
         _curves(ax, runs, name, axis, smooth)
     for ax, name in zip(grid[0], names):
       ax.set_title(PANELS[name].title)
-    _legend(fig, runs)
-    fig.savefig(path, dpi=200)
+    _legend(fig, runs, style)
+    fig.savefig(path, dpi=300 if size else 200)
+
+
+def _metrics(runs, panels):
+  """The metrics that are drawn: of the panels that were chosen, or of all."""
+  there = [n for n in PANELS if any(n in run.curves for run in runs)]
+  if not there:
+    raise ValueError(
+        f'runs must have a metric of {", ".join(PANELS)}, got none of them'
+    )
+  if not panels:
+    return there
+  by_name = {PANELS[name].name: name for name in there}
+  for panel in panels:
+    if panel not in PANEL_NAMES:
+      raise ValueError(
+          f'--panels must be of {", ".join(PANEL_NAMES)}, got {panel!r}'
+      )
+    if panel not in by_name:
+      raise ValueError(
+          f'--panels must be measured by a run, none has {panel}; there are'
+          f' {", ".join(by_name)}'
+      )
+  return [by_name[panel] for panel in dict.fromkeys(panels)]
+
+
+def _axes(runs, against):
+  axes = {
+      'tokens': Axis('training tokens', 'tokens'),
+      'time': _time_axis(runs),
+  }
+  wrong = [name for name in against if name not in axes]
+  if wrong or not against:
+    raise ValueError(
+        f'--against must be of {", ".join(AXES)}, got {",".join(against)!r}'
+    )
+  return [axes[name] for name in dict.fromkeys(against)]
+
+
+def _inches(size, rows, columns):
+  """Width and height of a figure for a paper; None if no size is given."""
+  if not size:
+    return None
+  if size in COLUMNS:
+    inches = COLUMNS[size], rows * _ROW + _LEGEND
+  else:
+    match = re.fullmatch(r'(\d+(?:\.\d+)?)x(\d+(?:\.\d+)?)', size)
+    inches = tuple(map(float, match.groups())) if match else (0, 0)
+    if not all(1 <= x <= 100 for x in inches):
+      raise ValueError(
+          f'--size must be {", ".join(COLUMNS)} or WIDTHxHEIGHT in inches, of 1'
+          f' to 100, got {size!r}'
+      )
+  room = max(int(inches[0] / _NARROWEST), 1)
+  if columns > room:
+    raise ValueError(
+        f'--size={size} has room for {room} panels side by side, got {columns}:'
+        ' choose some with --panels'
+    )
+  return inches
 
 
 def _time_axis(runs):
@@ -173,7 +258,7 @@ def _curves(ax, runs, name, axis, smooth):
         (1, panel.scale * chance),
         xycoords=('axes fraction', 'data'),
         color='#808080',
-        fontsize=7,
+        fontsize='small',
         ha='right',
         va='bottom',
     )
@@ -193,20 +278,23 @@ def _styles(runs):
   ]
 
 
-def _legend(fig, runs):
+def _legend(fig, runs, style):
   """Draws the legend above the panels, in as few rows as possible."""
   from matplotlib import lines
 
-  per_row = int(fig.get_size_inches()[0] / _entry_inches(runs))
+  width = fig.get_size_inches()[0]
+  per_row = max(int(width / _entry_inches(runs, style)), 1)
   rows = -(-len(runs) // per_row)
   fig.legend(
-      [lines.Line2D([], [], **style) for style in _styles(runs)],
+      [lines.Line2D([], [], **look) for look in _styles(runs)],
       [run.label for run in runs],
       loc='outside upper center',
       ncols=-(-len(runs) // rows),
+      handlelength=1.5,
   )
 
 
-def _entry_inches(runs):
+def _entry_inches(runs, style):
   """Returns the approximate width of the longest entry of the legend."""
-  return 0.08 * max(len(run.label) for run in runs) + 0.7
+  letter = 0.08 / 9 * style['font.size']
+  return letter * (max(len(run.label) for run in runs) + 8)

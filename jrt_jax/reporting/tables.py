@@ -5,7 +5,8 @@ import itertools
 import textwrap
 
 WIDTH = 80  # characters of a terminal; no table is wider
-_NARROWEST = 20  # to which cells are wrapped; then the table is split
+_NARROWEST = 20  # to which cells are wrapped; narrower, the table is split
+_NAMES = 36  # to which cells are wrapped in tables that are split
 _GAP = 2
 
 
@@ -64,7 +65,9 @@ def _wrapped(rows, sides):
   if _total(widths) <= WIDTH or not left:
     return rows
   i = max(left, key=widths.__getitem__)
-  room = max(WIDTH - _total(widths) + widths[i], _NARROWEST)
+  room = WIDTH - _total(widths) + widths[i]
+  if room < _NARROWEST:  # the table is split; names are given their share
+    room = _NAMES
   return [line for row in rows for line in _continued(row, i, room)]
 
 

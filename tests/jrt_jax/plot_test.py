@@ -62,3 +62,17 @@ def test_a_mistake_is_one_line(error_line, tmp_path):
   assert done.returncode == 2
   line = error_line(done.stderr)
   assert line.startswith(f'error: {tmp_path} is not a run')
+
+
+def test_runs_are_named_by_their_labels(error_line, tmp_path):
+  write_run(tmp_path / 'a')
+  flags = f'--workdir={tmp_path}/a', f'--out={tmp_path}/curves.pdf'
+  done = plot(*flags, '--labels=Ours', '--size=single', '--against=tokens')
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.splitlines()[1].split()[:2] == ['Ours', '100']
+  done = plot(*flags, '--labels=Ours,Theirs')
+  assert done.returncode == 2
+  assert error_line(done.stderr) == (
+      'error: --labels must be a name for each of the 1 runs, got 2: Ours,'
+      ' Theirs'
+  )

@@ -148,3 +148,55 @@ def test_missing_matplotlib_is_one_line(monkeypatch, tmp_path):
   monkeypatch.setitem(sys.modules, 'matplotlib', None)
   with pytest.raises(ValueError, match='pip install matplotlib$'):
     figure.draw([make_run('a', ['next_token_loss'])], str(tmp_path / 'a.png'))
+
+
+def test_panels_are_drawn_in_the_order_in_which_they_are_chosen(drawn):
+  run = make_run('a', ['next_token_loss', 'held_out/bits_per_byte', 'x'])
+  fig = drawn(run, panels=['bits_per_byte', 'loss'], against=['tokens'])
+  titles = [ax.get_title() for ax in fig.axes]
+  assert titles == ['Held-out text', 'Training loss']
+  assert {ax.get_xlabel() for ax in fig.axes} == {'training tokens'}
+
+
+def test_loss_is_the_panel_of_runs_whose_tokens_differ_as_well(drawn):
+  (ax,) = drawn(
+      make_run('a', ['bits_per_byte']), panels=['loss'], against=['time']
+  ).axes
+  assert ax.get_ylabel() == 'bits per byte'
+
+
+@pytest.mark.parametrize(
+    ('size', 'inches'),
+    [('single', (3.25, 2.0)), ('double', (6.75, 2.0)), ('5x3.5', (5, 3.5))],
+)
+def test_a_figure_has_the_size_of_a_paper(drawn, size, inches):
+  run = make_run('a', ['next_token_loss'])
+  fig = drawn(run, size=size, against=['tokens'])
+  assert tuple(fig.get_size_inches()) == inches
+  (legend,) = fig.legends
+  texts = [*legend.get_texts(), *fig.axes[0].get_xticklabels()]
+  assert all(6 <= text.get_fontsize() <= 8 for text in texts)
+
+
+@pytest.mark.parametrize(
+    ('choice', 'message'),
+    [
+        ({'panels': ['los']}, "--panels must be of loss, .*, got 'los'"),
+        ({'panels': ['recall']}, 'none has recall; there are loss, throughput'),
+        (
+            {'against': ['steps']},
+            "--against must be of tokens, time, got 'steps'",
+        ),
+        ({'against': []}, '--against must be of tokens, time'),
+        ({'size': 'A4'}, "--size must be single, double or .*, got 'A4'"),
+        ({'size': '0x3'}, "of 1 to 100, got '0x3'"),
+        (
+            {'size': '2x3'},
+            '--size=2x3 has room for 1 panels side by side, got 2',
+        ),
+    ],
+)
+def test_a_choice_that_cannot_be_drawn_is_one_line(tmp_path, choice, message):
+  run = make_run('a', ['next_token_loss', 'tokens_per_second'])
+  with pytest.raises(ValueError, match=message):
+    figure.draw([run], str(tmp_path / 'a.png'), **choice)
