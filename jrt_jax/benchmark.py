@@ -102,7 +102,6 @@ def _measure(jobs, environment, start, out):
   }
   _write(record, out)
   print(f'{record["hardware"]}, jax {record["versions"]["jax"]}')
-  print(results.HEADER, flush=True)
   for row, config in jobs:
     config = {**config, 'model': kernels.decided(config['model'])}
     left = None
@@ -114,7 +113,7 @@ def _measure(jobs, environment, start, out):
     record['rows'].append(_measure_row(row, config, left))
     del record['left'][0]
     _write(record, out)
-    print(results.line(record['rows'][-1]), flush=True)
+    print(results.lines(record['rows'][-1]), flush=True)
   for line in results.remarks(record):
     print(line)
   failed = any('error' in row for row in record['rows'])

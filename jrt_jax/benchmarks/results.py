@@ -2,25 +2,23 @@
 
 from collections.abc import Mapping
 import dataclasses
+import textwrap
 from typing import Any
 
 from jrt_jax.benchmarks import plan
 from jrt_jax.prefix import policies
+from jrt_jax.reporting import tables
 from jrt_jax.reporting import units
 
-_COLUMNS = {
-    'goal': 4,
-    'what': 14,
-    'model': 14,
-    'shape': 12,
-    'tokens/s': 10,
-    'ms': 9,
-    'p90': 9,
-    'MFU': 6,
-    'program': 9,
-    'peak': 9,
+_INDENT = ' ' * 6
+_FIGURES = {
+    'tokens_per_second': ('{} tokens/s', '{:,.0f}'.format),
+    'ms': ('{} ms', '{:,.3f}'.format),
+    'p90_ms': ('90 % within {} ms', '{:,.3f}'.format),
+    'mfu': ('MFU {}', '{:.1%}'.format),
+    'compiled_bytes': ('program {}', units.size),
+    'peak_bytes': ('memory at most {}', units.size),
 }
-HEADER = '  '.join(f'{name:{width}}' for name, width in _COLUMNS.items())
 
 
 def row(
@@ -54,25 +52,27 @@ def row(
   return result
 
 
-def line(row: Mapping[str, Any]) -> str:
-  """Returns a row under `HEADER`, with its target or its error at the end."""
+def lines(row: Mapping[str, Any]) -> str:
+  """Returns what was measured, its figures, and its target or its error."""
   shape = row['shape']
   length = row.get('prompt_length', shape['sequence_length'])
-  number = lambda name, form: form(row[name]) if row.get(name) else '-'
-  cells = (
-      row['goal'],
-      row['what'],
-      row['model'],
-      f'{shape["batch_size"]} x {length}',
-      number('tokens_per_second', '{:,.0f}'.format),
-      number('ms', '{:,.3f}'.format),
-      number('p90_ms', '{:,.3f}'.format),
-      number('mfu', '{:.1%}'.format),
-      number('compiled_bytes', units.size),
-      number('peak_bytes', units.size),
+  what = (
+      f'{row["goal"]:4}  {row["what"]:14}  {row["model"]:14} '
+      f' {shape["batch_size"]} x {length}'
   )
-  padded = [f'{c:{width}}' for c, width in zip(cells, _COLUMNS.values())]
-  return '  '.join([*padded, _remark(row)]).rstrip()
+  figures = [
+      form.format(shown(row[name]))
+      for name, (form, shown) in _FIGURES.items()
+      if row.get(name)
+  ]
+  below = [
+      textwrap.fill(
+          text, tables.WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT
+      )
+      for text in (', '.join(figures), _remark(row))
+      if text
+  ]
+  return '\n'.join([what, *below])
 
 
 def _remark(row):

@@ -30,7 +30,7 @@ _INPUT = flags.DEFINE_string(
 _START = flags.DEFINE_integer(
     'start', 0, 'The first token of the prompt.', lower_bound=0
 )
-_SIDE = 30  # characters before and after a boundary
+_SIDE = 21  # characters before and after a boundary
 _BAR = 20  # characters that stand for the prompt
 
 

@@ -22,16 +22,16 @@ def test_a_row_says_what_it_is_of_and_whether_its_target_is_met():
   assert 'target' not in make_row('jrt_tiny', ms=4.0)
 
 
-def test_a_line_ends_with_what_there_is_to_say():
+def test_a_row_ends_with_what_there_is_to_say():
   target = plan.Target('tokens_per_second', must=2e5, stretch=3e5)
   row = make_row('jrt_tiny', target=target, tokens_per_second=1e5, mfu=0.25)
-  line = results.line(row)
+  line = results.lines(row)
   assert line.split()[:7] == 'G14 train step jrt_tiny 2 x 128'.split()
   assert '100,000' in line and '25.0%' in line
   assert line.endswith('tokens_per_second >= 200,000: no')
-  assert results.line(make_row('jrt_tiny', error='x')).endswith('error: x')
+  assert results.lines(make_row('jrt_tiny', error='x')).endswith('error: x')
   states = {'state_bytes': 1200, 'expected_state_bytes': 1000}
-  line = results.line(make_row('jrt_tiny', **states))
+  line = results.lines(make_row('jrt_tiny', **states))
   assert line.endswith('the state has 1,200 bytes instead of 1,000')
 
 
@@ -57,3 +57,21 @@ def test_what_ran_is_said_once_for_a_model_and_what_did_not_is_named():
       'jrt_tiny: chunked runs',
       'not measured, because the budget was used up: G15; G18',
   ]
+
+
+def test_a_row_with_all_figures_fits_a_terminal():
+  target = plan.Target('tokens_per_second', must=2e5, stretch=3e5)
+  row = make_row(
+      'attention_360m',
+      target=target,
+      tokens_per_second=1_234_567.0,
+      ms=12_345.678,
+      p90_ms=12_345.678,
+      mfu=0.25,
+      compiled_bytes=2**36,
+      peak_bytes=2**36,
+      drift=0.123,
+  )
+  lines = results.lines(row).splitlines()
+  assert max(map(len, lines)) <= 80
+  assert '1,234,567 tokens/s, 12,345.678 ms' in lines[1]

@@ -215,3 +215,11 @@ def test_a_run_that_is_given_twice_is_refused(write_run, tmp_path):
   a = write_run('a')
   with pytest.raises(ValueError, match='/a is given twice'):
     curves.read([a, f'{tmp_path}/./a'])
+
+
+def test_the_table_of_runs_with_long_names_fits_a_terminal(write_run):
+  longest = 'ablation_of_feature_maps_and_of_prefixes_with_seed_1234'
+  runs = [write_run('jrt_360m'), write_run(longest, prefix={'name': 'uniform'})]
+  text = curves.table(curves.read(runs))
+  assert max(map(len, text.splitlines())) <= 80
+  assert 'prefix=uniform' in text
