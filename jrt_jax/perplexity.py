@@ -173,14 +173,14 @@ def _streams(model):
 def _show(result, out):
   print(
       f'{result["windows"]:,} windows of {result["length"]:,} tokens; pairs'
-      f' counted in {result["counted_tokens"]:,} tokens; nats per token [95 %'
-      ' over windows]'
+      f' counted in {result["counted_tokens"]:,} tokens'
   )
   if (share := result['rare_share']) is not None:
     print(
-        f'{share:.1%} of the tokens that end a repeated pair are recall hits:'
-        f' their pairs were counted less than {result["rare"]:,} times'
+        f'{share:.1%} of the tokens that end a repeated pair are recall hits'
+        f' (< {result["rare"]:,} counts)'
     )
+  print('losses in nats per token [95 % interval over windows]\n')
   print(perplexity.table(result))
   print(f'wrote {out}')
 

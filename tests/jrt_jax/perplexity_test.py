@@ -41,8 +41,10 @@ def test_a_run_is_measured_on_a_file(run, text, tmp_path):
   hits, others = by_kind['recall hits'], by_kind['other tokens']
   assert by_kind['last half']['tokens'] == 9 * 16
   assert others['tokens'] > 0 and hits['loss']['run']['estimate'] > 0
-  title, hits_of, _, *lines, last = done.stdout.splitlines()
+  title, hits_of, unit, _, _, *lines, last = done.stdout.splitlines()
   assert title.startswith('9 windows of 32 tokens; pairs counted in')
+  assert 'nats per token' in unit
+  assert max(map(len, [title, hits_of, *lines])) <= 80
   assert hits_of.startswith(
       f'{result["rare_share"]:.1%} of the tokens that end'
   )

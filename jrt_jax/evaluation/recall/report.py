@@ -16,7 +16,7 @@ from jrt_jax.reporting import tables as tables_lib
 
 _NOTE = (
     'Scores are in % with 95 % intervals, differences in points, of pairs; of a'
-    ' perplexity: their ratio.\nIntervals are over contexts. p: exact McNemar'
+    ' perplexity: their ratio. Intervals are over contexts. p: exact McNemar'
     ' test, where no two examples share one.'
 )
 
@@ -47,7 +47,7 @@ def tables(results: Mapping[str, Any], unit: str = 'tokens') -> str:
     unit: the unit of the lengths of prompts.
   """
   found = [_table(name, task, unit) for name, task in results.items()]
-  return '\n\n'.join([*found, _NOTE])
+  return '\n\n'.join([*found, tables_lib.paragraph(_NOTE)])
 
 
 def _of_task(work, rows):
@@ -133,7 +133,7 @@ def _table(name, task, unit):
   if differences := [*_differences(task)]:
     header = ['less default', 'metric', 'difference', 'p']
     blocks.append('\n' + tables_lib.aligned([header, *differences]))
-  blocks += [f'! {warning}' for warning in task['warnings']]
+  blocks += [tables_lib.paragraph(f'! {x}') for x in task['warnings']]
   return '\n'.join(blocks)
 
 
