@@ -33,6 +33,7 @@ SMALLER = {
     'jrt_jax.train --config=configs/jrt_360m.py': _TINY,
     'jrt_jax.train --config=configs/jrt_28m.py': _TINY,
     'jrt_jax.train --config=configs/jrt_tiny.py': _STEPS,
+    'jrt_jax.train --config=configs/based_tiny.py': _STEPS,
     'jrt_jax.train --config=configs/synthetic.py': _STEPS,
     'jrt_jax.train --from=': _STEPS,
     'launch local': _TINY,
@@ -76,6 +77,10 @@ BEFORE = {
         ' --out=JRT-360M-30B'
     ],
     'docs/many_gpus.md': [_SHARDS],
+    'docs/monitoring.md': [
+        'python -m jrt_jax.train --config=configs/based_tiny.py'
+        ' --workdir=runs/based_tiny'
+    ],
     'launch/README.md': [_SHARDS],
 }
 
