@@ -15,9 +15,12 @@ _STEPS = (
     ' --config.checkpoint_every=3 --config.optimizer.warmup_steps=1'
     ' --config.sample_tokens=4'
 )
+_SHORT = (
+    f'{_STEPS} --config.batch_size=4 --config.microbatch_per_device=2'
+    ' --config.sequence_length=64'
+)
 _TINY = (
-    _STEPS + ' --config.batch_size=4 --config.microbatch_per_device=2'
-    ' --config.sequence_length=32 --config.model.width=16'
+    f'{_SHORT} --config.model.width=16'
     ' --config.model.num_heads=2 --config.model.mlp_width=32'
     ' --config.model.window=5 --config.model.dtype=float32'
     " --config.model.mixers=\"('conv','pla','swa')\""
@@ -32,10 +35,10 @@ SMALLER = {
     'make test': '-o .venv/installed ARGS=tests/jrt_jax/schema_test.py',
     'jrt_jax.train --config=configs/jrt_360m.py': _TINY,
     'jrt_jax.train --config=configs/jrt_28m.py': _TINY,
-    'jrt_jax.train --config=configs/jrt_tiny.py': _STEPS,
-    'jrt_jax.train --config=configs/based_tiny.py': _STEPS,
+    'jrt_jax.train --config=configs/jrt_tiny.py': _SHORT,
+    'jrt_jax.train --config=configs/based_tiny.py': _SHORT,
     'jrt_jax.train --config=configs/synthetic.py': _STEPS,
-    'jrt_jax.train --from=': _STEPS,
+    'jrt_jax.train --from=': _SHORT,
     'launch local': _TINY,
     'data.train_tokenizer': '--vocab_size=300',
     'jrt_jax.perplexity': '--windows=4 --length=64',
