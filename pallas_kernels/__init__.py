@@ -1,4 +1,4 @@
-"""Operations of recurrent language models that recall, in JAX.
+"""Operations for recurrent language models, in JAX.
 
 This package imports jax and numpy only; it can be used without jrt_jax.
 """

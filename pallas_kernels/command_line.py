@@ -1,4 +1,4 @@
-"""What the commands of this package share: mistakes are one line and code 2."""
+"""Flags of this package's commands: a mistake is one line and exit code 2."""
 
 import argparse
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -6,11 +6,11 @@ from typing import Any
 
 
 class Parser(argparse.ArgumentParser):
-  """Parses flags alone, and says what a flag is called now.
+  """Parses flags, and names the new flag for an old one.
 
   Args:
-    renamed: flags of today by the name that they had, both with their dashes.
-    **options: of `argparse.ArgumentParser`.
+    renamed: new flags by their old names, both with dashes.
+    **options: arguments of `argparse.ArgumentParser`.
   """
 
   def __init__(self, *, renamed: Mapping[str, str] = {}, **options: Any):
@@ -44,8 +44,8 @@ def several(
   """Returns the `type` of a flag with values that are separated by commas.
 
   Args:
-    kind: makes a value of its text.
-    choices: the values that are possible; None: all.
+    kind: converts a text to a value.
+    choices: the allowed values; None: all.
   """
 
   def values(text):

@@ -1,8 +1,8 @@
-"""Chooses which implementation of an operation runs, and says why.
+"""Chooses the implementation of an operation, and logs why.
 
-An implementation refuses inputs that it cannot take by raising
-NotImplementedError with the reason; the next one is tried. What ran, and why
-those before it did not, is logged at level INFO, once.
+An implementation raises NotImplementedError with a reason for inputs that it
+does not support; then the next one is tried. The implementation that runs, and
+the reasons of those before it, are logged once at level INFO.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,19 +21,20 @@ def run(
     unfit: Mapping[str, str] | None = None,
     **kwargs: Any,
 ) -> Any:
-  """Returns the result of the first implementation that takes the inputs.
+  """Returns the result of the first implementation that supports the inputs.
 
   Args:
-    operation: its name, for the log.
-    implementations: what there is.
+    operation: the name of the operation, for the log.
+    implementations: all implementations, by name.
     names: one name, or names to try in order.
-    *args: given to the implementation.
+    *args: arguments for the implementation.
     unfit: reasons not to try an implementation, by its name.
-    **kwargs: given to the implementation.
+    **kwargs: keyword arguments for the implementation.
 
   Raises:
     ValueError: a name is unknown.
-    NotImplementedError: every named implementation refused; with the reasons.
+    NotImplementedError: every named implementation refused the inputs; the
+      message has the reasons.
   """
   if isinstance(names, str):
     names = (names,)

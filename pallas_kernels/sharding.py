@@ -1,7 +1,7 @@
 """Runs an operation on each device's own rows and heads.
 
-Left alone, XLA gathers the inputs of a kernel and runs it on all of them on
-every device.
+Without this, XLA would gather the inputs of a kernel, and every device would
+compute all of them.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,17 +13,17 @@ from jax.sharding import AxisType
 
 
 def free_axes() -> set[str]:
-  """Axes of the mesh that is set which no `shard_map` around has mapped."""
+  """The axes of the current mesh that no enclosing `shard_map` has mapped."""
   mesh = jax.sharding.get_abstract_mesh()
   kinds = zip(mesh.axis_names, mesh.axis_types)
   return {name for name, kind in kinds if kind != AxisType.Manual}
 
 
 def axes_that_divide(size: int, names: Sequence[str]) -> tuple[str, ...] | None:
-  """Returns the mesh axes that may share `size` rows or heads, None for none.
+  """Returns the mesh axes that can share `size` rows or heads, or None.
 
-  These are the named axes of the mesh that is set, without those that it does
-  not have or that are mapped already, if they divide `size` together.
+  These are the named axes that the current mesh has and that are not mapped
+  yet. Their product must divide `size`.
   """
   mesh, free = jax.sharding.get_abstract_mesh(), free_axes()
   names = tuple(name for name in names if name in free)
@@ -34,13 +34,13 @@ def axes_that_divide(size: int, names: Sequence[str]) -> tuple[str, ...] | None:
 def on_shards(
     operation: Callable[..., Any], in_specs: Any, out_specs: Any
 ) -> Callable[..., Any]:
-  """Returns `operation`, run by each device on its shards.
+  """Returns a function that runs `operation` on the shards of each device.
 
   Args:
-    operation: a function of arrays that treats shards alike.
-    in_specs: a PartitionSpec for each array that it takes.
-    out_specs: a PartitionSpec for each array that it returns; where none of
-      the specs names an axis, the operation itself is returned.
+    operation: a function of arrays that is the same for all shards.
+    in_specs: a PartitionSpec for each argument.
+    out_specs: a PartitionSpec for each result. If no spec names an axis,
+      `operation` itself is returned.
   """
   if not any(axis for spec in jax.tree.leaves(out_specs) for axis in spec):
     return operation
@@ -49,5 +49,5 @@ def on_shards(
       in_specs=in_specs,
       out_specs=out_specs,
       axis_names=free_axes(),
-      check_vma=False,  # which custom derivatives do not support
+      check_vma=False,  # custom derivatives do not support it
   )

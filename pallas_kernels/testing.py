@@ -12,7 +12,7 @@ from pallas_kernels.prefix_linear_attention.inputs import find_map
 from pallas_kernels.prefix_linear_attention.inputs import State
 
 # The largest relative error (Frobenius) of outputs, states and gradients, by
-# the dtype of the inputs; the truth is computed in float32 from equal numbers.
+# the dtype of the inputs, compared with float32 for equal numbers.
 TOLERANCE = {'float32': 1e-5, 'bfloat16': 1e-2}
 
 
@@ -32,17 +32,17 @@ def make_inputs(
   """Random arguments of `prefix_linear_attention`, by name.
 
   Args:
-    B: rows; the prefix is P long in the first and 0 in the last, if B > 1.
+    B: rows; if B > 1, the prefix length is P in the first and 0 in the last.
     L: tokens.
     P: prefix positions.
     H: heads.
     D: width of queries and keys.
     V: width of values.
-    dtype: of queries, keys and values, which are normally distributed.
-    seed: other numbers for another seed.
-    feature_map: gives `initial_state`, of three tokens read before, its width.
-    positive: whether queries and keys are positive, so that the weights are
-      with 'identity', as normalizer 'sum' needs.
+    dtype: the dtype of queries, keys and values, which are normal.
+    seed: the random seed.
+    feature_map: the map of `initial_state`, which has read three tokens.
+    positive: whether queries and keys are positive; then the weights of
+      'identity' are positive, as normalizer 'sum' needs.
 
   Returns:
     numpy arrays: `q`, `k`, `v`, `k_enc`, `v_enc`, `prefix_len` and
@@ -75,15 +75,15 @@ def make_inputs(
 def outputs_and_gradients(
     function: Callable[..., Any], arguments: Mapping[str, Any]
 ) -> tuple[Any, dict[str, Any]]:
-  """Calls `function(**arguments)` and differentiates all it returns.
+  """Calls `function(**arguments)` and differentiates all its results.
 
   Args:
     function: returns arrays of floats, e.g. the outputs and the final state.
-    arguments: arrays by name; gradients are taken of those of floats.
+    arguments: arrays by name; gradients are with respect to arrays of floats.
 
   Returns:
-    What the function returns, and the gradients, by name, of its inner product
-    with random arrays, which are the same for every dtype.
+    The results, and the gradients, by name, of their inner product with random
+    arrays, which are the same for every dtype.
   """
 
   def is_float(x):
@@ -102,11 +102,11 @@ def outputs_and_gradients(
 
 
 def assert_close(actual: Any, expected: Any, tolerance: float) -> None:
-  """Raises AssertionError that names the arrays which differ, and by how much.
+  """Raises AssertionError that names the different arrays and their errors.
 
   Args:
     actual: a pytree of arrays, of any dtypes.
-    expected: the same pytree with the right values; zeros must be met exactly.
+    expected: the same pytree with the right values; zeros must be exact.
     tolerance: the largest relative error of an array, in the Frobenius norm.
   """
   actual, expected = _by_name(actual), _by_name(expected)

@@ -1,10 +1,10 @@
-"""Tables of what was measured to be fastest, one for each kind of device.
+"""Tables of the fastest measured tiles, one for each kind of device.
 
-A table is a JSON file in `tile_tables/<operation>/`, written by a benchmark
-that has found the kernels right on that device first. So the kernels are known
-to work on a device with a table. A near relative takes its tiles too, any of
-compute capability 9.0 those of the H200: whether they work there is not known.
-Nothing is tuned at run time.
+A table is a JSON file in `tile_tables/<operation>/`. A benchmark writes it
+after it has found the kernels correct on that device, so that the kernels are
+known to work on a device with a table. A similar device uses its tiles, too:
+any GPU of compute capability 9.0 uses those of the H200, although it is not
+known whether the kernels work there. Nothing is tuned at run time.
 """
 
 from collections.abc import Mapping
@@ -19,15 +19,15 @@ import jax
 
 _FOLDER = pathlib.Path(__file__).parent / 'tile_tables'
 
-# Whose table a device takes that has none of its own, by compute capability.
+# The device whose table is used if a device has none, by compute capability.
 _RELATIVES = {'9.0': 'NVIDIA H200'}
 
 
 class Table(NamedTuple):
-  """What is in a file."""
+  """The content of a file."""
 
-  device_kind: str  # as `jax.Device.device_kind` says it
-  measured: Mapping[str, Any]  # where it comes from: date, versions, command
+  device_kind: str  # `jax.Device.device_kind`
+  measured: Mapping[str, Any]  # the measurement: date, versions, command
   entries: Mapping[str, Mapping[str, Any]]  # tiles, by kind of shape
 
 
@@ -51,13 +51,13 @@ def save(
 def load(operation: str, device_kind: str) -> Table | None:
   """Returns the table of exactly this kind of device, or None.
 
-  A file is read once; what another process saves later is not seen.
+  A file is read once: a table that another process saves later is not seen.
   """
   return _read(_path(operation, device_kind))
 
 
 def for_device(operation: str, device: jax.Device) -> Table | None:
-  """Returns the table of a device or of its nearest relative, or None."""
+  """Returns the table of a device or of a similar one, or None."""
   capability = getattr(device, 'compute_capability', None)
   for kind in (device.device_kind, _RELATIVES.get(capability)):
     if kind and (table := load(operation, kind)):

@@ -1,10 +1,10 @@
-"""Programs compiled for GPUs that are not there, and what the compiler said.
+"""Compiles programs for virtual GPUs, and reads the compiler's reports.
 
-jax's CUDA plugin compiles for a GPU that is only described: no GPU and no
-driver are needed, but the wheels of the extra `aot`. What comes out has the
-memory, the exchanges between devices and the kernels of the real program. It
-must not be used to judge speed: XLA chooses its own kernels by timing them on
-the GPU, and here it guesses.
+jax's CUDA plugin can compile for a GPU that is only described. This needs no
+GPU and no driver, but the wheels of the extra `aot`. The compiled program has
+the memory, the collectives and the kernels of the real one. It must not be used
+to judge speed: XLA chooses its own kernels by timing them on the GPU, and
+guesses without one.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,7 @@ from jax.sharding import SingleDeviceSharding
 _DESCRIPTION = string.Template(
     (pathlib.Path(__file__).parent / 'hopper.txtpb').read_text()
 )
-# In what the two GPUs differ, by NVIDIA's data sheets.
+# The differences between the two GPUs, by NVIDIA's data sheets.
 DEVICES = {
     'H100': {
         'name': 'NVIDIA H100 80GB HBM3',
@@ -39,23 +39,23 @@ DEVICES = {
         'bandwidth': 4_800_000_000_000,
     },
 }
-# Matrix products by cuBLAS: what would compete with it is timed on the GPU.
+# Matrix products use cuBLAS: XLA would time the alternatives on the GPU.
 _OPTIONS = {'xla_gpu_enable_triton_gemm': False}
 
 
 @dataclasses.dataclass(frozen=True)
 class Kernel:
-  """A Mosaic GPU kernel as ptxas, NVIDIA's assembler, has made it.
+  """A Mosaic GPU kernel, compiled by ptxas, NVIDIA's assembler.
 
   Attributes:
-    name: of the function that was given to `plgpu.kernel`.
-    registers: of a thread at the start of the kernel.
-    spill_stores: bytes a thread writes to memory for want of registers.
-    spill_loads: bytes it reads back.
-    shared_memory: bytes of a block.
-    serialized: whether tensor core operations (wgmma) wait for one another,
-      what ptxas warns of with C7511 or C7512.
-    ptx: what ptxas was given.
+    name: the name of the function that was given to `plgpu.kernel`.
+    registers: the registers of a thread at the start of the kernel.
+    spill_stores: the bytes that a thread spills to memory.
+    spill_loads: the bytes that it reads back.
+    shared_memory: the bytes of a block.
+    serialized: whether tensor core operations (wgmma) wait for one another;
+      ptxas then warns with C7511 or C7512.
+    ptx: the input of ptxas.
     host: the code that launches the kernel, in MLIR.
   """
 
@@ -71,14 +71,14 @@ class Kernel:
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-  """A compiled program, and the Mosaic GPU kernels that were made for it."""
+  """A compiled program and its Mosaic GPU kernels."""
 
   compiled: jax.stages.Compiled
   kernels: tuple[Kernel, ...]
 
   @property
   def peak_memory(self) -> int:
-    """Bytes on each device: arguments, results and what is in between."""
+    """Bytes on each device: arguments, results and temporary arrays."""
     memory = self.compiled.memory_analysis()
     return (
         memory.argument_size_in_bytes
@@ -89,9 +89,9 @@ class Program:
 
 
 def missing() -> str | None:
-  """What is not installed that compiles for them; None if all is.
+  """Returns what is missing to compile for virtual GPUs; None if nothing is.
 
-  jax loads a plugin of another version than its own, and fails later.
+  jax would load a plugin of another version than its own, and fail later.
   """
   if jax.__version_info__ < (0, 11, 2):
     return f'jax must be 0.11.2 or newer, got {jax.__version__}'
@@ -119,11 +119,11 @@ def devices(
 
   Args:
     name: one of `DEVICES`.
-    count: how many each machine has.
-    machines: how many there are.
+    count: the number of GPUs of each machine.
+    machines: the number of machines.
 
   Raises:
-    ValueError: the name is another.
+    ValueError: the name is unknown.
     RuntimeError: jax has no plugin for CUDA.
   """
   if name not in DEVICES:
@@ -142,18 +142,18 @@ def compile_for(
     *shapes: Any,
     reports: bool = True,
 ) -> Program:
-  """Compiles `function` for a virtual GPU, or for several.
+  """Compiles `function` for one or several virtual GPUs.
 
-  While `function` is traced, `jax.devices` and `jax.default_backend` tell of
-  one such GPU, so that it chooses what it would choose there.
+  While `function` is traced, `jax.devices` and `jax.default_backend` report one
+  such GPU, so that it makes the same choices as on a real one.
 
   Args:
     device: one of `DEVICES`.
-    function: of arrays; what `jax.jit` returned, if it has options.
+    function: a function of arrays, or the result of `jax.jit`.
     *shapes: `jax.ShapeDtypeStruct`s, or trees of them, with a sharding on
-      `devices`; those without lie on one device.
-    reports: whether to read what ptxas says of each kernel; jaxlib complains on
-      stderr of tools that it would need to say more.
+      `devices`; those without a sharding are on one device.
+    reports: whether to read the reports of ptxas about kernels; jaxlib then
+      complains on stderr about missing tools.
 
   Raises:
     RuntimeError: jax has no plugin for CUDA.
@@ -176,10 +176,10 @@ def compile_for(
 
 
 def read_kernel(report: pathlib.Path) -> Kernel:
-  """Returns what the files say that Mosaic GPU leaves of a kernel.
+  """Reads the files that Mosaic GPU writes about a kernel.
 
   Args:
-    report: of ptxas; beside it are the resources that the kernel asked for.
+    report: the report of ptxas; the file of resources is beside it.
   """
   ptxas = report.read_text()
   resources = report.with_suffix('.resources.txt').read_text()
@@ -200,7 +200,7 @@ def read_kernel(report: pathlib.Path) -> Kernel:
 
 
 def _last_host_code(log: pathlib.Path) -> str:
-  """The module before the launch is lowered; all passes are 100 MB of text."""
+  """The last module before the launch is lowered, out of 100 MB of text."""
   with log.open('rb') as file, mmap.mmap(
       file.fileno(), 0, access=mmap.ACCESS_READ
   ) as text:
@@ -212,7 +212,7 @@ def _last_host_code(log: pathlib.Path) -> str:
 
 @contextlib.contextmanager
 def _present(gpu):
-  """Lets code that asks for devices find one that is not there."""
+  """Makes `jax.devices` return a virtual GPU."""
   before = jax.devices, jax.default_backend
   jax.devices, jax.default_backend = lambda: [gpu], lambda: gpu.platform
   try:
@@ -223,7 +223,7 @@ def _present(gpu):
 
 @contextlib.contextmanager
 def _environment(**variables: str) -> Iterator[None]:
-  """Sets environment variables, for a while."""
+  """Sets environment variables within a `with` block."""
   before = {name: os.environ.get(name) for name in variables}
   os.environ.update(variables)
   try:

@@ -24,7 +24,7 @@ IMPLEMENTATIONS = {
     'reference': reference.reference,
 }
 
-# What is tried where none is named.
+# Implementations that are tried if none is named.
 _DEFAULT = ('mosaic_sm90', 'chunked')
 
 
@@ -55,8 +55,8 @@ def prefix_linear_attention(
 
   for every i, inside the prefix and after it; S is the initial state. Time and
   memory grow linearly with L, and no prefix chunk beyond the longest prefix of
-  the batch is computed. Differentiable in all arrays of floats, the initial
-  and the returned state included.
+  the batch is computed. The operation is differentiable in all arrays of
+  floats, including the initial and the returned state.
 
   Args:
     q: [B, L, H, D], queries, bfloat16 or float32.
@@ -66,31 +66,32 @@ def prefix_linear_attention(
     v_enc: [B, P, H, V], values of the prefix positions.
     prefix_len: int32 [B], how many of the P positions are prefix: 0 is causal
       linear attention, P (and None) is all.
-    initial_state: what earlier calls returned, or None.
+    initial_state: the state that an earlier call returned, or None.
     return_state: whether to return the state after the last token, too.
     feature_map: a map of `pallas_kernels.feature_maps`, or its name:
       'taylor_exp', whose kernel is exactly 1 + s + s²/2 with s = q·k / √D, or
       'identity' if q and k are features already.
-    normalizer: 'sum' divides by the sum of the weights, or 1e-12 if it is less
-      (for kernels that are positive; 0 where nothing was seen), 'clamp'
-      by that sum kept at least 1 away from 0, 'none' by nothing.
+    normalizer: 'sum' divides by the sum of the weights, or by 1e-12 if the sum
+      is less (for positive kernels; the output is 0 where no key was seen).
+      'clamp' first moves the sum to at least 1 away from 0. 'none' does not
+      divide.
     segment_ids: int32 [B, L], packed documents: a change of the id resets the
       state. The prefix and the initial state belong to the first segment, the
       returned state to the last.
-    mask: bool [B, L], False where there is no token: its keys weigh nothing.
-    batch_axes: names of axes of the mesh that is set (`jax.set_mesh`) which
-      share the rows: each device computes its own. Axes that do not divide
-      them, and names which the mesh does not have, are left out.
+    mask: bool [B, L], False where there is no token: its key has no weight.
+    batch_axes: names of axes of the current mesh (`jax.set_mesh`) that share
+      the rows: each device computes its own. Axes that do not divide the rows,
+      and names that the mesh does not have, are ignored.
     head_axes: the same for heads.
     implementation: one of 'chunked' (any device), 'mosaic_sm90' (Hopper GPUs)
-      and 'reference' (O(L²)), or several to try in order; None is 'mosaic_sm90'
-      on a device with a table of tiles of its own that has V, and else
-      'chunked'. No table is there yet, so that None is 'chunked' today.
-      'mosaic_sm90' computes in bfloat16. It takes float32 only where
-      `jax.default_matmul_precision` is 'bfloat16', and rounds it: errors are
-      some 4e-3 of outputs and 5e-3 of gradients then, in place of 4e-7.
-    tiles: what can be tuned of 'mosaic_sm90', which has to be named; None is
-      what that table has for these shapes, or a default.
+      and 'reference' (O(L²)), or several to try in order. None is 'mosaic_sm90'
+      on a device with its own table of tiles for this V, else 'chunked'. There
+      is no table yet, so that None is 'chunked' today. 'mosaic_sm90' computes
+      in bfloat16. It accepts float32 only if `jax.default_matmul_precision` is
+      'bfloat16', and rounds it: relative errors are then about 4e-3 of outputs
+      and 5e-3 of gradients, instead of 4e-7.
+    tiles: the tunable settings of 'mosaic_sm90', which must be named; None is
+      the entry of the table for these shapes, or a default.
 
   Returns:
     [B, L, H, V], and with `return_state` the float32 `State`.
@@ -98,9 +99,9 @@ def prefix_linear_attention(
   Raises:
     ValueError: shapes or dtypes do not fit together, a name is unknown, the
       normalizer is 'sum' and the weights of the map can vanish, or a prefix
-      ends after its segment (under `jit`, where values are unknown, it is cut
-      there instead).
-    NotImplementedError: the named implementation cannot take these inputs.
+      ends after its segment (under `jit`, where values are unknown, the prefix
+      is cut there instead).
+    NotImplementedError: the named implementation does not support these inputs.
 
   Source: Arora et al. 2024, equation 3, https://arxiv.org/abs/2407.05483.
   """
@@ -172,7 +173,7 @@ def prefix_linear_attention(
 
 
 class _Call(NamedTuple):
-  """All that a call depends on but arrays; it can be hashed."""
+  """Everything except arrays on which a call depends; hashable."""
 
   implementations: tuple[tuple[str, Callable[..., Any]], ...]
   names: tuple[str, ...]
@@ -184,7 +185,7 @@ class _Call(NamedTuple):
 
 @functools.partial(jax.jit, static_argnums=1)
 def _run(inputs, call):
-  """Compiled once where the caller compiles nothing, else part of the whole."""
+  """Compiled on its own if the caller does not compile, else inlined."""
   B, _, H, _ = inputs.q.shape
   specs, state_specs = inputs_lib.partition_specs(
       sharding.axes_that_divide(B, call.batch_axes),
@@ -207,14 +208,14 @@ def _run(inputs, call):
 
 
 def _names(implementation):
-  """What to try, in order."""
+  """The implementations to try, in order."""
   if isinstance(implementation, str):
     return (implementation,)
   return _DEFAULT if implementation is None else tuple(implementation)
 
 
 def _unfit(implementation, V):
-  """Why an implementation is left out although nobody named another."""
+  """Reasons to skip an implementation if the user named none."""
   if implementation is not None:
     return {}
   reason = mosaic_sm90_tiles.unproven(mosaic_sm90_widths.value_width(V) or V)

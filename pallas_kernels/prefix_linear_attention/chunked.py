@@ -1,7 +1,8 @@
 """Prefix linear attention in chunks: linear time and memory, on any device.
 
-Inside a chunk every pair is weighed; what came before is read from the state.
-Backward recomputes the states and the features instead of keeping them.
+Inside a chunk the weight of every pair is computed; earlier tokens are read
+from the state. The backward pass recomputes states and features instead of
+keeping them.
 """
 
 import functools
@@ -18,8 +19,8 @@ from pallas_kernels.prefix_linear_attention.inputs import State
 
 CHUNK = 128
 
-# Operands keep their dtype; sums are float32. The default precision of float32
-# operands is lower than that on accelerators.
+# Operands keep their dtype; sums are float32. On accelerators, the default
+# precision of float32 operands would be lower.
 _einsum = functools.partial(
     jnp.einsum,
     preferred_element_type=jnp.float32,
@@ -38,11 +39,11 @@ def chunked(
 ) -> tuple[jax.Array, State | None]:
   """Returns the outputs [B, L, H, V] and the state after the last token.
 
-  Where rows are `plain`, tokens of one document, no mask is read.
+  If rows are `plain` (tokens of a single document), no mask is read.
   """
   L = inputs.q.shape[1]
   chunk = min(chunk, L)
-  plain = plain and L % chunk == 0  # else the last chunk has padding
+  plain = plain and L % chunk == 0  # otherwise the last chunk is padded
   inputs = inputs_lib.with_state(inputs, feature_map)
   y, state = _chunked(inputs, feature_map, normalizer, plain, chunk)
   return y, state if return_state else None
@@ -109,7 +110,7 @@ def _backward(feature_map, normalizer, plain, chunk, residuals, cotangents):
   L, P = inputs.q.shape[1], inputs.k_enc.shape[1]
   dq, dk, dv = (x[:, :L] for x in grads)
   dk_enc, dv_enc = (x[:, :P] for x in op.read_prefix_vjp(dstate, prefix))
-  zero = None  # of masks and segments
+  zero = None  # the cotangent of masks and segments
   return (
       inputs_lib.Inputs(dq, dk, dv, dk_enc, dv_enc, zero, zero, zero, dstate),
   )
@@ -119,7 +120,7 @@ _chunked.defvjp(_forward, _backward)
 
 
 def _normalize_vjp(dy, y, den, normalizer):
-  """Cotangents of numerators and denominators; those are float32."""
+  """Cotangents of numerators and denominators, float32."""
   divisor, divisor_vjp = jax.vjp(inputs_lib.NORMALIZERS[normalizer], den)
   dnum = dy / divisor[..., None]  # float32, as the divisor is
   dden = divisor_vjp(-_einsum('bhcv,bhcv->bhc', dnum, y))[0]
@@ -164,7 +165,7 @@ class _Op(NamedTuple):
     )
 
   def update_vjp(self, c, dnum, dden, dstate):
-    """The cotangent of the state that reaches the chunk."""
+    """The cotangent of the state before the chunk."""
     phi, kept = self.features(c.q, c.reads), c.kept(dstate)
     return State(
         kept.kv + _einsum('bhcf,bhcv->bhfv', phi, dnum),
@@ -190,7 +191,7 @@ class _Op(NamedTuple):
     return dq.astype(c.q.dtype), dk.astype(c.k.dtype), dv.astype(c.v.dtype)
 
   def written_vjp(self, k, v, writes, dstate):
-    """Cotangents of keys and values that were added to the state, float32."""
+    """Float32 cotangents of keys and values that were added to the state."""
     phi, k_vjp = jax.vjp(lambda k: self.features(k, writes), k)
     dkv = dstate.kv.astype(v.dtype)
     dphi = _einsum('bhcv,bhfv->bhcf', v, dkv) + dstate.k[:, :, None]

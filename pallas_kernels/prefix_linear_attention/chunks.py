@@ -1,7 +1,7 @@
-"""Rows as `chunked` reads them: one chunk at a time, where they lie.
+"""Slices rows into chunks, one at a time and in place.
 
-A copy of the rows by chunks would take as much memory again, and their
-gradients likewise.
+A copy of the rows in chunks would need as much memory again, and so would a
+copy of their gradients.
 """
 
 from typing import NamedTuple
@@ -14,9 +14,9 @@ from pallas_kernels.prefix_linear_attention.inputs import State
 
 
 class Chunk(NamedTuple):
-  """C positions of every row and head; the state knows one open segment.
+  """C positions of every row and head; the state belongs to one segment.
 
-  Where rows are plain, flags are None: all that came before is seen.
+  For plain rows the flags are None: a query sees all earlier keys.
   """
 
   q: jax.Array  # [B, H, C, D]
@@ -24,7 +24,7 @@ class Chunk(NamedTuple):
   v: jax.Array  # [B, H, C, V]
   segment: jax.Array | None  # [B, C]
   mask: jax.Array | None  # [B, C]
-  opened: jax.Array | None  # [B], the segment whose state reaches this chunk
+  opened: jax.Array | None  # [B], the segment of the state before this chunk
 
   @property
   def sees(self):  # [B or 1, 1, C, C], which keys of the chunk a query sees
@@ -47,7 +47,7 @@ class Chunk(NamedTuple):
     last = self.segment[:, -1:]
     return ((self.segment == last) & self.mask)[:, None, :, None]
 
-  def kept(self, state):  # what reaches the end of the chunk
+  def kept(self, state):  # the part of the state that outlives the chunk
     if self.segment is None:
       return state
     keeps = (self.segment[:, -1] == self.opened).astype(jnp.float32)
@@ -56,7 +56,7 @@ class Chunk(NamedTuple):
 
 
 class Causal(NamedTuple):
-  """Queries, keys and values, filled up to N chunks."""
+  """Queries, keys and values, padded to N chunks."""
 
   q: jax.Array  # [B, N · C, H, D]
   k: jax.Array  # [B, N · C, H, D]
@@ -70,7 +70,7 @@ class Causal(NamedTuple):
     arrays = (filled(x, chunk) for x in (inputs.q, inputs.k, inputs.v))
     if plain:
       return cls(*arrays, None, None, chunk)
-    # Filling keeps the last segment open, so that its state survives to the end.
+    # Padding belongs to the last segment, so that its state survives.
     segment = filled(inputs.segment, chunk, mode='edge')
     return cls(*arrays, segment, filled(inputs.mask, chunk), chunk)
 
@@ -86,12 +86,12 @@ class Causal(NamedTuple):
 
 
 class Prefix(NamedTuple):
-  """The prefix likewise; chunks beyond the longest one cost nothing."""
+  """The padded prefix; chunks beyond the longest prefix are not computed."""
 
   k: jax.Array  # [B, M · C, H, D]
   v: jax.Array  # [B, M · C, H, V]
   mask: jax.Array  # bool [B, M · C]
-  count: jax.Array  # int32, how many chunks hold prefix
+  count: jax.Array  # int32, the number of chunks that contain prefix
   size: int  # C
 
   @classmethod
@@ -109,7 +109,7 @@ class Prefix(NamedTuple):
 
 
 def filled(x, chunk, mode='constant'):
-  """[B, L, ...] to [B, N · C, ...], with zeros at the end."""
+  """Pads [B, L, ...] with zeros to [B, N · C, ...]."""
   fill = -x.shape[1] % chunk
   if not fill:
     return x
@@ -117,12 +117,12 @@ def filled(x, chunk, mode='constant'):
 
 
 def take(x, i, chunk):
-  """[B, H, C, ...], the i-th chunk of [B, N · C, H, ...]."""
+  """Returns [B, H, C, ...], the i-th chunk of [B, N · C, H, ...]."""
   return jnp.swapaxes(_slice(x, i, chunk), 1, 2)
 
 
 def put(x, part, i, chunk):
-  """Sets what `take` returns, in the dtype of x."""
+  """Sets the i-th chunk of x, the inverse of `take`."""
   part = jnp.swapaxes(part, 1, 2).astype(x.dtype)
   return lax.dynamic_update_slice_in_dim(x, part, i * chunk, axis=1)
 

@@ -17,21 +17,21 @@ def prefix_linear_attention_step(
     feature_map: str | FeatureMap = 'taylor_exp',
     normalizer: str = 'sum',
 ) -> tuple[jax.Array, inputs_lib.State]:
-  """Reads one token and returns its output and the state that follows.
+  """Reads one token and returns its output and the next state.
 
   Args:
     q: [B, H, D], the query, bfloat16 or float32.
     k: [B, H, D], the causal key.
     v: [B, H, V], the causal value; its dtype is the dtype of the result.
-    state: what `prefix_linear_attention` or the last step returned.
-    feature_map: as in `prefix_linear_attention`.
-    normalizer: as in `prefix_linear_attention`.
+    state: the state that `prefix_linear_attention` or the last step returned.
+    feature_map: see `prefix_linear_attention`.
+    normalizer: see `prefix_linear_attention`.
 
   Returns:
-    [B, H, V] and the state, whose size does not depend on how much was read.
+    [B, H, V] and the state, whose size is constant.
 
   Raises:
-    ValueError: as `prefix_linear_attention`.
+    ValueError: see `prefix_linear_attention`.
   """
   feature_map = inputs_lib.find_map(feature_map)
   inputs_lib.check_normalizer(normalizer, feature_map)

@@ -1,4 +1,4 @@
-"""Feature maps whose kernel has a closed form: the operation computes them."""
+"""Feature maps whose kernel has a closed form, for the operation to compute."""
 
 from collections.abc import Callable
 import collections
@@ -11,22 +11,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-MOST_MONOMIALS = 2**16  # they are listed one by one
+MOST_MONOMIALS = 2**16  # a bound, because they are listed one by one
 
 
 @dataclasses.dataclass(frozen=True)
 class FeatureMap:
-  """A map φ and the kernel φ(q)·φ(k) that it stands for.
+  """A map φ and its kernel φ(q)·φ(k).
 
-  The constructors below are cached: equal settings give one object, which is
-  hashable, so that what was compiled for it is found again.
+  The constructors below are cached: equal settings give the same hashable
+  object, so that compiled programs are reused.
   """
 
   name: str
   features: Callable[[jax.Array], jax.Array]  # [..., D] to [..., F]
   kernel: Callable[[jax.Array, int], jax.Array]  # of q·k and D, elementwise
   width: Callable[[int], int]  # F, from D
-  positive: bool = True  # the kernel, and nowhere near 0; else no mean is safe
+  positive: bool = True  # whether the kernel is far above 0: 'sum' needs this
 
   def __str__(self) -> str:
     return self.name
@@ -34,9 +34,9 @@ class FeatureMap:
 
 @functools.cache
 def identity() -> FeatureMap:
-  """q and k are features already: of any other map, applied by the caller.
+  """q and k are features already: the caller has applied a map of its own.
 
-  Whether their products are positive is for the caller to know.
+  Only the caller knows whether their products are positive.
   """
   return FeatureMap('identity', lambda x: x, lambda dot, D: dot, lambda D: D)
 
@@ -45,13 +45,13 @@ def identity() -> FeatureMap:
 def taylor_exp(order: int = 2, /) -> FeatureMap:
   """The Taylor expansion of exp(s), s = q·k / √D, up to s^order / order!.
 
-  The kernel is positive if `order` is even, else of either sign. Source: Based,
-  https://arxiv.org/abs/2402.18668, with each monomial once.
+  The kernel is positive if `order` is even, else it has either sign. Source:
+  Based, https://arxiv.org/abs/2402.18668, with each monomial once.
 
   Raises:
     ValueError: the order is not positive.
   """
-  if order == 2:  # without matrix products; states and GPU kernels rely on it
+  if order == 2:  # no matrix products; GPU kernels rely on the order
     return FeatureMap(
         'taylor_exp', taylor_features, taylor_kernel, taylor_width
     )
@@ -99,7 +99,7 @@ def symmetric_power(degree: int, /) -> FeatureMap:
     return (dot / math.sqrt(D)) ** degree
 
   name, terms = f'symmetric_power({degree=})', [0.0] * degree + [1.0]
-  if degree == 1:  # one monomial each: no products
+  if degree == 1:  # one factor each: no products
     return FeatureMap(
         name,
         lambda x: x * x.shape[-1] ** -0.25,
@@ -114,8 +114,8 @@ def taylor_features(x: jax.Array) -> jax.Array:
   """Maps [..., D] to the symmetric second-order features [..., F].
 
   F = 1 + D + D (D + 1) / 2: the constant, x, and each product x_i x_j once.
-  Products are taken with rolled copies of x, which needs no gather: rolling
-  by r pairs i with i - r, and half a turn would count its pairs twice.
+  Products use rolled copies of x and need no gather: rolling by r pairs i with
+  i - r. Rolling by half of D would give its pairs twice.
   """
   D = x.shape[-1]
   constant = jnp.ones_like(x[..., :1])
@@ -153,10 +153,10 @@ def _power_series(name, kernel, terms, positive=False):
 
 
 def _power_features(x, *, terms):
-  """Maps [..., D] to each monomial once; rounded once, to the dtype of x.
+  """Maps [..., D] to each monomial once, rounded once to the dtype of x.
 
-  Factors are selected by products with matrices of zeros and ones: the backward
-  pass of a gather would be slow.
+  Factors are selected by products with matrices of zeros and ones, because the
+  backward pass of a gather would be slow.
   """
   selections, weights = _monomials(x.shape[-1], terms)
   dtype = jnp.promote_types(x.dtype, jnp.float32)
@@ -179,8 +179,8 @@ def _monomials(D, terms):
   """All monomials of (1, x) whose degree has a term, as p factors each.
 
   Returns:
-    [p, 1 + D, F], ones where a factor is; and [F], the weight of each monomial,
-    whose square is its coefficient in Σ_m terms[m] (q·k / √D)^m.
+    [p, 1 + D, F], which is 1 for each factor and else 0; and [F], the weight of
+    each monomial: its square is the coefficient in Σ_m terms[m] (q·k / √D)^m.
   """
   p = len(terms) - 1
   if (count := math.comb(D + p, p)) > MOST_MONOMIALS:
@@ -199,5 +199,5 @@ def _monomials(D, terms):
   return np.eye(1 + D)[np.array(factors).T].swapaxes(1, 2), np.array(weights)
 
 
-# Those that have a name in the operation.
+# The maps that users can name.
 FEATURE_MAPS = {'taylor_exp': taylor_exp(), 'identity': identity()}

@@ -1,4 +1,4 @@
-"""What every implementation of prefix linear attention receives."""
+"""The checked inputs of every implementation of prefix linear attention."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from pallas_kernels.prefix_linear_attention.feature_maps import FeatureMap
 
 
 class State(NamedTuple):
-  """All that linear attention remembers, always float32."""
+  """The state of linear attention, always float32."""
 
   kv: jax.Array  # [B, H, F, V], the sum of φ(k) vᵀ
   k: jax.Array  # [B, H, F], the sum of φ(k)
@@ -23,7 +23,7 @@ class State(NamedTuple):
 def zero_state(
     B: int, H: int, D: int, V: int, feature_map: str | FeatureMap
 ) -> State:
-  """The state before the first token; ValueError if the map is unknown."""
+  """Returns the state before any token; ValueError if the map is unknown."""
   F = find_map(feature_map).width(D)
   return State(
       jnp.zeros((B, H, F, V), jnp.float32), jnp.zeros((B, H, F), jnp.float32)
@@ -31,7 +31,7 @@ def zero_state(
 
 
 class Inputs(NamedTuple):
-  """Arguments of the public operation, checked; the state may be missing."""
+  """The checked arguments of the public operation; the state may be None."""
 
   q: jax.Array  # [B, L, H, D]
   k: jax.Array  # [B, L, H, D]
@@ -45,7 +45,7 @@ class Inputs(NamedTuple):
 
 
 def with_state(inputs: Inputs, feature_map: FeatureMap) -> Inputs:
-  """The same inputs, with a state of zeros if there is none."""
+  """Returns the same inputs, with a state of zeros if there is none."""
   if inputs.state is not None:
     return inputs
   (B, _, H, D), V = inputs.q.shape, inputs.v.shape[-1]
@@ -53,14 +53,14 @@ def with_state(inputs: Inputs, feature_map: FeatureMap) -> Inputs:
 
 
 def partition_specs(rows: Any, heads: Any) -> tuple[Inputs, State]:
-  """How inputs and states lie on a mesh whose axes share rows and heads."""
+  """PartitionSpecs of inputs and states, for axes that share rows and heads."""
   state = State(PartitionSpec(rows, heads), PartitionSpec(rows, heads))
   vectors, flags = PartitionSpec(rows, None, heads), PartitionSpec(rows)
   return Inputs(*[vectors] * 5, *[flags] * 3, state), state
 
 
 def normalize(num: jax.Array, den: jax.Array, normalizer: str) -> jax.Array:
-  """Divides [..., V] by the [...] that `normalizer` makes of `den`."""
+  """Divides [..., V] by what `normalizer` derives from `den` [...]."""
   return num / NORMALIZERS[normalizer](den)[..., None]
 
 
@@ -68,9 +68,9 @@ def _clamp(den):
   return jnp.where(den < 0, -1, 1) * jnp.maximum(jnp.abs(den), 1)
 
 
-# What outputs are divided by, as a function of the sum of the weights.
+# Functions from the sum of the weights to the divisor of outputs.
 NORMALIZERS = {
-    # Where nothing was seen, outputs are 0 and gradients stay finite.
+    # Without any key, outputs are 0 and gradients stay finite.
     'sum': lambda den: jnp.maximum(den, 1e-12),
     'clamp': _clamp,  # sign-safe, as in mLSTM
     'none': jnp.ones_like,
@@ -78,7 +78,7 @@ NORMALIZERS = {
 
 
 def find_map(feature_map: str | FeatureMap) -> FeatureMap:
-  """Returns the map that an argument stands for; ValueError if unknown."""
+  """Returns the map of an argument; raises ValueError if it is unknown."""
   if isinstance(feature_map, FeatureMap):
     return feature_map
   check_name('feature_map', feature_map, FEATURE_MAPS)
@@ -86,17 +86,17 @@ def find_map(feature_map: str | FeatureMap) -> FeatureMap:
 
 
 def check_normalizer(normalizer: str, feature_map: FeatureMap) -> None:
-  """Raises ValueError if it is unknown, or divides by what can vanish.
+  """Raises ValueError for an unknown normalizer, or one that may divide by 0.
 
-  A mean by weights that are rounding errors is none: with s², and queries that
-  are orthogonal to all keys, it is 10^6 times the largest value in float32, and
-  10^10 times in bfloat16.
+  If all weights vanish, a mean divides by rounding errors: with s², and queries
+  that are orthogonal to all keys, it is 10^6 times the largest value in
+  float32, and 10^10 times in bfloat16.
   """
   check_name('normalizer', normalizer, NORMALIZERS)
   if normalizer == 'sum' and not feature_map.positive:
     raise ValueError(
         "normalizer must be 'clamp' or 'none' for a feature map whose weights"
-        f" can all be 0, as those of {feature_map} can, got 'sum'"
+        f" can all be 0, such as {feature_map}, got 'sum'"
     )
 
 
@@ -109,10 +109,10 @@ def check_name(argument: str, name: str, names: Mapping[str, Any]) -> None:
 def check_array(
     name: str, x: jax.Array, shape: Sequence[int | str], dtype: Any = None
 ) -> None:
-  """Raises ValueError unless `x` has the shape, in which letters are free.
+  """Raises ValueError unless `x` has the shape, in which letters are any sizes.
 
-  Without a `dtype` it has to be one that the operation computes in. float64
-  is for tests, and not advertised.
+  Without a `dtype`, the dtype must be one in which the operation computes.
+  float64 is for tests only, and messages do not mention it.
   """
   fits = len(shape) == x.ndim and all(
       isinstance(n, str) or n == m for n, m in zip(shape, x.shape)

@@ -1,4 +1,4 @@
-"""Prefix linear attention as it is defined: every weight, O(L²)."""
+"""The definition of prefix linear attention: all weights, O(L²)."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ def reference(
 ) -> tuple[jax.Array, inputs_lib.State | None]:
   """Returns the outputs [B, L, H, V] and the state after the last token.
 
-  Computes in float32, or in float64 if the inputs are, whatever their dtype.
+  It computes in float32, or in float64 for inputs of float64.
   """
   del plain  # masks are always read
   dtype = jnp.promote_types(inputs.v.dtype, jnp.float32)

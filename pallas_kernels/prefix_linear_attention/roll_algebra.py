@@ -1,17 +1,17 @@
 """The algebra of the Hopper kernels in plain jnp: their documentation and test.
 
-`forward` and `backward` have the arguments of the kernels and take their steps,
-chunk by chunk, in any float dtype and without a thought for speed. With
-x' = q / 4 and s = x'·k, the weight of a pair is 1 + s + s²/2 = φ_q(q)·φ_k(k);
-`roll_features` says how the 160 columns of φ are ordered. The state is
+`forward` and `backward` have the arguments of the kernels and do the same
+steps, chunk by chunk, in any float dtype and without regard to speed. With x' =
+q / 4 and s = x'·k, the weight of a pair is 1 + s + s²/2 = φ_q(q)·φ_k(k);
+`roll_features` describes the order of the 160 columns of φ. The state is
 
     kv_t = Σ v φ_k(k)ᵀ        [V, 160]
     gram = Σ φ_k(k) φ_k(k)ᵀ   [64, 32], the first columns only
 
-The normaliser needs no more of the past than `gram`: its `corner` holds
-Σ [k; 1] [k; 1]ᵀ, for the linear features come first and the constant one is
-column 20. So z = z_chunk + n + z1·x' + x'ᵀ Z2 x' / 2 with n = Σ 1, z1 = Σ k and
-Z2 = Σ k kᵀ.
+Of earlier chunks, the normaliser needs only `gram`: its `corner` contains
+Σ [k; 1] [k; 1]ᵀ, because the linear features come first and the constant one is
+column 20. Then z = z_chunk + n + z1·x' + x'ᵀ Z2 x' / 2 with n = Σ 1, z1 = Σ k
+and Z2 = Σ k kᵀ.
 """
 
 import jax
@@ -27,7 +27,7 @@ _SQUARE = np.s_[..., :16, :16]
 
 
 def corner(gram: jax.Array) -> jax.Array:
-  """Zeroes all of [..., 64, 32] but Σ k kᵀ, Σ k in row 20, and the count."""
+  """Zeroes [..., 64, 32] except Σ k kᵀ, Σ k in row 20, and the count."""
   row, col = np.ogrid[:64, :32]
   keys = ((row < 16) | (row == CONSTANT)) & (col < 16)
   count = (row == CONSTANT) & (col == CONSTANT)
@@ -37,16 +37,16 @@ def corner(gram: jax.Array) -> jax.Array:
 def moments_from_dgram(dgram: jax.Array) -> jax.Array:
   """Turns the cotangent of the returned `gram` into first moments of δ.
 
-  The moments M = Σ δ [x'; 1] [x'; 1]ᵀ say what the normaliser contributes to
-  dk, which is -(m1 + M2 k). There the cotangent G of k kᵀ is G + Gᵀ.
+  The moments M = Σ δ [x'; 1] [x'; 1]ᵀ give the contribution of the normaliser
+  to dk, which is -(m1 + M2 k). In it, the cotangent G of k kᵀ becomes G + Gᵀ.
   """
   return -dgram.at[_SQUARE].add(dgram[_SQUARE].mT)
 
 
 def dgram_from_moments(moments: jax.Array) -> jax.Array:
-  """Undoes `moments_from_dgram`, for a symmetric cotangent.
+  """The inverse of `moments_from_dgram`, for a symmetric cotangent.
 
-  Only the symmetric part of a cotangent of k kᵀ has a meaning.
+  Only the symmetric part of a cotangent of k kᵀ matters.
   """
   return corner(-moments.at[_SQUARE].multiply(0.5))
 
@@ -67,13 +67,13 @@ def forward(
   """Computes outputs and the final state.
 
   Args:
-    q, k: [B, L, H, 16]; L is a multiple of `chunk`, as P is.
+    q, k: [B, L, H, 16]; L and P are multiples of `chunk`.
     v: [B, L, H, V].
     k_enc, v_enc: [B, P, H, 16] and [B, P, H, V], or None without a prefix.
     prefix_len: int32 [B], or None without a prefix.
     kv_t, gram: [B, H, V, 160] and [B, H, 64, 32], the initial state.
-    length: how many of the L positions are tokens; None: all of them.
-    chunk: how many positions are one step.
+    length: the number of the L positions that are tokens; None: all.
+    chunk: the number of positions of a step.
 
   Returns:
     y [B, L, H, V], 1 / z [B, H, L], and the final `kv_t` and `gram`.
@@ -121,10 +121,10 @@ def backward(
   A = g·v - δ, and that of s is A (1 + s). The three parts are launches.
 
   Args:
-    q, k, v, k_enc, v_enc, prefix_len, kv_t, gram: as `forward` got them.
-    y, inv_z: as `forward` returned them.
-    dy: [B, L, H, V], 0 where there is no token; gradients of k and v mean
-      nothing there.
+    q, k, v, k_enc, v_enc, prefix_len, kv_t, gram: the arguments of `forward`.
+    y, inv_z: the results of `forward`.
+    dy: [B, L, H, V], 0 where there is no token; gradients of k and v have no
+      meaning there.
     dkv_t, dgram: cotangents of the final state.
     chunk: how many positions are one step.
 
