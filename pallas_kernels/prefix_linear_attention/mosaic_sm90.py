@@ -1,9 +1,9 @@
 """Prefix linear attention on Hopper GPUs (sm_90a), with Pallas Mosaic GPU.
 
-What the kernels can take and how it is padded for them; other widths are the
-matter of `mosaic_sm90_widths`. The kernels are in `mosaic_sm90_forward`,
-`mosaic_sm90_backward` and `mosaic_sm90_state`; `roll_algebra` has the same in
-plain jnp.
+This module checks inputs and pads them for the kernels; `mosaic_sm90_widths`
+converts other widths of heads. The kernels are in `mosaic_sm90_forward`,
+`mosaic_sm90_backward` and `mosaic_sm90_state`; `roll_algebra` computes the same
+in plain jnp.
 """
 
 from typing import Any
@@ -24,11 +24,11 @@ from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import CHUNK
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_widths import KEY_WIDTHS
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_widths import VALUE_WIDTHS
 
-# Precisions of jax that let products of float32 be those of bfloat16. What jax
-# does by itself is more exact: on these GPUs, TF32.
+# Precisions of jax that allow bfloat16 products for float32 inputs. jax's
+# default on these GPUs, TF32, is more exact.
 _ROUNDING = 'bfloat16', 'BF16_BF16_F32', 'BF16_BF16_BF16'
 
-_MOST_PROGRAMS = 65_535  # of CUDA, along the axis of a grid that B and H share
+_MOST_PROGRAMS = 65_535  # CUDA's limit for the axis of a grid with B and H
 
 
 def mosaic_sm90(
@@ -44,21 +44,21 @@ def mosaic_sm90(
   """Returns the outputs [B, L, H, V] and the state after the last token.
 
   Args:
-    inputs: D 8 or 16, V at most 128, B * H above 0. In bfloat16; or in float32
-      where `jax.default_matmul_precision` is 'bfloat16', for they are rounded
-      to it.
-    feature_map: `taylor_exp`, of order 2.
+    inputs: D is 8 or 16, V at most 128, B * H above 0. The dtype is bfloat16,
+      or float32 if `jax.default_matmul_precision` is 'bfloat16', because inputs
+      are rounded to it.
+    feature_map: `taylor_exp` of order 2.
     normalizer: one of `inputs.NORMALIZERS`.
-    plain: whether there is neither padding nor a second document; else kernels
-      are compiled that look at both.
-    return_state: whether the state is returned, or None in its place; kernels
-      that nobody asks for it do not write it.
-    tiles: what can be tuned; None for what is best on this device.
+    plain: whether there is neither padding nor a second document; otherwise
+      kernels are compiled that handle both.
+    return_state: whether to return the state; without it, the kernels do not
+      write it, and None is returned.
+    tiles: the tunable settings; None for the best ones on this device.
     interpret: parameters of the interpreter of Mosaic GPU; None to compile.
 
   Raises:
-    NotImplementedError: the inputs are others, jax is too old, or the device
-      is another GPU.
+    NotImplementedError: the inputs are not supported, jax is too old, or the
+      device is another GPU.
   """
   _check(inputs, feature_map)
   if interpret is None and (reason := tiles_lib.unfit()):
@@ -119,7 +119,7 @@ def _check(inputs, feature_map):
 
 
 def _dtypes():
-  """Of the inputs that are taken where this is called."""
+  """The dtypes of inputs that are accepted under the current precision."""
   rounds = jax.config.jax_default_matmul_precision in _ROUNDING
   return {jnp.dtype(x) for x in ('bfloat16', *['float32'] * rounds)}
 

@@ -1,41 +1,41 @@
 """Gradients of prefix linear attention on Hopper, in three Pallas kernels.
 
-The formulas are those of `roll_algebra.backward`, part by part, each in a file
-`mosaic_sm90_backward_<name>.py`, and what they share in `…_parts.py`:
+The formulas are those of `roll_algebra.backward`. Each kernel is in a file
+`mosaic_sm90_backward_<name>.py`, and shared code is in `…_parts.py`:
 
     dq       forward in time: recomputes the states that the forward pass had.
              dq, and d = dy·y of every position for the next launch
-    dkv      backward in time: dk, dv, and the cotangent of the state that the
-             prefix left, which is that of the initial state as well
+    dkv      backward in time: dk, dv, and the cotangent of the state after the
+             prefix, which is also that of the initial state
     dprefix  dk_enc and dv_enc from that cotangent, all chunks in parallel
 
-A program of the first two scans the chunks of 128 positions of one head and 64
-values of it, with four warpgroups:
+A program of the first two kernels scans the chunks of 128 positions of one
+head, for 64 of its values, with four warpgroups:
 
     0     state   features of the chunk; adds them to the state, which it keeps
                   in registers, and publishes what the next chunk reads
     1, 2  rows    gradients of the first and of the second 64 positions
     3     TMA     loads chunks into a ring of `stages` buffers
 
-and these barriers. A warpgroup that waits for a barrier has to wait for each of
-its phases: the row warpgroups of dq therefore wait for chunks of the prefix, too.
-Some warpgroup waits for the last phases of each barrier at the end.
+and these barriers. A warpgroup that waits for a barrier must wait for each of
+its phases: the row warpgroups of dq therefore also wait for chunks of the
+prefix. At the end, some warpgroup waits for the last phases of each barrier.
 
     full, full_q    TMA has filled a stage: with k and v; with all other arrays
-    empty           all readers have done with the stage
+    empty           all readers are done with the stage
     ready           a published state may be read, in one of two slots
-    free            both row warpgroups have done with a slot
-    constants       the selection matrix is there
-    finish          all warpgroups meet before any of them exits: one that exits
-                    while others use the tensor cores has been seen to crash
+    free            both row warpgroups are done with a slot
+    constants       the selection matrix is ready
+    finish          all warpgroups meet before any of them exits: programs have
+                    crashed if one exits while others use the tensor cores
 
-With packed documents or padding, `full` announces the ends of
-`mosaic_sm90_documents` too, and `full_q` the starts, for which the state waits.
+With packed documents or padding, `full` also signals the ends of
+`mosaic_sm90_documents`, and `full_q` the starts, for which the state waits.
 
-A program of dprefix has two row warpgroups that load what they need themselves.
+A program of dprefix has two row warpgroups that load their own data.
 
-With more than 64 values, programs compute partial sums of dq and dk, which are
-added afterwards: every term is a sum over values, d included.
+With more than 64 values, programs compute partial sums of dq and dk that are
+added afterwards: every term is a sum over values, including d.
 """
 
 import dataclasses
@@ -59,14 +59,14 @@ from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import VALUE_TILE
 
 @dataclasses.dataclass(frozen=True)
 class BackwardConfig:
-  """What can be tuned; ValueError for what no Hopper GPU can take.
+  """Tunable settings; ValueError for values that no Hopper GPU supports.
 
   Attributes:
-    stages: chunks in shared memory at a time, of dq and of dkv.
-    dq_registers: of each thread of the producer, of the state warpgroup and of
-      both row warpgroups.
-    dkv_registers: the same for the second launch.
-    prefix_chunks: chunks of the prefix that one program visits, at most.
+    stages: the chunks in shared memory at a time, for dq and dkv.
+    dq_registers: the registers of each thread of the producer, the state
+      warpgroup and the row warpgroups.
+    dkv_registers: the same for dkv.
+    prefix_chunks: the most chunks of the prefix for one program.
   """
 
   stages: int = 2
@@ -108,7 +108,7 @@ def backward(
   """Computes all cotangents.
 
   Args:
-    q, k: bfloat16 [B, L, H, 16]; L is a multiple of 128, as P is.
+    q, k: bfloat16 [B, L, H, 16]; L and P are multiples of 128.
     v: bfloat16 [B, L, H, V], V a multiple of 16.
     k_enc, v_enc: bfloat16 [B, P, H, 16] and [B, P, H, V], or None.
     prefix_len: int32 [B], or None without a prefix.
@@ -116,12 +116,12 @@ def backward(
       None for zeros.
     y: bfloat16 [B, L, H, V], the outputs; 0 where z is a constant.
     inv_z: float32 [B, H, L], 1 / z of every position, finite.
-    dy: bfloat16 [B, L, H, V]. It has to be 0 in rows that are no tokens, which
-      then change nothing; their own gradients mean nothing.
+    dy: bfloat16 [B, L, H, V]. It must be 0 in rows without a token, so that
+      they have no effect; the gradients of these rows have no meaning.
     dkv_t, dgram: cotangents of the final state, or None for zeros; `dgram` is
-      symmetric in its first 16 rows and columns, as `unpack_state` makes it.
-    documents: packed documents and padding, of which there are none if None.
-    config: what is tuned.
+      symmetric in its first 16 rows and columns, as in `unpack_state`.
+    documents: packed documents and padding; None if there are none.
+    config: the tunable settings.
     interpret: `InterpretGPUParams` to run without a GPU.
 
   Returns:
@@ -129,7 +129,7 @@ def backward(
     cotangents of the initial `kv_t` and `gram`, float32; None without them.
 
   Raises:
-    ValueError: a length or a width is not such a multiple.
+    ValueError: a length or a width is not a multiple as described above.
   """
   _, L, _, V = v.shape
   P = 0 if k_enc is None else k_enc.shape[1]
@@ -183,7 +183,7 @@ def state_backward(
 ) -> tuple[jax.Array, jax.Array]:
   """Computes dk and dv of `mosaic_sm90_state.final_state`; see `backward`.
 
-  Without outputs, all there is to differentiate is what a prefix leaves.
+  Without outputs, only the state after a prefix is differentiated.
   """
   V = v.shape[-1]
   dkv_t, moments = _cotangents(dkv_t, dgram)
@@ -197,7 +197,7 @@ def state_backward(
 
 
 def _cotangents(dkv_t, dgram):
-  """What the scan backward in time begins with; moments count in one tile."""
+  """The first cotangents of the scan back in time; moments are in one tile."""
   dkv_t = _whole_tiles(dkv_t)
   moments = roll_algebra.moments_from_dgram(dgram)[None]
   others = dkv_t.shape[2] // VALUE_TILE - 1
@@ -205,13 +205,13 @@ def _cotangents(dkv_t, dgram):
 
 
 def _whole_tiles(kv_t):
-  """[B, H, V, 160] with as many values as tiles have."""
+  """Pads [B, H, V, 160] to whole tiles of values."""
   spare = -kv_t.shape[2] % VALUE_TILE
   return jnp.pad(kv_t, [(0, 0), (0, 0), (0, spare), (0, 0)])
 
 
 def _only(end, *gradients):
-  """Zeroes those of positions that do not count, where `end` says so."""
+  """Zeroes gradients of positions that `end` marks as padding."""
   if end is None:
     return gradients
   counts = (end > 0)[..., None, None]

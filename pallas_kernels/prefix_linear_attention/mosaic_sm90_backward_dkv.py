@@ -1,4 +1,4 @@
-"""dk and dv on Hopper, backward in time; `mosaic_sm90_backward` says how."""
+"""dk and dv on Hopper, backward in time; see `mosaic_sm90_backward`."""
 
 import jax
 from jax import lax
@@ -43,10 +43,10 @@ def make_scratch(stages, V, documents=False):
 
 
 def gradients(run, arrays, config, *, return_state=True):
-  """Returns dk [tiles, B, L, H, 16], dv, and what the prefix needs.
+  """Returns dk [tiles, B, L, H, 16], dv, and the inputs of dprefix.
 
-  That is dkv_t [B, H, V, 160], with V filled up to whole tiles, and the moments
-  [tiles, B, H, 64, 32]; neither is returned without `return_state`.
+  These are dkv_t [B, H, V, 160], with V padded to whole tiles, and the moments
+  [tiles, B, H, 64, 32]; they are returned only with `return_state`.
   """
   k, v, V = arrays['k'], arrays['v'], arrays['v'].shape[-1]
   B, L, H, _ = k.shape
@@ -134,9 +134,10 @@ def _state(p):
 
 
 def _add_queries(p, stage, state):
-  """Adds what the queries of a chunk contribute to the cotangent of the state.
+  """Adds the queries of a chunk to the cotangent of the state.
 
-  1 / z multiplies each feature once, so that no scaled copy of dy is needed.
+  Each feature is multiplied by 1 / z once, so that no scaled copy of dy is
+  needed.
   """
   start = p.start_stage.at[stage] if p.has_documents else None
   if p.has_documents:
@@ -176,9 +177,9 @@ def _add_queries(p, stage, state):
 def _rows(p, half):
   """dk and dv of 64 positions of each chunk.
 
-  dv is finished first, and k qᵀ computed again for dk: both at a time need more
-  registers than there are. Products that do not depend on one another are
-  computed together, so that the warpgroup waits less often.
+  dv is finished first, and k qᵀ is computed again for dk: both at once would
+  need too many registers. Independent products are computed together, so that
+  the warpgroup waits less often.
   """
   plgpu.barrier_wait(p.constants)
   rows = pl.ds(half * ROWS, ROWS)
@@ -197,7 +198,7 @@ def _rows(p, half):
     parts.finish_dv(p, half, slot, k, dv, entering=entering)
     dk = _dk_inside(p, half, stage, k, v, end)
     parts.finish_dk(p, half, slot, k, v, dk, entering=entering)
-    # TMA will read what threads have written, and overwrite what they have read.
+    # TMA will read what threads have written and overwrite what they have read.
     plgpu.commit_smem()
     first = (p.chunks - 1 - c) * CHUNK + half * ROWS
     at = p.row, pl.ds(first, ROWS), p.head
@@ -211,9 +212,9 @@ def _rows(p, half):
 
 
 def _dv_inside(p, half, stage, k, end):
-  """What the queries of the same chunk contribute to dv.
+  """The contribution of the queries of the same chunk to dv.
 
-  Returns a sum for `blocks.mma_group`: its last product is still to be computed.
+  Returns a sum for `blocks.mma_group`, which computes its last product.
   """
   dv, s = None, p.mma(*_scores(p, stage, k, half))
   for i in range(half, 2):
@@ -230,7 +231,7 @@ def _dv_inside(p, half, stage, k, end):
 
 
 def _dk_inside(p, half, stage, k, v, end):
-  """The same of dk."""
+  """The same for dk."""
 
   def factors(i):
     dy = p.dy_stage.at[stage, pl.ds(i * ROWS, ROWS)]
@@ -259,7 +260,7 @@ def _scores(p, stage, k, i):
 
 
 def _allowed(x, keys, queries, end):
-  """Zeroes x [64, 64] where the query of a column does not see a row's key."""
+  """Zeroes x [64, 64] where the query (column) does not see the key (row)."""
   x = parts.upper(x) if keys == queries else x
   if end is None:
     return x

@@ -82,7 +82,7 @@ def _rows(p):
 
   def inside(c, _):
     slot, limit = launch.ring(c, 2), prefix - first - c * CHUNK
-    plgpu.commit_smem()  # the slot to be filled has been read
+    plgpu.commit_smem()  # the slot that is filled next has been read
     pl.when(c + 1 < count)(lambda: fetch(c + 1))
     plgpu.barrier_wait(p.full.at[p.warpgroup, slot])
     k, v = p.k_stage.at[p.warpgroup, slot], p.v_stage.at[p.warpgroup, slot]
@@ -90,7 +90,7 @@ def _rows(p):
     parts.finish_dk(p, p.warpgroup, 0, k, v, None, limit)
     write(c)
 
-  # A loop of its own: ptxas serialises wgmma that is under a condition.
+  # A separate loop, because ptxas serialises wgmma under a condition.
   def beyond(c, _):
     plgpu.wait_smem_to_gmem(0, wait_read_only=True)
     p.dv_stage[p.warpgroup] = blocks.zeros(launch.VALUES).astype(BF16)
@@ -107,7 +107,7 @@ def _rows(p):
 
 
 def _load_total(p):
-  """Puts the cotangent of the state where both warpgroups read it."""
+  """Copies the cotangent of the state to shared memory, for both warpgroups."""
 
   @pl.when(p.warpgroup == 0)
   def _():

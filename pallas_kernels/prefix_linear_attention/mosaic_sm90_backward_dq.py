@@ -1,4 +1,4 @@
-"""dq on Hopper, forward in time; `mosaic_sm90_backward` says how."""
+"""dq on Hopper, forward in time; see `mosaic_sm90_backward`."""
 
 import jax
 from jax import lax
@@ -62,7 +62,7 @@ def gradients(run, arrays, config):
 
 
 def _producer(p):
-  """Loads the chunks of the prefix and then the others."""
+  """Loads the chunks of the prefix, and then those of the tokens."""
   total = p.prefix_chunks + I32(p.chunks)
 
   def load_keys(k, v, end, rows, stage):
@@ -146,7 +146,7 @@ def _state(p):
 
 
 def _add_keys(p, stage, state, counts=None):
-  """The state after a chunk, of which these tokens count."""
+  """The state after a chunk; only tokens in `counts` are added."""
   plgpu.barrier_wait(p.full.at[stage])
   if p.has_documents:
     counts = documents_lib.entering(p.end_stage.at[stage])
@@ -222,7 +222,7 @@ def _rows(p, half):
 
 
 def _inside(p, half, stage, q, g, delta):
-  """What the keys of the same chunk contribute to the cotangent of q / 4."""
+  """The contribution of the chunk's own keys to the cotangent of q / 4."""
   dx = None
   for j in range(half + 1):
     rows = pl.ds(j * ROWS, ROWS)

@@ -1,4 +1,4 @@
-"""What the launches of the backward pass on Hopper share."""
+"""Code that the kernels of the backward pass on Hopper share."""
 
 import jax
 from jax import lax
@@ -22,14 +22,14 @@ from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import VALUE_TILE
 
 
 def partial_sums(like, V):
-  """One array like that for each tile, float32 if they have to be added up."""
+  """One array for each tile, float32 if there are several to add up."""
   tiles = pl.cdiv(V, VALUE_TILE)
   dtype = F32 if tiles > 1 else BF16
   return jax.ShapeDtypeStruct((tiles, *like.shape), dtype)
 
 
 def scan_scratch(stages, tiled, plain, documents):
-  """What both scans have: the published states and their barriers."""
+  """The buffers of both scans: the published states and their barriers."""
   spans = documents_lib.scratch(stages) if documents else {}
   return spans | {
       'features': tiled(CHUNK, NUM_FEATURES),
@@ -73,7 +73,7 @@ def publish_selection(p):
 
 
 def publish(p, corner, i, state):
-  """Hands the state that the i-th chunk reads to the row warpgroups."""
+  """Publishes the state before the i-th chunk, for the row warpgroups."""
   slot = launch.ring(i, 2)
 
   @pl.when(i >= 2)
@@ -91,7 +91,7 @@ def rolls_sum(p, x):
 
 
 def gram_sum(p, x, slot):
-  """`blocks.gram_product` of what was published, for `blocks.mma_group`."""
+  """`blocks.gram_product` of a published state, for `blocks.mma_group`."""
   column = blocks.constant_column().astype(BF16)
   extended = jnp.concatenate([x, column], axis=1)
   top = pl.ds(0, GRAM_SHAPE[1])
@@ -100,7 +100,7 @@ def gram_sum(p, x, slot):
 
 
 def from_state(p, values, slot):
-  """The cotangent of features, values @ state, of some columns at a time."""
+  """The cotangent of features, values @ state, for a few columns at a time."""
 
   def columns(start, count):
     state = p.published_kv_t.at[slot, :, pl.ds(start, count)]
@@ -110,16 +110,16 @@ def from_state(p, values, slot):
 
 
 def finish_dv(p, half, slot, k, inside=None, limit=None, entering=None):
-  """Adds what the state contributes to dv, and writes it to `dv_stage`.
+  """Adds the contribution of the state to dv, and writes dv to `dv_stage`.
 
   Args:
     p: the program.
-    half: which of the two stages of dv is written.
-    slot: of the published state.
+    half: the index of the stage of dv that is written.
+    slot: the slot of the published state.
     k: keys, bfloat16 [64, 16] in shared memory.
-    inside: what the queries of the same chunk contribute, as a sum for
+    inside: the contribution of the queries of the same chunk, as a sum for
       `blocks.mma_group`; None if there are none.
-    limit: rows from this one on become 0; None: no row does.
+    limit: rows from this one on become 0; None: none.
     entering: bool [64, 16], rows of the keys that are in the state; None: all.
   """
   if inside:
@@ -140,7 +140,7 @@ def finish_dv(p, half, slot, k, inside=None, limit=None, entering=None):
 
 
 def finish_dk(p, half, slot, k, v, inside=None, limit=None, entering=None):
-  """Adds what the state contributes to dk, as `finish_dv` does to dv."""
+  """Adds the contribution of the state to dk; see `finish_dv`."""
   x = blocks.load(k)
   sums = rolls_sum(p, k), gram_sum(p, x, slot)
   if inside:

@@ -1,6 +1,7 @@
-"""What the Hopper kernels share: the state, and under one name all else.
+"""Building blocks of the Hopper kernels: the state, and all others by one name.
 
-`mosaic_sm90_registers` and `mosaic_sm90_features` say what a kernel is made of.
+The other blocks are defined in `mosaic_sm90_registers` and
+`mosaic_sm90_features`.
 """
 
 from collections.abc import Callable, Sequence
@@ -51,17 +52,17 @@ from pallas_kernels.prefix_linear_attention.mosaic_sm90_registers import (
 
 
 def zero_state() -> tuple[jax.Array, jax.Array]:
-  """Of nothing: float32 [64, 160] and [64, 32], in registers."""
+  """The state before any token: float32 [64, 160] and [64, 32] in registers."""
   return zeros((VALUE_TILE, NUM_FEATURES)), zeros(GRAM_SHAPE)
 
 
 def constant_column() -> jax.Array:
-  """float32 [64, 16], 1 in the column of the constant, inside its block."""
+  """float32 [64, 16], which is 1 in the column of the constant feature."""
   return jnp.where(iota((ROWS, D), 1) == CONSTANT - D, F32(1), F32(0))
 
 
 def gram_corner() -> jax.Array:
-  """bool [64, 32]: what of `gram` counts."""
+  """bool [64, 32]: the part of `gram` that is used."""
   row, column = iota(GRAM_SHAPE, 0), iota(GRAM_SHAPE, 1)
   products = (row < D) | (row == CONSTANT)
   count = (row == CONSTANT) & (column == CONSTANT)
@@ -83,7 +84,7 @@ def add_keys(
     counts: Callable[[int], jax.Array] | None,
     emulate: bool,
 ) -> tuple[jax.Array, jax.Array]:
-  """The state after 128 more tokens; everything has been read on return.
+  """The state after 128 more tokens; all operands have been read on return.
 
   Args:
     state: float32 [64, 160] and [64, 32], in registers.
@@ -91,8 +92,8 @@ def add_keys(
     v: bfloat16 [128, 64] in shared memory.
     features: two of bfloat16 [64, 160] in shared memory, which are overwritten.
     selector: `selection()` in shared memory.
-    counts: maps a half of the tokens to bool [64, 16], rows of those that
-      count; None if all do.
+    counts: a function from a half of the tokens to bool [64, 16], rows of the
+      tokens to add; None: all.
     emulate: whether this runs in the interpreter.
   """
   for half, (k_half, target) in enumerate(zip(halves(k), features)):
@@ -105,13 +106,13 @@ def add_keys(
 def write_features(
     target: Any, k: Any, selector: Any, *, counts: Any, emulate: bool
 ) -> None:
-  """Writes those of 64 keys [64, 16] to `target` [64, 160].
+  """Writes the features of 64 keys [64, 16] to `target` [64, 160].
 
-  `counts` is bool [64, 16], rows of the keys that count; None if all do.
+  `counts` is bool [64, 16], rows of the keys to use; None: all.
   """
   rolls = rolled(k, selector, emulate).astype(BF16)
   x, constant = load(k), ones()
-  if counts is not None:  # products vanish with x: rolls need no mask
+  if counts is not None:  # products of a zeroed x are 0: rolls need no mask
     x, constant = mask_tokens(x, counts)
   store_features(target, feature_blocks(x, rolls, constant))
 
@@ -122,7 +123,7 @@ def add_features(
     features: Sequence[Any],
     emulate: bool,
 ) -> tuple[jax.Array, jax.Array]:
-  """The state after 128 tokens whose features are known, see `add_keys`."""
+  """The state after 128 tokens with given features, see `add_keys`."""
   kv_t, gram = state
   rows, columns = (pl.ds(0, n) for n in GRAM_SHAPE)
   values = zip(map(Transposed, halves(v)), features)
@@ -141,7 +142,7 @@ def publish(
     gram_hi_ref: Any,
     gram_lo_ref: Any,
 ) -> None:
-  """Writes a state to shared memory, for wgmma; does not tell anybody.
+  """Writes a state to shared memory, for wgmma; does not signal a barrier.
 
   Args:
     kv_t: float32 [64, 160].
@@ -149,8 +150,8 @@ def publish(
     corner: `gram_corner()`.
     kv_t_ref: bfloat16 [64, 160].
     gram_hi_ref: bfloat16 [64, 32], the corner rounded.
-    gram_lo_ref: the same of what rounding left: a normaliser in one bfloat16
-      would be wrong by the same factor in a whole chunk.
+    gram_lo_ref: the rounding error of `gram_hi_ref`: with a single bfloat16,
+      the normaliser would be wrong by the same factor in a whole chunk.
   """
   kv_t_ref[...] = kv_t.astype(BF16)
   gram = jnp.where(corner, gram, F32(0))

@@ -1,4 +1,4 @@
-"""The launches on Hopper GPUs as differentiable functions."""
+"""The kernels for Hopper GPUs as differentiable functions."""
 
 from collections.abc import Callable
 import functools
@@ -15,16 +15,16 @@ from pallas_kernels.prefix_linear_attention.mosaic_sm90_tiles import Tiles
 
 
 class Launch(NamedTuple):
-  """How the launches run."""
+  """Settings of the launches."""
 
   tiles: Tiles
   normalizer: str = 'sum'
-  return_state: bool = True  # whether the last state is written
+  return_state: bool = True  # whether the final state is written
   interpret: Any = None  # parameters of the interpreter; None to compile
 
 
 def _once(run: Callable[..., Any], arguments: tuple[int, ...]):
-  """What says so where it is differentiated a second time."""
+  """Returns `run`, which raises an error when differentiated twice."""
   run = jax.custom_jvp(run, nondiff_argnums=arguments)
 
   @run.defjvp
@@ -53,15 +53,15 @@ def attend(
 ) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
   """Outputs, and `kv_t` and `gram` after `length` tokens.
 
-  `mosaic_sm90_forward.forward` describes the arrays. What is not returned has
-  the cotangent None.
+  `mosaic_sm90_forward.forward` describes the arrays. The cotangent of a result
+  that is not returned is None.
   """
   arrays = q, k, v, k_enc, v_enc, prefix_len, kv_t, gram, documents
   return _attend_forward(launch, length, *arrays)[0]
 
 
-# Functions of their own in a program, so that layers of equal shapes share one
-# lowering of the kernels: it takes seconds.
+# Separate functions in a program, so that layers of equal shapes share one
+# lowering of the kernels, which takes seconds.
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _attend_forward(launch, length, *arrays):
   y, inv_z, kv_t, gram = mosaic_sm90_forward.forward(
@@ -78,8 +78,8 @@ def _attend_forward(launch, length, *arrays):
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _attend_backward(launch, _, residuals, cotangents):
   (*arrays, documents), y, inv_z = residuals
-  # By y the backward pass knows how outputs depend on what they are divided by:
-  # where that is a constant, not at all.
+  # The backward pass uses y for the dependence on the divisor; there is none if
+  # the divisor is a constant.
   if launch.normalizer == 'none':
     y = jnp.zeros_like(y)
   elif launch.normalizer == 'clamp':
@@ -88,7 +88,7 @@ def _attend_backward(launch, _, residuals, cotangents):
       *arrays,
       y,
       inv_z,
-      *cotangents,  # of y: 0 beyond `length`, for that is cut off
+      *cotangents,  # of y: 0 beyond `length`, which is cut off
       documents,
       config=launch.tiles.backward,
       interpret=launch.interpret,

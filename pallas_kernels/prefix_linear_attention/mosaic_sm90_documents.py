@@ -1,24 +1,24 @@
-"""Packed documents and padding on Hopper: who sees whom, in two integers each.
+"""Packed documents and padding on Hopper, as two integers for each position.
 
-With positions counted from the first of their chunk of 128, each position i has
+Positions are counted from the start of their chunk of 128. Each position i has
 
     start[i]  the first position of its document; in the first document, which
               has the prefix and the initial state, less than 0
     end[i]    the position after the last one of its document; 0 if there is no
               token at i
 
-A query at i sees the key at j <= i if start[i] <= j < end[j], which is the same
-as i < end[j]; so nobody sees padding, which itself sees its document. The state
-holds keys of one document, that of the position before the chunk, or of the one
-after it. In a chunk
+A query at i sees the key at j <= i if start[i] <= j < end[j], which is
+equivalent to i < end[j]. No query sees padding; a query at padding sees its
+document. The state before (or after) a chunk has the keys of one document, that
+of the position just before (or after) the chunk. In a chunk
 
     a query reads the state if start[i] < 0
     a key enters the state if end[j] >= 128
-    the state is kept if start[127] < 0, else forgotten
+    the state is kept if start[127] < 0, else it is reset
 
-and of the prefix those keys enter it whose end is 128. Both integers are copied
-to shared memory beside the keys. Kernels of calls that have neither documents
-nor padding are compiled without all this.
+Keys of the prefix enter the state if their end is 128. Both integers are copied
+to shared memory with the keys. Without documents and padding, kernels are
+compiled without all this.
 """
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ _SQUARE = ROWS, ROWS
 
 
 class Documents(NamedTuple):
-  """What the kernels are told, int32."""
+  """The integers for the kernels, int32."""
 
   start: jax.Array  # [B, L]
   end: jax.Array  # [B, L]
@@ -52,7 +52,7 @@ class Documents(NamedTuple):
 
 def of_inputs(inputs: inputs_lib.Inputs, L: int, P: int) -> Documents:
   """Documents of inputs that are padded to L tokens and P prefix positions."""
-  # The last document is never closed, so that its state survives to the end.
+  # The last document has no end, so that its state survives.
   segment = _pad(inputs.segment, L, mode='edge')
   index = jnp.arange(L)
   first = jnp.diff(segment, axis=1, prepend=segment[:, :1]) > 0
@@ -71,17 +71,17 @@ def entering_segment(documents: Documents, segments: int) -> jax.Array:
   """int32 [B, L]: 128 where a key is in the state after its segment, else 0."""
   L = documents.end.shape[1]
   index = jnp.arange(L)
-  left = -(1 + index) % (L // segments)  # positions of the segment after it
+  left = -(1 + index) % (L // segments)  # later positions of the segment
   return CHUNK * (documents.end - index % CHUNK > left).astype(jnp.int32)
 
 
 def reaches(documents: Documents, segments: int) -> jax.Array:
-  """Which states after segments hold what.
+  """Returns which segments contribute to the state after each segment.
 
   Returns:
-    float32 [B, segments + 1, segments + 1]: 1 where the state before the first
-    segment, or after the s-th, holds the initial state, or what the t-th one
-    has added, else 0.
+    float32 [B, segments + 1, segments + 1]: entry [b, s, t] is 1 if the state
+    after s segments contains the initial state (t = 0) or the sum of the t-th
+    segment, else 0.
   """
   L = documents.start.shape[1]
   border = jnp.arange(segments + 1) * (L // segments)
@@ -95,8 +95,8 @@ def _pad(x, length, **options):
   return jnp.pad(x, ((0, 0), (0, length - x.shape[1])), **options)
 
 
-# In the kernels. `start` and `end` are int32 [128] in shared memory; a half is
-# the first or the second 64 positions.
+# The following functions run in kernels. `start` and `end` are int32 [128] in
+# shared memory; a half is the first or the second 64 positions.
 
 
 def scratch(stages: int) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def scratch(stages: int) -> dict[str, Any]:
 def sees(start: Any, end: Any, queries: int, keys: int) -> jax.Array:
   """bool [64, 64]: which queries of one half see which keys of another.
 
-  What the order of the positions forbids is not looked at.
+  It does not check that keys come before queries.
   """
   key = blocks.iota(_SQUARE, 1) + I32(keys * ROWS)
   row = blocks.broadcast_rows(_load(start, queries, PER_ROW), _SQUARE)
@@ -117,7 +117,7 @@ def sees(start: Any, end: Any, queries: int, keys: int) -> jax.Array:
 
 
 def seen(end: jax.Array, queries: int) -> jax.Array:
-  """The same transposed: rows are keys, of which `end` is in registers."""
+  """The same transposed: rows are keys, whose `end` is in registers."""
   query = blocks.iota(_SQUARE, 1) + I32(queries * ROWS)
   return query < blocks.broadcast_rows(end, _SQUARE)
 
@@ -133,19 +133,19 @@ def entering(end: Any) -> Callable[[int], jax.Array]:
 
 
 def is_entering(end: jax.Array) -> jax.Array:
-  """The same of what `ends` has loaded."""
+  """The same for the result of `ends`."""
   return _broadcast(end) >= I32(CHUNK)
 
 
 def ends(end: Any, half: int) -> jax.Array:
-  """int32 [64], `PER_ROW`."""
+  """Loads the ends of a half, int32 [64], `PER_ROW`."""
   return _load(end, half, PER_ROW)
 
 
 def keep(
     state: tuple[jax.Array, jax.Array], start: Any
 ) -> tuple[jax.Array, jax.Array]:
-  """The state, or zeros if the chunk forgets it."""
+  """The state, or zeros if the chunk resets it."""
   factor = jnp.where(start[CHUNK - 1] < 0, F32(1), F32(0))
   return tuple(x * factor for x in state)
 

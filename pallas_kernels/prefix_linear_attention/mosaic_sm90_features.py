@@ -1,7 +1,7 @@
-"""The features of `roll_features.py` in the Hopper kernels, of 64 tokens.
+"""The features of `roll_features.py` in the Hopper kernels, for 64 tokens.
 
-They are ten blocks of 16 columns, products of x with x rolled, which the tensor
-cores do: x is multiplied by a matrix that selects columns.
+They are ten blocks of 16 columns: products of x with rolled copies of x. The
+tensor cores roll x, by multiplying it with a matrix that selects columns.
 """
 
 from collections.abc import Callable
@@ -61,9 +61,9 @@ def feature_blocks(
     x: bfloat16 [64, 16]: keys, or queries / 4.
     rolls: bfloat16 [64, 64], `factor` rolled by 1 to 4.
     constant: bfloat16 [64, 16], the constant feature of each token.
-    square: factor of the squares, 1/2 on the side of the query.
-    factor: what the products multiply x with, x if left out; where x has been
-      scaled token by token and `factor` has not, features are scaled once.
+    square: the factor of the squares, 1/2 for queries.
+    factor: the second factor of the products; default x. If x is scaled by
+      token and `factor` is not, features are scaled once.
   """
   factor = x if factor is None else factor
   r1, r2, r3, r4 = (block(rolls, i) for i in range(4))
@@ -85,8 +85,8 @@ def feature_blocks(
 def store_features(ref: Any, blocks: list[jax.Array]) -> None:
   """Writes ten blocks to `ref` [64, 160] in shared memory.
 
-  Every store costs two barriers of the warpgroup, so that one block at a time
-  would be slow; two pieces need fewer registers than one.
+  Every store costs two barriers of the warpgroup, so that storing single blocks
+  would be slow. Two pieces need fewer registers than one.
   """
   ref[:, pl.ds(0, 6 * D)] = jnp.concatenate(blocks[:6], axis=1)
   ref[:, pl.ds(6 * D, 4 * D)] = jnp.concatenate(blocks[6:], axis=1)
@@ -101,8 +101,9 @@ def features_vjp(
   """The transposed Jacobian of `feature_blocks`, without its last roll back.
 
   Args:
-    cotangent: of the features; maps a first column and a number of columns to
-      float32 [64, number]. Called so that few are alive at a time.
+    cotangent: a function from a first column and a number of columns to the
+      cotangent of these features, float32 [64, number]. Few columns are in
+      registers at a time.
     x: float32 [64, 16].
     rolls: float32 [64, 64], x rolled by 1 to 4.
     square: the factor of x in the derivative of the squares: 2 for keys, 1 for

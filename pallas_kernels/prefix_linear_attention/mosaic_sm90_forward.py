@@ -1,7 +1,7 @@
 """Prefix linear attention on Hopper, forward: one launch of Pallas Mosaic GPU.
 
 With the features φ of `roll_features.py`, chunks of 128 tokens, and the state
-(S, G) that holds all before chunk i, the prefix first:
+(S, G) of the prefix and all chunks before chunk i:
 
     P = 1 + s + s²/2 for s = q kᵀ / 4, where the chunk's causal mask allows
     y = (P v + φ_q S) / z,  z = the sum of the rows of P + [x/2, 1] G [x, 1]ᵀ
@@ -14,7 +14,7 @@ A program is one row of the batch, one head and 64 values. Its warpgroups are
     2  rows      of the other 64
     3  producer  copies chunks to shared memory: k_enc, v_enc, then q, k, v
 
-and what they tell each other (stages and both buffers are used in turn):
+with these barriers (stages and both buffers are used in turn):
 
     full[stage]     k and v have arrived
     full_q[stage]   q has arrived; there is none for the prefix
@@ -22,18 +22,20 @@ and what they tell each other (stages and both buffers are used in turn):
     constants       the selection matrices are in shared memory
     ready[buffer]   a state is published; chunk i reads buffer i % 2
     free[buffer]    both row warpgroups have read it
-    finish          all are done: nobody leaves while others use tensor cores
+    finish          all are done: none exits while others use tensor cores
 
-In the prefix there are no outputs, and rows compute features for the state, see
-`mosaic_sm90_prefix`; those of the tokens it computes itself. Of the four slabs
-two have the features of a chunk then, and each of the others a published state.
+In the prefix there are no outputs, and the row warpgroups compute features for
+the state, see `mosaic_sm90_prefix`. For tokens, the state warpgroup computes
+features itself: then two of the four slabs have the features of a chunk, and
+the other two have published states.
 
-With packed documents or padding, `full` announces the ends and `full_q` the
-starts of `mosaic_sm90_documents` too; and the state waits for `full_q`.
+With packed documents or padding, `full` also signals the ends and `full_q` the
+starts of `mosaic_sm90_documents`, and the state waits for `full_q`.
 
-Every completed phase of a barrier has somebody who waits for it, up to the end.
-Only the chunks that `prefix_len` reaches are copied. The state is published at
-the end of an iteration: at its start, ptxas copies all accumulators.
+Some warpgroup waits for every completed phase of a barrier, including the last.
+Only chunks with positions before `prefix_len` are copied. The state is
+published at the end of an iteration, because at the start ptxas would copy all
+accumulators.
 """
 
 import dataclasses
@@ -64,7 +66,7 @@ from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import VALUE_TILE
 
 @dataclasses.dataclass(frozen=True)
 class ForwardConfig:
-  """What can be tuned; a ValueError if the hardware cannot take it."""
+  """Tunable settings; ValueError if the hardware does not support them."""
 
   stages: int = 3  # chunks in shared memory
   registers: tuple[int, int, int] = 24, 168, 160  # producer, state, each rows
@@ -94,7 +96,7 @@ def forward(
     return_state: bool = True,
     interpret: Any = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array | None, jax.Array | None]:
-  """Outputs, what they were divided by, and the final state.
+  """Returns the outputs, their divisors, and the final state.
 
   Args:
     q, k: bfloat16 [B, L, H, 16]; L is a multiple of 128.
@@ -102,24 +104,24 @@ def forward(
     k_enc, v_enc: bfloat16 [B, P, H, 16] and [B, P, H, V], P a multiple of 128;
       or None.
     prefix_len: int32 [B] from 0 to P, how many of the P positions are prefix;
-      None if they are.
+      None if k_enc and v_enc are None.
     kv_t, gram: the state before the first token, float32 [B, H, V, 160] and
       [B, H, 64, 32], as `roll_features.pack_state` returns it; None for zeros.
-    documents: packed documents and padding, of which there are none if None.
-    config: what can be tuned.
+    documents: packed documents and padding; None if there are none.
+    config: the tunable settings.
     normalizer: one of `inputs.NORMALIZERS`.
-    length: tokens from there on do not enter the final state; L if left out.
-      With `documents`, padding is said there instead.
+    length: tokens from this position on do not enter the final state; default
+      L. With `documents`, these mark padding instead.
     return_state: whether the final state is written.
     interpret: `plgpu.InterpretGPUParams`, to run without a GPU.
 
   Returns:
-    y bfloat16 [B, L, H, V]; inv_z float32 [B, H, L], one over what each token
-    was divided by, with 'sum' the sum of its weights; kv_t and gram after the
+    y bfloat16 [B, L, H, V]; inv_z float32 [B, H, L], the inverse of the divisor
+    of each token (for 'sum', the sum of its weights); kv_t and gram after the
     last token, or None.
 
   Raises:
-    ValueError: L, P, D or V is not as said above.
+    ValueError: L, P, D or V is not as described above.
   """
   B, L, H, V = v.shape
   P = 0 if k_enc is None else k_enc.shape[1]
@@ -184,7 +186,7 @@ def make_scratch(
   plain, tiled = launch.buffers(V)
   barrier = plgpu.Barrier
   spans = documents_lib.scratch(stages) if documents else {}
-  copies = 1 if documents else 0  # of ends, and of starts
+  copies = 1 if documents else 0  # copies of ends, and of starts
   shared = spans | prefix.make_scratch(tiled)
   return shared | {
       'q_stage': plain(stages, CHUNK, D),

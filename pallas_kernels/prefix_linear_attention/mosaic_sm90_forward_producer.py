@@ -1,7 +1,7 @@
-"""The chunks that the forward pass on Hopper copies to shared memory.
+"""Copies chunks to shared memory for the forward pass on Hopper.
 
-`mosaic_sm90_forward` says who does what. Chunks are counted from the first of
-the prefix.
+`mosaic_sm90_forward` describes the roles of the warpgroups. Chunks are counted
+from the first chunk of the prefix.
 """
 
 from typing import Any
@@ -37,7 +37,7 @@ def copy_chunks(p: Any) -> None:
 
 
 def _copy_prefix(p, chunk, stage):
-  """k_enc and v_enc of a chunk."""
+  """Copies k_enc and v_enc of a chunk."""
   tokens, full = pl.ds(chunk * CHUNK, CHUNK), p.full.at[stage]
   k = p.k_enc.at[p.row, tokens, p.head]
   v = p.v_enc.at[p.row, tokens, p.head, p.columns]
@@ -49,7 +49,7 @@ def _copy_prefix(p, chunk, stage):
 
 
 def _copy_tokens(p, chunk, stage):
-  """q, k and v of a chunk, counted from the first token."""
+  """Copies q, k and v of a chunk, counted from the first token."""
   tokens, full = pl.ds(chunk * CHUNK, CHUNK), p.full.at[stage]
   q, k = (x.at[p.row, tokens, p.head] for x in (p.q, p.k))
   v = p.v.at[p.row, tokens, p.head, p.columns]

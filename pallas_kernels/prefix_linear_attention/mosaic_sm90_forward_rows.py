@@ -1,6 +1,6 @@
-"""The outputs of the forward pass on Hopper, 64 rows of every chunk.
+"""The outputs of the forward pass on Hopper, for 64 rows of every chunk.
 
-`mosaic_sm90_forward` says who does what.
+`mosaic_sm90_forward` describes the roles of the warpgroups.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import VALUE_TILE
 
 
 def write_outputs(p: Any, half: int) -> None:
-  """Outputs of rows 64 half to 64 half + 63 of every chunk."""
+  """Computes outputs for rows 64 half to 64 half + 63 of every chunk."""
   plgpu.barrier_wait(p.constants)
 
   def step(i, _):
@@ -44,7 +44,7 @@ def write_outputs(p: Any, half: int) -> None:
 
 
 def _read_chunk(p, stage, half):
-  """What the chunk itself adds: P v [64, 64], and the row sums of P [64]."""
+  """The contribution of the chunk: P v [64, 64], and the row sums of P [64]."""
   shape = ROWS, ROWS
   q = p.q_stage.at[stage, pl.ds(ROWS * half, ROWS)]
   sums, products = None, []
@@ -66,7 +66,7 @@ def _read_chunk(p, stage, half):
 
 
 def _read_state(p, stage, buffer, half, num, den):
-  """Adds what the state holds; then both chunk and state can be replaced."""
+  """Adds the contribution of the state; releases the chunk and the state."""
   q = p.q_stage.at[stage, pl.ds(ROWS * half, ROWS)]
   rolls = blocks.rolled(q, p.selection_q, p.emulate).astype(BF16)
   x, ones, reads = blocks.load(q) * BF16(1 / 4), blocks.ones(), None
@@ -89,12 +89,12 @@ def _read_state(p, stage, buffer, half, num, den):
 
 
 def _inverse(p, den):
-  """What outputs are multiplied by; no weight is negative, and so z is not."""
+  """The inverse divisor of outputs; weights and so z are not negative."""
   if p.normalizer == 'none':
     return den * F32(0) + F32(1)
   if p.normalizer == 'clamp':
     den = jnp.maximum(den, F32(1))
-  elif p.has_documents:  # where nothing was seen, outputs are 0
+  elif p.has_documents:  # without any key, outputs are 0
     den = jnp.maximum(den, F32(1e-12))
   return F32(1) / den
 

@@ -1,6 +1,6 @@
 """The state of the forward pass on Hopper, chunk after chunk.
 
-`mosaic_sm90_forward` says who does what.
+`mosaic_sm90_forward` describes the roles of the warpgroups.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import I32
 
 
 def add_chunks(p: Any) -> None:
-  """Adds up chunk after chunk; publishes what the next one reads."""
+  """Adds chunk after chunk; publishes the state before each."""
   p.selection[...] = blocks.selection()
   p.selection_q[...] = blocks.selection(1 / 4)
   plgpu.commit_smem()
@@ -46,14 +46,14 @@ def add_chunks(p: Any) -> None:
   if p.return_state:
     state = lax.fori_loop(I32(0), I32(p.chunks), read_tokens, state)
     _write_state(p, *state)
-  else:  # which no chunk needs after the last one
+  else:  # no chunk reads the state after the last one
     lax.fori_loop(I32(0), I32(p.chunks - 1), read_tokens, state)
     _skip(p, p.prefix_chunks + I32(p.chunks - 1))
   launch.drain(p.free, I32(p.chunks), 2)
 
 
 def _initial_state(p):
-  """kv_t [64, 160] and gram [64, 32] in registers."""
+  """The initial kv_t [64, 160] and gram [64, 32] in registers."""
   if not p.has_state:
     return blocks.zero_state()
   kv_t = blocks.load_global(p.kv_t.at[p.row, p.head, p.columns])
@@ -70,7 +70,7 @@ def _write_state(p, kv_t, gram):
 
 
 def _update(p, state, stage, counts):
-  """The state after a chunk, of which these tokens count."""
+  """The state after a chunk; only tokens in `counts` are added."""
   plgpu.barrier_wait(p.full.at[stage])
   state = blocks.add_keys(
       state,
@@ -86,7 +86,7 @@ def _update(p, state, stage, counts):
 
 
 def _skip(p, chunk):
-  """Leaves a chunk to others; who waits for a barrier waits each time."""
+  """Waits for a chunk without reading it: every phase needs a wait."""
   stage = launch.ring(chunk, p.stages)
   plgpu.barrier_wait(p.full.at[stage])
   if p.has_documents:
@@ -95,7 +95,7 @@ def _skip(p, chunk):
 
 
 def _publish(p, i, state, corner):
-  """Hands chunk i the state before it, once chunk i - 2 has read its own."""
+  """Publishes the state before chunk i, once chunk i - 2 has read its own."""
   buffer = launch.ring(i, 2)
 
   @pl.when(i >= 2)
@@ -107,6 +107,6 @@ def _publish(p, i, state, corner):
 
 
 def published(p: Any, buffer: jax.Array) -> tuple[Any, Any, Any]:
-  """Where a state is handed over, see `blocks.publish`."""
+  """The buffers of a published state, see `blocks.publish`."""
   grams = p.published_gram_hi, p.published_gram_lo
   return p.slabs.at[2 + buffer], *(gram.at[buffer] for gram in grams)

@@ -1,4 +1,4 @@
-"""How kernels for Hopper are launched, and their rings of buffers."""
+"""Launches kernels for Hopper; their rings of buffers."""
 
 import functools
 import types
@@ -35,8 +35,8 @@ def launch(
 ):
   """Runs `body(p)` in every program and returns the outputs.
 
-  `p` has by name the arrays of `inputs` and `outputs`, those of `scratch`, and
-  the place in the grid, of which tiles of values are the last axis.
+  `p` has the arrays of `inputs`, `outputs` and `scratch` by name, and the
+  position in the grid, whose last axis is the tile of values.
   """
   grid = grid | {'tile': tiles}
 
@@ -90,10 +90,10 @@ def run_roles(p, registers, producer, state, rows):
 
 
 def buffers(V):
-  """Constructors of bfloat16 buffers: of any kind, and of tiles of values.
+  """Constructors of bfloat16 buffers: plain ones, and for tiles of values.
 
-  TMA clips the last tile if it is not full, by whole units of the swizzle; and
-  both operands of a wgmma must have the same swizzle.
+  If the last tile is not full, TMA clips it by whole units of the swizzle. Both
+  operands of a wgmma must have the same swizzle.
   """
   transforms = ()
   if V % VALUE_TILE:
@@ -104,7 +104,7 @@ def buffers(V):
 
 
 def ring(i, size):
-  """Which of `size` buffers the i-th chunk uses."""
+  """The index of the buffer, of `size`, that the i-th chunk uses."""
   return lax.rem(i, I32(size))
 
 
@@ -114,7 +114,7 @@ def traced_zero(p):
 
 
 def drain(barrier, count, size):
-  """Observes the last phases of a ring that `count` chunks have used."""
+  """Waits for the last phases of a ring that `count` chunks have used."""
 
   def wait(i, _):
     plgpu.barrier_wait(barrier.at[ring(i, size)])

@@ -1,4 +1,4 @@
-"""What a program on Hopper can have, checked before anything is compiled."""
+"""Limits of a program on Hopper, checked before anything is compiled."""
 
 from collections.abc import Mapping
 import math
@@ -11,15 +11,15 @@ import numpy as np
 from pallas_kernels.prefix_linear_attention import roll_features
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_blocks import CHUNK
 
-REGISTERS = 512  # of a thread of each warpgroup, in sum: 65,536 / 128
-SHARED_MEMORY = 232_448  # bytes that a block may have on sm_90
+REGISTERS = 512  # sum over warpgroups of a thread's registers: 65,536 / 128
+SHARED_MEMORY = 232_448  # the most bytes of a block on sm_90
 
-_ALIGNMENT = 1024  # of every buffer in shared memory
-_REDUCTION_SCRATCH = 2048  # what Mosaic GPU reserves for reductions
+_ALIGNMENT = 1024  # bytes, for every buffer in shared memory
+_REDUCTION_SCRATCH = 2048  # bytes that Mosaic GPU reserves for reductions
 
 
 def shared_memory_bytes(scratch: Mapping[str, Any]) -> int:
-  """Bytes of shared memory that buffers and barriers of `scratch` take."""
+  """Returns the bytes of shared memory of all buffers and barriers."""
   total = _REDUCTION_SCRATCH
   for x in scratch.values():
     if isinstance(x, plgpu.Barrier):
@@ -40,9 +40,9 @@ def check_shared_memory(scratch: Mapping[str, Any]) -> None:
 
 
 def check_registers(producer: int, state: int, rows: int) -> None:
-  """Raises ValueError unless four warpgroups can have so many registers.
+  """Raises ValueError unless four warpgroups can have this many registers.
 
-  They start with 128 each; the producer gives some to the others.
+  A thread starts with 128; the producer gives some of them to the others.
   """
   for name, count, least, most in (
       ('producer', producer, 24, 128),

@@ -1,13 +1,14 @@
-"""Keys and values that are added to the state on Hopper, and nothing else.
+"""Adds keys and values to the state on Hopper, without any outputs.
 
-That is the prefix of the forward pass, and the whole of `mosaic_sm90_state`.
-The state warpgroup alone would wait for its own features; so two others compute
-those of the next chunk, of 64 keys each, while it adds up those of a chunk:
+The forward pass uses this for the prefix, and `mosaic_sm90_state` for
+everything. Alone, the state warpgroup would wait for its own features. So two
+others compute the features of the next chunk, 64 keys each, while it adds those
+of a chunk:
 
     built[buffer]  the features of a chunk are in shared memory
     used[buffer]   the state has read them
 
-Features of 64 keys are a slab of shared memory, those of a chunk two.
+The features of 64 keys fill a slab of shared memory, those of a chunk two.
 """
 
 from typing import Any
@@ -36,12 +37,12 @@ def make_scratch(tiled: Any) -> dict[str, Any]:
 
 
 def slabs(p: Any, buffer: jax.Array) -> list[Any]:
-  """Where the features of a chunk are."""
+  """The slabs with the features of a chunk."""
   return [p.slabs.at[2 * buffer + half] for half in range(2)]
 
 
 def write_features(p: Any, half: int) -> None:
-  """Those of keys 64 half to 64 half + 63 of all chunks of the prefix."""
+  """Writes features of keys 64 half to 64 half + 63 of all prefix chunks."""
   rows = pl.ds(ROWS * half, ROWS)
 
   def step(chunk, _):

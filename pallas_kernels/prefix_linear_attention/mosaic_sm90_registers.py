@@ -1,11 +1,12 @@
 """Registers and tensor cores of the Hopper kernels, in Pallas Mosaic GPU.
 
-A warpgroup works on 64 tokens at a time. Its arrays lie in registers, in the
-layout of wgmma's accumulators, in which slices and concatenations at multiples
-of 8 columns cost nothing; gathers, transposes and single columns do not exist.
+A warpgroup works on 64 tokens at a time. Its arrays are in registers, in the
+layout of wgmma's accumulators. In this layout, slices and concatenations at
+multiples of 8 columns cost nothing; gathers, transposes and single columns are
+not available.
 
-`emulate` says that the kernel runs in the interpreter. That has no wgmma with
-an operand in registers; there, `mma` is a matrix product of ordinary arrays.
+`emulate` means that the kernel runs in the interpreter, which has no wgmma with
+an operand in registers: there, `mma` is a product of ordinary arrays.
 """
 
 from collections.abc import Callable
@@ -24,7 +25,7 @@ NUM_FEATURES = roll_features.NUM_FEATURES
 CONSTANT = roll_features.CONSTANT
 GRAM_SHAPE = roll_features.GRAM_SHAPE
 CHUNK = 128  # tokens between two published states
-ROWS = 64  # tokens, or values, of one warpgroup: the height of a wgmma
+ROWS = 64  # tokens (or values) of one warpgroup: the height of a wgmma
 VALUE_TILE = 64  # values of one program
 
 BF16, F32, I32 = jnp.bfloat16, jnp.float32, jnp.int32
@@ -42,7 +43,7 @@ def load(ref: Any, layout: Any = LAYOUT) -> jax.Array:
 
 
 def load_global(ref: Any) -> jax.Array:
-  """Reads global memory into registers; slow, for what is read once."""
+  """Reads global memory into registers; slow, only for single reads."""
   return plgpu.load(ref, layout=LAYOUT, optimized=False)
 
 
@@ -77,21 +78,21 @@ def first_rows(shape: tuple[int, int], limit: jax.Array) -> jax.Array:
 
 
 def first_tokens(limit: jax.Array) -> Callable[[int], jax.Array]:
-  """Which of 128 tokens count if those before `limit` do, see `add_keys`."""
+  """Selects the tokens before `limit`, of 128; see `counts` of `add_keys`."""
   return lambda half: first_rows((ROWS, D), limit - ROWS * half)
 
 
 def mask_tokens(x: jax.Array, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
   """x [64, 16] and the constant, 0 outside of `rows`, bool [64, 16].
 
-  x and the constant are factors of every feature, which thus vanishes.
+  x or the constant is a factor of every feature, so that all features are 0.
   """
   constant = jnp.where(rows, F32(1), F32(0)).astype(BF16)
   return jnp.where(rows, x, BF16(0)), constant
 
 
 def keep_rows(x: jax.Array, rows: jax.Array | None) -> jax.Array:
-  """float32 [64, 16], 0 outside of `rows`; None: as it is."""
+  """float32 [64, 16], 0 outside of `rows`; None: unchanged."""
   return x if rows is None else jnp.where(rows, x, F32(0))
 
 
@@ -99,7 +100,7 @@ def keep_rows(x: jax.Array, rows: jax.Array | None) -> jax.Array:
 
 
 class Transposed(NamedTuple):
-  """An operand in shared memory, to be read transposed."""
+  """An operand in shared memory that is read transposed."""
 
   ref: Any
 
@@ -114,8 +115,8 @@ def mma(
 
   Args:
     emulate: whether this runs in the interpreter.
-    init: float32 of that shape, or None for zeros.
-    shape: of the result; 64 rows.
+    init: float32 of this shape, or None for zeros.
+    shape: the shape of the result, which has 64 rows.
     *products: a is bfloat16 in shared memory (a ref, or `Transposed`) or in
       registers; b is in shared memory.
   """
@@ -134,7 +135,7 @@ def mma(
     total = pl.run_scoped(accumulate, plgpu.ACC(shape, F32))
   else:
     total = pl.run_state(accumulate)(plgpu.ACC.init(init))
-  # Nothing else keeps LLVM from reading the accumulator before the wait.
+  # Without this, LLVM could read the accumulator before the wait.
   return lax.optimization_barrier(total)
 
 
@@ -142,12 +143,12 @@ def mma_group(
     emulate: bool,
     *sums: tuple[jax.Array | None, tuple[int, int], tuple[Any, Any]],
 ) -> list[jax.Array]:
-  """Several sums that `mma` computes, with one wait for all of them.
+  """Returns several sums like that of `mma`, with one wait for all of them.
 
   Args:
     emulate: whether this runs in the interpreter.
-    *sums: what `mma` takes of each, init, shape and products; none may depend on
-      another.
+    *sums: init, shape and products of each sum, as for `mma`; they must be
+      independent.
   """
   if emulate:
     return [mma(emulate, *x) for x in sums]
@@ -164,7 +165,7 @@ def mma_group(
 
   accumulators = [plgpu.ACC(shape, F32) for _, shape, *_ in new]
   results = pl.run_scoped(run, *accumulators)
-  # Nothing else keeps LLVM from reading the accumulators before the wait.
+  # Without this, LLVM could read the accumulators before the wait.
   of_new, of_old = map(iter, lax.optimization_barrier(results))
   return [next(of_new if x[0] is None else of_old) for x in sums]
 
@@ -177,10 +178,10 @@ def _multiply(totals, sums):
 
 
 def release(barrier: Any, emulate: bool) -> None:
-  """Hands a buffer back that `mma` has read, by an arrival.
+  """Arrives at a barrier, to release a buffer that `mma` has read.
 
-  wgmma reads through the proxy that TMA writes through; the emulation reads as
-  threads do, and needs the fence. What threads did load has been used by then.
+  wgmma reads through the same proxy through which TMA writes. The emulation
+  reads like threads, and so needs the fence.
   """
   if emulate:
     plgpu.commit_smem()

@@ -1,8 +1,8 @@
-"""Long sequences in segments, where rows and heads do not fill the GPU.
+"""Splits long sequences into segments if rows and heads do not fill the GPU.
 
-The states of all segments are summed up first, side by side. Added up in
-order, they are what each segment begins with; then all of them are computed
-side by side too, as rows of a larger batch. That reads keys and values twice.
+First, the sums of all segments are computed in parallel. Their cumulative sums
+are the states before each segment. Then all segments are computed in parallel,
+as rows of a larger batch. Keys and values are read twice.
 """
 
 import jax
@@ -27,9 +27,9 @@ def attend(
     gram: jax.Array | None,
     documents: documents_lib.Documents | None = None,
 ) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
-  """`mosaic_sm90_derivatives.attend`, in so many segments.
+  """`mosaic_sm90_derivatives.attend`, with the sequence split into `segments`.
 
-  Lengths of tokens and of the prefix are multiples of 128 times `segments`.
+  The lengths of tokens and prefix are multiples of 128 times `segments`.
   """
   if segments == 1:
     return derivatives.attend(
@@ -52,7 +52,7 @@ def attend(
   def unfold(x):
     return x.reshape(-1, segments, *x.shape[1:])
 
-  def totals(x):  # of what was there before, and of what each segment adds
+  def totals(x):  # cumulative sums of the initial state and the segments
     if documents is None:
       return jnp.cumsum(x, axis=1)
     reaches = documents_lib.reaches(documents, segments)
@@ -70,7 +70,7 @@ def attend(
   if k_enc is not None:
     read = states(k_enc, v_enc, prefix_len, end_enc)
     start = [x + y.sum(1) for x, y in zip(start, read)]
-  # The one before the first segment, and the one after each.
+  # The state before the first segment, and the state after each segment.
   at_ends = [
       totals(jnp.concatenate([x[:, None], y], axis=1))
       for x, y in zip(

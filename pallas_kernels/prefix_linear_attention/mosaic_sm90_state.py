@@ -1,17 +1,17 @@
 """The state of linear attention on Hopper, without any outputs.
 
-It sums up segments of a sequence that is split, see `mosaic_sm90_segments`. A
-program is one row of the batch, one head and 64 values. It does what the
-forward pass does in the prefix, see `mosaic_sm90_prefix`, with four warpgroups:
+It computes the sums of the segments of a sequence, see `mosaic_sm90_segments`.
+A program is one row of the batch, one head and 64 values. It works like the
+forward pass in the prefix, see `mosaic_sm90_prefix`, with four warpgroups:
 
     0     state     adds chunk after chunk to the state in its registers
-    1, 2  features  of the first and of the other 64 keys of each chunk
+    1, 2  features  of the first and of the second 64 keys of each chunk
     3     producer  copies k and v of each chunk into a ring of stages
 
     full[stage]   k and v have arrived
-    empty[stage]  the state has read v, and both others k
+    empty[stage]  the state has read v, and the feature warpgroups k
     constants     the selection matrix is in shared memory
-    finish        nobody leaves while others use tensor cores
+    finish        all are done: none exits while others use tensor cores
 """
 
 from typing import Any
@@ -53,8 +53,8 @@ def final_state(
     k: bfloat16 [B, L, H, 16]; L is a multiple of 128.
     v: bfloat16 [B, L, H, V]; V is a multiple of 16.
     lengths: int32 [B], from 0 to L. Chunks beyond them are not read.
-    end: int32 [B, L], 128 for the tokens among these that count and 0 for the
-      others; all of them do if None.
+    end: int32 [B, L], 128 for those of these tokens that are added and 0 for
+      others; None: all are added.
     interpret: `plgpu.InterpretGPUParams`, to run without a GPU.
 
   Returns:
@@ -62,7 +62,7 @@ def final_state(
     `roll_features` describes them.
 
   Raises:
-    ValueError: L, D or V is not as said above.
+    ValueError: L, D or V is not as described above.
   """
   B, L, H, V = v.shape
   limits.check_sizes(L=L, P=0, D=k.shape[-1], V=V)
@@ -128,13 +128,13 @@ def _copy(p):
 
 
 def _write_features(p, half):
-  """Those of 64 keys of every chunk."""
+  """Writes the features of 64 keys of every chunk."""
   plgpu.barrier_wait(p.constants)
   prefix.write_features(p, half)
 
 
 def _add(p):
-  """Adds up chunk after chunk, and writes the sum."""
+  """Adds chunk after chunk, and writes the sum."""
   p.selection[...] = blocks.selection()
   plgpu.commit_smem()
   plgpu.barrier_arrive(p.constants)

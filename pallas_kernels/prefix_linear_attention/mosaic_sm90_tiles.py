@@ -1,8 +1,9 @@
-"""What can be tuned of the Hopper kernels, and where its values come from.
+"""The tunable settings of the Hopper kernels, and where their values come from.
 
-An explicit argument wins, then the table of the device or a near relative, see
-`pallas_kernels.tiles`, then the defaults of the classes, which were chosen by
-compiling for the H100: no serialised wgmma, and the fewest spills.
+They come from an explicit argument, else from the table of the device or of a
+similar one (see `pallas_kernels.tiles`), else from the defaults of the classes.
+The defaults were chosen by compiling for the H100: no serialised wgmma, and the
+fewest spills.
 """
 
 from collections.abc import Mapping
@@ -19,18 +20,19 @@ from pallas_kernels.prefix_linear_attention.mosaic_sm90_forward import ForwardCo
 
 OPERATION = 'prefix_linear_attention'  # the folder of its tables
 
-_PROCESSORS = 132  # of an H100 SXM and of an H200, where none are known
+_PROCESSORS = 132  # of an H100 SXM and an H200; used if the number is unknown
 
 
 @dataclasses.dataclass(frozen=True)
 class Tiles:
-  """All that can be tuned; a ValueError if the hardware cannot take it.
+  """All tunable settings; ValueError if the hardware does not support them.
 
   Attributes:
-    forward: of the launch forward.
-    backward: of the launches backward.
-    segment_chunks: the fewest chunks of 128 tokens in a segment, where a long
-      sequence is split because rows and heads are too few for the device.
+    forward: settings of the forward kernel.
+    backward: settings of the backward kernels.
+    segment_chunks: the fewest chunks of 128 tokens in a segment. A long
+      sequence is split into segments if there are too few rows and heads for
+      the device.
   """
 
   forward: ForwardConfig = ForwardConfig()
@@ -44,18 +46,18 @@ class Tiles:
       )
 
   def segments(self, *, B: int, H: int, V: int, L: int) -> int:
-    """Into how many pieces a sequence is split, to fill the device once."""
+    """The number of segments of a sequence, so that they fill the device."""
     programs = B * H * -(-V // VALUE_TILE)
     most = -(-L // CHUNK) // self.segment_chunks
     return max(min(_processors() // programs, most), 1)
 
   def entry(self) -> dict[str, Any]:
-    """What stands in a table, as JSON has it."""
+    """The entry of a table, as JSON."""
     return dataclasses.asdict(self)
 
   @classmethod
   def from_entry(cls, entry: Mapping[str, Any]) -> 'Tiles':
-    """Undoes `entry`."""
+    """The inverse of `entry`."""
     configs = {'forward': ForwardConfig, 'backward': BackwardConfig}
     return cls(
         segment_chunks=entry['segment_chunks'],
@@ -67,7 +69,7 @@ class Tiles:
 
 
 def choose(V: int) -> Tiles:
-  """The tiles for heads of V values on the first device that there is."""
+  """The tiles for heads of V values on the first device."""
   table = tiles.for_device(OPERATION, jax.devices()[0])
   entry = table and table.entries.get(f'V{V}')
   return Tiles.from_entry(entry) if entry else Tiles()
@@ -81,8 +83,8 @@ def is_hopper(capability: str | None) -> bool:
 def unfit() -> str | None:
   """Why the first device cannot run the kernels; None if it can.
 
-  None as well where that is no GPU: there they are compiled for GPUs that are
-  not there, or interpreted.
+  None is also returned if it is not a GPU: there, kernels are compiled for
+  virtual GPUs, or interpreted.
   """
   device = jax.devices()[0]
   capability = getattr(device, 'compute_capability', None)
@@ -95,7 +97,7 @@ def unfit() -> str | None:
 
 
 def is_measured(device_kind: str, V: int) -> bool:
-  """Whether a benchmark has found the kernels right there, for V values."""
+  """Whether a benchmark has found the kernels correct there, for V values."""
   table = tiles.load(OPERATION, device_kind)
   return table is not None and f'V{V}' in table.entries
 
@@ -110,14 +112,13 @@ def unproven(V: int) -> str | None:
   if is_measured(device.device_kind, V):
     return None
   return (
-      f'there are no measurements of it for V = {V} on {device.device_kind}:'
-      ' name it to use it all the same, if python -m pallas_kernels.selfcheck'
-      ' says that it may'
+      f'it was not measured for V = {V} on {device.device_kind}: name it to use'
+      ' it all the same, if python -m pallas_kernels.selfcheck allows it'
   )
 
 
 def _processors():
-  """How many programs the device runs at once: one on each processor.
+  """The number of programs that the device runs at once: one on each processor.
 
   An H100 PCIe has 114, an H20 78, and a part of a GPU (MIG) fewer.
   """

@@ -1,14 +1,16 @@
-"""Heads of other widths on Hopper: what the kernels are given in their place.
+"""Converts heads of other widths for the Hopper kernels.
 
-The kernels know one width of keys, 16, and three of values. Values are padded
-with zeros to the next of these. Keys of width 8 stand twice in 16, and queries
-in two parts of bfloat16: with q √2 = hi + lo, rounded at 2^-17 of its size,
+The kernels have one width of keys, 16, and three of values. Values are padded
+with zeros to the next width. For heads of width 8, keys are repeated to fill
+16, and queries are split into two bfloat16 parts. With q √2 = hi + lo, whose
+rounding error is 2^-17 of its size,
 
     [hi, lo]·[k, k] / √16 = q·k / √8
 
-so that heads of width 8 are as exact as those of width 16: outputs of normal
-inputs are off by 2.3e-3. Padding with zeros would cost as much, and would round
-q √2 to bfloat16: 2.5e-3; 2.9e-3 with a factor of 2^¼ on both sides.
+so that heads of width 8 are as exact as those of width 16: the error of outputs
+for normal inputs is 2.3e-3. Padding with zeros would cost as much and would
+round q √2 to bfloat16: the error would be 2.5e-3, or 2.9e-3 with a factor of
+2^¼ on both sides.
 """
 
 import jax
@@ -23,24 +25,24 @@ from pallas_kernels.prefix_linear_attention.inputs import State
 _HALF = roll_features.D // 2
 
 KEY_WIDTHS = _HALF, roll_features.D
-VALUE_WIDTHS = 64, 112, 128  # of the kernels
+VALUE_WIDTHS = 64, 112, 128  # the kernels have these
 
 
 def value_width(V: int) -> int | None:
-  """How wide values are for the kernels, at least V; None if V is too wide."""
+  """The smallest width of the kernels that is at least V; None if none is."""
   return next((width for width in VALUE_WIDTHS if V <= width), None)
 
 
 def widen(inputs: Inputs) -> Inputs:
-  """Converts to what the kernels take, differentiably.
+  """Converts inputs to the widths of the kernels, differentiably.
 
   Args:
     inputs: bfloat16 or float32, D one of `KEY_WIDTHS`, V at most the last of
       `VALUE_WIDTHS`.
 
   Returns:
-    The same in bfloat16, with D = 16, V one of `VALUE_WIDTHS`, and the state
-    that belongs to them, if there is one.
+    The same in bfloat16, with D = 16, V one of `VALUE_WIDTHS`, and the
+    converted state, if there is one.
   """
   D, V = inputs.q.shape[-1], inputs.v.shape[-1]
   spare = value_width(V) - V
@@ -66,9 +68,9 @@ def narrow(
 
 
 def _in_two_parts(q):
-  """[..., 8] to bfloat16 [..., 16], the sum of whose halves is q √2."""
+  """Converts [..., 8] to bfloat16 [..., 16], whose halves add up to q √2."""
   q = q.astype(jnp.float32) * np.float32(2**0.5)
-  # A cast there and back XLA may leave out, and with it the second part.
+  # XLA may remove a cast there and back, and with it the second part.
   rounded = lax.reduce_precision(q, exponent_bits=8, mantissa_bits=7)
   return jnp.concatenate([rounded, q - rounded], axis=-1).astype(jnp.bfloat16)
 
@@ -82,7 +84,7 @@ def _pad(x, spare):
 
 
 def _select(state, index, weight):
-  """The state of other features, each of which is one of these, weighed."""
+  """The state for other features; each is one of these, times a weight."""
   if state is None:
     return None
   weight = weight.astype(state.k.dtype)
@@ -92,7 +94,7 @@ def _select(state, index, weight):
 
 
 def _found(features, others):
-  """Where among `others` each of the features is, and its weight there."""
+  """The index of each feature among `others`, and its weight there."""
   products, weights = features
   other_products, other_weights = others
   index = [other_products.index(x) for x in products]
