@@ -1,1 +1,1 @@
-"""Programs that measure the operations; nothing imports them."""
+"""Programs that measure the operations; no other package imports them."""

@@ -2,14 +2,15 @@ r"""Checks, tunes and times the kernels on the GPU of this machine.
 
 python -m pallas_kernels.benchmarks --out=DIR --time_budget=540
 
-Steps: correctness of every kernel, ceilings of the device, tuning, goals, and
-peers as far as the budget goes. What is found is written at once, and the same
-command goes on where it stopped. Nothing that is wrong is timed. DIR gets a
-file for each step, results.json with all of them, times.png and log.txt.
-Without a Hopper GPU the operation is timed on the CPU instead.
+Steps: correctness of every kernel, the highest speed and bandwidth of the
+device (ceilings), tuning, goals, and other libraries (peers) as far as the
+budget allows. Results are written at once, and the same command continues where
+it stopped. A kernel with wrong results is not timed. DIR gets a file for each
+step, results.json with all of them, times.png and log.txt. Without a Hopper GPU
+the operation is timed on the CPU instead.
 
-Exit codes: 0, 1 when a row failed, 2 for a mistake in the command, 130 after
-Ctrl-C.
+Exit codes: 0 at the end, 1 if a row failed, 2 for a mistake in the command, 130
+after Ctrl-C.
 """
 
 import datetime
@@ -53,7 +54,7 @@ def main(argv: list[str]) -> int:
     print(f'error: {error}', file=sys.stderr)
     return 2
   except KeyboardInterrupt:
-    print('stopped; the same command goes on', file=sys.stderr)
+    print('stopped; the same command continues', file=sys.stderr)
     return 130
 
 
@@ -75,7 +76,7 @@ def _measure(settings, budget, argv):
 
 
 def _run(settings, steps, start, budget):
-  """Goes through the steps, then again for rows that had no time left."""
+  """Runs all steps, and again for rows for which no time was left."""
   end, skipped = start + budget, set()
 
   def report(name, row):
@@ -107,7 +108,7 @@ def _about(settings, machine, argv):
 
 
 def _found(row: dict[str, Any]) -> str:
-  """What a row says, in a few words."""
+  """Returns the result of a row in a few words."""
   for key, text in (
       ('error', 'FAILED: {}'),
       ('skipped', 'skipped: {}'),
@@ -132,7 +133,7 @@ def _finish(settings, steps):
 
 
 def _summary(settings, steps):
-  """Prints what was found and what is left; returns the exit code."""
+  """Prints the results and the rows that are left; returns the exit code."""
   print(table.markdown(settings.folder.read()))
   for name, step in steps.items():
     left = supervisor.remaining(settings, name, step.cases(settings))
@@ -169,10 +170,10 @@ def _parse(argv):
       '--time_budget',
       type=float,
       default=540.0,
-      help='seconds after which no row is begun; default: 540',
+      help='seconds after which no row is started; default: 540',
   )
   parser.add_argument(
-      '--list', action='store_true', help='show the rows and measure nothing'
+      '--list', action='store_true', help='show the rows, and measure nothing'
   )
   parser.add_argument(
       '--rehearse',

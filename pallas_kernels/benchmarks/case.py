@@ -1,4 +1,4 @@
-"""What steps are made of."""
+"""Cases: the parts of steps."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,30 +9,30 @@ from pallas_kernels.benchmarks.roofline import Workload
 
 
 class Missing(Exception):
-  """What a row needs is not on this machine."""
+  """This machine lacks something that a row needs."""
 
 
 class Waiting(Exception):
-  """What a row needs has not been found out yet, or is wrong."""
+  """A row needs another result that is missing, or wrong."""
 
 
 class Case(NamedTuple):
-  """What gives one row of results."""
+  """A measurement that gives one row of results."""
 
   name: str
   run: Callable[[], Mapping[str, Any]]
-  # Neighbours of the same name run in one process, until something fails there.
+  # Consecutive cases of the same name run in one process, until a case fails.
   process: str = 'jax'
   limit: float = 90.0  # seconds after which it counts as hanging
 
 
 class Settings(NamedTuple):
-  """What all cases have to know.
+  """The settings of all cases.
 
   Attributes:
-    folder: with the rows that are there already.
-    rehearse: whether to do the same with tiny shapes on a CPU, with plain jnp
-      in place of the kernels and two repetitions.
+    folder: the folder with existing rows.
+    rehearse: whether to use tiny shapes on a CPU, with plain jnp in place of
+      the kernels and two repetitions.
   """
 
   folder: Folder
@@ -40,7 +40,7 @@ class Settings(NamedTuple):
 
   @property
   def implementation(self) -> str:
-    """What runs under the name of the kernels."""
+    """The implementation that is measured as the kernels."""
     return 'chunked' if self.rehearse else goals.OURS
 
   def workload(self, name: str) -> Workload:
@@ -51,9 +51,9 @@ class Settings(NamedTuple):
     return w._replace(B=1, H=1, L=w.L // 128, P=w.P // 128)
 
   def few(self, choices: Sequence[Any]) -> Sequence[Any]:
-    """All of the choices, or two to rehearse with."""
+    """All choices, or two of them for a rehearsal."""
     return choices[:2] if self.rehearse else choices
 
   def repetitions(self, count: int) -> int:
-    """How often to do what has to be done `count` times."""
+    """`count`, or fewer for a rehearsal."""
     return 2 if self.rehearse else count

@@ -1,4 +1,4 @@
-"""What the device can do at best: copying, and multiplying matrices."""
+"""The highest speed of the device: for copying, and for matrix products."""
 
 import functools
 from typing import Any
@@ -14,7 +14,7 @@ from pallas_kernels.benchmarks.case import Settings
 
 
 def cases(settings: Settings) -> list[Case]:
-  """Rows have a 'unit', and how many of it the device did 'per_second'."""
+  """Rows have a 'unit', and the number of units 'per_second'."""
   rows = 64 if settings.rehearse else 1 << 14
   side = 64 if settings.rehearse else 8192
   return [

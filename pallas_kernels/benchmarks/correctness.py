@@ -1,9 +1,9 @@
-"""Holds the kernels to the definition, before anything is timed.
+"""Compares the kernels with the definition, before anything is timed.
 
-The truth is the definition in float64 on the host, or for long sequences the
-chunked form in float32 on the device. Inputs are fresh in each repetition, and
-memory that results will get is filled with NaN first; on the same inputs all
-repetitions have to be equal bit for bit.
+The expected results are those of the definition in float64 on the host, or for
+long sequences of the chunked form in float32 on the device. Each repetition has
+new inputs, and the memory for results is filled with NaN first. With equal
+inputs, all repetitions must be equal bit for bit.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,12 +27,12 @@ from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
 VALUE_WIDTHS = 64, 112, 128
 DIRECTIONS = 'forward', 'gradients'
 TOLERANCE = {'forward': 5e-3, 'gradients': 1e-2}  # relative, Frobenius
-FRESH = 3  # inputs that are compared with the truth
+FRESH = 3  # inputs that are compared with the expected results
 EQUAL = 20  # repetitions on the same inputs
 
 
 class Mode(NamedTuple):
-  """Sizes, and what the operation is given."""
+  """The sizes and the arguments of the operation."""
 
   B: int
   L: int
@@ -46,7 +46,7 @@ class Mode(NamedTuple):
   packed: bool = False  # whether there are documents and padding
 
 
-# What is neither given nor asked for is left out of the kernels: as in training.
+# As in training, kernels leave out what is neither given nor asked for.
 MODES = {
     'causal': Mode(B=2, L=512, P=0, final=False),
     'prefix': Mode(B=2, L=512, P=256, final=False),
@@ -64,7 +64,7 @@ _TINY = Mode(B=2, L=6, P=4, lengths=(3, 0), states=True)
 
 
 def cases(settings: Settings) -> list[Case]:
-  """All modes of the kernels as they are by default; forward comes first."""
+  """All modes of the kernels with default tiles, forward first."""
   return [
       Case(
           row_name(V, mode, direction),
@@ -76,7 +76,7 @@ def cases(settings: Settings) -> list[Case]:
 
 
 def checks() -> list[tuple[str, str]]:
-  """All that has to be right: each mode forward, then its gradients."""
+  """All checks: each mode forward, then its gradients."""
   return [(mode, direction) for direction in DIRECTIONS for mode in MODES]
 
 
@@ -91,14 +91,14 @@ def check(
     direction: str,
     tiles: mosaic_sm90_tiles.Tiles = mosaic_sm90_tiles.Tiles(),
 ) -> dict[str, Any]:
-  """Returns a row with the relative error of every result, the worst of all.
+  """Returns a row with the largest relative error of every result.
 
   Args:
-    settings: what all cases know.
+    settings: the settings of all cases.
     V: width of values.
     mode: one of `MODES`.
     direction: 'forward' for outputs and state, or 'gradients' of all floats.
-    tiles: of the kernels.
+    tiles: the tiles of the kernels.
 
   Returns:
     The row, with an 'error' if the kernels are wrong.
@@ -136,15 +136,15 @@ def compare(
     fresh: int,
     repetitions: int,
 ) -> tuple[dict[str, float], int]:
-  """Runs a `program`, in memory full of NaN, and compares what it returns.
+  """Runs a `program`, in memory full of NaN, and compares its results.
 
   Args:
-    function: what `program` returned.
+    function: the result of `program`.
     mode: the sizes.
     V: width of values.
     direction: one of `DIRECTIONS`.
-    fresh: how many inputs are compared with the truth.
-    repetitions: how often the last of them are computed again.
+    fresh: how many inputs are compared with the expected results.
+    repetitions: how often the last input is computed again.
 
   Returns:
     The largest relative error of each result, by name, and how many of the
@@ -166,7 +166,7 @@ def compare(
 def what_is_wrong(
     direction: str, errors: Mapping[str, float], equal: int, repetitions: int
 ) -> str | None:
-  """What is wrong with the results that were compared; None if nothing is."""
+  """Returns what is wrong with the compared results; None if nothing is."""
   limit = TOLERANCE[direction]
   wrong = [
       f'{name} differs by {error:.2g}, more than {limit:.2g}'
@@ -184,11 +184,11 @@ def workload(mode: Mode, V: int) -> Workload:
 
 
 def make_arguments(mode: Mode, V: int, seed: int) -> Mapping[str, Any]:
-  """Arguments of the operation, and cotangents of what it returns.
+  """Arguments of the operation, and cotangents of its results.
 
   Returns:
-    'inputs', arguments by name, and 'cotangents', of outputs and of the final
-    state, or None if that is not asked for.
+    'inputs', arguments by name, and 'cotangents' of outputs and of the final
+    state, or None if it is not asked for.
   """
   w = workload(mode, V)
   arrays = inputs_lib.prefix_linear_attention(w, seed)
@@ -225,7 +225,7 @@ def _call(inputs, final, implementation, **tiles):
 def program(
     implementation: str, direction: str, **tiles: mosaic_sm90_tiles.Tiles
 ) -> Callable[..., Any]:
-  """A compiled function of `make_arguments`, whose results have names."""
+  """A compiled function of the result of `make_arguments`; it names results."""
 
   @jax.jit
   def results(arguments):
@@ -252,12 +252,12 @@ def program(
 
 
 def _named(name, state):
-  """The parts of a state by name; nothing of None."""
+  """The parts of a state by name; none for None."""
   return {} if state is None else {f'{name}.kv': state.kv, f'{name}.k': state.k}
 
 
 def _truth(mode, direction, arguments):
-  """The same results, as nearly as they can be had."""
+  """The expected results, as exact as possible."""
   if not mode.exact:
     return program('chunked', direction)(_floats(arguments, jnp.float32))
   host = jax.local_devices(backend='cpu')[0]
@@ -268,7 +268,7 @@ def _truth(mode, direction, arguments):
 
 
 def _floats(arguments, dtype):
-  """Everything in the dtype but whole numbers and states."""
+  """Converts everything except integers and states to the dtype."""
   is_vector = lambda x: x.dtype == jnp.bfloat16
   return jax.tree.map(
       lambda x: x.astype(dtype) if is_vector(x) else x, arguments
@@ -278,7 +278,7 @@ def _floats(arguments, dtype):
 def _poisoned(function, arguments):
   """Runs the function in memory that has been filled with NaN."""
   shapes = jax.eval_shape(function, arguments)
-  # Twice: for results, and for what is in between.
+  # Twice: for results, and for temporary arrays.
   poison = [
       jnp.full(x.shape, jnp.nan, x.dtype)
       for x in jax.tree.leaves(shapes)

@@ -1,4 +1,4 @@
-"""What can be measured without a GPU: how time grows with the length."""
+"""A measurement without a GPU: how time grows with the length."""
 
 import functools
 import json
@@ -17,13 +17,13 @@ _MODULE = 'pallas_kernels.benchmarks.prefix_linear_attention'
 
 
 def cases(settings: Settings) -> list[Case]:
-  """One case, of a program of its own: it starts itself in one thread."""
+  """One case, which is a separate program that starts itself in one thread."""
   run = functools.partial(measure, settings)
   return [Case('G23', run, process='cpu', limit=1800.0)]
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-  """Returns a row with 'rows' of all lengths, and memory in each of them."""
+  """Returns a row with 'rows' for all lengths, with time and memory."""
   lengths = (64, 128) if settings.rehearse else goals.CPU_LENGTHS
   flags = [f'--lengths={",".join(map(str, lengths))}']
   if settings.rehearse:

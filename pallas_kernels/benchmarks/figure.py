@@ -1,10 +1,10 @@
-"""Time against length, of everything that was timed at several lengths."""
+"""A figure of time against length, of workloads with several lengths."""
 
 from collections.abc import Iterable, Mapping
 import pathlib
 from typing import Any
 
-# Workloads of one series: all but the length is the same, or half of it.
+# Series of workloads that differ only in their length.
 _SERIES = 'G6-2k', 'G6-4k', 'G6-8k', 'G6-16k', 'G1'
 
 
@@ -12,14 +12,14 @@ def draw(rows: Iterable[Mapping[str, Any]], path: pathlib.Path) -> None:
   """Writes a figure of forward times.
 
   Args:
-    rows: of results; those of other workloads are left out.
-    path: of the PNG file.
+    rows: results; other workloads are left out.
+    path: the PNG file.
 
   Raises:
     ImportError: matplotlib is missing.
     ValueError: nothing was timed at two lengths.
   """
-  from matplotlib import figure  # an extra
+  from matplotlib import figure  # needs an extra
 
   curves = curves_of(rows)
   if not curves:
@@ -41,7 +41,7 @@ def draw(rows: Iterable[Mapping[str, Any]], path: pathlib.Path) -> None:
 def curves_of(
     rows: Iterable[Mapping[str, Any]],
 ) -> dict[str, list[tuple[int, float]]]:
-  """Lengths and milliseconds by implementation, if there are two at least."""
+  """Lengths and milliseconds by implementation, if there are two or more."""
   curves = {}
   for row in rows:
     workload = row.get('workload', '')

@@ -1,7 +1,7 @@
-"""The workloads that are timed, and what is to be reached on them.
+"""The workloads that are timed, and their goals.
 
-A goal says what a kernel has to reach on an H200: a time, or how many times
-faster it is than a peer that was timed in the same run.
+A goal is a target for an H200: a time, or a speed-up over a peer that was timed
+in the same run.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -35,7 +35,7 @@ WORKLOADS = {
     'G13-backward': Workload(16, 1, 2048, V=2048, backward=True),
 }
 
-# Attention as fast as FlashAttention-3, by who has it.
+# Libraries with attention as fast as FlashAttention-3.
 FA3 = 'dew_fa3 jla_attention pallas_attention'
 
 Rows = Mapping[
@@ -44,22 +44,22 @@ Rows = Mapping[
 
 
 class Goal(NamedTuple):
-  """What is measured, and what it has to be."""
+  """A measured figure and its target."""
 
   name: str
   measure: str
-  value: Callable[[Rows], float]  # KeyError where a row is missing
+  value: Callable[[Rows], float]  # KeyError if a row is missing
   must: float
   stretch: float | None
   at_least: bool  # or at most
 
 
 def judge(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-  """Returns what was reached of each goal; None where a row is missing.
+  """Returns the value and the verdict of each goal; None if a row is missing.
 
   Args:
-    rows: of timings and of comparisons, with 'workload' and 'implementation'.
-      Rows without a number count as missing.
+    rows: timings and comparisons, with 'workload' and 'implementation'. Rows
+      without a number count as missing.
   """
   by_name = {
       (row['workload'], row['implementation']): row
@@ -97,7 +97,7 @@ def _time(name, workload, must, stretch=None, implementation=OURS):
 def _faster(
     name, workload, peers, must, stretch=None, *, peer_workload=None, ours=OURS
 ):
-  """How many times faster than the fastest of the peers that ran."""
+  """The speed-up over the fastest of the peers that ran."""
   peers = peers.split()
 
   def value(rows):
@@ -124,7 +124,7 @@ def _error(name, workload, must, stretch):
 
 
 def _per_value(name, workload, other, must, stretch):
-  """The time of each value of each token, over that of another workload."""
+  """The time per token and value, relative to that of another workload."""
 
   def value(rows):
     each = lambda key: rows[key, OURS]['ms'] / _values(WORKLOADS[key])

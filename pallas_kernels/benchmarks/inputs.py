@@ -1,4 +1,4 @@
-"""Random inputs, made on the device they are for."""
+"""Random inputs, created on the device that uses them."""
 
 from collections.abc import Callable
 import functools
@@ -29,7 +29,7 @@ def normal(
 def prefix_linear_attention(w: Workload, seed: int = 0) -> Arrays:
   """Arguments of the operation, and the cotangent `dy` of its outputs.
 
-  Without a prefix there are no arrays of one.
+  Without a prefix, its arrays are left out.
   """
   tokens, prefix = (w.B, w.L, w.H), (w.B, w.P, w.H)
   shapes = {'q': tokens + (D,), 'k': tokens + (D,), 'v': tokens + (w.V,)}
@@ -43,7 +43,7 @@ def prefix_linear_attention(w: Workload, seed: int = 0) -> Arrays:
 
 
 def documents(w: Workload, seed: int = 0) -> Arrays:
-  """Arguments that pack documents of a hundred tokens after the prefix.
+  """Arguments with packed documents of a hundred tokens after the prefix.
 
   One token in ten is padding.
   """
@@ -65,14 +65,14 @@ def softmax_attention(w: Workload, seed: int = 0) -> Arrays:
 def operation(
     w: Workload, **options: Any
 ) -> Callable[[Arrays], tuple[Any, ...]]:
-  """Outputs and the final state, or with `backward` outputs and gradients.
+  """Returns a function to outputs and state, or to outputs and gradients.
 
   Args:
-    w: the workload.
-    **options: of `pallas_kernels.prefix_linear_attention`.
+    w: the workload; `backward` asks for gradients.
+    **options: options of `pallas_kernels.prefix_linear_attention`.
 
   Returns:
-    A function of what `prefix_linear_attention` here returns.
+    A function of the arrays that `prefix_linear_attention` above returns.
   """
 
   def forward(arrays):
@@ -92,7 +92,7 @@ def operation(
 def with_gradients(
     forward: Callable[[Arrays], Any], arguments: Arrays, cotangent: Any
 ) -> tuple[Any, Arrays]:
-  """Calls `forward(arguments)`; gradients are of all floats."""
+  """Calls `forward(arguments)`; also returns gradients for all floats."""
   others = 'prefix_len', 'segment_ids', 'mask'
   floats = {n: x for n, x in arguments.items() if n not in others}
   outputs, vjp = jax.vjp(lambda x: forward(arguments | x), floats)

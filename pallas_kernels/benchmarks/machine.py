@@ -1,4 +1,4 @@
-"""What the program runs on."""
+"""The hardware and the versions of packages."""
 
 from collections.abc import Iterable
 import importlib.metadata
@@ -11,12 +11,12 @@ import jax
 
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
 
-_LEAST_JAX = 0, 11, 2  # what the kernels are written for
+_LEAST_JAX = 0, 11, 2  # the kernels need this version
 _PACKAGES = 'jax', 'jaxlib', 'numpy', 'torch', 'triton'
 
 
 def describe() -> dict[str, Any]:
-  """The first device that jax finds, and versions of what is installed."""
+  """The first device of jax, and the versions of installed packages."""
   device = jax.devices()[0]
   return {
       'device': device.device_kind,
@@ -30,7 +30,7 @@ def describe() -> dict[str, Any]:
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-  """Of those that are installed."""
+  """Returns the versions of the packages that are installed."""
   return {name: v for name in packages if (v := _version(name))}
 
 
@@ -53,7 +53,7 @@ def _version(package):
 
 
 def _driver():
-  """Name, driver and memory of each GPU, as nvidia-smi says them."""
+  """Name, driver and memory of each GPU, from nvidia-smi."""
   if not shutil.which('nvidia-smi'):
     return None
   query = '--query-gpu=name,driver_version,memory.total'

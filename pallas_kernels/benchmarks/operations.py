@@ -1,4 +1,4 @@
-"""Times what goals are about: the operation, and what is around it."""
+"""Times the workloads of goals: the operation, and other parts of a model."""
 
 import functools
 from typing import Any
@@ -18,7 +18,7 @@ from pallas_kernels.benchmarks.roofline import Workload
 
 WINDOW = 129  # keys of sliding-window attention: a token and 128 before it
 
-# The goals that carry most come first; the whole model is G14.
+# The most important goals come first; the whole model is G14.
 FIRST = 'G1', 'G9', 'G14', 'G7', 'G10'
 
 
@@ -38,7 +38,7 @@ def _case(settings, name):
 
 
 def _time(settings, name):
-  """Prefix linear attention, with the tiles that have won."""
+  """Prefix linear attention, with the fastest tiles."""
   w = settings.workload(name)
   tiles = tuning.trusted(settings, w)
   options = {} if settings.rehearse else {'tiles': tiles}
@@ -52,7 +52,7 @@ def _time(settings, name):
 
 
 def _time_model(settings, name):
-  """The whole model; it must be told to use kernels that no table has yet."""
+  """The whole model; it names the kernels, because no table has them yet."""
   tuning.trusted(settings, settings.workload('G9'))
   return whole_model.measure(
       name, f'--implementation={settings.implementation}'
@@ -71,13 +71,13 @@ def timed(
   """A row of results.
 
   Args:
-    name: of the workload.
-    implementation: what is called.
+    name: the name of the workload.
+    implementation: the implementation that is timed.
     w: the sizes.
-    cost: what the roofline is computed from, or None.
-    function: of `arrays`.
-    arrays: what it is called with.
-    slower: how many times the roofline a call is thought to take.
+    cost: the cost for the roofline, or None.
+    function: a function of `arrays`.
+    arrays: its arguments.
+    slower: the expected time of a call, in multiples of the roofline.
   """
   least = cost or roofline.prefix_linear_attention(w)
   return about(name, implementation, w, cost) | timing.measure(
@@ -90,7 +90,7 @@ def timed(
 def about(
     name: str, implementation: str, w: Workload, cost: roofline.Cost | None
 ) -> dict[str, Any]:
-  """What a row of results says beside the times."""
+  """The fields of a row besides the times."""
   return {
       'workload': name,
       'implementation': implementation,
@@ -119,7 +119,7 @@ def _time_window(settings, name):
 
 
 def differentiated(forward: Any, w: Workload) -> Any:
-  """A function of arrays and `dy`, as far as the workload says."""
+  """A function of arrays and `dy`, with gradients if the workload has them."""
 
   def function(arrays):
     arguments = {n: x for n, x in arrays.items() if n != 'dy'}
@@ -142,7 +142,7 @@ def _rotated(x):
 
 
 def _time_convolution(settings, name):
-  """silu(conv₃(u)) · gate of the gated short convolution, left to XLA."""
+  """silu(conv₃(u)) · gate, the gated short convolution, compiled by XLA."""
   w = settings.workload(name)
   shape = w.B, w.L, w.V
   arrays = inputs_lib.normal((('u', shape), ('gate', shape), ('dy', shape)), 0)

@@ -1,7 +1,7 @@
-"""What the kernels are compared with; those that are not installed say so.
+"""Peers: other implementations that are timed, if they are installed.
 
-Each peer computes the same outputs, or what a user would run in its place: the
-rows say which. Frameworks do not share a process.
+A peer computes the same outputs, or is an operation that a user would run
+instead; its row says which. Frameworks do not share a process.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ LENGTHS = 'G6-2k', 'G6-4k', 'G6-8k', 'G6-16k'  # and G1, of 32768
 
 
 def cases(settings: Settings) -> list[Case]:
-  """Processes are ordered by what the goals need most."""
+  """All cases; those that goals need come first."""
   return [
       Case(
           f'{workload} {name}',
@@ -35,7 +35,7 @@ def cases(settings: Settings) -> list[Case]:
   ]
 
 
-# The peers of a process, and on which workloads they are timed.
+# The peers of each process, and their workloads.
 PEERS = {
     'torch': {
         'torch_flash': ('G1', 'G7', *LENGTHS, 'G10'),
@@ -78,7 +78,7 @@ def _ours_without_kernels(settings, workload, name):
 
 
 def _softmax(make: Callable[..., Callable[..., Any]]):
-  """Softmax attention with heads of V, causal, in a window for G12."""
+  """Causal softmax attention with heads of width V; in a window for G12."""
 
   def run(settings, workload, name):
     w = settings.workload(workload)
@@ -103,7 +103,7 @@ def _cudnn(settings, window):
 
 
 def _pallas(settings, window):
-  """The kernel for Hopper among the examples that jax comes with."""
+  """The Hopper kernel among the examples that come with jax."""
   from jax.experimental.pallas.ops.gpu import attention_mgpu
 
   del window
@@ -133,7 +133,7 @@ def _dew(settings, window):
 
 
 def _gated_linear_attention(settings, workload, name):
-  """GLA with keys as wide as values: another model, with a state as large."""
+  """GLA with keys as wide as values: another model with as large a state."""
   from jla import ops
 
   _needs_gpu(settings)

@@ -3,11 +3,12 @@ r"""Time and memory of prefix linear attention against the length.
 python -m pallas_kernels.benchmarks.prefix_linear_attention \
   --lengths=2048,4096,8192,16384,32768 --out=results.json
 
-One row of tokens, half of them prefix. Memory is what the compiled program
-reserves beside its arguments and results; it is the same in every run. Time is
-the least of several rounds, each over all lengths. On a CPU it is processor
-time of one thread, which other jobs on the machine disturb least: the program
-starts itself anew to get one. Elsewhere it is wall time until all is ready.
+It times one row of tokens, half of them prefix. Memory is what the compiled
+program reserves besides its arguments and results; it is the same in every run.
+Time is the minimum of several rounds, each over all lengths. On a CPU it is the
+processor time of one thread, which other jobs disturb least; the program
+restarts itself with a single thread. Elsewhere it is wall time until all
+results are ready.
 """
 
 import datetime
@@ -201,7 +202,7 @@ def _parse(argv):
 
 
 def _start_in_one_thread(argv):
-  """Starts anew: these settings must be there before anything is imported."""
+  """Restarts: these settings must be set before anything is imported."""
   flags = os.environ.get('XLA_FLAGS', '')
   if _ONE_THREAD in flags:
     return

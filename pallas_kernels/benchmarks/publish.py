@@ -1,4 +1,4 @@
-"""Puts results where READMEs and the kernels find them."""
+"""Copies results to where READMEs and the kernels find them."""
 
 import pathlib
 import re
@@ -17,14 +17,14 @@ FIGURE = 'times.png'
 def publish(settings: Settings) -> list[pathlib.Path]:
   """Copies results of a device, and writes the table of its tiles.
 
-  Widths with which a kernel was wrong, or was not checked in all modes, do not
-  enter the table.
+  Widths for which a kernel was wrong, or was not checked in all modes, are left
+  out of the table.
 
   Returns:
     The files.
 
   Raises:
-    ValueError: there are no results, or they are of a rehearsal.
+    ValueError: there are no results, or they are from a rehearsal.
   """
   folder = settings.folder
   results = folder.read()

@@ -1,7 +1,7 @@
-"""What a folder of results holds: a file for each step, and all in one.
+"""A folder of results: a file for each step, and one with everything.
 
-Only the process that was started by hand writes here. Files appear by renaming,
-so that they are whole whenever the program is ended.
+Only the process that the user started writes here. Files are written
+atomically, so that they are complete whenever the program is ended.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,28 +27,28 @@ Row = Mapping[str, Any]
 
 
 class Folder:
-  """Rows by step and name; those that were skipped are asked for again."""
+  """Rows by step and name; skipped rows are measured again."""
 
   def __init__(self, path: pathlib.Path):
     self.path = path
 
   def rows(self, step: str) -> dict[str, Row]:
-    """What was found in a step so far, by the names of the rows."""
+    """The rows of a step so far, by name."""
     return self._read(f'{step}.json').get('rows', {})
 
   def add(self, step: str, row: Row) -> None:
-    """Writes a row, in place of one of the same name."""
+    """Writes a row; it replaces a row of the same name."""
     rows = self.rows(step) | {row['name']: row}
     self._write(f'{step}.json', {'step': step, 'rows': rows})
 
   def begin(self, about: Mapping[str, Any]) -> None:
-    """Creates the folder, or checks that it is of the same machine.
+    """Creates the folder, or checks that its results are from this machine.
 
     Args:
       about: hardware, versions, command, date, and whether it is a rehearsal.
 
     Raises:
-      ValueError: what is in the folder was measured elsewhere.
+      ValueError: the results in the folder were measured elsewhere.
       OSError: the folder cannot be written.
     """
     self.path.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ class Folder:
     self._write('results.json', {'about': about})
 
   def finish(self) -> dict[str, Any]:
-    """Writes all that the steps have found to results.json; returns it."""
+    """Writes the results of all steps to results.json, and returns them."""
     rows = list(self._with_rooflines())
     results = {
         'about': self.read()['about'],
@@ -73,11 +73,11 @@ class Folder:
     return results
 
   def read(self) -> dict[str, Any]:
-    """What is in results.json, or nothing."""
+    """The content of results.json; empty if there is none."""
     return self._read('results.json')
 
   def ceilings(self) -> dict[str, float]:
-    """What the device was measured to copy and to compute, a second."""
+    """The measured bandwidth and speed of the device, per second."""
     rows = self.rows('ceilings').values()
     reached = [(r['unit'], r['per_second']) for r in rows if 'unit' in r]
     return {
@@ -107,7 +107,7 @@ class Folder:
 
 
 def _flat(rows):
-  """Rows, and those that others hold in their place."""
+  """Rows, with nested rows in place of rows that contain them."""
   for row in rows:
     for part in row.get('rows', [row]):
       yield {'name': row['name']} | part

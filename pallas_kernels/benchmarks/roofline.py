@@ -1,14 +1,14 @@
-"""The least time that a device needs: what must be computed, and be moved."""
+"""The roofline: the least time for the necessary FLOPs and memory traffic."""
 
 from typing import NamedTuple
 
 D = 16  # width of queries and keys
 F = 160  # features of a key, padded for the tensor cores
-C = 128  # tokens of a chunk, inside which every pair is weighed
+C = 128  # tokens of a chunk; all pairs inside it are computed
 BYTES = 2  # of a bfloat16
 
-# Assumed of an H200: bytes copied, and FLOPs of a matrix product, a second.
-# Only ever used to guess how often to repeat; fractions are of measurements.
+# Assumptions for an H200: bytes copied and FLOPs of matrix products per second.
+# They only choose the number of repetitions; fractions use measurements.
 NOMINAL = {'bytes_per_second': 4.3e12, 'flops_per_second': 780e12}
 
 
@@ -24,7 +24,7 @@ class Workload(NamedTuple):
 
 
 class Cost(NamedTuple):
-  """What a call computes and moves, at least."""
+  """The least FLOPs and bytes of a call."""
 
   flops: float
   bytes: float
@@ -32,14 +32,14 @@ class Cost(NamedTuple):
   def milliseconds(
       self, *, bytes_per_second: float, flops_per_second: float
   ) -> float:
-    """The least time in which a device of these ceilings does both."""
+    """The least time of a device with these ceilings."""
     return 1e3 * max(
         self.bytes / bytes_per_second, self.flops / flops_per_second
     )
 
 
 def prefix_linear_attention(w: Workload) -> Cost:
-  """Chunk-wise, with the features computed on the way; states not counted.
+  """The cost in chunks; features are computed on the fly, states not counted.
 
   Forward, the outputs of a token take 2 C (D + V) FLOPs inside its chunk and
   2 F V from the state, and each key 2 F V. Backward, the gradients take
@@ -60,8 +60,8 @@ def softmax_attention(w: Workload, window: int | None = None) -> Cost:
   """Causal attention with queries, keys and values of the same width V.
 
   Args:
-    w: its prefix is not read.
-    window: how many keys a token sees, itself included; None is all.
+    w: the workload; its prefix is ignored.
+    window: the number of keys that a token sees, itself included; None: all.
   """
   pairs = w.L * (w.L + 1) / 2 if window is None else w.L * window
   flops, numbers = 4 * pairs * w.V, 4 * w.L * w.V
@@ -71,6 +71,6 @@ def softmax_attention(w: Workload, window: int | None = None) -> Cost:
 
 
 def gated_convolution(*, B: int, L: int, channels: int, backward: bool) -> Cost:
-  """silu(conv₃(u)) · gate, whose FLOPs do not matter."""
+  """silu(conv₃(u)) · gate; its FLOPs are negligible."""
   arrays = 8 if backward else 3  # u, gate, y; then u, gate, dy, du, dgate
   return Cost(0.0, arrays * B * L * channels * BYTES)

@@ -1,4 +1,4 @@
-"""The steps of the program, in their order."""
+"""The steps of the program, in order."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,10 +14,10 @@ from pallas_kernels.benchmarks.case import Settings
 
 
 class Step(NamedTuple):
-  """Cases, and when the next step begins even if some of them are left."""
+  """Cases, and the time at which the next step begins at the latest."""
 
   cases: Callable[[Settings], list[Case]]
-  until: float  # share of the budget; what is left over is used up at the end
+  until: float  # share of the budget; unused time is used at the end
 
 
 CPU = {'cpu': Step(cpu.cases, 1.0)}

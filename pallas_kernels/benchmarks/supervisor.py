@@ -1,4 +1,4 @@
-"""Runs cases in processes that may fail or hang, and writes what they find."""
+"""Runs cases in processes that may fail or hang, and writes their rows."""
 
 from collections.abc import Callable, Mapping, Sequence
 import contextlib
@@ -16,10 +16,10 @@ from typing import Any
 from pallas_kernels.benchmarks.case import Case
 from pallas_kernels.benchmarks.case import Settings
 
-STARTUP = 60.0  # seconds that a process may take besides, for its first row
-GRACE = 40.0  # seconds that a row may go on when the budget is spent
+STARTUP = 60.0  # additional seconds for the first row of a process
+GRACE = 40.0  # seconds that a row may continue after the budget is used up
 
-UNFINISHED = 'skipped', 'waits'  # rows of these keys are asked for again
+UNFINISHED = 'skipped', 'waits'  # rows with these keys are measured again
 
 _WORKER = sys.executable, '-m', 'pallas_kernels.benchmarks.worker'
 
@@ -34,16 +34,16 @@ def run(
     report: Callable[[Mapping[str, Any]], None],
     worker: Sequence[str] = _WORKER,
 ) -> None:
-  """Computes the rows of a step that are not there yet.
+  """Measures the missing rows of a step.
 
   Args:
-    settings: the folder gets the rows.
-    step: where the cases belong.
-    cases: in the order in which they are run.
-    until: the time, in seconds of the epoch, from which no row is begun.
-    end: from when on even a row that was begun is given up, after a while.
-    report: is called with each row, once it is written.
-    worker: the command that computes rows.
+    settings: its folder receives the rows.
+    step: the step of the cases.
+    cases: the cases, in the order in which they run.
+    until: no row is started after this time, in seconds of the epoch.
+    end: a running row is ended some time after this, too.
+    report: called with each row after it was written.
+    worker: the command that measures rows.
   """
   pending = remaining(settings, step, cases)
   while pending and time.time() < until:
@@ -60,7 +60,7 @@ def run(
 def remaining(
     settings: Settings, step: str, cases: Sequence[Case]
 ) -> list[Case]:
-  """Cases without a row, or whose row lacked something."""
+  """Cases without a finished row."""
   rows = settings.folder.rows(step)
   return [
       case
@@ -72,7 +72,7 @@ def remaining(
 def ask(
     settings: Settings, worker: Sequence[str] = _WORKER
 ) -> Mapping[str, Any]:
-  """Describes the machine, from another process: this one takes no device.
+  """Describes the machine, in another process: this one opens no device.
 
   Raises:
     OSError: jax could not start.
@@ -87,7 +87,7 @@ def ask(
 
 
 def _rows(settings, step, cases, until, kill_at, worker):
-  """Yields rows of one process until it ends or has to be ended."""
+  """Yields rows of one process until it ends or must be ended."""
   command = [*worker, f'--out={settings.folder.path}', f'--until={until}']
   command += ['--rehearse'] * settings.rehearse
   environment = dict(os.environ)
@@ -100,7 +100,7 @@ def _rows(settings, step, cases, until, kill_at, worker):
         stderr=log,
         text=True,
         env=environment,
-        start_new_session=True,  # so that what it starts can be ended as well
+        start_new_session=True,  # so that its children can be ended as well
     )
   lines = queue.SimpleQueue()
   reader = threading.Thread(target=_read, args=(process.stdout, lines))
@@ -109,7 +109,7 @@ def _rows(settings, step, cases, until, kill_at, worker):
     yield from _follow(process, lines, cases, kill_at)
   finally:
     with contextlib.suppress(ProcessLookupError):
-      # Not a request: where a kernel hangs, nobody would hear it.
+      # SIGKILL, because a process with a hanging kernel ignores other signals.
       os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     reader.join()
@@ -117,7 +117,7 @@ def _rows(settings, step, cases, until, kill_at, worker):
 
 def _follow(process, lines, cases, kill_at):
   limits = {case.name: case.limit for case in cases}
-  # What it is at, or is to begin with; None between rows.
+  # The current or the first row; None between rows.
   name, begun = cases[0].name, False
   hangs_at = time.time() + STARTUP + limits[name]
   while True:

@@ -5,7 +5,7 @@ from typing import Any
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-  """Times of each workload, the least in bold; then what goals were reached."""
+  """Times of each workload, the least in bold; then the goals."""
   about = results['about']
   versions = ', '.join(f'{k} {v}' for k, v in about['versions'].items())
   lines = [f'{about["device"]}, {versions}, {about["date"]}']

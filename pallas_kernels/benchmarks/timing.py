@@ -1,4 +1,4 @@
-"""Times programs of JAX on a device, without what the host adds."""
+"""Times JAX programs on a device, without the overhead of the host."""
 
 from collections.abc import Callable
 import time
@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 SAMPLES = 20
-LEAST_MS = 20.0  # of a sample, if calls take as long as they are thought to
-MOST_SECONDS = 10.0  # of all samples, once there are five
+LEAST_MS = 20.0  # of a sample, if calls take as long as expected
+MOST_SECONDS = 10.0  # for all samples, after the first five
 
 
 def measure(
@@ -19,19 +19,18 @@ def measure(
 ) -> dict[str, Any]:
   """Times `function(*args)`.
 
-  One compiled loop calls the function several times; what an empty loop takes
-  is subtracted. Calls wait for each other, and all of their results count as
-  used.
+  A compiled loop calls the function several times; the time of an empty loop is
+  subtracted. Calls run one after another, and all their results are used.
 
   Args:
-    function: of arrays, returns arrays.
-    *args: pytrees of arrays. What they and the results hold should not fit
-      into the caches of the device.
-    expected_ms: about what a call takes, to choose how many a loop has.
+    function: a function from arrays to arrays.
+    *args: pytrees of arrays. Together with the results they should not fit into
+      the caches of the device.
+    expected_ms: the approximate time of a call, to choose the calls of a loop.
 
   Returns:
-    'ms', the median of a call; 'p90_ms'; how many 'samples', and 'calls' of
-    each; 'empty_ms', what was subtracted.
+    'ms', the median of a call; 'p90_ms'; the number of 'samples' and of 'calls'
+    in each; 'empty_ms', the subtracted time.
   """
   calls = int(np.clip(LEAST_MS / expected_ms, 1, 50))
   empty = _sample(_loop(lambda *args: args, calls), args)
@@ -49,11 +48,11 @@ def summarize(ms: np.ndarray) -> dict[str, Any]:
 
 
 def _loop(function, calls):
-  """Calls the function, each time after the last call has ended.
+  """A loop in which each call starts after the previous one has ended.
 
-  A number of every result goes into the next call, past a barrier that XLA
-  does not look through. So nothing is taken out of the loop, nothing that
-  nobody reads is left out, and nothing has to be copied.
+  One number of every result enters the next call, through a barrier that XLA
+  cannot optimise. So XLA moves nothing out of the loop, drops no unused
+  results, and copies nothing.
   """
 
   def loop(*args):

@@ -21,7 +21,7 @@ from pallas_kernels.benchmarks.roofline import Workload
 
 
 def measure(settings: Settings, workload: str, name: str) -> dict[str, Any]:
-  """Returns the row of a peer; ImportError if what it needs is missing."""
+  """Returns the row of a peer; ImportError if a package is missing."""
   if settings.rehearse and name not in _ON_CPU:
     raise Missing('there is no GPU in a rehearsal')
   w = settings.workload(workload)
@@ -63,7 +63,7 @@ def _prefix_inputs(w: Workload, device):
 
 
 def _time(call, device):
-  """Each call between two events; waits once, at the end."""
+  """Times each call between two events; waits once, at the end."""
   for _ in range(3):  # warms up, and compiles
     call()
   if device == 'cpu':
@@ -92,7 +92,7 @@ def _scaled_dot_product(backend):
 
 
 def _official():
-  """The mathematics that JRT-RNN was trained with: all pairs, then the prefix.
+  """The formula with which JRT-RNN was trained: all pairs, then the prefix.
 
   Source: Arora et al. 2024, https://arxiv.org/abs/2407.05483, equation 3.
   """
@@ -109,7 +109,7 @@ def _official():
 
 
 def _fla_chunk(features):
-  """Linear attention in chunks over the same features: states in and out."""
+  """Linear attention in chunks with the same features and states."""
 
   def make():
     from fla.ops.linear_attn import chunk_linear_attn
@@ -163,7 +163,7 @@ def _each_product_once(x):
   return functional.pad(phi, (0, roofline.F - phi.shape[-1]))
 
 
-# Functions that import what they need, and return a function of tensors.
+# Functions that import their packages, and return a function of tensors.
 PEERS = {
     'torch_flash': _scaled_dot_product(attention.SDPBackend.FLASH_ATTENTION),
     'torch_cudnn': _scaled_dot_product(attention.SDPBackend.CUDNN_ATTENTION),

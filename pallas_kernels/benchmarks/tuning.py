@@ -1,7 +1,7 @@
-"""Finds the fastest tiles; those that compute something wrong never win.
+"""Finds the fastest tiles whose results are correct.
 
-A candidate differs from the default in one thing. Each is held to the truth
-before it is timed, and what wins in all modes at last.
+A candidate differs from the default in one setting. Each is checked before it
+is timed, and the winner is finally checked in all modes.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from pallas_kernels.prefix_linear_attention.mosaic_sm90_tiles import Tiles
 
 _REGISTERS = (24, 168, 160), (24, 184, 152), (24, 200, 144)
 
-# What is tried of each field, by the part of the tiles that it belongs to.
+# The values to try for each field, by the part of the tiles.
 CHOICES = {
     'forward': {'registers': _REGISTERS, 'stages': (2, 3)},
     'backward': {
@@ -34,12 +34,12 @@ CHOICES = {
     'segment_chunks': {'segment_chunks': (4, 8, 16, 32)},
 }
 
-# On what a part is timed.
+# The workload that times a part.
 _WORKLOADS = {'forward': 'G6-8k', 'backward': 'G9', 'segment_chunks': 'G7'}
 
 
 def cases(settings: Settings) -> list[Case]:
-  """Candidates of each width and part."""
+  """The candidates for each width and part."""
   return [
       Case(
           f'V{V} {part}: {describe(tiles)}',
@@ -52,7 +52,7 @@ def cases(settings: Settings) -> list[Case]:
 
 
 def winners(settings: Settings) -> list[Case]:
-  """All checks of the tiles that are fastest so far, if not the default."""
+  """All checks of the fastest tiles so far, unless they are the default."""
   return [
       Case(
           _check_name(V, mode, direction, tiles),
@@ -67,7 +67,7 @@ def winners(settings: Settings) -> list[Case]:
 
 
 def candidates(part: str) -> list[Tiles]:
-  """Tiles that the hardware can take, the default ones first."""
+  """Tiles that the hardware supports, the default first."""
   result = [Tiles()]
   for field, values in CHOICES[part].items():
     for value in values:
@@ -81,7 +81,7 @@ def candidates(part: str) -> list[Tiles]:
 
 
 def describe(tiles: Tiles) -> str:
-  """How tiles differ from the default ones."""
+  """Describes the difference of tiles from the default."""
   fields, default = _fields(tiles), _fields(Tiles())
   changes = [
       f'{name}={"-".join(map(str, np.atleast_1d(value)))}'
@@ -92,7 +92,7 @@ def describe(tiles: Tiles) -> str:
 
 
 def best(settings: Settings, V: int) -> Tiles:
-  """The fastest of each part so far; the default where none was timed."""
+  """The fastest tiles of each part so far, or the default."""
   tiles = Tiles()
   for part in CHOICES:
     timed = [
@@ -111,12 +111,12 @@ def trusted(settings: Settings, w: Workload) -> Tiles:
   """The best tiles, or the default ones if the best are known to be wrong.
 
   Args:
-    settings: has what was checked.
-    w: what is to be timed. Where it is not split, checks of split sequences
-      do not matter, and without gradients those of gradients do not.
+    settings: the settings, with the results of checks.
+    w: the workload. If it is not split, checks of split sequences do not
+      matter, and without gradients checks of gradients do not.
 
   Raises:
-    Waiting: with the default tiles the kernels are wrong, or not checked.
+    Waiting: the kernels are wrong or unchecked with the default tiles.
   """
   splits = Tiles().segments(B=w.B, H=w.H, V=w.V, L=w.L) > 1
   checks = [
@@ -135,7 +135,7 @@ def trusted(settings: Settings, w: Workload) -> Tiles:
 
 
 def entries(settings: Settings) -> dict[str, dict[str, Any]]:
-  """What the table of the device can hold: tiles right in all modes."""
+  """The entries for the table of the device: tiles correct in all modes."""
   result = {}
   for V in VALUE_WIDTHS:
     for tiles in (Tiles(), best(settings, V)):
@@ -146,7 +146,7 @@ def entries(settings: Settings) -> dict[str, dict[str, Any]]:
 
 
 def _verdicts(settings, V, tiles, checks):
-  """Names of the checks of these tiles that were right, and wrong."""
+  """The names of passed and failed checks of these tiles."""
   step = 'correctness' if tiles == Tiles() else 'winners'
   rows = settings.folder.rows(step)
   names = [_check_name(V, mode, direction, tiles) for mode, direction in checks]
@@ -170,7 +170,7 @@ def _with(part, field, value):
 
 
 def _time(settings, V, part, tiles):
-  """Checks a candidate in the mode that uses most of it, and times it."""
+  """Checks a candidate in the most demanding mode, and times it."""
   mode = 'split' if part == 'segment_chunks' else 'ragged'
   w = settings.workload(_WORKLOADS[part])._replace(V=V)
   direction = correctness.DIRECTIONS[w.backward]

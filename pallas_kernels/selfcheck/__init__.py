@@ -1,1 +1,1 @@
-"""Decides whether kernels may run on a GPU where nobody has measured them."""
+"""Decides whether kernels may run on a GPU on which they were not measured."""

@@ -2,10 +2,10 @@ r"""Decides whether the Hopper kernels may run on the GPU of this machine.
 
 python -m pallas_kernels.selfcheck --value_widths=64,112
 
-Another process, which may crash or hang, compares the kernels with plain JAX,
-forward and backward, and times both: time is shown, and decides nothing. What
-is wrong in any way means chunked, with the reason. Nothing is kept: after a
-yes, the kernels run where implementation='mosaic_sm90' names them.
+A separate process, which may crash or hang, compares the kernels with plain
+JAX, forward and backward, and times both; the times do not affect the answer.
+If anything is wrong, the answer is chunked, with the reason. The answer is not
+stored: after a pass, name the kernels with implementation='mosaic_sm90'.
 
 Exit codes: 0 if the kernels may run for all widths, 1 if not, 2 for a mistake
 in the command, 130 after Ctrl-C.
@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
 
 
 def describe(verdict: verdict_lib.Verdict) -> str:
-  """A verdict in one line."""
+  """Returns a verdict as one line."""
   start = f'V {verdict.V}: {verdict.implementation}'
   if verdict.reason is not None:
     return f'{start}, because {verdict.reason}'
@@ -71,6 +71,6 @@ def _parse(argv):
 
 
 if __name__ == '__main__':
-  # As an exception, which ends the process that is asked too.
+  # As an exception, which also ends the checking process.
   signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
   sys.exit(main(sys.argv[1:]))

@@ -1,9 +1,9 @@
-"""What the kernels have to get right on a device before they may be used.
+"""The checks that kernels must pass on a device before they may be used.
 
-Forward and backward are compared with the chunked form in float32, computed on
-the same device, in memory that was filled with NaN first; repetitions have to
-be equal bit for bit. A report of it comes from a process that wrong kernels may
-have damaged, so that nothing in it is believed that does not fit together.
+Forward and backward are compared with the chunked form in float32 on the same
+device, in memory that was filled with NaN before. Repetitions must be equal bit
+for bit. The report comes from a process that wrong kernels may have damaged, so
+that an inconsistent report is rejected.
 """
 
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
 
 KERNELS, FALLBACK = 'mosaic_sm90', 'chunked'
 
-# All launches that models use are in them: training, which gives and asks for no
-# state, prompts that are read, and the segments of long ones; with a prefix and
-# without, and those that look at documents and padding.
+# They include all launches that models use: training (without states), prefill,
+# and the segments of long prompts; with and without a prefix, and with
+# documents and padding.
 MODES = {
     'prefix': Mode(B=2, H=8, L=1024, P=512, final=False, exact=False),
     'causal': Mode(B=2, H=8, L=1024, P=0, final=False, exact=False),
@@ -44,9 +44,9 @@ MODES |= {
     for name in ('prefix', 'causal', 'split')
 }
 
-_READ = 'prefill', 'causal-prefill', 'ragged'  # prompts, without gradients
+_READ = 'prefill', 'causal-prefill', 'ragged'  # for prompts: no gradients
 
-CALLS = 20  # in a round; the best of a few rounds is what is told
+CALLS = 20  # calls of a round; the best of a few rounds is reported
 ROUNDS = 5
 
 Report = dict[str, Any]
@@ -56,8 +56,9 @@ def run(V: int) -> Report:
   """Checks the kernels for heads of V values on the first device.
 
   Returns:
-    'V'; 'checks', errors and equal repetitions of each; 'reason', what is
-    wrong, or None; 'ms', of forward and backward, with what it is beside.
+    'V'; 'checks', the errors and equal repetitions of each; 'reason', what is
+    wrong, or None; 'ms', the times of forward and backward of kernels and
+    `chunked`.
   """
   checks = {name: _check(V, name) for name in _expected()}
   return {
@@ -72,9 +73,9 @@ def find_fault(report: Any, about: Mapping[str, Any], V: int) -> str | None:
   """Why the kernels may not run after this report; None if they may.
 
   Args:
-    report: what another process claims to have found.
-    about: the device that it was asked for.
-    V: the width that it was asked for.
+    report: the report of the checking process.
+    about: the device that it should have checked.
+    V: the width that it should have checked.
   """
   if not _has_form(report):
     return 'its report lacks something, or is none'
@@ -99,7 +100,7 @@ def _check(V, name):
 
 
 def _check_split(mode, V):
-  """A device too small to split a sequence would leave a kernel unchecked."""
+  """Checks split sequences; an error on a device too small to split them."""
   w = correctness.workload(mode, V)
   count = mosaic_sm90_tiles.choose(V).segments(B=w.B, H=w.H, V=V, L=w.L)
   if mode.split and count == 1:
@@ -110,7 +111,7 @@ def _check_split(mode, V):
 
 
 def _expected():
-  """The names of results of each check; forward comes first."""
+  """The names of the results of each check, forward first."""
   return {
       f'{name} {direction}': names(mode)
       for direction, names in (
@@ -164,12 +165,12 @@ def _has(value, keys):
 
 
 def _is_number(value):
-  """Whether it is not negative; infinite or NaN is a number, and wrong."""
+  """Whether it is a number that is not negative; inf and nan are numbers."""
   return type(value) is float and not value < 0
 
 
 def _milliseconds(implementation, V):
-  """Of a call forward and backward, with what the host adds."""
+  """The time of a call forward and backward, including the host."""
   function = correctness.program(implementation, 'gradients')
   arguments = correctness.make_arguments(MODES['prefix'], V, seed=0)
   jax.block_until_ready(function(arguments))  # compiles

@@ -1,8 +1,8 @@
-"""What has passed, kept so that a machine is asked once.
+"""Remembers passed checks, so that a machine is checked once.
 
-Only that the kernels may run is kept, for as long as nothing changes that it
-depends on. What has failed is asked again by the next process: a GPU may have
-been busy. Processes of one machine ask in turn.
+Only a pass is stored, and it is valid as long as nothing changes on which it
+depends. A failure is checked again by the next process, because the GPU may
+have been busy. The processes of a machine check in turn.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -32,11 +32,11 @@ _PACKAGES = (
 
 
 def about(V: int, gpu: Mapping[str, str]) -> dict[str, Any]:
-  """Returns all that it depends on whether the kernels may run: JSON.
+  """Returns everything on which a pass depends, as JSON.
 
   Args:
     V: the width of values.
-    gpu: its kind and its driver, by any names.
+    gpu: the kind and the driver of the GPU, by any names.
   """
   return {
       'V': V,
@@ -47,7 +47,7 @@ def about(V: int, gpu: Mapping[str, str]) -> dict[str, Any]:
 
 
 def has(folder: pathlib.Path, passed: Mapping[str, Any]) -> bool:
-  """Whether the same has passed; what cannot be read has not."""
+  """Whether this check has passed; an unreadable file means no."""
   try:
     with open(_file(folder, passed), 'rb') as file:
       return json.loads(file.read(_MOST_BYTES)) == passed
@@ -56,15 +56,15 @@ def has(folder: pathlib.Path, passed: Mapping[str, Any]) -> bool:
 
 
 def add(folder: pathlib.Path, passed: Mapping[str, Any]) -> None:
-  """Keeps it, if the folder can be written to; it is made if it is not there.
+  """Stores a pass, if the folder is writable; creates the folder if necessary.
 
   Args:
-    folder: where.
-    passed: what `about` has returned.
+    folder: the folder of passes.
+    passed: the result of `about`.
   """
   with contextlib.suppress(OSError):
     _make(folder)
-    with tempfile.TemporaryDirectory(dir=folder) as own:  # gone in any case
+    with tempfile.TemporaryDirectory(dir=folder) as own:  # always removed
       file = pathlib.Path(own, 'new')
       file.write_text(json.dumps(passed, indent=2))
       os.replace(file, _file(folder, passed))
@@ -74,11 +74,12 @@ def add(folder: pathlib.Path, passed: Mapping[str, Any]) -> None:
 def turn(folder: pathlib.Path, on_wait: Callable[[], object]) -> Iterator[None]:
   """Waits until no other process of this machine is in such a block.
 
-  Where the folder cannot be written to or locked, nobody waits.
+  If the folder cannot be written or locked, no process waits.
 
   Args:
-    folder: where `add` keeps; machines that share it do not wait for each other.
-    on_wait: called once, if it has to wait.
+    folder: the folder of `add`; machines that share it do not wait for each
+      other.
+    on_wait: called once if the process has to wait.
   """
   with contextlib.ExitStack() as stack:
     with contextlib.suppress(OSError):
@@ -103,7 +104,7 @@ def _file(folder, passed):
 
 
 def _digest_of_source():
-  """Changes with any module or table of tiles of this package."""
+  """A digest of all modules and tables of tiles of this package."""
   package = pathlib.Path(pallas_kernels.__file__).parent
   digest = hashlib.sha256()
   files = [*package.rglob('*.py'), *package.glob('tile_tables/*/*.json')]

@@ -1,4 +1,4 @@
-"""Asks a process that may crash, hang or print anything at all."""
+"""Runs a process that may crash, hang or print anything."""
 
 from collections.abc import Mapping, Sequence
 import contextlib
@@ -9,12 +9,12 @@ import subprocess
 import tempfile
 from typing import Any
 
-_MOST_BYTES = 2**16  # of an answer; that of a check has about 2,000
-_MOST_CHARACTERS = 200  # of a reason
+_MOST_BYTES = 2**16  # the most bytes of an answer; a check has about 2,000
+_MOST_CHARACTERS = 200  # the most characters of a reason
 
 
 class Failed(Exception):
-  """There is no answer; the message says why, in one line."""
+  """There is no answer; the message gives the reason in one line."""
 
 
 def ask(
@@ -23,13 +23,13 @@ def ask(
   """Runs a command and returns the JSON object that it prints.
 
   Args:
-    command: what to run, in a session of its own; all of it is ended.
-    limit: seconds that it may take.
-    environment: its variables.
+    command: the command; it runs in its own session, which is ended as a whole.
+    limit: the most seconds that it may take.
+    environment: its environment variables.
 
   Raises:
-    Failed: it could not be started, crashed, took longer, printed something
-      else, or failed and said so.
+    Failed: the command could not be started, crashed, took longer, printed
+      something else, or reported a failure.
   """
   with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as log:
     try:
@@ -55,7 +55,7 @@ def ask(
 
 
 def one_line(text: str) -> str:
-  """What a terminal and a log may be shown of what a process said."""
+  """Returns a process's text as one line, safe for terminals and logs."""
   text = ' '.join(text.split())[:_MOST_CHARACTERS]
   return ''.join(c if c.isprintable() else '?' for c in text)
 

@@ -1,7 +1,7 @@
-"""Kernels or chunks: what a process found, in time and without contradiction.
+"""Decides between the kernels and `chunked`, from the report of a process.
 
-This process never opens a device. Whatever goes wrong there means `chunked`,
-with a reason of one line.
+This process itself never opens a device. If anything goes wrong in the other
+process, the answer is `chunked`, with a reason of one line.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,19 +15,19 @@ from pallas_kernels.benchmarks import machine
 from pallas_kernels.selfcheck import checks
 from pallas_kernels.selfcheck import process
 
-# Seconds. Compiling takes most of them.
+# In seconds; compilation takes most of them.
 LIMIT = 600.0
 
 _WORKER = sys.executable, '-P', '-m', 'pallas_kernels.selfcheck.worker'
 
 
 class Verdict(NamedTuple):
-  """What may run for heads of V values.
+  """The implementation to use for heads of V values.
 
   Attributes:
     V: the width of values.
-    reason: why not the kernels, in one line; None if they may run.
-    report: what the process has found; None if it crashed or hung before.
+    reason: why the kernels may not run, in one line; None if they may.
+    report: the report of the process; None if it crashed or hung.
   """
 
   V: int
@@ -51,10 +51,10 @@ def decide(
   Yields each verdict as it is found.
 
   Args:
-    widths: of values; each has a process and a time limit of its own.
-    limit: seconds that each process may take.
-    gpu: which one, as in CUDA_VISIBLE_DEVICES; None: the first device.
-    worker: the command that is asked.
+    widths: widths of values; each has its own process and time limit.
+    limit: the most seconds of each process.
+    gpu: the GPU, as in CUDA_VISIBLE_DEVICES; None: the first device.
+    worker: the command of the checking process.
   """
 
   def ask(question, *more):
@@ -85,16 +85,16 @@ def _decide(V, about, ask):
 
 
 def _environment(gpu=None):
-  """Runs this very source, and leaves the device's memory to others."""
+  """Variables to run this source, without reserving the device's memory."""
   source = pathlib.Path(pallas_kernels.__file__).parent.parent
   paths = [str(source), os.environ.get('PYTHONPATH')]
   environment = os.environ | {
       'PYTHONPATH': os.pathsep.join(filter(None, paths)),
       'XLA_PYTHON_CLIENT_PREALLOCATE': 'false',
   }
-  # Only jax's own allocator gives out again what was filled with NaN.
+  # Only jax's own allocator reuses the memory that was filled with NaN.
   environment.pop('XLA_PYTHON_CLIENT_ALLOCATOR', None)
   if gpu is not None:
     environment['CUDA_VISIBLE_DEVICES'] = gpu
-    environment.pop('JAX_CUDA_VISIBLE_DEVICES', None)  # it counts other ones
+    environment.pop('JAX_CUDA_VISIBLE_DEVICES', None)  # its numbers mean others
   return environment

@@ -1,7 +1,7 @@
-"""The process that runs the kernels; it may crash, hang or lie.
+"""The process that runs the kernels; it may crash, hang or report nonsense.
 
-What it has found is a line of JSON on the standard output. Whatever else is
-printed goes to the standard error.
+It prints one line of JSON to the standard output. All other output goes to the
+standard error.
 """
 
 import argparse
@@ -23,7 +23,7 @@ def main(argv: list[str]) -> None:
   parser.add_argument('--V', type=int)
   parser.add_argument('--limit', type=float, required=True)
   args = parser.parse_args(argv)
-  # Should who asks be gone: the system ends this process even where it hangs.
+  # If the asking process is gone, the system ends this one, even if it hangs.
   signal.alarm(int(args.limit) + 10)
   with os.fdopen(os.dup(1), 'w') as output:
     os.dup2(2, 1)
@@ -31,7 +31,7 @@ def main(argv: list[str]) -> None:
 
 
 def about() -> dict[str, Any]:
-  """The device that is asked about."""
+  """Describes the device that is checked."""
   found = machine.describe()
   names = 'device', 'platform', 'compute_capability'
   return {name: found[name] for name in names}
@@ -42,7 +42,7 @@ def _answer(args):
     if args.question == 'about':
       return about()
     return checks.run(args.V) | {'about': about()}
-  except Exception as error:  # whatever it is, the kernels must not run
+  except Exception as error:  # any error: the kernels must not run
     traceback.print_exc()
     reason = (str(error).strip().splitlines() or ['no reason given'])[0]
     return {'failed': f'{type(error).__name__}: {reason}'}
