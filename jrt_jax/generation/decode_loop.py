@@ -1,4 +1,4 @@
-"""Draws tokens after what was read: the loop on the device, and its start."""
+"""Starts and runs the loop on the device that samples tokens."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,10 +14,10 @@ from jrt_jax.models.sampling import Sampling
 
 
 def seeds_of(count: int, seeds: Sequence[int] | None, first: int) -> np.ndarray:
-  """Returns int32 [count], those that are given or as many from `first` on.
+  """Returns int32 [count]: the given seeds, or consecutive ones from `first`.
 
   Raises:
-    ValueError: they are not as many as prompts, or out of range.
+    ValueError: the number of seeds is wrong, or a seed is out of range.
   """
   if seeds is None:
     seeds = first + np.arange(count)
@@ -39,33 +39,34 @@ def start(
     seeds: Sequence[int],
     seen: np.ndarray | None,
 ) -> decode.SamplerState:
-  """Returns what the first draws after `state` depend on.
+  """Returns the state of the sampler before the first token.
 
   Args:
-    model: that has read.
-    state: of B rows.
-    seeds: int32 [n] of the first rows; others draw with the same again.
-    seen: bool [B, num_ids], which ids have occurred; None: it does not matter.
+    model: the model that has read the rows.
+    state: the state of B rows.
+    seeds: int32 [n], for the first rows; the other rows repeat them.
+    seen: bool [B, num_ids], the ids that have occurred; None if they do not
+      matter.
   """
   keys = jax.vmap(jax.random.key)(np.resize(seeds, len(state.position)))
-  # Where later draws are, or the loop would be compiled for both.
+  # On the devices of later sampler states: otherwise the loop compiles twice.
   return model.commit(decode.SamplerState(keys, jnp.int32(0), seen))
 
 
 def run(
     model: Model, state: DecodeState, sampler: decode.SamplerState, **how: Any
 ) -> tuple[decode.DecodedTokens, DecodeState, decode.SamplerState]:
-  """Draws tokens and reads them.
+  """Samples tokens and reads them.
 
   Args:
-    model: that reads.
-    state: what was read before. Its states are updated where they are: it is
-      gone, and so is `sampler`.
+    model: the model that reads.
+    state: the state before. It is updated in place and must not be used again,
+      like `sampler`.
     sampler: see `decode.SamplerState`.
     how: see `arguments`.
 
   Returns:
-    what was drawn, on the host; and the state and the sampler after it.
+    the sampled tokens, on the host, and the state and the sampler after them.
   """
   args, options = arguments(model, state, sampler, **how)
   with model.on_mesh():
@@ -89,12 +90,12 @@ def arguments(
     sampling: Sampling,
     check_every: int = decode.CHECK_EVERY,
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-  """Returns what `decode.decode` is called with.
+  """Returns the arguments of `decode.decode`.
 
   Args:
     model, state, sampler: see `run`.
     tokens, least, rows, may_end: see `decode.StopRule`; `may_end` has an entry
-      for each id that may be drawn.
+      for each id that may be sampled.
     sampling, check_every: see `decode.decode`.
   """
   until = decode.StopRule(np.int32(tokens), np.int32(least), rows, may_end)

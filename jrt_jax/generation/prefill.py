@@ -1,4 +1,4 @@
-"""Reads prompts of different lengths, block by block, into states."""
+"""Prefill: reads prompts of different lengths, block by block, into states."""
 
 from collections.abc import Callable, Sequence
 import functools
@@ -20,12 +20,12 @@ from jrt_jax.runtime import memory
 
 
 class DecodeState(NamedTuple):
-  """What B rows remember of all they have read, and what it makes likely."""
+  """The states of B rows after the tokens that they have read."""
 
-  logits: jax.Array  # float32 [B, V], of the next token
-  states: tuple[Any, ...]  # of the layers; leaves are [B, ...]
+  logits: jax.Array  # float32 [B, V], for the next token
+  states: tuple[Any, ...]  # the states of layers; leaves are [B, ...]
   position: jax.Array  # int32 [B], tokens that were read, without padding
-  prefix: jax.Array  # int32 [B], how many of these as prefix
+  prefix: jax.Array  # int32 [B], how many of these were prefix
 
 
 def prefill(
@@ -38,18 +38,20 @@ def prefill(
 ) -> DecodeState:
   """Reads the segments of each row in order, all rows at once.
 
-  What a row reads does not depend on the other rows. Memory does not depend on
-  the number of tokens, but for caches of `attention` layers and prefixes longer
-  than the model's, which are read layer by layer. Rows are filled up to few
-  lengths, and so are caches: what is compiled grows with their logarithm.
+  The result of a row does not depend on the other rows. Memory does not grow
+  with the number of tokens, except for caches of `attention` layers and for
+  prefixes longer than the model's, which are read layer by layer. Rows and
+  caches are padded to few lengths, so that the number of compiled programs
+  grows with the logarithm of the length.
 
   Args:
-    model: that reads.
-    rows: segments for each row, or none. Each number of rows is compiled for.
-    after: what the rows have read before; it stays valid.
-    room: tokens to be decoded afterwards, for caches of `attention` layers.
-    tell: is told what a prefix longer than the model's takes, before it is
-      read. None: stderr.
+    model: the model that reads.
+    rows: the segments of each row, possibly none. Each number of rows compiles.
+    after: the state of the rows before; it stays valid.
+    room: the number of tokens that will be decoded, for caches of `attention`
+      layers.
+    tell: receives a line about the memory of a prefix longer than the model's,
+      before it is read. None: stderr.
 
   Raises:
     ValueError: a prefix longer than the model's comes after earlier tokens.
@@ -83,12 +85,12 @@ def choose(rows: np.ndarray, new: DecodeState, old: DecodeState) -> DecodeState:
 
 @jax.jit
 def take(states: Sequence[DecodeState], index: np.ndarray) -> DecodeState:
-  """Takes rows of several states, as if they were one after the other."""
+  """Takes rows of several states, numbered one state after the other."""
   return jax.tree.map(lambda *x: jnp.concatenate(x)[index], *states)
 
 
 def commit(model: Model, state: DecodeState) -> DecodeState:
-  """Commits what was read to its devices, or programs would compile anew."""
+  """Commits a state to its devices, so that programs do not compile again."""
   mixers = model.config['model']['mixers']
   states = tuple(
       model.commit(layer_state, MIXERS[mixer].state_axes)
@@ -98,7 +100,7 @@ def commit(model: Model, state: DecodeState) -> DecodeState:
 
 
 def state_bytes(state: DecodeState) -> int:
-  """Returns the bytes that each row keeps for decoding."""
+  """Returns the bytes of the decode state of each row."""
   leaves = jax.tree.leaves(state.states)
   return sum(x.nbytes for x in leaves) // len(state.position)
 
@@ -117,14 +119,14 @@ def _read_parts(model, rows, long, slots, tell):
       _read_whole(model, sizes.with_empty(whole, n), slots, tell),
       _read_blocks(model, sizes.with_empty(others, n), None, slots),
   ]
-  # The rows of the parts, in the order in which they were given.
+  # Restores the original order of the rows.
   before = sizes.filled_rows(len(whole), n)
   place = np.where(long, np.cumsum(long) - 1, before + np.cumsum(~long) - 1)
   return take(parts, place)
 
 
 def _read_blocks(model, rows, state, slots):
-  """Reads block after block; a row that has no more of them waits."""
+  """Reads block after block; rows without further blocks are unchanged."""
   if state is None:
     state = empty_state(model.merge, model.served, len(rows), slots)
   else:
@@ -154,23 +156,23 @@ def _read_blocks(model, rows, state, slots):
 
 
 class Batch(NamedTuple):
-  """Segments of B rows, filled to C tokens."""
+  """Segments of B rows, padded to C tokens."""
 
   tokens: np.ndarray  # int32 [B, C]
   mask: np.ndarray  # bool [B, C], which are tokens
-  unzeroed: np.ndarray  # bool [B, C], False at padding that weighs
+  unzeroed: np.ndarray  # bool [B, C], False at padding that keeps a weight
   prefix_len: np.ndarray | None  # int32 [B]; None: no segment is prefix
 
   @property
   def longest(self) -> int:
-    """Of the segments, how many tokens the longest has."""
+    """The number of tokens of the longest segment."""
     return int(self.mask.sum(axis=1).max())
 
 
 def block_batches(
     model: Model, rows: Sequence[Sequence[Segment]]
 ) -> list[Batch]:
-  """Returns what is read at once, one after the other: a block of each row."""
+  """Returns batches to read one after the other, each with a block of a row."""
   block = model.block
   return [
       _batch(step, block)
@@ -200,18 +202,18 @@ def _batch(step, block):
     mask[b, :n] = True
     unzeroed[b, : segment.padding] = False
     prefix_len[b] = n if segment.is_prefix else 0
-  # Without a prefix a cheaper program reads.
+  # Batches without a prefix use a cheaper program.
   return Batch(tokens, mask, unzeroed, prefix_len if prefix_len.any() else None)
 
 
 @functools.partial(jax.jit, static_argnames=('merge', 'rows', 'slots'))
 def empty_state(merge, params, rows, slots):
-  """Returns what `rows` rows have read before their first token.
+  """Returns the state of `rows` rows before their first token.
 
   Args:
-    merge, params: of a `Model`.
+    merge, params: those of a `Model`.
     rows: B.
-    slots: of caches that grow; None without any.
+    slots: the slots of caches that grow; None if there are none.
   """
   model = merge(params)
   count = jnp.zeros(rows, jnp.int32)
@@ -240,7 +242,7 @@ def _read(merge, params, batch, state):
 
 
 def _read_whole(model, rows, slots, tell):
-  """Reads rows of one segment, or none, whose every token is prefix."""
+  """Reads rows with at most one segment, in which every token is prefix."""
   rows = [row[0].tokens if row else () for row in rows]
   longest = max(map(len, rows))
   shape = len(rows), model.block * sizes.filled(-(-longest // model.block))
@@ -268,7 +270,7 @@ def _prefill_all(merge, params, tokens, mask, block, slots):
 
 
 def _slots_used(model, state):
-  """The most slots that a row has filled: padding that weighs is in them."""
+  """The most slots that a row uses, including padding that keeps a weight."""
   if state is None:
     return 0
   mixers = model.config['model']['mixers']

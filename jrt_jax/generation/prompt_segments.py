@@ -1,4 +1,4 @@
-"""Which tokens of a prompt or a turn are read as prefix, and in what order."""
+"""Divides a prompt or a turn into segments that are prefix or causal."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from jrt_jax.prefix import short_prompts
 
 
 class Segment(NamedTuple):
-  """Tokens that a row reads next: all of them are prefix, or none."""
+  """Consecutive tokens of a row; all of them are prefix, or none."""
 
   tokens: np.ndarray  # int32 [n]
   is_prefix: bool
@@ -25,17 +25,18 @@ def of_prompt(
     short: str | None = None,
     long: str = 'head',
 ) -> list[Segment]:
-  """Returns what a prompt is read as.
+  """Returns the segments of a prompt.
 
-  The policy of the run says how long its prefix is, but where a strategy fills
-  the prefix (`short`) or makes all tokens prefix (`long`).
+  The policy of the run gives the prefix length, unless a strategy fills the
+  prefix (`short`) or makes all tokens prefix (`long`).
 
   Args:
-    model: that will read it.
+    model: the model that will read it.
     tokens: int32 [n].
-    short: of SHORT_PROMPTS, for prompts shorter than the model's prefix;
-      None: as the model was evaluated.
-    long: of LONG_PROMPTS, for the others, and for those that are not filled.
+    short: a name in SHORT_PROMPTS, for prompts shorter than the model's prefix;
+      None: the default of the model.
+    long: a name in LONG_PROMPTS, for other prompts, and for short ones that are
+      not filled.
 
   Raises:
     ValueError: a name is unknown.
@@ -55,12 +56,12 @@ def of_prompt(
 
 
 def of_turn(model: Model, tokens: np.ndarray, turn: str) -> list[Segment]:
-  """Returns what is read after earlier tokens.
+  """Returns the segments of tokens that follow earlier ones.
 
   Args:
-    model: that will read it.
+    model: the model that will read them.
     tokens: int32 [n].
-    turn: of TURNS.
+    turn: a name in TURNS.
 
   Raises:
     ValueError: see `turn_plan`.
@@ -70,7 +71,7 @@ def of_turn(model: Model, tokens: np.ndarray, turn: str) -> list[Segment]:
 
 
 def turn_plan(turn: str) -> Callable[[int, int], long_prompts.Plan]:
-  """Returns how a turn is read where only the state of earlier ones is known.
+  """Returns the plan of turns that follow a state.
 
   Raises:
     ValueError: the name is unknown, or such turns need all earlier tokens.

@@ -1,4 +1,4 @@
-"""The policy `entropy`: longer for text whose signal passes thresholds."""
+"""The policy `entropy`: longer prefixes for text with a larger signal."""
 
 from configs import base
 from jrt_jax.prefix import heuristic
@@ -10,9 +10,10 @@ from jrt_jax.schema import Whole
 
 
 def _length(example):
-  """The signal is of all tokens of the window, those after the prefix included.
+  """The prefix length, from the signal of the whole window.
 
-  A model that generates has only the prompt to look at.
+  The window includes tokens after the prefix; in generation there is only the
+  prompt.
   """
   prefix = example.prefix
   u = heuristic.level(

@@ -1,4 +1,4 @@
-"""What a policy takes from data before training: thresholds, or weights."""
+"""Fits policies to data before training, and reads and writes their files."""
 
 from collections.abc import Mapping
 import json
@@ -18,7 +18,7 @@ from jrt_jax.schema import OneOf
 from jrt_jax.schema import Text
 from jrt_jax.schema import Whole
 
-# What the file of a policy holds: what was fitted, and what it was made for.
+# The file of a policy: fitted values, and the settings for which they are.
 _MADE_FOR = {'tokenizer': Text(), 'tokens': Whole(1, 2**22)}
 # `config.prefix` as runs record it.
 SETTINGS = Fields(
@@ -28,7 +28,7 @@ SETTINGS = Fields(
 _KIND = Fields({'policy': Text()}, others=Anything())
 _RECORDED = Fields({'prefix': foreign.OBJECT}, others=Anything())
 
-WINDOWS = 256  # enough for quantiles to within a few per cent of the windows
+WINDOWS = 256  # enough for quantiles with an error of a few per cent
 
 
 def sample_windows(
@@ -38,8 +38,8 @@ def sample_windows(
 
   Args:
     tokens: int [n], or a `TokenStream`; it is not copied.
-    length: tokens in a window; a shorter stream is one window.
-    count: of windows.
+    length: the tokens of a window; a shorter stream is one window.
+    count: the number of windows.
 
   Raises:
     ValueError: the length is not positive.
@@ -55,11 +55,11 @@ def sample_windows(
 def calibrated(
     prefix: Mapping, windows: list[np.ndarray], tokenizer: str
 ) -> dict[str, Any]:
-  """Returns what a policy needs that can measure it itself: JSON.
+  """Fits a policy to windows, and returns the content of its file, as JSON.
 
   Args:
-    prefix: `config.prefix`, which says what is measured.
-    windows: int [n] each, of a corpus.
+    prefix: `config.prefix`, with the name and the settings of the policy.
+    windows: windows of a corpus, int [n] each.
     tokenizer: the fingerprint of their tokenizer.
   """
   fit = policies.PREFIX_POLICIES[prefix['name']].fit
@@ -74,15 +74,16 @@ def calibrated(
 def fitted(
     prefix: Mapping, tokens: Any, *, sequence_length: int, tokenizer: str
 ) -> dict[str, Any]:
-  """Returns `config.prefix` with the key `fitted`, where its policy needs it.
+  """Returns `config.prefix` with the key `fitted`, if its policy needs it.
 
-  That is what `config.prefix.file` holds. Without one the policy is calibrated
-  on the training data, if it can be, the same at every start of a run.
+  Its value is the content of `config.prefix.file`. Without a file the policy is
+  fitted to the training data, if it can be, with equal results at every start
+  of a run.
 
   Args:
     prefix: `config.prefix`.
     tokens: the training data, int [n] or a `TokenStream`.
-    sequence_length: L, tokens that the model reads.
+    sequence_length: L, the tokens of a sequence.
     tokenizer: the fingerprint of the tokenizer.
 
   Raises:
@@ -105,8 +106,8 @@ def fitted(
     prefix['fitted'] = calibrated(prefix, windows, tokenizer)
   else:
     raise ValueError(
-        f'config.prefix.name={prefix["name"]!r} needs config.prefix.file, what'
-        f' {policy.fit.written_by} has written'
+        f'config.prefix.name={prefix["name"]!r} needs config.prefix.file, which'
+        f' {policy.fit.written_by} writes'
     )
   return prefix
 
@@ -114,17 +115,17 @@ def fitted(
 def recorded(
     prefix: Mapping, config_file: str | os.PathLike
 ) -> dict[str, Any] | None:
-  """Returns `prefix` with what `fitted` added to it in a recorded config.
+  """Returns `prefix` with the key `fitted` of a recorded config.
 
-  So a run continues with what it began with, wherever `config.prefix.file` is
-  now, and to the last bit.
+  With it, a run continues with exactly the values with which it began, even if
+  `config.prefix.file` has moved or changed.
 
   Args:
     prefix: `config.prefix`.
     config_file: the JSON of a config.
 
   Returns:
-    None if nothing is recorded, or for other settings.
+    None if no values are recorded, or if they are for other settings.
   """
   path = pathlib.Path(config_file)
   if not path.exists():
@@ -132,7 +133,7 @@ def recorded(
   settings = foreign.read_json(path, _RECORDED)['prefix']
   content = settings.pop('fitted', None)
   wanted = json.loads(json.dumps(prefix))
-  # Keys that it lacks are newer: whoever resumes the run compares them.
+  # Missing keys are newer; they are compared when the run is resumed.
   if content is None or wanted | settings != wanted:
     return None
   check(f'{path}: prefix', {**prefix, 'fitted': content})
@@ -140,11 +141,11 @@ def recorded(
 
 
 def read(path: str) -> dict[str, Any]:
-  """Returns what `write` wrote.
+  """Returns the content of a file that `write` has written.
 
   Raises:
     FileNotFoundError: there is no such file.
-    ValueError: it is not of `write`.
+    ValueError: `write` has not written it.
   """
   file = pathlib.Path(path).expanduser()
   if not file.is_file():
@@ -156,11 +157,11 @@ def read(path: str) -> dict[str, Any]:
 
 
 def check(key: str, prefix: Mapping) -> None:
-  """Raises ValueError unless a `config.prefix` that was recorded is sound.
+  """Raises ValueError unless a recorded `config.prefix` is valid.
 
   Args:
-    key: where it is from, for the error.
-    prefix: as `fitted` returns it.
+    key: the source of the config, for messages.
+    prefix: the result of `fitted`.
   """
   SETTINGS.check(key, prefix)
   if policies.PREFIX_POLICIES[prefix['name']].fit:
@@ -175,7 +176,7 @@ def write(path: str, content: Mapping[str, Any]) -> None:
 
 
 def _compare(prefix, sequence_length, tokenizer):
-  """Raises ValueError if the file was made for something else."""
+  """Raises ValueError if the file was made for other settings."""
   file = prefix['fitted']
   wanted = {
       'policy': prefix['name'],
@@ -194,7 +195,7 @@ def _compare(prefix, sequence_length, tokenizer):
 
 
 def _check_fitted(key, name, content):
-  """Raises ValueError unless this is what the policy `name` reads."""
+  """Raises ValueError unless this is valid content for the policy `name`."""
   fit = policies.PREFIX_POLICIES[name].fit
   needed, optional = fit.fields()
   needed = {'policy': OneOf(name), **needed, **_MADE_FOR}
@@ -204,4 +205,6 @@ def _check_fitted(key, name, content):
     raise ValueError(f'{key} {rising} must rise, got {content[rising]}')
   K = len(content[rising])
   if any(len(row) != K for row in content.get('weights', ())):
-    raise ValueError(f'{key} weights must have {K} columns, one a fraction')
+    raise ValueError(
+        f'{key} weights must have {K} columns, one for each fraction'
+    )

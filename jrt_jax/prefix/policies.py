@@ -1,6 +1,6 @@
-"""How many tokens of an example its prefix has: the policies, a line each.
+"""PREFIX_POLICIES: how many tokens of an example are prefix, a line for each.
 
-All that is to be known of a policy is in its `Policy`.
+Everything about a policy is in its `Policy`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ FULL = Policy(
     fills=True,
 )
 
-# As many tokens as there is room for. Arora et al. 2024 (JRT-RNN),
+# As many tokens as the capacity allows. Arora et al. 2024 (JRT-RNN),
 # https://arxiv.org/abs/2407.05483, train with 1024 of 2048.
 FIXED = Policy(lambda example: example.room, fills=True)
 
@@ -46,16 +46,16 @@ PREFIX_POLICIES = {
 
 
 def fitted_names() -> list[str]:
-  """Returns the names of policies that need what was measured before."""
+  """Returns the names of policies that must be fitted to data."""
   return [name for name, policy in PREFIX_POLICIES.items() if policy.fit]
 
 
 def make(prefix: Mapping, sequence_length: int) -> Callable[..., int]:
-  """Returns a map `(tokens, rng=)` to a prefix length.
+  """Returns a function from `(tokens, rng=)` to a prefix length.
 
   Args:
-    prefix: `config.prefix`, fitted where the policy needs it.
-    sequence_length: L, tokens that the model reads.
+    prefix: `config.prefix`, fitted if the policy needs it.
+    sequence_length: L, the tokens of a sequence.
 
   Raises:
     ValueError: a setting is wrong, or the policy is not fitted.
@@ -66,7 +66,7 @@ def make(prefix: Mapping, sequence_length: int) -> Callable[..., int]:
     others = ', '.join(sorted({*PREFIX_POLICIES} - {*fitted_names()}))
     raise ValueError(
         f'config.prefix.name must be one of {others} here, got {name!r}, which'
-        ' needs what training has measured'
+        ' must be fitted to training data'
     )
   return lambda tokens, rng: policy.length(
       Example(tokens, capacity, prefix, rng)
@@ -76,12 +76,12 @@ def make(prefix: Mapping, sequence_length: int) -> Callable[..., int]:
 def of_document(
     tokens: np.ndarray, prefix: Mapping, *, rng: np.random.Generator
 ) -> int:
-  """Returns the prefix length of a text that is its own sequence in training.
+  """Returns the prefix length of a text that is a whole sequence in training.
 
   Args:
-    tokens: int [n], all of it; its prefix has room for a fraction of them.
-    prefix: `config.prefix`, fitted where the policy needs it.
-    rng: of policies that draw.
+    tokens: int [n], the text; a fraction of it is the capacity of its prefix.
+    prefix: `config.prefix`, fitted if the policy needs it.
+    rng: for policies that draw lengths.
   """
   return make(prefix, len(tokens))(tokens, rng=rng) if len(tokens) else 0
 
@@ -97,24 +97,24 @@ def lengths(
   Args:
     rows: int [n] each, the tokens of a row without padding; n may differ.
     prefix, sequence_length: see `make`.
-    rng: of policies that draw.
+    rng: for policies that draw lengths.
   """
   policy = make(prefix, sequence_length)
   return np.array([policy(row, rng=rng) for row in rows], np.int32)
 
 
 def prefix_capacity(prefix: Mapping, sequence_length: int) -> int:
-  """Returns P, the static number of tokens that a prefix has room for.
+  """Returns P, the static capacity of a prefix in tokens.
 
-  Prefixes of a policy may all be shorter: see `longest_prefix`.
+  All prefixes of a policy may be shorter: see `longest_prefix`.
 
   Args:
-    prefix: `config.prefix`: the policy's name, capacity, a fraction, and the
-      settings of the policy.
-    sequence_length: L, tokens that the model reads.
+    prefix: `config.prefix`: the name of the policy, its capacity (a fraction),
+      and its settings.
+    sequence_length: L, the tokens of a sequence.
 
   Raises:
-    ValueError: a setting of the policy is impossible.
+    ValueError: a setting of the policy is invalid.
   """
   return PREFIX_POLICIES[prefix['name']].capacity(prefix, sequence_length)
 
@@ -124,7 +124,7 @@ def longest_prefix(prefix: Mapping, sequence_length: int) -> int:
 
   Args:
     prefix: `config.prefix`, fitted if the policy is 'learned'.
-    sequence_length: L, tokens that the model reads.
+    sequence_length: L, the tokens of a sequence.
 
   Raises:
     ValueError: see `prefix_capacity`.
@@ -135,28 +135,28 @@ def longest_prefix(prefix: Mapping, sequence_length: int) -> int:
 
 
 def of_prompt(tokens: np.ndarray, prefix: Mapping, sequence_length: int) -> int:
-  """Returns how many tokens of a prompt are its prefix when it is continued.
+  """Returns how many tokens of a prompt are prefix in generation.
 
-  Policies that look at tokens see those of the prompt, as if it were a window
-  of training. (Few tokens have less entropy than many, and so get the shorter
-  prefixes, unless `config.prefix.window` measures all texts on one width.) The
-  others give as many as there is room for; so does 'uniform', which has trained
-  with every length. None gives more than `longest_prefix`.
+  Policies that look at tokens treat the prompt like a window of training. (Few
+  tokens have less entropy than many, and so get shorter prefixes, unless
+  `config.prefix.window` measures all texts in windows of one width.) Other
+  policies use the full capacity, including 'uniform', which was trained with
+  every length. No prefix is longer than `longest_prefix`.
 
   Args:
     tokens: int [n], the prompt.
-    prefix: `config.prefix`, fitted where the policy needs it.
-    sequence_length: L, tokens that the model has read in training.
+    prefix: `config.prefix`, fitted if the policy needs it.
+    sequence_length: L, the tokens of a sequence in training.
   """
   longest = min(longest_prefix(prefix, sequence_length), len(tokens))
   if not PREFIX_POLICIES[prefix['name']].reads_prompt:
     return longest
-  wanted = make(prefix, sequence_length)(tokens, rng=None)  # they draw nothing
+  wanted = make(prefix, sequence_length)(tokens, rng=None)  # these do not draw
   return min(wanted, longest)
 
 
 def mean_prefix(prefix: Mapping, sequence_length: int) -> float:
-  """Returns the mean length that the policy gives to prefixes of training."""
+  """Returns the mean prefix length of the policy in training."""
   policy = PREFIX_POLICIES[prefix['name']]
   capacity = policy.capacity(prefix, sequence_length)
   return policy.mean(prefix, capacity, sequence_length)

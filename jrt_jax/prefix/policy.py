@@ -1,4 +1,4 @@
-"""What a prefix policy is, and what it may look at."""
+"""The interface of prefix policies."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,10 +11,10 @@ Prefix = Mapping[str, Any]  # `config.prefix`, as `fitting.fitted` returns it
 
 
 class Example(NamedTuple):
-  """What a policy may look at."""
+  """The inputs of a policy."""
 
-  tokens: np.ndarray  # int [n], before any is masked
-  capacity: int  # tokens that the model's prefix has room for
+  tokens: np.ndarray  # int [n], before masking
+  capacity: int  # the most tokens of the model's prefix
   prefix: Prefix
   rng: np.random.Generator  # the example's own
 
@@ -24,19 +24,20 @@ class Example(NamedTuple):
 
 
 class Fit(NamedTuple):
-  """What a policy has to know of data, and where it is from.
+  """How a policy is fitted to data.
 
   Attributes:
-    fields: gives what the file that has it must hold, and what it may, beside
-      `policy`, `tokenizer` and `tokens`.
-    rising: the one of them whose numbers must rise.
+    fields: returns the required and the optional fields of the policy's file,
+      besides `policy`, `tokenizer` and `tokens`.
+    rising: the field whose numbers must rise.
     written_by: the command that writes the file.
-    measured: settings of the policy that it depends on.
-    calibrate: maps windows, int [n] each, and `config.prefix` to what is in the
-      file, if a run without a file can measure it itself.
-    warn: tells of settings that do nothing, from P and `config.prefix`.
-    of_windows: whether it was measured on whole windows, so that it says nothing
-      of the documents of a window.
+    measured: settings of the policy on which the file depends.
+    calibrate: a function from windows, int [n] each, and `config.prefix` to the
+      content of the file, if a run without a file can fit the policy itself.
+    warn: a function of P and `config.prefix` that warns of settings without
+      effect.
+    of_windows: whether it was fitted to whole windows, and so is not valid for
+      the documents in a window.
   """
 
   fields: Callable[[], tuple[Mapping[str, Value], Mapping[str, Value]]]
@@ -49,9 +50,9 @@ class Fit(NamedTuple):
 
 
 def share(prefix: Prefix, sequence_length: int) -> int:
-  """`config.prefix.capacity` of L tokens.
+  """The share `config.prefix.capacity` of L tokens.
 
-  Rounded to the nearest length: .29 of 100 tokens is 28.999… in floats.
+  It is rounded to the nearest length: .29 of 100 tokens is 28.999… in floats.
   """
   return round(prefix['capacity'] * sequence_length)
 
@@ -62,21 +63,21 @@ def _all_room(prefix, capacity, sequence_length):
 
 
 class Policy(NamedTuple):
-  """How much of a sequence is prefix.
+  """A prefix policy: it decides how much of a sequence is prefix.
 
   Attributes:
-    length: maps an `Example` to the length of its prefix, within
+    length: a function from an `Example` to the length of its prefix, in
       [0, len(example.tokens)].
-    settings: keys of `config.prefix` that are its own.
-    capacity: maps `config.prefix` and L to P, the static number of tokens that a
-      prefix has room for; raises ValueError for an impossible setting.
-    longest: maps `config.prefix`, P and L to the length of the longest prefix
-      that occurs in training.
-    mean: likewise, to the mean length.
-    fills: whether every prefix takes all the room that there is.
-    reads_prompt: whether `length` says how much of a prompt is prefix when it is
-      continued; otherwise it is as much as there is room for.
-    fit: what it has to know of data; None: nothing.
+    settings: keys of `config.prefix` that only this policy reads.
+    capacity: a function from `config.prefix` and L to P, the static capacity of
+      a prefix; it raises ValueError for an invalid setting.
+    longest: a function from `config.prefix`, P and L to the length of the
+      longest prefix in training.
+    mean: a function of the same arguments to the mean length.
+    fills: whether every prefix uses the full capacity.
+    reads_prompt: whether `length` also decides how much of a prompt is prefix
+      in generation; otherwise the prefix is as long as the capacity allows.
+    fit: how it is fitted to data; None: it is not.
   """
 
   length: Callable[[Example], int]
