@@ -1,11 +1,11 @@
 """Executes compiled kernels on a CPU, by the rules of a Hopper GPU.
 
-A second check of kernels, beside the interpreter of Pallas: that one interprets
-what was written, this one what was compiled. `Executable` takes any function that
+This is a second check of kernels: the interpreter of Pallas interprets their
+source, this package their compiled PTX. `Executable` takes any function that
 launches Mosaic GPU kernels.
 
-Whatever is not modelled is a `Violation` that says so. To model an instruction,
-add it to `INSTRUCTIONS` in the file of its kind.
+An instruction that is not modelled raises a `Violation`. To model it, add it to
+`INSTRUCTIONS` in the file of its kind.
 """
 
 from pallas_kernels.ptx.errors import Violation

@@ -22,7 +22,7 @@ _COMPARISONS = {
     'ge': np.greater_equal,
 }
 _COMPARISONS_OF_FLOATS = _COMPARISONS | {
-    'ne': lambda x, y: (x < y) | (x > y),  # false for what is no number
+    'ne': lambda x, y: (x < y) | (x > y),  # false for NaN
     'neu': np.not_equal,
 }
 _COMBINATIONS = {
@@ -33,7 +33,7 @@ _COMBINATIONS = {
 
 
 def _each(function, dtype):
-  """Computes `function` of operands of `dtype`."""
+  """An instruction that computes `function` of operands of `dtype`."""
 
   def run(group, target, *sources):
     values = [group.read(x, dtype) for x in sources]
@@ -70,7 +70,7 @@ def _shift(function, dtype):
     x, n = group.read(value, dtype), group.read(amount, np.uint32)
     bits = 8 * dtype.itemsize
     shifted = function(x, np.minimum(n, bits - 1).astype(dtype))
-    if dtype.kind == 'u':  # only a sign goes on for ever
+    if dtype.kind == 'u':  # only a sign bit is extended
       shifted = np.where(n < bits, shifted, 0).astype(dtype)
     group.write(target, shifted)
 
@@ -166,7 +166,7 @@ INSTRUCTIONS = {
         mul=np.multiply,
         mul_rn=np.multiply,
         fma_rn=_fused,
-        # Without .NaN, a number wins over what is none.
+        # Without .NaN, a number wins over NaN.
         max=np.fmax,
         max_NaN=np.maximum,
         min=np.fmin,

@@ -5,23 +5,23 @@ from pallas_kernels.ptx.ordering import Ordering
 
 
 class MBarrier:
-  """A barrier in shared memory, which counts arrivals and bytes.
+  """A barrier in shared memory that counts arrivals and bytes.
 
-  A phase completes when all arrivals and all announced bytes have come. Waiting
-  for a parity is waiting for the phase of that parity.
+  A phase completes when all arrivals and all announced bytes have come. To wait
+  for a parity is to wait for the phase with that parity.
   """
 
   def __init__(self, number: int, count: int, ordering: Ordering):
     self.number, self.count = number, count
     self.pending, self.bytes, self.phases = count, 0, 0
     self.ordering = ordering
-    self.arrived = ordering.knowledge()  # what those have seen who arrived
-    self.released = ordering.knowledge()  # and what those see who wait
+    self.arrived = ordering.knowledge()  # what the arriving warps have seen
+    self.released = ordering.knowledge()  # what the waiting warps see
 
   def arrive(self, warp: int, count: int) -> None:
     self.ordering.release(warp, self.arrived)
     for _ in range(count):
-      if not self.pending:  # but bytes are still to come
+      if not self.pending:  # only bytes are missing
         raise Violation(
             f'more than {self.count} arrivals at the mbarrier {self.number} in'
             ' a phase'
@@ -66,7 +66,7 @@ class NamedBarrier:
     self.waiting, self.released = [], []
 
   def meet(self, group, threads: int) -> bool:
-    """Whether `group` may go on; if not, it asks again later."""
+    """Whether `group` may continue; if not, it asks again later."""
     if group in self.released:
       self.released.remove(group)
       return True

@@ -24,13 +24,13 @@ _BARRIER_SIZE = 8  # bytes of an mbarrier
 
 
 class Block:
-  """Runs the warpgroups of a block in turn, in an order drawn at random.
+  """Runs the warpgroups of a block in turn, in a random order.
 
   Attributes:
-    place: of the block in the grid.
-    late: whether what is asynchronous touches memory as late as it may, and not
-      as soon as it can.
-    free_registers: those that its threads have given back.
+    place: the position of the block in the grid.
+    late: whether asynchronous operations access memory as late as they may, and
+      not as soon as they can.
+    free_registers: the registers that its threads have released.
   """
 
   def __init__(
@@ -84,7 +84,7 @@ class Block:
   def mbarrier(
       self, address: int, warps: Sequence[int], *, by_tma: bool = False
   ) -> MBarrier:
-    """The barrier there, which `warps` use themselves or through TMA."""
+    """The barrier at an address; `warps` use it, themselves or through TMA."""
     if address not in self.mbarriers:
       raise Violation(f'there is no mbarrier at byte {address - SHARED}')
     where = _barrier_bytes(address)
@@ -108,7 +108,7 @@ class Block:
     self.mbarriers[address] = MBarrier(number, count, self.ordering)
 
   def deliver(self, copy: Callable[[], None]) -> None:
-    """Completes a copy to shared memory: now or later."""
+    """Completes a copy to shared memory, now or later."""
     if self.late:
       self.loads.append(copy)
     else:

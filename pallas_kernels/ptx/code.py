@@ -1,4 +1,4 @@
-"""PTX, NVIDIA's assembly language, as instructions in a row.
+"""Parses PTX, NVIDIA's assembly language, into a list of instructions.
 
 Source: the PTX ISA, https://docs.nvidia.com/cuda/parallel-thread-execution.
 """
@@ -13,7 +13,7 @@ from pallas_kernels.ptx.errors import Violation
 
 
 class Register(str):
-  """A register, or a special one like `%tid.x`, by name."""
+  """The name of a register, or of a special one such as `%tid.x`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Symbol:
   """The address of shared memory, or of a parameter of the kernel.
 
   Attributes:
-    parameter: which one; None for shared memory.
-    offset: bytes.
+    parameter: the index of the parameter; None for shared memory.
+    offset: the offset in bytes.
   """
 
   parameter: int | None
@@ -46,12 +46,12 @@ class Instruction:
   """One instruction.
 
   Attributes:
-    opcode: with all its suffixes.
-    operands: integers and floats are bits, `_` is None.
-    predicate: which lanes execute it; None for all.
-    negated: whether those where the predicate is false do.
-    text: as it is in the PTX.
-    source: file and line of the kernel that it was made from.
+    opcode: the opcode with all its suffixes.
+    operands: integers and floats are bits; `_` is None.
+    predicate: the predicate of the lanes that execute it; None: all lanes.
+    negated: whether it is executed where the predicate is false.
+    text: its text in the PTX.
+    source: the file and line of the kernel from which it was compiled.
   """
 
   opcode: str
@@ -64,7 +64,7 @@ class Instruction:
 
 @dataclasses.dataclass(frozen=True)
 class Code:
-  """The instructions of a kernel, and where its labels stand among them."""
+  """The instructions of a kernel, and the positions of its labels."""
 
   instructions: tuple[Instruction, ...]
   labels: dict[Register, int]
@@ -74,10 +74,10 @@ _IGNORED = '.reg', '.shared', '.pragma'
 
 
 def parse(ptx: str) -> Code:
-  """Reads the one kernel that is in `ptx`.
+  """Parses the single kernel in `ptx`.
 
   Raises:
-    Violation: something is not understood.
+    Violation: a statement is not understood.
   """
   files = dict(re.findall(r'\.file\s+(\d+)\s+"([^"]+)"', ptx))
   ptx = re.sub(r'//[^\n]*', '', ptx)
@@ -97,7 +97,7 @@ def parse(ptx: str) -> Code:
 
 
 def _statement(ptx, start, end):
-  """The statement or brace that starts there, and where the next one does."""
+  """The statement or brace at `start`, and the start of the next one."""
   before = re.sub(r'[\w$]+:', '', ptx[start:end]).strip()
   if ptx[end] in '{}' and not before:
     return ptx[start : end + 1], end + 1
@@ -106,7 +106,7 @@ def _statement(ptx, start, end):
 
 
 class _Parser:
-  """Statement by statement."""
+  """Parses statement by statement."""
 
   def __init__(self, kernel, files):
     self.kernel, self.files = kernel, files

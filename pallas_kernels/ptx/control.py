@@ -1,4 +1,4 @@
-"""Branches, barriers, fences, and registers that change hands."""
+"""Branches, barriers, fences, and the reallocation of registers."""
 
 import numpy as np
 
@@ -93,7 +93,7 @@ def _arrive_and_expect(group, state, address, size):
 
 
 def _wait(group, target, address, parity, most_nanoseconds=None):
-  del most_nanoseconds  # it is tried again
+  del most_nanoseconds  # a wait never times out
   barrier = _mbarrier(group, address)
   parity = group.uniform(parity, np.uint32)
   if parity not in (0, 1):
@@ -144,6 +144,6 @@ INSTRUCTIONS = {
     ),
     'mbarrier.try_wait.parity.shared.b64': _wait,
     'fence.proxy.async.shared::cta': _fence_proxy,
-    # Of less on the hardware: of mbarriers that the thread has made.
+    # On the hardware this fence is weaker: only for the thread's own mbarriers.
     'fence.mbarrier_init.release.cluster': _fence_proxy,
 }

@@ -1,4 +1,4 @@
-"""Between types, and arithmetic of bfloat16."""
+"""Conversions between types, and bfloat16 arithmetic."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +9,7 @@ BFLOAT16 = np.dtype(jnp.bfloat16)
 
 
 def pack(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-  """Rounds two float32 to bfloat16, two in a word."""
+  """Rounds two float32 to bfloat16, packed in a word."""
   low, high = (
       x.astype(BFLOAT16).view(np.uint16).astype(np.uint32) for x in (low, high)
   )
@@ -45,7 +45,7 @@ def _widen(group, target, source):
 
 
 def _pairs(function):
-  """Computes `function` of pairs; results are rounded by way of float32."""
+  """An instruction that computes `function` of pairs, in float32."""
 
   def run(group, target, *sources):
     words = [unpack(group.read(x, np.uint32)) for x in sources]

@@ -1,4 +1,4 @@
-"""Where the descriptors of wgmma find matrices in shared memory.
+"""Addresses of matrices in shared memory, from the descriptors of wgmma.
 
 Source: PTX ISA, "Matrix Descriptor Format" and "Canonical Layouts".
 """
@@ -13,7 +13,8 @@ from pallas_kernels.ptx.memory import swizzle
 
 K = 16  # of a product, elements of 2 bytes
 _SWIZZLE_WIDTHS = {0: 0, 1: 128, 2: 64, 3: 32}
-# Of a matrix descriptor: start, leading and stride offset, base offset, swizzle.
+# The fields of a matrix descriptor: start, leading and stride offset, base
+# offset, swizzle.
 _FIELDS = 0x3FFF | 0x3FFF << 16 | 0x3FFF << 32 | 7 << 49 | 3 << 62
 
 
@@ -21,17 +22,17 @@ _FIELDS = 0x3FFF | 0x3FFF << 16 | 0x3FFF << 32 | 7 << 49 | 3 << 62
 def addresses(descriptor: int, rows: int, transposed: bool) -> np.ndarray:
   """The addresses [rows, 16] at which the elements of an operand begin.
 
-  Elements lie in cores of 8 rows of 16 bytes without a swizzle, and otherwise in
-  cores of 8 rows of as many bytes as the swizzle is wide. A row has neighbours
-  in K, and in M or N if the operand is transposed.
+  Elements are in cores of 8 rows. Rows have 16 bytes without a swizzle, else
+  the width of the swizzle. Neighbours in a row are neighbours in K, or in M or
+  N if the operand is transposed.
 
   Args:
     descriptor: 64 bits.
-    rows: of the operand, its size in M or N.
+    rows: the size of the operand in M or N.
     transposed: whether M or N is contiguous.
 
   Raises:
-    Violation: a field has what the hardware or this model does not take.
+    Violation: the hardware or this model does not support the value of a field.
   """
   field = lambda bit: (descriptor >> bit & 0x3FFF) << 4
   start, leading, stride = field(0), field(16), field(32)

@@ -1,5 +1,5 @@
-"""What a program does that it must not do."""
+"""The error of programs that break a rule."""
 
 
 class Violation(Exception):
-  """A program breaks a rule of the GPU, or asks for what is not modelled."""
+  """A program breaks a rule of the GPU, or is not completely modelled."""

@@ -1,4 +1,4 @@
-"""Functions of arrays, of which the kernels are executed as compiled PTX."""
+"""Runs functions of arrays, with their kernels executed as compiled PTX."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,13 +17,13 @@ _CALLS = 'jit', 'custom_vjp_call', 'custom_jvp_call', 'custom_vmap_call'
 
 
 class Executable:
-  """A function whose Mosaic GPU kernels are compiled once, to be executed here.
+  """A function whose Mosaic GPU kernels are compiled, and executed here.
 
-  All else of the function is computed by jax as usual, so that the arguments of
-  its kernels need not be known.
+  jax computes everything else in the function as usual, so that the arguments
+  of its kernels need not be known.
 
   Attributes:
-    kernels: what has been compiled, in the order in which they are executed.
+    kernels: the compiled kernels, in the order of their execution.
   """
 
   def __init__(
@@ -32,13 +32,13 @@ class Executable:
     """Traces `function` and compiles its kernels for a virtual GPU.
 
     Args:
-      function: of arrays. Kernels may be inside `jit` and custom derivatives,
-        not in loops or conditions.
-      *shapes: of its arguments: trees of what has a shape and a dtype.
+      function: a function of arrays. Kernels may be inside `jit` and custom
+        derivatives, but not in loops or conditions.
+      *shapes: for each argument, a tree of objects with a shape and a dtype.
       device: one of `virtual_gpus.DEVICES`.
 
     Raises:
-      NotImplementedError: a kernel is elsewhere.
+      NotImplementedError: a kernel is in a loop or a condition.
       RuntimeError: jax has no plugin for CUDA.
     """
     jaxpr, outputs = jax.make_jaxpr(function, return_shape=True)(*shapes)
@@ -47,10 +47,10 @@ class Executable:
     self.kernels = tuple(_compile(x, device) for x in _kernels(jaxpr))
 
   def __call__(self, *arguments: Any, late: bool = False, seed: int = 0) -> Any:
-    """Returns what the function returns; `execute` has the options.
+    """Returns the results of the function; see `execute` for the options.
 
     Raises:
-      ValueError: an argument has another shape or dtype than was said.
+      ValueError: an argument has another shape or dtype than in `shapes`.
     """
     leaves = self._check(arguments)
     kernels = iter(self.kernels)
@@ -69,7 +69,7 @@ class Executable:
     return self._structure.unflatten(values)
 
   def _check(self, arguments):
-    """The arrays, if they are such as the function was traced with."""
+    """The arrays, after checking their shapes and dtypes."""
     structure = jax.tree.structure(arguments)
     if structure != self._shapes:
       raise ValueError(f'arguments must be {self._shapes}, are {structure}')
@@ -83,7 +83,7 @@ class Executable:
 
 
 def _kernels(jaxpr: core.Jaxpr) -> Iterator[core.JaxprEqn]:
-  """The equations that are kernels, also those in functions that are called."""
+  """The equations that are kernels, including those in called functions."""
   for equation in jaxpr.eqns:
     if equation.primitive.name == _KERNEL:
       yield equation
@@ -92,7 +92,7 @@ def _kernels(jaxpr: core.Jaxpr) -> Iterator[core.JaxprEqn]:
 
 
 def _called(equation):
-  """The function that an equation calls, if there are kernels in it."""
+  """The function that an equation calls, if it contains kernels."""
   name = equation.primitive.name
   functions = list(core.jaxprs_in_params(equation.params))
   if not any(list(_kernels(function)) for function in functions):
@@ -102,7 +102,7 @@ def _called(equation):
   return functions[0]
 
 
-_compiled = {}  # by their text: of equal kernels jax 0.12 reports on the first
+_compiled = {}  # by text: jax 0.12 reports only the first of equal kernels
 
 
 def _compile(equation, device):

@@ -1,4 +1,4 @@
-"""All blocks of a kernel, one after another."""
+"""Executes all blocks of a kernel, one after another."""
 
 from collections.abc import Sequence
 import itertools
@@ -25,18 +25,18 @@ def execute(
   """Executes the PTX of a compiled kernel.
 
   Args:
-    kernel: what `virtual_gpus.compile_for` has made of it.
+    kernel: a kernel from `virtual_gpus.compile_for`.
     inputs: arrays, in the order of the kernel's arguments.
-    outputs: what has the shapes and dtypes of its results, in their order.
-    late: whether copies and matrix products touch memory as late as the program
-      allows, instead of as soon as possible.
-    seed: draws the order in which warpgroups take turns.
+    outputs: objects with the shapes and dtypes of its results, in order.
+    late: whether copies and matrix products access memory as late as the
+      program allows, instead of as soon as possible.
+    seed: chooses the order in which warpgroups take turns.
 
   Returns:
-    The outputs; what was not written is NaN.
+    The outputs; elements that were not written are NaN.
 
   Raises:
-    Violation: the kernel breaks a rule, or does what is not modelled.
+    Violation: the kernel breaks a rule, or uses something that is not modelled.
   """
   code, launch = code_lib.parse(kernel.ptx), host.read_launch(kernel.host)
   limits.check(launch, kernel.registers)

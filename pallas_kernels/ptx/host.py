@@ -1,8 +1,8 @@
-"""What the host does before a kernel runs: tensor maps, and the launch.
+"""Executes the host's code before a kernel: tensor maps, and the launch.
 
-Mosaic GPU compiles code for the host as well, which describes every array for
-TMA and launches the kernel. It is executed here, as MLIR, so that nothing about
-the arrays has to be said twice.
+Mosaic GPU also compiles code for the host, which creates the tensor maps of TMA
+and launches the kernel. It is executed here as MLIR, so that nothing about the
+arrays has to be specified twice.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,22 +14,22 @@ import numpy as np
 
 from pallas_kernels.ptx.errors import Violation
 
-# Bytes of an element, by the number that the host code gives to its type:
+# Bytes of an element, by the number of its type in the host code:
 # integers of 8 to 64 bits, float16, float32, bfloat16, signed integers.
 _ELEMENTS = {1: 1, 2: 2, 3: 4, 4: 8, 5: 2, 6: 4, 7: 2, 9: 4, 10: 8}
 
 
 @dataclasses.dataclass(frozen=True)
 class TensorMap:
-  """How TMA sees an array; the last dimension is contiguous.
+  """The description of an array for TMA; the last dimension is contiguous.
 
   Attributes:
-    argument: of the kernel, by its number.
+    argument: the index of the kernel's argument.
     element: bytes of an element.
     sizes: elements in each dimension.
-    strides: elements from one to the next in each dimension.
-    box: how many in each dimension are copied at once.
-    swizzle: bytes of its rows in shared memory; 16 for none.
+    strides: the stride of each dimension, in elements.
+    box: the elements in each dimension that are copied at once.
+    swizzle: bytes of the swizzle in shared memory; 16 for none.
   """
 
   argument: int
@@ -42,10 +42,10 @@ class TensorMap:
   def elements(
       self, coordinates: Sequence[int]
   ) -> tuple[np.ndarray, np.ndarray]:
-    """The elements of a box: where, and whether they are inside the array.
+    """The offsets of the elements of a box, and whether they are in the array.
 
     Args:
-      coordinates: of the first one, the contiguous dimension first.
+      coordinates: those of the first element, contiguous dimension first.
 
     Returns:
       Offsets in bytes [n], and booleans [n].
@@ -63,13 +63,13 @@ class TensorMap:
 
 @dataclasses.dataclass(frozen=True)
 class Launch:
-  """How a kernel is launched.
+  """The launch of a kernel.
 
   Attributes:
     grid: blocks in each dimension.
-    threads: of a block in each dimension.
+    threads: threads of a block in each dimension.
     shared_memory: bytes of a block.
-    parameters: arguments by their numbers, or tensor maps by their offsets.
+    parameters: arguments by their indices, or tensor maps by their offsets.
   """
 
   grid: tuple[int, ...]
@@ -104,7 +104,7 @@ def read_launch(mlir: str) -> Launch:
 
 @dataclasses.dataclass(frozen=True)
 class _Pointer:
-  """Into the table of arguments or to what the host has allocated."""
+  """A pointer into the table of arguments or to an allocation of the host."""
 
   base: str
   offset: int = 0
@@ -120,7 +120,7 @@ class _Argument:
   number: int
 
 
-# Views of an array: what TMA needs of them is told to it apart.
+# Views of an array: their sizes and strides are passed to TMA separately.
 _VIEWS = (
     'builtin.unrealized_conversion_cast',
     'memref.transpose',
@@ -132,7 +132,7 @@ _VIEWS = (
 
 
 class _Host:
-  """Values by name, and what was stored where."""
+  """The values of the host's code by name, and its stores."""
 
   def __init__(self, table):
     self.table = table
@@ -235,5 +235,5 @@ class _Host:
 
 
 def _brackets(text):
-  """What stands in the first brackets."""
+  """The text in the first brackets."""
   return re.search(r'\[(.*?)\]', text)[1]

@@ -1,4 +1,4 @@
-"""What every instruction does."""
+"""INSTRUCTIONS: a function for each opcode."""
 
 import functools
 import inspect
@@ -19,8 +19,8 @@ def _nothing(group, *operands):
   del group, operands
 
 
-# By opcode: functions of the warpgroup and of the operands. They return what has
-# to happen before they can be executed, or None if they were.
+# By opcode: functions of the warpgroup and the operands. A function returns
+# None if it was executed, or else the condition that must hold before.
 INSTRUCTIONS = {
     **arithmetic.INSTRUCTIONS,
     **conversions.INSTRUCTIONS,
@@ -28,7 +28,7 @@ INSTRUCTIONS = {
     **control.INSTRUCTIONS,
     **tma.INSTRUCTIONS,
     **tensor_cores.INSTRUCTIONS,
-    # Barriers order all that is modelled.
+    # Fences without effect: barriers order everything that is modelled.
     **dict.fromkeys(('membar.cta', 'prefetch.tensormap'), _nothing),
 }
 

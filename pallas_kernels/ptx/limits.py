@@ -1,4 +1,4 @@
-"""What CUDA accepts of a launch and of tensor maps, on a Hopper GPU.
+"""CUDA's limits for launches and tensor maps on a Hopper GPU.
 
 Sources: CUDA driver API, `cuTensorMapEncodeTiled`; CUDA programming guide,
 technical specifications of compute capability 9.0.
@@ -13,7 +13,7 @@ from pallas_kernels.ptx.host import TensorMap
 GRID = 2**31 - 1, 65_535, 65_535
 THREADS = 1024  # of a block
 SHARED_MEMORY = 227 * 1024  # bytes of a block
-REGISTERS = 65_536  # of a multiprocessor; a thread gets them by eights
+REGISTERS = 65_536  # of a multiprocessor; threads get multiples of 8
 _SWIZZLES = 16, 32, 64, 128  # bytes; 16 is none
 
 
@@ -21,8 +21,8 @@ def check(launch: Launch, registers: int) -> None:
   """Raises Violation if CUDA would refuse the launch or a tensor map.
 
   Args:
-    launch: of a kernel.
-    registers: of a thread when it begins.
+    launch: the launch of a kernel.
+    registers: the registers of a thread at the start.
   """
   _check_launch(launch, registers)
   for tensor_map in launch.tensor_maps:

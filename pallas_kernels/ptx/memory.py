@@ -1,4 +1,4 @@
-"""Global and shared memory as bytes; what was never written is NaN."""
+"""Global and shared memory as bytes; unwritten memory is NaN."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,11 @@ from pallas_kernels.ptx.errors import Violation
 # Where shared memory starts: a multiple of 1024, as the swizzles need.
 SHARED = 1024
 _POISON = 0xFF  # a float of such bytes is NaN
-GLOBAL = 1 << 36  # where it starts; each array at a multiple of this
+GLOBAL = 1 << 36  # its start; each array starts at a multiple of this
 
 
 class GlobalMemory:
-  """The arrays that a kernel reads, and then those that it writes."""
+  """The arrays that a kernel reads, followed by those that it writes."""
 
   def __init__(
       self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]
@@ -43,7 +43,7 @@ class GlobalMemory:
     array[offsets[:, None] + np.arange(data.shape[1])] = data
 
   def locate(self, addresses, size):
-    """The array that all of these lie in, and the offsets inside it."""
+    """The array that contains all these addresses, and the offsets in it."""
     argument = int(addresses[0]) // GLOBAL - 1
     if not 0 <= argument < len(self.arrays):
       raise Violation(f'{int(addresses[0]):#x} is no address of an argument')
@@ -65,14 +65,14 @@ def _check_inside(offsets, size, end, name):
 
 
 class SharedMemory:
-  """What the threads of a block share.
+  """The shared memory of a block.
 
-  Only bytes move here: whether accesses are in order is `ordering`'s concern.
+  It only stores bytes; `ordering` checks the order of accesses.
   """
 
   def __init__(self, size: int):
     self.bytes = np.full(size, _POISON, np.uint8)
-    self.reserved = np.zeros(size, bool)  # what belongs to barriers
+    self.reserved = np.zeros(size, bool)  # bytes of barriers
 
   def reserve(self, address: int, size: int) -> None:
     """Keeps bytes for a barrier."""
@@ -80,7 +80,7 @@ class SharedMemory:
     self.reserved[offsets] = True
 
   def locate(self, addresses: np.ndarray, size: int) -> np.ndarray:
-    """Where bytes are: [..., size] for those that start at `addresses` [...]."""
+    """The offsets [..., size] of the bytes from `addresses` [...] on."""
     offsets = addresses - SHARED
     _check_inside(offsets, size, len(self.bytes), 'shared memory')
     offsets = offsets[..., None] + np.arange(size)
@@ -90,13 +90,14 @@ class SharedMemory:
 
 
 def swizzle(addresses: np.ndarray, width: int) -> np.ndarray:
-  """Where a byte lies that is addressed in a tile with rows of `width` bytes.
+  """Returns the swizzled addresses of bytes, for tile rows of `width` bytes.
 
-  Source: PTX ISA, "Swizzling modes": units of 16 bytes change places by the
-  number of the row, so that columns are spread over all banks.
+  Source: PTX ISA, "Swizzling modes": units of 16 bytes are permuted by the
+    number
+  of the row, so that columns are spread over all banks.
 
   Args:
-    addresses: of bytes.
+    addresses: addresses of bytes.
     width: 32, 64 or 128; 0 or 16 for none.
   """
   if width <= 16:

@@ -1,4 +1,4 @@
-"""Between registers, lanes of a warp, shared and global memory."""
+"""Moves data between registers, lanes of a warp, shared and global memory."""
 
 import numpy as np
 
@@ -104,10 +104,10 @@ def _same(group, target, source):
 
 
 def _rows(group, address, matrices):
-  """Where each lane has its two elements of each matrix, [matrices, 128].
+  """The addresses of each lane's two elements of each matrix, [matrices, 128].
 
-  Lanes 8 i to 8 i + 7 of a warp hold the addresses of the rows of its i-th
-  matrix, 8 rows of 16 bytes; lane l has elements 2 (l % 4) of row l / 4.
+  Lanes 8 i to 8 i + 7 of a warp have the addresses of the rows of its i-th
+  matrix, 8 rows of 16 bytes. Lane l has elements 2 (l % 4) of row l / 4.
   """
   starts = group.addresses(address)
   if (starts % 16).any():

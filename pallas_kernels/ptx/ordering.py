@@ -1,12 +1,13 @@
-"""Whether accesses to shared memory are ordered, by vector clocks.
+"""Checks with vector clocks that accesses to shared memory are ordered.
 
-Every warp has a clock of its own and knows what it has seen of the others'. A
-barrier hands on what those who arrived had seen. An access is in order if the
-warp has seen whatever it depends on: a read depends on the last write, a write
-on that and on all reads since. What the tensor cores and TMA do goes through
-another proxy: a fence has to stand between it and what threads did before. So a
-missing fence or arrival is found in whatever order the threads ran, but a wait for
-the wrong phase of a barrier only in some orders: a seed draws one.
+Every warp has its own clock, and a record of the other clocks that it has seen.
+A barrier passes on the records of the warps that have arrived. An access is
+ordered if the warp has seen all accesses on which it depends: a read depends on
+the last write; a write depends on the last write and all later reads. Tensor
+cores and TMA access memory through another proxy: a fence must separate their
+accesses from earlier accesses by threads. A missing fence or arrival is
+therefore found in any order of the threads; a wait for the wrong phase of a
+barrier is found only in some orders, of which a seed chooses one.
 
 Source: Lamport 1978; PTX ISA, "Memory consistency model", "Proxies".
 """
@@ -23,27 +24,27 @@ MOST_BARRIERS = 64
 
 
 class Knowledge(NamedTuple):
-  """What a warp has seen, of each clock.
+  """The times of all clocks that a warp has seen.
 
   Attributes:
-    seen: what had happened.
-    fenced: what had happened before a proxy fence, for the other proxy.
+    seen: the times, for accesses by threads.
+    fenced: the times before a proxy fence, for the other proxy.
   """
 
   seen: np.ndarray
   fenced: np.ndarray
 
   def join(self, other: 'Knowledge') -> None:
-    """Adds all that the other has seen."""
+    """Adds everything that the other has seen."""
     np.maximum(self.seen, other.seen, out=self.seen)
     np.maximum(self.fenced, other.fenced, out=self.fenced)
 
 
 class Ordering:
-  """The clocks of a block, and who was where in shared memory, and when.
+  """The clocks of a block, and the last accesses to its shared memory.
 
-  Clocks: one of each warp, then one of each mbarrier, which counts its phases;
-  TMA writes at the time at which its barrier completes.
+  There is a clock for each warp, and one for each mbarrier, which counts its
+  phases. TMA writes at the time at which its barrier completes.
   """
 
   def __init__(self, warps: int, size: int):
@@ -60,12 +61,12 @@ class Ordering:
     self.reading = np.zeros((warps, units), np.int16)  # asynchronous reads
 
   def knowledge(self) -> Knowledge:
-    """Of nothing."""
+    """The knowledge of a warp that has seen nothing."""
     size = self.seen.shape[1]
     return Knowledge(np.zeros(size, np.int32), np.zeros(size, np.int32))
 
   def release(self, warp: int, to: Knowledge) -> None:
-    """Hands on what a warp has seen."""
+    """Adds what a warp has seen to `to`."""
     to.join(Knowledge(self.seen[warp], self.fenced[warp]))
     self.seen[warp, warp] += 1
 
@@ -73,12 +74,12 @@ class Ordering:
     Knowledge(self.seen[warp], self.fenced[warp]).join(given)
 
   def observe(self, warp: int, barrier: int, phases: int) -> None:
-    """A warp has seen so many phases of an mbarrier complete."""
+    """A warp has seen this many phases of an mbarrier complete."""
     clock = self.warps + barrier
     self.seen[warp, clock] = max(self.seen[warp, clock], phases)
 
   def fence(self, warp: int) -> None:
-    """What has happened may be seen by the other proxy from now on."""
+    """A proxy fence: the other proxy sees all earlier accesses from now on."""
     np.maximum(self.fenced[warp], self.seen[warp], out=self.fenced[warp])
     self.seen[warp, warp] += 1
 
@@ -109,7 +110,7 @@ class Ordering:
     return units
 
   def end_read(self, warps: range, units: np.ndarray) -> None:
-    """They have been waited for."""
+    """Their reads have finished, and were waited for."""
     for warp in warps:
       self.reading[warp, units] -= 1
       ended = units[self.reading[warp, units] == 0]
@@ -118,7 +119,7 @@ class Ordering:
   def tma_write(
       self, warp: int, offsets: np.ndarray, barrier: int, phase: int
   ) -> None:
-    """A copy that `warp` has issued; it completes with that phase."""
+    """A copy that `warp` has issued; it completes with a phase of a barrier."""
     units = (offsets[..., ::_UNIT] // _UNIT).reshape(-1)
     self._after_writes_by_proxy(warp, units, 'overwritten')
     warps = np.full(len(units), warp)

@@ -42,13 +42,13 @@ def _multiply(N):
 
 
 class _Product:
-  """A product from its issue to the wait for it.
+  """A product, from its issue until a wait for it.
 
   Attributes:
-    accumulators: names of the registers that hold D.
-    sources: names of those that hold A, if it is not in shared memory.
-    words: what they held.
-    a, b: offsets in shared memory of the bytes of operands.
+    accumulators: the names of the registers of D.
+    sources: the names of the registers of A, if it is not in shared memory.
+    words: their values.
+    a, b: the offsets of the operands' bytes in shared memory.
     accumulate: whether D is added.
   """
 
@@ -64,7 +64,7 @@ class _Product:
       raise Violation('reads registers that a wgmma in flight writes')
 
   def begin(self):
-    """Computes at once if nothing is late."""
+    """Computes the product at once, unless operations are late."""
     group = self.group
     operands = [x for x in (self.a, self.b) if x is not None]
     self.units = [
@@ -76,7 +76,7 @@ class _Product:
       self.compute()
 
   def end(self):
-    """Products end in their order."""
+    """Ends the product; products end in order."""
     group = self.group
     if group.block.late:
       self.compute()
@@ -93,7 +93,7 @@ class _Product:
       value = product[row, column]
       if self.accumulate:
         value = value + registers[name].view(np.float32)
-      # Rounded once; how tensor cores round on their way is not documented.
+      # Rounded once; the rounding inside tensor cores is not documented.
       with np.errstate(all='ignore'):
         registers[name] = value.astype(np.float32).view(np.uint32)
 
@@ -139,7 +139,7 @@ def _wait(group, remaining):
 
 
 def _lock_registers(group):
-  """Nobody else may touch the registers of products in flight."""
+  """Locks the registers of products in flight against other accesses."""
   written = (product.accumulators for product in group.products)
   read = (product.sources for product in group.products)
   group.accumulators, group.sources = set().union(*written), set().union(*read)

@@ -26,11 +26,11 @@ def _tensor_map(group, address, lane) -> TensorMap:
 
 
 def _tile(group, address, start, lane):
-  """What a copy touches.
+  """The addresses of a copy.
 
   Returns:
-    Which elements are inside the array, the addresses of those, addresses of all
-    in shared memory, and the bytes of an element.
+    Which elements are inside the array, their addresses, the addresses of all
+    elements in shared memory, and the bytes of an element.
   """
   tensor_map = _tensor_map(group, address, lane)
   coordinates = [
@@ -71,7 +71,7 @@ def _copy_to_shared(group, target, source, barrier, lane):
   block.ordering.tma_write(warp, offsets, barrier.number, barrier.phases + 1)
 
   def copy():
-    data = np.zeros(offsets.shape, np.uint8)  # what is outside reads as 0
+    data = np.zeros(offsets.shape, np.uint8)  # elements outside are 0
     if inside.any():
       data[inside] = block.memory.load(starts, element)
     block.shared.bytes[offsets] = data
@@ -93,7 +93,7 @@ def _copy_to_global(group, target, source, lane):
 
 
 def _bulk_to_global(group, target, source, size):
-  """A row of bytes, without a tensor map."""
+  """Copies a row of bytes, without a tensor map."""
   for lane in _lanes(group):
     start = int(group.addresses(source)[lane])
     to = int(group.addresses(target)[lane])
@@ -110,7 +110,7 @@ def _bulk_to_global(group, target, source, size):
 
 
 def _add_store(group, lane, offsets, starts, inside):
-  """Reads shared memory now, or when it is waited for."""
+  """Reads shared memory now, or at the wait for the copy."""
   block, warp = group.block, int(group.warp_of_lane[lane])
   units = block.ordering.begin_read(range(warp, warp + 1), offsets)
 

@@ -1,4 +1,4 @@
-"""128 threads in step: their registers, and one instruction after another."""
+"""A warpgroup: 128 threads in lockstep, with their registers."""
 
 from collections.abc import Callable
 import functools
@@ -17,7 +17,7 @@ from pallas_kernels.ptx.memory import SHARED
 
 LANES = 128
 WARP = 32
-# Where parameters of the kernel lie; each of them has as many bytes.
+# The start of the kernel's parameters; each of them has this many bytes.
 PARAMETERS, PARAMETER_SIZE = 1 << 60, 1 << 32
 
 # Registers that the hardware writes.
@@ -26,7 +26,7 @@ _SPECIAL = (
 )
 _BITS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
-# Whether what an instruction waits for has happened.
+# A condition for which an instruction waits.
 Condition = Callable[[], bool]
 
 
@@ -34,13 +34,13 @@ class WarpGroup:
   """Four warps that take every branch together.
 
   Attributes:
-    block: that they belong to.
-    number: which group of the block they are.
-    position: of the next instruction.
-    register_count: how many registers each thread has.
+    block: their block.
+    number: the index of the group in the block.
+    position: the index of the next instruction.
+    register_count: the registers of each thread.
     mask: the lanes that execute the current instruction, [128].
-    wgmma: what they have asked of the tensor cores.
-    stores: what each lane has asked of TMA, to write to global memory.
+    wgmma: their products on the tensor cores.
+    stores: for each lane, its TMA copies to global memory.
   """
 
   lanes = LANES
@@ -65,7 +65,7 @@ class WarpGroup:
 
   @property
   def warps(self) -> range:
-    """Their numbers in the block."""
+    """The numbers of its warps in the block."""
     return range(self.number * 4, self.number * 4 + 4)
 
   @property
@@ -74,7 +74,7 @@ class WarpGroup:
 
   @property
   def active_warps(self) -> list[int]:
-    """Those of which a lane executes the current instruction."""
+    """The warps with a lane that executes the current instruction."""
     active = self.mask.reshape(-1, WARP).any(axis=1)
     return [warp for warp, is_active in zip(self.warps, active) if is_active]
 
@@ -87,7 +87,7 @@ class WarpGroup:
     return self.code.instructions[self.position]
 
   def run(self, steps: int, perform: Callable[..., Condition | None]) -> None:
-    """Executes instructions until one has to wait, or for so many steps."""
+    """Executes at most this many instructions, until one must wait."""
     for _ in range(steps):
       instruction = self.next
       self.mask = self._lanes(instruction)
@@ -130,14 +130,14 @@ class WarpGroup:
     )
 
   def uniform(self, operand: Operand, dtype) -> int:
-    """The value that all executing lanes have in common."""
+    """The value of an operand that must be the same in all executing lanes."""
     values = self.read(operand, dtype)[self.mask]
     if (values != values[0]).any():
       raise Violation(f'{operand} is not the same in all threads')
     return int(values[0])
 
   def addresses(self, operand: Address) -> np.ndarray:
-    """Where an address points to, int64 [128]."""
+    """The value of an address, int64 [128]."""
     base = operand.base
     if isinstance(base, Register):
       value = self._register(base)
@@ -146,7 +146,7 @@ class WarpGroup:
     return value.astype(np.int64) + operand.offset
 
   def write(self, target: Register | None, value: np.ndarray) -> None:
-    """Writes to a register of the lanes that execute the instruction."""
+    """Writes to a register in the lanes that execute the instruction."""
     if target is None:
       return
     if not isinstance(target, Register):
@@ -183,7 +183,7 @@ class WarpGroup:
 
 
 class Asynchronous:
-  """Operations in flight, in groups that are waited for in their order."""
+  """Operations in flight, in groups; waits end the groups in order."""
 
   def __init__(self):
     self.open, self.groups = [], []
@@ -196,7 +196,7 @@ class Asynchronous:
     self.open = []
 
   def wait(self, remaining: int) -> None:
-    """Ends all groups but the last ones."""
+    """Ends all groups except the last `remaining` ones."""
     while len(self.groups) > remaining:
       for operation in self.groups.pop(0):
         operation()
