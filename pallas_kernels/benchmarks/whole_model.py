@@ -1,4 +1,4 @@
-"""Rows of the benchmark of whole models, which is a program of its own."""
+"""Rows from the benchmark of whole models, which is a separate program."""
 
 import importlib.util
 import json
@@ -19,12 +19,12 @@ _PATIENCE = 10.0  # seconds
 def measure(goal: str, *flags: str) -> dict[str, Any]:
   """Returns a row with the first of the 'rows' of a goal.
 
-  It is that of our own model. The baselines, which follow, would take the time
-  of all other goals here: that program measures them when it runs alone.
+  It is the row of our own model. The baselines after it would take too much
+  time here; the program measures them when it runs alone.
 
   Raises:
     Missing: the program is not installed.
-    RuntimeError: it failed; with what it says of that.
+    RuntimeError: it failed; the message is its own.
   """
   if importlib.util.find_spec(_MODULE) is None:
     raise Missing(f'{_MODULE} is not installed')
@@ -44,11 +44,11 @@ def measure(goal: str, *flags: str) -> dict[str, Any]:
 
 
 def _end(process):
-  """Interrupts it, so that it ends what it has started; returns its code."""
+  """Interrupts it, so that it ends its children; returns its exit code."""
   process.send_signal(signal.SIGINT)
   try:
     return process.wait(_PATIENCE)
-  except subprocess.TimeoutExpired:  # as where a shell started all of this by &
+  except subprocess.TimeoutExpired:  # SIGINT is ignored, as after & in a shell
     process.kill()
     return process.wait()
 
@@ -56,6 +56,6 @@ def _end(process):
 def _rows(path, goal):
   try:
     rows = json.loads(path.read_text())['rows']
-  except (OSError, ValueError):  # not there yet, or not yet whole
+  except (OSError, ValueError):  # missing or incomplete
     return []
   return [row for row in rows if row.get('goal') == goal]

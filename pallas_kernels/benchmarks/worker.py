@@ -1,9 +1,9 @@
-"""A process that computes rows; `supervisor` starts it, and anew when it dies.
+"""A process that measures rows; `supervisor` starts it again when it dies.
 
 A kernel that fails can leave the device unusable, and one that hangs cannot be
-stopped from within. So rows are computed here and written down elsewhere: what
-is found goes to the standard output, a line of JSON each. Whatever else is
-printed goes to the standard error.
+stopped from within. So rows are measured here and stored elsewhere: each row is
+printed to the standard output, as a line of JSON. All other output goes to the
+standard error.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from pallas_kernels.benchmarks.results import Folder
 
 
 def main(argv: list[str]) -> None:
-  """Computes the named rows of a step, one after another."""
+  """Measures the named rows of a step, one after another."""
   parser = argparse.ArgumentParser()
   parser.add_argument('step')
   parser.add_argument('names', nargs='*')
@@ -55,7 +55,7 @@ def main(argv: list[str]) -> None:
 
 
 def compute(case: Case) -> tuple[dict[str, Any], bool]:
-  """Returns the row of a case, and whether the process can go on."""
+  """Returns the row of a case, and whether the process can continue."""
   start = time.monotonic()
   usable = True
   try:
@@ -64,7 +64,7 @@ def compute(case: Case) -> tuple[dict[str, Any], bool]:
     row = {'skipped': _first_line(error)}
   except case_lib.Waiting as error:
     row = {'waits': _first_line(error)}
-  except Exception as error:  # whatever it is, other rows can be had
+  except Exception as error:  # any error: other rows may succeed
     traceback.print_exc()
     usable = isinstance(error, ValueError)
     row = {'error': _first_line(error)}

@@ -1,1 +1,1 @@
-"""The model in PyTorch, for transformers: copied to every export, as it is."""
+"""The model in PyTorch, for transformers; every export gets a copy of it."""

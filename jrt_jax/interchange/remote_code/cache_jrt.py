@@ -1,24 +1,24 @@
-"""What a JRT model remembers of the tokens that it has read."""
+"""The states of a JRT model after the tokens that it has read."""
 
 from transformers.cache_utils import Cache
 
 
 class JrtCache(Cache):
-  """The states of the layers: tensors [B, ...] whose size stays the same.
+  """The states of the layers: tensors [B, ...] of constant size.
 
-  Only `attention` layers, which are no part of JRT models, let it grow.
+  It grows only with `attention` layers, which JRT models do not have.
   """
 
-  is_croppable = False  # sums cannot be taken back
+  is_croppable = False  # tokens cannot be removed from sums
 
   def __init__(self, num_layers):
     super().__init__(layers=[])
     self.states = [None] * num_layers
-    self.position = None  # int [B], of the next token
+    self.position = None  # int [B], the position of the next token
     self.length = 0  # positions read, padding included
 
   def write(self, states, context, length):
-    """Remembers the states after `length` more positions."""
+    """Stores the states after `length` more positions."""
     self.states = states
     self.position = context.position[:, -1] + 1
     self.length += length
@@ -27,7 +27,7 @@ class JrtCache(Cache):
     return self.length
 
   def get_max_length(self, layer_idx=None):
-    return -1  # there is none
+    return -1  # no maximum
 
   def reset(self):
     self.__init__(len(self.states))

@@ -1,24 +1,24 @@
-"""What an exported JRT model is made of."""
+"""The config of an exported JRT model."""
 
 from transformers import PretrainedConfig
 
 
 class JrtConfig(PretrainedConfig):
-  """Sizes and choices, under the names that the training run gives them.
+  """Sizes and settings, with the names of the training run's config.
 
   Args:
     model: `config.model` of the run: mixers, width, num_heads, …
-    prefix_capacity: tokens of a prompt that `generate` reads as prefix, at
-      most; 0 for a causal model.
-    prefix_pad_id: what is read before a prompt that is shorter than the prefix,
-      as models that HazyResearch has released do; None: nothing.
-    sequence_length: tokens of a training example. Longer texts can be read.
-    training: prefix and objective of the run's config, and its tokenizer; for
-      who trains on, and for the prefix policy of `generate`.
-    weights_sha256: digest of the exported model.safetensors. It is not kept, so
-      that weights which are saved from here have none.
-    vocab_size: rows of the embedding, if others have been added since.
-    **kwargs: as of every `PretrainedConfig`.
+    prefix_capacity: the most tokens of a prompt that `generate` reads as
+      prefix; 0 for a causal model.
+    prefix_pad_id: the id that pads a prompt shorter than the prefix, as in
+      models that HazyResearch has released; None: no padding.
+    sequence_length: the tokens of a training example. Longer texts can be read.
+    training: prefix and objective of the run's config, and its tokenizer, to
+      continue training, and for the prefix policy of `generate`.
+    weights_sha256: the digest of the exported model.safetensors. It is not
+      stored, so that weights saved from here have none.
+    vocab_size: the rows of the embedding, if rows were added later.
+    **kwargs: arguments of `PretrainedConfig`.
   """
 
   model_type = 'jrt'
@@ -41,7 +41,7 @@ class JrtConfig(PretrainedConfig):
     self.prefix_pad_id = prefix_pad_id
     self.sequence_length = sequence_length
     self.training = training
-    # Under these names other programs look for them.
+    # The names under which other programs look for these values.
     kwargs |= {
         'vocab_size': vocab_size or self.model.get('vocab_size'),
         'hidden_size': self.model.get('width'),

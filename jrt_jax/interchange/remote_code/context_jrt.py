@@ -1,4 +1,4 @@
-"""What the mixers know of the rows that they read, beside their activations."""
+"""The context of rows for mixers: padding, positions and prefixes."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 
 class Context(NamedTuple):
-  """What each position of the rows is."""
+  """Describes each position of the rows."""
 
   token: torch.Tensor  # bool [B, L], False at padding
   position: torch.Tensor  # int [B, L], for rotary embeddings
@@ -18,11 +18,11 @@ class Context(NamedTuple):
 
 
 def context_of(x, attention_mask=None, position_ids=None, prefix_len=None):
-  """Returns the context of rows x [B, L, E] that begin here.
+  """Returns the context of rows x [B, L, E] without earlier tokens.
 
   Args:
     x: activations; only their shape and device matter.
-    attention_mask: [B, L], 0 at padding; None: there is none.
+    attention_mask: [B, L], 0 at padding; None: no padding.
     position_ids: int [B or 1, L]; None: from 0 at the first token of a row.
     prefix_len: int [B] or one number; None: there is no prefix.
   """
@@ -41,7 +41,7 @@ def prefix_of(token, prefix_len):
   if prefix_len is None:
     return token[:, :0]
   prefix_len = torch.as_tensor(prefix_len, device=token.device)
-  start = token.int().argmax(1)  # padding stands before it
+  start = token.int().argmax(1)  # padding comes before it
   end = torch.where(prefix_len > 0, start + prefix_len, 0)
   prefix = token & (_index(token) < end[:, None])
   return prefix[:, : int(end.max())]
@@ -50,11 +50,11 @@ def prefix_of(token, prefix_len):
 def fill_short_prefixes(x, context, prefix_len, capacity, filler):
   """Puts `filler` [E] before prefixes that are shorter than `capacity`.
 
-  So do models that HazyResearch has released; their keys of it are 0. Positions
-  of the tokens stay as they are.
+  Models that HazyResearch has released do the same; keys of the filler are 0.
+  The positions of tokens do not change.
 
   Returns:
-    x [B, N + L, E] and its context, where N is the most that a row lacks.
+    x [B, N + L, E] and its context, where N is the most fillers of a row.
   """
   prefix_len = torch.as_tensor(prefix_len, device=x.device).expand(len(x))
   missing = (capacity - prefix_len).clamp(min=0) * (prefix_len > 0)

@@ -134,7 +134,7 @@ def build_groups(settings, num_heads):
 
   Args:
     settings: `feature_map` of the config.
-    num_heads: of all groups.
+    num_heads: the number of heads of all groups.
   """
   s = {**DEFAULTS, **settings}
   names, heads = [s['name']], [num_heads]
@@ -148,13 +148,13 @@ def build_groups(settings, num_heads):
 
 
 def default_normalizer(name, settings):
-  """What suits a map: 'sum', or 'output_rms' where weights can sum up to 0."""
+  """The default of a map: 'sum', or 'output_rms' if weights can add up to 0."""
   sign = _sign(name, {**DEFAULTS, **settings})
   return 'sum' if sign == 'positive' else 'output_rms'
 
 
 def has_own_encoder(feature_map):
-  """Whether keys of a prefix can have such a map of their own."""
+  """Whether the keys of a prefix can have their own map of this kind."""
   names = [name for name, _ in feature_map.named_parameters()]
   return bool(names) and not any(n.endswith('projection') for n in names)
 

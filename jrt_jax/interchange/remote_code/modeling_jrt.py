@@ -1,8 +1,8 @@
 """Just Read Twice language models for transformers, in plain PyTorch.
 
-A model may read the start of a prompt, its prefix, non-causally before it
-generates. All else is causal. `forward` knows no prefix unless it is given one,
-so that scored tokens never see themselves.
+For generation, a model may read the start of a prompt, its prefix,
+non-causally. Everything else is causal. `forward` uses a prefix only if it is
+given one, so that scored tokens never see themselves.
 
 Source: Arora et al. 2024, https://arxiv.org/abs/2407.05483.
 """
@@ -26,7 +26,7 @@ from .context_jrt import prefix_of
 from .generation_jrt import JrtGenerationMixin
 from .mixers_jrt import MIXERS
 
-# What outputs call the cache: `cache` from transformers 5.24 on.
+# The name of the cache in outputs: `cache` from transformers 5.24 on.
 _OUTPUT_FIELDS = [f.name for f in dataclasses.fields(CausalLMOutputWithPast)]
 CACHE = 'cache' if 'cache' in _OUTPUT_FIELDS else 'past_key_values'
 IGNORED = -100  # a label that does not count
@@ -76,7 +76,7 @@ class JrtLayer(GradientCheckpointingLayer):
 
 
 class JrtPreTrainedModel(PreTrainedModel):
-  """What transformers must know of both models."""
+  """Settings for transformers that both models share."""
 
   config_class = JrtConfig
   base_model_prefix = 'model'
@@ -84,7 +84,7 @@ class JrtPreTrainedModel(PreTrainedModel):
   _is_stateful = True
   _no_split_modules = ['JrtLayer']
   _skip_keys_device_placement = ['cache', 'past_key_values']
-  # Rows of the trained table that stand for no token: kept for who trains on.
+  # Rows of the trained table without a token: kept for further training.
   _keys_to_ignore_on_load_unexpected = ['vocabulary_padding']
 
 
@@ -149,7 +149,7 @@ class JrtModel(JrtPreTrainedModel):
     )
 
   def _read_as(self, x, cache, attention_mask, position_ids, prefix_len):
-    """Returns what the layers read, and its context."""
+    """Returns the input of the layers, and its context."""
     if cache is not None and cache.length:
       if position_ids is None:
         steps = torch.arange(x.shape[1], device=x.device)
@@ -166,7 +166,7 @@ class JrtModel(JrtPreTrainedModel):
 
 
 class JrtForCausalLM(JrtPreTrainedModel, JrtGenerationMixin):
-  """The language model; its table of embeddings predicts, too."""
+  """The language model; the embedding table is also the output matrix."""
 
   _tied_weights_keys = {'lm_head.weight': 'model.embed_tokens.weight'}
 
@@ -197,29 +197,29 @@ class JrtForCausalLM(JrtPreTrainedModel, JrtGenerationMixin):
 
     Args:
       input_ids: int [B, L]; or
-      inputs_embeds: [B, L, E], embeddings in place of them.
-      attention_mask: [B, L], 0 at padding, which may stand on either side of
-        the tokens of a row; with a cache on the left only.
+      inputs_embeds: [B, L, E], embeddings in place of ids.
+      attention_mask: [B, L], 0 at padding, on either side of the tokens of a
+        row; with a cache, only on the left.
       position_ids: int [B, L], for rotary embeddings; None: from 0 at the first
         token of each row.
       past_key_values, cache: a `JrtCache`, by the older and the newer name. If
-        it has read something, the tokens go on there; they have no padding and
-        no prefix.
+        it has read tokens, the new tokens continue them; these have no padding
+        and no prefix.
       labels: int [B, L], the ids to predict: label t from the tokens before t.
-        -100 does not count, nor does what lies in a prefix, which sees itself.
+        -100 is ignored, and so are labels in a prefix, which sees itself.
       use_cache: whether to return a cache.
-      output_hidden_states: whether to return what each layer reads, and what
-        the head reads.
-      logits_to_keep: of how many last positions to return logits, 0: all; or
-        which.
-      prefix_len: how many tokens of a row are its prefix, padding not counted:
-        one number, or int [B]. No text to be scored may lie in it.
-      **kwargs: `return_dict`; what the loss is told, such as
+      output_hidden_states: whether to return the inputs of each layer and of
+        the head.
+      logits_to_keep: the number of last positions for which to return logits
+        (0: all), or their indices.
+      prefix_len: how many tokens of a row are its prefix, without padding: one
+        number, or int [B]. Text to be scored must not be in it.
+      **kwargs: `return_dict`, and arguments of the loss, such as
         `num_items_in_batch`.
 
     Returns:
-      float32 logits [B, L, vocab_size], the mean cross-entropy of the labels,
-      the cache and the hidden states, as far as they are asked for.
+      float32 logits [B, L, vocab_size], and if they are asked for the mean
+      cross-entropy of the labels, the cache and the hidden states.
     """
     outputs = self.model(
         input_ids=input_ids,
@@ -252,13 +252,13 @@ class JrtForCausalLM(JrtPreTrainedModel, JrtGenerationMixin):
 def _check_padding(attention_mask):
   if attention_mask is not None and not attention_mask[:, -1].all():
     raise ValueError(
-        'padding must be on the left of the tokens to go on from them: set'
+        'padding must be on the left of the tokens to continue them: set'
         " tokenizer.padding_side = 'left'"
     )
 
 
 def _outside_prefix(labels, attention_mask, prefix_len):
-  """Labels [B, L], without those that lie in the prefix."""
+  """Labels [B, L], without those in the prefix."""
   token = torch.ones_like(labels) if attention_mask is None else attention_mask
   prefix = prefix_of(token.bool(), prefix_len)
   prefix = F.pad(prefix, (0, labels.shape[1] - prefix.shape[1]))

@@ -1,6 +1,6 @@
-"""How much of a prompt is its prefix, by the policy of the training run.
+"""The prefix length of a prompt, by the policy of the training run.
 
-`signals_jrt.py` is what training has measured with.
+`signals_jrt.py` has the signals that training has used.
 """
 
 import math
@@ -12,14 +12,14 @@ from .signals_jrt import SIGNALS
 
 
 def looks_at_tokens(config):
-  """Whether prompts of one length may have prefixes of several."""
+  """Whether prompts of equal length can have prefixes of different lengths."""
   return _settings(config).get('name') in POLICIES
 
 
 def prefix_length(tokens, config):
   """Returns how many of int [n] tokens are prefix, for a `JrtConfig`.
 
-  Policies that do not look at tokens give `prefix_capacity`, the longest.
+  Policies that do not look at tokens return `prefix_capacity`, the maximum.
   """
   n, prefix = len(tokens), _settings(config)
   longest = min(config.prefix_capacity, n)
@@ -30,7 +30,7 @@ def prefix_length(tokens, config):
 
 
 def entropy(tokens, room, prefix):
-  """Each threshold that the signal passes changes the prefix by a ratio."""
+  """Each threshold that the signal exceeds changes the prefix by a ratio."""
   limits, multiple = prefix['fitted']['thresholds'], prefix['multiple']
   u = int(np.searchsorted(limits, measure(tokens, prefix))) - len(limits) // 2
   if not prefix['reduce']:
