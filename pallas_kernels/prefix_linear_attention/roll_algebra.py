@@ -145,7 +145,7 @@ def backward(
 
 
 def _dq(chunks, prefix, kv_t, gram):
-  """Forward in time, with the state that reaches each chunk."""
+  """Forward in time, with the state before each chunk."""
   for k, v, valid in prefix:
     kv_t, gram = _update(kv_t, gram, k, v, valid)
   dq = []
@@ -177,7 +177,7 @@ def _dkv(chunks, dkv_t, moments):
 
 
 def _dprefix(prefix, dkv_t, moments):
-  """From the total: all queries read what the prefix has written."""
+  """From the total cotangent, because all queries read the whole prefix."""
   if not prefix:
     return None, None
   dk, dv = [], []
@@ -192,14 +192,14 @@ def features_vjp(x: jax.Array, dphi: jax.Array, *, query: bool) -> jax.Array:
   """Returns J(x)ᵀ dphi for the features φ of x' = q / 4 or of k.
 
   A product of x with a rolled copy of x has two factors. The cotangent of the
-  first one is direct; that of the second one is collected by roll and rolled
-  back at the end, which the kernels do by one product with the matrix that
-  rolled.
+  first one is added directly. Those of the second one are added up for each
+  roll and rolled back at the end; the kernels do this with one product with the
+  matrix that rolled them.
 
   Args:
     x: [..., 16].
     dphi: [..., 160].
-    query: whether φ is φ_q, whose squares weigh 1/2.
+    query: whether φ is φ_q, whose squares have the factor 1/2.
   """
   rolled = {r: _roll(x, r) for r in (1, 2, 3, 4)}
   linear, half, squares, cross, *pairs = jnp.split(dphi, 10, axis=-1)
@@ -230,7 +230,7 @@ def _update(kv_t, gram, k, v, valid):
 
 
 def _read_vjp(k, v, dkv_t, moments):
-  """Cotangents of keys and values from the state that they were added to."""
+  """Cotangents of keys and values that were added to a state."""
   t = _with_one(k) @ corner(moments)[..., :32, :]
   dk = features_vjp(k, v @ dkv_t, query=False) - t[..., :16]
   return dk, _features(k, query=False) @ dkv_t.mT
@@ -243,13 +243,13 @@ def _with_one(x):
 
 
 def _roll(x, r):
-  """R_r: each half of the 16 columns by itself."""
+  """R_r: rolls each half of the 16 columns separately."""
   halves = jnp.split(x, 2, axis=-1)
   return jnp.concatenate([jnp.roll(h, -r, axis=-1) for h in halves], axis=-1)
 
 
 def _swap(x):
-  """The halves exchanged."""
+  """Exchanges the halves."""
   return jnp.roll(x, 8, axis=-1)
 
 

@@ -37,7 +37,7 @@ def context_of(x, attention_mask=None, position_ids=None, prefix_len=None):
 
 
 def prefix_of(token, prefix_len):
-  """Bool [B, P], which of the first P positions are prefix; P is the longest."""
+  """Bool [B, P]: the prefix among the first P positions; P is the longest."""
   if prefix_len is None:
     return token[:, :0]
   prefix_len = torch.as_tensor(prefix_len, device=token.device)

@@ -1,4 +1,4 @@
-"""`generate` reads of each prompt as much as training did as its prefix."""
+"""`generate` for JRT models: prompts have prefixes, as in training."""
 
 import torch
 from transformers import GenerationMixin
@@ -8,21 +8,21 @@ from .prefix_jrt import prefix_length
 
 
 class JrtGenerationMixin(GenerationMixin):
-  """Generation whose prompts have prefixes, by the policy of the training run."""
+  """Generation with prefixes of prompts, by the policy of the training run."""
 
   def generate(
       self, inputs=None, *args, attention_mask=None, prefix_len=None, **kwargs
   ):
-    """Goes on from prompts; see `GenerationMixin.generate`.
+    """Continues prompts; see `GenerationMixin.generate`.
 
     Args:
       inputs: int [B, L], or `input_ids` by name, or `inputs_embeds`.
-      *args: as in `GenerationMixin.generate`.
+      *args: see `GenerationMixin.generate`.
       attention_mask: [B, L], 0 at padding, which must be on the left.
       prefix_len: how many tokens of each prompt are read non-causally, one
-        number or int [B]; None: as many as the policy of the training run says,
-        at most `config.prefix_capacity`.
-      **kwargs: as in `GenerationMixin.generate`.
+        number or int [B]; None: the number that the policy of the training run
+        gives, at most `config.prefix_capacity`.
+      **kwargs: see `GenerationMixin.generate`.
     """
     ids = kwargs.get('input_ids') if inputs is None else inputs
     prompts = kwargs.get('inputs_embeds') if ids is None else ids
@@ -38,7 +38,7 @@ class JrtGenerationMixin(GenerationMixin):
     return super().generate(inputs, *args, **kwargs)
 
   def _prefix_lengths(self, ids, attention_mask):
-    """What the policy says of each prompt; `ids` are None for embeddings."""
+    """The prefix lengths of the policy; `ids` is None for embeddings."""
     if not looks_at_tokens(self.config):
       return self.config.prefix_capacity
     if ids is None:

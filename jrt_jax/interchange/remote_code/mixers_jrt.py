@@ -1,7 +1,7 @@
-"""The mixers of JRT models, each with the state from which it can go on.
+"""The mixers of JRT models, each with its state.
 
-A mixer maps x [B, L, E], its context and the state before it (None: nothing
-was read) to [B, L, E] and the state after it, a tuple of tensors [B, ...].
+A mixer maps x [B, L, E], its context and the state before x (None: there are no
+earlier tokens) to [B, L, E] and the state after x, a tuple of tensors [B, ...].
 """
 
 import torch
@@ -12,7 +12,7 @@ from .feature_maps_jrt import build_groups
 from .feature_maps_jrt import default_normalizer
 from .feature_maps_jrt import has_own_encoder
 
-CHUNK = 128  # positions that are compared with each other at once
+CHUNK = 128  # positions of a block of attention weights
 
 
 class BaseConv(nn.Module):
@@ -41,10 +41,10 @@ class BaseConv(nn.Module):
 
 
 class LinearAttention(nn.Module):
-  """Linear attention whose state may first read all of a prefix.
+  """Linear attention whose state may first read a whole prefix.
 
-  The prefix has keys and values of its own. The state is that of each group of
-  heads in turn. Source: JRT-RNN, https://arxiv.org/abs/2407.05483.
+  The prefix has its own keys and values. The state is the states of all groups
+  of heads, in order. Source: JRT-RNN, https://arxiv.org/abs/2407.05483.
   """
 
   def __init__(self, model, reads_prefix):
@@ -121,7 +121,7 @@ class HeadGroup(nn.Module):
     self.gain = nn.Parameter(torch.ones(num_heads, V)) if rms else None
 
   def forward(self, context, state, q, k, v, k_enc=None, v_enc=None):
-    """Outputs [B, H, L, V] and the state after them, of heads [B, H, L, ·]."""
+    """Returns outputs [B, H, L, V] and the state after heads [B, H, L, ·]."""
     if state is None:
       nothing = self.feature_map(k[:, :, :0].float()), v[:, :, :0].float()
       state = _read((0, 0), *nothing)
@@ -156,11 +156,11 @@ def _read(state, phi, v):
 
 
 class SoftmaxAttention(nn.Module):
-  """Each query sees the last W keys, its own included, or all so far.
+  """Softmax attention to the last W keys, or to all keys so far.
 
-  With a window, it may see the first S tokens of its row, the sinks, as well.
-  The state is the rotated keys, values, and places in the text (-1: none) of
-  the sinks and of the last W positions (or of all).
+  With a window, a query may also see the first S tokens of its row, the sinks.
+  The state has the rotated keys, the values, and the positions in the text (-1:
+  none) of the sinks and of the last W positions (or of all).
   """
 
   def __init__(self, model, window, sinks=0):
@@ -185,22 +185,22 @@ class SoftmaxAttention(nn.Module):
     return self.out_proj(y), tuple(map(self._kept, (k, v, place)))
 
   def _kept(self, x):
-    """Of [B, K, ...], what later positions may see."""
+    """The part of [B, K, ...] that later positions may see."""
     if self.window is None:
       return x
     return torch.cat([x[:, : self.sinks], x[:, -self.window :]], dim=1)
 
 
 def _places(token, earlier):
-  """Int [B, L], tokens before each token of rows that go on, -1 at padding."""
+  """Int [B, L], the position of each token in its text, -1 at padding."""
   count = F.pad(earlier, (1, 0), value=-1).amax(1, keepdim=True) + 1
   return torch.where(token, count + token.cumsum(1) - 1, -1)
 
 
 def sinks_first(k, v, place, S):
-  """Keys, values and places in which the first S are those of the sinks.
+  """Keys, values and positions, with those of the S sinks first.
 
-  The tokens of other positions which are sinks become -1: they are seen once.
+  Elsewhere the positions of sinks become -1, so that they are seen once.
   """
   if not S:
     return k, v, place
@@ -215,11 +215,11 @@ def sinks_first(k, v, place, S):
 
 
 def attend(q, k, v, own, place, window, sinks=0):
-  """[B, L, E] of the last L of K positions.
+  """Returns the outputs [B, L, E] of the last L of K positions.
 
-  q is [B, L, H, D], k and v are [B, K, H, D]; `own` [B, L] is the place of each
-  query, `place` [B, K] of each key, -1 where there is none. The first `sinks`
-  keys are sinks.
+  q is [B, L, H, D], k and v are [B, K, H, D]. `own` [B, L] is the position of
+  each query and `place` [B, K] that of each key, -1 if there is no token. The
+  first `sinks` keys are sinks.
   """
   q, k, v = (x.transpose(1, 2) for x in (q, k, v))
   L, K = q.shape[2], k.shape[2]
@@ -236,7 +236,7 @@ def attend(q, k, v, own, place, window, sinks=0):
     at = keys(place, 1)[:, None]
     query = own[:, start - (K - L) : stop - (K - L), None]
     visible = near & (at >= 0) & (at <= query)
-    visible |= (i == j) & (query < 0)  # padding: of nothing it would be 0 / 0
+    visible |= (i == j) & (query < 0)  # padding sees itself, to avoid 0 / 0
     part = F.scaled_dot_product_attention(
         q[:, :, start - (K - L) : stop - (K - L)],
         keys(k, 2),
@@ -248,7 +248,7 @@ def attend(q, k, v, own, place, window, sinks=0):
 
 
 def rotary(x, position, base, fraction):
-  """Turns pairs (i, i + N) of x [B, L, H, D] by angles of positions [B, L].
+  """Rotates pairs (i, i + N) of x [B, L, H, D] by angles of positions [B, L].
 
   The first R = ⌊fraction · D⌋ features make N = ⌈R / 2⌉ pairs, whose angles are
   position · base^(-2i / R). Source: https://arxiv.org/abs/2104.09864.
@@ -264,7 +264,7 @@ def rotary(x, position, base, fraction):
   return torch.cat(turned, dim=-1).to(x.dtype)
 
 
-# What outputs are divided by, as a function of the sum of the weights.
+# Functions from the sum of the weights to the divisor of outputs.
 NORMALIZERS = {
     'sum': lambda den: den.clamp(min=1e-12),
     'clamp': lambda den: torch.where(den < 0, -1, 1) * den.abs().clamp(min=1),
