@@ -86,7 +86,7 @@ def test_the_table_of_the_device_wins_then_that_of_its_relative(on_device):
 
 def test_the_kernels_are_the_default_where_they_have_been_measured(on_device):
   on_device('NVIDIA H200')
-  nothing = 'no measurements of it for V = {} on NVIDIA {}'
+  nothing = 'not measured for V = {} on NVIDIA {}'
   assert nothing.format(64, 'H200') in mosaic_sm90_tiles.unproven(64)
   save('NVIDIA H200')
   assert mosaic_sm90_tiles.unproven(64) is None

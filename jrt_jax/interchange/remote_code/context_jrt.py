@@ -12,8 +12,8 @@ class Context(NamedTuple):
   token: torch.Tensor  # bool [B, L], False at padding
   position: torch.Tensor  # int [B, L], for rotary embeddings
   prefix: torch.Tensor  # bool [B, P], which of the first P tokens are prefix
-  # Bool [B, L] or None: keys of the others are 0 before the feature map, which
-  # leaves them a weight, as in models that HazyResearch has released.
+  # Bool [B, L] or None: keys of other positions are set to 0 before the feature
+  # map, so that they keep a weight, as in models that HazyResearch has released.
   unzeroed: torch.Tensor | None = None
 
 
