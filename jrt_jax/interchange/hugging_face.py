@@ -26,6 +26,7 @@ from jrt_jax import weights
 from jrt_jax.generation.model import Model
 from jrt_jax.interchange import exported_tokenizer
 from jrt_jax.interchange import folders
+from jrt_jax.interchange import pytorch_twins
 from jrt_jax.prefix import fitting
 from jrt_jax.prefix import policies
 from jrt_jax.prefix import signals
@@ -76,6 +77,7 @@ def write(model: Model, out: Path, *, tokenizer: str) -> None:
     raise ValueError(
         'model must be loaded with exact=True, got rounded weights'
     )
+  pytorch_twins.check(model.config)
   _check_reading(model.config)
   with folders.whole(pathlib.Path(out)) as new:
     exported_tokenizer.write(new, tokenizer, model.tokenizer.eos_id)

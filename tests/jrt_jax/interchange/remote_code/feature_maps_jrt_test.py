@@ -7,13 +7,14 @@ import jax
 import numpy as np
 import pytest
 
+from jrt_jax.cost import feature_maps as cost_of_maps
 from jrt_jax.models import feature_maps
 
 pytestmark = [pytest.mark.hf, pytest.mark.usefixtures('needs_torch')]
 
 H, D = 2, 4
 SETTINGS = {'degree': 3, 'offset': 0.5, 'num_features': 6}
-MAPS = {name: SETTINGS for name in feature_maps.FEATURE_MAPS} | {
+MAPS = {name: SETTINGS for name in cost_of_maps.MAPS} | {
     'taylor_exp': {'order': 3},
     'mixture': SETTINGS | {'parts': ('mlp', 'hedgehog', 'linear')},
 }
