@@ -94,7 +94,7 @@ def test_kernels_are_refused_on_all_but_hopper_gpus(
     run_lib.Run(config(model__implementation=name), tmp_path)
 
   for kind, capability in {'A100': '8.0', 'B200': '10.0'}.items():
-    message = f'or reference on {kind} devices, which are no Hopper.* {name}$'
+    message = f'or reference on {kind} devices, which are not Hopper.* {name}$'
     with pytest.raises(ValueError, match=message):
       start_on(kind, capability)
   with pytest.raises(KeyError):
@@ -312,7 +312,7 @@ def test_a_run_of_an_earlier_version_continues(config, tmp_path, capsys):
     assert run.start()[1].startswith('resuming from step 0')
     assert run.config['prefix']['fitted']['thresholds'] == [0.125, 0.25]
   said = capsys.readouterr().err
-  assert said.count('model.feature_map.order, prefix.multiple: taken') == 1
+  assert said.count('model.feature_map.order, prefix.multiple: the') == 1
   now['prefix']['fitted']['thresholds'] = [0.125, 0.25]
   assert json.loads(record.read_text()) == now
   record.write_text(json.dumps(old))
