@@ -1,10 +1,11 @@
-r"""A Transformer with the recipe of JRT-RNN tiny: the attention baseline.
+r"""A Transformer for a CPU, the attention baseline of JRT-RNN tiny, same
+recipe.
 
 python -m jrt_jax.train --config=configs/attention_tiny.py \
     --workdir=runs/attention_tiny
 
-1,316,224 parameters, 0.05 % fewer than jrt_tiny has: the MLPs are wider, since
-attention has fewer parameters than a convolution. Rotary embeddings turn half
+1,316,224 parameters, 0.05 % fewer than jrt_tiny: the MLPs are wider, since
+attention has fewer parameters than a convolution. Rotary embeddings rotate half
 of each head. Source: the attention model of https://arxiv.org/abs/2407.05483,
 made small.
 """

@@ -19,7 +19,7 @@ from jrt_jax.schema import Real
 from jrt_jax.schema import Text
 from jrt_jax.schema import Whole
 
-# A name may be any key of the table that it is looked up in.
+# These ranges accept every key of a table.
 _MIXER = KeyOf('jrt_jax.cost.mixers:MIXERS')
 _MAPS = 'jrt_jax.cost.feature_maps:MAPS'
 _SIZES = ListOf(AnyOf(Whole(1, 10**6), ListOf(Whole(1, 10**6), 2, 2)), 0, 1000)
@@ -295,9 +295,9 @@ KEYS: dict[str, Any] = dict(
 
 
 def get_config() -> Any:
-  """Returns the defaults as a locked ConfigDict: it can get no further key.
+  """Returns the defaults as a locked ConfigDict: no key can be added.
 
-  `Any`, because type checkers do not know which keys hold a ConfigDict again.
+  The type is `Any`, since type checkers do not know which keys are ConfigDicts.
   """
   config = ml_collections.ConfigDict(_part(KEYS, 0))
   config.lock()

@@ -1,10 +1,10 @@
-r"""Based with the recipe of JRT-RNN tiny: its causal baseline on a CPU.
+r"""Based for a CPU, the causal baseline of JRT-RNN tiny, same recipe.
 
 python -m jrt_jax.train --config=configs/based_tiny.py --workdir=runs/based_tiny
 
-1,310,720 parameters, 0.5 % fewer than jrt_tiny has: the MLPs are wider in place
-of the projections of the prefix. Source: https://arxiv.org/abs/2402.18668, made
-small.
+1,310,720 parameters, 0.5 % fewer than jrt_tiny: wider MLPs make up for the
+missing projections of the prefix. Source: https://arxiv.org/abs/2402.18668,
+made small.
 """
 
 from configs import jrt_tiny

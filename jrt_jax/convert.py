@@ -40,10 +40,13 @@ _INPUT = flags.DEFINE_string(
     'input', None, 'from_official, from_hf: the folder of the checkpoint.'
 )
 _WORKDIR = flags.DEFINE_string(
-    'workdir', None, 'The workdir to be written, or of the run to be converted.'
+    'workdir',
+    None,
+    'from_official, from_hf: the workdir to write; to_official, to_compact: the'
+    ' workdir of the run.',
 )
 _OUT = flags.DEFINE_string(
-    'out', None, 'to_official, to_compact: the folder to be written, a new one.'
+    'out', None, 'to_official, to_compact: the folder to write; must be new.'
 )
 _TOKENIZER = flags.DEFINE_string(
     'tokenizer',
@@ -146,8 +149,8 @@ def _tokenizer(config):
   return name, loaded
 
 
-# What each conversion calls; the flags of the folder that it reads, of the one
-# that it writes, and of the workdir whose logits --check compares.
+# The function of each conversion; the flags of the folder that it reads, of the
+# folder that it writes, and of the workdir whose logits --check compares.
 CONVERSIONS = {
     'from_official': (
         functools.partial(import_from, official.read),

@@ -1,10 +1,10 @@
-"""Settings that only some choices of a config have.
+"""Refuses settings that the choices of a config do not read.
 
-`model.feature_map.degree` is a setting of two feature maps. All keys exist in
-every config, so that any can be set on a command line; a key that the chosen map
-does not read would do nothing, and is refused. Which keys a choice reads is said
-where the choice is: by `settings` of the entries of `MAPS`, `PREFIX_POLICIES`,
-`OBJECTIVES`, `SOURCES` and `TASKS`.
+For example, only two feature maps read `model.feature_map.degree`. Every config
+has all keys, so that any can be set on a command line. A key that the chosen
+feature map does not read would have no effect, so setting it is an error. The
+entries of `MAPS`, `PREFIX_POLICIES`, `OBJECTIVES`, `SOURCES` and `TASKS` list
+the keys that a choice reads as their `settings`.
 """
 
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ from typing import Any
 
 from configs import base
 
-# The keys that choose, the part of the config whose keys they decide on, and the
-# table of the choices.
+# (the key of a choice, the part of the config whose keys depend on it, the
+# table of the choices)
 _CHOICES = (
     (
         'model.feature_map.name',
@@ -28,14 +28,14 @@ _CHOICES = (
     ('data.source', 'data.synthetic', 'jrt_jax.data.synthetic.tasks:TASKS'),
 )
 
-# Of hybrid_heads, which is no map, but several.
+# hybrid_heads is not a map of the table, since it combines several.
 _OF_HYBRIDS = {'hybrid_heads': ('parts', 'heads')}
 
 
 def check(config: Mapping[str, Any]) -> None:
   """Raises ValueError if a key is set that no choice of the config reads.
 
-  For the config of a new run: earlier versions took any.
+  This is for the config of a new run: earlier versions accepted such keys.
   """
   for key, part, table in _CHOICES:
     name, settings = _at(config, key), _at(config, part)
@@ -44,7 +44,7 @@ def check(config: Mapping[str, Any]) -> None:
     if part == 'model.feature_map':
       owners |= _OF_HYBRIDS
     chosen = [name]
-    if 'parts' in owners.get(name, ()):  # each of which is a choice itself
+    if 'parts' in owners.get(name, ()):  # each part is a map with settings
       chosen += settings['parts']
     read = {x for each in chosen for x in owners.get(each, ())}
     of_some = {x for own in owners.values() for x in own}

@@ -22,7 +22,7 @@ from jrt_jax.reporting import curves
 from jrt_jax.reporting import figure
 
 _WORKDIR = flags.DEFINE_list(
-    'workdir', [], 'Of the run, or of several: comma-separated globs.'
+    'workdir', [], 'The workdirs of the runs: comma-separated globs.'
 )
 _OUT = flags.DEFINE_string(
     'out', 'curves.png', 'Write the figure to this file.'
@@ -94,7 +94,7 @@ def _labelled(runs):
 
 
 def _workdirs():
-  """What the patterns of --workdir match; a pattern itself, if nothing."""
+  """Returns the paths that match --workdir; a pattern itself if none does."""
   patterns = map(os.path.expanduser, _WORKDIR.value)
   matches = (
       [x] if os.path.exists(x) else glob.glob(x) or [x] for x in patterns

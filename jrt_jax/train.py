@@ -149,7 +149,7 @@ def _prepare(config):
   distributed.check_same({'--workdir': str(workdir), **settings})
   base.check(config)
   if not _is_recorded() and not pathlib.Path(workdir, 'config.json').exists():
-    own_settings.check(config)  # of a new run: earlier versions took any
+    own_settings.check(config)  # new runs only: old ones may have such keys
   choice = kernels.of_run(config, pathlib.Path(workdir), peers)
   if distributed.is_first() and choice.reason:
     terminal.write(f'{choice}\n')
@@ -202,12 +202,12 @@ def _default_workdir():
 
 
 def _is_recorded():
-  """Whether the config is what another run has recorded."""
+  """Whether the config is the recorded config of a run."""
   return _config_file()[0] == 'recorded'
 
 
 def _config_file():
-  """The name of the file of the config, and what it is asked for."""
+  """Returns the name of the config file, and the choice after the colon."""
   config = config_flags.get_config_filename(flags.FLAGS['config'])
   file, _, choice = config.partition(':')
   return pathlib.Path(file).stem, choice

@@ -35,8 +35,8 @@ class Kind(NamedTuple):
     module: 'package.module:function'; the function makes a
       `models.feature_maps.FeatureMap` from its `Settings`.
     describe: maps `config.model.feature_map` and H to a `Map`.
-    settings: the keys of `config.model.feature_map` that only some maps read
-      and that this one reads.
+    settings: the keys of `config.model.feature_map` that it reads, apart from
+      those that all maps read.
   """
 
   module: str

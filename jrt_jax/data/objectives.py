@@ -81,13 +81,12 @@ class Objective(NamedTuple):
   """The facts of an objective.
 
   Attributes:
-    make: see above.
-    settings: keys of `config.objective` that are its own.
-    clean: the objective that supervises next tokens as this one does and masks
-      none, by which a model that is trained with it is evaluated; None: it masks
-      none itself.
-    causal: whether it supervises positions inside a prefix, which have seen their
-      labels, so that there must be no prefix.
+    make: see the module docstring.
+    settings: the keys of `config.objective` that it reads.
+    clean: the objective with the same next-token labels but without masked
+      tokens, which is used for evaluation; None if this one masks no tokens.
+    causal: whether every position has a next-token label. Then there must be no
+      prefix, in which positions would see their labels.
   """
 
   make: Callable[..., dict[str, np.ndarray]]
@@ -108,12 +107,12 @@ OBJECTIVES = {
 
 
 def has_masks(objective: Mapping) -> bool:
-  """Whether `config.objective` masks tokens, for which there must be an id."""
+  """Whether `config.objective` masks tokens, which needs an id of [MASK]."""
   return OBJECTIVES[objective['name']].clean is not None
 
 
 def without_masks(objective: Mapping) -> Mapping:
-  """Returns the `config.objective` that supervises the same next tokens."""
+  """Returns `config.objective` with the same labels of next tokens only."""
   clean = OBJECTIVES[objective['name']].clean
   return {**objective, 'name': clean or objective['name']}
 

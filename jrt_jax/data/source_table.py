@@ -1,6 +1,6 @@
-"""The sources of text, as `config.data.source` has them: a line each.
+"""The sources of text by their name in `config.data.source`.
 
-Synthetic tasks are the others, in `jrt_jax.data.synthetic.tasks`.
+The other sources are the tasks of `jrt_jax.data.synthetic.tasks`.
 """
 
 from typing import NamedTuple
@@ -10,13 +10,13 @@ class Source(NamedTuple):
   """The facts of a source of text.
 
   Attributes:
-    module: 'package.module:function'; the function maps `config.data`. Of
-      documents, that is all, and it gives their texts by split. Otherwise it
-      takes the tokenizer and `share` too, and gives a TokenStream by split: see
+    module: 'package.module:function'. With `of_documents` the function maps
+      `config.data` to the texts of each split. Otherwise it also takes the
+      tokenizer and `share`, and returns a TokenStream for each split: see
       `pipeline.token_streams`.
-    settings: keys of `config.data` that are its own.
-    of_documents: whether the function gives texts, which are tokenized in
-      memory.
+    settings: the keys of `config.data` that it reads.
+    of_documents: whether the function returns texts, which are then tokenized
+      in memory.
   """
 
   module: str

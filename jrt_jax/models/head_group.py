@@ -28,8 +28,8 @@ class HeadGroup(nnx.Module):
       map; or 'output_rms', RMSNorm over the V outputs of a head without another
       normalizer.
     value_dim: V.
-    implementation: of the operation, a name or several to try in order; None:
-      the default.
+    implementation: an implementation of the operation, or several to try in
+      order; None: the default.
 
   Raises:
     ValueError: the normalizer is not safe with the feature map.

@@ -59,8 +59,8 @@ def state(
 
   Args:
     steps, params: from `steps`.
-    mesh: that the run is on.
-    weights: of the model, from `cost.weights`.
+    mesh: the devices of the run.
+    weights: the parameters, from `cost.weights`.
   """
   first = jax.eval_shape(
       lambda params: train_state.init(params, steps.optimizer), params

@@ -45,7 +45,7 @@ def build(
   Args:
     config: the `optimizer` keys of `configs/base.py`.
     steps: optimizer steps of the whole run.
-    weights: the parameters, from `cost.weights`, which say whether they decay.
+    weights: the parameters, from `cost.weights`, with their `decays`.
   """
   adamw = optax.adamw(
       learning_rate(config, steps),

@@ -146,7 +146,7 @@ def splits(name: str, settings: Mapping[str, Any]) -> dict[str, Split]:
   """Returns the splits 'train' and 'validation' of a task.
 
   Args:
-    name: of the task.
+    name: the name of the task.
     settings: `config.data.synthetic`.
   """
   return {

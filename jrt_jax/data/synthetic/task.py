@@ -18,7 +18,7 @@ NO_ANSWER = -1
 QUESTION, END, REPLY = 1, 2, 3
 NUM_MARKS = 4
 
-# Keys of `config.data.synthetic` that are read whatever the task.
+# The keys of `config.data.synthetic` that every task reads.
 OF_EVERY_TASK = ('sizes', 'held_out_sizes', 'num_ids') + (
     'curriculum',
     'stage_steps',
