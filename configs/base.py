@@ -48,9 +48,9 @@ KEYS: dict[str, Any] = dict(
         width=(1024, Whole(1, 2**16)),  # E, width of the residual stream
         num_heads=(16, Whole(1, 2**10)),  # H, heads of every mixer except conv
         mlp_width=(2048, Whole(1, 2**18)),  # M, inner width of the SwiGLU MLP
-        # number of token ids: the 50257 of GPT-2, padded to a multiple of 8.
-        # If a tokenizer has more, training sets vocab_size to its ids and
-        # one more, and mask_id to the last id
+        # number of token ids: the 50257 of GPT-2, padded to a multiple of 8. If
+        # the tokenizer needs more, training sets vocab_size to its number of
+        # ids + 1, and mask_id to the last id
         vocab_size=(50_264, Whole(1, 2**24)),
         # embedding rows are padded to this multiple, so that they shard
         vocab_multiple=(128, Whole(1, 2**16)),
@@ -58,7 +58,7 @@ KEYS: dict[str, Any] = dict(
         mask_id=(50_263, Whole(0, 2**24)),
         feature_map=dict(
             name=('taylor_exp', KeyOf(_MAPS, others=('hybrid_heads',))),
-            # D, query and key width of a head before the map
+            # D, width of the queries and keys of a head, before the map
             feature_dim=(16, Whole(1, 2**10)),
             order=(2, Whole(1, 8)),  # taylor_exp: order of the expansion
             # polynomial, symmetric_power: degree of the kernel
@@ -119,23 +119,24 @@ KEYS: dict[str, Any] = dict(
         dtype=('bfloat16', OneOf('bfloat16', 'float32')),
         # dtype of the residual stream between layers; norms compute in float32
         residual_dtype=('float32', OneOf('bfloat16', 'float32')),
-        # activations that the backward pass recomputes: full is each whole
-        # layer; dots is everything except the results of matrix products
+        # what the backward pass recomputes: full: whole layers; dots: all but
+        # the results of matrix products
         remat=('none', OneOf('none', 'full', 'dots')),
         # padding tokens: exclude gives them no weight; reference treats them
         # as the released models do
         pad_mask=('exclude', OneOf('exclude', 'reference')),
     ),
     prefix=dict(
+        # policy that decides how many of the first tokens are prefix
         name=(
             'fixed',
             KeyOf('jrt_jax.prefix.policies:PREFIX_POLICIES'),
         ),
-        # every policy except none and full: the room for the prefix, which is
-        # its largest length, as a fraction of sequence_length
+        # all policies except none and full: room for the prefix (its largest
+        # length), as a fraction of sequence_length
         capacity=(0.5, Real(0, 1)),
-        # entropy: a file of jrt_jax.prefix.calibrate; empty: thresholds are
-        # calibrated on the training data. learned: of jrt_jax.prefix.learn
+        # learned: a file from jrt_jax.prefix.learn. entropy: one from
+        # jrt_jax.prefix.calibrate; empty: calibrated on the training data
         file=('', Text()),
         # All keys below belong to entropy: complex text gets longer prefixes.
         # signal: how complexity is measured
@@ -165,7 +166,8 @@ KEYS: dict[str, Any] = dict(
         multiple=(1, Whole(1, 2**22)),
     ),
     objective=dict(
-        # prefix_lm: next tokens after the prefix; jrt: also masked tokens in it
+        # next_token: all next tokens; prefix_lm: those after the prefix; jrt:
+        # also masked tokens in the prefix
         name=('jrt', KeyOf('jrt_jax.data.objectives:OBJECTIVES')),
         # weight of the masked-token loss, if the next-token loss has weight 1
         mlm_weight=(0.25, Real(0, 1000)),
@@ -177,9 +179,9 @@ KEYS: dict[str, Any] = dict(
         token_zero=('predict', OneOf('predict', 'reference')),
     ),
     data=dict(
-        # python_stdlib: source files of the running Python; shards: written by
-        # jrt_jax.data.prepare; megatron: .bin and .idx of Megatron-LM or
-        # GPT-NeoX; the rest are synthetic tasks
+        # python_stdlib: source files of the running Python; text, jsonl: your
+        # files; shards: written by jrt_jax.data.prepare; megatron: .bin and
+        # .idx of Megatron-LM or GPT-NeoX; the rest are synthetic tasks
         source=(
             'python_stdlib',
             KeyOf(
@@ -192,11 +194,13 @@ KEYS: dict[str, Any] = dict(
         path=('', Text(2**20)),
         text_key=('text', Text()),  # jsonl: the field that has the text
         tokenizer=('bytes', Text()),  # bytes, or the path of a tokenizer.json
-        # held-out files; empty: the end of the training data is held out
+        # text, jsonl, megatron: held-out files, given like path
         validation_path=('', Text(2**20)),
-        # fraction of the tokens that is held out without validation_path
+        # without held-out files, this fraction of the tokens, at the end, is
+        # held out
         validation_fraction=(0.01, Real(1e-6, 0.99)),
-        # documents: those that share a sequence do not see each other
+        # documents that share a sequence are one text (concat) or do not see
+        # each other (documents)
         packing=('concat', KeyOf('jrt_jax.data.packings:PACKINGS')),
         # probability that a training sequence shows its first document twice
         # (at most half a sequence of it), as JRT-Prompt does
@@ -242,6 +246,7 @@ KEYS: dict[str, Any] = dict(
         min_lr=(8e-5, Real(0, 10)),
         initial_lr=(1e-6, Real(0, 10)),  # learning rate of the first step
         warmup_steps=(600, _COUNT_OR_0),
+        # of AdamW
         b1=(0.9, Real(0, 0.9999)),
         b2=(0.95, Real(0, 0.999999)),
         eps=(1e-8, Real(1e-30, 1)),
