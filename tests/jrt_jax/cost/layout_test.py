@@ -54,7 +54,7 @@ def test_a_batch_that_does_not_divide_is_refused_with_what_would(
         (dict(tensor=4), r'mesh\.tensor must divide config.model.num_heads=2'),
         (
             dict(fsdp=4),
-            r'mesh\.fsdp must divide the 18 .* of embedding\.embedding \[24,',
+            r'mesh\.fsdp must divide 18, .* of embedding\.embedding \[24,',
         ),
     ],
 )
