@@ -93,7 +93,7 @@ def _compile(config, gpus, found):
     )
     return {}
   os.environ.setdefault('JAX_PLATFORMS', 'cpu')  # real GPUs stay free
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # XLA says it is slow
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # XLA warns of slowness
   from pallas_kernels import virtual_gpus  # pylint: disable=g-import-not-at-top
 
   if reason := virtual_gpus.missing():

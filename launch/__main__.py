@@ -18,7 +18,7 @@ LAUNCHERS = {'local': local, 'slurm': slurm}
 
 COMMAND = 'jrt_jax.train'
 
-_ROOT = pathlib.Path(__file__).parents[1]  # where `configs` is, and `jrt_jax`
+_ROOT = pathlib.Path(__file__).parents[1]  # has `configs` and `jrt_jax`
 _BUILTIN = _ROOT / 'jrt_jax' / 'builtin'
 
 
@@ -126,7 +126,7 @@ def _default_workdir(config):
   """Returns the default workdir of a config; None for a recorded config."""
   path, _, choice = config.partition(':')
   file = pathlib.Path(path)
-  # `jrt_jax.train` as well looks for configs/NAME.py where it is installed.
+  # Like `jrt_jax.train`, this also finds configs/NAME.py where it is installed.
   is_ours = path.startswith('configs/') and (_ROOT / path).is_file()
   if not file.is_file() and not is_ours:
     raise ValueError(f'--config must be a file, got {str(file)!r}')

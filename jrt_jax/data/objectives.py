@@ -46,7 +46,7 @@ def prefix_lm(
     mask_id: int,
     rng: np.random.Generator,
 ) -> dict[str, np.ndarray]:
-  """Predicts what follows the prefix, from its last position on."""
+  """Predicts the tokens after the prefix, from its last position on."""
   del mask_id, rng
   first = _first_prediction(prefix_len, objective['boundary'])
   return _predict_next(window, prefix_len, first=first)

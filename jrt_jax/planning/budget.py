@@ -19,9 +19,8 @@ from jrt_jax.prefix import fitting
 from jrt_jax.prefix import policies
 
 # Upper bound of model FLOP/s over the peak, for JRT-RNN 360M with the Hopper
-# kernels, as this command calculates it from assumed rates:
-#   python -m jrt_jax.plan --config=configs/jrt_360m.py --topology=8xH100
-# --traffic
+# kernels on 8 H100s, as this command calculates it from assumed rates:
+#   python -m jrt_jax.plan --config=configs/jrt_360m.py --traffic
 MFU_AT_MOST = 0.433
 # The fraction of the bound that a run is assumed to reach, as GPUs also wait
 # and exchange data. No GPU has confirmed either number.

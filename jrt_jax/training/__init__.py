@@ -1,1 +1,1 @@
-"""What trains: the loss, the step, the optimizer, the loop and checkpoints."""
+"""Training: the loss, the step, the optimizer, the loop and checkpoints."""

@@ -206,7 +206,7 @@ def _verdict(V, gpu):
   # Several checks at once may be too slow to compile within the time limit.
   waiting = f'waiting for another check of the Hopper kernels on {gpu.kind} …'
   with kept.turn(folder, lambda: _tell(waiting)):
-    if kept.has(folder, about):  # since then
+    if kept.has(folder, about):  # the other check has passed
       return right
     found = _check(V, gpu)
     if found.reason is None:

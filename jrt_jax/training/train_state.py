@@ -71,7 +71,7 @@ class Steps:
         grads, state.opt_state, state.params, value=loss
     )
     params = optax.apply_updates(state.params, updates)
-    counted = cast(Any, opt_state)  # to optax a tree, of ours a SkipState
+    counted = cast(Any, opt_state)  # a SkipState, which optax types as a tree
     metrics = {
         'loss': loss,
         **means(sums),
