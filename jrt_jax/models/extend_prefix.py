@@ -164,7 +164,7 @@ def extend_prefix(
   high = jnp.minimum(stream.position, low + C)
   _check(
       (low <= prefix_len) & (prefix_len <= high),
-      f'prefix_len must be from {low} to {high}, got {prefix_len}',
+      f'prefix_len must be between {low} and {high}, got {prefix_len}',
   )
   prefix_len = jnp.clip(prefix_len, low, high)
   if mode == 'exact':

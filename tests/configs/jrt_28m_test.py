@@ -20,7 +20,7 @@ def test_the_28m_model_is_the_same_on_a_gpu_and_on_a_laptop(machine):
 
 def test_the_28m_config_says_how_many_tokens_a_parameter_sees():
   for machine, tokens, ratio in (
-      ('gpu', '2.6B, 93', 93),
+      ('gpu', '2.6B tokens, 93', 93),
       ('laptop', '0.9', 0.9),
   ):
     config = jrt_28m.get_config(machine)

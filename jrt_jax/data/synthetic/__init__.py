@@ -1,1 +1,1 @@
-"""Questions that are drawn, with their answers, to train and to test recall."""
+"""Synthetic tasks, which generate questions and answers about recall."""
