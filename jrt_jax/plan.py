@@ -35,7 +35,8 @@ _CONFIG = config_flags.DEFINE_config_file(
 _TOPOLOGY = flags.DEFINE_string(
     'topology',
     '8xH100',
-    f'GPUs: NxGPU or NODESxNxGPU, of {", ".join(sorted(topology.GPUS))}.',
+    'NxGPU or NODESxNxGPU, where GPU is one of'
+    f' {", ".join(sorted(topology.GPUS))}.',
 )
 _MFU = flags.DEFINE_float(
     'mfu',
@@ -56,8 +57,9 @@ for _flag in ('mfu', 'price'):  # their bounds let nan pass
 _COMPILE = flags.DEFINE_bool(
     'compile',
     False,
-    'Compile the train step for these GPUs, without having one; takes minutes,'
-    f' supports {" and ".join(topology.COMPILED)}, needs the extra aot.',
+    'Compile the train step for these GPUs'
+    f' ({" and ".join(topology.COMPILED)} only). This takes minutes and needs'
+    ' the extra aot, but no GPU.',
 )
 _TRAFFIC = flags.DEFINE_bool(
     'traffic',

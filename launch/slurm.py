@@ -42,8 +42,12 @@ exit "$code"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of this launcher."""
-  parser.add_argument('--nodes', type=int, default=1, help='default: 1')
-  parser.add_argument('--gpus_per_node', type=int, default=8, help='default: 8')
+  parser.add_argument(
+      '--nodes', type=int, default=1, help='number of nodes; default: 1'
+  )
+  parser.add_argument(
+      '--gpus_per_node', type=int, default=8, help='GPUs of a node; default: 8'
+  )
   parser.add_argument(
       '--cpus_per_gpu',
       type=int,
@@ -72,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='append',
         default=[],
         metavar='KEY[=VALUE]',
-        help=f'an option of {name} to add, or to give another value',
+        help=f'an option of {name} to add or to change',
     )
     parser.add_argument(
         f'--no_{name}',
