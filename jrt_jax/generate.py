@@ -252,16 +252,16 @@ def _tell(model, continuation):
   count = [len(tokens) for tokens in continuation.prompts]
   drawn = sum(len(completion.tokens) for completion in completions)
   lines = [
-      f'read {sum(count):,} tokens in {continuation.read_seconds:.1f} s with'
-      f' compilation, {continuation.prefix_tokens:,} in a prefix'
-      f' (of {model.prefix_capacity:,} at most)',
+      f'read {sum(count):,} tokens in {continuation.read_seconds:.1f} s,'
+      f' compilation included; prefix: {continuation.prefix_tokens:,} of at most'
+      f' {model.prefix_capacity:,}',
   ]
   pace = continuation.tokens_per_second
   speed = f', {pace:,.0f} tokens/s' if pace else ''
   lines.append(f'generated {drawn:,} tokens{speed}')
   size = prefill.state_bytes(continuation.decode_state)
-  lines.append(f'state {size:,} bytes a prompt')
-  print(f"[{'; '.join(lines)}]", file=sys.stderr)
+  lines.append(f'state: {size:,} bytes per prompt')
+  print('[{}]'.format('\n '.join(lines)), file=sys.stderr)
 
 
 if __name__ == '__main__':

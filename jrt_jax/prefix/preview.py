@@ -20,6 +20,7 @@ from jrt_jax.data import tokenizers
 from jrt_jax.prefix import fitting
 from jrt_jax.prefix import policies
 from jrt_jax.prefix import signals
+from jrt_jax.reporting import tables
 
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'A file of configs/; default: configs/base.py.'
@@ -30,7 +31,7 @@ _INPUT = flags.DEFINE_string(
 _START = flags.DEFINE_integer(
     'start', 0, 'The first token of the prompt.', lower_bound=0
 )
-_SIDE = 21  # characters before and after a boundary
+_SIDE = 19  # characters before and after a boundary
 _BAR = 20  # characters that stand for the prompt
 
 
@@ -61,7 +62,12 @@ def _preview(path, document, tokenizer, config):
   lines = [
       f'{path}: tokens {start:,} to {start + len(prompt):,} of'
       f' {len(document):,}',
-      '  '.join(f'{k} {f(prompt):.3f}' for k, f in signals.SIGNALS.items()),
+      tables.aligned(
+          [
+              [*signals.SIGNALS],
+              [f'{signal(prompt):.3f}' for signal in signals.SIGNALS.values()],
+          ]
+      ),
   ]
   for name in policies.PREFIX_POLICIES:
     prefix = _prefix(name, config['prefix'])

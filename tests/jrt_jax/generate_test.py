@@ -24,8 +24,9 @@ def test_a_prompt_is_continued_and_what_it_took_is_said(
   assert done.returncode == 0, done.stderr
   assert len(done.stdout.removesuffix('\n')) <= 20
   assert re.fullmatch(
-      r'\[read 20 tokens in [\d.]+ s with compilation, 16 in a prefix \(of 16 at'
-      r' most\); generated 20 tokens, [\d,]+ tokens/s; state 1,080 bytes a prompt\]\n',
+      r'\[read 20 tokens in [\d.]+ s, compilation included; prefix: 16 of at most'
+      r' 16\n generated 20 tokens, [\d,]+ tokens/s\n state: 1,080 bytes per'
+      r' prompt\]\n',
       done.stderr,
   )
 
