@@ -59,7 +59,7 @@ def test_the_list_has_a_short_line_for_each_and_imports_no_package():
   for name in commands.names():
     (line,) = (x for x in lines if x.startswith(f'  {name}  '))
     assert line.removeprefix(f'  {name}').strip()
-  assert max(map(len, lines)) <= 88
+  assert max(map(len, lines)) <= 80
 
 
 @pytest.mark.parametrize(
