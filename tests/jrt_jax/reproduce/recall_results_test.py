@@ -139,7 +139,7 @@ def test_the_same_result_twice_is_a_mistake(tmp_path):
   for name in 'ab':
     write(tmp_path / name, {'fda': task(0.2, 0.5, 0.3)})
   gains = recall_results.gains(done(tmp_path), 'twice')
-  with pytest.raises(ValueError, match='one result of hf:small, fda, .* two'):
+  with pytest.raises(ValueError, match='one result for hf:small, fda.* two'):
     recall_results.table(gains, 'twice')
 
 

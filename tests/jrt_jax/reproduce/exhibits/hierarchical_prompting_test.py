@@ -85,4 +85,4 @@ def test_models_that_were_asked_are_shown(data, tmp_path):
   results = measured(data) | {job.name: asked}
   first, *_ = EXHIBIT.show(results)
   assert [*first.rows] == ['hf:small, fda']
-  assert 'Of 1 measured here' in EXHIBIT.verdict(results).sentence
+  assert 'Of 1 pairs of a model and a task' in EXHIBIT.verdict(results).sentence
