@@ -107,7 +107,7 @@ def test_a_run_without_prefixes_needs_to_be_told_some(
   done = run('jrt_jax.prefix_trials', *given)
   assert done.returncode == 2
   line = error_line(done.stderr)
-  assert line.startswith('error: --fractions must be given where the run has')
+  assert line.startswith('error: --fractions must be given for a run that was')
 
 
 @pytest.mark.slow

@@ -114,7 +114,9 @@ def test_a_head_that_is_not_stored_is_the_embedding(write_official, state_dict):
 def test_a_head_of_its_own_is_refused(write_official, state_dict):
   arrays = state_dict('jrt')
   arrays = arrays | {'lm_head.weight': arrays['lm_head.weight'] + 1}
-  with pytest.raises(ValueError, match='lm_head.weight in .* must be the embe'):
+  with pytest.raises(
+      ValueError, match='lm_head.weight in .* must equal the embe'
+  ):
     official.read(write_official(arrays=arrays), BASE)
 
 

@@ -172,7 +172,10 @@ def test_a_model_that_is_not_there_is_named(place, error):
 @pytest.mark.parametrize(
     ('option', 'message'),
     [
-        ('dtype=bfloat61', "^dtype must be as 'bfloat16', or 'auto', got 'bfl"),
+        (
+            'dtype=bfloat61',
+            "^dtype must be a name such as 'bfloat16', or 'auto', got 'bfl",
+        ),
         ('device=tpu0', "^device must be one that torch has, .* got 'tpu0': "),
         (
             'trust_remote_code=1',
