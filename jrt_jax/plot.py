@@ -38,13 +38,13 @@ _SMOOTH = flags.DEFINE_float(
 _LABELS = flags.DEFINE_list(
     'labels',
     [],
-    'Name the runs so, in their order; default: folders and settings.',
+    'Names of the runs, in their order; default: their folders and settings.',
 )
 _PANELS = flags.DEFINE_list(
     'panels',
     [],
-    f'Draw only these, of {", ".join(figure.PANEL_NAMES)}; default: all that'
-    ' the runs have.',
+    f'Draw only these panels of {", ".join(figure.PANEL_NAMES)}; default: all'
+    ' that the runs have.',
 )
 _AGAINST = flags.DEFINE_list(
     'against',
@@ -54,7 +54,7 @@ _AGAINST = flags.DEFINE_list(
 _SIZE = flags.DEFINE_string(
     'size',
     '',
-    'Size in a paper: single (3.25 inches wide), double (6.75 inches), or'
+    'Size in a paper: single (3.25 inches wide), double (6.75 inches wide), or'
     ' WIDTHxHEIGHT in inches; default: as large as the panels need.',
 )
 
@@ -79,13 +79,13 @@ def main(argv: list[str]) -> None:
 
 
 def _labelled(runs):
-  """The runs, with the names of --labels."""
+  """Returns the runs with the names of --labels."""
   labels = _LABELS.value
   if not labels:
     return runs
   if len(labels) != len(runs):
     raise ValueError(
-        f'--labels must be a name for each of the {len(runs)} runs, got'
+        f'--labels must have a name for each of the {len(runs)} runs, got'
         f' {len(labels)}: {", ".join(labels)}'
     )
   return [

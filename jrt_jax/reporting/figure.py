@@ -47,7 +47,7 @@ PANELS = {
     ),
 }
 PANEL_NAMES = tuple(dict.fromkeys(panel.name for panel in PANELS.values()))
-AXES = 'tokens', 'time'  # what curves are drawn against
+AXES = 'tokens', 'time'  # names of horizontal axes
 
 # The palette of Okabe and Ito, which colour-blind readers can tell apart.
 # Further runs have dashed and dotted lines.
@@ -80,14 +80,14 @@ STYLE = {
     'lines.markersize': 3,
 }
 
-# Where the figure has the size that it is printed in.
+# The style of figures with the size of print.
 PAPER_STYLE = STYLE | {
     'font.size': 7,
     'axes.titlesize': 8,
     'axes.linewidth': 0.6,
     'lines.linewidth': 1.1,
     'lines.markersize': 2.5,
-    'pdf.fonttype': 42,  # text stays text, which publishers ask for
+    'pdf.fonttype': 42,  # embeds fonts as text, which publishers require
 }
 COLUMNS = {'single': 3.25, 'double': 6.75}  # inches, of a page's columns
 _NARROWEST, _ROW, _LEGEND = 1.5, 1.7, 0.3  # inches, of a panel; of a legend
@@ -159,7 +159,7 @@ def draw(
 
 
 def _metrics(runs, panels):
-  """The metrics that are drawn: of the panels that were chosen, or of all."""
+  """Returns the metrics to draw: those of the chosen panels, or all."""
   there = [n for n in PANELS if any(n in run.curves for run in runs)]
   if not there:
     raise ValueError(
@@ -175,8 +175,8 @@ def _metrics(runs, panels):
       )
     if panel not in by_name:
       raise ValueError(
-          f'--panels must be measured by a run, none has {panel}; there are'
-          f' {", ".join(by_name)}'
+          f'--panels must be of {", ".join(by_name)}, which the runs have, got'
+          f' {panel!r}'
       )
   return [by_name[panel] for panel in dict.fromkeys(panels)]
 
@@ -195,7 +195,7 @@ def _axes(runs, against):
 
 
 def _inches(size, rows, columns):
-  """Width and height of a figure for a paper; None if no size is given."""
+  """Returns width and height of a figure for a paper; None without a size."""
   if not size:
     return None
   if size in COLUMNS:

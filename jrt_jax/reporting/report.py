@@ -90,7 +90,7 @@ def plan(
       'expected time': (
           f'{units.duration(seconds)}, if training reaches'
           f' {units.count(rate)} tokens/s: {estimate.UTILIZATION:.0%} of the'
-          f' speed that was measured for products of {dtype} matrices'
+          f' measured speed of products of {dtype} matrices'
       ),
       'data loading': f'{units.count(data_rate)} tokens/s'
       + (', too slow for training' if data_rate < rate else ''),
@@ -168,7 +168,7 @@ def _decode_state(config, unit):
 
 
 def _loss(objective, has_masks):
-  """What is minimised, in words."""
+  """Returns the loss that training minimises, in words."""
   words = 'of next tokens'
   if has_masks:
     words += f' + {objective["mlm_weight"]:g} x that of masked tokens'

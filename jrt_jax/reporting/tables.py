@@ -4,19 +4,19 @@ from collections.abc import Iterable, Sequence
 import itertools
 import textwrap
 
-WIDTH = 80  # characters of a terminal; no table is wider
-_NARROWEST = 20  # to which cells are wrapped; narrower, the table is split
-_NAMES = 36  # to which cells are wrapped in tables that are split
+WIDTH = 80  # largest width of a table, in characters
+_NARROWEST = 20  # if cells had to be narrower, the table is split instead
+_NAMES = 36  # width of wrapped cells in tables that are split
 _GAP = 2
 
 
 def aligned(rows: Iterable[Sequence[str]], sides: str = '<') -> str:
   """Returns a line for each row of cells, in columns two spaces apart.
 
-  What would exceed `WIDTH` is made to fit: long cells of the widest column that
-  is flush left continue on the next line. If that does not suffice, a second
-  table with the same first column follows, after an empty line, for the columns
-  that have no room.
+  A table wider than `WIDTH` is made to fit: long cells of the widest
+  left-aligned column are wrapped. If that does not suffice, the remaining
+  columns follow in a second table with the same first column, after an empty
+  line.
 
   Args:
     rows: rows with the same number of cells, including the header.
@@ -34,7 +34,7 @@ def aligned(rows: Iterable[Sequence[str]], sides: str = '<') -> str:
 
 
 def paragraph(text: str) -> str:
-  """Returns a text in lines of at most `WIDTH`; the first is not indented."""
+  """Wraps a text to `WIDTH`, with all lines indented except the first."""
   return textwrap.fill(
       text, WIDTH, subsequent_indent='  ', break_on_hyphens=False
   )
@@ -59,7 +59,7 @@ def _total(widths):
 
 
 def _wrapped(rows, sides):
-  """The rows, with more of them where cells of one column are too long."""
+  """Returns rows in which long cells of one column are wrapped."""
   widths = _widths(rows)
   left = [i for i, side in enumerate(sides) if side == '<']
   if _total(widths) <= WIDTH or not left:
@@ -72,12 +72,14 @@ def _wrapped(rows, sides):
 
 
 def _continued(row, i, room):
-  """A row as several, in which cell `i` has no more than `room` characters."""
+  """Yields a row as several, with cell `i` wrapped to `room` characters."""
   first, *rest = textwrap.wrap(
       row[i],
       room,
       initial_indent=' ' * (len(row[i]) - len(row[i].lstrip())),
-      subsequent_indent='' if i else '  ',  # names of rows are told apart
+      subsequent_indent=''
+      if i
+      else '  ',  # so that names of rows stay distinct
       break_on_hyphens=False,
   ) or ['']
   yield [*row[:i], first, *row[i + 1 :]]

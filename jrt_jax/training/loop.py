@@ -223,7 +223,7 @@ class _Loop:
       )
 
   def _shown(self, metrics):
-    """What the screen has of a step; the parts of the loss, if it has parts."""
+    """Returns the metrics to show for a step, with the parts of the loss."""
     parts = {}
     if objectives.has_masks(self._config['objective']):
       parts['next'] = metrics['next_token_loss']

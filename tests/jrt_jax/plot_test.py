@@ -73,6 +73,6 @@ def test_runs_are_named_by_their_labels(error_line, tmp_path):
   done = plot(*flags, '--labels=Ours,Theirs')
   assert done.returncode == 2
   assert error_line(done.stderr) == (
-      'error: --labels must be a name for each of the 1 runs, got 2: Ours,'
+      'error: --labels must have a name for each of the 1 runs, got 2: Ours,'
       ' Theirs'
   )

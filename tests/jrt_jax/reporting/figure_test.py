@@ -182,7 +182,10 @@ def test_a_figure_has_the_size_of_a_paper(drawn, size, inches):
     ('choice', 'message'),
     [
         ({'panels': ['los']}, "--panels must be of loss, .*, got 'los'"),
-        ({'panels': ['recall']}, 'none has recall; there are loss, throughput'),
+        (
+            {'panels': ['recall']},
+            "of loss, throughput, which the runs have, got 'recall'",
+        ),
         (
             {'against': ['steps']},
             "--against must be of tokens, time, got 'steps'",
