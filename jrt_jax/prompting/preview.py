@@ -24,7 +24,9 @@ from jrt_jax.prompting import templates
 _INPUT = flags.DEFINE_string(
     'input', None, 'The document, a file, plain, .gz or .zst.'
 )
-_QUESTION = flags.DEFINE_string('question', None, 'The question about the document.')
+_QUESTION = flags.DEFINE_string(
+    'question', None, 'The question about the document.'
+)
 _TOKENIZER = flags.DEFINE_string(
     'tokenizer', 'bytes', 'The path of a tokenizer.json, or bytes.'
 )

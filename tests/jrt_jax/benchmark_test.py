@@ -88,7 +88,10 @@ def test_what_no_time_is_left_for_is_said(tmp_path):
   assert done.returncode == 1
   record = json.loads(path.read_text())
   assert not record['rows'] and len(record['left']) == 4
-  assert 'not measured, because the budget was used up: G14 train step of jrt_tiny' in done.stdout
+  assert (
+      'not measured, because the budget was used up: G14 train step of jrt_tiny'
+      in done.stdout
+  )
 
 
 def test_kernels_are_chosen_for_this_machine_before_a_row_is_measured(

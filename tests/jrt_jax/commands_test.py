@@ -65,7 +65,10 @@ def test_the_list_has_a_short_line_for_each_and_imports_no_package():
 @pytest.mark.parametrize(
     'word, message',
     [
-        ('generate', 'a command is a module of its own: python -m jrt_jax.generate'),
+        (
+            'generate',
+            'a command is a module of its own: python -m jrt_jax.generate',
+        ),
         ('launch', 'a command is a module of its own: python -m launch'),
         ('chat', "no command is called 'chat': python -m jrt_jax lists all"),
     ],

@@ -243,13 +243,17 @@ def test_a_batch_that_parts_cannot_share_is_refused():
 
 def test_resuming_far_ahead_reads_nothing_on_the_way(monkeypatch):
   read = []
-  policy = pipeline.policies.PREFIX_POLICIES['uniform']
+  uniform = pipeline.policies.PREFIX_POLICIES['uniform']
 
-  def counting(tokens, **kwargs):
+  def length(example):
     read.append(1)
-    return policy(tokens, **kwargs)
+    return uniform.length(example)
 
-  monkeypatch.setitem(pipeline.policies.PREFIX_POLICIES, 'uniform', counting)
+  monkeypatch.setitem(
+      pipeline.policies.PREFIX_POLICIES,
+      'uniform',
+      uniform._replace(length=length),
+  )
   iterator = batches()
   iterator.set_state({'next_index': 10**12})
   next(iterator)
