@@ -12,9 +12,11 @@ import pathlib
 from typing import Any
 
 from datasets import exceptions
-from lm_eval import evaluator
-from lm_eval import tasks as tasks_lib
-from lm_eval import utils
+
+# Where lm-eval is not installed, pyright takes jrt_jax/lm_eval.py for it.
+from lm_eval import evaluator  # pyright: ignore
+from lm_eval import tasks as tasks_lib  # pyright: ignore
+from lm_eval import utils  # pyright: ignore
 from lm_eval.api import model as lm_eval_api
 
 from jrt_jax.evaluation import metrics  # noqa: F401, registers them
