@@ -22,6 +22,7 @@ PAGES = [
     ROOT / 'pallas_kernels' / 'README.md',
     ROOT / 'jrt_jax' / 'prompting' / 'README.md',
     *sorted((ROOT / 'docs').glob('*.md')),
+    ROOT / 'docs' / 'reference' / 'choices.md',
 ]
 
 
@@ -91,6 +92,21 @@ def test_every_extra_that_it_names_exists(page):
   setup.read(ROOT / 'setup.cfg')
   extras = re.findall(r"pip install -e '\.\[(\w+)\]'", page.read_text())
   assert {*extras} <= {*setup['options.extras_require']}
+
+
+@pytest.mark.parametrize(
+    'keys',
+    ['model.mixers', 'model.feature_map.name', 'prefix.name', 'objective.name'],
+)
+def test_the_reference_has_every_choice_of_a_config(keys):
+  page = ROOT / 'docs' / 'reference' / 'choices.md'
+  schema = base.RANGES
+  for key in keys.split('.'):
+    schema = schema[key]
+  choices = getattr(schema, 'item', schema).choices
+  assert len(choices) > 2
+  missing = [x for x in choices if f'`{x}`' not in page.read_text()]
+  assert not missing
 
 
 def flags_shown():

@@ -19,21 +19,33 @@ from jrt_jax.prompting import tokens
 
 
 class Piece(NamedTuple):
-  """A piece of a prompt."""
+  """A piece of a prompt.
 
-  level: str  # 'question', 'context', or a key of `LEVELS` for a repetition
+  Attributes:
+    level: 'question', 'context', or a key of `LEVELS` for a repetition.
+    text: as it stands in the prompt.
+  """
+
+  level: str
   text: str
 
 
 class Prompt(NamedTuple):
-  """A prompt in the order in which it is read, and the parts left out of it."""
+  """A prompt in the order in which it is read, and the parts left out of it.
+
+  Attributes:
+    pieces: in the order in which they are read.
+    left_out: salient repetitions that exceed the budget.
+    cut: parts of the context that exceed the budget.
+  """
 
   pieces: Sequence[Piece]
-  left_out: Sequence[Piece]  # salient repetitions that exceed the budget
-  cut: Sequence[str]  # parts of the context that exceed the budget
+  left_out: Sequence[Piece]
+  cut: Sequence[str]
 
   @property
   def text(self) -> str:
+    """The prompt."""
     return ''.join(piece.text for piece in self.pieces)
 
 
@@ -54,14 +66,15 @@ def hierarchical_prompt(
   """Shows a context once, and the most salient segments of some levels again.
 
   With `ratio=1` (and `overlap=0` for windows) and order 'breadth', the result
-  is exactly that of `templates.jrt_prompt` with p = 1 + len(repeats).
+  is exactly that of `jrt_prompt` with p = 1 + len(repeats).
 
   Args:
     context: the text that has the answer; not empty.
     question: the end of the prompt, which the answer continues.
     tokenizer: used only for the budget. It has `encode(text)`, or is a name or
       path as in `config.data`, or is a function that counts tokens.
-    repeats: the levels that are repeated after the context, keys of `LEVELS`.
+    repeats: the levels that are repeated after the context, in this order:
+      'paragraph', 'sentence' or 'window' (of words).
     ratio: the share of a level's segments that is repeated.
     saliency: ranks segments; see `jrt_jax.prompting.saliency`.
     order: 'breadth' shows the context, then one level after the other;
@@ -71,7 +84,8 @@ def hierarchical_prompt(
       context itself is too long, only its most salient passages are shown; see
       `jrt_jax.prompting.excerpt`.
     intro: the question before the context, if it differs from `question`.
-    width, overlap: the width and overlap of windows; see `segment.windows`.
+    width: words of a window.
+    overlap: the share of a window that the next one repeats.
 
   Raises:
     ValueError: an argument is out of range, or no part of the context fits into

@@ -51,6 +51,8 @@ def jrt_prompt(
 ) -> str:
   """Returns a prompt that shows `context` p times.
 
+  An order says what the prompt shows: D is the context (document), Q the question.
+
   Args:
     context: the text that has the answer.
     question: the end of the prompt, which the answer continues.

@@ -20,13 +20,20 @@ class FeatureMap:
 
   The constructors below are cached: equal settings give the same hashable
   object, so that compiled programs are reused.
+
+  Attributes:
+    name: as messages have it.
+    features: maps [..., D] to [..., F].
+    kernel: maps q·k, elementwise, and D to φ(q)·φ(k).
+    width: maps D to F.
+    positive: whether the kernel is far above 0, as the normalizer 'sum' needs it.
   """
 
   name: str
-  features: Callable[[jax.Array], jax.Array]  # [..., D] to [..., F]
-  kernel: Callable[[jax.Array, int], jax.Array]  # of q·k and D, elementwise
-  width: Callable[[int], int]  # F, from D
-  positive: bool = True  # whether the kernel is far above 0: 'sum' needs this
+  features: Callable[[jax.Array], jax.Array]
+  kernel: Callable[[jax.Array, int], jax.Array]
+  width: Callable[[int], int]
+  positive: bool = True
 
   def __str__(self) -> str:
     return self.name

@@ -14,10 +14,15 @@ from pallas_kernels.prefix_linear_attention.feature_maps import FeatureMap
 
 
 class State(NamedTuple):
-  """The state of linear attention, always float32."""
+  """The state of linear attention, always float32.
 
-  kv: jax.Array  # [B, H, F, V], the sum of φ(k) vᵀ
-  k: jax.Array  # [B, H, F], the sum of φ(k)
+  Attributes:
+    kv: [B, H, F, V], the sum of φ(k) vᵀ.
+    k: [B, H, F], the sum of φ(k).
+  """
+
+  kv: jax.Array
+  k: jax.Array
 
 
 def zero_state(
