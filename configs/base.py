@@ -57,6 +57,7 @@ KEYS: dict[str, Any] = dict(
         # id of [MASK]
         mask_id=(50_263, Whole(0, 2**24)),
         feature_map=dict(
+            # map φ that linear attention applies to queries and keys
             name=('taylor_exp', KeyOf(_MAPS, others=('hybrid_heads',))),
             # D, width of the queries and keys of a head, before the map
             feature_dim=(16, Whole(1, 2**10)),
@@ -227,6 +228,7 @@ KEYS: dict[str, Any] = dict(
             # selective_recall: number of categories; each sample has all of
             # them, unless items_per_category says how many items each has
             categories=(4, Whole(1, 10**6)),
+            # selective_recall: items of a category in a sample; 0: all categories
             items_per_category=(0, _COUNT_OR_0),
             # set_disjointness: number of elements that the two sets share
             intersections=(1, Whole(1, 10**6)),
@@ -245,11 +247,11 @@ KEYS: dict[str, Any] = dict(
         # learning rate at the last step; a cosine leads to it
         min_lr=(8e-5, Real(0, 10)),
         initial_lr=(1e-6, Real(0, 10)),  # learning rate of the first step
+        # steps in which the learning rate rises to peak_lr
         warmup_steps=(600, _COUNT_OR_0),
-        # of AdamW
-        b1=(0.9, Real(0, 0.9999)),
-        b2=(0.95, Real(0, 0.999999)),
-        eps=(1e-8, Real(1e-30, 1)),
+        b1=(0.9, Real(0, 0.9999)),  # decay of AdamW's mean of gradients
+        b2=(0.95, Real(0, 0.999999)),  # decay of its mean of their squares
+        eps=(1e-8, Real(1e-30, 1)),  # what AdamW adds to its denominator
         weight_decay=(0.1, Real(0, 10)),  # spares embeddings and biases
         # largest norm of the whole gradient; 0: no clipping
         clip_norm=(1.0, Real(0, 10**9)),

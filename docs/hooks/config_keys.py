@@ -61,6 +61,10 @@ def _sections(prefix, about, node, keys, source):
     if isinstance(value, Mapping):
       inner.append((f'{prefix}.{name}', comment, keyword.value, value, source))
       continue
+    if not comment:
+      raise ValueError(
+          f'{prefix}.{name} must have a comment in configs/base.py'
+      )
     default = ast.get_source_segment(source, keyword.value.elts[0])
     default = ' '.join(default.split())
     rows.append((f'`{name}`', f'`{default}`', comment, _cell(str(value[1]))))

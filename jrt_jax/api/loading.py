@@ -1,4 +1,4 @@
-"""Finds and loads models."""
+"""Where models are found."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ def load(
   <builtin:jrt_2m: 1,792,000 parameters, 7 layers of width 128, step 732>
 
   Args:
-    path: a workdir of `jrt_jax.train`, of which the newest intact checkpoint is
-      read; a folder of `jrt_jax.convert to_compact`; one of `jrt_jax.export`;
-      or 'builtin:NAME' for a model of the package, as builtin:jrt_2m.
-    tokenizer: where its tokenizer.json is now, if not where it was in training.
+    path: a workdir of `jrt_jax.train`, whose newest intact checkpoint is loaded; a
+      folder that `jrt_jax.convert to_compact` or `jrt_jax.export` has written; or
+      'builtin:NAME' for a model that comes with the package, such as
+      'builtin:jrt_2m'.
+    tokenizer: path of its tokenizer.json; None: the path used in training.
     implementation: what computes linear attention, a value of
-      `config.model.implementation`. None: what is right on the GPU that is
-      here.
-    exact: whether weights stay in float32, as they were saved. If not, they
-      are kept in the dtype in which they are multiplied anyhow.
-    devices: that share the rows of a batch. None: all GPUs of this process, or
-      the CPU.
+      `config.model.implementation`; None: what is correct on this device.
+    exact: whether weights stay in float32, as they were saved. Otherwise they
+      are kept in the dtype in which they are multiplied.
+    devices: the devices that share the rows of a batch; None: all GPUs of this
+      process, or the CPU.
 
   Raises:
     FileNotFoundError: there is no such model, no checkpoint or no tokenizer.
-    ValueError: one of them is damaged, or they do not fit together.
+    ValueError: they are damaged, or do not fit together.
   """
   name = str(path)
   folder = builtin_models.find(pathlib.Path(name).expanduser())
@@ -61,7 +61,7 @@ def load(
 
 
 def _is_export(name, folder):
-  """Whether the folder is an export of `jrt_jax.export` and not a run."""
+  """Whether it is what `jrt_jax.export` writes, and no run."""
   config = folder / 'config.json'
   if not config.is_file():
     raise FileNotFoundError(
