@@ -9,6 +9,10 @@ from typing import Any
 
 import ml_collections
 
+from configs.keys import data
+from configs.keys import optimizer
+from configs.keys import prefix
+from configs.keys import probes
 from jrt_jax.schema import AnyOf
 from jrt_jax.schema import Fields
 from jrt_jax.schema import Flag
@@ -22,7 +26,6 @@ from jrt_jax.schema import Whole
 # These ranges accept every key of a table.
 _MIXER = KeyOf('jrt_jax.cost.mixers:MIXERS')
 _MAPS = 'jrt_jax.cost.feature_maps:MAPS'
-_SIZES = ListOf(AnyOf(Whole(1, 10**6), ListOf(Whole(1, 10**6), 2, 2)), 0, 1000)
 _COUNT = Whole(1, 10**9)
 _COUNT_OR_0 = Whole(0, 10**9)
 
@@ -127,45 +130,7 @@ KEYS: dict[str, Any] = dict(
         # as the released models do
         pad_mask=('exclude', OneOf('exclude', 'reference')),
     ),
-    prefix=dict(
-        # policy that decides how many of the first tokens are prefix
-        name=(
-            'fixed',
-            KeyOf('jrt_jax.prefix.policies:PREFIX_POLICIES'),
-        ),
-        # all policies except none and full: room for the prefix (its largest
-        # length), as a fraction of sequence_length
-        capacity=(0.5, Real(0, 1)),
-        # learned: a file from jrt_jax.prefix.learn. entropy: one from
-        # jrt_jax.prefix.calibrate; empty: calibrated on the training data
-        file=('', Text()),
-        # All keys below belong to entropy: complex text gets longer prefixes.
-        # signal: how complexity is measured
-        signal=(
-            'conditional_entropy',
-            OneOf(
-                'unigram_entropy',
-                'conditional_entropy',
-                'compression_ratio',
-                'distinct_ratio',
-            ),
-        ),
-        # the signal is measured on windows of so many tokens; 0: on all at once
-        window=(0, Whole(0, 2**22)),
-        # how the values of several windows become one
-        aggregate=('mean', OneOf('mean', 'max', 'p90')),
-        # thresholds between levels, as quantiles of the signal
-        quantiles=((1 / 3, 2 / 3), ListOf(Real(0, 1), 1, 100)),
-        # prefix length of level u = 0, the middle one, as a fraction of room
-        base=(0.5, Real(1e-6, 1)),
-        # r: each level changes the length by this fraction
-        increment=(0.1, Real(1e-6, 1)),
-        # factor of the length at level u; linear: 1 + r u; geometric: (1 + r)^u
-        growth=('linear', OneOf('linear', 'geometric')),
-        reduce=(True, Flag()),  # whether simple text gets less than level 0
-        # lengths are rounded to a multiple of this
-        multiple=(1, Whole(1, 2**22)),
-    ),
+    prefix=prefix.KEYS,
     objective=dict(
         # next_token: all next tokens; prefix_lm: those after the prefix; jrt:
         # also masked tokens in the prefix
@@ -179,6 +144,7 @@ KEYS: dict[str, Any] = dict(
         # whether a masked token with id 0 has a loss (reference: no)
         token_zero=('predict', OneOf('predict', 'reference')),
     ),
+<<<<<<< HEAD
     data=dict(
         # python_stdlib: source files of the running Python; text, jsonl: your
         # files; shards: written by jrt_jax.data.prepare; megatron: .bin and
@@ -261,6 +227,10 @@ KEYS: dict[str, Any] = dict(
         # mean norm; 0: never
         spike_factor=(0.0, Real(0, 10**9)),
     ),
+=======
+    data=data.KEYS,
+    optimizer=optimizer.KEYS,
+>>>>>>> c77ea9e (A step is found in twelve files and 1,500 lines, and a test counts them: what it does not run has files of its own)
     # each axis: number of devices along it
     mesh=dict(
         # divides the batch; -1: all devices that the other axes leave
@@ -278,20 +248,7 @@ KEYS: dict[str, Any] = dict(
     # batches of batch_size that an evaluation reads, or all if there are fewer
     eval_batches=(4, _COUNT),
     # questions about contexts that the model answers during training
-    probes=dict(
-        every=(0, _COUNT_OR_0),  # steps between two probings; 0: no probing
-        # a .jsonl file with context, question and answers in each line; empty:
-        # generated contexts of names and numbers
-        path=('', Text()),
-        count=(32, Whole(1, 10**5)),  # largest number of questions
-        # name-number pairs in a generated context
-        pairs=(8, Whole(1, 10**4)),
-        # how a prompt shows its context: default once, twice as in JRT-Prompt
-        prompts=(
-            ('default', 'twice'),
-            ListOf(KeyOf('jrt_jax.prompting.prompts:PROMPTS'), 1, 6),
-        ),
-    ),
+    probes=probes.KEYS,
     checkpoint_every=(1000, _COUNT),  # steps between two checkpoints
     keep_checkpoints=(2, _COUNT),  # how many of the newest are kept
     # checkpoints at multiples of this step are never deleted; 0: none

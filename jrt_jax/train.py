@@ -23,13 +23,13 @@ from ml_collections import config_flags
 from configs import base
 from jrt_jax import command_line
 from jrt_jax import own_settings
+from jrt_jax import process_flags
 from jrt_jax.data import pipeline
 from jrt_jax.data import shards
 from jrt_jax.evaluation import recall_probes
 from jrt_jax.reporting import report
 from jrt_jax.reporting import tables
 from jrt_jax.reporting import terminal
-from jrt_jax.runtime import clusters
 from jrt_jax.runtime import compilation_cache
 from jrt_jax.runtime import distributed
 from jrt_jax.runtime import failures
@@ -67,32 +67,7 @@ _VERIFY_DATA = flags.DEFINE_bool(
     False,
     'Compare all shards with their checksums, not only new ones.',
 )
-_CLUSTER = flags.DEFINE_string(
-    'cluster',
-    'auto',
-    'How several processes find each other:'
-    f" auto, {', '.join(clusters.CLUSTERS)}.",
-)
-_COORDINATOR = flags.DEFINE_string(
-    'coordinator',
-    None,
-    'HOST:PORT of process 0, if the cluster does not provide it.',
-)
-_NUM_PROCESSES = flags.DEFINE_integer(
-    'num_processes',
-    None,
-    'The number of processes, if the cluster does not provide it.',
-)
-_PROCESS_ID = flags.DEFINE_integer(
-    'process_id',
-    None,
-    'The number of this process, from 0, if the cluster does not provide it.',
-)
-_LOCAL_DEVICE_IDS = flags.DEFINE_list(
-    'local_device_ids',
-    None,
-    'The GPUs of its node that this process uses, as in 0,1.',
-)
+_MEET = process_flags.define()
 _COMPILATION_CACHE = command_line.define_compilation_cache()
 
 
@@ -137,18 +112,16 @@ def _train(config):
 
 def _prepare(config):
   """Joins the other processes, prints the plan of the run, and returns it."""
-  peers = distributed.meet(
-      _CLUSTER.value,
-      coordinator=_COORDINATOR.value,
-      num_processes=_NUM_PROCESSES.value,
-      process_id=_PROCESS_ID.value,
-      local_device_ids=_LOCAL_DEVICE_IDS.value,
-  )
-  workdir = _WORKDIR.value or _default_workdir()
+  peers = _MEET()
+  file = _config_file()
+  is_recorded = file[0] == 'recorded'  # what another run has
+  if is_recorded and not _WORKDIR.value:
+    raise ValueError('--workdir must be given with the config of another run')
+  workdir = _WORKDIR.value or pathlib.Path('runs', *file)
   settings = {f'config.{k}': x for k, x in recorded_config.flat(config).items()}
   distributed.check_same({'--workdir': str(workdir), **settings})
   base.check(config)
-  if not _is_recorded() and not pathlib.Path(workdir, 'config.json').exists():
+  if not is_recorded and not pathlib.Path(workdir, 'config.json').exists():
     own_settings.check(config)  # new runs only: old ones may have such keys
   choice = kernels.of_run(config, pathlib.Path(workdir), peers)
   if distributed.is_first() and choice.reason:
@@ -193,17 +166,6 @@ def _show_kernels():
   log.addHandler(handler)
   log.setLevel(logging.INFO)
   log.propagate = False
-
-
-def _default_workdir():
-  if _is_recorded():
-    raise ValueError('--workdir must be given with the config of another run')
-  return pathlib.Path('runs', *_config_file())
-
-
-def _is_recorded():
-  """Whether the config is the recorded config of a run."""
-  return _config_file()[0] == 'recorded'
 
 
 def _config_file():

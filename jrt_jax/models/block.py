@@ -4,13 +4,12 @@ from collections.abc import Mapping
 import pkgutil
 from typing import Any
 
-from flax import nnx
 import jax
-import jax.numpy as jnp
 
 from jrt_jax.cost.mixers import MIXERS
-from jrt_jax.models import parallel
 from jrt_jax.models.context import Context
+from jrt_jax.models.decoding_block import add
+from jrt_jax.models.decoding_block import DecodingBlock
 from jrt_jax.models.layers import Build
 from jrt_jax.models.layers import SwiGLU
 
@@ -23,7 +22,7 @@ REMAT_POLICIES = {
 }
 
 
-class Block(nnx.Module):
+class Block(DecodingBlock):
   """x + mixer(norm(x)), then x + mlp(norm(x)); x [B, L, E] keeps its dtype."""
 
   def __init__(self, build: Build, mixer: str, config: Mapping[str, Any]):
@@ -42,61 +41,8 @@ class Block(nnx.Module):
 
     def forward(x):
       x, y = self.mixer_norm.beside(x)
-      x, y = self.mlp_norm.beside(_add(x, self.mixer(y, context)))
-      return _add(x, self.mlp(y))
+      x, y = self.mlp_norm.beside(add(x, self.mixer(y, context)))
+      return add(x, self.mlp(y))
 
     policy = REMAT_POLICIES[self.remat]
     return jax.checkpoint(forward, policy=policy)(x) if policy else forward(x)
-
-  def prefill(self, x: jax.Array, context: Context, state: Any = None):
-    """Maps [B, L, E] to [B, L, E] and the decode state of the mixer.
-
-    Starts from `state`, the state after earlier tokens, if given.
-    """
-    y, following = self.mixer(
-        self.mixer_norm(x), context, state=state, return_state=True
-    )
-    x = _add(x, y)
-    if state is not None and context.mask is not None:
-      following = choose_rows(context.mask.any(axis=1), following, state)
-    following = parallel.lay(following, self.state_axes)
-    return _add(x, self.mlp(self.mlp_norm(x))), following
-
-  def prefill_blocks(self, x: jax.Array, masks: jax.Array, state: Any):
-    """As `prefill`, for N consecutive blocks [N, B, C, E] that are prefix."""
-    context = Context(*x.shape[1:3])
-
-    def encode(state, block):
-      x, mask = block
-      x, here = self.mixer_norm(x), context._replace(mask=mask)
-      return self.mixer.read_prefix(x, here, state), None
-
-    def read(state, block):
-      x, mask = block
-      return self.prefill(x, context._replace(mask=mask), state)[::-1]
-
-    if self.reads_prefix:
-      state, _ = jax.lax.scan(encode, state, (x, masks))
-    state, x = jax.lax.scan(read, state, (x, masks))
-    return x, state
-
-  def step(self, x: jax.Array, state: Any):
-    """Maps one token [B, E] and the state to [B, E] and the next state."""
-    y, state = self.mixer.step(self.mixer_norm(x), state)
-    state = parallel.lay(state, self.state_axes)
-    x = _add(x, y)
-    return _add(x, self.mlp(self.mlp_norm(x))), state
-
-
-def _add(x, y):
-  """Returns x + y in the dtype of x, the residual stream."""
-  return (x + y).astype(x.dtype)
-
-
-def choose_rows(rows: jax.Array, new: Any, old: Any) -> Any:
-  """Returns `new` in the rows where bool [B] is True, and `old` elsewhere."""
-
-  def choose(new, old):
-    return jnp.where(jnp.expand_dims(rows, [*range(1, new.ndim)]), new, old)
-
-  return jax.tree.map(choose, new, old)

@@ -64,6 +64,48 @@ class Context(NamedTuple):
     return x[jnp.arange(self.batch), self.last()]
 
 
+def of_rows(
+    shape: tuple[int, int],
+    prefix_len: jax.Array | None,
+    prefix_capacity: int | None,
+    segment_ids: jax.Array | None,
+    mask: jax.Array | None,
+    *,
+    pad_mask: str,
+) -> Context:
+  """Returns the context of rows [B, L].
+
+  Args:
+    shape: B and L.
+    prefix_len, prefix_capacity, segment_ids, mask: see `Backbone.hidden`.
+    pad_mask: `config.model.pad_mask`.
+
+  Raises:
+    ValueError: the capacity exceeds L.
+  """
+  B, L = shape
+  P = L if prefix_capacity is None else prefix_capacity
+  if P > L:
+    raise ValueError(
+        f'prefix_capacity must not exceed the length of the rows ({L}),'
+        f' got {P}'
+    )
+  if segment_ids is not None:
+    segment_ids = count_documents(segment_ids, mask)
+  context = Context(
+      B,
+      L,
+      prefix_capacity=0 if prefix_len is None else P,
+      prefix_len=prefix_len,
+      segment_ids=segment_ids,
+      mask=mask,
+  )
+  if pad_mask == 'exclude':
+    return context
+  # Released models ignore the mask of rows that are longer than the prefix.
+  return context._replace(mask=None, unzeroed=mask if L <= P else None)
+
+
 def count_documents(
     segment_ids: jax.Array, mask: jax.Array | None
 ) -> jax.Array:

@@ -20,7 +20,7 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-from jrt_jax.models import block
+from jrt_jax.models import decoding_block
 from jrt_jax.models.context import Context
 from jrt_jax.models.language_model import LanguageModel
 from jrt_jax.models.softmax_attention import SoftmaxAttention
@@ -116,7 +116,7 @@ def read(
       position,
       position if as_prefix else stream.prefix_len,
   )
-  return block.choose_rows(count > 0, new, stream)
+  return decoding_block.choose_rows(count > 0, new, stream)
 
 
 def extend_prefix(

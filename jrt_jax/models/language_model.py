@@ -1,109 +1,19 @@
-"""The language model: embedding, blocks, final norm and logits."""
+"""The language model: reads prompts and text, and decodes."""
 
-from collections.abc import Mapping
 import functools
 from typing import Any
 
-from flax import nnx
 import jax
-import jax.core
 import jax.numpy as jnp
-import numpy as np
 
-from configs import base
-from jrt_jax.models import layers
 from jrt_jax.models import parallel
-from jrt_jax.models.block import Block
+from jrt_jax.models.backbone import Backbone
 from jrt_jax.models.context import Context
-from jrt_jax.models.context import count_documents
+from jrt_jax.models.context import of_rows
 
 
-class LanguageModel(nnx.Module):
-  """A stack of residual blocks with tied embeddings.
-
-  A row may start with a prefix. In `pla` layers every position sees the whole
-  prefix; everything else is causal.
-
-  Args:
-    config: `config.model` of a run (`configs/base.py` describes its keys).
-    rngs: random keys for the initial weights.
-
-  Raises:
-    ValueError: a value of the config is impossible.
-  """
-
-  def __init__(self, config: Mapping[str, Any], *, rngs: nnx.Rngs):
-    base.RANGES['model'].check('config.model', config)
-    build = layers.make_build(
-        width=config['width'],
-        num_layers=len(config['mixers']),
-        dtype=config['dtype'],
-        residual_dtype=config['residual_dtype'],
-        norm_eps=config['norm_eps'],
-        init_std=config['init_std'],
-        rngs=rngs,
-    )
-    multiple = config['vocab_multiple']
-    self.embedding = nnx.Embed(
-        -(-config['vocab_size'] // multiple) * multiple,
-        config['width'],
-        embedding_init=build.init,
-        rngs=rngs,
-    )
-    self.layers = nnx.List(
-        [Block(build, mixer, config) for mixer in config['mixers']]
-    )
-    self.final_norm = build.norm()
-    self.residual_dtype = jnp.dtype(config['residual_dtype'])
-    self.rounded_table = nnx.data(None)  # see `functional.ROUNDED_TABLE`
-    self.vocab_size = config['vocab_size']
-    self.pad_mask = config['pad_mask']
-
-  def hidden(
-      self,
-      tokens: jax.Array,
-      *,
-      prefix_len: jax.Array | None = None,
-      prefix_capacity: int | None = None,
-      segment_ids: jax.Array | None = None,
-      mask: jax.Array | None = None,
-  ) -> jax.Array:
-    """Returns the normalised activations [B, L, E] of tokens [B, L].
-
-    Args:
-      tokens: int32 [B, L].
-      prefix_len: int32 [B], how many of the first positions are prefix,
-        including padding before it; None: 0.
-      prefix_capacity: P, an upper bound of `prefix_len`; a smaller one costs
-        less. None: L.
-      segment_ids: int32 [B, L], packed documents: a new one starts where the id
-        changes between two tokens. The prefix must end in the first document.
-      mask: bool [B, L], False at padding, which may be on either side of the
-        tokens of a row.
-    """
-    context = self._context(
-        tokens, prefix_len, prefix_capacity, segment_ids, mask
-    )
-    x = self.embed(tokens)
-    for layer in self.layers:
-      x = layer(x, context)
-    return self.final_norm(x)
-
-  def logits(self, hidden: jax.Array) -> jax.Array:
-    """Maps [..., E] to float32 [..., vocab_size]."""
-    table = self.rounded_table
-    if table is None:
-      table = self.embedding.embedding[...][: self.vocab_size]
-    return jnp.einsum(
-        '...e,ve->...v',
-        hidden,
-        table.astype(hidden.dtype),
-        preferred_element_type=jnp.float32,
-    )
-
-  def __call__(self, tokens: jax.Array, **context: Any) -> jax.Array:
-    """Returns float32 logits [B, L, vocab_size]; for arguments see `hidden`."""
-    return self.logits(self.hidden(tokens, **context))
+class LanguageModel(Backbone):
+  """A `Backbone` that keeps decode states."""
 
   def prefill(
       self,
@@ -140,8 +50,13 @@ class LanguageModel(nnx.Module):
       ValueError: a capacity does not fit the length of the rows; or `states`
         are given with packed documents, or with padding as in released models.
     """
-    context = self._context(
-        tokens, prefix_len, prefix_capacity, segment_ids, mask
+    context = of_rows(
+        tokens.shape,
+        prefix_len,
+        prefix_capacity,
+        segment_ids,
+        mask,
+        pad_mask=self.pad_mask,
     )
     L = context.length
     if states is not None and segment_ids is not None:
@@ -251,48 +166,3 @@ class LanguageModel(nnx.Module):
       x, state = layer.prefill(x, context, state)
       following.append(state)
     return x, tuple(following)
-
-  def embed(self, tokens: jax.Array) -> jax.Array:
-    """Maps int32 [...] to [..., E], the residual stream before the first layer.
-
-    Raises:
-      ValueError: an id, also of padding, is not in the vocabulary. Under `jit`
-        values are unknown, and the caller must check them.
-    """
-    _check_ids(tokens, self.vocab_size)
-    # Otherwise XLA would divide the activations like the columns of the table.
-    table = parallel.spread(self.embedding.embedding[...], parallel.HEAD_AXES)
-    x = jnp.take(table, tokens, axis=0)
-    return parallel.spread(x.astype(self.residual_dtype), parallel.BATCH_AXES)
-
-  def _context(self, tokens, prefix_len, prefix_capacity, segment_ids, mask):
-    B, L = tokens.shape
-    P = L if prefix_capacity is None else prefix_capacity
-    if P > L:
-      raise ValueError(
-          f'prefix_capacity must not exceed the length of the rows ({L}),'
-          f' got {P}'
-      )
-    if segment_ids is not None:
-      segment_ids = count_documents(segment_ids, mask)
-    context = Context(
-        B,
-        L,
-        prefix_capacity=0 if prefix_len is None else P,
-        prefix_len=prefix_len,
-        segment_ids=segment_ids,
-        mask=mask,
-    )
-    if self.pad_mask == 'exclude':
-      return context
-    # Released models ignore the mask of rows that are longer than the prefix.
-    return context._replace(mask=None, unzeroed=mask if L <= P else None)
-
-
-def _check_ids(tokens, vocab_size):
-  """Raises ValueError for other ids, whose rows of the table are untrained."""
-  if isinstance(tokens, jax.core.Tracer):
-    return
-  ids = np.asarray(tokens)
-  if unknown := ids[(ids < 0) | (ids >= vocab_size)].tolist():
-    raise ValueError(f'tokens must lie in [0, {vocab_size}), got {unknown[0]}')

@@ -7,9 +7,8 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 
-from jrt_jax.cost import feature_maps as cost_of_maps
-from jrt_jax.cost import mixers
 from jrt_jax.cost.kernels import KERNELS_OR_CHUNKED
+from jrt_jax.cost.mixers import head_width
 from jrt_jax.models import feature_maps
 from jrt_jax.models.context import Context
 from jrt_jax.models.head_group import HeadGroup
@@ -35,10 +34,7 @@ class PrefixLinearAttention(nnx.Module):
 
   Args:
     build: makes the layers.
-    num_heads: H.
-    feature_map: `config.model.feature_map`.
-    normalizer: `config.model.normalizer`.
-    implementation: `config.model.implementation`.
+    config: `config.model`.
     reads_prefix: whether there is a prefix.
 
   Raises:
@@ -50,15 +46,13 @@ class PrefixLinearAttention(nnx.Module):
   def __init__(
       self,
       build: Build,
+      config: Mapping[str, Any],
       *,
-      num_heads: int,
-      feature_map: Mapping[str, Any],
-      normalizer: str,
-      implementation: str,
       reads_prefix: bool,
   ):
-    E, D = build.width, feature_map['feature_dim']
-    V = mixers.head_width(E, num_heads)
+    E, num_heads = build.width, config['num_heads']
+    D, V = config['feature_map']['feature_dim'], head_width(E, num_heads)
+    implementation = config['implementation']
     self.proj_q = build.linear(E, num_heads * D)
     self.proj_k = build.linear(E, num_heads * D)
     self.proj_v = build.linear(E, E)
@@ -71,11 +65,16 @@ class PrefixLinearAttention(nnx.Module):
     self.groups = nnx.List(
         HeadGroup(
             *maps,
-            normalizer=normalizer,
+            normalizer=config['normalizer'],
             value_dim=V,
             implementation=IMPLEMENTATIONS.get(implementation, implementation),
         )
-        for maps in _maps(feature_map, num_heads, reads_prefix, build.rngs)
+        for maps in feature_maps.build_pairs(
+            config['feature_map'],
+            num_heads=num_heads,
+            reads_prefix=reads_prefix,
+            rngs=build.rngs,
+        )
     )
 
   def __call__(
@@ -151,42 +150,12 @@ class PrefixLinearAttention(nnx.Module):
 
 def pla(build: Build, config: Mapping[str, Any]) -> PrefixLinearAttention:
   """The mixer `pla` of `config.model`."""
-  return _of_config(build, config, reads_prefix=True)
+  return PrefixLinearAttention(build, config, reads_prefix=True)
 
 
 def la(build: Build, config: Mapping[str, Any]) -> PrefixLinearAttention:
   """The mixer `la` of `config.model`."""
-  return _of_config(build, config, reads_prefix=False)
-
-
-def _of_config(build, config, *, reads_prefix):
-  return PrefixLinearAttention(
-      build,
-      num_heads=config['num_heads'],
-      feature_map=config['feature_map'],
-      normalizer=config['normalizer'],
-      implementation=config['implementation'],
-      reads_prefix=reads_prefix,
-  )
-
-
-def _maps(config, num_heads, reads_prefix, rngs):
-  """Returns for each group its map, and its map for prefix keys or None."""
-  given, config = config, dict(config)
-  config.pop('separate_encoder', None)
-  settings = {'head_dim': config.pop('feature_dim'), 'num_heads': num_heads}
-
-  def build():
-    return feature_maps.build_groups(**settings, **config, rngs=rngs)
-
-  maps = build()
-  groups = cost_of_maps.groups(given, num_heads, reads_prefix=reads_prefix)
-  if not any(group.separate for group in groups):
-    return [(each, None) for each in maps]
-  return [
-      (each, enc if group.separate else None)
-      for each, enc, group in zip(maps, build(), groups)
-  ]
+  return PrefixLinearAttention(build, config, reads_prefix=False)
 
 
 def _joined(results):

@@ -13,7 +13,7 @@ from jrt_jax.data import entropy
 from jrt_jax.data import objectives
 from jrt_jax.data import pipeline
 from jrt_jax.data import recallable_tokens
-from jrt_jax.training import train_state
+from jrt_jax.training import label_sums
 
 
 class HeldOutLoss:
@@ -67,7 +67,7 @@ class HeldOutLoss:
     """
     clean = self._sums('clean', step, params)
     bits = clean['next_token_nll'] / math.log(2)
-    means = train_state.means(clean)
+    means = label_sums.means(clean)
     metrics = {
         'next_token_loss': means['next_token_loss'],
         'perplexity': math.exp(min(means['next_token_loss'], 700.0)),
@@ -79,7 +79,7 @@ class HeldOutLoss:
       metrics['recall_loss'] = means['recall_loss']
       metrics['recall_accuracy'] = means['recall_accuracy']
     if 'masked' in self._batches:
-      means = train_state.means(self._sums('masked', step, params))
+      means = label_sums.means(self._sums('masked', step, params))
       metrics['masked_token_loss'] = means['masked_token_loss']
       metrics['masked_token_accuracy'] = means['masked_token_accuracy']
     return {name: float(value) for name, value in metrics.items()}

@@ -7,7 +7,7 @@ from typing import Any
 from jrt_jax.data import objectives
 from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.training import held_out
-from jrt_jax.training import train_state
+from jrt_jax.training import label_sums
 
 # Accuracy on items that the question has not named, on the last size that has
 # enough of them. A model that stores only what the question named must guess.
@@ -92,7 +92,7 @@ class HeldOutAnswers:
     }
     if len(self._split.sizes) > 1:
       for size in self._split.sizes:
-        means = train_state.means(sums[size, 'clean'])
+        means = label_sums.means(sums[size, 'clean'])
         metrics[_of_size(size)] = means['next_token_accuracy']
     if self._has_masks:
       means = _means(sums, 'masked')
@@ -100,7 +100,7 @@ class HeldOutAnswers:
       metrics['masked_token_accuracy'] = means['masked_token_accuracy']
     if self._unnamed:
       found = held_out.total(step(params, self._put(x)) for x in self._unnamed)
-      metrics[UNNAMED] = train_state.means(found)['next_token_accuracy']
+      metrics[UNNAMED] = label_sums.means(found)['next_token_accuracy']
     return {name: float(value) for name, value in metrics.items()}
 
   def headline(self, metrics: Mapping[str, float]) -> str:
@@ -132,7 +132,7 @@ class HeldOutAnswers:
 
 
 def _means(sums, kind):
-  return train_state.means(
+  return label_sums.means(
       held_out.total(x for (_, k), x in sums.items() if k == kind)
   )
 

@@ -12,6 +12,7 @@ from jrt_jax.reporting import units
 from jrt_jax.runtime import distributed
 from jrt_jax.runtime import memory
 from jrt_jax.training import abstract
+from jrt_jax.training import memory_advice
 from jrt_jax.training.run import Run
 
 
@@ -31,9 +32,10 @@ def compile_step(run: Run) -> jax.stages.Compiled:
   free = _free()
   if need > free:
     _tell('that is more than is free: looking for settings that fit …')
+    advice = memory_advice.find(run, need, free, _needed)
     raise memory.TooLittle(
         f'a step takes {units.size(need)} on each device, but only'
-        f' {units.size(free)} are free: {_advice(run, need, free)}'
+        f' {units.size(free)} are free: {advice}'
     )
   return program
 
@@ -45,36 +47,6 @@ def _free():
       x for x in distributed.everyones('free memory', own) if x is not None
   ]
   return min(known, default=float('inf'))
-
-
-def _advice(run, need, free):
-  """Flags with which a step would fit, found by compiling it."""
-  rows = run.config['batch_size'] // layout.num_replicas(run.mesh.shape)
-  now, remat = rows // run.steps.accumulation, run.config['model']['remat']
-  if now > 1:
-    least = _needed(run, 1, remat)
-    if least <= free:
-      # The memory of a step is a linear function of the microbatch.
-      most = 1 + (now - 1) * (free - least) / (need - least)
-      larger = max(n for n in range(1, now) if n <= most and not rows % n)
-      if larger > 1 and (taken := _needed(run, larger, remat)) <= free:
-        return _choice(larger, remat, taken)
-      return _choice(1, remat, least)
-  if (now, remat) != (1, 'full'):
-    need = _needed(run, 1, 'full')
-  if need <= free:
-    return _choice(1, 'full', need)
-  return (
-      f'even {_choice(1, "full", need)}; use a smaller model, or'
-      ' --config.mesh.fsdp to share its weights among devices'
-  )
-
-
-def _choice(microbatch, remat, taken):
-  return (
-      f'--config.microbatch_per_device={microbatch}'
-      f' --config.model.remat={remat} takes {units.size(taken)}'
-  )
 
 
 def _needed(run, microbatch, remat):

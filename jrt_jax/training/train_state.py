@@ -10,12 +10,8 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 import optax
 
-from jrt_jax.data.objectives import MASKED_TOKEN
-from jrt_jax.data.objectives import NEXT_TOKEN
+from jrt_jax.training import label_sums
 from jrt_jax.training.loss import cross_entropy
-
-# The losses by their names in metrics, with their value in `supervision`.
-LOSSES = {'next_token': NEXT_TOKEN, 'masked_token': MASKED_TOKEN}
 
 Batch = Mapping[str, jax.Array]
 Params = dict[str, jax.Array]
@@ -64,7 +60,7 @@ class Steps:
     Each loss is a mean over its labels in the whole batch, on all devices and
     in all microbatches. Training minimises the weighted sum of the losses.
     """
-    weights = _weights(batch['supervision'], self.mlm_weight)
+    weights = label_sums.weights(batch['supervision'], self.mlm_weight)
     batch = {**batch, 'weights': weights}
     (loss, sums), grads = self._value_and_grad(state.params, batch)
     updates, opt_state = self.optimizer.update(
@@ -74,7 +70,7 @@ class Steps:
     counted = cast(Any, opt_state)  # a SkipState, which optax types as a tree
     metrics = {
         'loss': loss,
-        **means(sums),
+        **label_sums.means(sums),
         'loss_tokens': sums['next_token_count'] + sums['masked_token_count'],
         'grad_norm': counted.last_norm,
         'accepted': counted.accepted,
@@ -91,7 +87,7 @@ class Steps:
     )
 
   def evaluate(self, params: Params, batch: Batch) -> dict[str, jax.Array]:
-    """Returns float32 sums over the labels of a batch, for `means`.
+    """Returns float32 sums over the labels of a batch, for `label_sums.means`.
 
     If `batch` has `recallable`, bool [B, L], these labels are also summed
     separately.
@@ -144,7 +140,7 @@ class Steps:
         batch['weights'],
         vocab_size=model.vocab_size,
     )
-    return loss, _sums(losses, batch)
+    return loss, label_sums.sums(losses, batch)
 
   def _microbatches(self, x):
     """[B, ...] to [accumulation, B / accumulation, ...].
@@ -154,44 +150,3 @@ class Steps:
     """
     x = x.reshape(-1, self.accumulation, *x.shape[1:])
     return jnp.swapaxes(x, 0, 1)
-
-
-def means(sums: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns the mean nats and the accuracy of each loss; 0 without labels."""
-  result = {}
-  for name in (*LOSSES, 'recall'):
-    if f'{name}_count' not in sums:  # training has no sums of recall
-      continue
-    count = jnp.maximum(sums[f'{name}_count'], 1)
-    result[f'{name}_loss'] = sums[f'{name}_nll'] / count
-    result[f'{name}_accuracy'] = sums[f'{name}_correct'] / count
-  return result
-
-
-def _sums(losses, batch):
-  sums = {}
-  for name, kind in LOSSES.items():
-    sums |= _sums_over(name, losses, batch['supervision'] == kind)
-  if 'recallable' in batch:
-    sums |= _sums_over('recall', losses, batch['recallable'])
-  return sums
-
-
-def _sums_over(name, losses, chosen):
-  """Returns the sums for `means` over the labels `chosen`, bool [B, L]."""
-  return {
-      f'{name}_nll': jnp.sum(losses.nll * chosen),
-      f'{name}_correct': jnp.sum(losses.correct & chosen, dtype=jnp.float32),
-      f'{name}_count': jnp.sum(chosen, dtype=jnp.float32),
-  }
-
-
-def _weights(supervision, mlm_weight):
-  """Returns the weight of each label in the loss, [B, L]."""
-  total = {'next_token': 1.0, 'masked_token': mlm_weight}
-  weights = jnp.zeros(supervision.shape, jnp.float32)
-  for name, kind in LOSSES.items():
-    is_kind = supervision == kind
-    count = jnp.maximum(jnp.sum(is_kind), 1)
-    weights = jnp.where(is_kind, total[name] / count, weights)
-  return weights

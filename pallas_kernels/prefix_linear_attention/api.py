@@ -9,23 +9,12 @@ import jax.numpy as jnp
 
 from pallas_kernels import dispatch
 from pallas_kernels import sharding
-from pallas_kernels.prefix_linear_attention import chunked
+from pallas_kernels.prefix_linear_attention import implementations
 from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
-from pallas_kernels.prefix_linear_attention import mosaic_sm90
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
-from pallas_kernels.prefix_linear_attention import mosaic_sm90_widths
-from pallas_kernels.prefix_linear_attention import reference
 from pallas_kernels.prefix_linear_attention.feature_maps import FeatureMap
+from pallas_kernels.prefix_linear_attention.implementations import IMPLEMENTATIONS
 from pallas_kernels.prefix_linear_attention.inputs import check_array
-
-IMPLEMENTATIONS = {
-    'chunked': chunked.chunked,
-    'mosaic_sm90': mosaic_sm90.mosaic_sm90,
-    'reference': reference.reference,
-}
-
-# Implementations that are tried if none is named.
-_DEFAULT = ('mosaic_sm90', 'chunked')
 
 
 def prefix_linear_attention(
@@ -154,7 +143,7 @@ def prefix_linear_attention(
       'normalizer': normalizer,
       'plain': plain,
       'return_state': return_state,
-      **_given_tiles(tiles, implementation),
+      **implementations.given_tiles(tiles, implementation),
   }
   y, state = _run(
       inputs_lib.Inputs(
@@ -162,8 +151,8 @@ def prefix_linear_attention(
       ),
       _Call(
           tuple(IMPLEMENTATIONS.items()),
-          _names(implementation),
-          tuple(_unfit(implementation, V).items()),
+          implementations.names(implementation),
+          tuple(implementations.unfit(implementation, V).items()),
           tuple(options.items()),
           tuple(batch_axes),
           tuple(head_axes),
@@ -205,29 +194,3 @@ def _run(inputs, call):
       **options,
   )
   return sharding.on_shards(run, (specs,), (specs.q, state_specs))(inputs)
-
-
-def _names(implementation):
-  """The implementations to try, in order."""
-  if isinstance(implementation, str):
-    return (implementation,)
-  return _DEFAULT if implementation is None else tuple(implementation)
-
-
-def _unfit(implementation, V):
-  """Reasons to skip an implementation if the user named none."""
-  if implementation is not None:
-    return {}
-  reason = mosaic_sm90_tiles.unproven(mosaic_sm90_widths.value_width(V) or V)
-  return {'mosaic_sm90': reason} if reason else {}
-
-
-def _given_tiles(tiles, implementation):
-  if tiles is None:
-    return {}
-  if implementation != 'mosaic_sm90':
-    raise ValueError(
-        "tiles must be given with implementation='mosaic_sm90' only, got"
-        f' {implementation!r}'
-    )
-  return {'tiles': tiles}

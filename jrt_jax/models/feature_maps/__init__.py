@@ -4,12 +4,13 @@
 all heads. `print(table())` lists all maps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flax import nnx
 
 from configs.base import RANGES
+from jrt_jax.cost import feature_maps as cost_of_maps
 from jrt_jax.cost.feature_maps import group_sizes
 from jrt_jax.cost.feature_maps import HYBRID as HYBRID
 from jrt_jax.cost.feature_maps import MAPS
@@ -63,6 +64,34 @@ def build_groups(
   return [
       build(part, num_heads=count, **settings)
       for part, count in zip(parts, counts)
+  ]
+
+
+def build_pairs(
+    config: Mapping[str, Any],
+    *,
+    num_heads: int,
+    reads_prefix: bool,
+    rngs: nnx.Rngs,
+) -> list[tuple[FeatureMap, FeatureMap | None]]:
+  """Returns the map of each group of heads, and that of its prefix or None.
+
+  Args:
+    config: `config.model.feature_map`.
+    num_heads: H, of all groups together.
+    reads_prefix: whether there is a prefix.
+    rngs: of parameters and random projections.
+  """
+  settings = dict(config, num_heads=num_heads, rngs=rngs)
+  settings.pop('separate_encoder', None)
+  settings['head_dim'] = settings.pop('feature_dim')
+  groups = cost_of_maps.groups(config, num_heads, reads_prefix=reads_prefix)
+  maps = build_groups(**settings)
+  if not any(group.separate for group in groups):
+    return [(each, None) for each in maps]
+  return [
+      (each, enc if group.separate else None)
+      for each, enc, group in zip(maps, build_groups(**settings), groups)
   ]
 
 

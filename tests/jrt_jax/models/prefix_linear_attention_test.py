@@ -25,10 +25,13 @@ def make_mixer(make_build):
   ):
     return PrefixLinearAttention(
         make_build(width=E),
-        num_heads=num_heads,
-        feature_map={'name': 'taylor_exp', 'feature_dim': D} | feature_map,
-        normalizer=normalizer,
-        implementation=implementation,
+        {
+            'num_heads': num_heads,
+            'feature_map': {'name': 'taylor_exp', 'feature_dim': D}
+            | feature_map,
+            'normalizer': normalizer,
+            'implementation': implementation,
+        },
         reads_prefix=reads_prefix,
     )
 

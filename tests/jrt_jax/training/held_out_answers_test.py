@@ -37,7 +37,7 @@ def make(run_config):
         model__mask_id=MASK,
         **changes,
     )
-    held_out = split_lib.splits('needle', config['data'], None, share=(0, 1))
+    held_out = split_lib.splits('needle', config['data']['synthetic'])
     split = held_out['validation']
     tokenizer = split_lib.Ids(split.num_ids)
     return held_out_answers.HeldOutAnswers(
@@ -111,5 +111,5 @@ def test_what_the_question_did_not_name_is_scored_apart(make):
 
 def test_a_task_whose_question_names_nothing_has_no_such_score(run_config):
   config = run_config(data__source='mqar', prefix__name='full')
-  split = split_lib.splits('mqar', config['data'], None, share=(0, 1))
+  split = split_lib.splits('mqar', config['data']['synthetic'])
   assert split['validation'].unnamed() is None

@@ -13,6 +13,7 @@ from jrt_jax.data.objectives import MASKED_TOKEN
 from jrt_jax.data.objectives import NEXT_TOKEN
 from jrt_jax.runtime import sharding
 from jrt_jax.training import optimizer
+from jrt_jax.training import label_sums
 from jrt_jax.training import train_state
 
 B, L, E, VOCAB, CAPACITY, MLM_WEIGHT = 16, 8, 4, 10, 4, 0.25
@@ -185,12 +186,12 @@ def test_sums_of_evaluation_add_up_over_batches():
   params, batches = make_params(), [make_batch(5, 1), make_batch(B, 2)]
   evaluate = jax.jit(make_steps().evaluate)
   sums = [evaluate(params, batch) for batch in batches]
-  means = train_state.means(jax.tree.map(lambda *x: sum(x), *sums))
+  means = label_sums.means(jax.tree.map(lambda *x: sum(x), *sums))
 
   model = Lookup(params)
   nll = np.concatenate([model.nll(batch) for batch in batches])
   supervision = np.concatenate([batch['supervision'] for batch in batches])
-  for name, kind in train_state.LOSSES.items():
+  for name, kind in label_sums.LOSSES.items():
     is_kind = supervision == kind
     assert_close(means[f'{name}_loss'], nll[is_kind].mean(), 1e-5)
     assert sum(s[f'{name}_count'] for s in sums) == is_kind.sum()
@@ -204,7 +205,7 @@ def test_labels_that_can_be_recalled_are_summed_up_apart():
   sums = evaluate(params, batch)
   with_recall = evaluate(params, {**batch, 'recallable': recallable})
   assert_close({name: with_recall[name] for name in sums}, sums)
-  mean = train_state.means(with_recall)['recall_loss']
+  mean = label_sums.means(with_recall)['recall_loss']
   assert_close(mean, Lookup(params).nll(batch)[recallable].mean(), 1e-5)
   assert with_recall['recall_count'] == recallable.sum()
   assert with_recall['recall_correct'] <= sums['next_token_correct']

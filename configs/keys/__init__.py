@@ -1,0 +1,1 @@
+"""Parts of the keys of `configs/base.py`, as it has them."""

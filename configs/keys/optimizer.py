@@ -1,0 +1,27 @@
+"""The keys of `config.optimizer`: AdamW and its schedule."""
+
+from jrt_jax.schema import Real
+from jrt_jax.schema import Whole
+
+_COUNT = Whole(1, 10**9)
+_COUNT_OR_0 = Whole(0, 10**9)
+
+KEYS = dict(
+    peak_lr=(8e-4, Real(1e-12, 10)),  # learning rate after the warm-up
+    # learning rate at the last step; a cosine leads to it
+    min_lr=(8e-5, Real(0, 10)),
+    initial_lr=(1e-6, Real(0, 10)),  # learning rate of the first step
+    warmup_steps=(600, _COUNT_OR_0),
+    # of AdamW
+    b1=(0.9, Real(0, 0.9999)),
+    b2=(0.95, Real(0, 0.999999)),
+    eps=(1e-8, Real(1e-30, 1)),
+    weight_decay=(0.1, Real(0, 10)),  # spares embeddings and biases
+    # largest norm of the whole gradient; 0: no clipping
+    clip_norm=(1.0, Real(0, 10**9)),
+    # the run stops after so many skipped steps in a row, when it logs
+    max_bad_steps=(20, _COUNT),
+    # a step is skipped if its gradient norm exceeds this multiple of the
+    # mean norm; 0: never
+    spike_factor=(0.0, Real(0, 10**9)),
+)

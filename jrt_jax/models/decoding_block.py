@@ -1,0 +1,74 @@
+"""A layer that reads prompts and decodes: what training does not do."""
+
+from typing import Any
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+
+from jrt_jax.models import parallel
+from jrt_jax.models.context import Context
+
+
+class DecodingBlock(nnx.Module):
+  """A `Block` with a decode state; the attributes are those of `Block`."""
+
+  mixer_norm: Any
+  mixer: Any
+  mlp_norm: Any
+  mlp: Any
+  reads_prefix: bool
+  state_axes: tuple[tuple[str, ...] | None, ...]
+
+  def prefill(self, x: jax.Array, context: Context, state: Any = None):
+    """Maps [B, L, E] to [B, L, E] and the decode state of the mixer.
+
+    Starts from `state`, the state after earlier tokens, if given.
+    """
+    y, following = self.mixer(
+        self.mixer_norm(x), context, state=state, return_state=True
+    )
+    x = add(x, y)
+    if state is not None and context.mask is not None:
+      following = choose_rows(context.mask.any(axis=1), following, state)
+    following = parallel.lay(following, self.state_axes)
+    return add(x, self.mlp(self.mlp_norm(x))), following
+
+  def prefill_blocks(self, x: jax.Array, masks: jax.Array, state: Any):
+    """As `prefill`, for N consecutive blocks [N, B, C, E] that are prefix."""
+    context = Context(*x.shape[1:3])
+
+    def encode(state, block):
+      x, mask = block
+      x, here = self.mixer_norm(x), context._replace(mask=mask)
+      return self.mixer.read_prefix(x, here, state), None
+
+    def read(state, block):
+      x, mask = block
+      return self.prefill(x, context._replace(mask=mask), state)[::-1]
+
+    if self.reads_prefix:
+      state, _ = jax.lax.scan(encode, state, (x, masks))
+    state, x = jax.lax.scan(read, state, (x, masks))
+    return x, state
+
+  def step(self, x: jax.Array, state: Any):
+    """Maps one token [B, E] and the state to [B, E] and the next state."""
+    y, state = self.mixer.step(self.mixer_norm(x), state)
+    state = parallel.lay(state, self.state_axes)
+    x = add(x, y)
+    return add(x, self.mlp(self.mlp_norm(x))), state
+
+
+def add(x: jax.Array, y: jax.Array) -> jax.Array:
+  """Returns x + y in the dtype of x, the residual stream."""
+  return (x + y).astype(x.dtype)
+
+
+def choose_rows(rows: jax.Array, new: Any, old: Any) -> Any:
+  """Returns `new` in the rows where bool [B] is True, and `old` elsewhere."""
+
+  def choose(new, old):
+    return jnp.where(jnp.expand_dims(rows, [*range(1, new.ndim)]), new, old)
+
+  return jax.tree.map(choose, new, old)

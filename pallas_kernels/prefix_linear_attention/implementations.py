@@ -1,0 +1,48 @@
+"""What computes the operation, and which of it is tried where none is named."""
+
+from collections.abc import Sequence
+
+from pallas_kernels.prefix_linear_attention import chunked
+from pallas_kernels.prefix_linear_attention import mosaic_sm90
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_widths
+from pallas_kernels.prefix_linear_attention import reference
+
+IMPLEMENTATIONS = {
+    'chunked': chunked.chunked,
+    'mosaic_sm90': mosaic_sm90.mosaic_sm90,
+    'reference': reference.reference,
+}
+
+# Implementations that are tried if none is named.
+_DEFAULT = ('mosaic_sm90', 'chunked')
+
+
+def names(implementation: str | Sequence[str] | None) -> tuple[str, ...]:
+  """The implementations to try, in order."""
+  if isinstance(implementation, str):
+    return (implementation,)
+  return _DEFAULT if implementation is None else tuple(implementation)
+
+
+def unfit(implementation: str | Sequence[str] | None, V: int) -> dict[str, str]:
+  """Reasons to skip an implementation if the user named none."""
+  if implementation is not None:
+    return {}
+  reason = mosaic_sm90_tiles.unproven(mosaic_sm90_widths.value_width(V) or V)
+  return {'mosaic_sm90': reason} if reason else {}
+
+
+def given_tiles(
+    tiles: mosaic_sm90_tiles.Tiles | None,
+    implementation: str | Sequence[str] | None,
+) -> dict[str, mosaic_sm90_tiles.Tiles]:
+  """Options of the implementation that is named; ValueError if it has none."""
+  if tiles is None:
+    return {}
+  if implementation != 'mosaic_sm90':
+    raise ValueError(
+        "tiles must be given with implementation='mosaic_sm90' only, got"
+        f' {implementation!r}'
+    )
+  return {'tiles': tiles}
