@@ -13,36 +13,6 @@ _SIZES = ListOf(AnyOf(Whole(1, 10**6), ListOf(Whole(1, 10**6), 2, 2)), 0, 1000)
 _COUNT = Whole(1, 10**9)
 _COUNT_OR_0 = Whole(0, 10**9)
 
-_SYNTHETIC = dict(
-    # sizes of samples: numbers of items, key-value pairs or elements;
-    # each is a pair of numbers where the task needs two
-    sizes=((), _SIZES),
-    # sizes of the held-out samples; (): those of training if `sizes` is
-    # given, else the task's own
-    held_out_sizes=((), _SIZES),
-    num_ids=(0, Whole(0, 2**24)),  # token ids, without [MASK]
-    # order of the document (D) and the question (Q) in a prompt
-    order=(
-        'DQ',
-        OneOf(*('DQ', 'QD', 'QDQ', 'DDQ', 'DQDQ', 'QDDQ')),
-    ),
-    queries=(0, _COUNT_OR_0),  # answers that a sample asks for; 0: all
-    # selective_recall: number of categories; each sample has all of
-    # them, unless items_per_category says how many items each has
-    categories=(4, Whole(1, 10**6)),
-    items_per_category=(0, _COUNT_OR_0),
-    # set_disjointness: number of elements that the two sets share
-    intersections=(1, Whole(1, 10**6)),
-    # set_disjointness: ask whether the sets share an element (yes, no)
-    binary=(False, Flag()),
-    hops=(2, Whole(1, 10**6)),  # multi_hop: hops to the answer
-    # mixed: all sizes at every step; one_by_one: one size in each
-    # stage; cumulative: each stage adds one size
-    curriculum=('mixed', OneOf('mixed', 'one_by_one', 'cumulative')),
-    # steps of each stage except the last
-    stage_steps=((), ListOf(_COUNT, 0, 1000)),
-)
-
 KEYS = dict(
     # python_stdlib: source files of the running Python; text, jsonl: your
     # files; shards: written by jrt_jax.data.prepare; megatron: .bin and
@@ -75,5 +45,34 @@ KEYS = dict(
     # threads that prepare batches in advance; 0: none
     num_threads=(4, Whole(0, 2**8)),
     # settings of the synthetic tasks; 0 and () stand for the task's own
-    synthetic=_SYNTHETIC,
+    synthetic=dict(
+        # sizes of samples: numbers of items, key-value pairs or elements;
+        # each is a pair of numbers where the task needs two
+        sizes=((), _SIZES),
+        # sizes of the held-out samples; (): those of training if `sizes` is
+        # given, else the task's own
+        held_out_sizes=((), _SIZES),
+        num_ids=(0, Whole(0, 2**24)),  # token ids, without [MASK]
+        # order of the document (D) and the question (Q) in a prompt
+        order=(
+            'DQ',
+            OneOf(*('DQ', 'QD', 'QDQ', 'DDQ', 'DQDQ', 'QDDQ')),
+        ),
+        queries=(0, _COUNT_OR_0),  # answers that a sample asks for; 0: all
+        # selective_recall: number of categories; each sample has all of
+        # them, unless items_per_category says how many items each has
+        categories=(4, Whole(1, 10**6)),
+        # selective_recall: items of a category in a sample; 0: all categories
+        items_per_category=(0, _COUNT_OR_0),
+        # set_disjointness: number of elements that the two sets share
+        intersections=(1, Whole(1, 10**6)),
+        # set_disjointness: ask whether the sets share an element (yes, no)
+        binary=(False, Flag()),
+        hops=(2, Whole(1, 10**6)),  # multi_hop: hops to the answer
+        # mixed: all sizes at every step; one_by_one: one size in each
+        # stage; cumulative: each stage adds one size
+        curriculum=('mixed', OneOf('mixed', 'one_by_one', 'cumulative')),
+        # steps of each stage except the last
+        stage_steps=((), ListOf(_COUNT, 0, 1000)),
+    ),
 )

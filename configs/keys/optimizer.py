@@ -11,11 +11,11 @@ KEYS = dict(
     # learning rate at the last step; a cosine leads to it
     min_lr=(8e-5, Real(0, 10)),
     initial_lr=(1e-6, Real(0, 10)),  # learning rate of the first step
+    # steps in which the learning rate rises to peak_lr
     warmup_steps=(600, _COUNT_OR_0),
-    # of AdamW
-    b1=(0.9, Real(0, 0.9999)),
-    b2=(0.95, Real(0, 0.999999)),
-    eps=(1e-8, Real(1e-30, 1)),
+    b1=(0.9, Real(0, 0.9999)),  # decay of AdamW's mean of gradients
+    b2=(0.95, Real(0, 0.999999)),  # decay of its mean of their squares
+    eps=(1e-8, Real(1e-30, 1)),  # what AdamW adds to its denominator
     weight_decay=(0.1, Real(0, 10)),  # spares embeddings and biases
     # largest norm of the whole gradient; 0: no clipping
     clip_norm=(1.0, Real(0, 10**9)),

@@ -34,14 +34,9 @@ def page(source):
   Args:
     source: of configs/base.py, whose `KEYS: … = dict(…)` has tuples and dicts.
   """
-  tree = ast.parse(source)
-  (keys,) = (
-      node.value
-      for node in tree.body
-      if isinstance(node, ast.AnnAssign) and node.target.id == 'KEYS'
-  )
   blocks = [INTRODUCTION]
-  for prefix, about, rows in _sections('config', '', keys, base.KEYS, source):
+  sections = _sections('config', '', _keys(source), base.KEYS, source)
+  for prefix, about, rows in sections:
     head = f'## {prefix}\n\n{about}'.rstrip()
     table = [
         '| key | default | what it sets | what it may be |',
@@ -59,7 +54,9 @@ def _sections(prefix, about, node, keys, source):
     name, value = keyword.arg, keys[keyword.arg]
     comment = _comment(keyword, source, isinstance(value, Mapping))
     if isinstance(value, Mapping):
-      inner.append((f'{prefix}.{name}', comment, keyword.value, value, source))
+      inner.append(
+          (f'{prefix}.{name}', comment, *_dict(keyword.value, value, source))
+      )
       continue
     if not comment:
       raise ValueError(
@@ -70,6 +67,27 @@ def _sections(prefix, about, node, keys, source):
     rows.append((f'`{name}`', f'`{default}`', comment, _cell(str(value[1]))))
   yield prefix, about, rows
   yield from itertools.chain.from_iterable(_sections(*each) for each in inner)
+
+
+def _keys(source):
+  """The expression `dict(…)` of `KEYS` in the source of a module."""
+  (value,) = (
+      node.value
+      for node in ast.parse(source).body
+      if ast.unparse(node).startswith(('KEYS = ', 'KEYS: '))
+  )
+  return value
+
+
+def _dict(node, value, source):
+  """The expression of a dict of keys, its value, and the source with both.
+
+  The expression is `dict(…)`, or `optimizer.KEYS` for one that has a file.
+  """
+  if isinstance(node, ast.Attribute):
+    source = inspect.getsource(getattr(base, ast.unparse(node.value)))
+    node = _keys(source)
+  return node, value, source
 
 
 def _comment(keyword, source, is_dict):
