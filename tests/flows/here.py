@@ -58,6 +58,7 @@ SMALLER = {
 INSTEAD = {
     'pip install': ('it changes the environment', None),
     'python -m venv': ('it changes the environment', None),
+    'make docs': ('it installs packages', 'make -n docs'),
     'make test-aot': ('it downloads 3.2 GB', 'make -n test-aot'),
     'squeue': ('it needs SLURM', None),
     'scancel': ('it needs SLURM', None),
