@@ -147,7 +147,11 @@ def test_a_budget_is_json():
         ('3xH100', {}, r'config\.batch_size must be a multiple of 24'),
         ('8xH100', {'mesh.data': 2}, 'must use all 8 GPUs .* got 2: leave'),
         ('8xH100', {'mesh.tensor': 3}, 'tensor = 3 must divide .* 8'),
-        ('5xH100', {'mesh.fsdp': 5, 'batch_size': 40}, r'fsdp must divide 1024'),
+        (
+            '5xH100',
+            {'mesh.fsdp': 5, 'batch_size': 40},
+            r'fsdp must divide 1024',
+        ),
         ('8xH100', {'objective.name': 'next_token'}, r'needs config\.prefix'),
         *(
             (
