@@ -1,4 +1,7 @@
-"""The page of all keys of a config, from configs/base.py (hooks of mkdocs)."""
+"""The page of all keys of a config (hooks of mkdocs).
+
+It is made from the source of configs/base.py and of the files of configs/keys.
+"""
 
 import ast
 from collections.abc import Mapping
@@ -15,28 +18,22 @@ INTRODUCTION = """\
 # Config keys
 
 Every key of a run. Any of them can be set on the command line, for example
-`--config.model.width=512`. `configs/base.py`, from which this page is made, has
-the same. The defaults are those of the paper's JRT-RNN 360M; the other configs
+`--config.model.width=512`. This page is made from `configs/base.py` and the files of
+`configs/keys`. The defaults are those of the paper's JRT-RNN 360M; the other configs
 change some of them.
 """
 
 
 def on_files(files, config):
   """Adds the page."""
-  text = page(inspect.getsource(base))
-  files.append(File.generated(config, PAGE, content=text))
+  files.append(File.generated(config, PAGE, content=page()))
   return files
 
 
-def page(source):
-  """Returns the page, in Markdown.
-
-  Args:
-    source: of configs/base.py, whose `KEYS: … = dict(…)` has tuples and dicts.
-  """
+def page():
+  """Returns the page, in Markdown."""
   blocks = [INTRODUCTION]
-  sections = _sections('config', '', _keys(source), base.KEYS, source)
-  for prefix, about, rows in sections:
+  for prefix, about, rows in _sections('config', '', *_keys(base)):
     head = f'## {prefix}\n\n{about}'.rstrip()
     table = [
         '| key | default | what it sets | what it may be |',
@@ -47,47 +44,39 @@ def page(source):
   return '\n\n'.join(blocks) + '\n'
 
 
-def _sections(prefix, about, node, keys, source):
+def _keys(module):
+  """The `KEYS = dict(…)` of a module: its syntax, itself, and the module."""
+  (syntax,) = (
+      node.value
+      for node in ast.parse(inspect.getsource(module)).body
+      if isinstance(node, ast.Assign | ast.AnnAssign)
+      and ast.unparse(node).startswith(('KEYS:', 'KEYS ='))
+  )
+  return syntax, module.KEYS, module
+
+
+def _sections(prefix, about, syntax, keys, module):
   """Yields the name, the comment and the rows of a dict, and of those in it."""
   rows, inner = [], []
-  for keyword in node.keywords:
+  source = inspect.getsource(module)
+  for keyword in syntax.keywords:
     name, value = keyword.arg, keys[keyword.arg]
     comment = _comment(keyword, source, isinstance(value, Mapping))
     if isinstance(value, Mapping):
-      inner.append(
-          (f'{prefix}.{name}', comment, *_dict(keyword.value, value, source))
-      )
+      where = keyword.value, value, module
+      if isinstance(keyword.value, ast.Attribute):  # MODULE.KEYS
+        where = _keys(getattr(module, keyword.value.value.id))
+      inner.append((f'{prefix}.{name}', comment, *where))
       continue
     if not comment:
       raise ValueError(
-          f'{prefix}.{name} must have a comment in configs/base.py'
+          f'{prefix}.{name} must have a comment in {module.__name__}'
       )
     default = ast.get_source_segment(source, keyword.value.elts[0])
     default = ' '.join(default.split())
     rows.append((f'`{name}`', f'`{default}`', comment, _cell(str(value[1]))))
   yield prefix, about, rows
   yield from itertools.chain.from_iterable(_sections(*each) for each in inner)
-
-
-def _keys(source):
-  """The expression `dict(…)` of `KEYS` in the source of a module."""
-  (value,) = (
-      node.value
-      for node in ast.parse(source).body
-      if ast.unparse(node).startswith(('KEYS = ', 'KEYS: '))
-  )
-  return value
-
-
-def _dict(node, value, source):
-  """The expression of a dict of keys, its value, and the source with both.
-
-  The expression is `dict(…)`, or `optimizer.KEYS` for one that has a file.
-  """
-  if isinstance(node, ast.Attribute):
-    source = inspect.getsource(getattr(base, ast.unparse(node.value)))
-    node = _keys(source)
-  return node, value, source
 
 
 def _comment(keyword, source, is_dict):
