@@ -193,7 +193,7 @@ def test_the_mean_prefix_of_a_learned_policy_was_measured(make):
 
 @pytest.mark.parametrize('name', policies.fitted_names())
 def test_a_policy_that_was_not_fitted_is_refused(settings, name):
-  with pytest.raises(ValueError, match=f"got '{name}', which needs"):
+  with pytest.raises(ValueError, match=f"got '{name}', which must be fitted"):
     policies.make(settings(name=name), 10)
 
 
