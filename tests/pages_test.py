@@ -131,7 +131,9 @@ def test_every_flag_that_pages_give_a_command_exists(module):
   commands = [[module, '--helpfull']]
   if module == 'launch':
     commands = [['launch', name, '--help'] for name in ('local', 'slurm')]
-  elif module.startswith('pallas_kernels') or module == 'jrt_jax.lm_eval_cli':
+  elif module == 'jrt_jax.lm_eval_cli':
+    commands = [[module, 'run', '--help']]
+  elif module.startswith('pallas_kernels'):
     commands = [[module, '--help']]
   texts = [
       subprocess.run(
