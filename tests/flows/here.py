@@ -37,6 +37,7 @@ SMALLER = {
     'jrt_jax.train --config=configs/jrt_28m.py': _TINY,
     'jrt_jax.train --config=configs/jrt_tiny.py': _SHORT,
     'jrt_jax.train --config=configs/based_tiny.py': _SHORT,
+    'jrt_jax.train --config=configs/attention_tiny.py': _SHORT,
     'jrt_jax.train --config=configs/synthetic.py': _STEPS,
     'jrt_jax.train --from=': _SHORT,
     'launch local': _TINY,
