@@ -61,6 +61,10 @@ INSTEAD = {
     'python -m venv': ('it changes the environment', None),
     'make docs': ('it installs packages', 'make -n docs'),
     'make test-aot': ('it downloads 3.2 GB', 'make -n test-aot'),
+    'benchmarks --out=DIR --publish': (
+        'it needs results of a GPU',
+        'python -m pallas_kernels.benchmarks --list',
+    ),
     'squeue': ('it needs SLURM', None),
     'scancel': ('it needs SLURM', None),
     'tail -f': ('it needs a job', None),
