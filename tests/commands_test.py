@@ -74,7 +74,7 @@ MISTAKES = {
     'recall --workdir={tmp} --tasks=fda --model_args=batch_size=2': 'are flags',
     'benchmark --out=/dev/null/a': '--out must be a file that can be written',
     'benchmark --only=G999': 'G999',
-    'perplexity --out={tmp}/a': '--workdir=DIR must be given, or several',
+    'perplexity --out={tmp}/a': '--workdir=DIR or --workdir=DIR,DIR must be',
     'perplexity --workdir={tmp}': '--out=FILE must be given',
     'perplexity --workdir={tmp} --out={tmp}/a': 'the workdir must be that of a',
     'perplexity --workdir={tmp},{tmp} --out={tmp}/a': 'must be different runs',
@@ -138,7 +138,7 @@ def test_help_is_what_was_asked_for(command):
 
 @pytest.mark.parametrize('command', COMMANDS)
 def test_an_unknown_flag_is_one_line(assert_one_line, command):
-  assert_one_line(run(command, '--no_such_flag=3'), "flag 'no_such_flag'")
+  assert_one_line(run(command, '--no_such_flag=3'), 'no flag --no_such_flag')
 
 
 @pytest.mark.parametrize('command', MISTAKES)
