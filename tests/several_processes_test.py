@@ -201,7 +201,7 @@ def test_a_damaged_file_that_only_one_process_reads_ends_both(
   keys = {'data__source': 'shards', 'data__path': shards}
   codes, _, errors = finish(start_two(tmp_path / 'run', **keys))
   assert codes == [2, 2]
-  assert f'error: process 1: {shards}: damaged' in errors[0]
+  assert f'error: process 1: {shards} has damaged' in errors[0]
   assert second.name in errors[0]
   assert 'error: ' not in errors[1]
 
