@@ -3,6 +3,12 @@
 This package imports jax and numpy only; it can be used without jrt_jax.
 """
 
+from pallas_kernels.gated_delta_rule.api import (
+    gated_delta_rule as gated_delta_rule,
+)
+from pallas_kernels.gated_delta_rule.api import (
+    gated_delta_rule_step as gated_delta_rule_step,
+)
 from pallas_kernels.prefix_linear_attention import feature_maps as feature_maps
 from pallas_kernels.prefix_linear_attention.api import (
     prefix_linear_attention as prefix_linear_attention,

@@ -1,0 +1,1 @@
+"""The recurrence of Gated DeltaNet and, without its erasing, of Mamba-2."""

@@ -1,0 +1,147 @@
+"""The gated delta rule in chunks: matrix products, linear in the length.
+
+Within a chunk the writes u of all tokens follow from one triangular system: a
+token writes what its value differs from what the state, and the writes of the
+tokens before it, hold under its key. With Γ the sum of the log decays from the
+start of the chunk or document, S the state before it and ratio_ij = exp(Γ_i - Γ_j),
+
+  (I + A) u = β (v - exp(Γ) k S),   A_ij = β_i (k_i·k_j) ratio_ij for j < i,
+  y_i = exp(Γ_i) q_i S + Σ_{j≤i} (q_i·k_j) ratio_ij u_j,
+  S' = exp(Γ_C) S + Σ_j exp(Γ_C - Γ_j) k_j u_jᵀ.
+
+Ratios are at most 1, so that no decay can overflow. Without β, u is v.
+
+Source: Yang et al. 2024 (Gated DeltaNet), https://arxiv.org/abs/2412.06464,
+section 3.3; without β: Dao and Gu 2024 (Mamba-2), https://arxiv.org/abs/2405.21060,
+section 6.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+from jax import lax
+import jax.numpy as jnp
+
+from pallas_kernels.gated_delta_rule.inputs import Inputs
+
+CHUNK = 64  # C; the system of a chunk takes C² of memory, and C² D of time
+
+
+def chunked(
+    inputs: Inputs, *, chunk: int = CHUNK
+) -> tuple[jax.Array, jax.Array]:
+  """Returns the outputs [B, L, H, V] and the state after the last token.
+
+  The backward pass keeps the state before each chunk and computes the rest of a
+  chunk once more, so that memory is linear in L.
+  """
+  L = inputs.v.shape[1]
+  chunks = _Chunk.of(inputs, min(chunk, -(-L // 16) * 16))
+  read = jax.checkpoint(_read)
+  state, y = lax.scan(read, inputs.state, chunks)  # y [N, B, H, C, V]
+  y = jnp.moveaxis(y, (0, 3), (1, 2))  # [B, N, C, H, V]
+  y = y.reshape(y.shape[0], -1, *y.shape[3:])[:, :L]
+  return y.astype(inputs.v.dtype), state
+
+
+class _Chunk(NamedTuple):
+  """C tokens of every row; N of them in a row, along a leading axis."""
+
+  q: jax.Array  # [B, G, C, D]
+  k: jax.Array  # [B, G, C, D]
+  v: jax.Array  # [B, H, C, V]
+  log_decay: jax.Array  # [B, H, C]
+  beta: jax.Array | None  # [B, H, C]
+  segment: jax.Array  # [B, C]
+  opened: jax.Array  # [B], the segment of the state before the chunk
+
+  @classmethod
+  def of(cls, inputs, C):
+    """All chunks, the last one filled up with what changes nothing."""
+    split = functools.partial(_split, C=C)
+    segment = _split(inputs.segment, C, mode='edge')
+    opened = jnp.pad(segment[:-1, :, -1], ((1, 0), (0, 0)))
+    q, k, v, log_decay, beta = (
+        None if x is None else jnp.moveaxis(split(x), 3, 2) for x in inputs[:5]
+    )
+    return cls(q, k, v, log_decay, beta, segment, opened)
+
+
+def _split(x, C, mode='constant'):
+  """[B, L, ...] to [N, B, C, ...]."""
+  fill = [(0, 0), (0, -x.shape[1] % C)] + [(0, 0)] * (x.ndim - 2)
+  x = jnp.pad(x, fill, mode=mode)
+  return jnp.moveaxis(x.reshape(x.shape[0], -1, C, *x.shape[2:]), 1, 0)
+
+
+def _read(state, chunk):
+  """The state [B, H, D, V] after a chunk, and its outputs [B, H, C, V]."""
+  segment = chunk.segment
+  reads = segment == chunk.opened[:, None]  # [B, C], tokens that see the state
+  writes = segment == segment[:, -1:]  # likewise those that are kept in it
+  sees = jnp.tril(segment[:, :, None] == segment[:, None, :])[:, None]
+  total = _since_start(sees, chunk.log_decay)  # Γ [B, H, C]
+  ratio = total[..., :, None] - total[..., None, :]
+  ratio = jnp.exp(jnp.where(sees, ratio, -jnp.inf))  # [B, H, C, C]
+  since = jnp.where(reads[:, None], jnp.exp(total), 0)[..., None]
+  left = total[..., -1:] - total
+  left = jnp.where(writes[:, None], jnp.exp(left), 0)[..., None]
+
+  written = _written(chunk, state, ratio, since)
+  scores = _by_head(_scores(chunk.q, chunk.k), ratio)
+  y = since * _from_state(chunk.q, state) + scores @ written
+  kept = jnp.where(reads[:, -1:], jnp.exp(total[..., -1]), 0)
+  state = state * kept[..., None, None] + _to_state(chunk.k, left * written)
+  return state, y
+
+
+def _since_start(sees, log_decay):
+  """Γ, summed over the tokens of each document apart: none depends on another."""
+  return jnp.einsum(
+      'bhij,bhj->bhi',
+      sees.astype(jnp.float32),
+      log_decay,
+      precision=lax.Precision.HIGHEST,
+  )
+
+
+def _written(chunk, state, ratio, since):
+  """u [B, H, C, V], what each token adds to the state under its key."""
+  v = chunk.v.astype(jnp.float32)
+  if chunk.beta is None:
+    return v
+  beta = chunk.beta[..., None]
+  new = beta * (v - since * _from_state(chunk.k, state))
+  system = beta * _by_head(_scores(chunk.k, chunk.k), ratio)
+  return lax.linalg.triangular_solve(  # reads what is below the diagonal
+      system, new, left_side=True, lower=True, unit_diagonal=True
+  )
+
+
+def _scores(q, k):
+  """[B, G, C, C], the products of all queries and keys of a chunk."""
+  return jnp.einsum('bgid,bgjd->bgij', q, k, preferred_element_type=jnp.float32)
+
+
+def _by_head(scores, ratio):
+  """[B, H, C, C], the scores of each head's group, decayed."""
+  (B, G, C, _), H = scores.shape, ratio.shape[1]
+  ratio = ratio.reshape(B, G, H // G, C, C)
+  return (scores[:, :, None] * ratio).reshape(B, H, C, C)
+
+
+def _from_state(q, state):
+  """[B, H, C, V], what the state holds under keys [B, G, C, D]."""
+  (B, G, C, _), (H, D, V) = q.shape, state.shape[1:]
+  grouped = state.reshape(B, G, H // G, D, V)
+  y = jnp.einsum('bgcd,bgrdv->bgrcv', q.astype(state.dtype), grouped)
+  return y.reshape(B, H, C, V)
+
+
+def _to_state(k, written):
+  """[B, H, D, V], the sum of k uᵀ."""
+  (B, G, C, D), (H, V) = k.shape, written.shape[1::2]
+  grouped = written.reshape(B, G, H // G, C, V)
+  kv = jnp.einsum('bgcd,bgrcv->bgrdv', k.astype(written.dtype), grouped)
+  return kv.reshape(B, H, D, V)

@@ -1,0 +1,52 @@
+"""The gated delta rule as it is defined: one token after another."""
+
+import jax
+import jax.numpy as jnp
+
+from pallas_kernels.gated_delta_rule.inputs import Inputs
+
+
+def reference(inputs: Inputs) -> tuple[jax.Array, jax.Array]:
+  """Returns the outputs [B, L, H, V] and the state after the last token.
+
+  Computes in float32, or in float64 if the inputs are, whatever their dtype.
+  """
+  dtype = jnp.promote_types(inputs.v.dtype, jnp.float32)
+  starts = jnp.diff(inputs.segment, axis=1, prepend=0) != 0
+  decay = jnp.where(starts[..., None], 0, jnp.exp(inputs.log_decay))
+
+  def read(state, token):
+    q, k, v, decay, beta = token
+    state, y = step(q, k, v, decay, beta, state)
+    return state, y
+
+  tokens = inputs.q, inputs.k, inputs.v, decay, inputs.beta
+  tokens = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0).astype(dtype), tokens)
+  state, y = jax.lax.scan(read, inputs.state.astype(dtype), tokens)
+  return jnp.moveaxis(y, 0, 1).astype(inputs.v.dtype), state
+
+
+def step(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    decay: jax.Array,
+    beta: jax.Array | None,
+    state: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+  """Returns the next state [B, H, D, V] and outputs [B, H, V] of one token.
+
+  Args:
+    q, k: [B, G, D], of which each is shared by H / G heads.
+    v: [B, H, V].
+    decay: [B, H], what remains of the state.
+    beta: [B, H], or None.
+    state: [B, H, D, V], whose dtype all are computed in.
+  """
+  H = v.shape[1]
+  q, k = (jnp.repeat(x, H // x.shape[1], axis=1) for x in (q, k))
+  state = state * decay[..., None, None]
+  if beta is not None:
+    v = beta[..., None] * (v - jnp.einsum('bhd,bhdv->bhv', k, state))
+  state = state + k[..., None] * v[..., None, :]
+  return state, jnp.einsum('bhd,bhdv->bhv', q, state)
