@@ -115,6 +115,21 @@ KEYS: dict[str, Any] = dict(
         conv_kernel=(3, Whole(2, 2**8)),  # conv layers: taps of the filter
         # conv layers: width of values and gates together, as a multiple of E
         conv_expand=(4, Whole(1, 2**6)),
+        # gdn layers, Gated DeltaNet (https://arxiv.org/abs/2412.06464)
+        gdn=dict(
+            num_heads=(6, Whole(1, 2**10)),
+            key_dim=(128, Whole(1, 2**12)),  # width of keys of each head
+            value_dim=(256, Whole(1, 2**12)),  # width of values of each head
+            conv_kernel=(4, Whole(2, 2**8)),  # taps of its convolutions
+        ),
+        # mamba2 layers (https://arxiv.org/abs/2405.21060)
+        mamba2=dict(
+            num_heads=(32, Whole(1, 2**10)),
+            head_dim=(64, Whole(1, 2**12)),  # width of values of each head
+            state_dim=(128, Whole(1, 2**12)),  # N, width of B and C
+            num_groups=(1, Whole(1, 2**10)),  # groups of heads with one B and C
+            conv_kernel=(4, Whole(2, 2**8)),  # taps of its convolutions
+        ),
         norm_eps=(1e-5, Real(1e-12, 1)),  # epsilon of RMSNorm
         # standard deviation of initial weights; projections that add to the
         # residual stream have it divided by sqrt(2 * layers)

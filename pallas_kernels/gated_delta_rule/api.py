@@ -65,7 +65,7 @@ def gated_delta_rule(
       last.
     mask: bool [B, L], False where there is no token: the state stays as it is.
     batch_axes, head_axes: names of axes of the mesh that share the rows, and
-      the heads with their groups, as in `prefix_linear_attention`.
+      the groups or, of a single one, the heads, as in `prefix_linear_attention`.
     implementation: 'chunked' or 'reference' (one token after another), or
       several to try in order.
 
@@ -122,13 +122,14 @@ def gated_delta_rule(
 @functools.partial(jax.jit, static_argnums=(1, 2, 3))
 def _run(inputs, names, batch_axes, head_axes):
   """Compiled once where the caller compiles nothing, else part of the whole."""
-  B, _, G, _ = inputs.q.shape
+  (B, _, G, _), H = inputs.q.shape, inputs.v.shape[2]
   rows = sharding.axes_that_divide(B, batch_axes)
-  heads = sharding.axes_that_divide(G, head_axes)
+  heads = sharding.axes_that_divide(H if G == 1 else G, head_axes)
   vectors = PartitionSpec(rows, None, heads)
   state = PartitionSpec(rows, heads)
   specs = inputs_lib.Inputs(
-      *[vectors] * 4,
+      *[PartitionSpec(rows) if G == 1 else vectors] * 2,
+      *[vectors] * 2,
       None if inputs.beta is None else vectors,
       PartitionSpec(rows),
       state,

@@ -32,6 +32,19 @@ def tiny_config():
         'mask_id': 19,
         'feature_map': {**model['feature_map'], 'feature_dim': 4},
         'window': 5,
+        'gdn': {
+            'num_heads': 2,
+            'key_dim': 4,
+            'value_dim': 6,
+            'conv_kernel': 4,
+        },
+        'mamba2': {
+            'num_heads': 4,
+            'head_dim': 4,
+            'state_dim': 6,
+            'num_groups': 2,
+            'conv_kernel': 4,
+        },
         'init_std': 0.3,  # large enough for every token to matter
         'dtype': 'float32',
         **overrides,

@@ -32,7 +32,12 @@ MODELS = {
     'attention': (('attention',), CAUSAL),
     'la': (('la',), CAUSAL),
     'pla': (('pla',), PREFIX_OR_CAUSAL),
-    'all': (('conv', 'pla', 'swa', 'la', 'attention'), PREFIX_OR_CAUSAL),
+    'gdn': (('gdn',), CAUSAL),
+    'mamba2': (('mamba2',), CAUSAL),
+    'all': (
+        ('conv', 'pla', 'swa', 'la', 'attention', 'gdn', 'mamba2'),
+        PREFIX_OR_CAUSAL,
+    ),
 }
 
 

@@ -9,8 +9,10 @@ from jrt_jax.cost.mixers.base import head_width as head_width
 from jrt_jax.cost.mixers.base import ITEM_BYTES as ITEM_BYTES
 from jrt_jax.cost.mixers.base import Mixer as Mixer
 from jrt_jax.cost.mixers.conv import CONV
+from jrt_jax.cost.mixers.gated_delta_net import GDN
 from jrt_jax.cost.mixers.linear_attention import LA
 from jrt_jax.cost.mixers.linear_attention import PLA
+from jrt_jax.cost.mixers.mamba2 import MAMBA2
 from jrt_jax.cost.mixers.softmax_attention import ATTENTION
 from jrt_jax.cost.mixers.softmax_attention import SWA
 
@@ -20,6 +22,8 @@ MIXERS = {
     'la': LA,
     'swa': SWA,
     'attention': ATTENTION,
+    'mamba2': MAMBA2,
+    'gdn': GDN,
 }
 
 

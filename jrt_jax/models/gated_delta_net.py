@@ -1,0 +1,146 @@
+"""The mixer of Gated DeltaNet: a state that overwrites what a key held."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+
+from jrt_jax.models import parallel
+from jrt_jax.models.context import Context
+from jrt_jax.models.layers import Build
+from jrt_jax.models.recurrence import Decay
+from jrt_jax.models.recurrence import HeadsConv
+from jrt_jax.models.recurrence import rms_normalized
+import pallas_kernels
+
+_NORM_EPS = 1e-6  # of the L2 norm of queries and keys
+
+
+class State(NamedTuple):
+  """What decoding keeps."""
+
+  q: jax.Array  # [B, H · D, K - 1], of the convolution of the queries
+  k: jax.Array  # [B, H · D, K - 1]
+  v: jax.Array  # [B, H · V, K - 1]
+  memory: jax.Array  # float32 [B, H, D, V]
+
+
+class GatedDeltaNet(nnx.Module):
+  """The gated delta rule between convolved projections and a gated norm.
+
+  Queries, keys and values pass a short convolution and SiLU; queries and keys
+  are then divided by their norms. How much a token overwrites, β, and how much
+  of the state remains, depend on the token.
+
+  Args:
+    build: what the layers are made with.
+    num_heads: H.
+    key_dim: D, of a head.
+    value_dim: V, of a head.
+    conv_kernel: K, taps of the convolutions.
+
+  Source: Yang et al. 2024, https://arxiv.org/abs/2412.06464.
+  """
+
+  def __init__(
+      self,
+      build: Build,
+      *,
+      num_heads: int,
+      key_dim: int,
+      value_dim: int,
+      conv_kernel: int,
+  ):
+    keys, values = num_heads * key_dim, num_heads * value_dim
+    self.proj_q = build.linear(build.width, keys)
+    self.proj_k = build.linear(build.width, keys)
+    self.proj_v = build.linear(build.width, values)
+    self.proj_gate = build.linear(build.width, values)
+    self.proj_beta = build.linear(build.width, num_heads)
+    self.proj_decay = build.linear(build.width, num_heads)
+    self.conv_q = HeadsConv(build, keys, kernel=conv_kernel)
+    self.conv_k = HeadsConv(build, keys, kernel=conv_kernel)
+    self.conv_v = HeadsConv(build, values, kernel=conv_kernel)
+    self.decay = Decay(build, num_heads)
+    self.gain = nnx.Param(jnp.ones(value_dim))
+    self.out_proj = build.linear_out(values)
+    self.num_heads = num_heads
+    self.norm_eps = build.norm_eps
+
+  def __call__(
+      self,
+      x: jax.Array,
+      context: Context,
+      *,
+      state: State | None = None,
+      return_state: bool = False,
+  ):
+    """Maps [B, L, E] to [B, L, E], and with `return_state` the state.
+
+    Starts from `state`, which was returned for the tokens before, if given.
+    """
+    convolved = [
+        conv(u, context, state=before)
+        for conv, u, before in self._convolutions(x, state)
+    ]
+    (q, k, v), tails = zip(*convolved)
+    y, memory = pallas_kernels.gated_delta_rule(
+        *self._operands(x, q, k, v),
+        initial_state=None if state is None else state.memory,
+        return_state=True,
+        segment_ids=context.segment_ids,
+        mask=context.mask,
+        batch_axes=parallel.BATCH_AXES,
+        head_axes=parallel.HEAD_AXES,
+    )
+    y = self._out(x, y)
+    return (y, State(*tails, memory)) if return_state else y
+
+  def step(self, x: jax.Array, state: State) -> tuple[jax.Array, State]:
+    """Maps one token [B, E] and the state to [B, E] and the next state."""
+    convolved = [
+        conv.step(u, before) for conv, u, before in self._convolutions(x, state)
+    ]
+    (q, k, v), tails = zip(*convolved)
+    y, memory = pallas_kernels.gated_delta_rule_step(
+        *self._operands(x, q, k, v), state.memory
+    )
+    return self._out(x, y), State(*tails, memory)
+
+  def _convolutions(self, x, state):
+    before = (None,) * 3 if state is None else state[:3]
+    yield self.conv_q, self.proj_q(x), before[0]
+    yield self.conv_k, self.proj_k(x), before[1]
+    yield self.conv_v, self.proj_v(x), before[2]
+
+  def _operands(self, x, q, k, v):
+    """What the operation takes, of arrays [..., H · D] and [..., H · V]."""
+    q, k, v = (self._heads(jax.nn.silu(u)) for u in (q, k, v))
+    scale = q.shape[-1] ** -0.5
+    beta = jax.nn.sigmoid(self.proj_beta(x).astype(jnp.float32))
+    log_decay, _ = self.decay(self.proj_decay(x))
+    return _unit(q) * scale, _unit(k), v, log_decay, beta
+
+  def _out(self, x, y):
+    """RMSNorm of each head's outputs [..., H, V], gated, to [..., E]."""
+    y = rms_normalized(y, self.gain[...], self.norm_eps)
+    gate = self._heads(self.proj_gate(x)).astype(jnp.float32)
+    y = (y * jax.nn.silu(gate)).astype(x.dtype)
+    return self.out_proj(y.reshape(*x.shape[:-1], -1))
+
+  def _heads(self, x):
+    return x.reshape(*x.shape[:-1], self.num_heads, -1)
+
+
+def _unit(x):
+  """x / ‖x‖ over the last axis, in the dtype of x."""
+  wide = x.astype(jnp.float32)
+  square = jnp.sum(wide * wide, axis=-1, keepdims=True)
+  return (wide * jax.lax.rsqrt(square + _NORM_EPS)).astype(x.dtype)
+
+
+def gdn(build: Build, config: Mapping[str, Any]) -> GatedDeltaNet:
+  """The mixer `gdn` of `config.model`."""
+  return GatedDeltaNet(build, **config['gdn'])

@@ -1,0 +1,128 @@
+"""The mixer of Mamba-2: a state-space model with one decay a head."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+
+from jrt_jax.models import parallel
+from jrt_jax.models.context import Context
+from jrt_jax.models.layers import Build
+from jrt_jax.models.recurrence import Decay
+from jrt_jax.models.recurrence import HeadsConv
+from jrt_jax.models.recurrence import rms_normalized
+import pallas_kernels
+
+
+class State(NamedTuple):
+  """What decoding keeps."""
+
+  x: jax.Array  # [B, H · V, K - 1], of the convolution of the values
+  bc: jax.Array  # [B, 2 G N, K - 1], likewise of keys and queries
+  memory: jax.Array  # float32 [B, H, N, V]
+
+
+class Mamba2(nnx.Module):
+  """Values into a decaying state, between a convolution and a gated norm.
+
+  In the words of attention its B are keys, C queries, and Δ·x values; all heads
+  of a group share keys and queries. Each head adds its values to its outputs,
+  times a weight D of its own.
+
+  Args:
+    build: what the layers are made with.
+    num_heads: H.
+    head_dim: V, of values.
+    state_dim: N, of keys and queries.
+    num_groups: G, which share keys and queries.
+    conv_kernel: K, taps of the convolutions.
+
+  Source: Dao and Gu 2024, https://arxiv.org/abs/2405.21060.
+  """
+
+  def __init__(
+      self,
+      build: Build,
+      *,
+      num_heads: int,
+      head_dim: int,
+      state_dim: int,
+      num_groups: int,
+      conv_kernel: int,
+  ):
+    inner, shared = num_heads * head_dim, 2 * num_groups * state_dim
+    self.proj_gate = build.linear(build.width, inner)
+    self.proj_x = build.linear(build.width, inner)
+    self.proj_bc = build.linear(build.width, shared)
+    self.proj_dt = build.linear(build.width, num_heads)
+    self.conv_x = HeadsConv(build, inner, kernel=conv_kernel, bias=True)
+    self.conv_bc = HeadsConv(build, shared, kernel=conv_kernel, bias=True)
+    self.decay = Decay(build, num_heads)
+    self.skip = nnx.Param(jnp.ones(num_heads))  # D
+    self.gain = nnx.Param(jnp.ones(inner))
+    self.out_proj = build.linear_out(inner)
+    self.num_heads = num_heads
+    self.num_groups = num_groups
+    self.norm_eps = build.norm_eps
+
+  def __call__(
+      self,
+      x: jax.Array,
+      context: Context,
+      *,
+      state: State | None = None,
+      return_state: bool = False,
+  ):
+    """Maps [B, L, E] to [B, L, E], and with `return_state` the state.
+
+    Starts from `state`, which was returned for the tokens before, if given.
+    """
+    before = (None,) * 3 if state is None else state
+    u, tail_x = self.conv_x(self.proj_x(x), context, state=before[0])
+    bc, tail_bc = self.conv_bc(self.proj_bc(x), context, state=before[1])
+    u, *operands = self._operands(x, u, bc)
+    y, memory = pallas_kernels.gated_delta_rule(
+        *operands,
+        initial_state=before[2],
+        return_state=True,
+        segment_ids=context.segment_ids,
+        mask=context.mask,
+        batch_axes=parallel.BATCH_AXES,
+        head_axes=parallel.HEAD_AXES,
+    )
+    y = self._out(x, u, y)
+    return (y, State(tail_x, tail_bc, memory)) if return_state else y
+
+  def step(self, x: jax.Array, state: State) -> tuple[jax.Array, State]:
+    """Maps one token [B, E] and the state to [B, E] and the next state."""
+    u, tail_x = self.conv_x.step(self.proj_x(x), state.x)
+    bc, tail_bc = self.conv_bc.step(self.proj_bc(x), state.bc)
+    u, *operands = self._operands(x, u, bc)
+    y, memory = pallas_kernels.gated_delta_rule_step(
+        *operands, None, state.memory
+    )
+    return self._out(x, u, y), State(tail_x, tail_bc, memory)
+
+  def _operands(self, x, u, bc):
+    """Values [..., H, V], and what the operation takes: C, B, Δx and log a."""
+    u, bc = jax.nn.silu(u), jax.nn.silu(bc)
+    u = u.reshape(*u.shape[:-1], self.num_heads, -1)
+    bc = bc.reshape(*bc.shape[:-1], 2, self.num_groups, -1)
+    log_decay, step = self.decay(self.proj_dt(x))
+    values = (u * step[..., None]).astype(u.dtype)
+    return u, bc[..., 1, :, :], bc[..., 0, :, :], values, log_decay
+
+  def _out(self, x, u, y):
+    """The skipped values and the gated norm, to [..., E]."""
+    y = y.astype(jnp.float32) + self.skip[...][:, None] * u
+    y = y.reshape(*x.shape[:-1], -1)
+    y *= jax.nn.silu(self.proj_gate(x).astype(jnp.float32))
+    y = rms_normalized(y, self.gain[...], self.norm_eps)
+    return self.out_proj(y.astype(x.dtype))
+
+
+def mamba2(build: Build, config: Mapping[str, Any]) -> Mamba2:
+  """The mixer `mamba2` of `config.model`."""
+  return Mamba2(build, **config['mamba2'])
