@@ -115,12 +115,14 @@ class Mamba2(nnx.Module):
     return u, bc[..., 1, :, :], bc[..., 0, :, :], values, log_decay
 
   def _out(self, x, u, y):
-    """The skipped values and the gated norm, to [..., E]."""
+    """The skipped values and the gated norm of each group, to [..., E]."""
     y = y.astype(jnp.float32) + self.skip[...][:, None] * u
-    y = y.reshape(*x.shape[:-1], -1)
-    y *= jax.nn.silu(self.proj_gate(x).astype(jnp.float32))
-    y = rms_normalized(y, self.gain[...], self.norm_eps)
-    return self.out_proj(y.astype(x.dtype))
+    groups = *x.shape[:-1], self.num_groups, -1
+    y = y.reshape(groups)
+    y *= jax.nn.silu(self.proj_gate(x).astype(jnp.float32)).reshape(groups)
+    gain = self.gain[...].reshape(self.num_groups, -1)
+    y = rms_normalized(y, gain, self.norm_eps).astype(x.dtype)
+    return self.out_proj(y.reshape(*x.shape[:-1], -1))
 
 
 def mamba2(build: Build, config: Mapping[str, Any]) -> Mamba2:
