@@ -28,6 +28,7 @@ MODELS = {
     'attention': ('attention', 'attention'),
     'mlp': ('pla', 'la'),  # a feature map with parameters of each head
     'hybrid': ('pla', 'la'),  # two maps, of two heads each
+    'recurrences': ('gdn', 'mamba2'),
 }
 MESHES = {  # data, fsdp, tensor
     'one device': (1, 1, 1),
@@ -67,6 +68,8 @@ def make_model(name):
       dtype='float32',
   )
   config.model.feature_map.feature_dim = 4
+  config.model.gdn.update(num_heads=2, key_dim=4, value_dim=6)
+  config.model.mamba2.update(num_heads=4, head_dim=6, state_dim=4)
   if name == 'mlp':
     config.model.feature_map.update(name='mlp', num_features=6)
   if name == 'hybrid':
