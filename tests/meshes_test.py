@@ -70,6 +70,8 @@ def make_model(name):
   config.model.feature_map.feature_dim = 4
   config.model.gdn.update(num_heads=2, key_dim=4, value_dim=6)
   config.model.mamba2.update(num_heads=4, head_dim=6, state_dim=4)
+  if name == 'recurrences':
+    config.model.init_std = 0.1  # of norms near 0 rounding would be amplified
   if name == 'mlp':
     config.model.feature_map.update(name='mlp', num_features=6)
   if name == 'hybrid':
