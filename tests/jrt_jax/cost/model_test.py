@@ -115,7 +115,7 @@ def test_a_config_says_its_command_its_parameters_and_its_source(name):
 def test_weight_decay_spares_the_embedding_biases_and_random_projections(
     name, tiny_config
 ):
-  """As in the official runs, but not norm scales and taps of convolutions."""
+  """And decays of the state, as in the official runs; not norm scales and taps."""
   maps = {
       'name': name,
       'feature_dim': 4,
@@ -125,7 +125,7 @@ def test_weight_decay_spares_the_embedding_biases_and_random_projections(
   config = tiny_config(mixers=tuple(MIXERS), feature_map=maps)
   weights = cost.weights(config)
   spared = {name for name, x in weights.items() if not x.decays}
-  ends = '.bias', '.projection'
+  ends = '.bias', '.projection', '.A_log', '.dt_bias', '.skip'
   assert spared == {'embedding.embedding'} | {
       name for name in weights if name.endswith(ends)
   }
