@@ -9,10 +9,10 @@ from jax.sharding import PartitionSpec
 
 from pallas_kernels import dispatch
 from pallas_kernels import sharding
+from pallas_kernels.arguments import check_array
 from pallas_kernels.gated_delta_rule import chunked
 from pallas_kernels.gated_delta_rule import inputs as inputs_lib
 from pallas_kernels.gated_delta_rule import reference
-from pallas_kernels.prefix_linear_attention.inputs import check_array
 
 IMPLEMENTATIONS = {
     'chunked': chunked.chunked,

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 
 from pallas_kernels import dispatch
 from pallas_kernels import sharding
+from pallas_kernels.arguments import check_array
 from pallas_kernels.prefix_linear_attention import implementations
 from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
 from pallas_kernels.prefix_linear_attention.feature_maps import FeatureMap
 from pallas_kernels.prefix_linear_attention.implementations import IMPLEMENTATIONS
-from pallas_kernels.prefix_linear_attention.inputs import check_array
 
 
 def prefix_linear_attention(

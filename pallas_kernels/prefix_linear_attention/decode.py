@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 
+from pallas_kernels.arguments import check_array
 from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
 from pallas_kernels.prefix_linear_attention.feature_maps import FeatureMap
-from pallas_kernels.prefix_linear_attention.inputs import check_array
 
 
 def prefix_linear_attention_step(

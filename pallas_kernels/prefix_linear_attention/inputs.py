@@ -1,6 +1,6 @@
 """The checked inputs of every implementation of prefix linear attention."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -109,26 +109,6 @@ def check_name(argument: str, name: str, names: Mapping[str, Any]) -> None:
   """Raises ValueError unless `name` is one of `names`."""
   if name not in names:
     raise ValueError(f'{argument} must be one of {sorted(names)}, got {name!r}')
-
-
-def check_array(
-    name: str, x: jax.Array, shape: Sequence[int | str], dtype: Any = None
-) -> None:
-  """Raises ValueError unless `x` has the shape, in which letters are any sizes.
-
-  Without a `dtype`, the dtype must be one in which the operation computes.
-  float64 is for tests only, and messages do not mention it.
-  """
-  fits = len(shape) == x.ndim and all(
-      isinstance(n, str) or n == m for n, m in zip(shape, x.shape)
-  )
-  if not fits:
-    wanted = ', '.join(map(str, shape))
-    raise ValueError(f'{name} must have shape [{wanted}], got {[*x.shape]}')
-  if dtype is None and x.dtype not in (jnp.bfloat16, jnp.float32, jnp.float64):
-    raise ValueError(f'{name} must be bfloat16 or float32, got {x.dtype}')
-  if dtype is not None and x.dtype != dtype:
-    raise ValueError(f'{name} must be {jnp.dtype(dtype)}, got {x.dtype}')
 
 
 def check_prefix(prefix_len: jax.Array, segment: jax.Array, P: int) -> None:

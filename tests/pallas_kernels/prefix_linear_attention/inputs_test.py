@@ -60,6 +60,7 @@ L = 13
         ({'segment_ids': 'int8'}, '^segment_ids must be int32, got int8'),
         ({'mask': (13,)}, r'^mask must have shape \[2, 13\], got \[13\]'),
         ({'mask': 'int32'}, '^mask must be bool, got int32'),
+        ({'prefix_len': 3}, r'^prefix_len must be an array \[2\], got 3$'),
         (
             {'feature_map': 'identity'},
             r'^initial_state.kv must have shape \[2, ',
