@@ -20,11 +20,11 @@ L = 13
         ),
         (
             {'feature_map': feature_maps.polynomial(2, 1.0)},
-            '^normalizer must be .* of polynomial',
+            '^normalizer must be .* such as polynomial',
         ),
         (
             {'feature_map': feature_maps.taylor_exp(3)},
-            '^normalizer must be .* of taylor_exp',
+            '^normalizer must be .* such as taylor_exp',
         ),
         ({'implementation': 'x'}, "^implementation must be one of .*, got 'x'"),
         ({'q': (13, 2, 4)}, r'^q must have shape \[B, L, H, D\], got \[13, '),
