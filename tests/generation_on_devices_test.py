@@ -84,7 +84,7 @@ def test_each_device_keeps_the_states_of_its_rows_and_heads(eight):
   compiled = decode.decode._cache_size()
   continuation.advance()
   assert decode.decode._cache_size() == compiled
-  states = continuation._reading.states  # of 8 rows
+  states = continuation._state.states  # of 8 rows
   pla, attention = states[0].kv, states[1].k
   _, H, F, V = pla.shape
   assert pla.sharding.shard_shape(pla.shape) == (2, H // 2, F, V)

@@ -18,6 +18,7 @@ the whole document is left out.
 import contextlib
 import gzip
 import json
+import os
 
 from absl import app
 from absl import flags
@@ -157,6 +158,12 @@ def _output(path):
     yield lambda text: file.write(text.encode(errors='replace'))
 
 
+def _short(path, paths):
+  """The file's name without its folders, where that tells it from the others."""
+  name = os.path.basename(path)
+  return path if sum(os.path.basename(x) == name for x in paths) > 1 else name
+
+
 def _report(names, files, documents, left):
   n, common = _N.value, _COMMON.value
   under = f'under {n} words'
@@ -169,13 +176,13 @@ def _report(names, files, documents, left):
         rows.having(rows.found > 0),
         number,
     )
-    table.append((*(f'{x:,}' for x in counts), name))
+    table.append((*(f'{x:,}' for x in counts), _short(name, names)))
   ignored = f'; n-grams in more than {common} documents do not count'
-  return (
-      f'{tables.aligned(table, ">>>>><")}\n'
+  summary = tables.paragraph(
       f'{left:,} documents share no {n}-gram with any row'
       f'{ignored if common else ""}'
   )
+  return f'{tables.aligned(table, ">>>>><")}\n{summary}'
 
 
 if __name__ == '__main__':

@@ -69,7 +69,7 @@ def test_prefixes_are_tried_on_texts(workdir, text, tmp_path):
   assert max(map(len, table.prompts)) == 32
   assert (table.scores < 0).all() and (table.scores[:, 0] != 0).all()
   title, _, *rows, last = done.stdout.splitlines()
-  assert title.startswith(f'{len(table.prompts)} prompts of 32 tokens at most')
+  assert title.startswith(f'{len(table.prompts)} prompts of at most 32 tokens')
   means = [f'{mean:.4f}' for mean in table.scores.mean(axis=0)]
   assert [row.split()[1] for row in rows] == means
   assert last.startswith(f'wrote {tmp_path}/new/trials.npz; learn from it: ')

@@ -145,7 +145,7 @@ def test_what_was_measured_is_told_in_words(run_config, recall, masked):
       '1.800 bits per byte',
   ):
     assert fact in text
-  assert ('46.7%' in text) == ('3.1% of next' in text) == recall
+  assert ('46.7%' in text) == ('3.1% that end a rare pair' in text) == recall
   assert ('25.6%' in text) == masked
 
 

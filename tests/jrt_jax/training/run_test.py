@@ -111,7 +111,8 @@ def test_questions_that_are_drawn_are_data(run_config, tmp_path):
   with run_lib.Run(settings, tmp_path) as run:
     model = run.config['model']
     assert (model['vocab_size'], model['mask_id']) == (13, 12)
-    assert 'needle: samples are drawn, of 12 ids' in run.plan()
+    plan = ' '.join(run.plan().split())
+    assert 'needle: samples are drawn; the tokenizer has 12 ids' in plan
     assert 'epochs' not in run.plan()
     assert 7 <= run.mean_prefix <= 8  # prompts have 7 or 9; there is room for 8
     state, _ = run.start()
