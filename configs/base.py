@@ -117,14 +117,14 @@ KEYS: dict[str, Any] = dict(
         conv_expand=(4, Whole(1, 2**6)),
         # gdn layers, Gated DeltaNet (https://arxiv.org/abs/2412.06464)
         gdn=dict(
-            num_heads=(6, Whole(1, 2**10)),
+            num_heads=(6, Whole(1, 2**10)),  # H, heads of the layer
             key_dim=(128, Whole(1, 2**12)),  # width of keys of each head
             value_dim=(256, Whole(1, 2**12)),  # width of values of each head
             conv_kernel=(4, Whole(2, 2**8)),  # taps of its convolutions
         ),
         # mamba2 layers (https://arxiv.org/abs/2405.21060)
         mamba2=dict(
-            num_heads=(32, Whole(1, 2**10)),
+            num_heads=(32, Whole(1, 2**10)),  # H, heads of the layer
             head_dim=(64, Whole(1, 2**12)),  # width of values of each head
             state_dim=(128, Whole(1, 2**12)),  # N, width of B and C
             num_groups=(1, Whole(1, 2**10)),  # groups of heads with one B and C

@@ -31,7 +31,9 @@ def on_files(files, config):
   """Adds them."""
   for path, page in ELSEWHERE.items():
     content = (ROOT / path).read_text()
-    if '/' not in path:
+    if '/' in path:
+      content = content.replace('../docs/', '../')
+    else:
       content = content.replace('](docs/', '](')
     files.append(File.generated(config, page, content=content))
   return files
