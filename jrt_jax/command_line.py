@@ -255,7 +255,7 @@ def _of_config_file(error):
 
 
 def _of_flag(error):
-  """Says in the words of other errors what absl and Python say of a flag."""
+  """Rewords what absl and Python say of a flag, in the style of our errors."""
   unknown = re.fullmatch(
       r"Unknown command line flag '(.*?)'(?:\. Did you mean: (\S+).*)?",
       str(error),

@@ -7,6 +7,8 @@ python -m jrt_jax.train --config=configs/jrt_360m.py --workdir=runs/jrt_360m \
 config of another run. WORKDIR may also be a converted checkpoint, a compact run
 or builtin:NAME.
 
+--helpfull also shows the flags for several processes (--cluster and others).
+
 The same command continues a run that was stopped. Exit codes: 0 after the last
 step, 1 if training diverged or ran out of memory or disk space, 2 for a mistake
 in the command, 128 + n after signal n.

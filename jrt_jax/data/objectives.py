@@ -112,7 +112,7 @@ def has_masks(objective: Mapping) -> bool:
 
 
 def without_masks(objective: Mapping) -> Mapping:
-  """Returns `config.objective` with the same labels of next tokens only."""
+  """Returns `config.objective` without masks; next tokens keep their labels."""
   clean = OBJECTIVES[objective['name']].clean
   return {**objective, 'name': clean or objective['name']}
 

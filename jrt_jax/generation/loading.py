@@ -113,7 +113,7 @@ def _tokenizer(config, given, origin):
   if found.size > config['model']['vocab_size']:
     raise ValueError(
         f'--tokenizer must be that of the model, which has'
-        f" {config['model']['vocab_size']} ids, got one of {found.size}"
+        f" {config['model']['vocab_size']} ids, got one with {found.size}"
     )
   return found
 

@@ -30,7 +30,7 @@ def _require(key, names, file, table):
   known = _keys(file, table)
   if lacking := sorted({*names} - {*known}):
     raise ValueError(
-        f'config.{key} must be of {", ".join(known)} to be exported, got'
+        f'config.{key} must be one of {", ".join(known)} to be exported, got'
         f' {", ".join(lacking)}, which has no PyTorch version'
     )
 

@@ -171,12 +171,12 @@ def _metrics(runs, panels):
   for panel in panels:
     if panel not in PANEL_NAMES:
       raise ValueError(
-          f'--panels must be of {", ".join(PANEL_NAMES)}, got {panel!r}'
+          f'--panels must be among {", ".join(PANEL_NAMES)}, got {panel!r}'
       )
     if panel not in by_name:
       raise ValueError(
-          f'--panels must be of {", ".join(by_name)}, which the runs have, got'
-          f' {panel!r}'
+          f'--panels must be among {", ".join(by_name)}, which the runs have,'
+          f' got {panel!r}'
       )
   return [by_name[panel] for panel in dict.fromkeys(panels)]
 

@@ -12,9 +12,9 @@ all figures, with seeds, versions and hardware, OUT/NAME.svg has the curves, and
 OUT/index.html is a page with all results in --out.
 
   --scale=cpu    small: at most half an hour for each NAME on two cores
-  --scale=gpu    larger, for one GPU --scale=paper  measures nothing, but prints
-  the commands and the GPU hours that
-                 the scale of the paper or the report needs
+  --scale=gpu    larger, for one GPU
+  --scale=paper  measures nothing; prints the commands for the scale of the
+                 paper or the report, and the GPU hours that they take
 
 Exit codes: 0 if all jobs were done, 1 if some failed or could not be measured
 (the other results are kept), 2 for a mistake in the command, 130 after Ctrl-C.

@@ -48,8 +48,8 @@ def gated_delta_rule(
   Time and memory are linear in L. Differentiable in all arrays of floats, the
   initial and the returned state included.
 
-  A prefix is read first with a call of its own, whose final state is the initial
-  state of the next.
+  To read a prefix first, call it on the prefix, and pass the state that it
+  returns as `initial_state` of the next call.
 
   Args:
     q: [B, L, G, D], queries, bfloat16 or float32; each of the G groups is
@@ -64,8 +64,8 @@ def gated_delta_rule(
       state. The initial state belongs to the first, the returned one to the
       last.
     mask: bool [B, L], False where there is no token: the state stays as it is.
-    batch_axes, head_axes: names of axes of the mesh that share the rows, and
-      the groups or, of a single one, the heads, as in `prefix_linear_attention`.
+    batch_axes, head_axes: names of mesh axes among which rows and groups are
+      divided (heads, if G is 1), as in `prefix_linear_attention`.
     implementation: 'chunked' or 'reference' (one token after another), or
       several to try in order.
 

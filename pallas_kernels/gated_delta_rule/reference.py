@@ -9,7 +9,7 @@ from pallas_kernels.gated_delta_rule.inputs import Inputs
 def reference(inputs: Inputs) -> tuple[jax.Array, jax.Array]:
   """Returns the outputs [B, L, H, V] and the state after the last token.
 
-  Computes in float32, or in float64 if the inputs are, whatever their dtype.
+  It computes in float32, or in float64 for inputs of float64.
   """
   dtype = jnp.promote_types(inputs.v.dtype, jnp.float32)
   starts = jnp.diff(inputs.segment, axis=1, prepend=0) != 0

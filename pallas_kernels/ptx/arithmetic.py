@@ -94,7 +94,7 @@ def _predicate(group, operand):
   if isinstance(operand, tuple):
     negation, operand = operand
     if negation != '!':
-      raise Violation(f'{operand} is no predicate')
+      raise Violation(f'{operand} is not a predicate')
     return ~group.read(operand, bool)
   return group.read(operand, bool)
 

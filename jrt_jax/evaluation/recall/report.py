@@ -15,9 +15,9 @@ from jrt_jax.reporting import provenance
 from jrt_jax.reporting import tables as tables_lib
 
 _NOTE = (
-    'Scores are in % with 95 % intervals, differences in points, of pairs; of a'
-    ' perplexity: their ratio. Intervals are over contexts. p: exact McNemar'
-    ' test, where no two examples share one.'
+    'Scores are in %, with 95 % intervals over contexts. Examples are compared'
+    ' in pairs: differences are in points, those of perplexities are ratios. p'
+    ' is that of an exact McNemar test, if no two examples share a context.'
 )
 
 

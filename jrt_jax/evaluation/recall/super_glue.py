@@ -56,7 +56,7 @@ def _wic(row, cut):
   first, second = row['sentence1'], row['sentence2']
   word = first[row['start1'] : row['end1']]
   if not word.strip():
-    raise ValueError('start1 and end1 must be of a word in sentence1')
+    raise ValueError('start1 and end1 must enclose a word of sentence1')
   context = f'Sentence 1: {first}\nSentence 2: {second}'
   asked = (
       f"Question: Is the word '{word}' used in the same way in the two"

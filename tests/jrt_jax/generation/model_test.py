@@ -150,7 +150,7 @@ def test_a_tokenizer_with_more_ids_than_the_model_is_refused(tmp_path, small):
   config = {**small.config, 'model': small.config['model'] | {'vocab_size': 9}}
   params = models.split(models.build(config['model']))[1]
   workdirs.write(tmp_path, config, params, origin='a test')
-  with pytest.raises(ValueError, match='has 9 ids, got one of 257'):
+  with pytest.raises(ValueError, match='has 9 ids, got one with 257'):
     generation.load(tmp_path)
 
 

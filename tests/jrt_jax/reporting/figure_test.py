@@ -181,10 +181,10 @@ def test_a_figure_has_the_size_of_a_paper(drawn, size, inches):
 @pytest.mark.parametrize(
     ('choice', 'message'),
     [
-        ({'panels': ['los']}, "--panels must be of loss, .*, got 'los'"),
+        ({'panels': ['los']}, "--panels must be among loss, .*, got 'los'"),
         (
             {'panels': ['recall']},
-            "of loss, throughput, which the runs have, got 'recall'",
+            "among loss, throughput, which the runs have, got 'recall'",
         ),
         (
             {'against': ['steps']},

@@ -301,7 +301,11 @@ def test_a_missing_or_wrong_field_is_named(case, file):
             {'question': 'why'},
             'question must be one of cause',
         ),
-        ('superglue_wic', {'start1': 12}, 'start1 and end1 must be of a word'),
+        (
+            'superglue_wic',
+            {'start1': 12},
+            'start1 and end1 must enclose a word',
+        ),
         (
             'superglue_wsc',
             {'target': cases.SPANS | {'span2_text': 'she'}},
