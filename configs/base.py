@@ -4,7 +4,7 @@ The defaults are the paper's JRT-RNN 360M (https://arxiv.org/abs/2407.05483):
 its model, objective and recipe. Other configs change only what differs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import ml_collections
@@ -207,6 +207,16 @@ def _part(keys, index):
 
 
 RANGES = Fields({}, optional=_part(KEYS, 1))
+
+
+def is_read(key: str, mixers: Collection[str]) -> bool:
+  """Whether a model with these mixers reads a dotted key.
+
+  `model.gdn.key_dim` is of `gdn` layers, and so for each mixer with such keys.
+  """
+  part, _, setting = key.removeprefix('model.').partition('.')
+  is_of_mixer = key.startswith('model.') and setting and part in _MIXER.choices
+  return part in mixers if is_of_mixer else True
 
 
 def check(config: Mapping[str, Any]) -> None:

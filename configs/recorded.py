@@ -13,7 +13,7 @@ also starts from its weights; it is short for
 the place of runs/first.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 import json
 import pathlib
 import sys
@@ -45,8 +45,9 @@ def get_config(path):
     )
   recorded = _read(file)
   config = base.get_config()
-  tell_later_keys(file, _later_keys(base.KEYS, recorded))
   config.update(recorded)
+  later = _later_keys(base.KEYS, recorded)
+  tell_later_keys(file, later, config.model.mixers)
   is_compact = (file.parent / 'model.safetensors').is_file()
   if is_compact and config.data.tokenizer != 'bytes':
     config.data.tokenizer = str(file.parent / config.data.tokenizer)
@@ -55,9 +56,17 @@ def get_config(path):
   return config
 
 
-def tell_later_keys(path: pathlib.Path, keys: Iterable[str]) -> None:
-  """Prints on stderr which keys a recorded config lacks, if any."""
-  if names := ', '.join(keys):
+def tell_later_keys(
+    path: pathlib.Path, keys: Iterable[str], mixers: Collection[str]
+) -> None:
+  """Prints on stderr which keys a recorded config lacks, if any.
+
+  Args:
+    path: of the config, for the message.
+    keys: that it lacks; those that no layer reads are left out.
+    mixers: of its layers.
+  """
+  if names := ', '.join(key for key in keys if base.is_read(key, mixers)):
     print(
         f'{path} is of an earlier version and lacks {names}: the defaults of'
         ' configs/base.py are used',

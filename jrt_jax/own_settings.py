@@ -12,6 +12,8 @@ import json
 import pkgutil
 from typing import Any
 
+from flax import traverse_util
+
 from configs import base
 
 # (the key of a choice, the part of the config whose keys depend on it, the
@@ -37,6 +39,7 @@ def check(config: Mapping[str, Any]) -> None:
 
   This is for the config of a new run: earlier versions accepted such keys.
   """
+  _check_mixers(config)
   for key, part, table in _CHOICES:
     name, settings = _at(config, key), _at(config, part)
     known = pkgutil.resolve_name(table)
@@ -55,6 +58,20 @@ def check(config: Mapping[str, Any]) -> None:
             f'config.{part}.{setting} is a setting of {_listed(some)}, but'
             f' config.{key} is {" with ".join(map(repr, chosen))}'
         )
+
+
+def _check_mixers(config):
+  """Raises ValueError for settings of a mixer that no layer has."""
+  defaults = traverse_util.flatten_dict(base.get_config().to_dict(), sep='.')
+  for key, default in defaults.items():
+    if base.is_read(key, config['model']['mixers']):
+      continue
+    if not _same(_at(config, key), default):
+      mixer = key.split('.')[1]
+      raise ValueError(
+          f'config.{key} is a setting of {mixer}, but no layer of'
+          f' config.model.mixers is {mixer}'
+      )
 
 
 def _at(config, key):

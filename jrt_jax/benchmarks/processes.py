@@ -33,7 +33,7 @@ def call(
   theirs.close()  # the pipe then ends with the process
   try:
     if not ours.poll(seconds):
-      raise Failed(f'ended after {seconds:.0f} seconds, by --budget')
+      raise Failed(f'ended after {seconds:.0f} seconds, by --time_budget')
     error, result = ours.recv()
     process.join(_SECONDS_TO_EXIT)
   except EOFError:

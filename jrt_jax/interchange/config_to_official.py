@@ -85,6 +85,12 @@ def _check_known(model):
           f'config.model.{key} must be {needed} for the official format, got'
           f' {got}'
       )
+  known = 'attention', *names.TARGETS
+  if others := sorted({*model['mixers']} - {*known}):
+    raise ValueError(
+        f'config.model.mixers must be among {", ".join(known)} for the official'
+        f' format, got {", ".join(others)}'
+    )
   if model['mlp_width'] % _MLP_MULTIPLE:
     raise ValueError(
         f'config.model.mlp_width must be a multiple of {_MLP_MULTIPLE} for the'

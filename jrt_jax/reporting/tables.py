@@ -74,7 +74,7 @@ def _wrapped(rows, sides):
 def _continued(row, i, room):
   """Yields a row as several, with cell `i` wrapped to `room` characters."""
   first, *rest = textwrap.wrap(
-      row[i],
+      row[i].lstrip(),
       room,
       initial_indent=' ' * (len(row[i]) - len(row[i].lstrip())),
       subsequent_indent=''

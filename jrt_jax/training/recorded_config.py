@@ -80,12 +80,15 @@ def complete(config: Mapping[str, Any]) -> dict[str, Any]:
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
   """Returns what identifies a run: `mixers`, `seed`, and `but_seed`.
 
-  `but_seed` is a digest of the config without its seed and the paths of data.
+  `but_seed` is a digest of the config without its seed, the paths of data, and
+  settings of mixers that it does not have.
   """
+  mixers = config['model']['mixers']
   same = {**flat(config), 'seed': 0, 'data.path': '', 'data.tokenizer': ''}
+  same = {key: x for key, x in same.items() if base.is_read(key, mixers)}
   digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode())
   return {
-      'mixers': list(config['model']['mixers']),
+      'mixers': list(mixers),
       'seed': config['seed'],
       'but_seed': digest.hexdigest()[:16],
   }
@@ -105,7 +108,8 @@ def later_keys(path: pathlib.Path, recorded: Flat, new: Flat) -> Flat:
   """Returns the defaults of keys that only `new` has; prints them on stderr."""
   defaults = _defaults()
   later = {k: defaults[k] for k in new if k in defaults and k not in recorded}
-  recorded_file.tell_later_keys(path, later)
+  mixers = recorded.get('model.mixers', new['model.mixers'])
+  recorded_file.tell_later_keys(path, later, mixers)
   return later
 
 

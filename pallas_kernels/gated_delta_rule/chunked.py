@@ -86,7 +86,7 @@ def _read(state, chunk):
   ratio = jnp.exp(jnp.where(sees, ratio, -jnp.inf))  # [B, H, C, C]
   since = jnp.where(reads[:, None], jnp.exp(total), 0)[..., None]
   left = total[..., -1:] - total
-  left = jnp.where(writes[:, None], jnp.exp(left), 0)[..., None]
+  left = jnp.exp(jnp.where(writes[:, None], left, -jnp.inf))[..., None]
 
   written = _written(chunk, state, ratio, since)
   scores = _by_head(_scores(chunk.q, chunk.k), ratio)

@@ -52,6 +52,11 @@ def test_every_ablation_sets_what_it_reads(name):
     'changes, message',
     [
         (
+            {'model.gdn.key_dim': 3},
+            'model.gdn.key_dim is a setting of gdn, but no layer of'
+            ' config.model.mixers is gdn',
+        ),
+        (
             {'model.feature_map.degree': 3},
             'model.feature_map.degree is a setting of polynomial and'
             " symmetric_power, but config.model.feature_map.name is 'taylor_exp'",

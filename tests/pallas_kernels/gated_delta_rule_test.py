@@ -146,10 +146,14 @@ def test_correlated_keys_and_strong_writes_lose_no_precision():
   testing.assert_close(run(**inputs), run('reference', **inputs), 1e-5)
 
 
-def test_strong_decays_neither_overflow_nor_lose_gradients():
-  inputs = make_inputs(L=64)
+@pytest.mark.parametrize('erases', [True, False])
+def test_strong_decays_neither_overflow_nor_lose_gradients(erases):
+  inputs = make_inputs(L=64, erases=erases)
   inputs['log_decay'] *= 1000
-  outputs, gradients = testing.outputs_and_gradients(run, inputs)
+  ids = np.broadcast_to(np.arange(64) >= 60, (2, 64)).astype('int32')
+  outputs, gradients = testing.outputs_and_gradients(
+      functools.partial(run, segment_ids=ids), inputs
+  )
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(outputs))
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradients))
 

@@ -11,7 +11,12 @@ _CHUNK = 64  # tokens of a chunk, of each of which backward keeps the state
 def _sizes(config):
   """H, the width of the values of all heads, and that of B and C together."""
   own = config['mamba2']
-  H = own['num_heads']
+  H, G = own['num_heads'], own['num_groups']
+  if H % G:
+    raise ValueError(
+        f'config.model.mamba2.num_heads must be a multiple of num_groups={G},'
+        f' got {H}'
+    )
   return H, H * own['head_dim'], 2 * own['num_groups'] * own['state_dim']
 
 

@@ -312,3 +312,11 @@ def test_a_window_longer_than_the_sequence_costs_what_attention_does(
       for mixer in ('swa', 'attention')
   )
   assert window == attention
+
+
+def test_heads_of_mamba2_divide_into_its_groups(tiny_config):
+  config = tiny_config(mixers=('mamba2',))
+  config['mamba2'] = {**config['mamba2'], 'num_groups': 3}
+  message = r'mamba2.num_heads must be a multiple of num_groups=3, got 4'
+  with pytest.raises(ValueError, match=message):
+    cost.weights(config)

@@ -90,3 +90,11 @@ def test_what_the_official_code_cannot_do_is_one_line(model, message):
   with pytest.raises(ValueError, match=f'config.model.{message}') as error:
     config_to_official.to_official(change(**model))
   assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_mixer_that_it_does_not_know_is_named():
+  config = change(mixers=('conv', 'gdn'), mlp_width=256)
+  with pytest.raises(
+      ValueError, match='config.model.mixers must be among .*gdn$'
+  ):
+    config_to_official.to_official(config)

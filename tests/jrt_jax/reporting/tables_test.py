@@ -55,3 +55,8 @@ def test_a_paragraph_fits_and_loses_no_word():
   text = 'prefix_linear_attention runs chunked, not mosaic_sm90 ' * 4
   assert width(tables.paragraph(text)) <= tables.WIDTH
   assert tables.paragraph(text).split() == text.split()
+
+
+def test_an_indented_cell_keeps_its_indentation_where_others_are_wrapped():
+  rows = [('  in', 'word ' * 30), ('out', 'x')]
+  assert tables.aligned(rows).splitlines()[0].startswith('  in  word')

@@ -56,3 +56,21 @@ def test_runs_that_differ_in_their_seeds_alone_are_told_from_others():
   assert same['but_seed'] == identity(first)['but_seed']
   longer = identity({**first, 'steps': 7})
   assert longer['but_seed'] != same['but_seed']
+
+
+def test_settings_of_mixers_that_a_run_lacks_are_no_part_of_it(
+    capsys, tmp_path
+):
+  """Or every new mixer would make other runs of all that were recorded."""
+  config = base.get_config().to_dict()
+  before = {**config, 'model': {**config['model']}}
+  del before['model']['gdn']
+  assert recorded_config.identity(before) == recorded_config.identity(config)
+  file = tmp_path / 'config.json'
+  file.write_text(json.dumps(before))
+  assert recorded_config.read(file)['model']['gdn'] == config['model']['gdn']
+  assert not capsys.readouterr().err
+  before['model']['mixers'] = ['gdn']
+  file.write_text(json.dumps(before))
+  recorded_config.read(file)
+  assert 'lacks model.gdn.conv_kernel' in capsys.readouterr().err
