@@ -12,7 +12,8 @@ TRACE = """
 import os, runpy, sys
 from pallas_kernels.prefix_linear_attention import chunked
 
-root = os.getcwd() + os.sep
+root = os.getcwd() + os.sep  # where an environment may lie, too
+ours = root + 'jrt_jax', root + 'pallas_kernels'
 
 def stop(frame, event, _):
   if event != 'call' or frame.f_code.co_filename != chunked.__file__:
@@ -20,7 +21,7 @@ def stop(frame, event, _):
   files = []
   while frame:
     file = frame.f_code.co_filename
-    if file.startswith(root) and file not in files:
+    if file.startswith(ours) and file not in files:
       files.append(file)
     frame = frame.f_back
   print('stack', *(x.removeprefix(root) for x in reversed(files)), flush=True)

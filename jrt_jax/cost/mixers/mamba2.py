@@ -27,7 +27,7 @@ def _weights(config):
   return {
       'proj_gate.kernel': weight.kernel((E, inner), weight.IN),
       'proj_x.kernel': weight.kernel((E, inner), weight.IN),
-      'proj_bc.kernel': weight.kernel((E, shared), ('fsdp',)),
+      'proj_bc.kernel': weight.kernel((E, shared), ('fsdp', None)),
       'proj_dt.kernel': weight.kernel((E, H), weight.IN),
       'conv_x.kernel': weight.kernel((K, inner), weight.BY_CHANNEL),
       'conv_x.bias': weight.bias((inner,), by_head),

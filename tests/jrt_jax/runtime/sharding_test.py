@@ -101,10 +101,19 @@ def test_what_feature_maps_have_for_each_head_lies_with_the_heads(tiny_config):
     assert x.axes == HEAD_AXES and x.shape[0] == 2
 
 
-def test_all_but_norms_and_biases_of_outputs_are_divided(tiny_config):
+def test_all_but_norms_biases_of_outputs_and_what_heads_share_are_divided(
+    tiny_config,
+):
   weights = cost.weights(tiny_config(mixers=tuple(MIXERS)))
   whole = {name for name, x in weights.items() if not any(x.axes)}
-  assert all(name.endswith(('scale', 'out_proj.bias')) for name in whole)
+  ends = (
+      'scale',
+      'mixer.gain',
+      'out_proj.bias',
+      'conv_bc.kernel',
+      'conv_bc.bias',
+  )
+  assert all(name.endswith(ends) for name in whole)
   for name in set(weights) - whole:
     assert len(weights[name].shape) == len(weights[name].axes), name
 
