@@ -10,6 +10,8 @@ from typing import Any
 import ml_collections
 
 from configs.keys import data
+from configs.keys import gdn
+from configs.keys import mamba2
 from configs.keys import optimizer
 from configs.keys import prefix
 from configs.keys import probes
@@ -116,20 +118,9 @@ KEYS: dict[str, Any] = dict(
         # conv layers: width of values and gates together, as a multiple of E
         conv_expand=(4, Whole(1, 2**6)),
         # gdn layers, Gated DeltaNet (https://arxiv.org/abs/2412.06464)
-        gdn=dict(
-            num_heads=(6, Whole(1, 2**10)),  # H, heads of the layer
-            key_dim=(128, Whole(1, 2**12)),  # width of keys of each head
-            value_dim=(256, Whole(1, 2**12)),  # width of values of each head
-            conv_kernel=(4, Whole(2, 2**8)),  # taps of its convolutions
-        ),
+        gdn=gdn.KEYS,
         # mamba2 layers (https://arxiv.org/abs/2405.21060)
-        mamba2=dict(
-            num_heads=(32, Whole(1, 2**10)),  # H, heads of the layer
-            head_dim=(64, Whole(1, 2**12)),  # width of values of each head
-            state_dim=(128, Whole(1, 2**12)),  # N, width of B and C
-            num_groups=(1, Whole(1, 2**10)),  # groups of heads with one B and C
-            conv_kernel=(4, Whole(2, 2**8)),  # taps of its convolutions
-        ),
+        mamba2=mamba2.KEYS,
         norm_eps=(1e-5, Real(1e-12, 1)),  # epsilon of RMSNorm
         # standard deviation of initial weights; projections that add to the
         # residual stream have it divided by sqrt(2 * layers)
@@ -214,9 +205,8 @@ def is_read(key: str, mixers: Collection[str]) -> bool:
 
   `model.gdn.key_dim` is of `gdn` layers, and so for each mixer with such keys.
   """
-  part, _, setting = key.removeprefix('model.').partition('.')
-  is_of_mixer = key.startswith('model.') and setting and part in _MIXER.choices
-  return part in mixers if is_of_mixer else True
+  part = key.removeprefix('model.').partition('.')[0]
+  return part not in _MIXER.choices or part in mixers
 
 
 def check(config: Mapping[str, Any]) -> None:
