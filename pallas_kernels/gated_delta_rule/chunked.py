@@ -27,6 +27,14 @@ from pallas_kernels.gated_delta_rule.inputs import Inputs
 
 CHUNK = 64  # C; the system of a chunk takes C² of memory, and C² D of time
 
+# Operands keep their dtype; sums are float32. On accelerators, the default
+# precision of float32 operands would be lower.
+_einsum = functools.partial(
+    jnp.einsum,
+    preferred_element_type=jnp.float32,
+    precision=lax.Precision.HIGHEST,
+)
+
 
 def chunked(
     inputs: Inputs, *, chunk: int = CHUNK
@@ -90,7 +98,9 @@ def _read(state, chunk):
 
   written = _written(chunk, state, ratio, since)
   scores = _by_head(_scores(chunk.q, chunk.k), ratio)
-  y = since * _from_state(chunk.q, state) + scores @ written
+  y = since * _from_state(chunk.q, state)
+  dtype = chunk.v.dtype
+  y += _einsum('bhij,bhjv->bhiv', scores.astype(dtype), written.astype(dtype))
   kept = jnp.where(reads[:, -1:], jnp.exp(total[..., -1]), 0)
   state = state * kept[..., None, None] + _to_state(chunk.k, left * written)
   return state, y
@@ -98,12 +108,7 @@ def _read(state, chunk):
 
 def _since_start(sees, log_decay):
   """Γ, summed over the tokens of each document apart: none depends on another."""
-  return jnp.einsum(
-      'bhij,bhj->bhi',
-      sees.astype(jnp.float32),
-      log_decay,
-      precision=lax.Precision.HIGHEST,
-  )
+  return _einsum('bhij,bhj->bhi', sees.astype(jnp.float32), log_decay)
 
 
 def _written(chunk, state, ratio, since):
@@ -121,7 +126,7 @@ def _written(chunk, state, ratio, since):
 
 def _scores(q, k):
   """[B, G, C, C], the products of all queries and keys of a chunk."""
-  return jnp.einsum('bgid,bgjd->bgij', q, k, preferred_element_type=jnp.float32)
+  return _einsum('bgid,bgjd->bgij', q, k)
 
 
 def _by_head(scores, ratio):
@@ -135,7 +140,7 @@ def _from_state(q, state):
   """[B, H, C, V], what the state holds under keys [B, G, C, D]."""
   (B, G, C, _), (H, D, V) = q.shape, state.shape[1:]
   grouped = state.reshape(B, G, H // G, D, V)
-  y = jnp.einsum('bgcd,bgrdv->bgrcv', q.astype(state.dtype), grouped)
+  y = _einsum('bgcd,bgrdv->bgrcv', q, grouped.astype(q.dtype))
   return y.reshape(B, H, C, V)
 
 
@@ -143,5 +148,5 @@ def _to_state(k, written):
   """[B, H, D, V], the sum of k uᵀ."""
   (B, G, C, D), (H, V) = k.shape, written.shape[1::2]
   grouped = written.reshape(B, G, H // G, C, V)
-  kv = jnp.einsum('bgcd,bgrcv->bgrdv', k.astype(written.dtype), grouped)
+  kv = _einsum('bgcd,bgrcv->bgrdv', k, grouped.astype(k.dtype))
   return kv.reshape(B, H, D, V)
