@@ -85,7 +85,7 @@ class GatedDeltaNet(nnx.Module):
         conv(u, context, state=before)
         for conv, u, before in self._convolutions(x, state)
     ]
-    (q, k, v), tails = zip(*convolved)
+    (q, tail_q), (k, tail_k), (v, tail_v) = convolved
     y, memory = pallas_kernels.gated_delta_rule(
         *self._operands(x, q, k, v),
         initial_state=None if state is None else state.memory,
@@ -96,18 +96,18 @@ class GatedDeltaNet(nnx.Module):
         head_axes=parallel.HEAD_AXES,
     )
     y = self._out(x, y)
-    return (y, State(*tails, memory)) if return_state else y
+    return (y, State(tail_q, tail_k, tail_v, memory)) if return_state else y
 
   def step(self, x: jax.Array, state: State) -> tuple[jax.Array, State]:
     """Maps one token [B, E] and the state to [B, E] and the next state."""
     convolved = [
         conv.step(u, before) for conv, u, before in self._convolutions(x, state)
     ]
-    (q, k, v), tails = zip(*convolved)
+    (q, tail_q), (k, tail_k), (v, tail_v) = convolved
     y, memory = pallas_kernels.gated_delta_rule_step(
         *self._operands(x, q, k, v), state.memory
     )
-    return self._out(x, y), State(*tails, memory)
+    return self._out(x, y), State(tail_q, tail_k, tail_v, memory)
 
   def _convolutions(self, x, state):
     before = (None,) * 3 if state is None else state[:3]

@@ -101,7 +101,7 @@ class Mamba2(nnx.Module):
     bc, tail_bc = self.conv_bc.step(self.proj_bc(x), state.bc)
     u, *operands = self._operands(x, u, bc)
     y, memory = pallas_kernels.gated_delta_rule_step(
-        *operands, None, state.memory
+        *operands, beta=None, state=state.memory
     )
     return self._out(x, u, y), State(tail_x, tail_bc, memory)
 
