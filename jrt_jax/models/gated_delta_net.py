@@ -12,7 +12,7 @@ from jrt_jax.models.context import Context
 from jrt_jax.models.layers import Build
 from jrt_jax.models.recurrence import Decay
 from jrt_jax.models.recurrence import HeadsConv
-from jrt_jax.models.recurrence import rms_normalized
+from jrt_jax.models.rms_norm import rms_normalized
 import pallas_kernels
 
 _NORM_EPS = 1e-6  # of the L2 norm of queries and keys

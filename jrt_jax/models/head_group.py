@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jrt_jax.cost.feature_maps import resolve_normalizer
 from jrt_jax.models import parallel
+from jrt_jax.models import rms_norm
 from jrt_jax.models.context import Context
 from jrt_jax.models.feature_maps import FeatureMap
 import pallas_kernels
@@ -132,7 +133,5 @@ class HeadGroup(nnx.Module):
     """Applies RMSNorm in float32 if the normalizer is 'output_rms'."""
     if self.gain is None:
       return y
-    x = y.astype(jnp.promote_types(y.dtype, jnp.float32))
-    square = jnp.mean(x * x, axis=-1, keepdims=True)
-    x = x * jax.lax.rsqrt(square + _RMS_EPSILON) * self.gain[...]
+    x = rms_norm.rms_normalized(y, self.gain[...], _RMS_EPSILON)
     return x.astype(y.dtype)

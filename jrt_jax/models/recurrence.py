@@ -1,4 +1,4 @@
-"""What recurrences that decay have in common: how they start, and their norm."""
+"""What recurrences that decay have in common: the decay, and convolutions."""
 
 from flax import nnx
 import jax
@@ -61,10 +61,3 @@ class HeadsConv(ShortConv):
     """Maps one token [B, I] and the state to [B, I] and the next state."""
     y, tail = super().step(u, jnp.swapaxes(tail, 1, 2))
     return y, jnp.swapaxes(tail, 1, 2)
-
-
-def rms_normalized(x: jax.Array, gain: jax.Array, epsilon: float) -> jax.Array:
-  """x / √(mean(x²) + ε) ⊙ gain over the last axis, in float32."""
-  x = x.astype(jnp.float32)
-  square = jnp.mean(x * x, axis=-1, keepdims=True)
-  return x * jax.lax.rsqrt(square + epsilon) * gain

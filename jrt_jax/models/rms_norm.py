@@ -58,3 +58,10 @@ def _backward(eps, dtype, kept, cotangents):
 
 
 _beside.defvjp(_forward, _backward)
+
+
+def rms_normalized(x: jax.Array, gain: jax.Array, epsilon: float) -> jax.Array:
+  """x / √(mean(x²) + ε) ⊙ gain over the last axis, in float32 or wider."""
+  x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+  square = jnp.mean(x * x, axis=-1, keepdims=True)
+  return x * jax.lax.rsqrt(square + epsilon) * gain
