@@ -25,7 +25,7 @@ from ml_collections import config_flags
 from configs import base
 from jrt_jax import command_line
 from jrt_jax import own_settings
-from jrt_jax import process_flags
+from jrt_jax.command_line import process_flags
 from jrt_jax.data import pipeline
 from jrt_jax.data import shards
 from jrt_jax.evaluation import recall_probes
