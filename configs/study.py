@@ -21,7 +21,7 @@ addresses to Congress, with <|endoftext|> between documents), without the
 documents that overlap with evaluation rows in eval/ (FDA, SQuAD, DROP, NQ and
 TriviaQA):
 
-python -m jrt_jax.data.contamination --train='texts/*' --rows='eval/*' \
+python -m jrt_jax.data.contamination --input='texts/*' --rows='eval/*' \
     --out=clean.jsonl.gz
 python -m jrt_jax.data.train_tokenizer --input=clean.jsonl.gz \
     --vocab_size=4095 --out=tokenizer.json

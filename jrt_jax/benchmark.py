@@ -62,7 +62,7 @@ def main(argv: list[str]) -> None:
       command_line.one_line_errors(),
       command_line.one_line_failures(processes.Failed),
   ):
-    out = _OUT.value and command_line.output_file('--out', _OUT.value)
+    out = _OUT.value and command_line.output_file(_OUT)
     environment = processes.call(worker.environment)
     on_gpu = environment['platform'] == 'gpu'
     if not on_gpu:

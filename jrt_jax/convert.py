@@ -17,6 +17,7 @@ than --tolerance, 2 for a mistake in the command or in the files.
 
 from collections.abc import Callable
 import functools
+import pathlib
 import sys
 
 from absl import app
@@ -32,7 +33,6 @@ from jrt_jax.interchange import exported_tokenizer
 from jrt_jax.interchange import folders
 from jrt_jax.interchange import hugging_face
 from jrt_jax.interchange import official
-from jrt_jax.runtime import compilation_cache
 from jrt_jax.training import compact
 from jrt_jax.training import workdirs
 
@@ -72,17 +72,16 @@ _TOLERANCE = flags.DEFINE_float(
     'The largest difference of logits that --check accepts.',
     lower_bound=0.0,
 )
-_COMPILATION_CACHE = command_line.define_compilation_cache()
+command_line.define_compilation_cache()
 
 
-def import_from(read: Callable, source: str, destination: str) -> None:
+def import_from(read: Callable, source: str, destination: pathlib.Path) -> None:
   """Makes the workdir `destination` from the checkpoint `source`.
 
   Args:
     read: maps a folder and the default config to a config and parameters.
     source, destination: folders.
   """
-  destination = command_line.output_folder('--workdir', destination)
   config, params = read(source, base.get_config().to_dict())
   config['data'] = {**config['data'], 'tokenizer': _tokenizer(config)[0]}
   if not config['data']['tokenizer']:
@@ -97,13 +96,12 @@ def import_from(read: Callable, source: str, destination: str) -> None:
   )
 
 
-def to_official(source: str, destination: str) -> None:
+def to_official(source: str, destination: pathlib.Path) -> None:
   """Writes the newest weights of the workdir `source` to `destination`."""
-  folder = command_line.output_folder('--out', destination)
-  folders.check_empty('--out', folder)
+  folders.check_empty('--out', destination)
   config, params, step = workdirs.read(source)
   tokenizer, loaded = _tokenizer(config)
-  with folders.whole(folder) as new:
+  with folders.whole(destination) as new:
     official.write(new, config, params, use_torch=_BIN.value)
     if loaded:
       exported_tokenizer.write(new, tokenizer, loaded.eos_id)
@@ -114,17 +112,16 @@ def to_official(source: str, destination: str) -> None:
     print(f"the run is not finished: step {step} of {config['steps']}")
 
 
-def to_compact(source: str, destination: str) -> None:
+def to_compact(source: str, destination: pathlib.Path) -> None:
   """Writes the newest weights of the workdir `source` as a compact run."""
-  folder = command_line.output_folder('--out', destination)
-  folders.check_empty('--out', folder)
+  folders.check_empty('--out', destination)
   config, params, step = workdirs.read(source)
   tokenizer, _ = _tokenizer(config)
   if not tokenizer:
     raise ValueError(f'--tokenizer=FILE must be given: {source} has none')
   config['data'] = {**config['data'], 'tokenizer': tokenizer}
   trained_on = workdirs.trained_on(source, step)
-  with folders.whole(folder) as new:
+  with folders.whole(destination) as new:
     compact.write(new, config, params, step=step, data=trained_on)
   print(f'wrote {destination}: pass it to other commands as --workdir')
 
@@ -176,16 +173,14 @@ def main(argv: list[str]) -> None:
           f' {" ".join(argv[1:])}'
       )
     convert, read, written, checked = CONVERSIONS[name]
-    for flag in (read, written):
-      if not flag.value:
-        raise ValueError(f'--{flag.name}=DIR must be given')
+    source = command_line.required(read, 'DIR')
+    destination = command_line.output_folder(written)
     if _CHECK.value:
       with command_line.reading('--check'):
         open(_CHECK.value, 'rb').close()
-    if _COMPILATION_CACHE.value:
-      compilation_cache.turn_on()
-    print(f'reading {read.value}', flush=True)
-    convert(read.value, written.value)
+    command_line.use_compilation_cache()
+    print(f'reading {source}', flush=True)
+    convert(source, destination)
     if _CHECK.value:
       _check(checked.value)
 

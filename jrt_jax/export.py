@@ -28,20 +28,18 @@ _OUT = flags.DEFINE_string('out', None, 'The directory to write; must be new.')
 def main(argv: list[str]) -> None:
   del argv
   with command_line.one_line_errors():
-    for flag in (_WORKDIR, _OUT):
-      if not flag.value:
-        raise ValueError(f'--{flag.name}=DIR must be given')
-    out = command_line.output_folder('--out', _OUT.value)
+    workdir = command_line.required(_WORKDIR, 'DIR')
+    out = command_line.output_folder(_OUT)
     folders.check_empty('--out', out)
     model = generation.load(
-        _WORKDIR.value,
+        workdir,
         tokenizer=_TOKENIZER.value,
         implementation='auto',  # nothing is computed here
         exact=True,
     )
     tokenizer = _TOKENIZER.value or model.config['data']['tokenizer']
     hugging_face.write(model, out, tokenizer=tokenizer)
-    print(f'wrote step {model.step} of {_WORKDIR.value} to {out}')
+    print(f'wrote step {model.step} of {workdir} to {out}')
     if workdirs.is_unfinished(model.config, model.step):
       print(f"the run is not finished: it has {model.config['steps']} steps")
 

@@ -1,7 +1,7 @@
 r"""Continues text with a trained model.
 
 python -m jrt_jax.generate --workdir=runs/jrt_tiny --prompt='def main('
-python -m jrt_jax.generate --workdir=runs/jrt_tiny --file=a.py --interactive
+python -m jrt_jax.generate --workdir=runs/jrt_tiny --input=a.py --interactive
 
 Several --prompt are continued as one batch. Tokens are sampled;
 --temperature=0 takes the likeliest. A terminal shows each prompt before its
@@ -30,19 +30,12 @@ from jrt_jax.models import decode
 from jrt_jax.models import sampling as sampling_lib
 from jrt_jax.prefix import short_prompts
 from jrt_jax.reporting import terminal
-from jrt_jax.runtime import compilation_cache
 
-_WORKDIR = flags.DEFINE_string(
-    'workdir', None, 'The workdir of the run whose model is used.'
-)
-_TOKENIZER = flags.DEFINE_string(
-    'tokenizer',
-    None,
-    'Path of the tokenizer.json, if it has moved since training.',
-)
+_WORKDIR = command_line.define_workdir()
+_TOKENIZER = command_line.define_tokenizer()
 _PROMPT = flags.DEFINE_multi_string('prompt', [], 'A text to continue.')
-_FILE = flags.DEFINE_string(
-    'file',
+_INPUT = flags.DEFINE_string(
+    'input',
     None,
     'A file with the text to continue; --interactive reads it first.',
 )
@@ -113,24 +106,19 @@ _LOAD_STATE = flags.DEFINE_string(
     None,
     'A file that --save_state has written: generation starts from its state.',
 )
-_COMPILATION_CACHE = command_line.define_compilation_cache()
+command_line.define_compilation_cache()
 
 
 def main(argv: list[str]) -> None:
   del argv
-  with (
-      command_line.one_line_failures(advice='give fewer prompts at once'),
-      command_line.one_line_errors(),
-  ):
+  with command_line.one_line_errors(out_of_memory='give fewer prompts at once'):
     prompts = _prompts()
     settings = _settings()
-    if not _WORKDIR.value:
-      raise ValueError('--workdir=DIR must be given')
+    workdir = command_line.required(_WORKDIR, 'DIR')
     if _SAVE_STATE.value:
-      command_line.output_file('--save_state', _SAVE_STATE.value)
-    if _COMPILATION_CACHE.value:
-      compilation_cache.turn_on()
-    model = generation.load(_WORKDIR.value, tokenizer=_TOKENIZER.value)
+      command_line.output_file(_SAVE_STATE)
+    command_line.use_compilation_cache()
+    model = generation.load(workdir, tokenizer=_TOKENIZER.value)
     after = None
     if _LOAD_STATE.value:
       with command_line.reading('--load_state'):
@@ -144,14 +132,14 @@ def main(argv: list[str]) -> None:
 def _prompts():
   """The prompts that the flags give; there is always one without turns."""
   given = [*_PROMPT.value]
-  if _FILE.value:
+  if _INPUT.value:
     if given:
-      raise ValueError('--file must not be given together with --prompt')
-    with command_line.reading('--file'):
-      text = pathlib.Path(_FILE.value).read_bytes()
+      raise ValueError('--input must not be given together with --prompt')
+    with command_line.reading('--input'):
+      text = pathlib.Path(_INPUT.value).read_bytes()
     given = [text.decode(errors='replace')]
   if not given and not _INTERACTIVE.value:
-    raise ValueError('--prompt, --file or --interactive must be given')
+    raise ValueError('--prompt, --input or --interactive must be given')
   if len(given) > 1 and _INTERACTIVE.value:
     raise ValueError('--interactive must have one --prompt, got several')
   return given
@@ -194,7 +182,7 @@ def _continue(model, settings, prompts, after):
 
 
 def _talk(model, settings, prompts, after):
-  """Streams an answer to each turn; --prompt or --file is the first turn."""
+  """Streams an answer to each turn; --prompt or --input is the first turn."""
   conversation = generation.Conversation(
       model, settings, turn=_TURN.value, after=after
   )
@@ -209,7 +197,7 @@ def _talk(model, settings, prompts, after):
 
 
 def _save(model, continuation):
-  path = command_line.output_file('--save_state', _SAVE_STATE.value)
+  path = command_line.output_file(_SAVE_STATE)
   state_file.save(path, model, continuation.decode_state)
   print(f'[wrote {path}]', file=sys.stderr)
 

@@ -23,16 +23,9 @@ from jrt_jax import command_line
 from jrt_jax import foreign
 from jrt_jax.generation import long_prompts
 from jrt_jax.prefix import short_prompts
-from jrt_jax.runtime import compilation_cache
 
-_WORKDIR = flags.DEFINE_string(
-    'workdir', None, 'The workdir of the run whose model is used.'
-)
-_TOKENIZER = flags.DEFINE_string(
-    'tokenizer',
-    None,
-    'Path of the tokenizer.json, if it has moved since training.',
-)
+_WORKDIR = command_line.define_workdir()
+_TOKENIZER = command_line.define_tokenizer()
 _TASKS = flags.DEFINE_list(
     'tasks',
     [],
@@ -82,25 +75,19 @@ _CHECK_LEAKS = flags.DEFINE_bool(
 _OUT = flags.DEFINE_string(
     'out', None, 'A JSON file for all results and examples.'
 )
-_COMPILATION_CACHE = command_line.define_compilation_cache()
+command_line.define_compilation_cache()
 
 
 def main(argv: list[str]) -> None:
   del argv
-  with (
-      command_line.one_line_failures(advice='lower --batch_size'),
-      command_line.one_line_errors(),
-  ):
+  with command_line.one_line_errors(out_of_memory='lower --batch_size'):
     if _TASKS.value == ['list']:
       print('\n'.join(_modules()[0].shipped()))
       return
-    if not _WORKDIR.value:
-      raise ValueError('--workdir=DIR must be given')
-    if not _TASKS.value:
-      raise ValueError('--tasks=NAME,… must be given')
-    out = _OUT.value and command_line.output_file('--out', _OUT.value)
-    if _COMPILATION_CACHE.value:
-      compilation_cache.turn_on()
+    command_line.required(_WORKDIR, 'DIR')
+    command_line.required(_TASKS, 'NAME,…')
+    out = _OUT.value and command_line.output_file(_OUT)
+    command_line.use_compilation_cache()
     _evaluate(out)
 
 

@@ -25,22 +25,18 @@ from absl import flags
 
 from jrt_jax import command_line
 from jrt_jax import generation
+from jrt_jax.command_line import evaluation_text
+from jrt_jax.command_line import text_flags
 from jrt_jax.data import bigrams
-from jrt_jax.data import pipeline
 from jrt_jax.data import recallable_tokens
 from jrt_jax.evaluation import perplexity
 from jrt_jax.reporting import provenance
-from jrt_jax.runtime import compilation_cache
 from jrt_jax.training import recorded_config
 
 _WORKDIR = flags.DEFINE_list(
     'workdir', [], 'The workdir of a run, or of several, comma-separated.'
 )
-_TOKENIZER = flags.DEFINE_string(
-    'tokenizer',
-    None,
-    'Path of the tokenizer.json, if it has moved since training.',
-)
+_TOKENIZER = command_line.define_tokenizer()
 _INPUT = flags.DEFINE_string(
     'input',
     None,
@@ -53,9 +49,7 @@ _COUNTS = flags.DEFINE_string(
     'Files in which pairs are counted, given as for --input. Default: the'
     ' training data of the first run.',
 )
-_TEXT_KEY = flags.DEFINE_string(
-    'text_key', 'text', 'The key of the text in a jsonl record.'
-)
+_TEXT_KEY = text_flags.define_text_key()
 _OUT = flags.DEFINE_string('out', None, 'The .json file for the result.')
 _WINDOWS = flags.DEFINE_integer(
     'windows',
@@ -80,22 +74,15 @@ _RARE = flags.DEFINE_integer(
 _BATCH_SIZE = flags.DEFINE_integer(
     'batch_size', 8, 'How many windows are read at once.', lower_bound=1
 )
-_COMPILATION_CACHE = command_line.define_compilation_cache()
+command_line.define_compilation_cache()
 
 
 def main(argv: list[str]) -> None:
   del argv
-  with (
-      command_line.one_line_failures(advice='lower --batch_size'),
-      command_line.one_line_errors(),
-  ):
-    if not _WORKDIR.value:
-      raise ValueError('--workdir=DIR or --workdir=DIR,DIR must be given')
-    if not _OUT.value:
-      raise ValueError('--out=FILE must be given')
-    out = command_line.output_file('--out', _OUT.value)
-    if _COMPILATION_CACHE.value:
-      compilation_cache.turn_on()
+  with command_line.one_line_errors(out_of_memory='lower --batch_size'):
+    command_line.required(_WORKDIR, 'DIR or --workdir=DIR,DIR')
+    out = command_line.output_file(_OUT)
+    command_line.use_compilation_cache()
     for result in _measure(_models()):
       provenance.write_json(out, result)
     _show(result, out)
@@ -125,7 +112,11 @@ def _measure(models):
   length = _LENGTH.value or min(
       model.config['sequence_length'] for model in models.values()
   )
-  held_out, train = _streams(first)
+  # What is scored, and the text in which pairs are counted.
+  texts = evaluation_text.streams(
+      first, {'validation': _INPUT, 'train': _COUNTS}, text_key=_TEXT_KEY.value
+  )
+  held_out, train = texts['validation'], texts['train']
   windows = perplexity.cut(held_out, length, _WINDOWS.value)
   about = {
       'command': provenance.command('jrt_jax.perplexity'),
@@ -150,24 +141,6 @@ def _measure(models):
         **recorded_config.identity(x.config),
     }
     yield {'runs': runs, **about, **result}
-
-
-def _streams(model):
-  """The text that is read, and the text in which pairs are counted."""
-  streams, given = {}, {'validation': _INPUT, 'train': _COUNTS}
-  if not all(files.value for files in given.values()):
-    data = {**model.config['data'], 'verify': False}  # training has done it
-    streams |= pipeline.token_streams(data, model.tokenizer)
-  for split, files in given.items():
-    if files.value:
-      with command_line.reading(f'--{files.name}'):
-        streams[split] = pipeline.stream_of_files(
-            f'--{files.name}',
-            files.value,
-            model.tokenizer,
-            text_key=_TEXT_KEY.value,
-        )
-  return streams['validation'], streams['train']
 
 
 def _show(result, out):

@@ -73,7 +73,7 @@ _OUT = flags.DEFINE_string('out', None, 'Write all figures to this file.')
 def main(argv: list[str]) -> None:
   del argv
   with command_line.one_line_errors():
-    out = _OUT.value and command_line.output_file('--out', _OUT.value)
+    out = _OUT.value and command_line.output_file(_OUT)
     config = _CONFIG.value.to_dict()
     gpus = topology.parse(_TOPOLOGY.value)
     found = budget.make(config, gpus, mfu=_MFU.value, price=_PRICE.value)

@@ -62,9 +62,8 @@ _SIZE = flags.DEFINE_string(
 def main(argv: list[str]) -> None:
   del argv
   with command_line.one_line_errors():
-    if not _WORKDIR.value:
-      raise ValueError('--workdir=DIR must be given, or several, DIR,DIR')
-    out = command_line.output_file('--out', _OUT.value)
+    command_line.required(_WORKDIR, 'DIR or --workdir=DIR,DIR')
+    out = command_line.output_file(_OUT)
     runs = _labelled(curves.read(_workdirs(), skip=_tell))
     print(curves.table([run.smoothed(_SMOOTH.value) for run in runs]))
     figure.draw(

@@ -21,30 +21,22 @@ import numpy as np
 
 from jrt_jax import command_line
 from jrt_jax import generation
-from jrt_jax.data import pipeline
+from jrt_jax.command_line import evaluation_text
+from jrt_jax.command_line import text_flags
 from jrt_jax.evaluation import prefix_trials
 from jrt_jax.prefix.learned import simulation
 from jrt_jax.prefix.learned import trials
 from jrt_jax.reporting import tables
-from jrt_jax.runtime import compilation_cache
 
-_WORKDIR = flags.DEFINE_string(
-    'workdir', None, 'The workdir of the run whose model is used.'
-)
-_TOKENIZER = flags.DEFINE_string(
-    'tokenizer',
-    None,
-    'Path of the tokenizer.json, if it has moved since training.',
-)
+_WORKDIR = command_line.define_workdir()
+_TOKENIZER = command_line.define_tokenizer()
 _INPUT = flags.DEFINE_string(
     'input',
     None,
     'Files to read: comma-separated globs of .jsonl or text files, also .gz or'
     ' .zst. Default: the held-out data of the run.',
 )
-_TEXT_KEY = flags.DEFINE_string(
-    'text_key', 'text', 'The key of the text in a jsonl record.'
-)
+_TEXT_KEY = text_flags.define_text_key()
 _OUT = flags.DEFINE_string('out', None, 'The .npz file for the trials.')
 _NUM_PROMPTS = flags.DEFINE_integer(
     'num_prompts',
@@ -71,29 +63,25 @@ _FRACTIONS = flags.DEFINE_list(
 _BATCH_SIZE = flags.DEFINE_integer(
     'batch_size', 8, 'How many prompts are read at once.', lower_bound=1
 )
-_COMPILATION_CACHE = command_line.define_compilation_cache()
+command_line.define_compilation_cache()
 
 
 def main(argv: list[str]) -> None:
   del argv
-  with (
-      command_line.one_line_failures(advice='lower --batch_size'),
-      command_line.one_line_errors(),
-  ):
-    if not _WORKDIR.value:
-      raise ValueError('--workdir=DIR must be given')
-    if not _OUT.value:
-      raise ValueError('--out=FILE must be given')
-    out = command_line.output_file('--out', _OUT.value)
-    if _COMPILATION_CACHE.value:
-      compilation_cache.turn_on()
-    model = generation.load(_WORKDIR.value, tokenizer=_TOKENIZER.value)
+  with command_line.one_line_errors(out_of_memory='lower --batch_size'):
+    workdir = command_line.required(_WORKDIR, 'DIR')
+    out = command_line.output_file(_OUT)
+    command_line.use_compilation_cache()
+    model = generation.load(workdir, tokenizer=_TOKENIZER.value)
     _collect(model, _fractions(model), out)
 
 
 def _collect(model, fractions, out):
+  texts = evaluation_text.streams(
+      model, {'validation': _INPUT}, text_key=_TEXT_KEY.value
+  )
   prompts = prefix_trials.cut(
-      _stream(model),
+      texts['validation'],
       length=model.config['sequence_length'],
       answer_tokens=_ANSWER_TOKENS.value,
       count=_NUM_PROMPTS.value,
@@ -126,17 +114,6 @@ def _fractions(model):
     raise ValueError(f'--fractions must be numbers: {error}') from error
   trials.check_fractions('--fractions', fractions)
   return fractions
-
-
-def _stream(model):
-  """The text from which prompts are cut."""
-  if not _INPUT.value:
-    data = {**model.config['data'], 'verify': False}  # training has done it
-    return pipeline.token_streams(data, model.tokenizer)['validation']
-  with command_line.reading('--input'):
-    return pipeline.stream_of_files(
-        '--input', _INPUT.value, model.tokenizer, text_key=_TEXT_KEY.value
-    )
 
 
 def _summary(table, prompts, out):

@@ -27,7 +27,6 @@ from jrt_jax import command_line
 from jrt_jax.evaluation import synthetic
 from jrt_jax.evaluation.synthetic import probes
 from jrt_jax.reporting import provenance
-from jrt_jax.runtime import compilation_cache
 
 # Modules with a PROBE; some take seconds to import.
 _PROBES = ('set_disjointness', 'capacity', 'needle', 'learned_prefix')
@@ -38,7 +37,7 @@ _SEED = flags.DEFINE_integer(
     'seed', 0, 'The first of three consecutive seeds.', lower_bound=0
 )
 _OUT = flags.DEFINE_string('out', None, 'A JSON file for all figures.')
-_COMPILATION_CACHE = command_line.define_compilation_cache()
+command_line.define_compilation_cache()
 
 
 def main(argv: list[str]) -> None:
@@ -49,9 +48,8 @@ def main(argv: list[str]) -> None:
       raise ValueError(
           f'--only must name some of {",".join(_PROBES)}, got {unknown[0]!r}'
       )
-    out = command_line.output_file('--out', _OUT.value) if _OUT.value else None
-  if _COMPILATION_CACHE.value:
-    compilation_cache.turn_on()
+    out = _OUT.value and command_line.output_file(_OUT)
+  command_line.use_compilation_cache()
   seeds = [_SEED.value + i for i in range(_NUM_SEEDS)]
   results = _measure(names, seeds)
   if out:

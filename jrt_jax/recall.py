@@ -46,12 +46,9 @@ from jrt_jax.generation import long_prompts
 from jrt_jax.prefix import short_prompts
 from jrt_jax.prompting import prompts
 from jrt_jax.reporting import provenance
-from jrt_jax.runtime import compilation_cache
 from jrt_jax.training import recorded_config
 
-_WORKDIR = flags.DEFINE_string(
-    'workdir', None, 'The workdir of the run whose model is used.'
-)
+_WORKDIR = command_line.define_workdir()
 _MODEL = flags.DEFINE_string(
     'model',
     None,
@@ -133,22 +130,18 @@ _ALLOW_TRUNCATION = flags.DEFINE_bool(
 )
 _OUT = flags.DEFINE_string('out', None, 'The folder for examples and results.')
 _LIST = flags.DEFINE_bool('list', False, 'Show all tasks and kinds of prompts.')
-_COMPILATION_CACHE = command_line.define_compilation_cache()
+command_line.define_compilation_cache()
 _HOW = ('device=', 'timeout=')  # the --model_args that change no answer
 
 
 def main(argv: list[str]) -> None:
   del argv
-  with (
-      command_line.one_line_failures(advice='lower --batch_size'),
-      command_line.one_line_errors(),
-  ):
+  with command_line.one_line_errors(out_of_memory='lower --batch_size'):
     if _LIST.value:
       print('\n'.join(_described()))
       return
     _check_flags()
-    if _COMPILATION_CACHE.value:
-      compilation_cache.turn_on()
+    command_line.use_compilation_cache()
     # It would log each of its attempts to reach the network.
     logging.getLogger('huggingface_hub').setLevel(logging.ERROR)
     _evaluate()
@@ -222,7 +215,7 @@ def _check_flags():
   for name in _PROMPTS.value or ['']:
     prompts.find(name)
   if _OUT.value:
-    command_line.output_folder('--out', _OUT.value)
+    command_line.output_folder(_OUT)
 
 
 def _paths(name):

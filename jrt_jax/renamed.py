@@ -20,10 +20,12 @@ COMMANDS = {
 # By their old name, what flags are called now, each in some commands.
 FLAGS = {
     'budget': ('time_budget', 'token_budget'),
+    'file': ('input',),
     'json': ('out',),
     'prompts': ('num_prompts',),
     'table': ('trials',),
     'task': ('tasks',),
+    'train': ('input',),
     'workers': ('processes',),
 }
 

@@ -7,6 +7,8 @@ from absl import flags
 from jrt_jax.runtime import clusters
 from jrt_jax.runtime import distributed
 
+flags.disclaim_key_flags()  # --help shows them with the command's own flags
+
 
 def define() -> Callable[[], distributed.Peers]:
   """Defines the flags, and returns what joins the other processes by them."""

@@ -1,6 +1,6 @@
 r"""Finds evaluation rows in training text by n-grams that both contain.
 
-python -m jrt_jax.data.contamination --train='reviews/*.txt.gz' \
+python -m jrt_jax.data.contamination --input='reviews/*.txt.gz' \
     --rows='eval/*.jsonl.gz' --out=clean.jsonl.gz
 
 A document and a row share an n-gram if both contain the same n consecutive
@@ -27,13 +27,14 @@ import numpy as np
 from jrt_jax import atomic_write
 from jrt_jax import command_line
 from jrt_jax import foreign
+from jrt_jax.command_line import text_flags
 from jrt_jax.data import ngrams
 from jrt_jax.data import sources
 from jrt_jax.data import text_batches
 from jrt_jax.reporting import tables
 
-_TRAIN = flags.DEFINE_string(
-    'train',
+_INPUT = flags.DEFINE_string(
+    'input',
     None,
     'Training text: comma-separated globs of files (plain, .gz or .zst).',
 )
@@ -55,31 +56,17 @@ _COMMON = flags.DEFINE_integer(
     'Ignore n-grams that more than so many documents contain; 0: ignore none.',
     lower_bound=0,
 )
-_FORMAT = flags.DEFINE_enum(
-    'format',
-    None,
-    ['jsonl', 'text'],
-    'Format of the training text; default: as the extensions say.',
-)
-_TEXT_KEY = flags.DEFINE_string(
-    'text_key', 'text', 'The field of a jsonl record that has the text.'
-)
-_SEPARATOR = flags.DEFINE_string(
-    'separator',
-    '<|endoftext|>',
-    'The string between the documents of a text file; empty: each file is one'
-    ' document.',
-)
+_FORMAT = text_flags.define_format()
+_TEXT_KEY = text_flags.define_text_key()
+_SEPARATOR = text_flags.define_separator()
 
 
 def main(argv: list[str]) -> None:
   del argv
   with command_line.one_line_errors():
-    if not _TRAIN.value or not _ROWS.value:
-      raise ValueError('--train=FILES and --rows=FILES must be given')
-    train = sources.find('--train', _TRAIN.value)
-    names = sources.find('--rows', _ROWS.value)
-    out = _new_file(_OUT.value)
+    train = sources.find('--input', command_line.required(_INPUT, 'FILES'))
+    names = sources.find('--rows', command_line.required(_ROWS, 'FILES'))
+    out = _new_file()
     files = [ngrams.Rows(_rows(name), _N.value) for name in names]
     for document in _documents(train, 'counting'):
       own = ngrams.distinct(document, _N.value)
@@ -89,17 +76,18 @@ def main(argv: list[str]) -> None:
     print(_report(names, files, documents, left))
 
 
-def _new_file(path):
+def _new_file():
   """Returns the file for the documents that are left; None without --out.
 
   It must be new: an existing file could be the training text itself.
   """
+  path = _OUT.value
   if not path:
     return None
   wanted = f'--out must be a new .jsonl or .jsonl.gz, got {path!r}'
   if not path.endswith(('.jsonl', '.jsonl.gz')):
     raise ValueError(wanted)
-  file = command_line.output_file('--out', path)
+  file = command_line.output_file(_OUT)
   if file.exists():
     raise ValueError(f'{wanted}, which exists')
   return str(file)
@@ -115,7 +103,7 @@ def _rows(path):
 def _documents(paths, progress):
   return text_batches.documents(
       paths,
-      format=_FORMAT.value or text_batches.text_format('--train', paths),
+      format=_FORMAT.value or text_batches.text_format('--input', paths),
       separator=_SEPARATOR.value,
       text_key=_TEXT_KEY.value,
       progress=progress,

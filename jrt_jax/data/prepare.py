@@ -19,6 +19,7 @@ from absl import app
 from absl import flags
 
 from jrt_jax import command_line
+from jrt_jax.command_line import text_flags
 from jrt_jax.data import manifest as manifests
 from jrt_jax.data import preparation
 from jrt_jax.data import shards
@@ -32,21 +33,9 @@ _OUT = flags.DEFINE_string('out', None, 'The folder of the shards.')
 _TOKENIZER = flags.DEFINE_string(
     'tokenizer', 'bytes', 'The path of a tokenizer.json, or bytes.'
 )
-_FORMAT = flags.DEFINE_enum(
-    'format',
-    None,
-    ['jsonl', 'text'],
-    'Format of the files; default: as their extensions say.',
-)
-_TEXT_KEY = flags.DEFINE_string(
-    'text_key', 'text', 'The field of a jsonl record that has the text.'
-)
-_SEPARATOR = flags.DEFINE_string(
-    'separator',
-    '<|endoftext|>',
-    'The string between the documents of a text file; empty: each file is one'
-    ' document.',
-)
+_FORMAT = text_flags.define_format()
+_TEXT_KEY = text_flags.define_text_key()
+_SEPARATOR = text_flags.define_separator()
 _VALIDATION_FRACTION = flags.DEFINE_float(
     'validation_fraction',
     0.01,
@@ -77,7 +66,7 @@ def main(argv: list[str]) -> None:
         )
       folder = pathlib.Path(_OUT.value).expanduser()
       if _INPUT.value:
-        command_line.output_folder('--out', _OUT.value)
+        command_line.output_folder(_OUT)
         _prepare(folder)
       if _VERIFY.value:
         _verify(folder)

@@ -15,6 +15,7 @@ from absl import flags
 
 from jrt_jax import atomic_write
 from jrt_jax import command_line
+from jrt_jax.command_line import text_flags
 from jrt_jax.data import byte_level_bpe
 from jrt_jax.data import sources
 from jrt_jax.data import text_batches
@@ -28,31 +29,18 @@ _VOCAB_SIZE = flags.DEFINE_integer(
     4095,
     'Number of ids, including the end of text but not [MASK].',
 )
-_FORMAT = flags.DEFINE_enum(
-    'format',
-    None,
-    ['jsonl', 'text'],
-    'Format of the files; default: as their extensions say.',
-)
-_TEXT_KEY = flags.DEFINE_string(
-    'text_key', 'text', 'The field of a jsonl record that has the text.'
-)
-_SEPARATOR = flags.DEFINE_string(
-    'separator',
-    byte_level_bpe.END_OF_TEXT,
-    'The string between the documents of a text file; empty: each file is one'
-    ' document.',
-)
+_FORMAT = text_flags.define_format()
+_TEXT_KEY = text_flags.define_text_key()
+_SEPARATOR = text_flags.define_separator()
 
 
 def main(argv: list[str]) -> None:
   del argv
   with command_line.one_line_errors():
-    if not _OUT.value or not _INPUT.value:
-      raise ValueError('--input=FILES and --out=FILE must be given')
-    out = command_line.output_file('--out', _OUT.value)
+    pattern = command_line.required(_INPUT, 'FILES')
+    out = command_line.output_file(_OUT)
     byte_level_bpe.check_size('--vocab_size', _VOCAB_SIZE.value)
-    paths = sources.find('--input', _INPUT.value)
+    paths = sources.find('--input', pattern)
     texts = text_batches.documents(
         paths,
         format=_FORMAT.value or text_batches.text_format('--input', paths),

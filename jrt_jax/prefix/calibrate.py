@@ -34,9 +34,7 @@ _WINDOWS = flags.DEFINE_integer(
 def main(argv: list[str]) -> None:
   del argv
   with command_line.one_line_errors():
-    if not _OUT.value:
-      raise ValueError('--out=FILE must be given')
-    command_line.output_file('--out', _OUT.value)
+    command_line.output_file(_OUT)
     config = _CONFIG.value.to_dict()
     prefix = {**config['prefix'], 'name': 'entropy'}
     L = config['sequence_length']

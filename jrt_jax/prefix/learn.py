@@ -52,7 +52,7 @@ def main(argv: list[str]) -> None:
   del argv
   with command_line.one_line_errors():
     if _OUT.value:
-      command_line.output_file('--out', _OUT.value)
+      command_line.output_file(_OUT)
     rng = np.random.default_rng(_SEED.value)
     table, tokenizer = simulation.table(2000, rng), 'simulation'
     if _TRIALS.value:

@@ -40,9 +40,8 @@ def main(argv: list[str]) -> None:
   with command_line.one_line_errors():
     config = _CONFIG.value.to_dict()
     tokenizer = tokenizers.load(config['data']['tokenizer'])
-    if not _INPUT.value:
-      raise ValueError('--input=FILES must be given')
-    for path in sources.find('--input', _INPUT.value):
+    pattern = command_line.required(_INPUT, 'FILES')
+    for path in sources.find('--input', pattern):
       with command_line.reading('--input'), sources.open_text(path) as (
           file,
           _,

@@ -72,13 +72,11 @@ _COLOURS = {
 def main(argv: list[str]) -> None:
   del argv
   with command_line.one_line_errors():
-    if not _INPUT.value:
-      raise ValueError('--input=FILE must be given')
-    if not _QUESTION.value:
-      raise ValueError('--question=TEXT must be given')
+    path = command_line.required(_INPUT, 'FILE')
+    command_line.required(_QUESTION, 'TEXT')
     with (
         command_line.reading('--input'),
-        sources.open_text(_INPUT.value) as (file, _),
+        sources.open_text(path) as (file, _),
     ):
       document = file.read().decode(errors='replace')
     tokenizer = tokenizers.load(_TOKENIZER.value)

@@ -86,7 +86,7 @@ def main(argv: list[str]) -> None:
     request = exhibit_lib.Request(
         _SCALE.value, _folder('--data', _DATA), _folder('--results', _RESULTS)
     )
-    out = command_line.output_folder('--out', _OUT.value)
+    out = command_line.output_folder(_OUT)
     out.mkdir(parents=True, exist_ok=True)
     start = compilation_cache.turn_on if _COMPILATION_CACHE.value else None
     if start:

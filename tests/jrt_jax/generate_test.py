@@ -71,7 +71,7 @@ def test_a_conversation_continues_from_what_was_kept(
   memory = tmp_path / 'memory.npz'
   kept = generate(
       f'--workdir={bytes_workdir}',
-      f'--file={tmp_path}/text',
+      f'--input={tmp_path}/text',
       '--max_tokens=0',
       f'--save_state={memory}',
   )
@@ -101,7 +101,7 @@ def test_several_prompts_are_told_apart(generate, bytes_workdir):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ([], '--prompt, --file or --interactive must be given'),
+        ([], '--prompt, --input or --interactive must be given'),
         (['--prompt=a'], '--workdir=DIR must be given'),
         (
             ['--prompt=a', '--workdir=/no'],
@@ -109,8 +109,8 @@ def test_several_prompts_are_told_apart(generate, bytes_workdir):
             ' config.json',
         ),
         (
-            ['--file=/no'],
-            "--file must be a file that can be read, got '/no': No such file",
+            ['--input=/no'],
+            "--input must be a file that can be read, got '/no': No such file",
         ),
         (['--prompt=a', '--top_p=2'], 'top_p must be in (0, 1], got 2.0'),
         (

@@ -28,7 +28,9 @@ def test_an_old_command_names_the_new_one(error_line, old):
 OLD = {
     'jrt_jax.benchmark --budget=9': '--budget is now --time_budget',
     'jrt_jax.benchmark --json=a': '--json is now --out',
+    'jrt_jax.data.contamination --train=a': '--train is now --input',
     'jrt_jax.data.prepare --workers=2': '--workers is now --processes',
+    'jrt_jax.generate --file=a': '--file is now --input',
     'jrt_jax.plan --json a': '--json is now --out',
     'jrt_jax.plot a b': 'RUN is now --workdir=RUN, or RUN,RUN',
     'jrt_jax.prefix.learn --table=a': '--table is now --trials',

@@ -39,7 +39,7 @@ def test_documents_that_share_thirteen_words_with_a_row_are_left_out(tmp_path):
   kept = [f'{PHRASE} {i}' for i in range(3)] + [CLEAN, SECRET[:50]]
   (tmp_path / 'train.txt').write_text('<|endoftext|>'.join([leak, *kept]))
   done = run(
-      f'--train={tmp_path}/train.txt',
+      f'--input={tmp_path}/train.txt',
       f'--rows={tmp_path}/*.jsonl.gz',
       '--common=2',
       f'--out={tmp_path}/clean.jsonl.gz',
@@ -67,7 +67,7 @@ def test_nothing_is_written_over_nor_as_what_it_is_not(
   train = tmp_path / 'train.jsonl'
   train.write_text(json.dumps({'text': CLEAN}))
   out = f'--out={tmp_path}/{name}'
-  done = run(f'--train={train}', f'--rows={train}', out)
+  done = run(f'--input={train}', f'--rows={train}', out)
   assert done.returncode == 2
   assert error_line(done.stderr).startswith(
       f"error: --out must be a new .jsonl or .jsonl.gz, got '{tmp_path}/{name}'"

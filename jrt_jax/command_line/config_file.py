@@ -1,0 +1,99 @@
+"""The config file that --config or --from names, and its errors."""
+
+import difflib
+import itertools
+import os
+import pathlib
+import re
+
+from absl import flags
+
+import configs
+from jrt_jax.command_line import errors
+from jrt_jax.runtime.exit_codes import MISTAKE
+
+
+def find(argv: list[str], config: str) -> list[str]:
+  """Returns `argv` with the path of a Python file as --config.
+
+  Ends the program if there is no such file.
+
+  Args:
+    argv: the program and its arguments.
+    config: the name of the flag for the config file.
+  """
+  argv = _with_files_found(argv, config)
+  _check_file(argv, config)
+  return argv
+
+
+def original(error: BaseException) -> BaseException:
+  """Returns the error of a config file, without that of ml_collections."""
+  while 'Error whilst parsing config file' in str(error) and error.__context__:
+    error = error.__context__
+  return error
+
+
+def unknown_key(error: AttributeError) -> object:
+  """Names the unknown key, and the one that ml_collections suggests."""
+  meant = re.search('Did you mean "(.*)" instead of "(.*)"', str(error))
+  if meant:
+    right, wrong = meant.groups()
+    return f'the config has no key {wrong!r}: did you mean {right!r}?'
+  key = re.match(r'\W*(?:Key ")?(\w+)["\']', str(error))
+  if key:
+    return f'the config has no key {key.group(1)!r}'
+  return error  # of another object than the config
+
+
+def _with_files_found(argv, config):
+  """Returns `argv` with the path of a Python file as --config.
+
+  --config=….json and --from=WORKDIR become `configs/recorded.py:PATH`.
+  """
+  recorded = pathlib.Path(configs.__file__).with_name('recorded.py')
+  arguments, sources, rest = [], [], iter(argv)
+  for argument in rest:
+    flag, equals, value = argument.partition('=')
+    name = flag.lstrip('-')
+    if flag != name and name in (config, 'from') and name in flags.FLAGS:
+      value = value if equals else next(rest, '')
+      if name == 'from' or value.endswith('.json'):
+        value = f'{recorded}:{value}'
+      else:
+        value = _found(value)
+      argument = f'--{config}={value}'
+      sources.append(name)
+    arguments.append(argument)
+  if 'from' in sources and len(sources) > 1:
+    errors.end(MISTAKE, f'--from brings its own config: leave --{config} out')
+  return arguments
+
+
+def _found(config):
+  """Returns configs/FILE.py[:CHOICE] here, or else in the installed package."""
+  path, *choice = config.split(':', 1)
+  installed = pathlib.Path(configs.__file__).parents[1] / path
+  is_ours = path.startswith('configs/') and installed.is_file()
+  if not is_ours or os.path.isfile(path):
+    return config
+  return ':'.join([str(installed), *choice])
+
+
+def _check_file(argv, config):
+  """Raises an error that names a missing config file, and those that exist."""
+  for argument, following in itertools.zip_longest(argv, argv[1:]):
+    flag, equals, value = argument.partition('=')
+    path = (value if equals else following or '').partition(':')[0]
+    wrong = not path.endswith('.py') or not os.path.isfile(path)
+    if flag in (f'-{config}', f'--{config}') and wrong:
+      folder = pathlib.Path(configs.__file__).parent
+      there = sorted(folder.glob('**/[a-z]*.py'))
+      names = [str(file.relative_to(folder.parent)) for file in there]
+      near = path.endswith('.py') and difflib.get_close_matches(path, names, 1)
+      hint = f'there are {", ".join(names)}'
+      if near:
+        hint = f'did you mean {near[0]}?'
+      errors.end(
+          MISTAKE, f'--{config} must be a .py file, got {path!r}: {hint}'
+      )

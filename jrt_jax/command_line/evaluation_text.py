@@ -1,0 +1,41 @@
+"""The text of an evaluation: files that a flag names, or the data of a run."""
+
+from collections.abc import Mapping
+
+from absl import flags
+
+from jrt_jax.command_line import files
+from jrt_jax.data import pipeline
+from jrt_jax.data.streams import TokenStream
+from jrt_jax.generation.model import Model
+
+
+def streams(
+    model: Model,
+    given: Mapping[str, flags.FlagHolder[str | None]],
+    *,
+    text_key: str,
+) -> dict[str, TokenStream]:
+  """Returns the tokens of splits.
+
+  Args:
+    model: its tokenizer is used, and the data of its run by default.
+    given: by split, the flag for files that are read in its place.
+    text_key: the field of a jsonl record that has the text.
+
+  Raises:
+    FileNotFoundError: a file does not exist.
+    ValueError: a file cannot be read, or the data of the run is not text.
+  """
+  found = {}
+  if not all(flag.value for flag in given.values()):
+    data = {**model.config['data'], 'verify': False}  # training has done it
+    found = pipeline.token_streams(data, model.tokenizer)
+  for split, flag in given.items():
+    if flag.value:
+      argument = f'--{flag.name}'
+      with files.reading(argument):
+        found[split] = pipeline.stream_of_files(
+            argument, flag.value, model.tokenizer, text_key=text_key
+        )
+  return found
