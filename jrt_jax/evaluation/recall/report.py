@@ -138,10 +138,14 @@ def _table(name, task, unit):
 
 
 def _title(name, task):
-  title = f'{name}: {task["examples"]:,} examples'
+  title = f'{name}: {_counted(task["examples"], "example")}'
   if task['groups'] < task['examples']:
-    title += f' about {task["groups"]:,} contexts'
+    title += f' about {_counted(task["groups"], "context")}'
   return title
+
+
+def _counted(number, noun):
+  return f'{number:,} {noun}' + 's' * (number != 1)
 
 
 def _scores(task, unit):

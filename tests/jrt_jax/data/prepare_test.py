@@ -16,6 +16,22 @@ from jrt_jax.data import manifest as manifests
 from jrt_jax.data import preparation
 
 
+# Runs the command, which waits for a signal after three shards.
+WAITING = """
+import runpy, time
+from jrt_jax.data import shard_writer
+
+def commit_and_wait(writer, *place):
+  commit(writer, *place)
+  while len(writer._manifest.of('train')) >= 3:
+    time.sleep(1)
+
+commit = shard_writer.ShardWriter.commit
+shard_writer.ShardWriter.commit = commit_and_wait
+runpy.run_module('jrt_jax.data.prepare', run_name='__main__')
+"""
+
+
 @pytest.fixture
 def text(tmp_path):
   """A file of 6,000 documents."""
@@ -81,7 +97,7 @@ def test_a_killed_command_continues_to_the_same_bytes(kill, text, tmp_path):
   folder = tmp_path / 'out'
   arguments = [f'--input={text}', f'--out={folder}', '--shard_tokens=9000']
   process = subprocess.Popen(
-      command(*arguments, '--processes=2'),
+      [sys.executable, '-c', WAITING, *arguments, '--processes=2'],
       stderr=subprocess.PIPE,
       text=True,
       start_new_session=True,

@@ -86,6 +86,14 @@ def test_examples_that_share_a_context_are_no_independent_ones(twice_helps):
   assert report.tables(found).startswith('boxes: 28 examples about 7 contexts')
 
 
+def test_a_single_example_is_counted_in_the_singular(oracle, recall):
+  work = recall._replace(examples=recall.examples[:1])
+  settings = questions_lib.Settings(['default'])
+  questions = questions_lib.ask(oracle, [work], settings)
+  found = report.results([work], runner.run(oracle, questions, settings))
+  assert report.tables(found).startswith('boxes: 1 example\n')
+
+
 def test_no_gain_is_told(oracle, recall):
   settings = questions_lib.Settings(['default', 'twice'])
   questions = questions_lib.ask(oracle, [recall], settings)
