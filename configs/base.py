@@ -10,6 +10,7 @@ from typing import Any
 import ml_collections
 
 from configs.keys import data
+from configs.keys import feature_map
 from configs.keys import gdn
 from configs.keys import mamba2
 from configs.keys import optimizer
@@ -17,7 +18,6 @@ from configs.keys import prefix
 from configs.keys import probes
 from jrt_jax.schema import AnyOf
 from jrt_jax.schema import Fields
-from jrt_jax.schema import Flag
 from jrt_jax.schema import KeyOf
 from jrt_jax.schema import ListOf
 from jrt_jax.schema import OneOf
@@ -25,9 +25,8 @@ from jrt_jax.schema import Real
 from jrt_jax.schema import Text
 from jrt_jax.schema import Whole
 
-# These ranges accept every key of a table.
+# It accepts every key of the table.
 _MIXER = KeyOf('jrt_jax.cost.mixers:MIXERS')
-_MAPS = 'jrt_jax.cost.feature_maps:MAPS'
 _COUNT = Whole(1, 10**9)
 _COUNT_OR_0 = Whole(0, 10**9)
 
@@ -61,28 +60,8 @@ KEYS: dict[str, Any] = dict(
         vocab_multiple=(128, Whole(1, 2**16)),
         # id of [MASK]
         mask_id=(50_263, Whole(0, 2**24)),
-        feature_map=dict(
-            # map φ that linear attention applies to queries and keys
-            name=('taylor_exp', KeyOf(_MAPS, others=('hybrid_heads',))),
-            # D, width of the queries and keys of a head, before the map
-            feature_dim=(16, Whole(1, 2**10)),
-            order=(2, Whole(1, 8)),  # taylor_exp: order of the expansion
-            # polynomial, symmetric_power: degree of the kernel
-            degree=(2, Whole(1, 8)),
-            offset=(1.0, Real(0, 10**6)),  # polynomial: c of (c + s)^degree
-            # gaussian_rff, gaussian_prf, mlp: F, the number of features
-            num_features=(152, Whole(1, 2**16)),
-            # hybrid_heads, mixture: the maps that they combine; hybrid_heads
-            # gives each a group of heads, mixture adds their kernels up
-            parts=(
-                ('taylor_exp', 'hedgehog'),
-                ListOf(KeyOf(_MAPS, but='mixture'), 2, 8),
-            ),
-            # hybrid_heads: number of heads of each part; empty: equal groups
-            heads=((), ListOf(Whole(1, 2**10), 0, 8)),
-            # learned maps: whether prefix keys have a map of their own
-            separate_encoder=(False, Flag()),
-        ),
+        # feature map of linear attention
+        feature_map=feature_map.KEYS,
         # normalizer of linear attention. output_rms applies RMSNorm to the
         # outputs of each head. auto is sum, or output_rms for feature maps
         # whose attention weights can be zero or negative
