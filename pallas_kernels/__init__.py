@@ -23,3 +23,12 @@ from pallas_kernels.prefix_linear_attention.inputs import State as State
 from pallas_kernels.prefix_linear_attention.inputs import (
     zero_state as zero_state,
 )
+from pallas_kernels.prefix_linear_attention.ridge import (
+    prefix_sums as prefix_sums,
+)
+from pallas_kernels.prefix_linear_attention.ridge import (
+    PrefixSums as PrefixSums,
+)
+from pallas_kernels.prefix_linear_attention.ridge import (
+    ridge_state as ridge_state,
+)
