@@ -47,9 +47,6 @@ _TIME_BUDGET = flags.DEFINE_float(
     'Stop measuring after so many seconds.',
     lower_bound=0.0,
 )
-_IMPLEMENTATION = flags.DEFINE_string(
-    'implementation', None, 'Short for --config.model.implementation.'
-)
 _LIST = flags.DEFINE_bool('list', False, 'Print the plan and measure nothing.')
 
 _EVERY_MODEL = pathlib.Path(configs.__file__).parent / 'base.py'
@@ -79,8 +76,6 @@ def _jobs(rows):
   flag = flags.FLAGS['config']
   file = pathlib.Path(config_flags.get_config_filename(flag))
   overrides = config_flags.get_override_values(flag)
-  if _IMPLEMENTATION.value is not None:
-    overrides['model.implementation'] = _IMPLEMENTATION.value
   given = None
   if file != _EVERY_MODEL:
     given = _CONFIG.value

@@ -1,4 +1,7 @@
-"""Times the workloads of goals: the operation, and other parts of a model."""
+"""Times the workloads of goals: the operation, and other parts of a model.
+
+Whole models have a command of their own, `jrt_jax.benchmark`.
+"""
 
 import functools
 from typing import Any
@@ -11,15 +14,14 @@ from pallas_kernels.benchmarks import inputs as inputs_lib
 from pallas_kernels.benchmarks import roofline
 from pallas_kernels.benchmarks import timing
 from pallas_kernels.benchmarks import tuning
-from pallas_kernels.benchmarks import whole_model
 from pallas_kernels.benchmarks.case import Case
 from pallas_kernels.benchmarks.case import Settings
 from pallas_kernels.benchmarks.roofline import Workload
 
 WINDOW = 129  # keys of sliding-window attention: a token and 128 before it
 
-# The most important goals come first; the whole model is G14.
-FIRST = 'G1', 'G9', 'G14', 'G7', 'G10'
+# The most important goals come first.
+FIRST = 'G1', 'G9', 'G7', 'G10'
 
 
 def cases(settings: Settings) -> list[Case]:
@@ -29,9 +31,6 @@ def cases(settings: Settings) -> list[Case]:
 
 
 def _case(settings, name):
-  if name == 'G14':
-    run = functools.partial(_time_model, settings, name)
-    return Case(name, run, process='whole model', limit=300.0)
   goal = name.split('-')[0]
   time = {'G12': _time_window, 'G13': _time_convolution}.get(goal, _time)
   return Case(name, functools.partial(time, settings, name))
@@ -49,14 +48,6 @@ def _time(settings, name):
   cost = roofline.prefix_linear_attention(w)
   row = timed(name, goals.OURS, w, cost, operation, arrays)
   return row | {'tiles': tiles.entry()}
-
-
-def _time_model(settings, name):
-  """The whole model; it names the kernels, because no table has them yet."""
-  tuning.trusted(settings, settings.workload('G9'))
-  return whole_model.measure(
-      name, f'--implementation={settings.implementation}'
-  )
 
 
 def timed(
