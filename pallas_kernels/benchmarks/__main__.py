@@ -6,11 +6,11 @@ Steps: correctness of every kernel, the highest speed and bandwidth of the
 device (ceilings), tuning, goals, and other libraries (peers) as far as the
 budget allows. Results are written at once, and the same command continues where
 it stopped. A kernel with wrong results is not timed. DIR gets a file for each
-step, results.json with all of them, times.png and log.txt. Without a Hopper GPU
-the operation is timed on the CPU instead.
+step, results.json with all of them, and log.txt. It needs a Hopper GPU;
+pallas_kernels.benchmarks.prefix_linear_attention times any device.
 
-Exit codes: 0 at the end, 1 if a row failed, 2 for a mistake in the command, 130
-after Ctrl-C.
+Exit codes: 0 at the end, 1 if a row failed, 2 for a mistake in the command or
+without a Hopper GPU, 130 after Ctrl-C.
 """
 
 import datetime
@@ -24,13 +24,12 @@ import time
 from typing import Any
 
 from pallas_kernels import command_line
-from pallas_kernels.benchmarks import figure
 from pallas_kernels.benchmarks import publish
-from pallas_kernels.benchmarks import steps as steps_lib
 from pallas_kernels.benchmarks import supervisor
 from pallas_kernels.benchmarks import table
 from pallas_kernels.benchmarks.case import Settings
 from pallas_kernels.benchmarks.results import Folder
+from pallas_kernels.benchmarks.steps import STEPS
 
 _NAME = 'python -m pallas_kernels.benchmarks'
 
@@ -63,19 +62,20 @@ def _measure(settings, budget, argv):
   settings.folder.path.mkdir(parents=True, exist_ok=True)
   machine = dict(supervisor.ask(settings))
   reason = machine.pop('unfit')
-  steps = steps_lib.GPU
   if reason and not settings.rehearse:
-    print(f'{reason}: the CPU is timed instead.')
-    steps = steps_lib.CPU
+    raise ValueError(
+        f'{reason}: pallas_kernels.benchmarks.prefix_linear_attention times'
+        ' other devices'
+    )
   settings.folder.begin(_about(settings, machine, argv))
   try:
-    _run(settings, steps, start, budget)
+    _run(settings, start, budget)
   finally:
-    _finish(settings, steps)
-  return _summary(settings, steps)
+    settings.folder.finish()
+  return _summary(settings)
 
 
-def _run(settings, steps, start, budget):
+def _run(settings, start, budget):
   """Runs all steps, and again for rows for which no time was left."""
   end, skipped = start + budget, set()
 
@@ -86,7 +86,7 @@ def _run(settings, steps, start, budget):
     print(f'[{spent}] {name}: {row["name"]}: {_found(row)}', flush=True)
 
   for shared in (True, False):
-    for name, step in steps.items():
+    for name, step in STEPS.items():
       cases = step.cases(settings)
       supervisor.run(
           settings,
@@ -116,32 +116,22 @@ def _found(row: dict[str, Any]) -> str:
       ('per_second', '{:.3g} a second'),
       ('ms', '{:.4g} ms'),
       ('worst', 'error {:.1e}'),
-      ('rows', 'done'),
   ):
     if key in row:
       return text.format(row[key])
   return 'done'
 
 
-def _finish(settings, steps):
-  results = settings.folder.finish()
-  path = settings.folder.path / publish.FIGURE
-  try:
-    figure.draw(results['rows'], path)
-  except (ImportError, ValueError) as error:
-    print(f'no figure: {error}')
-
-
-def _summary(settings, steps):
+def _summary(settings):
   """Prints the results and the rows that are left; returns the exit code."""
   print(table.markdown(settings.folder.read()))
-  for name, step in steps.items():
+  for name, step in STEPS.items():
     left = supervisor.remaining(settings, name, step.cases(settings))
     if left:
       print(f'\n{name}: {len(left)} rows are left, {left[0].name!r} first')
   failed = [
       f'{name}: {row["name"]}: {row["error"]}'
-      for name in steps
+      for name in STEPS
       for row in settings.folder.rows(name).values()
       if 'error' in row
   ]
@@ -151,7 +141,7 @@ def _summary(settings, steps):
 
 
 def _list(settings):
-  for name, step in steps_lib.STEPS.items():
+  for name, step in STEPS.items():
     cases = step.cases(settings)
     print(f'{name}: {len(cases)} rows')
     print('\n'.join(f'  {case.name}' for case in cases))

@@ -7,11 +7,7 @@ in the same run.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from pallas_kernels.benchmarks.roofline import Workload
-
-CPU_LENGTHS = 2048, 4096, 8192, 16384, 32768
 
 OURS = 'mosaic_sm90'
 
@@ -134,31 +130,6 @@ def _per_value(name, workload, other, must, stretch):
   return Goal(name, measure, value, must, stretch, False)
 
 
-def _exponent(name, direction, must):
-  """The e of time = c · length^e, on a CPU."""
-
-  def value(rows):
-    lengths = [
-        n for n in CPU_LENGTHS if (f'cpu {direction} {n}', 'chunked') in rows
-    ]
-    if len(lengths) < 2:
-      raise KeyError(direction)
-    ms = [rows[f'cpu {direction} {n}', 'chunked']['ms'] for n in lengths]
-    return float(np.polyfit(np.log(lengths), np.log(ms), 1)[0])
-
-  measure = f'{direction} on a CPU, exponent of the length'
-  return Goal(name, measure, value, must, None, False)
-
-
-def _linear_over_quadratic(name, must):
-  def value(rows):
-    ms = lambda name: rows['cpu forward 4096', name]['ms']
-    return ms('reference') / ms('chunked')
-
-  measure = 'forward on a CPU at 4096, times faster than the reference'
-  return Goal(name, measure, value, must, None, True)
-
-
 def _values(w):
   return w.B * w.H * w.L * w.V
 
@@ -193,9 +164,6 @@ GOALS = (
     _per_value('G11', 'G11-backward', 'G9', 1.35, 1.2),
     _error('G24', 'V64 long forward', 5e-3, 3e-3),
     _error('G24', 'V64 long gradients', 1e-2, 3e-3),
-    _exponent('G23', 'forward', 1.1),
-    _exponent('G23', 'forward+backward', 1.1),
-    _linear_over_quadratic('G23', 7),
     _faster('G12', 'G12', 'dew_fa3 jla_attention', 0.9, 1.1, ours='jax_cudnn'),
     _faster(
         'G12',

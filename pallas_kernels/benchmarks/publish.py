@@ -11,7 +11,6 @@ from pallas_kernels.benchmarks.case import Settings
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
 
 RESULTS = pathlib.Path(__file__).parent / 'results'
-FIGURE = 'times.png'
 
 
 def publish(settings: Settings) -> list[pathlib.Path]:
@@ -36,11 +35,8 @@ def publish(settings: Settings) -> list[pathlib.Path]:
   name = re.sub(r'\W+', '_', about['device'].lower())
   target = RESULTS / name
   target.mkdir(parents=True, exist_ok=True)
-  files = [folder.path / file for file in ('results.json', FIGURE)]
-  written = [
-      pathlib.Path(shutil.copy(file, target)) for file in files if file.exists()
-  ]
-  return [*written, *_save_tiles(settings, about)]
+  written = shutil.copy(folder.path / 'results.json', target)
+  return [pathlib.Path(written), *_save_tiles(settings, about)]
 
 
 def _save_tiles(settings: Settings, about: dict[str, Any]):

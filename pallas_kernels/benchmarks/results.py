@@ -13,15 +13,7 @@ from typing import Any
 from pallas_kernels.benchmarks import goals
 from pallas_kernels.benchmarks import roofline
 
-STEPS = (
-    'cpu',
-    'correctness',
-    'ceilings',
-    'tuning',
-    'winners',
-    'goals',
-    'peers',
-)
+STEPS = 'correctness', 'ceilings', 'tuning', 'winners', 'goals', 'peers'
 
 Row = Mapping[str, Any]
 
@@ -88,7 +80,7 @@ class Folder:
   def _with_rooflines(self) -> Iterator[Row]:
     ceilings = self.ceilings()
     for step in STEPS:
-      for row in _flat(self.rows(step).values()):
+      for row in self.rows(step).values():
         row = {'step': step} | row
         if len(ceilings) == 2 and row.get('bytes') and 'ms' in row:
           least = roofline.Cost(row['flops'], row['bytes'])
@@ -104,10 +96,3 @@ class Folder:
     new = self.path / f'{name}.new'
     new.write_text(json.dumps(content, indent=1) + '\n')
     os.replace(new, self.path / name)
-
-
-def _flat(rows):
-  """Rows, with nested rows in place of rows that contain them."""
-  for row in rows:
-    for part in row.get('rows', [row]):
-      yield {'name': row['name']} | part

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from pallas_kernels.benchmarks import ceilings
 from pallas_kernels.benchmarks import correctness
-from pallas_kernels.benchmarks import cpu
 from pallas_kernels.benchmarks import operations
 from pallas_kernels.benchmarks import peers
 from pallas_kernels.benchmarks import tuning
@@ -20,8 +19,7 @@ class Step(NamedTuple):
   until: float  # share of the budget; unused time is used at the end
 
 
-CPU = {'cpu': Step(cpu.cases, 1.0)}
-GPU = {
+STEPS = {
     'correctness': Step(correctness.cases, 0.35),
     'ceilings': Step(ceilings.cases, 0.4),
     'tuning': Step(tuning.cases, 0.55),
@@ -29,4 +27,3 @@ GPU = {
     'goals': Step(operations.cases, 0.85),
     'peers': Step(peers.cases, 1.0),
 }
-STEPS = CPU | GPU

@@ -69,16 +69,6 @@ def test_wider_values_are_compared_by_token_and_value():
   assert goal['met']
 
 
-def test_the_exponent_is_that_of_the_power_law():
-  rows = [
-      row(f'cpu forward {n}', 'chunked', 1e-3 * n**1.5)
-      for n in goals.CPU_LENGTHS
-  ]
-  goal = find(rows, 'G23', 'forward on a CPU, exponent')
-  assert goal['value'] == pytest.approx(1.5)
-  assert not goal['met']
-
-
 def test_fractions_and_errors_are_read_from_their_rows():
   rows = [
       row('G1', 'mosaic_sm90', 2.0, fraction=0.4),

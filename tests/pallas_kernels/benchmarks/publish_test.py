@@ -25,7 +25,6 @@ def measure(settings, **about):
 
 def test_results_and_tiles_are_put_in_their_places(settings, monkeypatch):
   measure(settings)
-  (settings.folder.path / publish.FIGURE).write_bytes(b'PNG')
   monkeypatch.setattr(
       tuning, 'entries', lambda settings: {'V64': Tiles().entry()}
   )
@@ -35,7 +34,6 @@ def test_results_and_tiles_are_put_in_their_places(settings, monkeypatch):
   ]
   assert names == [
       'published/nvidia_h200/results.json',
-      'published/nvidia_h200/times.png',
       'tables/prefix_linear_attention/nvidia_h200.json',
   ]
   table = tiles.load('prefix_linear_attention', 'NVIDIA H200')

@@ -13,7 +13,7 @@ CEILINGS = [
 
 
 def timed(**others):
-  return {'name': 'G1', 'workload': 'G1', 'implementation': 'x', **others}
+  return {'name': 'G1', 'workload': 'G1', 'implementation': 'x'} | others
 
 
 def test_a_row_is_there_for_the_next_start(tmp_path):
@@ -48,14 +48,14 @@ def test_without_ceilings_there_are_no_fractions(tmp_path):
   assert 'fraction' not in folder.finish()['rows'][-1]
 
 
-def test_results_hold_rows_of_rows_and_judge_them(tmp_path):
+def test_results_hold_the_rows_of_all_steps_and_judge_them(tmp_path):
   folder = Folder(tmp_path)
   folder.begin(ABOUT)
-  parts = [{'workload': 'G1', 'implementation': 'mosaic_sm90', 'ms': 1.0}]
-  folder.add('goals', {'name': 'G1', 'rows': parts})
+  row = timed(implementation='mosaic_sm90', ms=1.0)
+  folder.add('goals', row)
   results = json.loads(json.dumps(folder.finish()))
   assert results == folder.read()
-  assert results['rows'] == [{'step': 'goals', 'name': 'G1'} | parts[0]]
+  assert results['rows'] == [{'step': 'goals'} | row]
   assert results['goals'][0]['met']
   assert results['about'] == ABOUT
 
