@@ -5,8 +5,12 @@ from jrt_jax.evaluation import statistics
 from jrt_jax.reproduce import paper
 
 
+def gains(rows):
+  return np.array([np.subtract(row.twice, row.default) for row in rows])
+
+
 def test_table_1_gives_the_headline_and_says_what_its_deviation_is_of():
-  found = statistics.crossed(paper.gains())
+  found = statistics.crossed(gains(paper.TABLE_1))
   assert found.estimate == pytest.approx(11.04, abs=0.005)
   assert found.sd_over_models == pytest.approx(1.31, abs=0.005)
   assert found.low == pytest.approx(6.3, abs=0.2)
@@ -16,7 +20,7 @@ def test_table_1_gives_the_headline_and_says_what_its_deviation_is_of():
 
 def test_two_of_its_sixteen_models_are_not_recurrent():
   recurrent = [row for row in paper.TABLE_1 if row.is_recurrent]
-  found = statistics.crossed(paper.gains(recurrent))
+  found = statistics.crossed(gains(recurrent))
   assert (len(paper.TABLE_1), len(recurrent)) == (16, 14)
   assert found.estimate == pytest.approx(11.28, abs=0.005)
   assert found.sd_over_models == pytest.approx(1.18, abs=0.005)
