@@ -3,7 +3,6 @@ import json
 import pytest
 
 from pallas_kernels.benchmarks import prefix_linear_attention as benchmark
-from pallas_kernels.benchmarks import shapes
 
 
 def test_the_exponent_is_that_of_the_power_law():
@@ -15,7 +14,7 @@ def test_the_exponent_is_that_of_the_power_law():
 def test_a_run_prints_a_table_and_writes_it(
     unoptimized, monkeypatch, tmp_path, capsys
 ):
-  monkeypatch.setitem(shapes.SHAPES, '360m', shapes.Shape(H=4, D=2, V=3))
+  monkeypatch.setattr(benchmark, '_WIDTHS', {'D': 2, 'V': 3})
   path = tmp_path / 'results.json'
   benchmark.main(
       ['--lengths=16,32', '--quadratic_up_to=16', '--rounds=1']
@@ -40,7 +39,7 @@ def test_a_run_prints_a_table_and_writes_it(
 
 @pytest.mark.parametrize(
     'flags',
-    [['--shape', '7b'], ['--implementations', 'x'], ['--dtype', 'int8']],
+    [['--implementations', 'x'], ['--dtype', 'int8']],
 )
 def test_an_unknown_choice_is_refused(flags):
   with pytest.raises(SystemExit):
