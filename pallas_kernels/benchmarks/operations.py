@@ -54,7 +54,7 @@ def timed(
     name: str,
     implementation: str,
     w: Workload,
-    cost: roofline.Cost | None,
+    cost: roofline.Cost,
     function: Any,
     arrays: inputs_lib.Arrays,
     slower: float = 3.0,
@@ -65,28 +65,27 @@ def timed(
     name: the name of the workload.
     implementation: the implementation that is timed.
     w: the sizes.
-    cost: the cost for the roofline, or None.
+    cost: the cost for the roofline.
     function: a function of `arrays`.
     arrays: its arguments.
     slower: the expected time of a call, in multiples of the roofline.
   """
-  least = cost or roofline.prefix_linear_attention(w)
   return about(name, implementation, w, cost) | timing.measure(
       function,
       jax.block_until_ready(arrays),
-      expected_ms=slower * least.milliseconds(**roofline.NOMINAL),
+      expected_ms=slower * cost.milliseconds(**roofline.NOMINAL),
   )
 
 
 def about(
-    name: str, implementation: str, w: Workload, cost: roofline.Cost | None
+    name: str, implementation: str, w: Workload, cost: roofline.Cost
 ) -> dict[str, Any]:
   """The fields of a row besides the times."""
   return {
       'workload': name,
       'implementation': implementation,
       'shape': w._asdict(),
-      **({} if cost is None else cost._asdict()),
+      **cost._asdict(),
   }
 
 

@@ -9,7 +9,6 @@ import functools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from pallas_kernels.benchmarks import inputs as inputs_lib
 from pallas_kernels.benchmarks import operations
@@ -40,7 +39,6 @@ PEERS = {
     'torch': {
         'torch_flash': ('G1', 'G7', *LENGTHS, 'G10'),
         'official_torch': ('G9', 'G6-2k'),
-        'torch_cudnn': ('G1', 'G10'),
     },
     'jax': {
         'chunked': ('G1', 'G9', 'G7', 'G10', *LENGTHS),
@@ -50,13 +48,9 @@ PEERS = {
     'fla': {
         'fla_chunk_160': ('G1', 'G9', 'G10'),
         'fla_chunk_273': ('G1',),
-        'fla_parallel': ('G9', 'G1'),
     },
     'pallas attention': {'pallas_attention': ('G1',)},
-    'jla': {
-        'jla_attention': ('G1', 'G10', 'G12', 'G12-backward'),
-        'jla_gla': ('G1', 'G9'),
-    },
+    'jla': {'jla_attention': ('G1', 'G10', 'G12', 'G12-backward')},
     'dew': {'dew_fa3': ('G1', 'G10', 'G12', 'G12-backward')},
 }
 
@@ -132,24 +126,6 @@ def _dew(settings, window):
   )
 
 
-def _gated_linear_attention(settings, workload, name):
-  """GLA with keys as wide as values: another model with as large a state."""
-  from jla import ops
-
-  _needs_gpu(settings)
-  w = settings.workload(workload)
-  arrays = inputs_lib.softmax_attention(w)
-  decay = jnp.full(arrays['k'].shape, -0.01, jnp.float32)
-
-  def forward(x):
-    return ops.linear_attention(
-        'gla', x['q'], x['k'], x['v'], g=decay, impl='mosaic_gpu'
-    )[0]
-
-  function = operations.differentiated(forward, w)
-  return operations.timed(workload, name, w, None, function, arrays)
-
-
 def _needs_gpu(settings):
   if settings.rehearse:
     raise Missing('there is no GPU in a rehearsal')
@@ -161,6 +137,5 @@ JAX_PEERS = {
     'jax_cudnn': _softmax(_cudnn),
     'pallas_attention': _softmax(_pallas),
     'jla_attention': _softmax(_jla),
-    'jla_gla': _gated_linear_attention,
     'dew_fa3': _softmax(_dew),
 }

@@ -83,12 +83,12 @@ def _time(call, device):
   return timing.summarize(np.array([s.elapsed_time(e) for s, e in pairs]))
 
 
-def _scaled_dot_product(backend):
+def _flash():
   def forward(q, k, v):
-    with attention.sdpa_kernel(backend):
+    with attention.sdpa_kernel(attention.SDPBackend.FLASH_ATTENTION):
       return functional.scaled_dot_product_attention(q, k, v, is_causal=True)
 
-  return lambda: forward
+  return forward
 
 
 def _official():
@@ -132,20 +132,6 @@ def _fla_chunk(features):
   return make
 
 
-def _fla_parallel():
-  """The quadratic kernel of Based, over the prefix and the tokens in one."""
-  from fla.ops.based import parallel_based
-
-  def forward(q, k, v, k_enc, v_enc):
-    P = k_enc.shape[1]
-    queries = torch.cat([torch.zeros_like(k_enc), q], 1)
-    keys, values = torch.cat([k_enc, k], 1), torch.cat([v_enc, v], 1)
-    y = parallel_based(queries, keys, values, scale=0.25, use_norm=True)
-    return y[:, P:]
-
-  return forward
-
-
 def _all_products(x):
   """[..., 16] to the 273 features of 1 + s + s²/2, s = q·k / 4."""
   products = (x[..., :, None] * x[..., None, :]).flatten(-2)
@@ -165,12 +151,10 @@ def _each_product_once(x):
 
 # Functions that import their packages, and return a function of tensors.
 PEERS = {
-    'torch_flash': _scaled_dot_product(attention.SDPBackend.FLASH_ATTENTION),
-    'torch_cudnn': _scaled_dot_product(attention.SDPBackend.CUDNN_ATTENTION),
+    'torch_flash': _flash,
     'official_torch': _official,
     'fla_chunk_160': _fla_chunk(_each_product_once),
     'fla_chunk_273': _fla_chunk(_all_products),
-    'fla_parallel': _fla_parallel,
 }
 
 _ON_CPU = 'torch_flash', 'official_torch'
