@@ -41,6 +41,7 @@ _WEIGHTS = 'model.safetensors'
 _BASE = 'model.'  # PyTorch's prefix for all parameters but the head
 _TABLE, _PADDING = f'{_BASE}embed_tokens.weight', 'vocabulary_padding'
 _GROUPS = '.mixer.groups.'  # parameters by head: the same layout in PyTorch
+_WEIGHT = ('kernel', 'scale', 'embedding')  # what PyTorch calls `weight`
 
 _SCHEMA = Fields(
     {
@@ -179,7 +180,7 @@ def _torch_name(name):
   if _GROUPS in name:
     return _BASE + name
   path, _, kind = name.rpartition('.')
-  return f'{_BASE}{path}.{"bias" if kind == "bias" else "weight"}'
+  return f'{_BASE}{path}.{"weight" if kind in _WEIGHT else kind}'
 
 
 def _in_base(arrays):
@@ -195,7 +196,7 @@ def _in_base(arrays):
 def _to_torch(name, x):
   if _GROUPS in name:
     return x
-  if name.endswith('conv.kernel'):
+  if name.endswith('kernel') and '.conv' in name:
     return x.T[:, None]  # [K, I] to [I, 1, K]
   if name.endswith('kernel'):
     return x.reshape(len(x), -1).T  # [inputs, *outputs] to [outputs, inputs]

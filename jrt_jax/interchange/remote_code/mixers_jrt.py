@@ -11,6 +11,10 @@ import torch.nn.functional as F
 from .feature_maps_jrt import build_groups
 from .feature_maps_jrt import default_normalizer
 from .feature_maps_jrt import has_own_encoder
+from .recurrence_jrt import convolved
+from .recurrence_jrt import depthwise
+from .recurrent_mixers_jrt import GatedDeltaNet
+from .recurrent_mixers_jrt import Mamba2
 
 CHUNK = 128  # positions of a block of attention weights
 
@@ -27,17 +31,13 @@ class BaseConv(nn.Module):
     E, K = model['width'], model['conv_kernel']
     inner = model['conv_expand'] * E // 2
     self.in_proj = nn.Linear(E, 2 * inner)
-    self.conv = nn.Conv1d(inner, inner, K, groups=inner, bias=False)
+    self.conv = depthwise(inner, K)
     self.out_proj = nn.Linear(inner, E)
 
   def forward(self, x, context, state):
     u, gate = self.in_proj(x).chunk(2, dim=-1)
-    u = u.masked_fill(~context.token[..., None], 0)
-    past = self.conv.kernel_size[0] - 1
-    tail = u.new_zeros(len(u), past, u.shape[-1]) if state is None else state[0]
-    u = torch.cat([tail, u], dim=1)
-    convolved = self.conv(u.transpose(1, 2)).transpose(1, 2)
-    return self.out_proj(F.silu(convolved) * gate), (u[:, -past:],)
+    u, tail = convolved(self.conv, u, context.token, state and state[0])
+    return self.out_proj(F.silu(u) * gate), (tail,)
 
 
 class LinearAttention(nn.Module):
@@ -279,6 +279,8 @@ MIXERS = {
         model, model['window'], model.get('sinks', 0)
     ),
     'attention': lambda model: SoftmaxAttention(model, None),
+    'gdn': GatedDeltaNet,
+    'mamba2': Mamba2,
 }
 
 

@@ -129,7 +129,9 @@ def make_pair(tiny_config, load_pair, tmp_path_factory):
   """A function that makes a model of bytes, prefix 8, and exports it."""
 
   def make(
-      mixers=('conv', 'pla', 'swa', 'la', 'attention'), prefix=(), **overrides
+      mixers=('conv', 'pla', 'swa', 'la', 'attention', 'gdn', 'mamba2'),
+      prefix=(),
+      **overrides,
   ):
     config = base.get_config().to_dict()
     config['sequence_length'] = 16

@@ -19,7 +19,7 @@ from jrt_jax.prefix import policies
 from jrt_jax.prefix.learned import policy
 from jrt_jax.training import recorded_config
 
-MIXERS = ['conv', 'pla', 'swa', 'la', 'attention']
+MIXERS = ['conv', 'pla', 'swa', 'la', 'attention', 'gdn', 'mamba2']
 
 
 def make_model(tiny_config, **overrides):
@@ -242,7 +242,10 @@ def test_a_released_model_fills_its_prefix_with_spaces(tiny_config, tmp_path):
 
 def test_the_card_says_what_the_model_is(folder):
   card = (folder / 'README.md').read_text()
-  assert 'layers (1 conv, 1 pla, 1 swa, 1 la, 1 attention)' in card
+  assert (
+      'layers (1 conv, 1 pla, 1 swa, 1 la, 1 attention, 1 gdn, 1 mamba2)'
+      in card
+  )
   assert 'first 8 tokens' in card
   assert '$' not in card
 

@@ -20,8 +20,6 @@ CONFIGS = sorted(
     path.stem
     for path in (ROOT / 'configs').glob('*.py')
     if path.stem not in ('__init__', 'base', 'recorded')
-    # These have mixers that cannot be exported.
-    and not path.stem.startswith(('gdn_', 'mamba2_'))
 )
 TOLERANCE = {'rtol': 1e-5, 'atol': 1e-5}
 
@@ -64,6 +62,8 @@ def torch_logits(model, ids, **arguments):
         {'feature_map': {'name': 'taylor_exp', 'feature_dim': 3}}
         | {'window': 1, 'conv_expand': 2, 'rope_fraction': 0.0},
         {'mixers': ('swa', 'pla', 'swa'), 'window': 3, 'sinks': 2},
+        {'mixers': ('gdn', 'gdn'), 'norm_eps': 1e-3},
+        {'mixers': ('mamba2', 'mamba2'), 'norm_eps': 1e-3},
     ],
 )
 @pytest.mark.parametrize('side', ['left', 'right'])
@@ -115,18 +115,18 @@ def test_without_a_prefix_nothing_sees_what_follows_it(pair):
   assert not np.allclose(one[:, :7], seen[:, :7], atol=1e-3)
 
 
-def test_long_texts_are_read_in_chunks(pair):
+def test_long_texts_are_read_in_chunks(pair, monkeypatch):
   import torch
 
   mixers = sys.modules[type(pair.theirs.model.layers[0].mixer).__module__]
   ids, mask = padded((2 * mixers.CHUNK + 3, 5), side='left')
   arguments = {'attention_mask': mask, 'prefix_len': mixers.CHUNK + 2}
+  recurrence = sys.modules[mixers.convolved.__module__]
   whole = torch_logits(pair.theirs, ids, **arguments)
-  chunk, mixers.CHUNK = mixers.CHUNK, 3
-  try:
+  with monkeypatch.context() as context:
+    context.setattr(mixers, 'CHUNK', 3)
+    context.setattr(recurrence, 'CHUNK', 5)
     parts = torch_logits(pair.theirs, ids, **arguments)
-  finally:
-    mixers.CHUNK = chunk
   assert torch.isfinite(torch.tensor(whole)).all()
   np.testing.assert_allclose(parts[mask], whole[mask], rtol=1e-4, atol=1e-4)
 
@@ -154,11 +154,11 @@ def test_reading_in_parts_equals_reading_at_once(pair):
     assert end == 14
 
 
-def test_sinks_are_remembered_beside_the_window(make_pair):
+def test_sinks_are_remembered_beside_the_window(make_pair, monkeypatch):
   pair = make_pair(mixers=('swa', 'swa'), window=2, sinks=3)
   test_reading_in_parts_equals_reading_at_once(pair)
   test_a_row_is_the_same_alone_and_in_any_batch(pair)
-  test_long_texts_are_read_in_chunks(pair)
+  test_long_texts_are_read_in_chunks(pair, monkeypatch)
   test_what_counts_is_how_far_positions_are_apart(pair)
 
 
@@ -177,7 +177,8 @@ def test_the_state_has_one_size_at_any_length(make_pair):
   def size(cache):
     return sum(x.nbytes for state in cache.states for x in state)
 
-  model = make_pair(mixers=('conv', 'pla', 'swa', 'la')).theirs
+  mixers = ('conv', 'pla', 'swa', 'la', 'gdn', 'mamba2')
+  model = make_pair(mixers=mixers).theirs
   short, long = (
       model(torch.zeros(2, n, dtype=int), use_cache=True).past_key_values
       for n in (1, 40)
