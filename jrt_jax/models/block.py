@@ -26,15 +26,12 @@ class Block(DecodingBlock):
   """x + mixer(norm(x)), then x + mlp(norm(x)); x [B, L, E] keeps its dtype."""
 
   def __init__(self, build: Build, mixer: str, config: Mapping[str, Any]):
-    facts = MIXERS[mixer]
     self.mixer_norm = build.norm()
-    self.mixer = pkgutil.resolve_name(facts.module)(build, config)
+    self.mixer = pkgutil.resolve_name(MIXERS[mixer].module)(build, config)
     self.mlp_norm = build.norm()
     self.mlp = SwiGLU(build, mlp_width=config['mlp_width'])
     self.remat = config['remat']
     self.kind = mixer
-    self.reads_prefix = facts.reads_prefix
-    self.state_axes = facts.state_axes
 
   def __call__(self, x: jax.Array, context: Context) -> jax.Array:
     """Maps [B, L, E] to [B, L, E]."""

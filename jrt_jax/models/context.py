@@ -38,6 +38,25 @@ class Context(NamedTuple):
       see = token if see is None else see & token
     return see
 
+  def in_prefix(self) -> jax.Array:
+    """Bool [B, P], which of the first P positions are tokens of the prefix."""
+    P, lengths = self.prefix_capacity, self.prefix_len
+    see = jnp.ones((self.batch, P), bool)
+    if lengths is not None:
+      see = jnp.arange(P) < lengths[:, None]
+    return see if self.mask is None else see & self.mask[:, :P]
+
+  def first(self, length: int) -> 'Context':
+    """The context of the first positions of each row, without a prefix."""
+    cut = lambda x: None if x is None else x[:, :length]
+    return Context(
+        self.batch,
+        length,
+        segment_ids=cut(self.segment_ids),
+        mask=cut(self.mask),
+        unzeroed=cut(self.unzeroed),
+    )
+
   def positions(self) -> jax.Array:
     """Int32 [B, L], positions counted from the first token of each document."""
     index = jnp.broadcast_to(jnp.arange(self.length), (self.batch, self.length))

@@ -6,6 +6,8 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 
+from jrt_jax.cost.mixers import Mixer as Facts
+from jrt_jax.cost.mixers import MIXERS
 from jrt_jax.models import parallel
 from jrt_jax.models.context import Context
 
@@ -17,8 +19,12 @@ class DecodingBlock(nnx.Module):
   mixer: Any
   mlp_norm: Any
   mlp: Any
-  reads_prefix: bool
-  state_axes: tuple[tuple[str, ...] | None, ...]
+  kind: str
+
+  @property
+  def facts(self) -> Facts:
+    """The facts of the mixer."""
+    return MIXERS[self.kind]
 
   def prefill(self, x: jax.Array, context: Context, state: Any = None):
     """Maps [B, L, E] to [B, L, E] and the decode state of the mixer.
@@ -31,31 +37,25 @@ class DecodingBlock(nnx.Module):
     x = add(x, y)
     if state is not None and context.mask is not None:
       following = choose_rows(context.mask.any(axis=1), following, state)
-    following = parallel.lay(following, self.state_axes)
+    following = parallel.lay(following, self.facts.state_axes)
     return add(x, self.mlp(self.mlp_norm(x))), following
 
   def prefill_blocks(self, x: jax.Array, masks: jax.Array, state: Any):
     """As `prefill`, for N consecutive blocks [N, B, C, E] that are prefix."""
-    context = Context(*x.shape[1:3])
-
-    def encode(state, block):
-      x, mask = block
-      x, here = self.mixer_norm(x), context._replace(mask=mask)
-      return self.mixer.read_prefix(x, here, state), None
 
     def read(state, block):
       x, mask = block
-      return self.prefill(x, context._replace(mask=mask), state)[::-1]
+      return self.prefill(x, Context(*mask.shape, mask=mask), state)[::-1]
 
-    if self.reads_prefix:
-      state, _ = jax.lax.scan(encode, state, (x, masks))
+    if self.facts.reads_prefix:
+      state = self.mixer.read_prefix(self.mixer_norm(x), masks, state)
     state, x = jax.lax.scan(read, state, (x, masks))
     return x, state
 
   def step(self, x: jax.Array, state: Any):
     """Maps one token [B, E] and the state to [B, E] and the next state."""
     y, state = self.mixer.step(self.mixer_norm(x), state)
-    state = parallel.lay(state, self.state_axes)
+    state = parallel.lay(state, self.facts.state_axes)
     x = add(x, y)
     return add(x, self.mlp(self.mlp_norm(x))), state
 

@@ -23,7 +23,6 @@ import numpy as np
 from jrt_jax.models import decoding_block
 from jrt_jax.models.context import Context
 from jrt_jax.models.language_model import LanguageModel
-from jrt_jax.models.softmax_attention import SoftmaxAttention
 
 MODES = ('exact', 'frozen')
 
@@ -52,11 +51,8 @@ def start(
   Raises:
     ValueError: the capacity is missing.
   """
-  mixers = [layer.mixer for layer in model.layers]
-  if state_capacity is None and any(
-      isinstance(mixer, SoftmaxAttention) and mixer.window is None
-      for mixer in mixers
-  ):
+  grows = any(layer.facts.state_grows for layer in model.layers)
+  if state_capacity is None and grows:
     raise ValueError(
         'state_capacity must be given for a model with attention layers, got'
         ' None'
@@ -193,9 +189,9 @@ def _add(model, stream, tokens, prefix_len, C):
   ):
     h = layer.mixer_norm(x)
     x, first = layer.prefill(x, context, first)
-    if layer.reads_prefix:
-      first = layer.mixer.read_prefix(h, context, first)
-      last = layer.mixer.read_prefix(h, context, last)
+    if layer.facts.reads_prefix:
+      first = layer.mixer.read_prefix(h[None], context.mask[None], first)
+      last = layer.mixer.read_prefix(h[None], context.mask[None], last)
     at_prefix.append(first)
     states.append(last)
   return stream._replace(

@@ -7,13 +7,12 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 
-from jrt_jax.models import parallel
-from jrt_jax.models.context import Context
+from jrt_jax.models.decay import Decay
 from jrt_jax.models.layers import Build
-from jrt_jax.models.recurrence import Decay
-from jrt_jax.models.recurrence import HeadsConv
+from jrt_jax.models.recurrence import Operands
+from jrt_jax.models.recurrence import Recurrence
 from jrt_jax.models.rms_norm import rms_normalized
-import pallas_kernels
+from jrt_jax.models.short_conv import HeadsConv
 
 _NORM_EPS = 1e-6  # of the L2 norm of queries and keys
 
@@ -27,7 +26,7 @@ class State(NamedTuple):
   memory: jax.Array  # float32 [B, H, D, V]
 
 
-class GatedDeltaNet(nnx.Module):
+class GatedDeltaNet(Recurrence):
   """The gated delta rule between convolved projections and a gated norm.
 
   Queries, keys and values pass a short convolution and SiLU; queries and keys
@@ -43,6 +42,8 @@ class GatedDeltaNet(nnx.Module):
 
   Source: Yang et al. 2024, https://arxiv.org/abs/2412.06464.
   """
+
+  State = State
 
   def __init__(
       self,
@@ -69,62 +70,24 @@ class GatedDeltaNet(nnx.Module):
     self.num_heads = num_heads
     self.norm_eps = build.norm_eps
 
-  def __call__(
-      self,
-      x: jax.Array,
-      context: Context,
-      *,
-      state: State | None = None,
-      return_state: bool = False,
-  ):
-    """Maps [B, L, E] to [B, L, E], and with `return_state` the state.
-
-    Starts from `state`, which was returned for the tokens before, if given.
-    """
-    convolved = [
-        conv(u, context, state=before)
-        for conv, u, before in self._convolutions(x, state)
-    ]
-    (q, tail_q), (k, tail_k), (v, tail_v) = convolved
-    y, memory = pallas_kernels.gated_delta_rule(
-        *self._operands(x, q, k, v),
-        initial_state=None if state is None else state.memory,
-        return_state=True,
-        segment_ids=context.segment_ids,
-        mask=context.mask,
-        batch_axes=parallel.BATCH_AXES,
-        head_axes=parallel.HEAD_AXES,
+  def _inputs(self, x):
+    return (
+        (self.conv_q, self.proj_q(x)),
+        (self.conv_k, self.proj_k(x)),
+        (self.conv_v, self.proj_v(x)),
     )
-    y = self._out(x, y)
-    return (y, State(tail_q, tail_k, tail_v, memory)) if return_state else y
-
-  def step(self, x: jax.Array, state: State) -> tuple[jax.Array, State]:
-    """Maps one token [B, E] and the state to [B, E] and the next state."""
-    convolved = [
-        conv.step(u, before) for conv, u, before in self._convolutions(x, state)
-    ]
-    (q, tail_q), (k, tail_k), (v, tail_v) = convolved
-    y, memory = pallas_kernels.gated_delta_rule_step(
-        *self._operands(x, q, k, v), state.memory
-    )
-    return self._out(x, y), State(tail_q, tail_k, tail_v, memory)
-
-  def _convolutions(self, x, state):
-    before = (None,) * 3 if state is None else state[:3]
-    yield self.conv_q, self.proj_q(x), before[0]
-    yield self.conv_k, self.proj_k(x), before[1]
-    yield self.conv_v, self.proj_v(x), before[2]
 
   def _operands(self, x, q, k, v):
-    """What the operation takes, of arrays [..., H · D] and [..., H · V]."""
-    q, k, v = (self._heads(jax.nn.silu(u)) for u in (q, k, v))
+    """Of convolved arrays [..., H · D] and [..., H · V]."""
+    q, k, v = map(self._heads, (q, k, v))
     scale = q.shape[-1] ** -0.5
     beta = jax.nn.sigmoid(self.proj_beta(x).astype(jnp.float32))
     log_decay, _ = self.decay(self.proj_decay(x))
-    return _unit(q) * scale, _unit(k), v, log_decay, beta
+    return Operands(_unit(q) * scale, _unit(k), v, log_decay, beta)
 
-  def _out(self, x, y):
+  def _out(self, x, y, *convolved):
     """RMSNorm of each head's outputs [..., H, V], gated, to [..., E]."""
+    del convolved
     y = rms_normalized(y, self.gain[...], self.norm_eps)
     gate = self._heads(self.proj_gate(x)).astype(jnp.float32)
     y = (y * jax.nn.silu(gate)).astype(x.dtype)

@@ -7,13 +7,12 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 
-from jrt_jax.models import parallel
-from jrt_jax.models.context import Context
+from jrt_jax.models.decay import Decay
 from jrt_jax.models.layers import Build
-from jrt_jax.models.recurrence import Decay
-from jrt_jax.models.recurrence import HeadsConv
+from jrt_jax.models.recurrence import Operands
+from jrt_jax.models.recurrence import Recurrence
 from jrt_jax.models.rms_norm import rms_normalized
-import pallas_kernels
+from jrt_jax.models.short_conv import HeadsConv
 
 
 class State(NamedTuple):
@@ -24,7 +23,7 @@ class State(NamedTuple):
   memory: jax.Array  # float32 [B, H, N, V]
 
 
-class Mamba2(nnx.Module):
+class Mamba2(Recurrence):
   """Values into a decaying state, between a convolution and a gated norm.
 
   In the words of attention its B are keys, C queries, and Δ·x values; all heads
@@ -41,6 +40,8 @@ class Mamba2(nnx.Module):
 
   Source: Dao and Gu 2024, https://arxiv.org/abs/2405.21060.
   """
+
+  State = State
 
   def __init__(
       self,
@@ -67,62 +68,30 @@ class Mamba2(nnx.Module):
     self.num_groups = num_groups
     self.norm_eps = build.norm_eps
 
-  def __call__(
-      self,
-      x: jax.Array,
-      context: Context,
-      *,
-      state: State | None = None,
-      return_state: bool = False,
-  ):
-    """Maps [B, L, E] to [B, L, E], and with `return_state` the state.
-
-    Starts from `state`, which was returned for the tokens before, if given.
-    """
-    before = (None,) * 3 if state is None else state
-    u, tail_x = self.conv_x(self.proj_x(x), context, state=before[0])
-    bc, tail_bc = self.conv_bc(self.proj_bc(x), context, state=before[1])
-    u, *operands = self._operands(x, u, bc)
-    y, memory = pallas_kernels.gated_delta_rule(
-        *operands,
-        initial_state=before[2],
-        return_state=True,
-        segment_ids=context.segment_ids,
-        mask=context.mask,
-        batch_axes=parallel.BATCH_AXES,
-        head_axes=parallel.HEAD_AXES,
-    )
-    y = self._out(x, u, y)
-    return (y, State(tail_x, tail_bc, memory)) if return_state else y
-
-  def step(self, x: jax.Array, state: State) -> tuple[jax.Array, State]:
-    """Maps one token [B, E] and the state to [B, E] and the next state."""
-    u, tail_x = self.conv_x.step(self.proj_x(x), state.x)
-    bc, tail_bc = self.conv_bc.step(self.proj_bc(x), state.bc)
-    u, *operands = self._operands(x, u, bc)
-    y, memory = pallas_kernels.gated_delta_rule_step(
-        *operands, beta=None, state=state.memory
-    )
-    return self._out(x, u, y), State(tail_x, tail_bc, memory)
+  def _inputs(self, x):
+    return (self.conv_x, self.proj_x(x)), (self.conv_bc, self.proj_bc(x))
 
   def _operands(self, x, u, bc):
-    """Values [..., H, V], and what the operation takes: C, B, Δx and log a."""
-    u, bc = jax.nn.silu(u), jax.nn.silu(bc)
-    u = u.reshape(*u.shape[:-1], self.num_heads, -1)
+    """C, B, Δx and log a, of convolved arrays [..., H · V] and [..., 2 G N]."""
     bc = bc.reshape(*bc.shape[:-1], 2, self.num_groups, -1)
     log_decay, step = self.decay(self.proj_dt(x))
+    u = self._heads(u)
     values = (u * step[..., None]).astype(u.dtype)
-    return u, bc[..., 1, :, :], bc[..., 0, :, :], values, log_decay
+    return Operands(bc[..., 1, :, :], bc[..., 0, :, :], values, log_decay)
 
-  def _out(self, x, u, y):
+  def _out(self, x, y, u, bc):
     """The skipped values and the gated norm of each group, to [..., E]."""
-    y = y.astype(jnp.float32) + self.skip[...][:, None] * u
+    del bc
+    y = y.astype(jnp.float32) + self.skip[...][:, None] * self._heads(u)
     groups = *x.shape[:-1], self.num_groups, -1
     y = y.reshape(groups)
     y *= jax.nn.silu(self.proj_gate(x).astype(jnp.float32)).reshape(groups)
     gain = self.gain[...].reshape(self.num_groups, -1)
     y = rms_normalized(y, gain, self.norm_eps).astype(x.dtype)
     return self.out_proj(y.reshape(*x.shape[:-1], -1))
+
+  def _heads(self, u):
+    return u.reshape(*u.shape[:-1], self.num_heads, -1)
 
 
 def mamba2(build: Build, config: Mapping[str, Any]) -> Mamba2:

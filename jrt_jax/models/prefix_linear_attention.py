@@ -113,15 +113,21 @@ class PrefixLinearAttention(nnx.Module):
     y = self.out_proj(y.reshape(x.shape))
     return (y, state) if return_state else y
 
-  def read_prefix(self, x: jax.Array, context: Context, state: State) -> State:
-    """Adds the tokens x [B, L, E] to the prefix in `state`."""
-    k = self._heads(self.proj_k_enc(x))
-    v = self._heads(self.proj_v_enc(x))
-    states = [
-        group.read_prefix(*heads, context=context, state=before)
-        for group, before, *heads in self._by_group(state, k, v)
-    ]
-    return _one_or_all(states)
+  def read_prefix(self, x: jax.Array, mask: jax.Array, state: State) -> State:
+    """Adds N blocks of tokens [N, B, C, E] to the prefix in `state`."""
+
+    def add(state, block):
+      x, mask = block
+      context = Context(*mask.shape, mask=mask)
+      k = self._heads(self.proj_k_enc(x))
+      v = self._heads(self.proj_v_enc(x))
+      states = [
+          group.read_prefix(*heads, context=context, state=before)
+          for group, before, *heads in self._by_group(state, k, v)
+      ]
+      return _one_or_all(states), None
+
+    return jax.lax.scan(add, state, (x, mask))[0]
 
   def step(self, x: jax.Array, state: State) -> tuple[jax.Array, State]:
     """Maps one token [B, E] and the state to [B, E] and the next state."""

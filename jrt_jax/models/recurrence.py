@@ -1,63 +1,91 @@
-"""What recurrences that decay have in common: the decay, and convolutions."""
+"""What Gated DeltaNet and Mamba-2 share: how rows pass through the recurrence."""
+
+from typing import Any, NamedTuple
 
 from flax import nnx
 import jax
-import jax.numpy as jnp
 
+from jrt_jax.models import parallel
 from jrt_jax.models.context import Context
-from jrt_jax.models.layers import Build
-from jrt_jax.models.short_conv import ShortConv
-
-_SHORTEST, _LONGEST = 1e-3, 0.1  # steps Δ of the first training step
+from jrt_jax.models.short_conv import HeadsConv
+import pallas_kernels
 
 
-class Decay(nnx.Module):
-  """log a = -exp(A_log) softplus(x + dt_bias), a number for each of H heads.
+class Operands(NamedTuple):
+  """What `pallas_kernels.gated_delta_rule` takes; for a token, without L."""
 
-  Δ = softplus(x + dt_bias) is the step of a state-space model, and starts
-  between 0.001 and 0.1, evenly by its logarithm; exp(A_log) starts between 1
-  and 16. Both parameters are float32, and all that is made of them.
+  q: jax.Array  # [B, L, G, D]
+  k: jax.Array  # [B, L, G, D]
+  v: jax.Array  # [B, L, H, V]
+  log_decay: jax.Array  # float32 [B, L, H]
+  beta: jax.Array | None = None  # float32 [B, L, H]
 
-  Source: Dao and Gu 2024 (Mamba-2), https://arxiv.org/abs/2405.21060.
+
+class Recurrence(nnx.Module):
+  """Short convolutions, the gated delta rule, and what a subclass makes of it.
+
+  A subclass says which projections are convolved, which operands follow from
+  them, and how outputs leave the layer; it names its state. Padding, documents,
+  states and meshes are handled here.
   """
 
-  def __init__(self, build: Build, num_heads: int):
-    keys = build.rngs.params(), build.rngs.params()
-    rate = jax.random.uniform(keys[0], num_heads, minval=1, maxval=16)
-    step = jnp.exp(
-        jax.random.uniform(
-            keys[1],
-            num_heads,
-            minval=jnp.log(_SHORTEST),
-            maxval=jnp.log(_LONGEST),
-        )
-    )
-    self.A_log = nnx.Param(jnp.log(rate))
-    self.dt_bias = nnx.Param(step + jnp.log(-jnp.expm1(-step)))
+  # A NamedTuple: the states of the convolutions, in the order of `_inputs`, then
+  # `memory`, float32 [B, H, D, V].
+  State: type[Any]
 
-  def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Maps [..., H] to log a and Δ, float32 [..., H] both."""
-    x = x.astype(jnp.float32)
-    step = jax.nn.softplus(x + self.dt_bias[...])
-    return -jnp.exp(self.A_log[...]) * step, step
+  def _inputs(self, x: jax.Array) -> tuple[tuple[HeadsConv, jax.Array], ...]:
+    """Returns each convolution with the projection [..., I] that it reads."""
+    raise NotImplementedError
 
+  def _operands(self, x: jax.Array, *convolved: jax.Array) -> Operands:
+    """Maps x [..., E] and the results of the convolutions to operands."""
+    raise NotImplementedError
 
-class HeadsConv(ShortConv):
-  """A convolution of what belongs to heads.
-
-  Its state is [B, I, K - 1], so that devices share its second axis, as they
-  share that of the heads' own states.
-  """
+  def _out(
+      self, x: jax.Array, y: jax.Array, *convolved: jax.Array
+  ) -> jax.Array:
+    """Maps the outputs [..., H, V] of the recurrence to [..., E]."""
+    raise NotImplementedError
 
   def __call__(
-      self, u: jax.Array, context: Context, *, state: jax.Array | None = None
-  ) -> tuple[jax.Array, jax.Array]:
-    """Maps [B, L, I] to [B, L, I] and the state."""
-    before = None if state is None else jnp.swapaxes(state, 1, 2)
-    y, tail = super().__call__(u, context, state=before, return_state=True)
-    return y, jnp.swapaxes(tail, 1, 2)
+      self,
+      x: jax.Array,
+      context: Context,
+      *,
+      state: Any = None,
+      return_state: bool = False,
+  ):
+    """See `mixer.Mixer`."""
+    inputs = self._inputs(x)
+    *tails, memory = state or (None,) * (len(inputs) + 1)
+    convolved, tails = zip(
+        *(
+            conv(u, context, state=tail)
+            for (conv, u), tail in zip(inputs, tails, strict=True)
+        )
+    )
+    y, memory = pallas_kernels.gated_delta_rule(
+        *self._operands(x, *convolved),
+        initial_state=memory,
+        return_state=True,
+        segment_ids=context.segment_ids,
+        mask=context.mask,
+        batch_axes=parallel.BATCH_AXES,
+        head_axes=parallel.HEAD_AXES,
+    )
+    y = self._out(x, y, *convolved)
+    return (y, self.State(*tails, memory)) if return_state else y
 
-  def step(self, u: jax.Array, tail: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Maps one token [B, I] and the state to [B, I] and the next state."""
-    y, tail = super().step(u, jnp.swapaxes(tail, 1, 2))
-    return y, jnp.swapaxes(tail, 1, 2)
+  def step(self, x: jax.Array, state: Any) -> tuple[jax.Array, Any]:
+    """See `mixer.Mixer`."""
+    *tails, memory = state
+    convolved, tails = zip(
+        *(
+            conv.step(u, tail)
+            for (conv, u), tail in zip(self._inputs(x), tails, strict=True)
+        )
+    )
+    y, memory = pallas_kernels.gated_delta_rule_step(
+        *self._operands(x, *convolved), memory
+    )
+    return self._out(x, y, *convolved), self.State(*tails, memory)

@@ -1,4 +1,4 @@
-"""A causal depthwise convolution over a few tokens."""
+"""Causal depthwise convolutions over a few tokens."""
 
 from flax import nnx
 import jax
@@ -59,6 +59,27 @@ class ShortConv(nnx.Module):
 
   def _add_bias(self, y):
     return y if self.bias is None else y + self.bias[...].astype(y.dtype)
+
+
+class HeadsConv(ShortConv):
+  """A convolution and SiLU, of channels that belong to heads.
+
+  Its state is [B, I, K - 1], so that devices share its second axis, as they
+  share that of the heads' own states.
+  """
+
+  def __call__(
+      self, u: jax.Array, context: Context, *, state: jax.Array | None = None
+  ) -> tuple[jax.Array, jax.Array]:
+    """Maps [B, L, I] to [B, L, I] and the state."""
+    before = None if state is None else jnp.swapaxes(state, 1, 2)
+    y, tail = super().__call__(u, context, state=before, return_state=True)
+    return jax.nn.silu(y), jnp.swapaxes(tail, 1, 2)
+
+  def step(self, u: jax.Array, tail: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Maps one token [B, I] and the state to [B, I] and the next state."""
+    y, tail = super().step(u, jnp.swapaxes(tail, 1, 2))
+    return jax.nn.silu(y), jnp.swapaxes(tail, 1, 2)
 
 
 def _shifted_within(u, shift, context):
