@@ -26,8 +26,8 @@ from absl import flags
 from configs import base
 from jrt_jax import command_line
 from jrt_jax import renamed
-from jrt_jax.data import pipeline
 from jrt_jax.data import tokenizers
+from jrt_jax.data import vocabulary
 from jrt_jax.interchange import agreement
 from jrt_jax.interchange import exported_tokenizer
 from jrt_jax.interchange import folders
@@ -138,7 +138,7 @@ def _tokenizer(config):
         f'{error}: pass --tokenizer=FILE with its new path'
     ) from error
   model = config['model']
-  if pipeline.with_vocabulary(model, loaded, config['objective']) != model:
+  if vocabulary.with_vocabulary(model, loaded, config['objective']) != model:
     raise ValueError(
         f"config.model.vocab_size must hold the tokenizer's {loaded.size} ids,"
         f' got {model["vocab_size"]}: it is the tokenizer of another model'

@@ -26,8 +26,8 @@ from configs import base
 from jrt_jax import command_line
 from jrt_jax import own_settings
 from jrt_jax.command_line import process_flags
-from jrt_jax.data import pipeline
 from jrt_jax.data import shards
+from jrt_jax.data import windows
 from jrt_jax.evaluation import recall_probes
 from jrt_jax.reporting import report
 from jrt_jax.reporting import tables
@@ -78,7 +78,7 @@ _FAILURES = (
     checkpoint.NotSaved,
     loop.Diverged,
     memory.TooLittle,
-    pipeline.UnknownId,
+    windows.UnknownId,
 )
 
 

@@ -17,7 +17,9 @@ from jrt_jax import models
 from jrt_jax import own_settings
 from jrt_jax.cost import topology
 from jrt_jax.cost import weight
+from jrt_jax.data import examples
 from jrt_jax.data import pipeline
+from jrt_jax.data import splits
 from jrt_jax.data import tokenizers
 from jrt_jax.planning import budget
 from jrt_jax.runtime import clusters
@@ -175,19 +177,11 @@ def test_documents_and_padding_do_not_reach_each_other(config):
 
 def test_the_policy_and_the_objective_make_the_examples(config):
   tokenizer = tokenizers.load('bytes')
-  stream = pipeline.token_streams(config['data'], tokenizer)['train']
+  stream = splits.token_streams(config['data'], tokenizer)['train']
+  recipe = examples.Recipe.of(config, tokenizer)
   batch = next(
       pipeline.batches(
-          stream,
-          sequence_length=32,
-          batch_size=4,
-          objective=config['objective'],
-          prefix=config['prefix'],
-          num_ids=tokenizer.size,
-          mask_id=tokenizer.size,
-          seed=0,
-          training=True,
-          num_threads=0,
+          stream, recipe, batch_size=4, seed=0, training=True, num_threads=0
       )
   )
   for tokens, prefix_len in zip(batch['tokens'], batch['prefix_len']):

@@ -11,6 +11,7 @@ from jrt_jax import cost
 from jrt_jax import models
 from jrt_jax.benchmarks import timing
 from jrt_jax.cost import estimate
+from jrt_jax.data import examples
 from jrt_jax.data import pipeline
 from jrt_jax.data import streams
 from jrt_jax.reporting import throughput
@@ -83,14 +84,17 @@ def _batch(config):
   ids = np.random.default_rng(0).integers(
       config['model']['mask_id'], size=B * L + 1
   )
-  batches = pipeline.batches(
-      streams.in_memory(ids.astype(np.int32)),
+  recipe = examples.Recipe(
       sequence_length=L,
-      batch_size=B,
       objective=config['objective'],
       prefix=config['prefix'],
       num_ids=config['model']['mask_id'],
       mask_id=config['model']['mask_id'],
+  )
+  batches = pipeline.batches(
+      streams.in_memory(ids.astype(np.int32)),
+      recipe,
+      batch_size=B,
       seed=config['seed'],
       training=True,
       num_threads=0,

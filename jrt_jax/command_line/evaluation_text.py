@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from absl import flags
 
 from jrt_jax.command_line import files
-from jrt_jax.data import pipeline
+from jrt_jax.data import splits
 from jrt_jax.data.streams import TokenStream
 from jrt_jax.generation.model import Model
 
@@ -30,12 +30,12 @@ def streams(
   found = {}
   if not all(flag.value for flag in given.values()):
     data = {**model.config['data'], 'verify': False}  # training has done it
-    found = pipeline.token_streams(data, model.tokenizer)
+    found = splits.token_streams(data, model.tokenizer)
   for split, flag in given.items():
     if flag.value:
       argument = f'--{flag.name}'
       with files.reading(argument):
-        found[split] = pipeline.stream_of_files(
+        found[split] = splits.stream_of_files(
             argument, flag.value, model.tokenizer, text_key=text_key
         )
   return found

@@ -8,9 +8,8 @@ example:
   mask_id: the id of [MASK].
   rng: np.random.Generator of this example.
 
-The example is a dict of `tokens` int32 [L], which the model reads; `targets`
-int32 [L], 0 where there is no label; `supervision` int8 [L], one of the
-constants below; `prefix_len` int32. `packings.documents` changes it afterwards.
+`examples.py` says what an example is, and calls these functions; the values of
+`supervision` are the constants below.
 
 Source: Arora et al. 2024 (JRT-RNN), https://arxiv.org/abs/2407.05483, eq. 5.
 """

@@ -1,63 +1,75 @@
-"""How documents share a window: as one text, or separated.
+"""PACKINGS: how documents share a window, as one text or separated.
 
-A packing maps `(window, *, policy, make_example, eos_id, rng)` to an example:
-  window: int [L + 1], consecutive tokens of the stream.
-  policy: maps `(tokens, rng=)` to a prefix length, as `policies.of_document`.
-  make_example: maps `(window, prefix_len, rng=)` to an example, as in
-    `objectives.py`.
-  eos_id: the id that ends a document.
-  rng: np.random.Generator of this example.
+A packing maps a window, int [L + 1], and the id that ends a document to a
+`Packed`. `examples.of_window` uses it.
 """
 
-from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from jrt_jax.data import objectives
 
 
-def concat(
-    window: np.ndarray,
-    *,
-    policy: Callable[..., int],
-    make_example: Callable[..., dict],
-    eos_id: int,
-    rng: np.random.Generator,
-) -> dict[str, np.ndarray]:
+class Packed(NamedTuple):
+  """How a window is divided into documents.
+
+  Attributes:
+    text: int [n], the tokens at the start of the window that may be prefix. The
+      policy chooses the prefix as if this text were a sequence of its own.
+    segment_ids: int32 [L + 1], the number of the document of each token, from
+      0; None if the window is treated as one text.
+  """
+
+  text: np.ndarray
+  segment_ids: np.ndarray | None = None
+
+
+def concat(window: np.ndarray, eos_id: int) -> Packed:
   """Treats documents as one text: prefix and state continue across their ends.
 
   Source: Arora et al. 2024 (JRT-RNN), https://arxiv.org/abs/2407.05483, whose
   windows are cut from concatenated documents.
   """
   del eos_id
-  prefix_len = policy(window[:-1], rng=rng)
-  return make_example(window, prefix_len, rng=rng)
+  return Packed(window[:-1])
 
 
-def documents(
-    window: np.ndarray,
-    *,
-    policy: Callable[..., int],
-    make_example: Callable[..., dict],
-    eos_id: int,
-    rng: np.random.Generator,
-) -> dict[str, np.ndarray]:
+def documents(window: np.ndarray, eos_id: int) -> Packed:
   """Separates documents, which do not see each other.
 
-  The example also has `segment_ids`, int32 [L], the number of the document of
-  each position, from 0. The first document has the prefix, which is as long as
-  if that document were a sequence of its own, so that some of it is left to
-  predict. The end of a document does not predict the next one.
+  The first document has the prefix, which is as long as if that document were a
+  sequence of its own, so that some of it is left to predict.
   """
-  tokens = window[:-1]
-  ends = tokens == eos_id
-  prefix_len = policy(first_document(tokens, eos_id), rng=rng)
-  example = make_example(window, prefix_len, rng=rng)
-  crossing = ends & (example['supervision'] == objectives.NEXT_TOKEN)
-  example['targets'][crossing] = 0
-  example['supervision'][crossing] = objectives.UNSUPERVISED
-  example['segment_ids'] = np.cumsum(ends, dtype=np.int32) - ends
-  return example
+  ends = window == eos_id
+  ids = np.cumsum(ends, dtype=np.int32) - ends
+  return Packed(first_document(window[:-1], eos_id), ids)
+
+
+PACKINGS = {
+    'concat': concat,
+    'documents': documents,
+}
+
+
+def separate(
+    example: dict[str, np.ndarray], segment_ids: np.ndarray | None
+) -> dict[str, np.ndarray]:
+  """Returns an example without next-token labels across documents.
+
+  It also has `segment_ids`, int32 [L], unless they are None.
+
+  Args:
+    example: an example of L positions; it is changed.
+    segment_ids: int32 [L + 1], see `Packed`.
+  """
+  if segment_ids is None:
+    return example
+  crosses = np.diff(segment_ids) != 0
+  crosses &= example['supervision'] == objectives.NEXT_TOKEN
+  example['targets'][crosses] = 0
+  example['supervision'][crosses] = objectives.UNSUPERVISED
+  return {**example, 'segment_ids': segment_ids[:-1]}
 
 
 def repeated(window: np.ndarray, eos_id: int) -> np.ndarray:
@@ -80,9 +92,3 @@ def first_document(tokens: np.ndarray, eos_id: int) -> np.ndarray:
   """Returns the tokens before the first end of a document, or all of them."""
   ends = np.flatnonzero(tokens == eos_id)
   return tokens[: ends[0]] if len(ends) else tokens
-
-
-PACKINGS = {
-    'concat': concat,
-    'documents': documents,
-}

@@ -13,7 +13,7 @@ class Source(NamedTuple):
     module: 'package.module:function'. With `of_documents` the function maps
       `config.data` to the texts of each split. Otherwise it also takes the
       tokenizer and `share`, and returns a TokenStream for each split: see
-      `pipeline.token_streams`.
+      `splits.token_streams`.
     settings: the keys of `config.data` that it reads.
     of_documents: whether the function returns texts, which are then tokenized
       in memory.

@@ -13,7 +13,7 @@ from ml_collections import config_flags
 import numpy as np
 
 from jrt_jax import command_line
-from jrt_jax.data import pipeline
+from jrt_jax.data import splits
 from jrt_jax.data import tokenizers
 from jrt_jax.prefix import fitting
 from jrt_jax.prefix import heuristic
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
     capacity = policies.prefix_capacity(prefix, L)
     heuristic.warn_of_rounding(capacity, prefix)
     tokenizer = tokenizers.load(config['data']['tokenizer'])
-    stream = pipeline.token_streams(config['data'], tokenizer)['train']
+    stream = splits.token_streams(config['data'], tokenizer)['train']
     windows = fitting.sample_windows(stream, L, _WINDOWS.value)
     content = fitting.calibrated(prefix, windows, tokenizer.fingerprint)
     fitting.write(_OUT.value, content)

@@ -10,9 +10,12 @@ import jax
 import numpy as np
 
 from jrt_jax.data import entropy
+from jrt_jax.data import examples
 from jrt_jax.data import objectives
 from jrt_jax.data import pipeline
 from jrt_jax.data import recallable_tokens
+from jrt_jax.data import splits
+from jrt_jax.data import vocabulary
 from jrt_jax.training import label_sums
 
 
@@ -136,26 +139,21 @@ def _batches(config, tokenizer, tokens, *, rows, objective):
 
 def held_out_batches(
     config: Mapping[str, Any],
-    tokenizer: pipeline.Tokenizer,
-    split: pipeline.Split,
+    tokenizer: vocabulary.Tokenizer,
+    split: splits.Split,
     *,
     rows: int,
     objective: Mapping[str, Any],
     count: int | None,
 ) -> list[dict[str, np.ndarray]]:
   """Returns the first `count` batches of a split, or all; see `HeldOutLoss`."""
+  recipe = examples.Recipe.of({**config, 'objective': objective}, tokenizer)
   batches = pipeline.batches(
       split,
-      sequence_length=config['sequence_length'],
+      recipe,
       batch_size=rows,
-      objective=objective,
-      prefix=config['prefix'],
-      num_ids=tokenizer.size,
-      mask_id=config['model']['mask_id'],
       seed=config['seed'],
       training=False,
-      packing=config['data']['packing'],
-      eos_id=tokenizer.eos_id,
       num_threads=0,
   )
   return list(itertools.islice(batches, count))

@@ -14,7 +14,7 @@ from jrt_jax import cost
 from jrt_jax import models
 from jrt_jax.cost import layout
 from jrt_jax.data import objectives
-from jrt_jax.data import pipeline
+from jrt_jax.data import vocabulary
 from jrt_jax.models import decode
 from jrt_jax.models import sampling
 from jrt_jax.prefix import policies
@@ -65,8 +65,8 @@ class Run:
   ):
     run_check.check(config)
     self.mesh = sharding.make_mesh(config['mesh'])
-    self.tokenizer: Any = pipeline.load_tokenizer(config['data'])
-    model = pipeline.with_vocabulary(
+    self.tokenizer: Any = vocabulary.load_tokenizer(config['data'])
+    model = vocabulary.with_vocabulary(
         config['model'], self.tokenizer, config['objective']
     )
     config = {**config, 'model': model}
@@ -134,7 +134,7 @@ class Run:
         accumulation=self.steps.accumulation,
         tokenizer=self.tokenizer,
         train_tokens=self.train_tokens,
-        data_rate=self._data_rate(),
+        data_rate=self._source.tokens_per_second(self._share),
         mean_prefix=self.mean_prefix,
         has_masks=objectives.has_masks(self.config['objective']),
         dtype=dtype,
@@ -221,11 +221,6 @@ class Run:
     tokens = multihost_utils.process_allgather(tokens, tiled=True)
     before, after = map(self.tokenizer.decode, (prompt[-100:], tokens[0]))
     return before, after
-
-  def _data_rate(self):
-    """Estimates the tokens a second of all processes from those of this one."""
-    _, parts = self._share
-    return parts * pipeline.tokens_per_second(self._source.batches(self._share))
 
   def _continue_at(self, place):
     if place['data'] != self._source.fingerprint:

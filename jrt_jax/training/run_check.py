@@ -6,8 +6,8 @@ from typing import Any
 import jax
 
 from configs import base
+from jrt_jax.data import examples
 from jrt_jax.data import objectives
-from jrt_jax.data.synthetic import examples
 from jrt_jax.data.synthetic import tasks
 from jrt_jax.prefix import policies
 from jrt_jax.reporting import wandb_log
@@ -20,7 +20,12 @@ def check(config: Mapping[str, Any]) -> None:
   data = config['data']
   source, packing = data['source'], data['packing']
   if source in tasks.TASKS:
-    examples.check(source, config['prefix'], packing, data['repeat'])
+    examples.check_of_task(
+        source,
+        prefix=config['prefix'],
+        packing=packing,
+        repeat=data['repeat'],
+    )
   prefix = config['prefix']['name']
   fit = policies.PREFIX_POLICIES[prefix].fit
   if fit and fit.of_windows and packing == 'documents':

@@ -6,7 +6,10 @@ from typing import Any
 
 import jax
 
+from jrt_jax.data import examples
 from jrt_jax.data import pipeline
+from jrt_jax.data import prefix_lengths
+from jrt_jax.data import splits as splits_lib
 from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.prefix import fitting
 from jrt_jax.runtime import distributed
@@ -47,7 +50,7 @@ class Data:
   ):
     self._tokenizer = tokenizer
     with failures.shared():  # each process checks other files
-      splits = pipeline.splits(
+      splits = splits_lib.splits(
           config['data'],
           tokenizer,
           share=(jax.process_index(), jax.process_count()),
@@ -60,14 +63,8 @@ class Data:
     self.config = {**config, 'prefix': prefix}
     self.is_text = not isinstance(self.held_out, split_lib.Split)
     self.train_tokens = len(self._train) if self.is_text else None
-    self.mean_prefix = pipeline.mean_prefix(
-        self._train,
-        sequence_length=config['sequence_length'],
-        prefix=prefix,
-        packing=config['data']['packing'],
-        eos_id=tokenizer.eos_id,
-        repeat=config['data']['repeat'],
-    )
+    self._recipe = examples.Recipe.of(self.config, tokenizer)
+    self.mean_prefix = prefix_lengths.mean(self._train, self._recipe)
     self.fingerprint = (
         f'{self._train.fingerprint} of tokenizer {tokenizer.fingerprint}'
     )
@@ -80,23 +77,20 @@ class Data:
     Args:
       share: (part, parts): the part of each batch that this process reads.
     """
-    config = self.config
     return pipeline.batches(
         self._train,
-        sequence_length=config['sequence_length'],
-        batch_size=config['batch_size'],
-        objective=config['objective'],
-        prefix=config['prefix'],
-        num_ids=self._tokenizer.size,
-        mask_id=config['model']['mask_id'],
-        seed=config['seed'],
+        self._recipe,
+        batch_size=self.config['batch_size'],
+        seed=self.config['seed'],
         training=True,
-        packing=config['data']['packing'],
-        repeat=config['data']['repeat'],
-        eos_id=self._tokenizer.eos_id,
-        num_threads=config['data']['num_threads'],
+        num_threads=self.config['data']['num_threads'],
         share=share,
     )
+
+  def tokens_per_second(self, share: tuple[int, int]) -> float:
+    """Estimates the rate of all processes from that of this one."""
+    _, parts = share
+    return parts * pipeline.tokens_per_second(self.batches(share))
 
   def evaluation(
       self, *, rows: int, put: Callable[..., Any]

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from configs import study
-from jrt_jax.data import pipeline
+from jrt_jax.data import vocabulary
 from jrt_jax import cost
 
 
@@ -37,7 +37,7 @@ def test_the_tokenizer_leaves_one_id_for_masks(arm):
   config = study.get_config(arm).to_dict()
   model = config['model']
   assert (
-      pipeline.with_vocabulary(model, Tokenizer, config['objective']) == model
+      vocabulary.with_vocabulary(model, Tokenizer, config['objective']) == model
   )
 
 

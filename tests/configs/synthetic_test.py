@@ -8,7 +8,8 @@ import pytest
 
 from configs import base
 from configs import synthetic
-from jrt_jax.data import pipeline
+from jrt_jax.data import splits
+from jrt_jax.data import vocabulary
 from jrt_jax.data.synthetic import tasks
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -22,8 +23,8 @@ def test_every_task_has_a_config():
 def test_a_config_is_within_its_ranges_and_its_samples_fit(task):
   config = synthetic.get_config(task).to_dict()
   base.check(config)
-  tokenizer = pipeline.load_tokenizer(config['data'])
-  for split in pipeline.splits(config['data'], tokenizer).values():
+  tokenizer = vocabulary.load_tokenizer(config['data'])
+  for split in splits.splits(config['data'], tokenizer).values():
     split.check_length(config['sequence_length'])
     assert all(split.chance(size) <= 0.5 for size in split.sizes)
 

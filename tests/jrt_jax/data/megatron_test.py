@@ -4,7 +4,7 @@ from absl import logging
 import numpy as np
 import pytest
 
-from jrt_jax.data import pipeline
+from jrt_jax.data import splits as splits_lib
 from jrt_jax.data import tokenizers
 
 EOS = tokenizers.Bytes.eos_id
@@ -38,7 +38,7 @@ def read(files, **changes):
       'packing': 'documents',
       'verify': True,
   }
-  return pipeline.token_streams(data | changes, tokenizers.Bytes())
+  return splits_lib.token_streams(data | changes, tokenizers.Bytes())
 
 
 def document(length, first=0):

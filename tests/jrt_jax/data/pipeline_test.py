@@ -1,17 +1,14 @@
-import importlib
 import itertools
 import json
-import pathlib
-import types
 
 import numpy as np
 import pytest
 
-import configs
-from configs import base
 from jrt_jax.data import pipeline
 from jrt_jax.data import streams
-from jrt_jax.data import tokenizers
+from jrt_jax.data import windows
+from jrt_jax.data.examples import Recipe
+from jrt_jax.prefix import policies
 
 MASK = 60_000
 OBJECTIVE = {
@@ -21,23 +18,17 @@ OBJECTIVE = {
     'token_zero': 'predict',
 }
 PREFIX = {'name': 'uniform', 'capacity': 0.5}
+RECIPE = Recipe(8, OBJECTIVE, PREFIX, num_ids=MASK, mask_id=MASK)
 TOKENS = np.arange(8 * 10 + 1, dtype=np.uint16)  # ten windows of 8 + 1
 
 
 def batches(tokens=TOKENS, **changes):
-  stream = streams.in_memory(tokens)
-  options = dict(
-      sequence_length=8,
-      batch_size=2,
-      objective=OBJECTIVE,
-      prefix=PREFIX,
-      num_ids=MASK,
-      mask_id=MASK,
-      seed=0,
-      training=True,
-      num_threads=0,
-  )
-  return pipeline.batches(stream, **options | changes)
+  """Batches of a stream; `changes` are of its recipe or of the iterator."""
+  of_recipe = {k: x for k, x in changes.items() if k in RECIPE._fields}
+  recipe = RECIPE._replace(**of_recipe)
+  options = dict(batch_size=2, seed=0, training=True, num_threads=0)
+  options |= {k: x for k, x in changes.items() if k not in of_recipe}
+  return pipeline.batches(streams.in_memory(tokens), recipe, **options)
 
 
 def examples(number, batch_size=2, **changes):
@@ -149,23 +140,6 @@ def test_every_packed_window_predicts_a_token_of_its_first_document(name):
   np.testing.assert_array_equal(predicted, batch['tokens'][:, 0] != 0)
 
 
-@pytest.mark.parametrize('packing', ['concat', 'documents'])
-@pytest.mark.parametrize('name', ['none', 'fixed', 'uniform'])
-def test_the_mean_prefix_is_that_of_the_examples(packing, name):
-  tokens = documents(np.random.default_rng(0).integers(2, 40, size=400))
-  options = dict(
-      sequence_length=32,
-      packing=packing,
-      eos_id=0,
-      prefix={'name': name, 'capacity': 0.5},
-  )
-  drawn = examples(200, tokens=tokens, **options)['prefix_len']
-  mean = pipeline.mean_prefix(streams.in_memory(tokens), **options)
-  assert mean == pytest.approx(drawn.mean(), abs=0.8)
-  if packing == 'documents' and name == 'fixed':
-    assert mean < 12  # of a capacity of 16
-
-
 @pytest.mark.parametrize('changes', [{'num_threads': 3}, {'batch_size': 5}])
 def test_examples_do_not_depend_on_threads_or_batches(changes):
   np.testing.assert_equal(examples(25, **changes), examples(25))
@@ -243,27 +217,18 @@ def test_a_batch_that_parts_cannot_share_is_refused():
 
 def test_resuming_far_ahead_reads_nothing_on_the_way(monkeypatch):
   read = []
-  uniform = pipeline.policies.PREFIX_POLICIES['uniform']
+  uniform = policies.UNIFORM
 
   def length(example):
     read.append(1)
     return uniform.length(example)
 
-  monkeypatch.setitem(
-      pipeline.policies.PREFIX_POLICIES,
-      'uniform',
-      uniform._replace(length=length),
-  )
+  policy = uniform._replace(length=length)
+  monkeypatch.setitem(policies.PREFIX_POLICIES, 'uniform', policy)
   iterator = batches()
   iterator.set_state({'next_index': 10**12})
   next(iterator)
   assert len(read) == 2  # the examples of one batch
-
-
-def test_windows_are_views_of_the_stream():
-  windows = pipeline._Windows(streams.in_memory(TOKENS), 8, num_ids=MASK)
-  assert len(windows) == 10
-  assert all(np.shares_memory(windows[i], TOKENS) for i in range(10))
 
 
 def test_prefixes_stay_within_the_capacity():
@@ -295,114 +260,13 @@ def test_throughput_is_measured_with_at_least_a_batch():
   assert pipeline.tokens_per_second(batches(num_threads=2), seconds=0.01) > 0
 
 
-def test_a_source_without_text_is_refused_where_text_is_read():
-  data = base.get_config().data.to_dict() | {'source': 'mqar'}
-  with pytest.raises(ValueError, match="must be text, got 'mqar', a synthetic"):
-    pipeline.token_streams(data, pipeline.load_tokenizer(data))
-
-
-def token_streams(
-    tmp_path, text='abcdefgh', tokenizer=tokenizers.Bytes(), **changes
-):
-  path = tmp_path / 'train.txt'
-  path.write_text(text)
-  data = {
-      'source': 'text',
-      'path': str(path),
-      'text_key': 'text',
-      'validation_path': '',
-      'validation_fraction': 0.25,
-  }
-  return pipeline.token_streams(data | changes, tokenizer)
-
-
-def test_the_end_of_the_data_is_held_out(tmp_path):
-  split = token_streams(tmp_path)
-  assert split['train'][:].tolist() == [*b'abcdefg']
-  assert split['validation'][:].tolist() == [*b'h', 256]
-  assert split['train'][:1].dtype == np.uint16
-
-
-def test_held_out_files_leave_the_training_data_whole(tmp_path):
-  (tmp_path / 'held_out.txt').write_text('xyz')
-  split = token_streams(
-      tmp_path, validation_path=str(tmp_path / 'held_out.txt')
-  )
-  assert split['train'][:].tolist() == [*b'abcdefgh', 256]
-  assert split['validation'][:].tolist() == [*b'xyz', 256]
-
-
-def test_a_large_vocabulary_gets_wide_tokens(tmp_path, monkeypatch):
-  monkeypatch.setattr(tokenizers.Bytes, 'size', 2**16 + 1)
-  assert token_streams(tmp_path)['train'][:1].dtype == np.uint32
-
-
-def test_the_standard_library_becomes_two_streams(tmp_path):
-  split = token_streams(tmp_path, source='python_stdlib')
-  assert len(split['train']) > 10 * len(split['validation']) > 1_000_000
-  assert (split['train'][:] == 256).sum() > 100
-
-
-def test_data_without_text_are_refused(tmp_path):
-  message = "config.data.source='text' has no train text"
-  with pytest.raises(ValueError, match=message):
-    token_streams(tmp_path, text='')
-
-
-def with_vocabulary(size, objective='jrt', **model):
-  tokenizer = types.SimpleNamespace(size=size)
-  return pipeline.with_vocabulary(model, tokenizer, {'name': objective})
-
-
-CONFIGS = [
-    path.stem
-    for path in pathlib.Path(configs.__file__).parent.glob('*.py')
-    if path.stem not in ('__init__', 'base', 'recorded')
-]
-
-
-@pytest.mark.parametrize('size', [2, 257, 258, 50_257, 50_264, 128_256])
-@pytest.mark.parametrize('name', CONFIGS)
-def test_every_config_has_room_for_any_tokenizer(name, size):
-  config = importlib.import_module(f'configs.{name}').get_config().to_dict()
-  tokenizer = types.SimpleNamespace(size=size)
-  model = pipeline.with_vocabulary(
-      config['model'], tokenizer, config['objective']
-  )
-  assert size <= model['vocab_size']
-  if config['objective']['name'] == 'jrt':
-    assert size <= model['mask_id'] < model['vocab_size']
-  again = pipeline.with_vocabulary(model, tokenizer, config['objective'])
-  assert again == model  # as a run that is continued finds it
-
-
-def test_a_vocabulary_with_room_stays_as_it_is():
-  gpt2 = {'vocab_size': 50_264, 'mask_id': 50_263}
-  assert with_vocabulary(50_257, **gpt2) == gpt2
-  assert with_vocabulary(257, **gpt2) == gpt2
-  causal = {'vocab_size': 257, 'mask_id': 0}
-  assert with_vocabulary(257, 'next_token', **causal) == causal
-
-
-def test_a_vocabulary_without_room_is_the_tokenizers_and_its_mask():
-  for vocab_size in (1, 256, 257):
-    model = with_vocabulary(257, vocab_size=vocab_size, mask_id=0, width=4)
-    assert model == {'vocab_size': 258, 'mask_id': 257, 'width': 4}
-
-
-@pytest.mark.parametrize('mask_id', [0, 256, 300])
-def test_a_mask_that_is_a_token_or_no_id_is_refused(mask_id):
-  with pytest.raises(ValueError, match=f'mask_id must lie .* got {mask_id}'):
-    with_vocabulary(257, vocab_size=300, mask_id=mask_id)
-
-
 @pytest.mark.parametrize('num_threads', [0, 2])
 @pytest.mark.parametrize('unknown', [-1, 35, 2**31])
 def test_an_id_that_is_no_token_is_refused(unknown, num_threads):
   tokens = np.arange(8 * 4 + 1, dtype=np.int64)
   tokens[21] = unknown
   message = rf'ids of its .* in \[0, 35\), got {unknown} at token 21'
-  with pytest.raises(pipeline.UnknownId, match=message):
+  with pytest.raises(windows.UnknownId, match=message):
     list(
         itertools.islice(
             batches(tokens, num_ids=35, num_threads=num_threads), 4

@@ -9,9 +9,9 @@ import tokenizers as hf
 
 from jrt_jax.data import manifest as manifests
 from jrt_jax.data import megatron_file
-from jrt_jax.data import pipeline
 from jrt_jax.data import preparation
 from jrt_jax.data import shard_writer
+from jrt_jax.data import splits as splits_lib
 from jrt_jax.data import tokenizers
 
 # Of 2 to 62 bytes, an empty one, and one that comes twice.
@@ -108,7 +108,7 @@ def test_shards_are_files_of_megatron_too(prepared):
       'validation_fraction': 0.2,
       'packing': 'documents',
   }
-  splits = pipeline.token_streams(data, tokenizers.Bytes())
+  splits = splits_lib.token_streams(data, tokenizers.Bytes())
   for split, stream in splits.items():
     np.testing.assert_array_equal(stream[:], tokens(folder, manifest, split))
   for shard in manifest.shards:

@@ -4,9 +4,11 @@ import os
 import numpy as np
 import pytest
 
+from jrt_jax.data import examples
 from jrt_jax.data import manifest as manifests
 from jrt_jax.data import pipeline
 from jrt_jax.data import shards
+from jrt_jax.data import splits as splits_lib
 from jrt_jax.data import tokenizers
 
 
@@ -39,7 +41,7 @@ def read(folder, share=(0, 1), tokenizer=tokenizers.Bytes(), **changes):
       'validation_fraction': 0.2,
       'verify': True,
   }
-  return pipeline.token_streams(data | changes, tokenizer, share=share)
+  return splits_lib.token_streams(data | changes, tokenizer, share=share)
 
 
 SPLITS = {
@@ -71,22 +73,18 @@ def test_without_held_out_documents_the_end_is_held_out(tmp_path):
 
 def test_a_place_in_the_data_is_kept_across_shards(tmp_path):
   write(tmp_path, SPLITS)
-  options = dict(
-      sequence_length=8,
-      batch_size=3,
-      objective={'name': 'next_token', 'boundary': 'predict'}
-      | {'mask_rate': 0.0, 'token_zero': 'predict'},
-      prefix={'name': 'none', 'capacity': 0.0},
+  recipe = examples.Recipe(
+      8,
+      objective={'name': 'next_token', 'boundary': 'predict'},
+      prefix={'name': 'none'},
       num_ids=257,
       mask_id=300,
-      seed=0,
-      training=True,
-      num_threads=2,
   )
-  uninterrupted = pipeline.batches(read(tmp_path)['train'], **options)
+  options = dict(batch_size=3, seed=0, training=True, num_threads=2)
+  uninterrupted = pipeline.batches(read(tmp_path)['train'], recipe, **options)
   for _ in range(4):
     next(uninterrupted)
-  resumed = pipeline.batches(read(tmp_path)['train'], **options)
+  resumed = pipeline.batches(read(tmp_path)['train'], recipe, **options)
   resumed.set_state(uninterrupted.get_state())
   starts = set()
   for _ in range(6):  # two epochs of nine windows

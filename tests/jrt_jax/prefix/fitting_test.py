@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from configs import base
-from jrt_jax.data import pipeline
-from jrt_jax.data import streams
+from jrt_jax.data import examples
 from jrt_jax.prefix import fitting
 from jrt_jax.prefix import policies
 
@@ -141,23 +140,15 @@ def test_a_missing_file_is_refused():
     fitting.read('no')
 
 
-def test_batches_of_training_have_the_lengths_of_the_policy(settings):
+def test_examples_of_training_have_the_lengths_of_the_policy(settings):
   prefix = settings(name='entropy', signal='distinct_ratio', capacity=1.0)
   prefix = fitting.fitted(prefix, TOKENS, **WHAT)
-  batches = pipeline.batches(
-      streams.in_memory(TOKENS),
-      sequence_length=20,
-      batch_size=7,
-      objective=base.get_config().objective,
-      prefix=prefix,
-      num_ids=99,
-      mask_id=99,
-      seed=0,
-      training=False,
-      num_threads=0,
-  )
-  actual = np.concatenate([batch['prefix_len'] for batch in batches])
+  recipe = examples.Recipe(20, base.get_config().objective, prefix, 99, 99)
   rng = np.random.default_rng(0)
+  actual = [
+      examples.of_window(TOKENS[start : start + 21], recipe, rng)['prefix_len']
+      for start in range(0, 980, 20)
+  ]
   windows = TOKENS[:980].reshape(-1, 20)
   expected = policies.lengths(windows, prefix, 20, rng)
   np.testing.assert_array_equal(actual, expected)

@@ -6,10 +6,10 @@ import pytest
 from configs import base
 from jrt_jax.data import objectives
 from jrt_jax.data import pipeline
-from jrt_jax.data.synthetic import examples
+from jrt_jax.data import prefix_lengths
+from jrt_jax.data.examples import Recipe
 from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.data.synthetic import tasks
-from jrt_jax.data.synthetic.task import Sample
 
 SETTINGS = base.get_config().data.synthetic.to_dict() | {'sizes': (2, 4)}
 OBJECTIVE = {
@@ -19,23 +19,18 @@ OBJECTIVE = {
     'token_zero': 'predict',
 }
 MASK = 100
-SAMPLE = Sample(np.array([7, 8, 9, 3, 7]), np.array([-1, -1, -1, -1, 8]), 3)
+PREFIX = {'name': 'full', 'capacity': 0.5}
+RECIPE = Recipe(16, OBJECTIVE, PREFIX, num_ids=MASK, mask_id=MASK)
 
 
 def batches(settings=SETTINGS, held_out=False, **changes):
-  options = dict(
-      sequence_length=16,
-      batch_size=4,
-      objective=OBJECTIVE,
-      prefix={'name': 'full', 'capacity': 0.5},
-      num_ids=MASK,
-      mask_id=MASK,
-      seed=0,
-      training=not held_out,
-      num_threads=0,
-  )
+  """Batches of a task; `changes` are of its recipe or of the iterator."""
+  of_recipe = {k: x for k, x in changes.items() if k in RECIPE._fields}
+  recipe = RECIPE._replace(**of_recipe)
+  options = dict(batch_size=4, seed=0, training=not held_out, num_threads=0)
+  options |= {k: x for k, x in changes.items() if k not in of_recipe}
   split = split_lib.Split('needle', settings, held_out=held_out)
-  return pipeline.batches(split, **options | changes)
+  return pipeline.batches(split, recipe, **options)
 
 
 def rows(iterator, number):
@@ -56,39 +51,6 @@ def assert_same(some, others):
       np.testing.assert_array_equal(one[key], other[key], err_msg=key)
 
 
-def make(sample=SAMPLE, prefix_len=3, **changes):
-  return examples.example(
-      sample,
-      8,
-      policy=lambda tokens, rng: min(prefix_len, len(tokens)),
-      objective=OBJECTIVE | changes,
-      mask_id=MASK,
-      rng=np.random.default_rng(0),
-  )
-
-
-def test_answers_alone_are_supervised_and_the_rest_is_filled_up():
-  example = make()
-  assert example['tokens'].tolist() == [7, 8, 9, 3, 7, 0, 0, 0]
-  assert example['targets'].tolist() == [0, 0, 0, 0, 8, 0, 0, 0]
-  assert example['supervision'].tolist() == [0, 0, 0, 0, 1, 0, 0, 0]
-  assert example['prefix_len'] == 3
-
-
-def test_the_objective_jrt_masks_the_prefix_as_well():
-  example = make(name='jrt', mask_rate=1.0, prefix_len=2)
-  assert example['tokens'].tolist() == [MASK, MASK, 9, 3, 7, 0, 0, 0]
-  assert example['targets'].tolist() == [7, 8, 0, 0, 8, 0, 0, 0]
-  assert example['supervision'].tolist() == [2, 2, 0, 0, 1, 0, 0, 0]
-
-
-def test_a_position_that_answers_is_never_masked():
-  sample = SAMPLE._replace(targets=np.array([-1, 5, -1, -1, 8]))
-  example = make(sample, name='jrt', mask_rate=1.0)
-  assert example['tokens'].tolist() == [MASK, 8, MASK, 3, 7, 0, 0, 0]
-  assert example['supervision'].tolist()[:3] == [2, objectives.NEXT_TOKEN, 2]
-
-
 @pytest.mark.parametrize(
     'prefix, lengths',
     [
@@ -101,13 +63,8 @@ def test_a_position_that_answers_is_never_masked():
 def test_the_prompt_is_the_prefix_as_far_as_there_is_room(prefix, lengths):
   found = rows(batches(prefix=prefix), 200)
   assert {int(example['prefix_len']) for example in found} == lengths
-  mean = pipeline.mean_prefix(
-      split_lib.Split('needle', SETTINGS, held_out=False),
-      sequence_length=16,
-      prefix=prefix,
-      packing='concat',
-      eos_id=-1,
-  )
+  split = split_lib.Split('needle', SETTINGS, held_out=False)
+  mean = prefix_lengths.mean(split, RECIPE._replace(prefix=prefix))
   assert min(lengths) <= mean <= max(lengths)
 
 
@@ -116,17 +73,15 @@ def test_the_prompt_is_the_prefix_as_far_as_there_is_room(prefix, lengths):
 def test_every_task_gives_examples_for_every_objective(name, objective):
   prefix = 'none' if objective == 'next_token' else 'fixed'
   split = split_lib.Split(name, SETTINGS | {'sizes': ()}, held_out=False)
-  iterator = pipeline.batches(
-      split,
-      sequence_length=1024,
-      batch_size=2,
+  recipe = Recipe(
+      1024,
       objective=OBJECTIVE | {'name': objective},
       prefix={'name': prefix, 'capacity': 0.5},
       num_ids=split.num_ids,
       mask_id=split.num_ids,
-      seed=0,
-      training=True,
-      num_threads=0,
+  )
+  iterator = pipeline.batches(
+      split, recipe, batch_size=2, seed=0, training=True, num_threads=0
   )
   batch = next(iterator)
   assert {k: (x.shape, x.dtype.name) for k, x in batch.items()} == {
