@@ -30,6 +30,7 @@ from jrt_jax.command_line import text_flags
 from jrt_jax.data import bigrams
 from jrt_jax.data import recallable_tokens
 from jrt_jax.evaluation import perplexity
+from jrt_jax.evaluation import window_losses
 from jrt_jax.reporting import provenance
 from jrt_jax.training import recorded_config
 
@@ -117,7 +118,7 @@ def _measure(models):
       first, {'validation': _INPUT, 'train': _COUNTS}, text_key=_TEXT_KEY.value
   )
   held_out, train = texts['validation'], texts['train']
-  windows = perplexity.cut(held_out, length, _WINDOWS.value)
+  windows = window_losses.cut(held_out, length, _WINDOWS.value)
   about = {
       'command': provenance.command('jrt_jax.perplexity'),
       **provenance.describe(on_jax=True),

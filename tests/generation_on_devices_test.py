@@ -7,7 +7,7 @@ import pytest
 from configs import base
 from jrt_jax import generation
 from jrt_jax import models
-from jrt_jax.evaluation import perplexity
+from jrt_jax.evaluation import window_losses
 from jrt_jax.evaluation import scoring
 from jrt_jax.models import decode
 from jrt_jax.models.sampling import Sampling
@@ -131,7 +131,8 @@ def test_scores_do_not_depend_on_devices(one, eight):
 def test_perplexity_takes_batches_that_do_not_divide(one, eight):
   windows = np.arange(5 * 17).reshape(5, 17) % 257
   expected, found = (
-      perplexity.losses(model, windows, batch_size=3) for model in (one, eight)
+      window_losses.losses(model, windows, batch_size=3)
+      for model in (one, eight)
   )
   for part in expected:
     np.testing.assert_allclose(

@@ -16,11 +16,12 @@ from jrt_jax.generation import completions
 from jrt_jax.generation import prefill
 from jrt_jax.generation import state_file
 from jrt_jax.generation.prefill import DecodeState
+from jrt_jax.generation.settings import GenerationSettings
 
 if typing.TYPE_CHECKING:
   from jrt_jax.api.text_model import TextModel
 
-_ONLY_READ = completions.GenerationSettings(max_tokens=0)
+_ONLY_READ = GenerationSettings(max_tokens=0)
 
 
 class State:
@@ -137,7 +138,7 @@ def read(
     after: State | None = None,
     turn: str = 'turn_blocks',
     is_single: bool,
-    settings: completions.GenerationSettings = _ONLY_READ,
+    settings: GenerationSettings = _ONLY_READ,
 ) -> State:
   """Returns the state after texts, for `lm.read` and `State.extend`."""
   if not texts:

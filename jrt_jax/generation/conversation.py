@@ -6,9 +6,9 @@ import numpy as np
 
 from jrt_jax.generation import prompt_segments
 from jrt_jax.generation.completions import Continuation
-from jrt_jax.generation.completions import GenerationSettings
 from jrt_jax.generation.model import Model
 from jrt_jax.generation.prefill import DecodeState
+from jrt_jax.generation.settings import GenerationSettings
 
 
 class Conversation:

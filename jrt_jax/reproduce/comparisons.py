@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jrt_jax.evaluation import statistics
-from jrt_jax.evaluation.recall import scores
+from jrt_jax.evaluation.recall import means
 from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import measured
 from jrt_jax.reproduce import recall_results
@@ -171,7 +171,7 @@ def score(runs: Sequence[recall_results.Asked]) -> Score:
   metric = first.metric
   if len(runs) > 1 and first.is_share:
     metric = _GRADED
-  found = scores.mean(metric, _values(runs), first.contexts)
+  found = means.mean(metric, _values(runs), first.contexts)
   return Score(found.scaled(100) if first.is_share else _log(found), runs)
 
 
@@ -187,7 +187,7 @@ def gain(a: Score, b: Score) -> statistics.Estimate:
   _check_same(first, b.asked[0])
   values = (_values(x.asked) for x in (a, b))
   metric = _GRADED if first.is_share else first.metric
-  found = scores.compare(metric, *values, groups=first.contexts).difference
+  found = means.compare(metric, *values, groups=first.contexts).difference
   if first.is_share:
     return found.scaled(100)
   nats = _log(found)  # from the ratio of perplexities

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jrt_jax.evaluation.recall import errors
+from jrt_jax.evaluation.recall import means
 from jrt_jax.evaluation.recall import questions
 from jrt_jax.evaluation.recall import runner
 from jrt_jax.evaluation.recall import scores
@@ -85,7 +86,7 @@ def _of_kind(work, rows, contexts):
   found = {
       'metrics': {
           name: provenance.plain(
-              scores.mean(name, _values(rows, name), contexts)
+              means.mean(name, _values(rows, name), contexts)
           )
           for name in work.task.metrics
       },
@@ -111,7 +112,7 @@ def _compare(work, found, groups, kind, contexts):
   new['against_default'] = {}
   for name in work.task.metrics:
     pair = (_values(groups[each], name) for each in (kind, questions.DEFAULT))
-    difference, p_value = scores.compare(name, *pair, groups=contexts)
+    difference, p_value = means.compare(name, *pair, groups=contexts)
     new['against_default'][name] = provenance.plain(difference) | {
         'p_value': p_value
     }

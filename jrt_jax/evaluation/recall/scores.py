@@ -1,4 +1,4 @@
-"""Metrics of answers: a value for each example, then means and differences.
+"""Metrics of answers: a value for each example.
 
 Only the first line of a generated text counts, as in the released evaluations.
 """
@@ -10,12 +10,10 @@ import re
 import string
 from typing import NamedTuple
 
-import numpy as np
-
 from jrt_jax.evaluation import language_models
-from jrt_jax.evaluation import slices
-from jrt_jax.evaluation import statistics
 from jrt_jax.evaluation.recall.example import Example
+
+MOST_CHOICES = 100  # for metrics that are the F1 of choices
 
 # A generated text, or the scores of the choices.
 Answer = str | Sequence[language_models.Score]
@@ -39,20 +37,6 @@ class Metric(NamedTuple):
   binary: bool = True
   is_perplexity: bool = False
   f1_of: Sequence[int] = ()
-
-
-class Comparison(NamedTuple):
-  """The comparison of two kinds of prompts on the same examples.
-
-  Attributes:
-    difference: the difference of the means. For perplexities it is their ratio,
-      which is below 1 if the kind is better than the baseline.
-    p_value: the p value of McNemar's exact test. None if values are not 0 or 1,
-      or if examples share contexts, because the test assumes independence.
-  """
-
-  difference: statistics.Estimate
-  p_value: float | None
 
 
 def first_line(text: str) -> str:
@@ -120,135 +104,6 @@ def find(name: str) -> Metric:
   return METRICS[name]
 
 
-def mean(
-    name: str, values: Sequence[float], groups: Sequence[str] | None = None
-) -> statistics.Estimate:
-  """Returns the mean of a metric over examples [n], with its 95 % interval.
-
-  Args:
-    name: the name of the metric.
-    values: the values of the examples.
-    groups: [n], equal for examples that share a context. Such examples are not
-      independent, so that the interval resamples groups; the estimate is still
-      the mean over examples. None: no two examples share a context.
-  """
-  metric = find(name)
-  if metric.f1_of:
-    return _possible(_over_contexts(_f1(metric, values, groups), values), 0, 1)
-  if metric.is_perplexity:
-    return _exponential(_clustered(values, groups))
-  if metric.binary:
-    return _share(values, groups)
-  return _possible(_clustered(values, groups), 0, 1)
-
-
-def compare(
-    name: str,
-    values: Sequence[float],
-    baseline: Sequence[float],
-    groups: Sequence[str] | None = None,
-) -> Comparison:
-  """Compares values [n] with those of a baseline, example by example.
-
-  Args:
-    name, values, groups: see `mean`.
-    baseline: the baseline's values of the same examples.
-  """
-  metric = find(name)
-  if metric.f1_of:
-    pairs = np.subtract(*(_f1(metric, x, groups) for x in (values, baseline)))
-    difference = _over_contexts(pairs, values)
-  else:
-    difference = _clustered(np.subtract(values, baseline), groups)
-  difference = difference._replace(method=f'paired, {difference.method}')
-  if metric.is_perplexity:
-    return Comparison(_exponential(difference), None)
-  p = None
-  if metric.binary and not _share_contexts(groups):
-    p = statistics.mcnemar(values, baseline).p_value
-  return Comparison(_possible(difference, -1, 1), p)
-
-
-def _share_contexts(groups):
-  return groups is not None and len({*groups}) < len(groups)
-
-
-def _clustered(values, groups):
-  """The mean over examples [n], with an interval that resamples groups.
-
-  It is a ratio of sums over groups of different sizes.
-  """
-  if not _share_contexts(groups):
-    return statistics.mean(values)
-  _, index = np.unique([*groups], return_inverse=True)
-  totals, counts = np.bincount(index, values), np.bincount(index)
-  found = statistics.mean(slices.linearised(totals, counts))
-  return _of_groups(found, np.mean(values), len(values), len(counts))
-
-
-def _f1(metric, values, groups):
-  """Values for contexts [G]; their mean is the mean F1 of the metric's choices.
-
-  Each F1 is a ratio of sums, 2 TP / (2 TP + FP + FN).
-  """
-  right, chosen = np.divmod(values, _MOST_CHOICES)
-  groups = range(len(values)) if groups is None else groups
-  names, index = np.unique([*groups], return_inverse=True)
-  found = []
-  for choice in metric.f1_of:
-    wanted, given = 1 * (right == choice), 1 * (chosen == choice)
-    hits, counts = (
-        np.bincount(index, x) for x in (2 * wanted * given, wanted + given)
-    )
-    if counts.any():
-      found.append(slices.linearised(hits, counts))
-  return np.mean(found or [np.zeros(len(names))], axis=0)
-
-
-def _over_contexts(linear, values):
-  """The mean over contexts [G], which have n examples in all."""
-  found = statistics.mean(linear)
-  if len(linear) == len(values):
-    return found
-  return _of_groups(found, found.estimate, len(values), len(linear))
-
-
-def _share(values, groups):
-  """The same for values 0 and 1; the interval is never one point."""
-  if not _share_contexts(groups):
-    return statistics.proportion(values)
-  if len({*values}) > 1:
-    return _possible(_clustered(values, groups), 0, 1)
-  # It is unknown how similar the examples of a group are: a group counts once.
-  G = len({*groups})
-  found = statistics.proportion(np.full(G, values[0]))
-  return _of_groups(found, values[0], len(values), G)
-
-
-def _of_groups(found, estimate, n, G):
-  words = f'{found.method} over {G} contexts'
-  return found._replace(estimate=float(estimate), n=n, method=words)
-
-
-def _possible(estimate, low, high):
-  """Clips an interval to possible values; that of few groups may be wider."""
-  bounds = np.clip([estimate.low, estimate.high], low, high)
-  return estimate._replace(low=float(bounds[0]), high=float(bounds[1]))
-
-
-def _exponential(estimate):
-  """Converts log-likelihoods to perplexities; this swaps high and low."""
-  return estimate._replace(
-      estimate=_exp(-estimate.estimate),
-      low=_exp(-estimate.high),
-      high=_exp(-estimate.low),
-  )
-
-
-def _exp(x):
-  return math.exp(x) if x < 700 else math.inf  # the range of float64
-
-
 def _any_answer(same):
   """A value: the maximum of `same` over the gold answers."""
 
@@ -275,13 +130,13 @@ def _accuracy_normalised(example, scores):
 
 def _outcome(example, scores):
   """Encodes the right choice and the likeliest one as one number."""
-  if not 0 <= example.label < len(example.choices) <= _MOST_CHOICES:
+  if not 0 <= example.label < len(example.choices) <= MOST_CHOICES:
     raise ValueError(
         f'for the F1 of choices the example {example.id} must have one right of at'
-        f' most {_MOST_CHOICES}, got choice {example.label} of'
+        f' most {MOST_CHOICES}, got choice {example.label} of'
         f' {len(example.choices)}'
     )
-  return _MOST_CHOICES * example.label + _likeliest(example, scores)
+  return MOST_CHOICES * example.label + _likeliest(example, scores)
 
 
 def _is_right(example, i):
@@ -297,7 +152,6 @@ def _likeliest(example, scores, sizes=None):
   return found.index(max(found))
 
 
-_MOST_CHOICES = 100  # for metrics that are the F1 of choices
 _NO_PUNCTUATION = str.maketrans('', '', string.punctuation)
 
 METRICS = {
@@ -326,7 +180,7 @@ METRICS = {
         'mean of the F1 scores of the choices, as SuperGLUE scores CB',
         _outcome,
         binary=False,
-        f1_of=range(_MOST_CHOICES),
+        f1_of=range(MOST_CHOICES),
     ),
     'f1a': Metric(
         'F1 of the second choice (yes) over all offered answers, as SuperGLUE'

@@ -8,6 +8,7 @@ from jrt_jax import models
 from jrt_jax.data import tokenizers
 from jrt_jax.evaluation import perplexity
 from jrt_jax.evaluation import scoring
+from jrt_jax.evaluation import window_losses
 
 L, END = 16, 256
 PREFIX = {'name': 'fixed', 'capacity': 0.5}
@@ -67,7 +68,7 @@ def by_family(result, family):
 
 
 def test_the_last_half_is_scored_as_what_follows_a_prompt(jrt, windows):
-  found = perplexity.losses(jrt, windows)[perplexity.LAST_HALF]
+  found = window_losses.losses(jrt, windows)[window_losses.LAST_HALF]
   h = L // 2 + 1  # its first label is the second token after the prefix
   scores = scoring.score(jrt, [(x[:h], x[h:]) for x in windows])
   expected = [-x.log_likelihood for x in scores]
@@ -81,7 +82,7 @@ def test_no_label_is_seen_before_it_is_scored(jrt, causal, windows):
       changed = windows.copy()
       changed[:, t:] = changed[:, t:][:, ::-1] + 1
       before, after = (
-          perplexity.losses(model, x)[perplexity.LAST_HALF].nll
+          window_losses.losses(model, x)[window_losses.LAST_HALF].nll
           for x in (windows, changed)
       )
       np.testing.assert_array_equal(before[:, : t - 1], after[:, : t - 1])
@@ -89,22 +90,22 @@ def test_no_label_is_seen_before_it_is_scored(jrt, causal, windows):
 
 
 def test_a_prefix_changes_what_follows_and_masks_are_scored_in_it(jrt, windows):
-  found = perplexity.losses(jrt, windows)
+  found = window_losses.losses(jrt, windows)
   after, without = (
       found[name]
-      for name in (perplexity.LAST_HALF, perplexity.CAUSAL_LAST_HALF)
+      for name in (window_losses.LAST_HALF, window_losses.CAUSAL_LAST_HALF)
   )
   np.testing.assert_array_equal(after.where, without.where)
   assert (after.nll != without.nll)[after.where].all()
-  masked = found[perplexity.MASKED]
+  masked = found[window_losses.MASKED]
   assert not masked.where[:, L // 2 - 1 :].any() and masked.where.any()
   assert (masked.nll[masked.where] > 0).all()
 
 
 def test_losses_do_not_depend_on_the_batch(jrt, windows):
-  expected = perplexity.losses(jrt, windows)
-  found = perplexity.losses(jrt, windows[::-1], batch_size=2)
-  for name in (perplexity.LAST_HALF, perplexity.CAUSAL_FIRST_HALF):
+  expected = window_losses.losses(jrt, windows)
+  found = window_losses.losses(jrt, windows[::-1], batch_size=2)
+  for name in (window_losses.LAST_HALF, window_losses.CAUSAL_FIRST_HALF):
     np.testing.assert_allclose(
         found[name].nll[::-1], expected[name].nll, rtol=1e-5, atol=1e-6
     )
@@ -113,7 +114,9 @@ def test_losses_do_not_depend_on_the_batch(jrt, windows):
 @pytest.mark.parametrize('family', ['recall', 'count'])
 def test_slices_add_up_to_the_last_half(result, family):
   whole = result['slices'][0]
-  assert whole['kind'] == perplexity.LAST_HALF and whole['tokens'] == 5 * L // 2
+  assert (
+      whole['kind'] == window_losses.LAST_HALF and whole['tokens'] == 5 * L // 2
+  )
   rows = by_family(result, family)
   assert len(rows) > 1 and sum(x['tokens'] for x in rows) == whole['tokens']
   for model in ('jrt', 'causal'):
@@ -125,7 +128,10 @@ def test_slices_add_up_to_the_last_half(result, family):
 def test_models_are_compared_on_the_same_windows(result, jrt, causal, windows):
   for row in result['slices']:
     if len(row['loss']) == 1:
-      assert row['kind'] in (perplexity.CAUSAL_LAST_HALF, perplexity.MASKED)
+      assert row['kind'] in (
+          window_losses.CAUSAL_LAST_HALF,
+          window_losses.MASKED,
+      )
       assert not row['differences']
       continue
     (difference,) = row['differences']
@@ -133,7 +139,7 @@ def test_models_are_compared_on_the_same_windows(result, jrt, causal, windows):
     a, b = (row['loss'][x]['estimate'] for x in ('jrt', 'causal'))
     assert difference['estimate'] == pytest.approx(a - b)
   a, b = (
-      perplexity.losses(x, windows)[perplexity.LAST_HALF].nll.sum(axis=1)
+      window_losses.losses(x, windows)[window_losses.LAST_HALF].nll.sum(axis=1)
       for x in (jrt, causal)
   )
   (whole,) = result['slices'][0]['differences']
@@ -187,17 +193,17 @@ def test_documents_apart_do_not_see_each_other(make_model, windows):
   changed = windows.copy()
   changed[:, :10] += 1
   before, after = (
-      perplexity.losses(model, x, perplexity.documents({'': model}, x))
+      window_losses.losses(model, x, window_losses.documents({'': model}, x))
       for x in (windows, changed)
   )
-  before, after = (x[perplexity.LAST_HALF] for x in (before, after))
+  before, after = (x[window_losses.LAST_HALF] for x in (before, after))
   assert before.where[0].tolist() == [L // 2 <= t != 10 for t in range(L)]
   np.testing.assert_allclose(before.nll[:, 11:], after.nll[:, 11:], rtol=1e-5)
   assert (before.nll[:, 8:10] != after.nll[:, 8:10]).all()
 
 
 def test_windows_are_spread_over_the_text():
-  windows = perplexity.cut(np.arange(100), 9, 3)
+  windows = window_losses.cut(np.arange(100), 9, 3)
   np.testing.assert_array_equal(windows[:, 0], [0, 40, 90])
   assert windows.shape == (3, 10)
 
@@ -212,4 +218,4 @@ def test_windows_are_spread_over_the_text():
 )
 def test_a_text_that_is_too_short_is_refused(length, message):
   with pytest.raises(ValueError, match=message):
-    perplexity.cut(np.arange(100), length, 3)
+    window_losses.cut(np.arange(100), length, 3)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jrt_jax.evaluation.recall import scores
+from jrt_jax.evaluation.recall import means
 from jrt_jax.reproduce import exhibit
 
 LAYERS = {
@@ -34,7 +34,7 @@ def answers():
       if likely:
         values = x + np.sin(np.arange(EXAMPLES))
       prompts[prompt] = {
-          'metrics': {metric: estimate(scores.mean(metric, values))},
+          'metrics': {metric: estimate(means.mean(metric, values))},
           'values': values.astype(float).tolist(),
       }
     kind, seed = model.split('-')
