@@ -19,7 +19,6 @@ def call(
 
   Args:
     function: a function that the process can import.
-    *args: its arguments.
     seconds: the process is ended after this time; None: never.
 
   Raises:

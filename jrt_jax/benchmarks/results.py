@@ -27,8 +27,6 @@ def row(
   """Returns a row as it is recorded.
 
   Args:
-    row: the row of the plan.
-    config: the config.
     figures: the measured figures, or an `error`.
   """
   result = {

@@ -17,7 +17,6 @@ class Timed:
 
   Args:
     step: a function from a state to the next; it may consume its argument.
-    state: the first state.
 
   Attributes:
     state: the result of the last call.

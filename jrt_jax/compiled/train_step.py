@@ -52,9 +52,7 @@ def by_kind(
   is longer.
 
   Args:
-    program: the compiled step.
     operations: its operations, from `traffic.operations`.
-    rates: the rates of the device.
   """
   sums = collections.defaultdict(collections.Counter)
   for x in operations:
@@ -81,11 +79,6 @@ def most_moved(
   """Returns the fusions and copies that move the most bytes.
 
   Those from the same line of source are summed, since layers repeat.
-
-  Args:
-    program: the compiled step.
-    operations: its operations.
-    count: number of lines to return.
   """
   groups = collections.defaultdict(list)
   for x in operations:

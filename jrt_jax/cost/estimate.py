@@ -23,7 +23,6 @@ def flops_by_part(
   """Returns the FLOPs of training per token, by part; see `cost.train_flops`.
 
   Args:
-    config: the config of the run.
     mean_prefix: mean length of the prefix of a sequence; None: that of
       sequences which are a single text.
   """
@@ -64,7 +63,6 @@ def tokens_per_second(
   """Returns the expected speed of training.
 
   Args:
-    config: the config of the run.
     matmul_rate: FLOP/s of all devices, from `throughput.matmul_rate`.
     mean_prefix: see `flops_per_token`.
   """

@@ -24,7 +24,6 @@ def mesh_shape(config: Mapping[str, int], num_devices: int) -> dict[str, int]:
   Args:
     config: the `mesh` keys of `configs/base.py`; data = -1 stands for all
       devices that the other axes leave.
-    num_devices: number of available devices.
 
   Raises:
     ValueError: a size is impossible, or there are too few devices.

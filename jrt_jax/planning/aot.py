@@ -64,8 +64,6 @@ def describe(
 
   Args:
     compiled: from `compile_step`, with the same config and topology.
-    config: the config of the run.
-    topology: the GPUs.
     mesh: number of devices along each axis.
   """
   sizes = compiled.memory_analysis()

@@ -40,8 +40,6 @@ def make(
   """Returns the plan of a run, as JSON.
 
   Args:
-    config: the config of the run.
-    topology: the GPUs.
     mfu: model FLOP/s over the peak; None: as predicted.
     price: dollars per GPU-hour, if known.
 
@@ -93,8 +91,6 @@ def run(
   """Returns the part `run` of `make`: time and cost.
 
   Args:
-    config: the config of the run.
-    topology: the GPUs.
     mfu: model FLOP/s over the peak; None: `ALLOWANCE` of `mfu_at_most`.
     price: dollars per GPU-hour, if known.
     mfu_at_most: the upper bound for the compiled step.

@@ -18,7 +18,6 @@ def working_bytes(
   """Returns the memory of a microbatch on a GPU, without the state of the run.
 
   Args:
-    config: the config of the run.
     mesh: number of devices along each axis.
   """
   length = config['sequence_length']
@@ -36,7 +35,6 @@ def peak_bytes(config: Mapping[str, Any], mesh: Mapping[str, int]) -> int:
   """Returns the peak memory of a step on a GPU, in bytes.
 
   Args:
-    config: the config of the run.
     mesh: number of devices along each axis.
   """
   state = training_memory.state_bytes(

@@ -39,7 +39,6 @@ def sample_windows(
   Args:
     tokens: int [n], or a `TokenStream`; it is not copied.
     length: the tokens of a window; a shorter stream is one window.
-    count: the number of windows.
 
   Raises:
     ValueError: the length is not positive.

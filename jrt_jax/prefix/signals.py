@@ -77,7 +77,6 @@ def windowed(
   """Aggregates a signal over windows that overlap by one half.
 
   Args:
-    signal: a signal.
     tokens: int [n]; the last window ends at the last token.
     width: the tokens of a window; 0, or n and more, means a single window.
     aggregate: a key of `AGGREGATES`.

@@ -80,7 +80,6 @@ def windows(
   sentence if there is one, else to that of a word.
 
   Args:
-    document: a text.
     width: the width of a window, in words.
     overlap: the share of a window that the next one shares.
 

@@ -116,7 +116,6 @@ class Progress:
   Create it when training starts, since the ETA counts from then on.
 
   Args:
-    total: number of steps of the run.
     start: the step that the run starts or resumes from.
     file: where to write; default: standard error.
   """
@@ -171,7 +170,6 @@ def has_recorded(workdir: pathlib.Path, step: int, kind: str) -> bool:
   """Whether metrics.jsonl has metrics of `step` whose names begin with `kind`.
 
   Args:
-    workdir: the folder of the run.
     step: number of steps taken.
     kind: one of `curves.EVALUATED`.
   """

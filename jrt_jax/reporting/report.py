@@ -32,10 +32,7 @@ def plan(
   """Returns the plan of a run, as a table of facts.
 
   Args:
-    config: the config of the run.
-    mesh: the mesh that it runs on.
     accumulation: number of microbatches in a batch.
-    tokenizer: the tokenizer of the data.
     train_tokens: number of training tokens; None for synthetic tasks.
     data_rate: tokens a second that the data pipeline delivers.
     mean_prefix: mean length of the prefix of a sequence.
@@ -132,7 +129,6 @@ def result(
   """Returns the closing table and a sample of text.
 
   Args:
-    config: the config of the run.
     held_out: the lines of the last evaluation, by name.
     tokens_per_second: speed of the last steps; None if there were none.
     sample: the end of a prompt and its continuation by the model; None if the

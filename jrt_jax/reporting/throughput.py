@@ -86,10 +86,6 @@ def matmul_rate(mesh: Mesh, dtype: str) -> float:
   """Measures the FLOP/s of matrix products on all devices of `mesh`.
 
   All devices compute at the same time, since some may share a processor.
-
-  Args:
-    mesh: the mesh of the devices.
-    dtype: the dtype of the matrices.
   """
   platform = mesh.devices.flat[0].platform
   n = _WIDTHS.get(platform, _WIDTH)

@@ -67,11 +67,8 @@ def run(
   """Runs the unfinished jobs of an exhibit, and then writes `OUT/NAME.json`.
 
   Args:
-    name: the name of the exhibit.
-    exhibit: the exhibit.
     request: the user's flags, for its plan.
     out: the folder OUT.
-    command: the command to record.
     tell: receives a line for each job that failed or that took minutes.
     workers: they run jobs that take minutes; other jobs run in this process.
 

@@ -197,7 +197,6 @@ def gather(key: str, text: str, seconds: float = LONG) -> list[str]:
 
   Args:
     key: a key that is the same in all processes and was never used before.
-    text: the text of this process.
     seconds: how long to wait for the others.
 
   Raises:

@@ -52,7 +52,6 @@ def share(
 
   Args:
     processes: for each process, its node and the number of GPUs it sees.
-    process_id: the number of this process.
 
   Raises:
     ValueError: the GPUs of a node do not divide evenly; every process raises

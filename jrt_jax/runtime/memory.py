@@ -33,7 +33,6 @@ def free(
   Devices without their own memory divide that of the machine.
 
   Args:
-    devices: the devices of this process.
     root: the root of the file system, with /proc and /sys of Linux.
   """
   stats = [device.memory_stats() or {} for device in devices]

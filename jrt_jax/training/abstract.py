@@ -22,10 +22,6 @@ def steps(
 ) -> tuple[train_state.Steps, train_state.Params]:
   """Returns the steps of a run, and the shapes of its parameters.
 
-  Args:
-    config: the config of the run.
-    mesh: the devices that it runs on.
-
   Raises:
     ValueError: no model can have this config, or the batch cannot be divided
       into microbatches on this mesh.
@@ -59,7 +55,6 @@ def state(
 
   Args:
     steps, params: from `steps`.
-    mesh: the devices of the run.
     weights: the parameters, from `cost.weights`.
   """
   first = jax.eval_shape(

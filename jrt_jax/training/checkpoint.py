@@ -207,7 +207,6 @@ def load_params(
   Reads only the params, and changes no file.
 
   Args:
-    workdir: the workdir of the run.
     abstract_params: the shapes, dtypes and shardings to load; None: as saved,
       on the first device.
 

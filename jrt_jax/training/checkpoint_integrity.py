@@ -40,7 +40,6 @@ def newest(
   If there are no checkpoints, this is (None, {}).
 
   Args:
-    directory: the folder of the checkpoints.
     part: only files whose names start with this are checked.
     ruined: {name: problem} of checkpoints to skip although their files are
       intact.

@@ -28,8 +28,6 @@ class HeldOutLoss:
   the clean windows.
 
   Args:
-    config: the config of the run.
-    tokenizer: the tokenizer of the tokens.
     tokens: int [n], the held-out stream.
     rows: number of sequences to evaluate at once.
     put: places a host batch on the devices.
@@ -66,7 +64,6 @@ class HeldOutLoss:
 
     Args:
       step: `Steps.evaluate`, compiled.
-      params: the parameters of the model.
     """
     clean = self._sums('clean', step, params)
     bits = clean['next_token_nll'] / math.log(2)

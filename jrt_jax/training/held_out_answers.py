@@ -22,9 +22,6 @@ class HeldOutAnswers:
   of samples; together they are at least `config.eval_batches` batches.
 
   Args:
-    config: the config of the run.
-    tokenizer: the ids of the task.
-    split: the held-out split.
     rows: number of samples to evaluate at once.
     put: places a host batch on the devices.
 
@@ -79,7 +76,6 @@ class HeldOutAnswers:
 
     Args:
       step: `Steps.evaluate`, compiled.
-      params: the parameters of the model.
     """
     sums = {
         key: held_out.total(step(params, self._put(x)) for x in batches)

@@ -26,7 +26,6 @@ class Data:
 
   Args:
     config: the config of the run, whose vocabulary has room for the tokenizer.
-    tokenizer: the tokenizer of the data.
     workdir: the workdir; if it has a run already, its fitted prefix is kept.
 
   Attributes:

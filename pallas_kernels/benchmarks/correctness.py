@@ -94,11 +94,8 @@ def check(
   """Returns a row with the largest relative error of every result.
 
   Args:
-    settings: the settings of all cases.
-    V: width of values.
     mode: one of `MODES`.
     direction: 'forward' for outputs and state, or 'gradients' of all floats.
-    tiles: the tiles of the kernels.
 
   Returns:
     The row, with an 'error' if the kernels are wrong.
@@ -140,8 +137,6 @@ def compare(
 
   Args:
     function: the result of `program`.
-    mode: the sizes.
-    V: width of values.
     direction: one of `DIRECTIONS`.
     fresh: how many inputs are compared with the expected results.
     repetitions: how often the last input is computed again.

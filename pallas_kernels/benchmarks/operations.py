@@ -62,12 +62,8 @@ def timed(
   """A row of results.
 
   Args:
-    name: the name of the workload.
-    implementation: the implementation that is timed.
-    w: the sizes.
     cost: the cost for the roofline.
     function: a function of `arrays`.
-    arrays: its arguments.
     slower: the expected time of a call, in multiples of the roofline.
   """
   return about(name, implementation, w, cost) | timing.measure(

@@ -21,7 +21,6 @@ def check(launch: Launch, registers: int) -> None:
   """Raises Violation if CUDA would refuse the launch or a tensor map.
 
   Args:
-    launch: the launch of a kernel.
     registers: the registers of a thread at the start.
   """
   _check_launch(launch, registers)

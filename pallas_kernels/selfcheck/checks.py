@@ -70,13 +70,7 @@ def run(V: int) -> Report:
 
 
 def find_fault(report: Any, about: Mapping[str, Any], V: int) -> str | None:
-  """Why the kernels may not run after this report; None if they may.
-
-  Args:
-    report: the report of the checking process.
-    about: the device that it should have checked.
-    V: the width that it should have checked.
-  """
+  """Why the kernels may not run after this report; None if they may."""
   if not _has_form(report):
     return 'its report lacks something, or is none'
   if report['about'] != about or report['V'] != V:

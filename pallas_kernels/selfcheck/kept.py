@@ -35,7 +35,6 @@ def about(V: int, gpu: Mapping[str, str]) -> dict[str, Any]:
   """Returns everything on which a pass depends, as JSON.
 
   Args:
-    V: the width of values.
     gpu: the kind and the driver of the GPU, by any names.
   """
   return {

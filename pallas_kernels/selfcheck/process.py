@@ -25,7 +25,6 @@ def ask(
   Args:
     command: the command; it runs in its own session, which is ended as a whole.
     limit: the most seconds that it may take.
-    environment: its environment variables.
 
   Raises:
     Failed: the command could not be started, crashed, took longer, printed

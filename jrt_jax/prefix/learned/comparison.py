@@ -35,7 +35,6 @@ def run(
   which have the same mean length.
 
   Args:
-    table: the trials.
     cost: the cost of a full prefix, in the unit of the scores.
     rng: chooses the halves, the controls and the samples of REINFORCE.
   """

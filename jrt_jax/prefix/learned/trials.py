@@ -50,7 +50,6 @@ def collect(
   Args:
     prompts: int [n] each.
     fractions: fractions of a prompt, ascending.
-    score: scores prompts.
     batch_size: how many prompts are scored at once.
     sequence_length: L of the model; None: the length of the longest prompt.
   """
