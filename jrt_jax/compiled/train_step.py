@@ -41,6 +41,7 @@ _KINDS_BY_FILE = {
     '/optax/': 'optimizer',
 }
 _PACKAGES = 'jrt_jax', 'pallas_kernels'
+_LINES = 10  # of the fusions and copies that move the most bytes
 
 
 def by_kind(
@@ -74,7 +75,7 @@ def seconds(kinds: Mapping[str, Mapping[str, float]]) -> float:
 
 
 def most_moved(
-    program: hlo.Program, operations: Iterable[Operation], count: int = 10
+    program: hlo.Program, operations: Iterable[Operation]
 ) -> list[dict[str, Any]]:
   """Returns the fusions and copies that move the most bytes.
 
@@ -98,7 +99,7 @@ def most_moved(
           'read': sum(x.count * x.read for x in group),
           'written': sum(x.count * x.written for x in group),
       }
-      for (place, operation), group in largest[:count]
+      for (place, operation), group in largest[:_LINES]
   ]
 
 

@@ -3,13 +3,10 @@ r"""Shows a hierarchical prompt: the document, and the parts that it repeats.
 python -m jrt_jax.prompting.preview --input=FILE \
     --question='When was it approved?'
 
-Each line is a piece of the prompt, in the order in which a model reads it. Only
-terminals show colours; NO_COLOR=1 turns them off.
+Each line is a piece of the prompt, in the order in which a model reads it.
 """
 
-import os
 import shutil
-import sys
 
 from absl import app
 from absl import flags
@@ -58,15 +55,6 @@ _WIDTH = flags.DEFINE_integer('width', 100, 'The words of a window.')
 _OVERLAP = flags.DEFINE_float(
     'overlap', 0.2, 'The share of a window that the next one shares.'
 )
-
-_COLOURS = {
-    'question': '33',  # yellow
-    'context': '39',  # the terminal's default
-    'paragraph': '36',  # cyan
-    'sentence': '32',  # green
-    'window': '35',  # magenta
-    'cut': '31',  # red
-}
 
 
 def main(argv: list[str]) -> None:
@@ -123,7 +111,7 @@ def _lines(prompt, tokenizer):
       yield f'{title}:'
     for level, text in pieces:
       line = f'  {level:9} {_tokens(tokenizer, text):7,}  {_visible(text)}'
-      yield _coloured(line[:columns], level)
+      yield line[:columns]
 
 
 def _tokens(tokenizer, text):
@@ -136,12 +124,6 @@ def _visible(text):
   return ''.join(
       c if c.isprintable() else '\N{REPLACEMENT CHARACTER}' for c in text
   )
-
-
-def _coloured(line, level):
-  if os.environ.get('NO_COLOR') or not sys.stdout.isatty():
-    return line
-  return f'\x1b[{_COLOURS[level]}m{line}\x1b[0m'
 
 
 if __name__ == '__main__':

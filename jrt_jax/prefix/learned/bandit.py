@@ -12,6 +12,10 @@ import numpy as np
 
 Gradient = Callable[[np.ndarray], np.ndarray]  # probabilities -> d/d logits
 
+# Of REINFORCE: the learning rate, the prompts of a step, and the weight of the
+# entropy, which keeps it exploring.
+_RATE, _BATCH, _ENTROPY_BONUS = 0.1, 32, 0.01
+
 
 def supervised(x: np.ndarray, rewards: np.ndarray) -> np.ndarray:
   """Learns to imitate the oracle: the shortest of the best prefixes.
@@ -33,40 +37,28 @@ def full_feedback(x: np.ndarray, rewards: np.ndarray) -> np.ndarray:
 
 
 def reinforce(
-    x: np.ndarray,
-    rewards: np.ndarray,
-    rng: np.random.Generator,
-    *,
-    rate: float = 0.1,
-    batch: int = 32,
-    entropy_bonus: float = 0.01,
+    x: np.ndarray, rewards: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
   """REINFORCE, for comparison: sees the reward of one fraction at a time.
 
-  It tries as many pairs of prompt and fraction as the table has entries.
-
-  Args:
-    x, rewards: as in `full_feedback`.
-    rng: samples prompts and fractions.
-    rate: the learning rate.
-    batch: the prompts of a step; the baseline is a moving mean over steps.
-    entropy_bonus: the weight of the entropy, which keeps it exploring.
+  It tries as many pairs of prompt and fraction as the table has entries. The
+  baseline is a moving mean over steps.
 
   Source: Williams 1992, Simple statistical gradient-following algorithms.
   """
   N, K = rewards.shape
   weights, baseline = np.zeros((x.shape[1], K)), rewards.mean()
-  for _ in range(N * K // batch):
-    rows = rng.integers(N, size=batch)
+  for _ in range(N * K // _BATCH):
+    rows = rng.integers(N, size=_BATCH)
     p = _softmax(x[rows] @ weights)
-    drawn = (p.cumsum(axis=1) < rng.random((batch, 1))).sum(axis=1)
+    drawn = (p.cumsum(axis=1) < rng.random((_BATCH, 1))).sum(axis=1)
     drawn = np.minimum(drawn, K - 1)  # the cumulated p may end below 1
     reward = rewards[rows, drawn]
     surprise = -np.log(p)
     mean_surprise = (p * surprise).sum(axis=1, keepdims=True)
     gradient = (reward - baseline)[:, None] * (np.eye(K)[drawn] - p)
-    gradient += entropy_bonus * p * (surprise - mean_surprise)
-    weights += rate * x[rows].T @ gradient / batch
+    gradient += _ENTROPY_BONUS * p * (surprise - mean_surprise)
+    weights += _RATE * x[rows].T @ gradient / _BATCH
     baseline += 0.05 * (reward.mean() - baseline)
   return weights
 

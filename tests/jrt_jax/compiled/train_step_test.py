@@ -147,4 +147,3 @@ def test_what_moves_most_is_summed_up_by_line_of_the_project():
       'written': 40_000,
   }
   assert (second['source'], second['operation']) == ('', 'wrapped_add')
-  assert len(train_step.most_moved(program, found, 1)) == 1
