@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from jrt_jax.cost import feature_maps
+from jrt_jax.cost import mixers
 from jrt_jax.cost.weight import AXES as AXES
 from jrt_jax.cost.weight import BATCH_AXES as BATCH_AXES
 from jrt_jax.cost.weight import HEAD_AXES as HEAD_AXES
@@ -78,13 +79,15 @@ def check_model(
     ValueError: the size of an axis does not divide the heads or a parameter.
   """
   heads, tensor = model['num_heads'], mesh['tensor']
-  if heads % tensor:
+  layers = [mixers.MIXERS[name] for name in {*model['mixers']}]
+  if heads % tensor and any(layer.model_heads for layer in layers):
     raise ValueError(
         f'config.mesh.tensor must divide config.model.num_heads={heads}, got'
         f' {tensor}'
     )
   settings = model['feature_map']
-  if settings['name'] == feature_maps.HYBRID:
+  maps_heads = any(layer.linear_attention for layer in layers)
+  if maps_heads and settings['name'] == feature_maps.HYBRID:
     groups = feature_maps.group_sizes(
         heads, settings['parts'], settings.get('heads', ())
     )

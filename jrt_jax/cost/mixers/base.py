@@ -28,6 +28,7 @@ class Mixer(NamedTuple):
       outputs of products with weights, and all values.
     state_axes: for each axis of the arrays of its decode state, the axes of the
       mesh that divide it; arrays with fewer axes use the first of these.
+    model_heads: whether it has the heads of `config.model.num_heads`.
     reads_prefix: whether every position sees the whole prefix; then its module
       has `read_prefix`.
     state_grows: whether its state is a KVCache of all tokens.
@@ -41,6 +42,7 @@ class Mixer(NamedTuple):
   products: Callable[[Config, int, float], float]
   kept: Callable[[Config, float], tuple[float, float]]
   state_axes: tuple[tuple[str, ...] | None, ...] = (BATCH_AXES,)
+  model_heads: bool = False
   reads_prefix: bool = False
   state_grows: bool = False
   linear_attention: bool = False

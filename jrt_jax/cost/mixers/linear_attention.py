@@ -108,6 +108,7 @@ def _linear_attention(module, reads_prefix):
       products=bind(_products, reads_prefix=reads_prefix),
       kept=bind(_kept, reads_prefix=reads_prefix),
       state_axes=(weight.BATCH_AXES, weight.HEAD_AXES),
+      model_heads=True,
       reads_prefix=reads_prefix,
       linear_attention=True,
   )

@@ -49,6 +49,7 @@ def _softmax_attention(module, windowed):
       products=bind(_products, windowed=windowed),
       kept=_kept,
       state_axes=(weight.BATCH_AXES, None, weight.HEAD_AXES),
+      model_heads=True,
       state_grows=not windowed,
   )
 

@@ -61,13 +61,18 @@ def test_a_batch_that_does_not_divide_is_refused_with_what_would(
 def test_a_model_that_a_mesh_cannot_share_is_refused(sizes, message):
   weights = {'embedding.embedding': Weight((24, 18), OUT)}
   with pytest.raises(ValueError, match=message):
-    model = {'num_heads': 2, 'feature_map': {'name': 'taylor_exp'}}
+    model = {
+        'mixers': ('conv', 'swa'),
+        'num_heads': 2,
+        'feature_map': {'name': 'taylor_exp'},
+    }
     layout.check_model(model, weights, make_mesh(**sizes))
 
 
 def test_devices_must_share_each_group_of_hybrid_heads():
   feature_map = dict(name='hybrid_heads', parts=('relu', 'gelu'), heads=(3, 1))
-  model, mesh = dict(num_heads=4, feature_map=feature_map), make_mesh(tensor=2)
+  model = dict(mixers=('la',), num_heads=4, feature_map=feature_map)
+  mesh = make_mesh(tensor=2)
   with pytest.raises(ValueError, match=r'each of .*heads=\(3, 1\), got 2'):
     layout.check_model(model, {}, mesh)
   layout.check_model(
@@ -77,6 +82,15 @@ def test_devices_must_share_each_group_of_hybrid_heads():
       {},
       mesh,
   )
+
+
+@pytest.mark.parametrize('mixer', ['conv', 'gdn', 'mamba2'])
+def test_only_heads_that_a_layer_has_are_divided(tiny_config, mixer):
+  model = tiny_config(mixers=(mixer,), num_heads=1)
+  weights, two = cost.weights(model), make_mesh(tensor=2)
+  layout.check_model(model, weights, two)
+  with pytest.raises(ValueError, match='must divide config.model.num_heads=1'):
+    layout.check_model(model | {'mixers': (mixer, 'swa')}, weights, two)
 
 
 def test_a_device_has_its_share_of_what_is_divided_and_all_norms(tiny_config):
