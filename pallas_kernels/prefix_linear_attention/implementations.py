@@ -26,10 +26,16 @@ def names(implementation: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 def unfit(implementation: str | Sequence[str] | None, V: int) -> dict[str, str]:
-  """Reasons to skip an implementation if the user named none."""
-  if implementation is not None:
+  """Reasons to skip an implementation, unless the user named only that one.
+
+  With a single name, kernels can be traced on a CPU to be compiled elsewhere.
+  """
+  if isinstance(implementation, str):
     return {}
-  reason = mosaic_sm90_tiles.unproven(mosaic_sm90_widths.value_width(V) or V)
+  if implementation is None:
+    reason = mosaic_sm90_tiles.unproven(mosaic_sm90_widths.value_width(V) or V)
+  else:
+    reason = mosaic_sm90_tiles.no_gpu()
   return {'mosaic_sm90': reason} if reason else {}
 
 

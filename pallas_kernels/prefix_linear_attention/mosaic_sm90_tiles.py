@@ -102,12 +102,18 @@ def is_measured(device_kind: str, V: int) -> bool:
   return table is not None and f'V{V}' in table.entries
 
 
+def no_gpu() -> str | None:
+  """Why the first device cannot run kernels, if it is not a GPU at all."""
+  device = jax.devices()[0]
+  if device.platform == 'gpu':
+    return None
+  return f'devices must be Hopper GPUs, got {device.device_kind}'
+
+
 def unproven(V: int) -> str | None:
   """Why the kernels are not a good default here; None if they are."""
   device = jax.devices()[0]
-  if device.platform != 'gpu':
-    return f'devices must be Hopper GPUs, got {device.device_kind}'
-  if reason := unfit():
+  if reason := no_gpu() or unfit():
     return reason
   if is_measured(device.device_kind, V):
     return None

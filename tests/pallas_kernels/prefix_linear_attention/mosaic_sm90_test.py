@@ -270,7 +270,7 @@ def test_a_second_derivative_is_refused_with_the_reason():
 
   def loss(v):
     y = pallas_kernels.prefix_linear_attention(
-        **inputs | {'v': v}, implementation=('mosaic_sm90', 'chunked')
+        **inputs | {'v': v}, implementation='mosaic_sm90'
     )
     return y.astype('float32').sum()
 
@@ -282,8 +282,9 @@ def test_a_second_derivative_is_refused_with_the_reason():
     jax.eval_shape(jax.grad(norm), inputs['v'])
 
 
-def test_what_the_kernels_refuse_can_be_left_to_chunks():
-  inputs = testing.make_inputs(B=1, L=4, P=0, H=1)
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_what_the_kernels_cannot_run_here_is_left_to_chunks(dtype):
+  inputs = testing.make_inputs(B=1, L=4, P=0, H=1, **SIZES | {'dtype': dtype})
   actual = pallas_kernels.prefix_linear_attention(
       **inputs, implementation=('mosaic_sm90', 'chunked')
   )
