@@ -124,16 +124,23 @@ def devices(
 
   Raises:
     ValueError: the name is unknown.
-    RuntimeError: jax has no plugin for CUDA.
+    RuntimeError: jax has no plugin for CUDA, or could not load it.
   """
   if name not in DEVICES:
     raise ValueError(f'name must be one of {sorted(DEVICES)}, got {name!r}')
   with _environment(JAX_SKIP_CUDA_CONSTRAINTS_CHECK='1'):  # there is no driver
-    return topologies.get_topology_desc(
-        platform='cuda',
-        target_config=_DESCRIPTION.substitute(DEVICES[name]),
-        topology=f'1x{machines}x{count}',
-    ).devices
+    try:
+      return topologies.get_topology_desc(
+          platform='cuda',
+          target_config=_DESCRIPTION.substitute(DEVICES[name]),
+          topology=f'1x{machines}x{count}',
+      ).devices
+    except NotImplementedError as error:  # the plugin is not loaded
+      raise RuntimeError(
+          missing()
+          or 'JAX_PLATFORMS=cpu must be in the environment on a machine without'
+          ' a GPU: without it, jax does not load its plugin for CUDA'
+      ) from error
 
 
 def compile_for(

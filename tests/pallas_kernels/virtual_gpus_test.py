@@ -63,6 +63,19 @@ def test_an_unknown_gpu_is_refused():
     virtual_gpus.devices('A100')
 
 
+@pytest.mark.parametrize('missing', [None, 'the plugin must be installed'])
+def test_a_plugin_that_is_not_loaded_is_explained(monkeypatch, missing):
+  def get_topology_desc(**_):
+    raise NotImplementedError('topology not implemented for cuda')
+
+  topologies = virtual_gpus.topologies
+  monkeypatch.setattr(topologies, 'get_topology_desc', get_topology_desc)
+  monkeypatch.setattr(virtual_gpus, 'missing', lambda: missing)
+  told = missing or 'JAX_PLATFORMS=cpu must be in the environment'
+  with pytest.raises(RuntimeError, match=f'^{told}'):
+    virtual_gpus.devices('H100')
+
+
 @pytest.mark.parametrize(
     'plugin, reason',
     [
