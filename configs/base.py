@@ -14,6 +14,7 @@ from configs.keys import feature_map
 from configs.keys import gdn
 from configs.keys import mamba2
 from configs.keys import optimizer
+from configs.keys import pla
 from configs.keys import prefix
 from configs.keys import probes
 from jrt_jax.schema import AnyOf
@@ -62,6 +63,8 @@ KEYS: dict[str, Any] = dict(
         mask_id=(50_263, Whole(0, 2**24)),
         # feature map of linear attention
         feature_map=feature_map.KEYS,
+        # pla layers: how they read the prefix
+        pla=pla.KEYS,
         # normalizer of linear attention. output_rms applies RMSNorm to the
         # outputs of each head. auto is sum, or output_rms for feature maps
         # whose attention weights can be zero or negative

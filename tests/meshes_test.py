@@ -29,6 +29,7 @@ MODELS = {
     'mlp': ('pla', 'la'),  # a feature map with parameters of each head
     'hybrid': ('pla', 'la'),  # two maps, of two heads each
     'recurrences': ('gdn', 'mamba2'),
+    'ridge': ('pla', 'pla'),
 }
 MESHES = {  # data, fsdp, tensor
     'one device': (1, 1, 1),
@@ -70,8 +71,10 @@ def make_model(name):
   config.model.feature_map.feature_dim = 4
   config.model.gdn.update(num_heads=2, key_dim=4, value_dim=6)
   config.model.mamba2.update(num_heads=4, head_dim=6, state_dim=4)
-  if name == 'recurrences':
+  if name in ('recurrences', 'ridge'):
     config.model.init_std = 0.1  # of norms near 0 rounding would be amplified
+  if name == 'ridge':
+    config.model.pla.prefix_reader = 'ridge'
   if name == 'mlp':
     config.model.feature_map.update(name='mlp', num_features=6)
   if name == 'hybrid':

@@ -108,19 +108,29 @@ def group_sizes(
   return counts
 
 
-def resolve_normalizer(normalizer: str, sign: str) -> str:
+def resolve_normalizer(
+    normalizer: str, sign: str, *, ridge: bool = False
+) -> str:
   """Returns the normalizer, after choosing one for 'auto'.
 
   Args:
     normalizer: `config.model.normalizer`.
     sign: the sign of the kernel, see `Map`.
+    ridge: whether queries read the ridge regression of a prefix.
 
   Raises:
-    ValueError: the normalizer is not safe with the kernel.
+    ValueError: the normalizer is not safe with the kernel, or divides by a sum
+      of weights although a ridge regression has none.
   """
   if normalizer == 'auto':
     # If all weights can be 0, dividing by their sum amplifies rounding errors.
-    return 'sum' if sign == 'positive' else 'output_rms'
+    return 'sum' if sign == 'positive' and not ridge else 'output_rms'
+  if ridge and normalizer not in ('output_rms', 'none'):
+    raise ValueError(
+        'config.model.normalizer must be output_rms or none (or auto) where'
+        " config.model.pla.prefix_reader is 'ridge', whose weights have no sum,"
+        f' got {normalizer!r}'
+    )
   if normalizer == 'sum' and sign != 'positive':
     raise ValueError(
         'config.model.normalizer must be output_rms, clamp or none (or auto)'

@@ -74,7 +74,8 @@ def working_bytes(
   return {
       'weights to multiply': size * gathered,
       'activations': round(
-          tokens * _layers(config, prefix_capacity, tensor) + ends
+          tokens * _layers(config, sequence_length, prefix_capacity, tensor)
+          + ends
       ),
       # With derivatives; and derivatives of the embedding, of a block and
       # summed.
@@ -97,7 +98,7 @@ def peak_bytes(state: Mapping[str, int], working: Mapping[str, int]) -> int:
   return both - min(of_microbatch, working['activations'] + working['logits'])
 
 
-def _layers(config, capacity, tensor):
+def _layers(config, length, capacity, tensor):
   """Returns the bytes that all layers keep for each token."""
   E, M = config['width'], config['mlp_width']
   size, remat = ITEM_BYTES[config['dtype']], config['remat']
@@ -106,6 +107,8 @@ def _layers(config, capacity, tensor):
     projected, inside = MIXERS[mixer].kept(config, capacity)
     dots = size * ((projected + 2 * M) / tensor + 2 * E)
     everything = size * ((inside + 3 * M) / tensor + 2 * E)
+    if capacity:
+      everything += MIXERS[mixer].kept_of_row(config) / (length * tensor)
     whole.append(everything)
     kept.append({'none': everything, 'dots': dots, 'full': 0}[remat])
   if remat == 'none':  # norms do not need to keep the residual stream

@@ -74,6 +74,7 @@ def _check_known(model):
   """Raises ValueError for settings that the released code does not support."""
   normalizer, feature_map = model['normalizer'], model['feature_map']
   for key, got, needed in (
+      ('pla.prefix_reader', model['pla']['prefix_reader'], 'sum'),
       ('normalizer', 'sum' if normalizer == 'auto' else normalizer, 'sum'),
       ('feature_map.name', feature_map['name'], 'taylor_exp'),
       ('residual_dtype', model['residual_dtype'], 'float32'),

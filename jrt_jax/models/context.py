@@ -44,6 +44,8 @@ class Context(NamedTuple):
     see = jnp.ones((self.batch, P), bool)
     if lengths is not None:
       see = jnp.arange(P) < lengths[:, None]
+    if self.segment_ids is not None:  # the prefix is of the first document
+      see &= self.segment_ids[:, :P] == 0
     return see if self.mask is None else see & self.mask[:, :P]
 
   def first(self, length: int) -> 'Context':

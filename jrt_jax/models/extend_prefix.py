@@ -145,12 +145,21 @@ def extend_prefix(
       None: L.
 
   Raises:
-    ValueError: the mode is unknown, tokens are missing, or a prefix would
+    ValueError: the mode is unknown, or 'frozen' for a model with
+      prefix_reader='ridge'; tokens are missing, or a prefix would
       shrink, be longer than the tokens read, or grow by more than `capacity`.
       Under `jit` values are unknown; then the nearest possible length is used.
   """
   if mode not in MODES:
     raise ValueError(f'mode must be one of {MODES}, got {mode!r}')
+  if mode == 'frozen' and any(
+      layer.facts.linear_attention and layer.mixer.solves_prefix
+      for layer in model.layers
+  ):
+    raise ValueError(
+        "mode must be 'exact' for a model with config.model.pla.prefix_reader="
+        "'ridge', whose prefixes are solved as a whole, got 'frozen'"
+    )
   L, low = tokens.shape[1], stream.prefix_len
   _check(
       stream.position <= L,

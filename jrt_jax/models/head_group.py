@@ -12,11 +12,14 @@ from jrt_jax.models import parallel
 from jrt_jax.models import rms_norm
 from jrt_jax.models.context import Context
 from jrt_jax.models.feature_maps import FeatureMap
+from jrt_jax.models.ridge_prefix import RidgePrefix
 import pallas_kernels
 
 _RMS_EPSILON = 1e-10  # small, so that the scale of outputs does not matter
 
 State = pallas_kernels.State
+# What is added up over the tokens of a prefix.
+Sums = pallas_kernels.State | pallas_kernels.PrefixSums
 
 
 class HeadGroup(nnx.Module):
@@ -31,9 +34,11 @@ class HeadGroup(nnx.Module):
     value_dim: V.
     implementation: an implementation of the operation, or several to try in
       order; None: the default.
+    ridge: whether queries read the ridge regression of the prefix in place of
+      its sum.
 
   Raises:
-    ValueError: the normalizer is not safe with the feature map.
+    ValueError: the normalizer is not safe with the feature map or with `ridge`.
   """
 
   def __init__(
@@ -44,14 +49,19 @@ class HeadGroup(nnx.Module):
       normalizer: str,
       value_dim: int,
       implementation: str | Sequence[str] | None,
+      ridge: bool = False,
   ):
     self.num_heads = feature_map.num_heads
-    self.normalizer = resolve_normalizer(normalizer, feature_map.sign)
+    self.normalizer = resolve_normalizer(
+        normalizer, feature_map.sign, ridge=ridge
+    )
     self.implementation = implementation
     self.feature_map = feature_map
     self.feature_map_enc = feature_map_enc
     gain = nnx.Param(jnp.ones((self.num_heads, value_dim)))
     self.gain = gain if self.normalizer == 'output_rms' else None
+    solved = RidgePrefix(self.num_heads, feature_map.width) if ridge else None
+    self.ridge = solved
 
   def attend(
       self,
@@ -67,6 +77,10 @@ class HeadGroup(nnx.Module):
       return_state: bool = True,
   ) -> tuple[jax.Array, State | None]:
     """Returns outputs [B, L, H, V] and the last state, or None without it."""
+    if self.ridge is not None and k_enc is not None:
+      sums = self.prefix_sums(k_enc, v_enc, context.in_prefix())
+      state = self.with_prefix(state, sums)
+      k_enc, v_enc, prefix_len = None, None, None
     results = pallas_kernels.prefix_linear_attention(
         self.feature_map.prepare(q),
         self.feature_map.prepare(k),
@@ -76,26 +90,32 @@ class HeadGroup(nnx.Module):
         prefix_len,
         segment_ids=context.segment_ids,
         return_state=return_state,
-        **self._options(context, state),
+        **self._options(context.mask, state),
     )
     y, state = results if return_state else (results, None)
     return self._normalize(y), state
 
-  def read_prefix(
-      self,
-      k_enc: jax.Array,
-      v_enc: jax.Array,
-      *,
-      context: Context,
-      state: State,
-  ) -> State:
-    """Adds keys and values [B, L, H, ...] to the prefix in `state`."""
+  def prefix_sums(
+      self, k_enc: jax.Array, v_enc: jax.Array, mask: jax.Array | None
+  ) -> Sums:
+    """Sums over keys and values [B, L, H, ...], those of a part of a prefix.
+
+    The sums of parts, and those of documents, can be added.
+    """
     k = self._prepare_enc(k_enc)
+    options = self._options(mask, None)
+    if self.ridge is not None:
+      return self.ridge.sums(k, v_enc, mask, options['feature_map'])
     # The state after a causal pass over the keys of the prefix is their sum.
     _, state = pallas_kernels.prefix_linear_attention(
-        k, k, v_enc, return_state=True, **self._options(context, state)
+        k, k, v_enc, return_state=True, **options
     )
     return state
+
+  def with_prefix(self, state: State | None, sums: Sums) -> State:
+    """Returns the state after `state`, and after a prefix with these sums."""
+    new = sums if self.ridge is None else self.ridge.state(sums)
+    return new if state is None else jax.tree.map(jnp.add, state, new)
 
   def step(
       self, q: jax.Array, k: jax.Array, v: jax.Array, *, state: State
@@ -120,10 +140,10 @@ class HeadGroup(nnx.Module):
         'normalizer': 'none' if rms else self.normalizer,
     }
 
-  def _options(self, context, state) -> dict[str, Any]:
+  def _options(self, mask, state) -> dict[str, Any]:
     return self._operation() | {
         'initial_state': state,
-        'mask': context.mask,
+        'mask': mask,
         'batch_axes': parallel.BATCH_AXES,
         'head_axes': parallel.HEAD_AXES,
         'implementation': self.implementation,

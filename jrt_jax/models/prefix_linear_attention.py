@@ -13,7 +13,8 @@ from jrt_jax.models import feature_maps
 from jrt_jax.models.context import Context
 from jrt_jax.models.head_group import HeadGroup
 from jrt_jax.models.layers import Build
-import pallas_kernels
+from jrt_jax.models.linear_attention_state import joined
+from jrt_jax.models.linear_attention_state import LinearAttentionState
 
 # Values of `config.model.implementation` that are not a single implementation.
 IMPLEMENTATIONS = {
@@ -21,16 +22,14 @@ IMPLEMENTATIONS = {
     KERNELS_OR_CHUNKED: ('mosaic_sm90', 'chunked'),
 }
 
-# The state of one group of heads, or a tuple of states of several.
-State = pallas_kernels.State | tuple[pallas_kernels.State, ...]
 
-
-class PrefixLinearAttention(nnx.Module):
+class PrefixLinearAttention(LinearAttentionState):
   """Linear attention whose state reads the prefix before the first token.
 
   The prefix has its own key and value projections, so that the encoder half and
   the causal half can store different facts; queries are shared. With
-  `reads_prefix=False` this is the causal linear attention of Based.
+  `prefix_reader='ridge'` the state starts from the ridge regression of the
+  prefix. With `reads_prefix=False` this is the linear attention of Based.
 
   Args:
     build: makes the layers.
@@ -68,6 +67,7 @@ class PrefixLinearAttention(nnx.Module):
             normalizer=config['normalizer'],
             value_dim=V,
             implementation=IMPLEMENTATIONS.get(implementation, implementation),
+            ridge=reads_prefix and config['pla']['prefix_reader'] == 'ridge',
         )
         for maps in feature_maps.build_pairs(
             config['feature_map'],
@@ -86,17 +86,17 @@ class PrefixLinearAttention(nnx.Module):
     With `return_state` also returns the state after the last token.
     """
     P = context.prefix_capacity if self.reads_prefix else 0
-    k, k_enc = self._heads(self.proj_k(x)), None
+    k, k_enc = self.heads(self.proj_k(x)), None
     v_enc, prefix_len = None, None
     if P:
-      k_enc = self._heads(self.proj_k_enc(x[:, :P]))
-      v_enc = self._heads(self.proj_v_enc(x[:, :P]))
+      k_enc = self.heads(self.proj_k_enc(x[:, :P]))
+      v_enc = self.heads(self.proj_v_enc(x[:, :P]))
       prefix_len = context.prefix_len
     if self.reads_prefix and context.unzeroed is not None:
       keep = context.unzeroed[..., None, None]
       k = jnp.where(keep, k, 0)
       k_enc = jnp.where(keep[:, :P], k_enc, 0) if P else None
-    q, v = self._heads(self.proj_q(x)), self._heads(self.proj_v(x))
+    q, v = self.heads(self.proj_q(x)), self.heads(self.proj_v(x))
     results = [
         group.attend(
             *heads,
@@ -105,53 +105,11 @@ class PrefixLinearAttention(nnx.Module):
             state=before,
             return_state=return_state,
         )
-        for group, before, *heads in self._by_group(
-            state, q, k, v, k_enc, v_enc
-        )
+        for group, before, *heads in self.by_group(state, q, k, v, k_enc, v_enc)
     ]
-    y, state = _joined(results)
+    y, state = joined(results)
     y = self.out_proj(y.reshape(x.shape))
     return (y, state) if return_state else y
-
-  def read_prefix(self, x: jax.Array, mask: jax.Array, state: State) -> State:
-    """Adds N blocks of tokens [N, B, C, E] to the prefix in `state`."""
-
-    def add(state, block):
-      x, mask = block
-      context = Context(*mask.shape, mask=mask)
-      k = self._heads(self.proj_k_enc(x))
-      v = self._heads(self.proj_v_enc(x))
-      states = [
-          group.read_prefix(*heads, context=context, state=before)
-          for group, before, *heads in self._by_group(state, k, v)
-      ]
-      return _one_or_all(states), None
-
-    return jax.lax.scan(add, state, (x, mask))[0]
-
-  def step(self, x: jax.Array, state: State) -> tuple[jax.Array, State]:
-    """Maps one token [B, E] and the state to [B, E] and the next state."""
-    projections = self.proj_q, self.proj_k, self.proj_v
-    q, k, v = (self._heads(project(x)) for project in projections)
-    results = [
-        group.step(*heads, state=before)
-        for group, before, *heads in self._by_group(state, q, k, v)
-    ]
-    y, state = _joined(results)
-    return self.out_proj(y.reshape(x.shape)), state
-
-  def _heads(self, x):
-    return x.reshape(*x.shape[:-1], self.num_heads, -1)
-
-  def _by_group(self, state, *arrays):
-    """Yields each group with its state and its heads of arrays [..., H, ·]."""
-    one = len(self.groups) == 1
-    states = [state] * len(self.groups) if one or state is None else state
-    start = 0
-    for group, before in zip(self.groups, states, strict=True):
-      own = slice(start, start := start + group.num_heads)
-      heads = [x if one or x is None else x[..., own, :] for x in arrays]
-      yield group, before, *heads
 
 
 def pla(build: Build, config: Mapping[str, Any]) -> PrefixLinearAttention:
@@ -162,14 +120,3 @@ def pla(build: Build, config: Mapping[str, Any]) -> PrefixLinearAttention:
 def la(build: Build, config: Mapping[str, Any]) -> PrefixLinearAttention:
   """The mixer `la` of `config.model`."""
   return PrefixLinearAttention(build, config, reads_prefix=False)
-
-
-def _joined(results):
-  """Returns the outputs of all heads [..., H, V], and their state."""
-  y, states = zip(*results)
-  y = y[0] if len(y) == 1 else jnp.concatenate(y, axis=-2)
-  return y, _one_or_all(states)
-
-
-def _one_or_all(states):
-  return states[0] if len(states) == 1 else tuple(states)

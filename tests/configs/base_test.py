@@ -154,6 +154,7 @@ TABLES = {
     'model.dtype': ('bfloat16', 'float32'),
     'model.residual_dtype': ('bfloat16', 'float32'),
     'model.pad_mask': ('exclude', 'reference'),
+    'model.pla.prefix_reader': ('sum', 'ridge'),
     'data.synthetic.order': ('DQ', 'QD', 'QDQ', 'DDQ', 'DQDQ', 'QDDQ'),
     'objective.boundary': ('predict', 'reference'),
     'objective.token_zero': ('predict', 'reference'),

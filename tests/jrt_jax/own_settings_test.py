@@ -141,3 +141,10 @@ def test_no_default_is_refused_whatever_is_chosen():
     key = 'data.source' if part.startswith('data') else f'{part}.name'
     for name in table:
       own_settings.check(make(**{key: name}))
+
+
+def test_only_pla_layers_read_how_a_prefix_is_read():
+  changes = {'model.mixers': ('la',), 'model.pla.prefix_reader': 'ridge'}
+  with pytest.raises(ValueError, match='is a setting of pla, but no layer'):
+    own_settings.check(make(**changes))
+  own_settings.check(make(**changes | {'model.mixers': ('la', 'pla')}))

@@ -26,6 +26,8 @@ class Mixer(NamedTuple):
     kept: maps `config.model` and the largest fraction of prefix tokens to two
       numbers of values per token that training keeps for the backward pass: the
       outputs of products with weights, and all values.
+    kept_of_row: maps `config.model` to the bytes that training keeps in
+      addition for each sequence with a prefix, whatever its length.
     state_axes: for each axis of the arrays of its decode state, the axes of the
       mesh that divide it; arrays with fewer axes use the first of these.
     model_heads: whether it has the heads of `config.model.num_heads`.
@@ -41,6 +43,7 @@ class Mixer(NamedTuple):
   state_bytes: Callable[[Config, int], int]
   products: Callable[[Config, int, float], float]
   kept: Callable[[Config, float], tuple[float, float]]
+  kept_of_row: Callable[[Config], int] = lambda config: 0
   state_axes: tuple[tuple[str, ...] | None, ...] = (BATCH_AXES,)
   model_heads: bool = False
   reads_prefix: bool = False

@@ -29,6 +29,10 @@ def _weights(config, *, reads_prefix):
     }
   for i, group in enumerate(_groups(config, reads_prefix)):
     own = _of_group(config, group, reads_prefix)
+    if _solves(config, reads_prefix):
+      own['ridge.log_strength'] = weight.bias(
+          (group.num_heads,), weight.HEAD_AXES
+      )
     weights |= {f'groups.{i}.{name}': x for name, x in own.items()}
   return weights
 
@@ -49,7 +53,7 @@ def _of_group(config, group, reads_prefix):
       if x.uses:
         x = x._replace(uses=tokens * x.uses, prefix_uses=prefix * x.uses)
       weights[f'{name}.{key}'] = x._replace(axes=weight.HEAD_AXES)
-  if _normalizes_outputs(config, group):
+  if _normalizes_outputs(config, group, reads_prefix):
     V = head_width(config['width'], config['num_heads'])
     weights['gain'] = Weight((group.num_heads, V), weight.HEAD_AXES)
   return weights
@@ -63,10 +67,17 @@ def _state_bytes(config, length):
 
 
 def _products(config, length, prefix_fraction, *, reads_prefix):
-  """Those of S += φ(k) vᵀ and φ(q)·S, and of adding the prefix to S."""
-  del length
+  """Those of S += φ(k) vᵀ and φ(q)·S, and of adding the prefix to S.
+
+  A ridge regression also adds up φ(k) φ(k)ᵀ, factorises it, and solves twice
+  with the triangular factor.
+  """
   V = head_width(config['width'], config['num_heads'])
-  return _features(config) * V * (2 + reads_prefix * prefix_fraction)
+  products = _features(config) * V * (2 + reads_prefix * prefix_fraction)
+  if _solves(config, reads_prefix) and prefix_fraction:
+    for F in _features_of_heads(config):
+      products += F * F * (prefix_fraction + (F / 6 + V) / length)
+  return products
 
 
 def _kept(config, capacity, *, reads_prefix):
@@ -90,13 +101,36 @@ def _groups(config, reads_prefix):
   )
 
 
+def _kept_of_row(config, *, reads_prefix):
+  """The float32 factor and solution of each head's ridge regression."""
+  if not _solves(config, reads_prefix):
+    return 0
+  V = head_width(config['width'], config['num_heads'])
+  return 4 * sum(F * (F + V) for F in _features_of_heads(config))
+
+
 def _features(config):
-  return sum(x.num_heads * x.map.width for x in _groups(config, False))
+  return sum(_features_of_heads(config))
 
 
-def _normalizes_outputs(config, group):
-  normalizer, sign = config['normalizer'], group.map.sign
-  return feature_maps.resolve_normalizer(normalizer, sign) == 'output_rms'
+def _features_of_heads(config):
+  """F of each head."""
+  groups = _groups(config, False)
+  return [x.map.width for x in groups for _ in range(x.num_heads)]
+
+
+def _solves(config, reads_prefix):
+  """Whether queries read a ridge regression of the prefix."""
+  return reads_prefix and config['pla']['prefix_reader'] == 'ridge'
+
+
+def _normalizes_outputs(config, group, reads_prefix):
+  normalizer = feature_maps.resolve_normalizer(
+      config['normalizer'],
+      group.map.sign,
+      ridge=_solves(config, reads_prefix),
+  )
+  return normalizer == 'output_rms'
 
 
 def _linear_attention(module, reads_prefix):
@@ -107,6 +141,7 @@ def _linear_attention(module, reads_prefix):
       state_bytes=_state_bytes,
       products=bind(_products, reads_prefix=reads_prefix),
       kept=bind(_kept, reads_prefix=reads_prefix),
+      kept_of_row=bind(_kept_of_row, reads_prefix=reads_prefix),
       state_axes=(weight.BATCH_AXES, weight.HEAD_AXES),
       model_heads=True,
       reads_prefix=reads_prefix,

@@ -77,6 +77,10 @@ def test_softmax_attention_is_the_mixer_that_is_null():
             {'feature_map': {'name': 'identity', 'feature_dim': 16}},
             'feature_map.name must be taylor_exp',
         ),
+        (
+            {'pla': {'prefix_reader': 'ridge'}},
+            'pla.prefix_reader must be sum for the official format, got ridge',
+        ),
         ({'sinks': 4}, 'sinks must be 0 for the official format, got 4'),
         ({'residual_dtype': 'bfloat16'}, 'residual_dtype must be float32 for'),
         ({'mlp_width': 2000}, 'mlp_width must be a multiple of 256'),

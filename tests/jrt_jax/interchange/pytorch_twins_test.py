@@ -34,3 +34,10 @@ def test_what_has_no_twin_is_refused(monkeypatch, table, key, value):
   message = f'config.{key} must be one of .*, got new, which has no PyTorch'
   with pytest.raises(ValueError, match=message):
     pytorch_twins.check(make(**{key: value}))
+
+
+def test_a_ridge_regression_has_no_twin():
+  config = make(**{'model.pla.prefix_reader': 'ridge'})
+  message = 'prefix_reader must be sum to be exported, got ridge, which has no'
+  with pytest.raises(ValueError, match=message):
+    pytorch_twins.check(config)

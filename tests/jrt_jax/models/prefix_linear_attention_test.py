@@ -31,6 +31,7 @@ def make_mixer(make_build):
             | feature_map,
             'normalizer': normalizer,
             'implementation': implementation,
+            'pla': {'prefix_reader': 'sum'},
         },
         reads_prefix=reads_prefix,
     )
