@@ -13,7 +13,7 @@ import pytest
 from jrt_jax.data import manifest
 from jrt_jax.data import preparation
 from jrt_jax.runtime import folder_lock
-from jrt_jax.training import checkpoint
+from jrt_jax.training import checkpoint_reader
 
 STEPS = 12  # of the runs that `start` starts
 COMPARED = ('loss', 'grad_norm', 'loss_tokens', 'held_out/bits_per_byte')
@@ -98,8 +98,8 @@ def assert_same_run(workdir, other):
   assert max(actual)[0] == STEPS
   for key, value in expected.items():
     assert actual[key] == pytest.approx(value, rel=1e-4), key
-  params, step = checkpoint.load_params(workdir)
-  others, _ = checkpoint.load_params(other)
+  params, step = checkpoint_reader.load_params(workdir)
+  others, _ = checkpoint_reader.load_params(other)
   assert step == STEPS
   for name in others:
     np.testing.assert_allclose(params[name], others[name], atol=1e-4)
@@ -136,7 +136,7 @@ def test_a_run_of_two_goes_on_alone(
   processes[1].terminate()  # the other one must heed it, too
   codes, outputs, errors = finish(processes)
   assert codes == [128 + signal.SIGTERM] * 2, errors
-  stopped_at = checkpoint.load_params(tmp_path)[1]
+  stopped_at = checkpoint_reader.load_params(tmp_path)[1]
   assert f'after step {stopped_at}: the same command' in outputs[0] + errors[0]
   assert stopped_at < STEPS
   _, outputs, _ = finish([start(tmp_path)])

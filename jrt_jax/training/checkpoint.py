@@ -26,6 +26,7 @@ from orbax.checkpoint import v1 as ocp
 
 from jrt_jax.runtime import distributed
 from jrt_jax.training import checkpoint_integrity
+from jrt_jax.training import checkpoint_reader
 
 
 class NotSaved(Exception):
@@ -54,12 +55,12 @@ class Checkpoints:
           f'config.keep_checkpoints must be positive, got {keep}: a run resumes'
           ' from the newest checkpoint'
       )
-    self.directory = _directory(workdir)
+    self.directory = checkpoint_reader.directory(workdir)
     policies = ocp.training.preservation_policies
     kept = [policies.LatestN(keep)]
     if keep_every:
       kept.append(policies.EveryNSteps(keep_every))
-    context = _context()
+    context = checkpoint_reader.context()
     context.async_options.post_finalization_callback = self._before_commit
     self._checkpointer = ocp.training.Checkpointer(
         self.directory,
@@ -168,7 +169,9 @@ class Checkpoints:
     self.close()
 
   def _load(self, path, abstract_state):
-    check_fit(path, _saved_params(path), abstract_state.params)
+    checkpoint_reader.check_fit(
+        path, checkpoint_reader.saved_params(path), abstract_state.params
+    )
     if not (path / 'train').exists():
       raise ValueError(
           f'{path} has weights only: to start from them, pass'
@@ -191,83 +194,6 @@ class Checkpoints:
     """Adds digests; Orbax calls this after writing and before renaming."""
     for path in self.directory.glob('*.orbax-checkpoint-tmp'):
       checkpoint_integrity.seal(path)
-
-
-def exists(workdir: str | pathlib.Path) -> bool:
-  """Whether a checkpoint was saved in `workdir`, intact or not."""
-  return bool(checkpoint_integrity.saved(_directory(workdir)))
-
-
-def load_params(
-    workdir: str | pathlib.Path,
-    abstract_params: Mapping[str, Any] | None = None,
-) -> tuple[dict[str, jax.Array], int]:
-  """Returns (params, step) of the newest checkpoint whose params are intact.
-
-  Reads only the params, and changes no file.
-
-  Args:
-    abstract_params: the shapes, dtypes and shardings to load; None: as saved,
-      on the first device.
-
-  Raises:
-    FileNotFoundError: there is no checkpoint.
-    ValueError: every checkpoint is damaged, or it is of another model.
-  """
-  directory = _directory(workdir)
-  path, damaged = checkpoint_integrity.newest(directory, part='params/')
-  if path is None:
-    raise FileNotFoundError(f'there is no checkpoint in {directory}')
-  for bad, problem in damaged.items():
-    logging.warning('%s is damaged (%s): using %s', bad, problem, path.name)
-  if abstract_params is None:
-    abstract_params = _saved_params(path)
-  check_fit(path, _saved_params(path), abstract_params)
-  with _context():
-    loaded = ocp.load_checkpointables(path, {'params': abstract_params})
-  return loaded['params'], int(path.name)
-
-
-def load_meta(workdir: str | pathlib.Path, step: int) -> dict[str, Any]:
-  """Returns what was saved as `meta` beside the weights of `step`."""
-  with _context():
-    loaded = ocp.load_checkpointables(
-        _directory(workdir) / str(step), {'meta': None}
-    )
-  return loaded['meta']
-
-
-def check_fit(
-    path: pathlib.Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]
-) -> None:
-  """Raises ValueError unless saved parameters have the wanted shapes."""
-  saved, wanted = (
-      {name: tuple(array.shape) for name, array in params.items()}
-      for params in (saved, wanted)
-  )
-  different = sorted(
-      name for name in saved | wanted if saved.get(name) != wanted.get(name)
-  )
-  if different:
-    name = different[0]
-    raise ValueError(
-        f'checkpoint {path} is of another model: {len(different)} parameters'
-        f' differ, the first is {name}: saved {saved.get(name, "not at all")},'
-        f' wanted {wanted.get(name, "not at all")}'
-    )
-
-
-def _directory(workdir):
-  return pathlib.Path(workdir).absolute() / 'checkpoints'
-
-
-def _context():
-  """Orbax options: `meta` is JSON, not a tree of arrays."""
-  registry = ocp.handlers.local_registry()
-  registry.add(ocp.handlers.JsonHandler, checkpointable_name='meta')
-  context = ocp.Context()
-  context.checkpointables.registry = registry
-  return context
 
 
 def _parts(state):
@@ -302,13 +228,3 @@ def _is_news(record):
   """Filters out errors that Orbax logs, except with --verbosity=1."""
   raised = record.exc_info and 'orbax' in record.pathname
   return not raised or logging.level_debug()
-
-
-def _saved_params(path):
-  first = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-  with _context():
-    saved = ocp.checkpointables_metadata(path).metadata['params']
-  return {
-      name: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=first)
-      for name, array in saved.items()
-  }

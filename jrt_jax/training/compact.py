@@ -23,7 +23,7 @@ import safetensors
 from jrt_jax import foreign
 from jrt_jax import weights
 from jrt_jax.reporting import provenance
-from jrt_jax.training import checkpoint
+from jrt_jax.training import checkpoint_reader
 from jrt_jax.training import recorded_config
 
 _PLACES = ('data.path', 'data.validation_path', 'prefix.file', 'probes.path')
@@ -85,7 +85,7 @@ def read_config(folder: pathlib.Path) -> dict[str, Any]:
 def load_params(
     folder: pathlib.Path, abstract_params: Mapping[str, Any]
 ) -> tuple[dict[str, jax.Array], int]:
-  """Returns (params, step), as `checkpoint.load_params` does.
+  """Returns (params, step), as `checkpoint_reader.load_params` does.
 
   Raises:
     FileNotFoundError: there are no weights.
@@ -93,7 +93,7 @@ def load_params(
   """
   path = folder / _WEIGHTS
   arrays = weights.read_safetensors(path)
-  checkpoint.check_fit(path, arrays, abstract_params)
+  checkpoint_reader.check_fit(path, arrays, abstract_params)
   params = {
       name: _placed(arrays[name], wanted)
       for name, wanted in abstract_params.items()

@@ -24,7 +24,7 @@ from jrt_jax.schema import Fields
 from jrt_jax.schema import Flag
 from jrt_jax.schema import OneOf
 from jrt_jax.schema import Text
-from jrt_jax.training import checkpoint
+from jrt_jax.training import checkpoint_reader
 from pallas_kernels.benchmarks import machine
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
 from pallas_kernels.selfcheck import kept
@@ -159,7 +159,7 @@ def _file(workdir):
 
 def _before(workdir):
   """The choice that the run in `workdir` started with; None: no run."""
-  if not checkpoint.exists(workdir):
+  if not checkpoint_reader.exists(workdir):
     return None
   try:
     return read(workdir)

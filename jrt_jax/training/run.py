@@ -26,6 +26,7 @@ from jrt_jax.runtime import folder_lock
 from jrt_jax.runtime import sharding
 from jrt_jax.training import abstract
 from jrt_jax.training import checkpoint
+from jrt_jax.training import checkpoint_reader
 from jrt_jax.training import kernels
 from jrt_jax.training import run_check
 from jrt_jax.training import run_data
@@ -117,7 +118,7 @@ class Run:
   def _take_workdir(self, stack, allow_config_change):
     run_workdir.check_workdir(self.workdir)
     stack.enter_context(folder_lock.held(self.workdir, '--workdir'))
-    if not checkpoint.exists(self.workdir):
+    if not checkpoint_reader.exists(self.workdir):
       run_workdir.forget_config(self.workdir)  # there is no run to continue
       kernels.forget(self.workdir)
     kernels.record(self.workdir, self._choice)

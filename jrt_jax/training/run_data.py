@@ -14,7 +14,7 @@ from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.prefix import fitting
 from jrt_jax.runtime import distributed
 from jrt_jax.runtime import failures
-from jrt_jax.training import checkpoint
+from jrt_jax.training import checkpoint_reader
 from jrt_jax.training import held_out
 from jrt_jax.training import held_out_answers
 
@@ -108,7 +108,7 @@ class Data:
     return kind(self.config, self._tokenizer, self.held_out, rows=rows, put=put)
 
   def _fitted_prefix(self, config, workdir):
-    if checkpoint.exists(workdir):  # that run will be continued
+    if checkpoint_reader.exists(workdir):  # that run will be continued
       record = workdir / 'config.json'
       if prefix := fitting.recorded(config['prefix'], record):
         return prefix

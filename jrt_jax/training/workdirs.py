@@ -13,6 +13,7 @@ from jrt_jax import models
 from jrt_jax.runtime import folder_lock
 from jrt_jax.runtime import sharding
 from jrt_jax.training import checkpoint
+from jrt_jax.training import checkpoint_reader
 from jrt_jax.training import compact
 from jrt_jax.training import recorded_config
 from jrt_jax.training import run_workdir
@@ -39,7 +40,7 @@ def write(
     ValueError: the workdir has a run already, or cannot be written to.
   """
   path = run_workdir.check_workdir(workdir)
-  if checkpoint.exists(path):
+  if checkpoint_reader.exists(path):
     raise ValueError(f'the workdir must be new, got {path}, which has a run')
   arrays = {name: jnp.asarray(x) for name, x in params.items()}
   with folder_lock.held(path, '--workdir'):
@@ -136,7 +137,7 @@ def load_params(
     ValueError: the checkpoint is damaged, or of another model.
   """
   folder = builtin_models.find(workdir)
-  kind = compact if compact.is_one(folder) else checkpoint
+  kind = compact if compact.is_one(folder) else checkpoint_reader
   return kind.load_params(folder, abstract_params)
 
 
@@ -148,7 +149,7 @@ def trained_on(workdir: str | pathlib.Path, step: int) -> str:
   folder = builtin_models.find(workdir)
   if compact.is_one(folder):
     return compact.read_about(folder)['data']
-  return checkpoint.load_meta(folder, step).get('data', '')
+  return checkpoint_reader.load_meta(folder, step).get('data', '')
 
 
 def tokenizer(workdir: str | pathlib.Path) -> str | None:
@@ -158,7 +159,7 @@ def tokenizer(workdir: str | pathlib.Path) -> str | None:
     FileNotFoundError, ValueError: see `read`.
   """
   folder = builtin_models.find(workdir)
-  if not (compact.is_one(folder) or checkpoint.exists(folder)):
+  if not (compact.is_one(folder) or checkpoint_reader.exists(folder)):
     return None
   return _config(folder)['data']['tokenizer']
 

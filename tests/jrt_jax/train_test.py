@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from jrt_jax.training import checkpoint
+from jrt_jax.training import checkpoint_reader
 
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 12  # of the runs that `start` starts
@@ -42,8 +42,8 @@ def metrics(workdir):
 
 def assert_same_run(workdir, other):
   assert metrics(workdir) == metrics(other)
-  params, step = checkpoint.load_params(workdir)
-  others, other_step = checkpoint.load_params(other)
+  params, step = checkpoint_reader.load_params(workdir)
+  others, other_step = checkpoint_reader.load_params(other)
   assert step == other_step == STEPS
   for name in others:
     np.testing.assert_array_equal(params[name], others[name], err_msg=name)
@@ -117,7 +117,7 @@ def test_probes_change_nothing_but_what_is_logged(start, finished, tmp_path):
   others = {key: x for key, x in found.items() if key not in probed}
   assert others == metrics(finished[0])
   params, expected = (
-      checkpoint.load_params(workdir)[0] for workdir in (tmp_path, finished[0])
+      checkpoint_reader.load_params(workdir)[0] for workdir in (tmp_path, finished[0])
   )
   for name in expected:
     np.testing.assert_array_equal(params[name], expected[name], err_msg=name)
@@ -185,7 +185,7 @@ def test_a_run_that_is_terminated_saves_and_continues(
   assert process.returncode == 128 + signal.SIGTERM
   assert 'the same command continues' in output + errors
   stopped_at = max(step for step, _ in metrics(tmp_path))
-  assert checkpoint.load_params(tmp_path)[1] == stopped_at < STEPS
+  assert checkpoint_reader.load_params(tmp_path)[1] == stopped_at < STEPS
   output, _ = start(tmp_path).communicate()
   assert f'resuming from step {stopped_at}' in output
   assert_same_run(tmp_path, finished[0])
@@ -227,7 +227,7 @@ def test_a_run_goes_on_with_another_config_if_allowed(start, unfinished):
   output, _ = process.communicate()
   assert process.returncode == 0
   assert 'resuming from step 9' in output
-  assert checkpoint.load_params(unfinished)[1] == STEPS
+  assert checkpoint_reader.load_params(unfinished)[1] == STEPS
   for name, value in ('config.1.json', 1), ('config.json', 2):
     assert json.loads((unfinished / name).read_text())['log_every'] == value
 

@@ -10,7 +10,7 @@ import pytest
 from jrt_jax import generation
 from jrt_jax import models
 from jrt_jax.cost.kernels import KERNELS_OR_CHUNKED
-from jrt_jax.training import checkpoint
+from jrt_jax.training import checkpoint_reader
 from jrt_jax.training import kernels
 from jrt_jax.training import workdirs
 
@@ -166,7 +166,7 @@ def test_a_run_on_data_without_text_is_refused(tmp_path, small):
 def test_a_tokenizer_of_other_text_is_refused(workdir, monkeypatch):
   for tokenizer, fits in (('bytes', True), ('gpt2', False)):
     meta = {'data': f'9 tokens 0a1b of tokenizer {tokenizer}'}
-    monkeypatch.setattr(checkpoint, 'load_meta', lambda *_: meta)
+    monkeypatch.setattr(checkpoint_reader, 'load_meta', lambda *_: meta)
     if fits:
       generation.load(workdir)
     else:

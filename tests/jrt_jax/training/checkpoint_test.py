@@ -14,6 +14,7 @@ import pytest
 
 from jrt_jax.training import checkpoint
 from jrt_jax.training import checkpoint_integrity
+from jrt_jax.training import checkpoint_reader
 
 
 @jax.tree_util.register_dataclass
@@ -336,12 +337,12 @@ def test_an_interrupted_save_is_ignored_and_cleaned_up(workdir, warnings):
 def test_what_was_saved_completely_exists_even_if_it_is_damaged(workdir):
   for step in (10, 20):
     damage(workdir, step, 'train/manifest.ocdbt', CHANGES['empty'])
-  assert checkpoint.exists(workdir)
+  assert checkpoint_reader.exists(workdir)
   checkpoints = workdir / 'checkpoints'
   shutil.rmtree(checkpoints / '10')
   (checkpoints / '20').rename(checkpoints / '20.orbax-checkpoint-tmp')
-  assert not checkpoint.exists(workdir)
-  assert not checkpoint.exists(workdir / 'nowhere')
+  assert not checkpoint_reader.exists(workdir)
+  assert not checkpoint_reader.exists(workdir / 'nowhere')
 
 
 def test_when_all_are_damaged_it_is_an_error_every_time(workdir):
@@ -368,7 +369,7 @@ def test_another_model_is_an_error_and_no_damage(workdir, warnings):
 @pytest.mark.parametrize('target', [None, abstract(make_state(0)).params])
 def test_weights_are_loaded_alone(workdir, target):
   shutil.rmtree(workdir / 'checkpoints' / '20' / 'train')
-  params, step = checkpoint.load_params(workdir, target)
+  params, step = checkpoint_reader.load_params(workdir, target)
   assert step == 20
   assert_equal(params, make_state(20).params)
 
@@ -377,7 +378,7 @@ def test_loading_weights_skips_a_damaged_checkpoint_and_leaves_it(
     workdir, warnings
 ):
   damage(workdir, 20, 'params/d/*', CHANGES['empty'])
-  params, step = checkpoint.load_params(workdir)
+  params, step = checkpoint_reader.load_params(workdir)
   assert step == 10
   assert_equal(params, make_state(10).params)
   assert len(warnings) == 1 and steps(workdir) == ['10', '20']
@@ -385,9 +386,11 @@ def test_loading_weights_skips_a_damaged_checkpoint_and_leaves_it(
 
 def test_loading_weights_needs_a_checkpoint_of_the_same_model(workdir):
   with pytest.raises(FileNotFoundError, match='there is no checkpoint in'):
-    checkpoint.load_params(workdir / 'elsewhere')
+    checkpoint_reader.load_params(workdir / 'elsewhere')
   with pytest.raises(ValueError, match='is of another model'):
-    checkpoint.load_params(workdir, abstract(make_state(0, width=8)).params)
+    checkpoint_reader.load_params(
+        workdir, abstract(make_state(0, width=8)).params
+    )
 
 
 def test_meta_is_readable_json(workdir):

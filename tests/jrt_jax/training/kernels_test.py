@@ -15,7 +15,7 @@ from configs import base
 from jrt_jax.cost.kernels import KERNELS_OR_CHUNKED
 from jrt_jax.runtime import distributed
 from jrt_jax.runtime import gpus
-from jrt_jax.training import checkpoint
+from jrt_jax.training import checkpoint_reader
 from jrt_jax.training import kernels
 from pallas_kernels import tiles
 from pallas_kernels.selfcheck import kept
@@ -225,7 +225,7 @@ def test_nothing_is_recorded_where_there_was_nothing_to_choose(tmp_path):
 @pytest.fixture
 def begun(tmp_path, monkeypatch):
   """A function that makes the workdir of a run, which began with a choice."""
-  monkeypatch.setattr(checkpoint, 'exists', lambda workdir: True)
+  monkeypatch.setattr(checkpoint_reader, 'exists', lambda workdir: True)
 
   def begin(*choice):
     kernels.record(tmp_path, kernels.Choice(*choice))

@@ -16,6 +16,7 @@ import pytest
 
 from jrt_jax.runtime import signals
 from jrt_jax.training import checkpoint
+from jrt_jax.training import checkpoint_reader
 from jrt_jax.training import loop
 from jrt_jax.training import program
 from jrt_jax.training import run as run_lib
@@ -147,7 +148,8 @@ def test_eight_devices_train_as_one_does_which_can_go_on(
       value = pytest.approx(expected[step][name], rel=1e-4)
       assert actual[step][name] == value, (step, name)
   params, others = (
-      checkpoint.load_params(workdir)[0] for workdir in (tmp_path, finished)
+      checkpoint_reader.load_params(workdir)[0]
+      for workdir in (tmp_path, finished)
   )
   for name in others:
     np.testing.assert_allclose(params[name], others[name], atol=1e-5)
@@ -183,7 +185,7 @@ def test_every_step_that_was_logged_is_saved_before_a_stop(
 ):
   monkeypatch.setattr(signals, 'StopRequest', StopAtLook)
   assert train(config(**CHEAP), tmp_path) == signal.SIGTERM
-  assert checkpoint.load_params(tmp_path)[1] == max(metrics(tmp_path))
+  assert checkpoint_reader.load_params(tmp_path)[1] == max(metrics(tmp_path))
 
 
 def with_bad_losses(is_bad):
@@ -250,7 +252,7 @@ def test_ruined_weights_end_a_run_which_goes_back_to_the_last_good_ones(
   message = 'step 4 are not .* from step 2$'
   with pytest.raises(checkpoint.NotSaved, match=message):
     train(often, tmp_path, change_step=ruining)
-  assert checkpoint.load_params(tmp_path)[1] == 2
+  assert checkpoint_reader.load_params(tmp_path)[1] == 2
   assert train(often, tmp_path) is None
   assert [metrics(tmp_path)[step]['skipped'] for step in (2, 4, 6)] == [0, 0, 0]
 
@@ -265,7 +267,7 @@ def test_what_is_due_is_saved_before_an_evaluation_which_is_made_up_for(
 
   with pytest.raises(ZeroDivisionError):
     train(often, tmp_path, fail)
-  assert checkpoint.load_params(tmp_path)[1] == 2
+  assert checkpoint_reader.load_params(tmp_path)[1] == 2
   assert train(often, tmp_path) is None
   lines = map(json.loads, (tmp_path / 'metrics.jsonl').open())
   evaluated = [x['step'] for x in lines if 'held_out/next_token_loss' in x]
@@ -296,11 +298,11 @@ def not_probed(config, tmp_path_factory):
   workdir = tmp_path_factory.mktemp('not_probed')
   assert train(config(**PROBED), workdir) is None
   assert not asked(workdir)
-  return checkpoint.load_params(workdir)[0]
+  return checkpoint_reader.load_params(workdir)[0]
 
 
 def assert_same_weights(workdir, expected):
-  params, _ = checkpoint.load_params(workdir)
+  params, _ = checkpoint_reader.load_params(workdir)
   assert params.keys() == expected.keys()
   for name in expected:
     np.testing.assert_array_equal(params[name], expected[name])
@@ -361,6 +363,6 @@ def test_a_probe_that_fails_is_told_once_and_ends_nothing(
 def test_a_probe_finds_the_weights_of_a_mesh_on_one_device(config, tmp_path):
   divided = config(**PROBED | {'mesh__fsdp': 4, 'mesh__data': 2, 'steps': 2})
   assert train(divided, tmp_path, probe=mean_weight) is None
-  params = checkpoint.load_params(tmp_path)[0]
+  params = checkpoint_reader.load_params(tmp_path)[0]
   expected = float(np.abs(np.asarray(params['embedding.embedding'])).mean())
   assert asked(tmp_path)[2] == pytest.approx(expected, rel=1e-6)

@@ -1,0 +1,100 @@
+"""Reads what `checkpoint.Checkpoints` has saved, without changing it."""
+
+from collections.abc import Mapping
+import pathlib
+from typing import Any
+
+from absl import logging
+import jax
+from orbax.checkpoint import v1 as ocp
+
+from jrt_jax.training import checkpoint_integrity
+
+
+def exists(workdir: str | pathlib.Path) -> bool:
+  """Whether a checkpoint was saved in `workdir`, intact or not."""
+  return bool(checkpoint_integrity.saved(directory(workdir)))
+
+
+def load_params(
+    workdir: str | pathlib.Path,
+    abstract_params: Mapping[str, Any] | None = None,
+) -> tuple[dict[str, jax.Array], int]:
+  """Returns (params, step) of the newest checkpoint whose params are intact.
+
+  Reads only the params, and changes no file.
+
+  Args:
+    abstract_params: the shapes, dtypes and shardings to load; None: as saved,
+      on the first device.
+
+  Raises:
+    FileNotFoundError: there is no checkpoint.
+    ValueError: every checkpoint is damaged, or it is of another model.
+  """
+  folder = directory(workdir)
+  path, damaged = checkpoint_integrity.newest(folder, part='params/')
+  if path is None:
+    raise FileNotFoundError(f'there is no checkpoint in {folder}')
+  for bad, problem in damaged.items():
+    logging.warning('%s is damaged (%s): using %s', bad, problem, path.name)
+  if abstract_params is None:
+    abstract_params = saved_params(path)
+  check_fit(path, saved_params(path), abstract_params)
+  with context():
+    loaded = ocp.load_checkpointables(path, {'params': abstract_params})
+  return loaded['params'], int(path.name)
+
+
+def load_meta(workdir: str | pathlib.Path, step: int) -> dict[str, Any]:
+  """Returns what was saved as `meta` beside the weights of `step`."""
+  with context():
+    loaded = ocp.load_checkpointables(
+        directory(workdir) / str(step), {'meta': None}
+    )
+  return loaded['meta']
+
+
+def check_fit(
+    path: pathlib.Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> None:
+  """Raises ValueError unless saved parameters have the wanted shapes."""
+  saved, wanted = (
+      {name: tuple(array.shape) for name, array in params.items()}
+      for params in (saved, wanted)
+  )
+  different = sorted(
+      name for name in saved | wanted if saved.get(name) != wanted.get(name)
+  )
+  if different:
+    name = different[0]
+    raise ValueError(
+        f'checkpoint {path} is of another model: {len(different)} parameters'
+        f' differ, the first is {name}: saved {saved.get(name, "not at all")},'
+        f' wanted {wanted.get(name, "not at all")}'
+    )
+
+
+def saved_params(path: pathlib.Path) -> dict[str, jax.ShapeDtypeStruct]:
+  """Returns shapes and dtypes of the weights of a checkpoint."""
+  first = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+  with context():
+    saved = ocp.checkpointables_metadata(path).metadata['params']
+  return {
+      name: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=first)
+      for name, array in saved.items()
+  }
+
+
+def directory(workdir: str | pathlib.Path) -> pathlib.Path:
+  """Returns the folder of the checkpoints of a run."""
+  return pathlib.Path(workdir).absolute() / 'checkpoints'
+
+
+def context() -> ocp.Context:
+  """Returns options for Orbax: `meta` is JSON, not a tree of arrays."""
+  registry = ocp.handlers.local_registry()
+  registry.add(ocp.handlers.JsonHandler, checkpointable_name='meta')
+  options = ocp.Context()
+  options.checkpointables.registry = registry
+  return options
