@@ -70,66 +70,51 @@ def _rate(must, stretch=None):
   return Target('tokens_per_second', must, stretch)
 
 
-def _row(goal, what, model, batch_size, length, target=None, **keys):
+def _most(figure, must, stretch=None):
+  return Target(figure, must, stretch, at_most=True)
+
+
+def _row(goal, what, model, batch_size, length, target=None):
   work = {'batch_size': batch_size, 'sequence_length': length, 'mesh.data': 1}
-  return Row(goal, what, model, work | keys, target)
-
-
-def _train(goal, model, target=None, *, batch_size=32, length=2048):
-  return _row(goal, 'train step', model, batch_size, length, target)
-
-
-def _prefill(goal, what, model, length, target=None):
-  return _row(goal, what, model, 1, length, target)
-
-
-def _decode(goal, model, batch_size, context, target=None, what='decode'):
-  return _row(goal, what, model, batch_size, context, target)
-
-
-def _drift(model, context, target=None):
-  return _decode('G20', model, 1, context, target, 'decode drift')
+  return Row(goal, what, model, work, target)
 
 
 # Our models come first, and important goals come before others. The targets are
 # from rooflines of an H200 and the speed of the fastest public trainers on an
 # H100.
 GPU = (
-    _train('G14', 'jrt_360m', _rate(208e3, 231e3)),
-    _prefill(
-        *('G21', 'prefill', 'jrt_360m', 2**15),
-        Target('ms', 50, 40, at_most=True),
+    _row('G14', 'train step', 'jrt_360m', 32, 2048, _rate(208e3, 231e3)),
+    _row('G21', 'prefill', 'jrt_360m', 1, 2**15, _most('ms', 50, 40)),
+    _row('G18', 'decode', 'jrt_360m', 1, 2048, _rate(1800, 2900)),
+    _row('G19', 'decode', 'jrt_360m', 64, 8192, _rate(85e3, 130e3)),
+    _row('G19', 'decode', 'jrt_360m', 256, 2048, _rate(160e3)),
+    _row('G20', 'decode drift', 'jrt_360m', 1, 2**17, _most('drift', 1.03)),
+    _row(
+        *('G22', 'prefill memory', 'jrt_360m', 1, 2048),
+        _most('peak_bytes', 2.5e9, 1.5e9),
     ),
-    _decode('G18', 'jrt_360m', 1, 2048, _rate(1800, 2900)),
-    _decode('G19', 'jrt_360m', 64, 8192, _rate(85e3, 130e3)),
-    _decode('G19', 'jrt_360m', 256, 2048, _rate(160e3)),
-    _drift('jrt_360m', 2**17, Target('drift', 1.03, at_most=True)),
-    _prefill(
-        *('G22', 'prefill memory', 'jrt_360m', 2048),
-        Target('peak_bytes', 2.5e9, 1.5e9, at_most=True),
-    ),
-    _train('G15', 'jrt_1b', _rate(60e3, 66e3)),
-    _decode('G18', 'jrt_1b', 1, 2048, _rate(900, 1150)),
-    _decode('G19', 'jrt_1b', 64, 8192, _rate(33e3, 45e3)),
-    _decode('G19', 'jrt_1b', 256, 2048, _rate(65e3)),
-    _train('G14', 'attention_360m'),
-    _train('G14', 'based_360m'),
-    _prefill('G21', 'prefill', 'attention_360m', 2**15),
-    _prefill('G21', 'prefill', 'based_360m', 2**15),
-    _decode('G18', 'attention_360m', 1, 2048),
-    _decode('G19', 'attention_360m', 64, 8192),
-    _decode('G19', 'based_360m', 64, 8192),
-    _drift('attention_360m', 2**15),
-    _prefill('G22', 'prefill memory', 'attention_360m', 2048),
-    _train('G15', 'attention_1b'),
+    _row('G15', 'train step', 'jrt_1b', 32, 2048, _rate(60e3, 66e3)),
+    _row('G18', 'decode', 'jrt_1b', 1, 2048, _rate(900, 1150)),
+    _row('G19', 'decode', 'jrt_1b', 64, 8192, _rate(33e3, 45e3)),
+    _row('G19', 'decode', 'jrt_1b', 256, 2048, _rate(65e3)),
+    _row('G14', 'train step', 'attention_360m', 32, 2048),
+    _row('G14', 'train step', 'based_360m', 32, 2048),
+    _row('G21', 'prefill', 'attention_360m', 1, 2**15),
+    _row('G21', 'prefill', 'based_360m', 1, 2**15),
+    _row('G18', 'decode', 'attention_360m', 1, 2048),
+    _row('G19', 'decode', 'attention_360m', 64, 8192),
+    _row('G19', 'decode', 'based_360m', 64, 8192),
+    _row('G20', 'decode drift', 'attention_360m', 1, 2**15),
+    _row('G22', 'prefill memory', 'attention_360m', 1, 2048),
+    _row('G15', 'train step', 'attention_1b', 32, 2048),
 )
 
 # The same measurements for a model that two cores can run, without targets.
 CPU = (
-    _train('G14', 'jrt_tiny', batch_size=4, length=512),
-    _drift('jrt_tiny', 100 * 2**10),
-    _prefill('G21', 'prefill', 'jrt_tiny', 2**11),
-    _prefill('G22', 'prefill memory', 'jrt_tiny', 128),
+    _row('G14', 'train step', 'jrt_tiny', 4, 512),
+    _row('G20', 'decode drift', 'jrt_tiny', 1, 100 * 2**10),
+    _row('G21', 'prefill', 'jrt_tiny', 1, 2**11),
+    _row('G22', 'prefill memory', 'jrt_tiny', 1, 128),
 )
 
 

@@ -75,10 +75,18 @@ def operation(
     A function of the arrays that `prefix_linear_attention` above returns.
   """
 
-  def forward(arrays):
-    return pallas_kernels.prefix_linear_attention(
-        **arrays, return_state=not w.backward, **options
-    )
+  return differentiated(
+      lambda arrays: pallas_kernels.prefix_linear_attention(
+          **arrays, return_state=not w.backward, **options
+      ),
+      w,
+  )
+
+
+def differentiated(
+    forward: Callable[[Arrays], Any], w: Workload
+) -> Callable[[Arrays], Any]:
+  """A function of arrays and `dy`, with gradients if the workload has them."""
 
   def function(arrays):
     arguments = {n: x for n, x in arrays.items() if n != 'dy'}

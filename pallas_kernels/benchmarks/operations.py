@@ -100,20 +100,8 @@ def _time_window(settings, name):
 
   cost = roofline.softmax_attention(w, WINDOW)
   arrays = inputs_lib.softmax_attention(w)
-  function = differentiated(forward, w)
+  function = inputs_lib.differentiated(forward, w)
   return timed(name, 'jax_cudnn', w, cost, function, arrays)
-
-
-def differentiated(forward: Any, w: Workload) -> Any:
-  """A function of arrays and `dy`, with gradients if the workload has them."""
-
-  def function(arrays):
-    arguments = {n: x for n, x in arrays.items() if n != 'dy'}
-    if not w.backward:
-      return forward(arguments)
-    return inputs_lib.with_gradients(forward, arguments, arrays['dy'])
-
-  return function
 
 
 def _rotated(x):
@@ -142,5 +130,5 @@ def _time_convolution(settings, name):
   cost = roofline.gated_convolution(
       B=w.B, L=w.L, channels=w.V, backward=w.backward
   )
-  function = differentiated(forward, w)
+  function = inputs_lib.differentiated(forward, w)
   return timed(name, 'xla', w, cost, function, arrays)

@@ -79,7 +79,7 @@ def _softmax(make: Callable[..., Callable[..., Any]]):
     window = operations.WINDOW if workload.startswith('G12') else None
     attention = make(settings, window)
     forward = lambda x: attention(x['q'], x['k'], x['v'])
-    function = operations.differentiated(forward, w)
+    function = inputs_lib.differentiated(forward, w)
     cost = roofline.softmax_attention(w, window)
     arrays = inputs_lib.softmax_attention(w)
     return operations.timed(workload, name, w, cost, function, arrays)
