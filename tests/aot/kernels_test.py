@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from pallas_kernels import virtual_gpus
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_backward as backward
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_backward_dkv as dkv
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_backward_dprefix as dprefix
@@ -20,8 +19,9 @@ from pallas_kernels.prefix_linear_attention import mosaic_sm90_limits as limits
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_state as state
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles as tiles
 from pallas_kernels.prefix_linear_attention import roll_features
-from pallas_kernels.ptx import host
-from pallas_kernels.ptx import limits as ptx_limits
+from pallas_kernels import virtual_gpus
+from ptx import host
+from ptx import limits as ptx_limits
 
 pytestmark = [pytest.mark.aot, pytest.mark.timeout(900)]
 

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import pytest
 
 import pallas_kernels
-from pallas_kernels import ptx
-from pallas_kernels import testing
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
+from pallas_kernels import testing
+import ptx
 
 pytestmark = [pytest.mark.aot, pytest.mark.slow, pytest.mark.timeout(3600)]
 
