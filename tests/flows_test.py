@@ -39,6 +39,7 @@ def run(command, folder):
       'HOME': home,
       'XDG_CACHE_HOME': home,
       'PATH': path,
+      'PYTHONPATH': 'tests',  # for `ptx`, of pallas_kernels/README.md
       'XLA_FLAGS': '',  # those of tests/conftest.py are for tests
       'JAX_ENABLE_COMPILATION_CACHE': 'true',
   }

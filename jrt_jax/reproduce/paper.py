@@ -73,7 +73,8 @@ def _rows(text):
   lines = text.splitlines()
   for name, cells in zip(lines[::2], lines[1::2]):
     figures = tuple(map(float, cells.split()))
-    yield Row(*name.split(), figures[: len(TASKS)], figures[len(TASKS) :])
+    model, size = name.split()
+    yield Row(model, size, figures[: len(TASKS)], figures[len(TASKS) :])
 
 
 TABLE_1 = tuple(_rows(_TABLE_1))
