@@ -5,11 +5,9 @@ import functools
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from pallas_kernels import dispatch
 from pallas_kernels import sharding
-from pallas_kernels.arguments import check_array
 from pallas_kernels.prefix_linear_attention import implementations
 from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
@@ -30,6 +28,7 @@ def prefix_linear_attention(
     feature_map: str | FeatureMap = 'taylor_exp',
     normalizer: str = 'sum',
     segment_ids: jax.Array | None = None,
+    prefix_mask: jax.Array | None = None,
     mask: jax.Array | None = None,
     batch_axes: Sequence[str] = (),
     head_axes: Sequence[str] = (),
@@ -65,8 +64,12 @@ def prefix_linear_attention(
       'clamp' first moves the sum to at least 1 away from 0. 'none' does not
       divide.
     segment_ids: int32 [B, L], packed documents: a change of the id resets the
-      state. The prefix and the initial state belong to the first segment, the
-      returned state to the last.
+      state. The initial state and the first `prefix_len` positions belong to
+      the first segment, the returned state to the last.
+    prefix_mask: bool [B, P], instead of `prefix_len`: position j is prefix of
+      the document of token j where this is True. A token then reads the prefix
+      of its own document, and every document of a row may have one. Each
+      prefix position costs about as much as a token.
     mask: bool [B, L], False where there is no token: its key has no weight.
     batch_axes: names of axes of the current mesh (`jax.set_mesh`) that share
       the rows: each device computes its own. Axes that do not divide the rows,
@@ -97,47 +100,14 @@ def prefix_linear_attention(
   plain = segment_ids is None and mask is None
   feature_map = inputs_lib.find_map(feature_map)
   inputs_lib.check_normalizer(normalizer, feature_map)
-  check_array('q', q, ('B', 'L', 'H', 'D'))
-  B, L, H, D = q.shape
-  check_array('k', k, q.shape, q.dtype)
-  check_array('v', v, (B, L, H, 'V'))
-  if not L:
-    raise ValueError('q must hold at least one token, got L = 0')
-  if (k_enc is None) != (v_enc is None):
-    raise ValueError('k_enc and v_enc must be given together, got one of them')
-  if k_enc is None:
-    k_enc, v_enc = k[:, :0], v[:, :0]
-  check_array('k_enc', k_enc, (B, 'P', H, D), q.dtype)
-  P, V = k_enc.shape[1], v.shape[-1]
-  if P > L:
-    raise ValueError(f'k_enc must not be longer than q ({L}), got {P}')
-  if prefix_len is None:
-    prefix_len = jnp.full(B, P, jnp.int32)
-  if mask is None:
-    mask = jnp.ones((B, L), bool)
-  if segment_ids is None:
-    segment_ids = jnp.zeros((B, L), jnp.int32)
-  expected = {
-      'v_enc': (v_enc, (B, P, H, V), v.dtype),
-      'prefix_len': (prefix_len, (B,), jnp.int32),
-      'segment_ids': (segment_ids, (B, L), jnp.int32),
-      'mask': (mask, (B, L), jnp.bool_),
-  }
-  if initial_state is not None:
-    (kv, k_sum), F = initial_state, feature_map.width(D)
-    expected |= {
-        'initial_state.kv': (kv, (B, H, F, V), jnp.float32),
-        'initial_state.k': (k_sum, (B, H, F), jnp.float32),
-    }
-  for name, (x, shape, dtype) in expected.items():
-    check_array(name, x, shape, dtype)
-  boundary = segment_ids[:, 1:] != segment_ids[:, :-1]
-  segment = jnp.pad(
-      jnp.cumsum(boundary, axis=1, dtype=jnp.int32), ((0, 0), (1, 0))
+  inputs = inputs_lib.checked(
+      *(q, k, v, k_enc, v_enc, prefix_len),
+      prefix_mask=prefix_mask,
+      segment_ids=segment_ids,
+      mask=mask,
+      state=initial_state,
+      feature_map=feature_map,
   )
-  inputs_lib.check_prefix(prefix_len, segment, P)
-  is_prefix = jnp.arange(P) < prefix_len[:, None]
-  prefix_mask = is_prefix & mask[:, :P] & (segment[:, :P] == 0)
   options = {
       'feature_map': feature_map,
       'normalizer': normalizer,
@@ -146,13 +116,11 @@ def prefix_linear_attention(
       **implementations.given_tiles(tiles, implementation),
   }
   y, state = _run(
-      inputs_lib.Inputs(
-          q, k, v, k_enc, v_enc, prefix_mask, segment, mask, initial_state
-      ),
+      inputs,
       _Call(
           tuple(IMPLEMENTATIONS.items()),
           implementations.names(implementation),
-          tuple(implementations.unfit(implementation, V).items()),
+          tuple(implementations.unfit(implementation, v.shape[-1]).items()),
           tuple(options.items()),
           tuple(batch_axes),
           tuple(head_axes),
@@ -183,6 +151,8 @@ def _run(inputs, call):
   options = dict(call.options)
   if inputs.state is None:
     specs = specs._replace(state=None)
+  if inputs.prefix_segment is None:
+    specs = specs._replace(prefix_segment=None)
   if not options['return_state']:
     state_specs = None
   run = functools.partial(

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from pallas_kernels.prefix_linear_attention import chunk_products
 from pallas_kernels.prefix_linear_attention import chunks
 from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
+from pallas_kernels.prefix_linear_attention import own_prefixes
 from pallas_kernels.prefix_linear_attention.feature_maps import FeatureMap
 
 CHUNK = 128
@@ -32,20 +33,27 @@ def chunked(
 
   If rows are `plain` (tokens of a single document), no mask is read.
   """
-  L = inputs.q.shape[1]
+  rows, places, used = inputs, None, None
+  if inputs.prefix_segment is not None:
+    rows, places, used = own_prefixes.causal_rows(inputs)
+    plain = False
+  L = rows.q.shape[1]
   chunk = min(chunk, L)
   plain = plain and L % chunk == 0  # otherwise the last chunk is padded
-  inputs = inputs_lib.with_state(inputs, feature_map)
-  y, state = _chunked(inputs, feature_map, normalizer, plain, chunk)
+  rows = inputs_lib.with_state(rows, feature_map)
+  y, state = _chunked(rows, used, feature_map, normalizer, plain, chunk)
+  if places is not None:
+    y = own_prefixes.of_tokens(y, places)
   return y, state if return_state else None
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
-def _chunked(inputs, feature_map, normalizer, plain, chunk):
-  return _forward(inputs, feature_map, normalizer, plain, chunk)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5))
+def _chunked(inputs, used, feature_map, normalizer, plain, chunk):
+  """Computes the first `used` positions, or all if it is None."""
+  return _forward(inputs, used, feature_map, normalizer, plain, chunk)[0]
 
 
-def _forward(inputs, feature_map, normalizer, plain, chunk):
+def _forward(inputs, used, feature_map, normalizer, plain, chunk):
   op = chunk_products.Products(feature_map)
   causal = chunks.Causal.of(inputs, plain, chunk)
   B, L, H, _ = causal.q.shape
@@ -59,7 +67,7 @@ def _forward(inputs, feature_map, normalizer, plain, chunk):
 
   state, y, den = lax.fori_loop(
       0,
-      L // chunk,
+      _count(used, L, chunk),
       step,
       (
           op.read_prefix(inputs.state, chunks.Prefix.of(inputs, chunk)),
@@ -67,27 +75,32 @@ def _forward(inputs, feature_map, normalizer, plain, chunk):
           jnp.zeros((B, L, H), jnp.float32),
       ),
   )
-  return (y[:, : inputs.q.shape[1]], state), (inputs, y, den)
+  return (y[:, : inputs.q.shape[1]], state), (inputs, used, y, den)
 
 
 def _backward(feature_map, normalizer, plain, chunk, residuals, cotangents):
-  inputs, y, den = residuals
+  inputs, used, y, den = residuals
   dy, dstate = cotangents
   dy = chunks.filled(dy, chunk)
   op = chunk_products.Products(feature_map)
   causal = chunks.Causal.of(inputs, plain, chunk)
   prefix = chunks.Prefix.of(inputs, chunk)
-  N = causal.q.shape[1] // chunk
+  L = causal.q.shape[1]
+  count = _count(used, L, chunk)
 
-  def keep(state, i):
-    return op.update(state, causal.chunk(i)), state
+  def keep(i, carry):
+    state, states = carry
+    states = jax.tree.map(lambda xs, x: xs.at[i].set(x), states, state)
+    return op.update(state, causal.chunk(i)), states
 
-  _, states = lax.scan(
-      keep, op.read_prefix(inputs.state, prefix), jnp.arange(N)
+  first = op.read_prefix(inputs.state, prefix)
+  states = jax.tree.map(
+      lambda x: jnp.zeros((L // chunk, *x.shape), x.dtype), first
   )
+  _, states = lax.fori_loop(0, count, keep, (first, states))
 
   def step(i, carry):
-    i = N - 1 - i
+    i = count - 1 - i
     dstate, *grads = carry
     c, state = causal.chunk(i), jax.tree.map(lambda x: x[i], states)
     here = (chunks.take(x, i, chunk) for x in (dy, y, den))
@@ -97,17 +110,23 @@ def _backward(feature_map, normalizer, plain, chunk, residuals, cotangents):
     return op.update_vjp(c, dnum, dden, dstate), *grads
 
   zeros = [jnp.zeros_like(x) for x in (causal.q, causal.k, causal.v)]
-  dstate, *grads = lax.fori_loop(0, N, step, (dstate, *zeros))
+  dstate, *grads = lax.fori_loop(0, count, step, (dstate, *zeros))
   L, P = inputs.q.shape[1], inputs.k_enc.shape[1]
   dq, dk, dv = (x[:, :L] for x in grads)
   dk_enc, dv_enc = (x[:, :P] for x in op.read_prefix_vjp(dstate, prefix))
-  zero = None  # the cotangent of masks and segments
+  zero = None  # the cotangent of masks, segments and `used`
   return (
       inputs_lib.Inputs(dq, dk, dv, dk_enc, dv_enc, zero, zero, zero, dstate),
+      zero,
   )
 
 
 _chunked.defvjp(_forward, _backward)
+
+
+def _count(used, L, chunk):
+  """The number of chunks that are computed."""
+  return L // chunk if used is None else -(-used // chunk)
 
 
 def _normalize_vjp(dy, y, den, normalizer):

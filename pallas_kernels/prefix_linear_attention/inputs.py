@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 import numpy as np
 
+from pallas_kernels.arguments import check_array
 from pallas_kernels.prefix_linear_attention.feature_maps import FEATURE_MAPS
 from pallas_kernels.prefix_linear_attention.feature_maps import FeatureMap
 
@@ -47,6 +48,85 @@ class Inputs(NamedTuple):
   segment: jax.Array  # int32 [B, L], from 0, one more at each boundary
   mask: jax.Array  # bool [B, L], which positions are tokens
   state: State | None  # before the first token; None before any token
+  # int32 [B, P], the segment of each prefix position; None: the first segment.
+  prefix_segment: jax.Array | None = None
+
+
+def checked(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    k_enc: jax.Array | None,
+    v_enc: jax.Array | None,
+    prefix_len: jax.Array | None,
+    *,
+    prefix_mask: jax.Array | None,
+    segment_ids: jax.Array | None,
+    mask: jax.Array | None,
+    state: State | None,
+    feature_map: FeatureMap,
+) -> Inputs:
+  """Returns the arguments of the public operation, which describes them.
+
+  Raises:
+    ValueError: they do not fit together.
+  """
+  check_array('q', q, ('B', 'L', 'H', 'D'))
+  B, L, H, D = q.shape
+  check_array('k', k, q.shape, q.dtype)
+  check_array('v', v, (B, L, H, 'V'))
+  if not L:
+    raise ValueError('q must hold at least one token, got L = 0')
+  if (k_enc is None) != (v_enc is None):
+    raise ValueError('k_enc and v_enc must be given together, got one of them')
+  if k_enc is None:
+    k_enc, v_enc = k[:, :0], v[:, :0]
+  check_array('k_enc', k_enc, (B, 'P', H, D), q.dtype)
+  P, V = k_enc.shape[1], v.shape[-1]
+  if P > L:
+    raise ValueError(f'k_enc must not be longer than q ({L}), got {P}')
+  if prefix_len is not None and prefix_mask is not None:
+    raise ValueError('prefix_len must be None if prefix_mask is given')
+  of_every_document = (
+      P > 0 and prefix_mask is not None and segment_ids is not None
+  )
+  if prefix_len is None:
+    prefix_len = jnp.full(B, P, jnp.int32)
+  if prefix_mask is None:
+    prefix_mask = jnp.ones((B, P), bool)
+  if mask is None:
+    mask = jnp.ones((B, L), bool)
+  if segment_ids is None:
+    segment_ids = jnp.zeros((B, L), jnp.int32)
+  expected = {
+      'v_enc': (v_enc, (B, P, H, V), v.dtype),
+      'prefix_len': (prefix_len, (B,), jnp.int32),
+      'prefix_mask': (prefix_mask, (B, P), jnp.bool_),
+      'segment_ids': (segment_ids, (B, L), jnp.int32),
+      'mask': (mask, (B, L), jnp.bool_),
+  }
+  if state is not None:
+    (kv, k_sum), F = state, feature_map.width(D)
+    expected |= {
+        'initial_state.kv': (kv, (B, H, F, V), jnp.float32),
+        'initial_state.k': (k_sum, (B, H, F), jnp.float32),
+    }
+  for name, (x, shape, dtype) in expected.items():
+    check_array(name, x, shape, dtype)
+  boundary = segment_ids[:, 1:] != segment_ids[:, :-1]
+  segment = jnp.pad(
+      jnp.cumsum(boundary, axis=1, dtype=jnp.int32), ((0, 0), (1, 0))
+  )
+  prefix_mask = prefix_mask & mask[:, :P]
+  prefix_segment = segment[:, :P] if of_every_document else None
+  if not of_every_document:
+    check_prefix(prefix_len, segment, P)
+    is_prefix = jnp.arange(P) < prefix_len[:, None]
+    prefix_mask = prefix_mask & is_prefix & (segment[:, :P] == 0)
+  return Inputs(
+      *(q, k, v, k_enc, v_enc, prefix_mask, segment, mask, state),
+      prefix_segment=prefix_segment,
+  )
 
 
 def with_state(inputs: Inputs, feature_map: FeatureMap) -> Inputs:
@@ -61,7 +141,7 @@ def partition_specs(rows: Any, heads: Any) -> tuple[Inputs, State]:
   """PartitionSpecs of inputs and states, for axes that share rows and heads."""
   state = State(PartitionSpec(rows, heads), PartitionSpec(rows, heads))
   vectors, flags = PartitionSpec(rows, None, heads), PartitionSpec(rows)
-  return Inputs(*[vectors] * 5, *[flags] * 3, state), state
+  return Inputs(*[vectors] * 5, *[flags] * 3, state, flags), state
 
 
 def normalize(num: jax.Array, den: jax.Array, normalizer: str) -> jax.Array:

@@ -17,6 +17,7 @@ from pallas_kernels.prefix_linear_attention import mosaic_sm90_documents as docu
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_segments as segments
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles as tiles_lib
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_widths as widths
+from pallas_kernels.prefix_linear_attention import own_prefixes
 from pallas_kernels.prefix_linear_attention import roll_features
 from pallas_kernels.prefix_linear_attention.feature_maps import FeatureMap
 from pallas_kernels.prefix_linear_attention.feature_maps import taylor_exp
@@ -63,6 +64,18 @@ def mosaic_sm90(
   _check(inputs, feature_map)
   if interpret is None and (reason := tiles_lib.unfit()):
     raise NotImplementedError(reason)
+  if inputs.prefix_segment is not None:
+    rows, places, _ = own_prefixes.causal_rows(inputs)
+    y, state = mosaic_sm90(
+        rows,
+        feature_map=feature_map,
+        normalizer=normalizer,
+        plain=False,
+        return_state=return_state,
+        tiles=tiles,
+        interpret=interpret,
+    )
+    return own_prefixes.of_tokens(y, places), state
   D, dtype, given_V = inputs.q.shape[-1], inputs.v.dtype, inputs.v.shape[-1]
   inputs = widths.widen(inputs)
   B, L, H, V = inputs.v.shape

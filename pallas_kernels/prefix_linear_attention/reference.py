@@ -26,13 +26,17 @@ def reference(
   L, D = q.shape[1], q.shape[-1]
   inputs = inputs_lib.with_state(inputs, feature_map)
   segment, state = inputs.segment, inputs.state
+  segment_enc = inputs.prefix_segment
+  if segment_enc is None:
+    segment_enc = jnp.zeros(inputs.prefix_mask.shape, jnp.int32)
 
-  first = segment == 0  # reads the prefix and the initial state
+  first = segment == 0  # reads the initial state
   last = segment == segment[:, -1:]  # is kept in the final state
   causal = jnp.tril(jnp.ones((L, L), bool))
   same = segment[:, :, None] == segment[:, None, :]
   see = causal & same & inputs.mask[:, None, :]
-  see_enc = first[:, :, None] & inputs.prefix_mask[:, None, :]
+  same_enc = segment[:, :, None] == segment_enc[:, None, :]
+  see_enc = same_enc & inputs.prefix_mask[:, None, :]
 
   def weights(k, see):
     dot = jnp.einsum('blhd,bmhd->bhlm', q, k)
@@ -53,13 +57,15 @@ def reference(
   y = inputs_lib.normalize(num, den, normalizer)
 
   phi_k = features(k) * (last & inputs.mask)[..., None, None]
-  phi_enc = features(k_enc) * inputs.prefix_mask[..., None, None]
-  kept = last[:, 0]  # the first segment is the last one
-  before = state.kv + jnp.einsum('bphf,bphv->bhfv', phi_enc, v_enc)
-  before_k = state.k + jnp.einsum('bphf->bhf', phi_enc)
+  last_enc = segment_enc == segment[:, -1:]
+  phi_enc = features(k_enc) * (last_enc & inputs.prefix_mask)[..., None, None]
+  kept = last[:, :1, None]  # the first segment is the last one
   final = inputs_lib.State(
-      before * kept[:, None, None, None]
+      state.kv * kept[..., None]
+      + jnp.einsum('bphf,bphv->bhfv', phi_enc, v_enc)
       + jnp.einsum('blhf,blhv->bhfv', phi_k, v),
-      before_k * kept[:, None, None] + jnp.einsum('blhf->bhf', phi_k),
+      state.k * kept
+      + jnp.einsum('bphf->bhf', phi_enc)
+      + jnp.einsum('blhf->bhf', phi_k),
   )
   return y.astype(inputs.v.dtype), final if return_state else None

@@ -56,6 +56,18 @@ L = 13
             {'prefix_len': jnp.int32([0, -1])},
             r'^prefix_len must lie in \[0, P=8',
         ),
+        (
+            {'prefix_mask': jnp.ones((2, 8), bool)},
+            '^prefix_len must be None if prefix_mask is given',
+        ),
+        (
+            {'prefix_len': None, 'prefix_mask': jnp.ones((2, 13), bool)},
+            r'^prefix_mask must have shape \[2, 8\], got \[2, 13\]',
+        ),
+        (
+            {'prefix_len': None, 'prefix_mask': jnp.ones((2, 8))},
+            '^prefix_mask must be bool, got float32',
+        ),
         ({'segment_ids': (2, 12)}, r'^segment_ids must have shape \[2, 13\]'),
         ({'segment_ids': 'int8'}, '^segment_ids must be int32, got int8'),
         ({'mask': (13,)}, r'^mask must have shape \[2, 13\], got \[13\]'),

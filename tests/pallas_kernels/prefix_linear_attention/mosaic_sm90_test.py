@@ -117,6 +117,26 @@ def test_documents_and_padding_are_those_of_the_definition(
 
 
 @needs_mosaic
+@pytest.mark.parametrize('mask', [None, slow(HOLES[:, :130])])
+def test_documents_with_a_prefix_each_are_those_of_the_definition(
+    detecting_races, mask
+):
+  inputs = testing.make_inputs(B=2, L=130, P=130, H=1, **SIZES)
+  inputs['prefix_len'] = None
+  rows = ids(50, 60, 20), ids(1, 127, 2)
+  first = np.stack([np.searchsorted(row, row) for row in rows])
+  options = {
+      'segment_ids': np.stack(rows),
+      'prefix_mask': np.arange(130) - first < [[30], [100]],
+      'mask': mask,
+  }
+  actual = evaluate(inputs, 'mosaic_sm90', **options)
+  assert detecting_races() and not any(detecting_races())
+  expected = evaluate(exactly(inputs), 'reference', **options)
+  testing.assert_close(actual, expected, testing.TOLERANCE['bfloat16'])
+
+
+@needs_mosaic
 @pytest.mark.parametrize(
     'normalizer, documents',
     [
