@@ -7,6 +7,9 @@ from pallas_kernels.gated_delta_rule.api import (
     gated_delta_rule as gated_delta_rule,
 )
 from pallas_kernels.gated_delta_rule.api import (
+    gated_delta_rule_state as gated_delta_rule_state,
+)
+from pallas_kernels.gated_delta_rule.api import (
     gated_delta_rule_step as gated_delta_rule_step,
 )
 from pallas_kernels.prefix_linear_attention import feature_maps as feature_maps

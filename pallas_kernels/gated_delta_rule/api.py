@@ -79,14 +79,57 @@ def gated_delta_rule(
   and Gu 2024, https://arxiv.org/abs/2405.21060.
   """
   check_array('q', q, ('B', 'L', 'G', 'D'))
-  B, L, G, D = q.shape
+  check_array('k', k, q.shape, q.dtype)
+  inputs = _inputs(q, k, v, log_decay, beta, initial_state, segment_ids, mask)
+  results = _run(
+      inputs, _names(implementation), tuple(batch_axes), tuple(head_axes)
+  )
+  return results if return_state else results[0]
+
+
+def gated_delta_rule_state(
+    k: jax.Array,
+    v: jax.Array,
+    log_decay: jax.Array,
+    beta: jax.Array | None = None,
+    *,
+    initial_state: jax.Array | None = None,
+    mask: jax.Array | None = None,
+    batch_axes: Sequence[str] = (),
+    head_axes: Sequence[str] = (),
+    implementation: str | Sequence[str] = 'chunked',
+) -> jax.Array:
+  """Returns the state that `gated_delta_rule` returns, and computes no outputs.
+
+  For a text that is only read, as a prefix is. Without queries it takes about
+  two thirds of the time.
+
+  Args:
+    k, v, log_decay, beta, initial_state, mask, batch_axes, head_axes,
+    implementation: see `gated_delta_rule`.
+
+  Returns:
+    float32 [B, H, D, V].
+
+  Raises:
+    ValueError: see `gated_delta_rule`.
+  """
+  check_array('k', k, ('B', 'L', 'G', 'D'))
+  inputs = _inputs(None, k, v, log_decay, beta, initial_state, None, mask)
+  names = _names(implementation)
+  return _run(inputs, names, tuple(batch_axes), tuple(head_axes))[1]
+
+
+def _inputs(q, k, v, log_decay, beta, initial_state, segment_ids, mask):
+  """Checks all arguments but queries and keys, and completes them."""
+  B, L, G, D = k.shape
   if not L:
-    raise ValueError('q must hold at least one token, got L = 0')
+    name = 'k' if q is None else 'q'
+    raise ValueError(f'{name} must hold at least one token, got L = 0')
   check_array('v', v, (B, L, 'H', 'V'))
   H, V = v.shape[2:]
   _check_groups(G, H)
   expected = {
-      'k': (k, (B, L, G, D), q.dtype),
       'log_decay': (log_decay, (B, L, H), jnp.float32),
       'beta': (beta, (B, L, H), jnp.float32),
       'initial_state': (initial_state, (B, H, D, V), jnp.float32),
@@ -105,30 +148,30 @@ def gated_delta_rule(
     segment = jnp.cumsum(starts, axis=1, dtype=jnp.int32)
     # Nothing is before the first token of a document that could decay.
     log_decay = jnp.where(starts[..., None], 0, log_decay)
-  inputs = inputs_lib.Inputs(
-      q,
-      k,
-      *inputs_lib.without_padding(v, log_decay, beta, mask),
-      segment,
-      initial_state,
+  v, log_decay, beta = inputs_lib.without_padding(v, log_decay, beta, mask)
+  return inputs_lib.Inputs(q, k, v, log_decay, beta, segment, initial_state)
+
+
+def _names(implementation):
+  return (
+      (implementation,)
+      if isinstance(implementation, str)
+      else tuple(implementation)
   )
-  names = (
-      (implementation,) if isinstance(implementation, str) else implementation
-  )
-  results = _run(inputs, tuple(names), tuple(batch_axes), tuple(head_axes))
-  return results if return_state else results[0]
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3))
 def _run(inputs, names, batch_axes, head_axes):
   """Compiled once where the caller compiles nothing, else part of the whole."""
-  (B, _, G, _), H = inputs.q.shape, inputs.v.shape[2]
+  (B, _, G, _), H = inputs.k.shape, inputs.v.shape[2]
   rows = sharding.axes_that_divide(B, batch_axes)
   heads = sharding.axes_that_divide(H if G == 1 else G, head_axes)
   vectors = PartitionSpec(rows, None, heads)
   state = PartitionSpec(rows, heads)
+  keys = PartitionSpec(rows) if G == 1 else vectors
   specs = inputs_lib.Inputs(
-      *[PartitionSpec(rows) if G == 1 else vectors] * 2,
+      None if inputs.q is None else keys,
+      keys,
       *[vectors] * 2,
       None if inputs.beta is None else vectors,
       PartitionSpec(rows),
@@ -137,7 +180,8 @@ def _run(inputs, names, batch_axes, head_axes):
   run = functools.partial(
       dispatch.run, 'gated_delta_rule', IMPLEMENTATIONS, names
   )
-  return sharding.on_shards(run, (specs,), (vectors, state))(inputs)
+  outputs = None if inputs.q is None else vectors
+  return sharding.on_shards(run, (specs,), (outputs, state))(inputs)
 
 
 def gated_delta_rule_step(

@@ -38,8 +38,8 @@ _einsum = functools.partial(
 
 def chunked(
     inputs: Inputs, *, chunk: int = CHUNK
-) -> tuple[jax.Array, jax.Array]:
-  """Returns the outputs [B, L, H, V] and the state after the last token.
+) -> tuple[jax.Array | None, jax.Array]:
+  """Returns the outputs [B, L, H, V], if there are queries, and the last state.
 
   The backward pass keeps the state before each chunk and computes the rest of a
   chunk once more, so that memory is linear in L.
@@ -48,6 +48,8 @@ def chunked(
   chunks = _Chunk.of(inputs, min(chunk, -(-L // 16) * 16))
   read = jax.checkpoint(_read)
   state, y = lax.scan(read, inputs.state, chunks)  # y [N, B, H, C, V]
+  if y is None:
+    return None, state
   y = jnp.moveaxis(y, (0, 3), (1, 2))  # [B, N, C, H, V]
   y = y.reshape(y.shape[0], -1, *y.shape[3:])[:, :L]
   return y.astype(inputs.v.dtype), state
@@ -56,7 +58,7 @@ def chunked(
 class _Chunk(NamedTuple):
   """C tokens of every row; N of them in a row, along a leading axis."""
 
-  q: jax.Array  # [B, G, C, D]
+  q: jax.Array | None  # [B, G, C, D]
   k: jax.Array  # [B, G, C, D]
   v: jax.Array  # [B, H, C, V]
   log_decay: jax.Array  # [B, H, C]
@@ -84,7 +86,7 @@ def _split(x, C, mode='constant'):
 
 
 def _read(state, chunk):
-  """The state [B, H, D, V] after a chunk, and its outputs [B, H, C, V]."""
+  """The state [B, H, D, V] after a chunk, and outputs [B, H, C, V] or None."""
   segment = chunk.segment
   reads = segment == chunk.opened[:, None]  # [B, C], tokens that see the state
   writes = segment == segment[:, -1:]  # likewise those that are kept in it
@@ -97,10 +99,12 @@ def _read(state, chunk):
   left = jnp.exp(jnp.where(writes[:, None], left, -jnp.inf))[..., None]
 
   written = _written(chunk, state, ratio, since)
-  scores = _by_head(_scores(chunk.q, chunk.k), ratio)
-  y = since * _from_state(chunk.q, state)
-  dtype = chunk.v.dtype
-  y += _einsum('bhij,bhjv->bhiv', scores.astype(dtype), written.astype(dtype))
+  y = None
+  if chunk.q is not None:
+    scores = _by_head(_scores(chunk.q, chunk.k), ratio)
+    y = since * _from_state(chunk.q, state)
+    dtype = chunk.v.dtype
+    y += _einsum('bhij,bhjv->bhiv', scores.astype(dtype), written.astype(dtype))
   kept = jnp.where(reads[:, -1:], jnp.exp(total[..., -1]), 0)
   state = state * kept[..., None, None] + _to_state(chunk.k, left * written)
   return state, y

@@ -13,7 +13,7 @@ class Inputs(NamedTuple):
   its `beta`, or its `v` where there is no beta, is 0 as well.
   """
 
-  q: jax.Array  # [B, L, G, D]
+  q: jax.Array | None  # [B, L, G, D]; None: outputs are not computed
   k: jax.Array  # [B, L, G, D]
   v: jax.Array  # [B, L, H, V], H a multiple of G
   log_decay: jax.Array  # float32 [B, L, H]

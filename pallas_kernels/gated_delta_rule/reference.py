@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from pallas_kernels.gated_delta_rule.inputs import Inputs
 
 
-def reference(inputs: Inputs) -> tuple[jax.Array, jax.Array]:
-  """Returns the outputs [B, L, H, V] and the state after the last token.
+def reference(inputs: Inputs) -> tuple[jax.Array | None, jax.Array]:
+  """Returns the outputs [B, L, H, V], if there are queries, and the last state.
 
   It computes in float32, or in float64 for inputs of float64.
   """
@@ -16,13 +16,14 @@ def reference(inputs: Inputs) -> tuple[jax.Array, jax.Array]:
   decay = jnp.where(starts[..., None], 0, jnp.exp(inputs.log_decay))
 
   def read(state, token):
-    q, k, v, decay, beta = token
-    state, y = step(q, k, v, decay, beta, state)
-    return state, y
+    return step(*token, state)
 
-  tokens = inputs.q, inputs.k, inputs.v, decay, inputs.beta
+  q = inputs.k if inputs.q is None else inputs.q
+  tokens = q, inputs.k, inputs.v, decay, inputs.beta
   tokens = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0).astype(dtype), tokens)
   state, y = jax.lax.scan(read, inputs.state.astype(dtype), tokens)
+  if inputs.q is None:
+    return None, state
   return jnp.moveaxis(y, 0, 1).astype(inputs.v.dtype), state
 
 

@@ -57,6 +57,28 @@ def test_chunks_agree_with_the_definition_in_outputs_state_and_gradients(
   testing.assert_close(actual, expected, testing.TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize('implementation', ['chunked', 'reference'])
+def test_a_state_without_outputs_is_that_with_outputs(implementation):
+  inputs = make_inputs(L=70)
+  mask = np.arange(70) < np.array([[70], [33]])
+
+  def state(function, q=None, **inputs):
+    queries = {} if q is None else {'q': q, 'return_state': True}
+    results = function(
+        **queries, **inputs, mask=mask, implementation=implementation
+    )
+    return results if q is None else results[1]
+
+  q = inputs.pop('q')
+  expected = testing.outputs_and_gradients(
+      functools.partial(state, pallas_kernels.gated_delta_rule, q), inputs
+  )
+  actual = testing.outputs_and_gradients(
+      functools.partial(state, pallas_kernels.gated_delta_rule_state), inputs
+  )
+  testing.assert_close(actual, expected, 1e-5)
+
+
 def test_packed_documents_and_padding_agree_with_the_definition():
   inputs = make_inputs(L=100)
   ids = np.searchsorted([3, 40, 64, 65, 90], np.arange(100), side='right')
