@@ -5,6 +5,7 @@ its model, objective and recipe. Other configs change only what differs.
 """
 
 from collections.abc import Collection, Mapping
+import pkgutil
 from typing import Any
 
 import ml_collections
@@ -27,7 +28,7 @@ from jrt_jax.schema import Text
 from jrt_jax.schema import Whole
 
 # It accepts every key of the table.
-_MIXER = KeyOf('jrt_jax.cost.mixers:MIXERS')
+_MIXERS = 'jrt_jax.cost.mixers:MIXERS'
 _COUNT = Whole(1, 10**9)
 _COUNT_OR_0 = Whole(0, 10**9)
 
@@ -48,7 +49,7 @@ KEYS: dict[str, Any] = dict(
     model=dict(
         mixers=(  # the mixer of each layer
             ('conv', 'pla', 'swa', 'conv', 'conv') * 5 + ('conv',),
-            ListOf(_MIXER, 1, 512),
+            ListOf(KeyOf(_MIXERS), 1, 512),
         ),
         width=(1024, Whole(1, 2**16)),  # E, width of the residual stream
         num_heads=(16, Whole(1, 2**10)),  # H, heads of every mixer except conv
@@ -99,9 +100,9 @@ KEYS: dict[str, Any] = dict(
         conv_kernel=(3, Whole(2, 2**8)),  # conv layers: taps of the filter
         # conv layers: width of values and gates together, as a multiple of E
         conv_expand=(4, Whole(1, 2**6)),
-        # gdn layers, Gated DeltaNet (https://arxiv.org/abs/2412.06464)
+        # gdn and prefix_gdn layers (https://arxiv.org/abs/2412.06464)
         gdn=gdn.KEYS,
-        # mamba2 layers (https://arxiv.org/abs/2405.21060)
+        # mamba2 and prefix_mamba2 layers (https://arxiv.org/abs/2405.21060)
         mamba2=mamba2.KEYS,
         norm_eps=(1e-5, Real(1e-12, 1)),  # epsilon of RMSNorm
         # standard deviation of initial weights; projections that add to the
@@ -183,12 +184,15 @@ RANGES = Fields({}, optional=_part(KEYS, 1))
 
 
 def is_read(key: str, mixers: Collection[str]) -> bool:
-  """Whether a model with these mixers reads a dotted key.
+  """Whether a model with these mixers reads a dotted key; see `Mixer.settings`."""
+  owners = readers(key)
+  return not owners or not {*owners}.isdisjoint(mixers)
 
-  `model.gdn.key_dim` is of `gdn` layers, and so for each mixer with such keys.
-  """
-  part = key.removeprefix('model.').partition('.')[0]
-  return part not in _MIXER.choices or part in mixers
+
+def readers(key: str) -> list[str]:
+  """The only mixers that read a dotted key; empty: it is of no mixer."""
+  table, name = pkgutil.resolve_name(_MIXERS), key.removeprefix('model.')
+  return [mixer for mixer, facts in table.items() if name in facts.settings]
 
 
 def check(config: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 For example, only two feature maps read `model.feature_map.degree`. Every config
 has all keys, so that any can be set on a command line. A key that the chosen
 feature map does not read would have no effect, so setting it is an error. The
-entries of `MAPS`, `PREFIX_POLICIES`, `OBJECTIVES`, `SOURCES` and `TASKS` list
+entries of `MIXERS`, `MAPS`, `PREFIX_POLICIES`, `OBJECTIVES`, `SOURCES` and `TASKS` list
 the keys that a choice reads as their `settings`.
 """
 
@@ -63,15 +63,15 @@ def check(config: Mapping[str, Any]) -> None:
 def _check_mixers(config):
   """Raises ValueError for settings of a mixer that no layer has."""
   defaults = traverse_util.flatten_dict(base.get_config().to_dict(), sep='.')
+  mixers = config['model']['mixers']
   for key, default in defaults.items():
-    if base.is_read(key, config['model']['mixers']):
+    if base.is_read(key, mixers) or _same(_at(config, key), default):
       continue
-    if not _same(_at(config, key), default):
-      mixer = key.split('.')[1]
-      raise ValueError(
-          f'config.{key} is a setting of {mixer}, but no layer of'
-          f' config.model.mixers is {mixer}'
-      )
+    some = base.readers(key)
+    raise ValueError(
+        f'config.{key} is a setting of {_listed(some)} layers, but'
+        ' config.model.mixers has none'
+    )
 
 
 def _at(config, key):

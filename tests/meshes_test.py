@@ -30,6 +30,7 @@ MODELS = {
     'hybrid': ('pla', 'la'),  # two maps, of two heads each
     'recurrences': ('gdn', 'mamba2'),
     'ridge': ('pla', 'pla'),
+    'prefix_recurrences': ('prefix_gdn', 'prefix_mamba2'),
 }
 MESHES = {  # data, fsdp, tensor
     'one device': (1, 1, 1),
@@ -71,7 +72,7 @@ def make_model(name):
   config.model.feature_map.feature_dim = 4
   config.model.gdn.update(num_heads=2, key_dim=4, value_dim=6)
   config.model.mamba2.update(num_heads=4, head_dim=6, state_dim=4)
-  if name in ('recurrences', 'ridge'):
+  if name in ('recurrences', 'prefix_recurrences', 'ridge'):
     config.model.init_std = 0.1  # of norms near 0 rounding would be amplified
   if name == 'ridge':
     config.model.pla.prefix_reader = 'ridge'

@@ -152,14 +152,8 @@ def extend_prefix(
   """
   if mode not in MODES:
     raise ValueError(f'mode must be one of {MODES}, got {mode!r}')
-  if mode == 'frozen' and any(
-      layer.facts.linear_attention and layer.mixer.solves_prefix
-      for layer in model.layers
-  ):
-    raise ValueError(
-        "mode must be 'exact' for a model with config.model.pla.prefix_reader="
-        "'ridge', whose prefixes are solved as a whole, got 'frozen'"
-    )
+  if mode == 'frozen':
+    _check_sums(model)
   L, low = tokens.shape[1], stream.prefix_len
   _check(
       stream.position <= L,
@@ -175,6 +169,15 @@ def extend_prefix(
   if mode == 'exact':
     return _read_again(model, stream, tokens, prefix_len)
   return _add(model, stream, tokens, prefix_len, C)
+
+
+def _check_sums(model):
+  for layer in model.layers:
+    if layer.facts.reads_prefix and not layer.mixer.prefix_adds_up:
+      raise ValueError(
+          f"mode must be 'exact' for a model with {layer.kind} layers whose"
+          " prefix is read as a whole, got 'frozen'"
+      )
 
 
 def _read_again(model, stream, tokens, prefix_len):

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 
 from jrt_jax.models.decay import Decay
 from jrt_jax.models.layers import Build
+from jrt_jax.models.prefix_recurrence import PASSES
+from jrt_jax.models.prefix_recurrence import PrefixRecurrence
 from jrt_jax.models.recurrence import Operands
 from jrt_jax.models.recurrence import Recurrence
 from jrt_jax.models.rms_norm import rms_normalized
@@ -79,11 +81,16 @@ class GatedDeltaNet(Recurrence):
 
   def _operands(self, x, q, k, v):
     """Of convolved arrays [..., H · D] and [..., H · V]."""
-    q, k, v = map(self._heads, (q, k, v))
+    q = self._heads(q)
     scale = q.shape[-1] ** -0.5
-    beta = jax.nn.sigmoid(self.proj_beta(x).astype(jnp.float32))
     log_decay, _ = self.decay(self.proj_decay(x))
-    return Operands(_unit(q) * scale, _unit(k), v, log_decay, beta)
+    writes = self._writes(k, v, log_decay, self.proj_beta(x))
+    return Operands(_unit(q) * scale, *writes)
+
+  def _writes(self, k, v, log_decay, beta):
+    """Operands but queries, of convolved keys and values and of logits of β."""
+    beta = jax.nn.sigmoid(beta.astype(jnp.float32))
+    return _unit(self._heads(k)), self._heads(v), log_decay, beta
 
   def _out(self, x, y, *convolved):
     """RMSNorm of each head's outputs [..., H, V], gated, to [..., E]."""
@@ -97,13 +104,53 @@ class GatedDeltaNet(Recurrence):
     return x.reshape(*x.shape[:-1], self.num_heads, -1)
 
 
+class PrefixGatedDeltaNet(PrefixRecurrence, GatedDeltaNet):
+  """`GatedDeltaNet` that has read the whole prefix before the first token.
+
+  Args:
+    build: what the layers are made with.
+    prefix_passes: a key of `PASSES`. The delta rule depends on the order of
+      tokens: it holds most exactly what it read last.
+    sizes: the other arguments of `GatedDeltaNet`.
+  """
+
+  def __init__(self, build: Build, *, prefix_passes: str, **sizes: int):
+    super().__init__(build, **sizes)
+    keys, values = self.proj_k.out_features, self.proj_v.out_features
+    kernel = sizes['conv_kernel']
+    self.proj_k_enc = build.linear(build.width, keys)
+    self.proj_v_enc = build.linear(build.width, values)
+    self.proj_beta_enc = build.linear(build.width, self.num_heads)
+    self.proj_decay_enc = build.linear(build.width, self.num_heads)
+    self.conv_k_enc = HeadsConv(build, keys, kernel=kernel)
+    self.conv_v_enc = HeadsConv(build, values, kernel=kernel)
+    self.decay_enc = Decay(build, self.num_heads)
+    self.passes = PASSES[prefix_passes]
+
+  def _prefix_inputs(self, x):
+    return (
+        (self.conv_k_enc, self.proj_k_enc(x)),
+        (self.conv_v_enc, self.proj_v_enc(x)),
+    )
+
+  def _prefix_operands(self, x, k, v):
+    log_decay, _ = self.decay_enc(self.proj_decay_enc(x))
+    return self._writes(k, v, log_decay, self.proj_beta_enc(x))
+
+
+def gdn(build: Build, config: Mapping[str, Any]) -> GatedDeltaNet:
+  """The mixer `gdn` of `config.model`."""
+  own = {k: x for k, x in config['gdn'].items() if k != 'prefix_passes'}
+  return GatedDeltaNet(build, **own)
+
+
+def prefix_gdn(build: Build, config: Mapping[str, Any]) -> PrefixGatedDeltaNet:
+  """The mixer `prefix_gdn` of `config.model`."""
+  return PrefixGatedDeltaNet(build, **config['gdn'])
+
+
 def _unit(x):
   """x / ‖x‖ over the last axis, in the dtype of x."""
   wide = x.astype(jnp.float32)
   square = jnp.sum(wide * wide, axis=-1, keepdims=True)
   return (wide * jax.lax.rsqrt(square + _NORM_EPS)).astype(x.dtype)
-
-
-def gdn(build: Build, config: Mapping[str, Any]) -> GatedDeltaNet:
-  """The mixer `gdn` of `config.model`."""
-  return GatedDeltaNet(build, **config['gdn'])

@@ -30,9 +30,9 @@ class LinearAttentionState(nnx.Module):
   num_heads: int
 
   @property
-  def solves_prefix(self) -> bool:
-    """Whether queries read a ridge regression, for which a prefix is whole."""
-    return any(group.ridge is not None for group in self.groups)
+  def prefix_adds_up(self) -> bool:
+    """See `PrefixMixer`; a ridge regression is solved for the whole prefix."""
+    return all(group.ridge is None for group in self.groups)
 
   def read_prefix(self, x: jax.Array, mask: jax.Array, state: State) -> State:
     """Adds N blocks of tokens [N, B, C, E] to the prefix in `state`."""

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jrt_jax.models.decay import Decay
 from jrt_jax.models.layers import Build
+from jrt_jax.models.prefix_recurrence import PrefixRecurrence
 from jrt_jax.models.recurrence import Operands
 from jrt_jax.models.recurrence import Recurrence
 from jrt_jax.models.rms_norm import rms_normalized
@@ -73,11 +74,15 @@ class Mamba2(Recurrence):
 
   def _operands(self, x, u, bc):
     """C, B, Δx and log a, of convolved arrays [..., H · V] and [..., 2 G N]."""
-    bc = bc.reshape(*bc.shape[:-1], 2, self.num_groups, -1)
-    log_decay, step = self.decay(self.proj_dt(x))
-    u = self._heads(u)
-    values = (u * step[..., None]).astype(u.dtype)
-    return Operands(bc[..., 1, :, :], bc[..., 0, :, :], values, log_decay)
+    b, c = jnp.split(bc, 2, axis=-1)
+    return Operands(
+        self._groups(c), *self._writes(u, b, *self.decay(self.proj_dt(x)))
+    )
+
+  def _writes(self, u, b, log_decay, step):
+    """Operands but queries: B, Δx and log a."""
+    values = (self._heads(u) * step[..., None]).astype(u.dtype)
+    return self._groups(b), values, log_decay
 
   def _out(self, x, y, u, bc):
     """The skipped values and the gated norm of each group, to [..., E]."""
@@ -90,10 +95,47 @@ class Mamba2(Recurrence):
     y = rms_normalized(y, gain, self.norm_eps).astype(x.dtype)
     return self.out_proj(y.reshape(*x.shape[:-1], -1))
 
+  def _groups(self, x):
+    return x.reshape(*x.shape[:-1], self.num_groups, -1)
+
   def _heads(self, u):
     return u.reshape(*u.shape[:-1], self.num_heads, -1)
+
+
+class PrefixMamba2(PrefixRecurrence, Mamba2):
+  """`Mamba2` that has read the whole prefix before the first token.
+
+  Args:
+    build: what the layers are made with.
+    sizes: the other arguments of `Mamba2`.
+  """
+
+  def __init__(self, build: Build, **sizes: int):
+    super().__init__(build, **sizes)
+    inner, keys = self.proj_x.out_features, self.proj_bc.out_features // 2
+    kernel = sizes['conv_kernel']
+    self.proj_x_enc = build.linear(build.width, inner)
+    self.proj_b_enc = build.linear(build.width, keys)
+    self.proj_dt_enc = build.linear(build.width, self.num_heads)
+    self.conv_x_enc = HeadsConv(build, inner, kernel=kernel, bias=True)
+    self.conv_b_enc = HeadsConv(build, keys, kernel=kernel, bias=True)
+    self.decay_enc = Decay(build, self.num_heads)
+
+  def _prefix_inputs(self, x):
+    return (
+        (self.conv_x_enc, self.proj_x_enc(x)),
+        (self.conv_b_enc, self.proj_b_enc(x)),
+    )
+
+  def _prefix_operands(self, x, u, b):
+    return self._writes(u, b, *self.decay_enc(self.proj_dt_enc(x)))
 
 
 def mamba2(build: Build, config: Mapping[str, Any]) -> Mamba2:
   """The mixer `mamba2` of `config.model`."""
   return Mamba2(build, **config['mamba2'])
+
+
+def prefix_mamba2(build: Build, config: Mapping[str, Any]) -> PrefixMamba2:
+  """The mixer `prefix_mamba2` of `config.model`."""
+  return PrefixMamba2(build, **config['mamba2'])

@@ -86,6 +86,15 @@ class Mixer(Protocol):
 class PrefixMixer(Mixer, Protocol):
   """What a mixer with the fact `reads_prefix` can do in addition."""
 
+  @property
+  def prefix_adds_up(self) -> bool:
+    """Whether the state has the prefix as a sum over its tokens.
+
+    Then tokens can join the prefix after later tokens were read, as in the mode
+    'frozen' of `extend_prefix`.
+    """
+    ...
+
   def read_prefix(self, x: jax.Array, mask: jax.Array, state: Any) -> Any:
     """Reads a prefix, and nothing else, into the state.
 

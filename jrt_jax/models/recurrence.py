@@ -1,5 +1,6 @@
 """What Gated DeltaNet and Mamba-2 share: how rows pass through the recurrence."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from flax import nnx
@@ -56,14 +57,9 @@ class Recurrence(nnx.Module):
       return_state: bool = False,
   ):
     """See `mixer.Mixer`."""
-    inputs = self._inputs(x)
-    *tails, memory = state or (None,) * (len(inputs) + 1)
-    convolved, tails = zip(
-        *(
-            conv(u, context, state=tail)
-            for (conv, u), tail in zip(inputs, tails, strict=True)
-        )
-    )
+    *tails, memory = state or (None,)
+    convolved, tails = convolve(self._inputs(x), context, tails)
+    memory = self._start(x, context, memory)
     y, memory = pallas_kernels.gated_delta_rule(
         *self._operands(x, *convolved),
         initial_state=memory,
@@ -75,6 +71,13 @@ class Recurrence(nnx.Module):
     )
     y = self._out(x, y, *convolved)
     return (y, self.State(*tails, memory)) if return_state else y
+
+  def _start(
+      self, x: jax.Array, context: Context, memory: jax.Array | None
+  ) -> jax.Array | None:
+    """Returns `memory` before the first token: here that of earlier tokens."""
+    del x, context
+    return memory
 
   def step(self, x: jax.Array, state: Any) -> tuple[jax.Array, Any]:
     """See `mixer.Mixer`."""
@@ -89,3 +92,27 @@ class Recurrence(nnx.Module):
         *self._operands(x, *convolved), memory
     )
     return self._out(x, y, *convolved), self.State(*tails, memory)
+
+
+def convolve(
+    inputs: Sequence[tuple[HeadsConv, jax.Array]],
+    context: Context,
+    tails: Sequence[jax.Array],
+) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
+  """Convolves several projections [B, L, I] of the same rows.
+
+  Args:
+    inputs: convolutions, each with what it reads.
+    context: of the rows.
+    tails: the states of the convolutions; empty: there are no earlier tokens.
+
+  Returns:
+    The results, and the next states.
+  """
+  before = tails or (None,) * len(inputs)
+  results = [
+      conv(u, context, state=tail)
+      for (conv, u), tail in zip(inputs, before, strict=True)
+  ]
+  convolved, following = zip(*results)
+  return convolved, following

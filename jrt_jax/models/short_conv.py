@@ -81,6 +81,11 @@ class HeadsConv(ShortConv):
     y, tail = super().step(u, jnp.swapaxes(tail, 1, 2))
     return jax.nn.silu(y), jnp.swapaxes(tail, 1, 2)
 
+  def empty(self, rows: int, dtype: jnp.dtype) -> jax.Array:
+    """Returns the state before the first token, in the dtype of the inputs."""
+    K, I = self.kernel.shape
+    return jnp.zeros((rows, I, K - 1), dtype)
+
 
 def _shifted_within(u, shift, context):
   """u_{i - shift} where that is a token of i's document, else 0."""

@@ -37,6 +37,7 @@ def tiny_config():
             'key_dim': 4,
             'value_dim': 6,
             'conv_kernel': 4,
+            'prefix_passes': 'both',
         },
         'mamba2': {
             'num_heads': 4,

@@ -1,6 +1,7 @@
 import importlib
 import pkgutil
 
+from flax import traverse_util
 import pytest
 
 import configs
@@ -10,6 +11,7 @@ from configs import synthetic
 from configs.ablations import feature_map
 from jrt_jax import own_settings
 from jrt_jax.cost.feature_maps import MAPS
+from jrt_jax.cost.mixers import MIXERS
 from jrt_jax.data.objectives import OBJECTIVES
 from jrt_jax.data.source_table import SOURCES
 from jrt_jax.data.synthetic.tasks import TASKS
@@ -53,8 +55,13 @@ def test_every_ablation_sets_what_it_reads(name):
     [
         (
             {'model.gdn.key_dim': 3},
-            'model.gdn.key_dim is a setting of gdn, but no layer of'
-            ' config.model.mixers is gdn',
+            'model.gdn.key_dim is a setting of gdn and prefix_gdn layers, but'
+            ' config.model.mixers has none',
+        ),
+        (
+            {'model.mixers': ('gdn',), 'model.gdn.prefix_passes': 'both'},
+            'model.gdn.prefix_passes is a setting of prefix_gdn layers, but'
+            ' config.model.mixers has none',
         ),
         (
             {'model.feature_map.degree': 3},
@@ -130,6 +137,12 @@ def test_every_setting_of_a_choice_is_a_key(part):
     assert {*facts.settings} <= {*keys}, name
 
 
+def test_every_setting_of_a_mixer_is_a_key():
+  keys = traverse_util.flatten_dict(base.KEYS['model'], sep='.')
+  for name, facts in MIXERS.items():
+    assert {*facts.settings} <= keys.keys(), name
+
+
 def test_a_list_is_as_good_as_a_tuple():
   config = make()
   config['prefix']['quantiles'] = [*config['prefix']['quantiles']]
@@ -145,6 +158,6 @@ def test_no_default_is_refused_whatever_is_chosen():
 
 def test_only_pla_layers_read_how_a_prefix_is_read():
   changes = {'model.mixers': ('la',), 'model.pla.prefix_reader': 'ridge'}
-  with pytest.raises(ValueError, match='is a setting of pla, but no layer'):
+  with pytest.raises(ValueError, match='is a setting of pla layers, but'):
     own_settings.check(make(**changes))
   own_settings.check(make(**changes | {'model.mixers': ('la', 'pla')}))

@@ -10,9 +10,11 @@ from jrt_jax.cost.mixers.base import ITEM_BYTES as ITEM_BYTES
 from jrt_jax.cost.mixers.base import Mixer as Mixer
 from jrt_jax.cost.mixers.conv import CONV
 from jrt_jax.cost.mixers.gated_delta_net import GDN
+from jrt_jax.cost.mixers.gated_delta_net import PREFIX_GDN
 from jrt_jax.cost.mixers.linear_attention import LA
 from jrt_jax.cost.mixers.linear_attention import PLA
 from jrt_jax.cost.mixers.mamba2 import MAMBA2
+from jrt_jax.cost.mixers.mamba2 import PREFIX_MAMBA2
 from jrt_jax.cost.mixers.softmax_attention import ATTENTION
 from jrt_jax.cost.mixers.softmax_attention import SWA
 
@@ -24,6 +26,8 @@ MIXERS = {
     'attention': ATTENTION,
     'mamba2': MAMBA2,
     'gdn': GDN,
+    'prefix_mamba2': PREFIX_MAMBA2,
+    'prefix_gdn': PREFIX_GDN,
 }
 
 

@@ -1,9 +1,14 @@
-"""The facts that every mixer must state."""
+"""The facts that every mixer must state.
+
+`jrt_jax/models/mixer.py` says what its module must compute.
+"""
 
 from collections.abc import Callable, Mapping
+import functools
 from typing import Any, NamedTuple
 
 from jrt_jax.cost.weight import BATCH_AXES
+from jrt_jax.cost.weight import HEAD_AXES
 from jrt_jax.cost.weight import Weight
 
 ITEM_BYTES = {'bfloat16': 2, 'float32': 4}  # by `config.model.dtype`
@@ -31,6 +36,8 @@ class Mixer(NamedTuple):
     state_axes: for each axis of the arrays of its decode state, the axes of the
       mesh that divide it; arrays with fewer axes use the first of these.
     model_heads: whether it has the heads of `config.model.num_heads`.
+    settings: the keys of `config.model` that only it reads, or it and other
+      mixers which name them too, such as 'gdn.key_dim'.
     reads_prefix: whether every position sees the whole prefix; then its module
       has `read_prefix`.
     state_grows: whether its state is a KVCache of all tokens.
@@ -46,9 +53,38 @@ class Mixer(NamedTuple):
   kept_of_row: Callable[[Config], int] = lambda config: 0
   state_axes: tuple[tuple[str, ...] | None, ...] = (BATCH_AXES,)
   model_heads: bool = False
+  settings: tuple[str, ...] = ()
   reads_prefix: bool = False
   state_grows: bool = False
   linear_attention: bool = False
+
+
+def of_heads(
+    module: str,
+    *,
+    reads_prefix: bool,
+    weights: Callable[..., Mapping[str, Weight]],
+    products: Callable[..., float],
+    kept: Callable[..., tuple[float, float]],
+    **facts: Any,
+) -> Mixer:
+  """Returns the facts of a mixer whose state is a matrix for each head.
+
+  Args:
+    module, reads_prefix, facts: see `Mixer`.
+    weights, products, kept: see `Mixer`; these also take `reads_prefix`, because
+      a mixer with and without a prefix share them.
+  """
+  bind = functools.partial
+  return Mixer(
+      module=module,
+      weights=bind(weights, reads_prefix=reads_prefix),
+      products=bind(products, reads_prefix=reads_prefix),
+      kept=bind(kept, reads_prefix=reads_prefix),
+      state_axes=(BATCH_AXES, HEAD_AXES),
+      reads_prefix=reads_prefix,
+      **facts,
+  )
 
 
 def head_width(width: int, num_heads: int, *, rotary: bool = False) -> int:

@@ -1,11 +1,15 @@
-"""The facts of `gdn`, the mixer of Gated DeltaNet."""
+"""The facts of `gdn`, the mixer of Gated DeltaNet, and of `prefix_gdn`."""
 
 from jrt_jax.cost import weight
 from jrt_jax.cost.mixers.base import ITEM_BYTES
-from jrt_jax.cost.mixers.base import Mixer
+from jrt_jax.cost.mixers.base import of_heads
 from jrt_jax.cost.weight import Weight
 
 _CHUNK = 64  # tokens of a chunk, of each of which backward keeps the state
+_OF_PREFIX = ('k', 'v', 'beta', 'decay')  # what the encoder has of its own
+_SETTINGS = tuple(
+    f'gdn.{x}' for x in ('num_heads', 'key_dim', 'value_dim', 'conv_kernel')
+)
 
 
 def _sizes(config):
@@ -15,22 +19,28 @@ def _sizes(config):
   return H, H * own['key_dim'], H * own['value_dim']
 
 
-def _weights(config):
+def _weights(config, *, reads_prefix):
   E, K = config['width'], config['gdn']['conv_kernel']
   H, keys, values = _sizes(config)
-  widths = {'q': keys, 'k': keys, 'v': values}
-  projections = widths | {'gate': values, 'beta': H, 'decay': H}
-  return {
-      **{
-          f'proj_{name}.kernel': weight.kernel((E, width), weight.IN)
-          for name, width in projections.items()
-      },
-      **{
-          f'conv_{name}.kernel': weight.kernel((K, width), weight.BY_CHANNEL)
-          for name, width in widths.items()
-      },
-      'decay.A_log': Weight((H,), weight.HEAD_AXES, decays=False),
-      'decay.dt_bias': Weight((H,), weight.HEAD_AXES, decays=False),
+  convolved = {'q': keys, 'k': keys, 'v': values}
+  projected = convolved | {'gate': values, 'beta': H, 'decay': H}
+  weights = {}
+  for name, width in projected.items():
+    whole = weight.kernel((E, width), weight.IN)
+    weights[f'proj_{name}.kernel'] = whole
+    if reads_prefix and name in _OF_PREFIX:
+      own = whole._replace(uses=0.0, prefix_uses=1.0)
+      weights[f'proj_{name}_enc.kernel'] = own
+  for name, width in convolved.items():
+    taps = weight.kernel((K, width), weight.BY_CHANNEL)
+    weights[f'conv_{name}.kernel'] = taps
+    if reads_prefix and name in _OF_PREFIX:
+      own = taps._replace(uses=0.0, prefix_uses=1.0)
+      weights[f'conv_{name}_enc.kernel'] = own
+  for decay in ('decay', 'decay_enc')[: 1 + reads_prefix]:
+    by_head = Weight((H,), weight.HEAD_AXES, decays=False)
+    weights |= {f'{decay}.A_log': by_head, f'{decay}.dt_bias': by_head}
+  return weights | {
       'gain': Weight((config['gdn']['value_dim'],)),
       'out_proj.kernel': weight.kernel((values, E), weight.OUT),
   }
@@ -44,27 +54,47 @@ def _state_bytes(config, length):
   return tails * ITEM_BYTES[config['dtype']] + 4 * keys * values // H
 
 
-def _products(config, length, prefix_fraction):
-  """What the state holds under the key, k uᵀ, and what it holds for the query."""
-  del length, prefix_fraction
+def _products(config, length, prefix_fraction, *, reads_prefix):
+  """What the state holds under the key, k uᵀ, and what it holds for the query.
+
+  A pass over the prefix has no queries.
+  """
+  del length
   H, keys, values = _sizes(config)
-  return 3 * keys * values // H
+  passes = reads_prefix * _passes(config) * prefix_fraction
+  return (3 + 2 * passes) * keys * values // H
 
 
-def _kept(config, capacity):
+def _kept(config, capacity, *, reads_prefix):
   """Each projection; and convolved, of norm 1, the outputs, gated and not."""
-  del capacity
   H, keys, values = _sizes(config)
+  room = reads_prefix * capacity
   projected = 2 * keys + 2 * values + 2 * H
+  of_prefix = keys + values + 2 * H
   state = 4 * keys * values // H / ITEM_BYTES[config['dtype']] / _CHUNK
-  return projected, projected + 4 * keys + 4 * values + state
+  kept = 4 * keys + 4 * values + state
+  kept += room * (2 * keys + values + _passes(config) * state)
+  projected += room * of_prefix
+  return projected, projected + kept
 
 
-GDN = Mixer(
-    module='jrt_jax.models.gated_delta_net:gdn',
-    weights=_weights,
-    state_bytes=_state_bytes,
-    products=_products,
-    kept=_kept,
-    state_axes=(weight.BATCH_AXES, weight.HEAD_AXES),
+def _passes(config):
+  return 2 if config['gdn']['prefix_passes'] == 'both' else 1
+
+
+def _gated_delta_net(name, *own_settings, reads_prefix):
+  return of_heads(
+      f'jrt_jax.models.gated_delta_net:{name}',
+      reads_prefix=reads_prefix,
+      weights=_weights,
+      state_bytes=_state_bytes,
+      products=_products,
+      kept=_kept,
+      settings=_SETTINGS + own_settings,
+  )
+
+
+GDN = _gated_delta_net('gdn', reads_prefix=False)
+PREFIX_GDN = _gated_delta_net(
+    'prefix_gdn', 'gdn.prefix_passes', reads_prefix=True
 )

@@ -6,7 +6,7 @@ from jrt_jax.cost import feature_maps
 from jrt_jax.cost import weight
 from jrt_jax.cost.mixers.base import head_width
 from jrt_jax.cost.mixers.base import ITEM_BYTES
-from jrt_jax.cost.mixers.base import Mixer
+from jrt_jax.cost.mixers.base import of_heads
 from jrt_jax.cost.weight import Weight
 
 _CHUNK = 128  # tokens of a chunk of `chunked`
@@ -133,22 +133,20 @@ def _normalizes_outputs(config, group, reads_prefix):
   return normalizer == 'output_rms'
 
 
-def _linear_attention(module, reads_prefix):
-  bind = functools.partial
-  return Mixer(
-      module=module,
-      weights=bind(_weights, reads_prefix=reads_prefix),
-      state_bytes=_state_bytes,
-      products=bind(_products, reads_prefix=reads_prefix),
-      kept=bind(_kept, reads_prefix=reads_prefix),
-      kept_of_row=bind(_kept_of_row, reads_prefix=reads_prefix),
-      state_axes=(weight.BATCH_AXES, weight.HEAD_AXES),
-      model_heads=True,
+def _linear_attention(name, *, reads_prefix):
+  return of_heads(
+      f'jrt_jax.models.prefix_linear_attention:{name}',
       reads_prefix=reads_prefix,
+      weights=_weights,
+      state_bytes=_state_bytes,
+      products=_products,
+      kept=_kept,
+      kept_of_row=functools.partial(_kept_of_row, reads_prefix=reads_prefix),
+      model_heads=True,
+      settings=('pla.prefix_reader',) if reads_prefix else (),
       linear_attention=True,
   )
 
 
-_MODULE = 'jrt_jax.models.prefix_linear_attention'
-PLA = _linear_attention(f'{_MODULE}:pla', reads_prefix=True)
-LA = _linear_attention(f'{_MODULE}:la', reads_prefix=False)
+PLA = _linear_attention('pla', reads_prefix=True)
+LA = _linear_attention('la', reads_prefix=False)

@@ -1,11 +1,17 @@
-"""The facts of `mamba2`, the mixer of Mamba-2."""
+"""The facts of `mamba2`, the mixer of Mamba-2, and of `prefix_mamba2`."""
+
+import functools
 
 from jrt_jax.cost import weight
 from jrt_jax.cost.mixers.base import ITEM_BYTES
-from jrt_jax.cost.mixers.base import Mixer
+from jrt_jax.cost.mixers.base import of_heads
 from jrt_jax.cost.weight import Weight
 
 _CHUNK = 64  # tokens of a chunk, of each of which backward keeps the state
+_SETTINGS = tuple(
+    f'mamba2.{x}'
+    for x in ('num_heads', 'head_dim', 'state_dim', 'num_groups', 'conv_kernel')
+)
 
 
 def _sizes(config):
@@ -20,11 +26,11 @@ def _sizes(config):
   return H, H * own['head_dim'], 2 * own['num_groups'] * own['state_dim']
 
 
-def _weights(config):
+def _weights(config, *, reads_prefix):
   E, K = config['width'], config['mamba2']['conv_kernel']
   H, inner, shared = _sizes(config)
   by_head = weight.HEAD_AXES
-  return {
+  return (_of_prefix(config) if reads_prefix else {}) | {
       'proj_gate.kernel': weight.kernel((E, inner), weight.IN),
       'proj_x.kernel': weight.kernel((E, inner), weight.IN),
       'proj_bc.kernel': weight.kernel((E, shared), ('fsdp', None)),
@@ -38,6 +44,25 @@ def _weights(config):
       'skip': Weight((H,), by_head, decays=False),
       'gain': Weight((inner,), by_head),
       'out_proj.kernel': weight.kernel((inner, E), weight.OUT),
+  }
+
+
+def _of_prefix(config):
+  """The encoder has no queries and no gate."""
+  E, K = config['width'], config['mamba2']['conv_kernel']
+  H, inner, shared = _sizes(config)
+  by_head, keys = weight.HEAD_AXES, shared // 2
+  of_encoder = functools.partial(Weight, prefix_uses=1.0)
+  return {
+      'proj_x_enc.kernel': of_encoder((E, inner), weight.IN),
+      'proj_b_enc.kernel': of_encoder((E, keys), ('fsdp', None)),
+      'proj_dt_enc.kernel': of_encoder((E, H), weight.IN),
+      'conv_x_enc.kernel': of_encoder((K, inner), weight.BY_CHANNEL),
+      'conv_x_enc.bias': weight.bias((inner,), by_head),
+      'conv_b_enc.kernel': of_encoder((K, keys)),
+      'conv_b_enc.bias': weight.bias((keys,)),
+      'decay_enc.A_log': Weight((H,), by_head, decays=False),
+      'decay_enc.dt_bias': Weight((H,), by_head, decays=False),
   }
 
 
@@ -55,26 +80,34 @@ def _state_bytes(config, length):
   return tails * ITEM_BYTES[config['dtype']] + 4 * _memory(config)
 
 
-def _products(config, length, prefix_fraction):
-  """B xᵀ, and what the state holds under C."""
-  del length, prefix_fraction
-  return 2 * _memory(config)
+def _products(config, length, prefix_fraction, *, reads_prefix):
+  """B xᵀ, also of the prefix, and what the state holds under C."""
+  del length
+  return (2 + reads_prefix * prefix_fraction) * _memory(config)
 
 
-def _kept(config, capacity):
+def _kept(config, capacity, *, reads_prefix):
   """Each projection; and convolved, times Δ, the outputs, gated and not."""
-  del capacity
   H, inner, shared = _sizes(config)
-  projected = 2 * inner + shared + H
+  room = reads_prefix * capacity
+  projected = 2 * inner + shared + H + room * (inner + shared // 2 + H)
   state = 4 * _memory(config) / ITEM_BYTES[config['dtype']] / _CHUNK
-  return projected, projected + 5 * inner + 2 * shared + state
+  kept = 5 * inner + 2 * shared + state
+  kept += room * (2 * inner + shared + state)
+  return projected, projected + kept
 
 
-MAMBA2 = Mixer(
-    module='jrt_jax.models.mamba2:mamba2',
-    weights=_weights,
-    state_bytes=_state_bytes,
-    products=_products,
-    kept=_kept,
-    state_axes=(weight.BATCH_AXES, weight.HEAD_AXES),
-)
+def _mamba2(name, *, reads_prefix):
+  return of_heads(
+      f'jrt_jax.models.mamba2:{name}',
+      reads_prefix=reads_prefix,
+      weights=_weights,
+      state_bytes=_state_bytes,
+      products=_products,
+      kept=_kept,
+      settings=_SETTINGS,
+  )
+
+
+MAMBA2 = _mamba2('mamba2', reads_prefix=False)
+PREFIX_MAMBA2 = _mamba2('prefix_mamba2', reads_prefix=True)

@@ -263,12 +263,22 @@ def test_a_training_step_of_jrt_360m_has_the_flops_known_of_it(
 def test_flops_count_every_multiplication_once(tiny_config):
   E, H, D, M, W, F, vocab, L = 16, 2, 4, 16, 5, 15, 20, 8
   head, mlp = vocab * E, 3 * E * M
+  K, keys, values = 4, 2 * 4, 2 * 6  # two heads, whose states are 4 x 6
+  delta = E * (2 * keys + 3 * values + 4) + K * (2 * keys + values) + 3 * 48
+  delta_enc = E * (keys + values + 4) + K * (keys + values) + 2 * 2 * 48
+  inner, shared = 4 * 4, 2 * 6  # four heads of two groups, states 6 x 4
+  ssm = E * (3 * inner + 2 * shared + 4) + K * (inner + 2 * shared) + 2 * 96
+  ssm_enc = E * (inner + shared + 4) + K * (inner + shared) + 96
   products = {
       'conv': 4 * E * E + 3 * 2 * E + 2 * E * E,
       'swa': 4 * E * E + 2 * (1 + 2 + 3 + 4 + 4 * W) / L * E,
       'attention': 4 * E * E + 2 * (L + 1) / 2 * E,
       'la': 2 * E * H * D + 2 * E * E + 2 * F * E,
       'pla': 2.5 * E * H * D + 2.5 * E * E + 2.5 * F * E,  # half is prefix
+      'gdn': delta,
+      'prefix_gdn': delta + delta_enc / 2,
+      'mamba2': ssm,
+      'prefix_mamba2': ssm + ssm_enc / 2,
   }
   for mixer, expected in products.items():
     config = tiny_config(mixers=(mixer,), vocab_size=vocab)

@@ -267,6 +267,27 @@ def test_a_long_prefix_must_come_first(model, read):
     prefill.prefill(model, rows, after=read)
 
 
+@pytest.mark.parametrize('policy', ['head', 'all'])
+def test_recurrences_read_prompts_of_any_length_as_one_pass_does(
+    make_model, policy
+):
+  """With prefixes beyond the model's, which come in blocks, in the same batch."""
+  model = make_model(('prefix_gdn', 'prefix_mamba2'))
+  lengths = np.array([1, 6, M, 13, 24])
+  rows = prompts(model, policy, lengths=lengths)
+  actual = prefill.prefill(model, rows, tell=lambda line: None)
+
+  @jax.jit
+  def one_pass(params):
+    return model.merge(params).prefill(
+        np.tile(TOKENS[:24], (len(lengths), 1)),
+        mask=np.arange(24) < lengths[:, None],
+        prefix_len=np.minimum(lengths, M if policy == 'head' else 24),
+    )
+
+  assert_close((actual.logits, actual.states), one_pass(model.params))
+
+
 def test_the_state_has_one_size_at_every_position(make_model):
   model = make_model(('conv', 'pla', 'swa', 'la'))
   H, V, W, K, inner, F = 2, 8, 5, 3, 32, 1 + 4 + 10

@@ -236,6 +236,13 @@ def test_an_unknown_mode_is_refused(shallow):
     lib.extend_prefix(model, shallow.empty, TOKENS, SHORT, mode='fast')
 
 
+def test_what_is_no_sum_cannot_be_added_to(tiny_config):
+  model = models.build(tiny_config(mixers=('pla', 'prefix_gdn')))
+  stream = lib.start(model, batch=3)
+  with pytest.raises(ValueError, match="must be 'exact' .*prefix_gdn layers"):
+    lib.extend_prefix(model, stream, TOKENS, SHORT, mode='frozen')
+
+
 def test_tokens_that_are_missing_are_named(shallow):
   with pytest.raises(ValueError, match=r'all \[12  9  6\] .* read, got 11'):
     lib.extend_prefix(shallow.model, shallow.stream(), TOKENS[:, 1:], SHORT)

@@ -154,7 +154,7 @@ def test_a_prefix_that_was_solved_cannot_be_extended_in_place(tiny_config):
   )
   model = merge(params)
   stream = extend_prefix.start(model, batch=1)
-  with pytest.raises(ValueError, match="mode must be 'exact' .*'ridge'"):
+  with pytest.raises(ValueError, match="mode must be 'exact' .* pla layers"):
     extend_prefix.extend_prefix(
         model,
         stream,

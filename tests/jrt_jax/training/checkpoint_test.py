@@ -12,6 +12,7 @@ import numpy as np
 import optax
 import pytest
 
+from jrt_jax import models
 from jrt_jax.training import checkpoint
 from jrt_jax.training import checkpoint_integrity
 from jrt_jax.training import checkpoint_reader
@@ -391,6 +392,18 @@ def test_loading_weights_needs_a_checkpoint_of_the_same_model(workdir):
     checkpoint_reader.load_params(
         workdir, abstract(make_state(0, width=8)).params
     )
+
+
+def test_weights_without_an_encoder_do_not_fit_where_a_prefix_is_read(
+    tiny_config, tmp_path
+):
+  saved, wanted = (
+      models.abstract(tiny_config(mixers=(mixer,)))[1]
+      for mixer in ('gdn', 'prefix_gdn')
+  )
+  message = '8 parameters differ, .*conv_k_enc.kernel: saved not at all, wanted'
+  with pytest.raises(ValueError, match=message):
+    checkpoint.check_fit(tmp_path, saved, wanted)
 
 
 def test_meta_is_readable_json(workdir):

@@ -74,3 +74,9 @@ def test_settings_of_mixers_that_a_run_lacks_are_no_part_of_it(
   file.write_text(json.dumps(before))
   recorded_config.read(file)
   assert 'lacks model.gdn.conv_kernel' in capsys.readouterr().err
+  mixers = {**config['model'], 'mixers': ['gdn']}
+  without = {**mixers, 'gdn': {**mixers['gdn']}}
+  del without['gdn']['prefix_passes']  # of another mixer with the same keys
+  assert recorded_config.identity(
+      {**config, 'model': without}
+  ) == recorded_config.identity({**config, 'model': mixers})

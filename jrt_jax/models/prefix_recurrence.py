@@ -1,0 +1,106 @@
+"""A recurrence whose state has read the whole prefix before the first token."""
+
+from typing import Any
+
+import jax
+from jax import lax
+import jax.numpy as jnp
+
+from jrt_jax.models import parallel
+from jrt_jax.models.context import Context
+from jrt_jax.models.recurrence import convolve
+from jrt_jax.models.recurrence import Recurrence
+from jrt_jax.models.short_conv import HeadsConv
+import pallas_kernels
+
+# For each pass over the prefix, whether it goes from the last token to the first,
+# by `config.model.gdn.prefix_passes`.
+PASSES = {'forward': (False,), 'reversed': (True,), 'both': (False, True)}
+
+
+class PrefixRecurrence(Recurrence):
+  """Reads the prefix with weights of its own, then all tokens causally.
+
+  The keys and values of the prefix, and how much each of its tokens erases and
+  leaves, have their own projections and convolutions, those of the encoder. With
+  them the recurrence reads the prefix in one or two passes. From the state that
+  this leaves it reads all tokens, those of the prefix as well. So every position
+  sees the whole prefix.
+
+  The convolutions of the encoder run in the order of the text, whatever the
+  direction of a pass, and begin anew with each prefix.
+  """
+
+  passes: tuple[bool, ...] = PASSES['forward']
+  prefix_adds_up = False  # tokens that are read later make earlier ones decay
+
+  def _prefix_inputs(
+      self, x: jax.Array
+  ) -> tuple[tuple[HeadsConv, jax.Array], ...]:
+    """As `_inputs`, of the encoder."""
+    raise NotImplementedError
+
+  def _prefix_operands(
+      self, x: jax.Array, *convolved: jax.Array
+  ) -> tuple[jax.Array | None, ...]:
+    """As `_operands`, of the encoder and without queries."""
+    raise NotImplementedError
+
+  def _start(self, x, context, memory):
+    if not context.prefix_capacity:
+      return memory
+    first = context.first(context.prefix_capacity)
+    operands, _ = self._encode(x[:, : first.length], first)
+    for is_reversed in self.passes:
+      memory = _write(operands, context.in_prefix(), memory, is_reversed)
+    return memory
+
+  def read_prefix(self, x: jax.Array, mask: jax.Array, state: Any) -> Any:
+    """See `mixer.PrefixMixer`."""
+
+    def enter(tails, block):
+      x, mask = block
+      _, following = self._encode(x, Context(*mask.shape, mask=mask), tails)
+      return following, tails
+
+    # What the convolutions remember before each block. Where a block is not
+    # full, no tokens follow.
+    inputs = self._prefix_inputs(x[0])
+    reach = len(inputs[0][0].kernel) - 1
+    nothing = tuple(conv.empty(len(u), u.dtype) for conv, u in inputs)
+    _, tails = lax.scan(enter, nothing, (x[:, :, -reach:], mask[:, :, -reach:]))
+
+    def read(memory, block, is_reversed):
+      x, mask, tails = block
+      context = Context(*mask.shape, mask=mask)
+      operands, _ = self._encode(x, context, tails)
+      return _write(operands, mask, memory, is_reversed), None
+
+    memory = state.memory
+    for is_reversed in self.passes:
+      memory, _ = lax.scan(
+          lambda memory, block: read(memory, block, is_reversed),
+          memory,
+          (x, mask, tails),
+          reverse=is_reversed,
+      )
+    return state._replace(memory=memory)
+
+  def _encode(self, x, context, tails=()):
+    """Returns the operands of a part of the prefix, and the next tails."""
+    convolved, tails = convolve(self._prefix_inputs(x), context, tails)
+    return self._prefix_operands(x, *convolved), tails
+
+
+def _write(operands, mask, memory, is_reversed):
+  """Returns the state [B, H, D, V] after a pass over tokens [B, L]."""
+  if is_reversed:
+    flip = lambda x: jnp.flip(x, axis=1)
+    operands, mask = jax.tree.map(flip, (operands, mask))
+  return pallas_kernels.gated_delta_rule_state(
+      *operands,
+      initial_state=memory,
+      mask=mask,
+      batch_axes=parallel.BATCH_AXES,
+      head_axes=parallel.HEAD_AXES,
+  )
