@@ -34,6 +34,7 @@ MISTAKES = (ValueError, OSError, NotImplementedError)
 
 _rounds = itertools.count()
 _place = clusters.Place(None, 1, 0)  # of this process
+_node_size = 1
 
 
 class Peers(NamedTuple):
@@ -97,7 +98,9 @@ def meet(
   if ids is None:
     ids = gpus.share([*zip(hosts, map(int, counts))], place.process_id)
   _restrict_gpus(ids)
+  global _node_size
   _, size, process = place
+  _node_size = hosts.count(hosts[int(process)])
   is_first_of_node = hosts.index(hosts[int(process)]) == process
   return Peers(cluster, size, process, len(set(hosts)), is_first_of_node, ids)
 
@@ -116,6 +119,11 @@ def shutdown() -> None:
 def process_id() -> int:
   """Returns the number of this process; unlike jax, without opening devices."""
   return _place.process_id
+
+
+def node_size() -> int:
+  """Returns how many processes of the run are on the node of this one."""
+  return _node_size
 
 
 def is_first() -> bool:

@@ -26,29 +26,38 @@ def needed(program: jax.stages.Compiled) -> int:
 
 
 def free(
-    devices: Sequence[jax.Device], root: pathlib.Path = pathlib.Path('/')
+    devices: Sequence[jax.Device],
+    processes: int = 1,
+    root: pathlib.Path = pathlib.Path('/'),
 ) -> int | None:
   """Returns the bytes that are free on each of `devices`; None: unknown.
 
   Devices without their own memory divide that of the machine.
 
   Args:
+    devices: the devices of this process.
+    processes: how many processes of the run share the memory of the machine.
     root: the root of the file system, with /proc and /sys of Linux.
   """
   stats = [device.memory_stats() or {} for device in devices]
   if all('bytes_limit' in stat for stat in stats):
     return min(stat['bytes_limit'] - stat['bytes_in_use'] for stat in stats)
-  machine = min(_machine(root), default=None)
-  return machine and max(machine // len(devices), 0)
+  shared = [x // processes for x in _machine(root)]
+  own = min([*shared, *_address_space(root)], default=None)
+  return own and max(own // len(devices), 0)
 
 
 def _machine(root):
-  """Yields the bytes that each limit of this process leaves."""
+  """Yields the bytes that each limit of all processes together leaves."""
   for line in _lines(root / 'proc/meminfo'):
     name, kib, *_ = line.split()
     if name == 'MemAvailable:':
       yield 1024 * int(kib)
   yield from _control_groups(root)
+
+
+def _address_space(root):
+  """Yields the bytes that the limit of this process alone leaves, if any."""
   limit, _ = resource.getrlimit(resource.RLIMIT_AS)  # ulimit -v
   for line in _lines(root / 'proc/self/statm'):
     if limit != resource.RLIM_INFINITY:

@@ -42,7 +42,7 @@ def compile_step(run: Run) -> jax.stages.Compiled:
 
 def _free():
   """The bytes that are free on every device of all processes; inf: unknown."""
-  own = memory.free(jax.local_devices())
+  own = memory.free(jax.local_devices(), distributed.node_size())
   known = [
       x for x in distributed.everyones('free memory', own) if x is not None
   ]

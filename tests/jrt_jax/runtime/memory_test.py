@@ -70,6 +70,7 @@ def test_processors_share_what_the_narrowest_limit_leaves(tmp_path, machine):
   assert memory.free([device], root=tmp_path) == expected
   half = expected and expected // 2
   assert memory.free([device] * 2, root=tmp_path) == half
+  assert memory.free([device], processes=2, root=tmp_path) == half
 
 
 def test_the_address_space_is_a_limit_too(tmp_path, monkeypatch):
@@ -78,8 +79,9 @@ def test_the_address_space_is_a_limit_too(tmp_path, monkeypatch):
   limit = 10 * resource.getpagesize()
   monkeypatch.setattr(resource, 'getrlimit', lambda _: (limit, limit))
   device = types.SimpleNamespace(memory_stats=lambda: None)
-  free = memory.free([device], root=tmp_path)
-  assert free == 7 * resource.getpagesize()
+  for processes in (1, 2):  # each has an address space of its own
+    free = memory.free([device], processes, tmp_path)
+    assert free == 7 * resource.getpagesize()
 
 
 def test_something_is_free_here():
