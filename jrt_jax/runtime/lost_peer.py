@@ -25,22 +25,38 @@ _handler = None  # a reference must be kept, since C does not hold one
 def leave(process_id: int, reason: str) -> NoReturn:
   """Ends the process at once, with a line that says why."""
   _once.acquire()  # never released: other threads wait here for the end
-  text = (
-      f'error: process {process_id} lost the connection to another process: see'
-      f' the output of that one; the same command continues ({reason})\n'
+  _tell(
+      f'process {process_id} lost the connection to another process: see the'
+      f' output of that one; the same command continues ({reason})'
   )
-  os.write(2, text.encode())
   os._exit(exit_codes.FAILURE)
 
 
 def watch(process_id: int) -> None:
-  """Makes an abort of XLA call `leave`, except with --verbosity=1."""
+  """Replaces XLA's report of an abort by a line, except with --verbosity=1."""
   if logging.level_debug():
     return
   global _handler
-  reason = 'XLA has aborted it; --verbosity=1 shows more'
   _handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(
-      lambda number: leave(process_id, reason)
+      lambda number: _aborted(process_id)
   )
   ctypes.CDLL(None).signal(signal.SIGABRT, _handler)
   utils.absl_set_min_log_level(_SILENCE)
+
+
+def _aborted(process_id):
+  """Ends the process; if this returns, SIGABRT ends it."""
+  if threading.get_ident() == threading.main_thread().ident:
+    _tell(  # XLA notices a lost coordinator in another thread
+        f'process {process_id} was aborted by XLA or another library that it'
+        ' called: --verbosity=1 shows why'
+    )
+    return
+  leave(
+      process_id,
+      'or XLA aborted this one for another reason: --verbosity=1 shows it',
+  )
+
+
+def _tell(text):
+  os.write(2, f'error: {text}\n'.encode())

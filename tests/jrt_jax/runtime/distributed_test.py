@@ -14,7 +14,7 @@ from jrt_jax.runtime import distributed
 
 # A process of a run; the scenario says what happens between both lines.
 PROGRAM = """
-import sys, time
+import os, sys, time
 from jrt_jax import command_line
 from jrt_jax.runtime import distributed, failures
 
@@ -22,6 +22,7 @@ def agree():
   print(distributed.from_first(lambda: {'asked': peers.process_id}))
   print(*distributed.everyones('firsts', peers.is_first_of_node))
   print(*distributed.largest(10 + peers.process_id))
+  print(distributed.node_size(), 'on this node')
   try:
     distributed.from_first(lambda: open('/no/such/file'))
   except FileNotFoundError as error:
@@ -48,6 +49,12 @@ def one_has_a_bug():
   distributed.largest(0)
   if peers.process_id == 1:
     raise KeyError('a bug')
+  distributed.largest(0)
+
+def one_aborts():
+  distributed.largest(0)
+  if peers.process_id == 1:
+    os.abort()
   distributed.largest(0)
 
 def work():
@@ -113,7 +120,7 @@ def test_processes_agree():
   codes, outputs, errors = run_two('agree')
   assert codes == [0, 0], errors
   peers = 'processes: 2 on 1 node (flags), this one takes 1 CPU device'
-  agreed = [peers, "{'asked': 0}", 'True False', '11']
+  agreed = [peers, "{'asked': 0}", 'True False', '11', '2 on this node']
   assert outputs[0] == [*agreed, 'no file in process 0']
   assert outputs[1] == [*agreed, "No such file or directory: '/no/such/file'"]
 
@@ -148,6 +155,14 @@ def test_an_unexpected_error_of_one_ends_the_other():
   assert codes[1] == 1
   assert errors[1][-1] == "KeyError: 'a bug'"
   assert codes[0] == 1
+  assert_lost(errors[0])
+
+
+def test_a_library_that_aborts_one_process_is_not_taken_for_a_lost_one():
+  codes, _, errors = run_two('one_aborts')
+  assert codes == [1, -signal.SIGABRT]
+  (line,) = errors[1]
+  assert line.startswith('error: process 1 was aborted by XLA or another lib')
   assert_lost(errors[0])
 
 
