@@ -4,6 +4,7 @@ from jrt_jax.generation.completions import Continuation as Continuation
 from jrt_jax.generation.completions import generate as generate
 from jrt_jax.generation.continued_text import Completion as Completion
 from jrt_jax.generation.conversation import Conversation as Conversation
+from jrt_jax.generation.document_memory import DocumentMemory as DocumentMemory
 from jrt_jax.generation.loading import load as load
 from jrt_jax.generation.loading import of_weights as of_weights
 from jrt_jax.generation.model import Model as Model

@@ -245,11 +245,7 @@ def _read_whole(model, rows, slots, tell):
   """Reads rows with at most one segment, in which every token is prefix."""
   rows = [row[0].tokens if row else () for row in rows]
   longest = max(map(len, rows))
-  shape = len(rows), model.block * sizes.filled(-(-longest // model.block))
-  tokens, mask = np.zeros(shape, np.int32), np.zeros(shape, bool)
-  for b, row in enumerate(rows):
-    tokens[b, : len(row)] = row
-    mask[b, : len(row)] = True
+  tokens, mask = whole_rows(model, rows)
   program = _prefill_all.lower(
       model.merge, model.served, tokens, mask, model.block, slots
   ).compile()
@@ -260,6 +256,19 @@ def _read_whole(model, rows, slots, tell):
   logits, states = program(model.served, tokens, mask)
   count = jnp.asarray([len(row) for row in rows], jnp.int32)
   return DecodeState(logits, states, count, count)
+
+
+def whole_rows(
+    model: Model, rows: Sequence[Sequence[int]]
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns ids and a mask [B, L], with L a power of two of blocks."""
+  longest = max(map(len, rows))
+  shape = len(rows), model.block * sizes.filled(-(-longest // model.block))
+  tokens, mask = np.zeros(shape, np.int32), np.zeros(shape, bool)
+  for b, row in enumerate(rows):
+    tokens[b, : len(row)] = row
+    mask[b, : len(row)] = True
+  return tokens, mask
 
 
 @functools.partial(jax.jit, static_argnames=('merge', 'block', 'slots'))

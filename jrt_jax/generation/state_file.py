@@ -1,19 +1,11 @@
-"""The state after a text, in a file whose size does not depend on the text.
+"""The state after a text, in a file whose size does not depend on the text."""
 
-The file is an .npz of numpy: an array for each leaf of the `DecodeState`, and
-`meta`, JSON that names the model. Nothing in it is executed.
-"""
-
-import json
 import pathlib
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from jrt_jax import atomic_write
-from jrt_jax import foreign
 from jrt_jax.cost.mixers import MIXERS
+from jrt_jax.generation import array_file
 from jrt_jax.generation import prefill
 from jrt_jax.generation.model import Model
 from jrt_jax.generation.prefill import DecodeState
@@ -51,9 +43,7 @@ def save(path: str | pathlib.Path, model: Model, state: DecodeState) -> None:
       'rows': len(state.position),
       'slots': _slots(model, state),
   }
-  arrays = {name: _as_numpy(x) for name, x in _leaves(state)}
-  with atomic_write.replacing(path) as new, open(new, 'wb') as file:
-    np.savez(file, meta=np.array(json.dumps(meta)), **arrays)
+  array_file.write(path, meta, state)
 
 
 def load(path: str | pathlib.Path, model: Model) -> DecodeState:
@@ -67,14 +57,7 @@ def load(path: str | pathlib.Path, model: Model) -> DecodeState:
     OSError: the file cannot be read.
     ValueError: it is damaged, or from another model.
   """
-  file = foreign.Npz(path)
-  meta = foreign.parse_json(file.text('meta'), f'{path}: meta', _META)
-  found = meta['format'], meta['model']
-  if found != (_FORMAT, model.fingerprint):
-    raise ValueError(
-        f'{path} must be of this model ({model.fingerprint}, format'
-        f' {_FORMAT}), got that of model {found[1]}, format {found[0]}'
-    )
+  file, meta = array_file.open_for(path, model, _META, _FORMAT)
   if model.grows == (meta['slots'] is None):
     raise ValueError(f'{path}: slots must fit the model, got {meta["slots"]}')
   empty = jax.eval_shape(
@@ -82,23 +65,10 @@ def load(path: str | pathlib.Path, model: Model) -> DecodeState:
           model.merge, model.params, meta['rows'], meta['slots']
       )
   )
-  leaves = [_read(path, file, name, x) for name, x in _leaves(empty)]
-  state = jax.tree.unflatten(jax.tree.structure(empty), leaves)
+  state = array_file.read(path, file, empty)
   if (state.prefix > state.position).any():
     raise ValueError(f'{path}: prefix must not exceed position')
   return state
-
-
-def _read(path, file, name, like):
-  """Reads an array like another: finite floats, or integers from 0 on."""
-  whole = jnp.issubdtype(like.dtype, jnp.integer)
-  x = file.array(name, like.shape, 'i' if whole else 'f')
-  most = jnp.iinfo(like.dtype).max if whole else jnp.finfo(like.dtype).max
-  least = 0 if whole else -most
-  if not ((x >= least) & (x <= most)).all():
-    wanted = f'within [0, {most:,}]' if whole else 'finite'
-    raise ValueError(f'{path}: {name} must be {wanted}')
-  return jnp.asarray(x, like.dtype)
 
 
 def _slots(model, state):
@@ -107,13 +77,3 @@ def _slots(model, state):
     if MIXERS[mixer].state_grows:
       return layer_state.k.shape[1]
   return None
-
-
-def _leaves(state):
-  flat = jax.tree.flatten_with_path(state)[0]
-  return [(jax.tree_util.keystr(path).lstrip('.'), x) for path, x in flat]
-
-
-def _as_numpy(x):
-  """Converts bfloat16, which .npz does not know, to float32, which is exact."""
-  return np.asarray(x.astype(jnp.float32) if x.dtype == jnp.bfloat16 else x)

@@ -42,13 +42,17 @@ class DecodingBlock(nnx.Module):
 
   def prefill_blocks(self, x: jax.Array, masks: jax.Array, state: Any):
     """As `prefill`, for N consecutive blocks [N, B, C, E] that are prefix."""
+    if self.facts.reads_prefix:
+      state = self.mixer.read_prefix(self.mixer_norm(x), masks, state)
+    return self.read_blocks(x, masks, state)
+
+  def read_blocks(self, x: jax.Array, masks: jax.Array, state: Any):
+    """As `prefill`, for N consecutive blocks [N, B, C, E] without a prefix."""
 
     def read(state, block):
       x, mask = block
       return self.prefill(x, Context(*mask.shape, mask=mask), state)[::-1]
 
-    if self.facts.reads_prefix:
-      state = self.mixer.read_prefix(self.mixer_norm(x), masks, state)
     state, x = jax.lax.scan(read, state, (x, masks))
     return x, state
 

@@ -119,12 +119,8 @@ class LanguageModel(Backbone):
       See `prefill`.
     """
     B, L = tokens.shape
-
-    def split(x):  # [B, L] to [N, B, C]
-      x = jnp.pad(x, ((0, 0), (0, -L % block)))
-      return jnp.swapaxes(x.reshape(B, -1, block), 0, 1)
-
-    x, masks = self.embed(split(tokens)), split(mask)
+    x = self.embed(split_blocks(tokens, block))
+    masks = split_blocks(mask, block)
     following = []
     states = self.initial_states(B, state_capacity=state_capacity or L)
     for layer, state in zip(self.layers, states, strict=True):
@@ -166,3 +162,9 @@ class LanguageModel(Backbone):
       x, state = layer.prefill(x, context, state)
       following.append(state)
     return x, tuple(following)
+
+
+def split_blocks(x: jax.Array, block: int) -> jax.Array:
+  """Maps [B, L] to N blocks [N, B, C], the last of which is padded."""
+  x = jnp.pad(x, ((0, 0), (0, -x.shape[1] % block)))
+  return jnp.swapaxes(x.reshape(len(x), -1, block), 0, 1)

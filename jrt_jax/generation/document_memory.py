@@ -1,0 +1,249 @@
+"""Documents that are read once, apart from each other, and asked together."""
+
+from collections.abc import Collection, Mapping
+import functools
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jrt_jax.cost.mixers import MIXERS
+from jrt_jax.generation import array_file
+from jrt_jax.generation import prefill
+from jrt_jax.generation import sizes
+from jrt_jax.generation.model import Model
+from jrt_jax.generation.prefill import DecodeState
+from jrt_jax.models import documents
+from jrt_jax.schema import Fields
+from jrt_jax.schema import Text
+from jrt_jax.schema import Whole
+
+_FORMAT = 1
+_META = Fields(
+    {'format': Whole(0, 2**16), 'model': Text(), 'tokens': Whole(1, 2**40)}
+)
+_BATCH_SIZE = 8
+
+
+class Document(NamedTuple):
+  """What a model keeps of a document.
+
+  Attributes:
+    sums: `models.documents.Sums`; leaves are float32 [1, H, ...].
+    tokens: the number of its tokens.
+  """
+
+  sums: documents.Sums
+  tokens: int
+
+
+class DocumentMemory:
+  """Documents that a model has read, to be asked about in any combination.
+
+      memory = DocumentMemory(model)
+      memory.read({'a': 'A first text.', 'b': 'Another text.'})
+      memory.remove('b')
+      answer = generation.Continuation(
+          model, ['A question'], after=memory.state(), turn='append_causal'
+      )
+
+  Each document is read by itself, from empty states and as one prefix, and
+  leaves sums over its tokens in each `pla` layer: Σ φ(k) vᵀ and, with
+  `config.model.pla.prefix_reader='ridge'`, Σ φ(k) φ(k)ᵀ. The size of the sums
+  does not depend on the length of the document. A state for some documents has
+  the total of their sums as its prefix, so that a ridge regression is solved
+  once for all of them. The total is computed afresh for each state: the order
+  in which documents were added does not matter, and a removed document leaves
+  nothing.
+
+  Nothing else of a document is kept. The tails of convolutions, the windows and
+  caches of softmax attention, and the causal half of `pla` layers are empty
+  when the question starts. The question should be read causally.
+
+  This is a way to read of its own, and not an approximation of reading all
+  documents as one prefix. Only the sums of the first `pla` layer are those of
+  one prefix, and only if no mixer before it looks at other tokens: every later
+  activation of a document was computed without the other documents.
+
+  Args:
+    model: the model that reads.
+
+  Raises:
+    ValueError: no layer has keys and values of its own for a prefix, or a
+      mixer reads prefixes in another way than `pla`.
+  """
+
+  def __init__(self, model: Model):
+    _check(model.config['model']['mixers'])
+    self._model = model
+    self._documents: dict[str, Document] = {}
+
+  @property
+  def names(self) -> list[str]:
+    """The names of the documents, sorted."""
+    return sorted(self._documents)
+
+  def read(
+      self,
+      texts: Mapping[str, str | np.ndarray],
+      *,
+      batch_size: int = _BATCH_SIZE,
+  ) -> None:
+    """Reads documents and adds them.
+
+    Args:
+      texts: texts or ids int [n], by name.
+      batch_size: how many are read at once; their activations [B, L, E] are in
+        memory together.
+
+    Raises:
+      ValueError: a text is empty or has unknown ids, or a name is taken.
+    """
+    for name in texts:
+      self._check_free(name)
+    rows = [self._model.encode(text) for text in texts.values()]
+    for i in range(0, len(rows), batch_size):
+      part = _read(self._model, rows[i : i + batch_size])
+      self._documents |= dict(zip([*texts][i : i + batch_size], part))
+
+  def remove(self, name: str) -> None:
+    """Removes a document; ValueError if there is none of this name."""
+    self._check_known(name)
+    del self._documents[name]
+
+  def save(self, name: str, path: str | pathlib.Path) -> None:
+    """Writes what is kept of a document to a file, atomically.
+
+    Raises:
+      OSError: the file cannot be written.
+      ValueError: there is no such document.
+    """
+    self._check_known(name)
+    document = self._documents[name]
+    meta = {
+        'format': _FORMAT,
+        'model': self._model.fingerprint,
+        'tokens': document.tokens,
+    }
+    array_file.write(path, meta, document.sums)
+
+  def load(self, name: str, path: str | pathlib.Path) -> None:
+    """Adds a document that `save` has written.
+
+    The strength of a ridge regression is part of the weights: a file of a model
+    with another strength is one of another model.
+
+    Raises:
+      OSError: the file cannot be read.
+      ValueError: the file is damaged, or from another model, or the name is
+        taken.
+    """
+    self._check_free(name)
+    model = self._model
+    file, meta = array_file.open_for(path, model, _META, _FORMAT)
+    like = _shapes(model)
+    sums = array_file.read(path, file, like)
+    self._documents[name] = Document(sums, meta['tokens'])
+
+  def state(self, names: Collection[str] | None = None) -> DecodeState:
+    """Returns a state of one row in which a text sees documents.
+
+    Its logits are 0 until a text has been read.
+
+    Args:
+      names: the documents; None: all.
+
+    Raises:
+      ValueError: there is no document, or none of a name, or their sums cannot
+        be solved.
+    """
+    names = sorted(self.names if names is None else {*names})
+    for name in names:
+      self._check_known(name)
+    if not names:
+      raise ValueError('there must be at least one document, got none')
+    model, chosen = self._model, [self._documents[name] for name in names]
+    sums = jax.tree.map(_total, *(document.sums for document in chosen))
+    slots = sizes.slots_for(1) if model.grows else None
+    with model.on_mesh():
+      states, is_finite = _states(model.merge, model.served, sums, slots)
+      empty = prefill.empty_state(model.merge, model.served, 1, slots)
+    if not is_finite:
+      raise ValueError(
+          'the sums of the documents must have a ridge regression, but those of'
+          f' {", ".join(names)} are too ill-conditioned to be solved'
+      )
+    tokens = jnp.full(1, sum(document.tokens for document in chosen), jnp.int32)
+    state = empty._replace(states=states, position=tokens, prefix=tokens)
+    return prefill.commit(model, state)
+
+  def _check_known(self, name):
+    if name not in self._documents:
+      raise ValueError(
+          f'a document must be one of {", ".join(self.names) or "none"}, got'
+          f' {name}'
+      )
+
+  def _check_free(self, name):
+    if name in self._documents:
+      raise ValueError(f'a document must be added once, got {name} again')
+
+
+def _check(mixers):
+  """Raises ValueError unless prefixes add up and there can be one."""
+  reads = {x for x in mixers if MIXERS[x].reads_prefix}
+  if not reads:
+    raise ValueError(
+        'documents must be read by a model with pla layers, which have keys and'
+        f' values for a prefix, got {", ".join(sorted({*mixers}))}'
+    )
+  if others := sorted(x for x in reads if not MIXERS[x].linear_attention):
+    raise ValueError(
+        'documents must be read by a model whose prefixes add up, as those of'
+        f' pla layers do, got {", ".join(others)}'
+    )
+
+
+def _total(*arrays):
+  """The sum in float64, so that the number of documents adds no error."""
+  return np.sum(arrays, axis=0, dtype=np.float64).astype(np.float32)
+
+
+def _read(model, rows):
+  """Returns the `Document` of each row of ids."""
+  filled = sizes.with_empty(rows, model.replicas)
+  tokens, mask = prefill.whole_rows(model, filled)
+  with model.on_mesh():
+    sums = _sums(model.merge, model.served, tokens, mask, model.block)
+  sums = jax.tree.map(np.asarray, sums)
+  return [
+      Document(jax.tree.map(lambda x: x[b : b + 1], sums), len(row))
+      for b, row in enumerate(rows)
+  ]
+
+
+def _shapes(model):
+  """The shapes of the sums of one document."""
+  tokens = jax.ShapeDtypeStruct((1, model.block), jnp.int32)
+  mask = jax.ShapeDtypeStruct((1, model.block), jnp.bool_)
+  read = functools.partial(_sums, model.merge, block=model.block)
+  return jax.eval_shape(read, model.served, tokens, mask)
+
+
+@functools.partial(jax.jit, static_argnames=('merge', 'block'))
+def _sums(merge, params, tokens, mask, block) -> Any:
+  return documents.read(merge(params), tokens, mask, block)
+
+
+@functools.partial(jax.jit, static_argnames=('merge', 'slots'))
+def _states(merge, params, sums, slots):
+  """The states of layers, and whether all of them are finite."""
+  states = documents.states(merge(params), sums, state_capacity=slots)
+  floats = [
+      x
+      for x in jax.tree.leaves(states)
+      if jnp.isdtype(x.dtype, 'real floating')
+  ]
+  return states, jnp.all(jnp.stack([jnp.isfinite(x).all() for x in floats]))
