@@ -44,18 +44,30 @@ def settings(
   )
 
 
-def prompts(
+def generate(
     model: generation.Model,
     texts: Text | Sequence[Text] | None,
+    settings: generation.GenerationSettings,
     reading: str,
     state: State | None,
-) -> tuple[list[np.ndarray], bool]:
-  """Returns the ids of each row, int32 [n], and whether the result is single.
+    turn: str,
+    batch_size: int,
+) -> str | list[str]:
+  """Continues each text, or each text of the state; see `TextModel.generate`.
+
+  Text b uses the seed of the settings + b.
 
   Raises:
     ValueError: `texts` are not texts, the state is from another model, or the
       number of texts differs from that of the state.
   """
+  rows, is_single = _prompts(model, texts, reading, state)
+  found = _continued(model, rows, settings, state, turn, batch_size)
+  return found[0] if is_single else found
+
+
+def _prompts(model, texts, reading, state):
+  """The ids of each row, int32 [n], and whether the result is single."""
   _check(model, state)
   if texts is None:
     if state is None:
@@ -75,16 +87,8 @@ def prompts(
   return rows, is_single and state.is_single
 
 
-def continued(
-    model: generation.Model,
-    rows: Sequence[np.ndarray],
-    settings: generation.GenerationSettings,
-    *,
-    state: State | None,
-    turn: str,
-    batch_size: int,
-) -> list[str]:
-  """Returns the continuation of each row; row b uses seed + b."""
+def _continued(model, rows, settings, state, turn, batch_size):
+  """The continuation of each row."""
   prompt_segments.turn_plan(turn)  # raises for an unknown name
   size = min(batch_size, len(rows))
 

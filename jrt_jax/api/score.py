@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from jrt_jax.api import arguments
+from jrt_jax.api.arguments import Text
 from jrt_jax.evaluation import scoring
 from jrt_jax.evaluation.language_models import texts as texts_lib
 from jrt_jax.generation.model import Model
@@ -43,27 +44,37 @@ class Score:
 
 def score(
     model: Model,
-    contexts: Sequence[str | np.ndarray],
-    answers: Sequence[str | np.ndarray],
+    contexts: Text | Sequence[Text],
+    answers: Text | Sequence[Text],
+    reading: str,
     settings: scoring.ScoringSettings,
-) -> list[Score]:
+) -> Score | list[Score]:
   """Scores an answer to each context; see `TextModel.score`.
 
   Raises:
-    ValueError: the numbers of answers and contexts differ, or an id is unknown.
+    ValueError: the numbers of answers and contexts differ, an argument is not a
+      text, or an id is unknown.
   """
+  contexts, one_context = arguments.as_list('contexts', contexts)
+  answers, one_answer = arguments.as_list('answers', answers)
+  if one_context:
+    contexts *= len(answers)
+  elif one_answer:
+    answers *= len(contexts)
+  contexts = arguments.read(contexts, reading)
   if len(contexts) != len(answers):
     raise ValueError(
         f'answers must be one for each of {len(contexts)} contexts, got'
         f' {len(answers)}'
     )
   pairs = [_ids(model, *pair) for pair in zip(contexts, answers)]
-  return [
+  scores = [
       Score(*found.total, len(answer), answer, found.log_likelihoods)
       for found, (_, answer) in zip(
           scoring.score_tokens(model, pairs, settings), pairs
       )
   ]
+  return scores[0] if one_context and one_answer else scores
 
 
 def _ids(model, context, answer):

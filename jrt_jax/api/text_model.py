@@ -54,11 +54,10 @@ class TextModel:
 
   def __repr__(self) -> str:
     step = self.model.step  # 0 if unknown, as for exports
+    known = f', step {step:,}' if step else ''
     return (
         f'<{self.name or "model"}: {self.num_parameters:,} parameters,'
-        f' {self.num_layers} layers of width {self.width}'
-        + f', step {step:,}' * bool(step)
-        + '>'
+        f' {self.num_layers} layers of width {self.width}{known}>'
     )
 
   @property
@@ -166,12 +165,10 @@ class TextModel:
         short_prompt=short_prompt,
         long_prompt=long_prompt,
     )
-    rows, is_single = continuation.prompts(self.model, texts, reading, state)
     size = arguments.whole('batch_size', batch_size, 1)
-    found = continuation.continued(
-        self.model, rows, settings, state=state, turn=turn, batch_size=size
+    return continuation.generate(
+        self.model, texts, settings, reading, state, turn, size
     )
-    return found[0] if is_single else found
 
   def score(
       self,
@@ -210,23 +207,9 @@ class TextModel:
       ValueError: an argument is out of range or not a text, or the numbers of
         answers and contexts differ.
     """
-    contexts, one_context = arguments.as_list('contexts', contexts)
-    answers, one_answer = arguments.as_list('answers', answers)
-    if one_context:
-      contexts *= len(answers)
-    elif one_answer:
-      answers *= len(contexts)
-    scores = score_lib.score(
-        self.model,
-        arguments.read(contexts, reading),
-        answers,
-        scoring.ScoringSettings(
-            arguments.whole('batch_size', batch_size, 1),
-            short_prompt,
-            long_prompt,
-        ),
-    )
-    return scores[0] if one_context and one_answer else scores
+    batch_size = arguments.whole('batch_size', batch_size, 1)
+    settings = scoring.ScoringSettings(batch_size, short_prompt, long_prompt)
+    return score_lib.score(self.model, contexts, answers, reading, settings)
 
   def hidden(
       self,
@@ -263,14 +246,8 @@ class TextModel:
     Raises:
       ValueError: there is no such layer, or an argument is not a text.
     """
-    texts, is_single = arguments.as_list('texts', texts)
-    found = hidden.hidden(
-        self.model,
-        arguments.read(texts, reading),
-        layer,
-        batch_size=arguments.whole('batch_size', batch_size, 1),
-    )
-    return found[0] if is_single else found
+    batch_size = arguments.whole('batch_size', batch_size, 1)
+    return hidden.hidden(self.model, texts, layer, reading, batch_size)
 
   def read(
       self,
@@ -295,14 +272,11 @@ class TextModel:
       ValueError: an argument is out of range or not a text.
     """
     texts, is_single = arguments.as_list('texts', texts)
-    return state_lib.read(
-        self,
-        arguments.read(texts, reading),
-        is_single=is_single,
-        settings=generation.GenerationSettings(
-            max_tokens=0, short_prompt=short_prompt, long_prompt=long_prompt
-        ),
+    texts = arguments.read(texts, reading)
+    settings = generation.GenerationSettings(
+        max_tokens=0, short_prompt=short_prompt, long_prompt=long_prompt
     )
+    return state_lib.read(self, texts, is_single=is_single, settings=settings)
 
   def load_state(self, path: str | os.PathLike) -> State:
     """Returns the state that `State.save` has written.

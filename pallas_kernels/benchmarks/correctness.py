@@ -292,9 +292,7 @@ def _errors(found, truth):
 
 
 def _same_bits(xs, ys):
-  return all(
-      np.array_equal(np.asarray(xs[name]), np.asarray(ys[name])) for name in ys
-  )
+  return all(np.array_equal(xs[name], ys[name]) for name in ys)
 
 
 def _nan_is_most(x):

@@ -114,7 +114,7 @@ def test_values_of_112_take_a_tile_that_is_cut_off(races):
 
 
 def test_without_a_prefix_there_are_two_launches(races):
-  check(races, draw(*PREFIX, L=384, H=2))
+  check(races, draw(*PREFIX, L=256, H=2))
 
 
 def announce_then_write(p, corner, i, state):

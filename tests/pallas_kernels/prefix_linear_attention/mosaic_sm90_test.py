@@ -141,7 +141,7 @@ def test_documents_with_a_prefix_each_are_those_of_the_definition(
     'normalizer, documents',
     [
         # The first token of a document often has a weight of less than 1.
-        ('clamp', (ids(1, 1, 1, 127), ids(2, 1, 126, 1))),
+        ('clamp', [ids(1, 2, 1, 125, 1)]),
         slow('clamp', None),
         slow('none', None),
     ],
@@ -149,7 +149,8 @@ def test_documents_with_a_prefix_each_are_those_of_the_definition(
 def test_normalizers_are_those_of_the_definition(
     interpreted, normalizer, documents
 ):
-  inputs = testing.make_inputs(B=2, L=130, P=0, H=1, **SIZES)
+  B = len(documents) if documents else 2
+  inputs = testing.make_inputs(B=B, L=130, P=0, H=1, **SIZES)
   for name in 'k_enc', 'v_enc', 'initial_state':
     del inputs[name]
   options = {'normalizer': normalizer}
@@ -192,7 +193,7 @@ def test_in_segments_a_sequence_gives_the_same(interpreted, L, P, count):
     'sizes', [dict(D=8, V=40), slow(dict(D=8)), slow(dict(V=80))]
 )
 def test_other_widths_are_those_of_the_definition(interpreted, sizes):
-  inputs = testing.make_inputs(B=2, L=130, P=100, H=1, **SIZES | sizes)
+  inputs = testing.make_inputs(B=1, L=100, P=70, H=1, **SIZES | sizes)
   actual = evaluate(inputs, 'mosaic_sm90')
   expected = evaluate(exactly(inputs), 'reference')
   testing.assert_close(actual, expected, testing.TOLERANCE['bfloat16'])
@@ -222,7 +223,7 @@ def test_the_state_of_narrow_heads_goes_on_in_chunks(interpreted):
 def test_float32_is_taken_where_its_products_may_be_those_of_bfloat16(
     interpreted,
 ):
-  inputs = testing.make_inputs(B=1, L=130, P=100, H=1, **SIZES | FLOAT32)
+  inputs = testing.make_inputs(B=1, L=100, P=70, H=1, **SIZES | FLOAT32)
   with pytest.raises(NotImplementedError, match='must be bfloat16, or float32'):
     evaluate(inputs, 'mosaic_sm90')
   with jax.default_matmul_precision('bfloat16'):
