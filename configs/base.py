@@ -53,7 +53,8 @@ KEYS: dict[str, Any] = dict(
         ),
         width=(1024, Whole(1, 2**16)),  # E, width of the residual stream
         num_heads=(16, Whole(1, 2**10)),  # H, heads of every mixer except conv
-        mlp_width=(2048, Whole(1, 2**18)),  # M, inner width of the SwiGLU MLP
+        # M, inner width of the SwiGLU MLP; 0: layers have no MLP
+        mlp_width=(2048, Whole(0, 2**18)),
         # number of token ids: the 50257 of GPT-2, padded to a multiple of 8. If
         # the tokenizer needs more, training sets vocab_size to its number of
         # ids + 1, and mask_id to the last id

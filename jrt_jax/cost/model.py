@@ -51,10 +51,11 @@ def _by_part(config):
   for i, mixer in enumerate(config['mixers']):
     for name, weight in MIXERS[mixer].weights(config).items():
       yield mixer, f'layers.{i}.mixer.{name}', weight
-    yield 'mlp', f'layers.{i}.mlp.fc1.kernel', kernel((E, 2, M), IN_STACKED)
-    yield 'mlp', f'layers.{i}.mlp.fc2.kernel', kernel((M, E), OUT)
+    if M:
+      yield 'mlp', f'layers.{i}.mlp.fc1.kernel', kernel((E, 2, M), IN_STACKED)
+      yield 'mlp', f'layers.{i}.mlp.fc2.kernel', kernel((M, E), OUT)
+      yield 'norm', f'layers.{i}.mlp_norm.scale', norm
     yield 'norm', f'layers.{i}.mixer_norm.scale', norm
-    yield 'norm', f'layers.{i}.mlp_norm.scale', norm
   yield 'norm', 'final_norm.scale', norm
 
 

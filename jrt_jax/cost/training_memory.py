@@ -101,12 +101,13 @@ def peak_bytes(state: Mapping[str, int], working: Mapping[str, int]) -> int:
 def _layers(config, length, capacity, tensor):
   """Returns the bytes that all layers keep for each token."""
   E, M = config['width'], config['mlp_width']
+  added = (2 if M else 1) * E  # by the mixer and by the MLP
   size, remat = ITEM_BYTES[config['dtype']], config['remat']
   kept, whole = [], []
   for mixer in config['mixers']:
     projected, inside = MIXERS[mixer].kept(config, capacity)
-    dots = size * ((projected + 2 * M) / tensor + 2 * E)
-    everything = size * ((inside + 3 * M) / tensor + 2 * E)
+    dots = size * ((projected + 2 * M) / tensor + added)
+    everything = size * ((inside + 3 * M) / tensor + added)
     if capacity:
       everything += MIXERS[mixer].kept_of_row(config) / (length * tensor)
     whole.append(everything)

@@ -92,10 +92,11 @@ def _check_known(model):
         f'config.model.mixers must be among {", ".join(known)} for the official'
         f' format, got {", ".join(others)}'
     )
-  if model['mlp_width'] % _MLP_MULTIPLE:
+  if not model['mlp_width'] or model['mlp_width'] % _MLP_MULTIPLE:
     raise ValueError(
-        f'config.model.mlp_width must be a multiple of {_MLP_MULTIPLE} for the'
-        f" official format, got {model['mlp_width']}"
+        f'config.model.mlp_width must be a multiple of {_MLP_MULTIPLE}, at'
+        f' least {_MLP_MULTIPLE}, for the official format, got'
+        f" {model['mlp_width']}"
     )
 
 

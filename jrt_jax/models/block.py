@@ -28,8 +28,9 @@ class Block(DecodingBlock):
   def __init__(self, build: Build, mixer: str, config: Mapping[str, Any]):
     self.mixer_norm = build.norm()
     self.mixer = pkgutil.resolve_name(MIXERS[mixer].module)(build, config)
-    self.mlp_norm = build.norm()
-    self.mlp = SwiGLU(build, mlp_width=config['mlp_width'])
+    if config['mlp_width']:
+      self.mlp_norm = build.norm()
+      self.mlp = SwiGLU(build, mlp_width=config['mlp_width'])
     self.remat = config['remat']
     self.kind = mixer
 
@@ -38,8 +39,7 @@ class Block(DecodingBlock):
 
     def forward(x):
       x, y = self.mixer_norm.beside(x)
-      x, y = self.mlp_norm.beside(add(x, self.mixer(y, context)))
-      return add(x, self.mlp(y))
+      return self.add_mlp(add(x, self.mixer(y, context)))
 
     policy = REMAT_POLICIES[self.remat]
     return jax.checkpoint(forward, policy=policy)(x) if policy else forward(x)

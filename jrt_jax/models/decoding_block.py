@@ -18,7 +18,7 @@ class DecodingBlock(nnx.Module):
   mixer_norm: Any
   mixer: Any
   mlp_norm: Any
-  mlp: Any
+  mlp: Any = None
   kind: str
 
   @property
@@ -38,7 +38,7 @@ class DecodingBlock(nnx.Module):
     if state is not None and context.mask is not None:
       following = choose_rows(context.mask.any(axis=1), following, state)
     following = parallel.lay(following, self.facts.state_axes)
-    return add(x, self.mlp(self.mlp_norm(x))), following
+    return self.add_mlp(x), following
 
   def prefill_blocks(self, x: jax.Array, masks: jax.Array, state: Any):
     """As `prefill`, for N consecutive blocks [N, B, C, E] that are prefix."""
@@ -60,8 +60,14 @@ class DecodingBlock(nnx.Module):
     """Maps one token [B, E] and the state to [B, E] and the next state."""
     y, state = self.mixer.step(self.mixer_norm(x), state)
     state = parallel.lay(state, self.facts.state_axes)
-    x = add(x, y)
-    return add(x, self.mlp(self.mlp_norm(x))), state
+    return self.add_mlp(add(x, y)), state
+
+  def add_mlp(self, x: jax.Array) -> jax.Array:
+    """Returns x + mlp(norm(x)), or x itself if the layer has no MLP."""
+    if self.mlp is None:
+      return x
+    x, y = self.mlp_norm.beside(x)
+    return add(x, self.mlp(y))
 
 
 def add(x: jax.Array, y: jax.Array) -> jax.Array:

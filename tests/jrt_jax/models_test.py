@@ -38,6 +38,7 @@ MODELS |= {  # these do not see everything
         PREFIX_OR_CAUSAL,
         {'pla': {'prefix_reader': 'ridge'}},
     ),
+    'no_mlp': (('mamba2', 'pla'), PREFIX_OR_CAUSAL, {'mlp_width': 0}),
     'all': (tuple(MIXERS), PREFIX_OR_CAUSAL),
 }
 

@@ -66,12 +66,16 @@ class JrtLayer(GradientCheckpointingLayer):
     super().__init__()
     self.mixer_norm = RMSNorm(model['width'], model['norm_eps'])
     self.mixer = MIXERS[mixer](model)
-    self.mlp_norm = RMSNorm(model['width'], model['norm_eps'])
-    self.mlp = SwiGLU(model['width'], model['mlp_width'])
+    self.mlp = None
+    if model['mlp_width']:
+      self.mlp_norm = RMSNorm(model['width'], model['norm_eps'])
+      self.mlp = SwiGLU(model['width'], model['mlp_width'])
 
   def forward(self, x, context, state):
     y, state = self.mixer(self.mixer_norm(x), context, state)
     x = (x + y).to(x.dtype)
+    if self.mlp is None:
+      return x, state
     return (x + self.mlp(self.mlp_norm(x))).to(x.dtype), state
 
 

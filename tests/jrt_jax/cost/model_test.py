@@ -182,6 +182,12 @@ def test_every_normalizer_costs_what_its_model_has(normalizer, tiny_config):
   check_against_the_model(tiny_config(normalizer=normalizer))
 
 
+def test_layers_without_mlps_cost_what_their_model_has(tiny_config):
+  config = tiny_config(mlp_width=0)
+  check_against_the_model(config)
+  assert 'mlp' not in cost.parameters(config)
+
+
 def test_a_width_that_heads_do_not_divide_is_refused(tiny_config):
   for mixer, multiple in (('pla', 5), ('swa', 10)):
     message = f'model.width must be a multiple of {multiple} for .* got 16'

@@ -84,6 +84,7 @@ def test_softmax_attention_is_the_mixer_that_is_null():
         ({'sinks': 4}, 'sinks must be 0 for the official format, got 4'),
         ({'residual_dtype': 'bfloat16'}, 'residual_dtype must be float32 for'),
         ({'mlp_width': 2000}, 'mlp_width must be a multiple of 256'),
+        ({'mlp_width': 0}, 'mlp_width must be a multiple of 256, at least'),
         (
             {'mixers': ('conv', 'pla', 'la', 'swa')},
             'mixers must name at most 3 kinds',
