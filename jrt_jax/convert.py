@@ -4,15 +4,18 @@ python -m jrt_jax.convert from_official --input=DIR --workdir=WORKDIR \
     --tokenizer=tokenizer.json
 python -m jrt_jax.convert to_official --workdir=WORKDIR --out=DIR
 python -m jrt_jax.convert from_hf --input=DIR --workdir=WORKDIR
+python -m jrt_jax.convert from_mamba2 --input=DIR --workdir=WORKDIR
 python -m jrt_jax.convert to_compact --workdir=WORKDIR --out=DIR
 
 `official` is a checkpoint of HazyResearch's JRT, Based or attention models:
 config.json with safetensors or pytorch_model.bin (which needs torch). `hf` is a
-directory that `jrt_jax.export` has written. `compact` is a workdir of three
-files, with weights in bfloat16 and without optimizer states: all commands read
-it, and training can start from it. --check compares the logits with those of
-another implementation. Exit codes: 0 for success, 1 if logits differ by more
-than --tolerance, 2 for a mistake in the command or in the files.
+directory that `jrt_jax.export` has written. `mamba2` is a model of Mamba-2: a
+directory of transformers or of its authors' package, mamba_ssm. `compact` is a
+workdir of three files, with weights in bfloat16 and without optimizer states:
+all commands read it, and training can start from it. --check compares the
+logits with those of another implementation. Exit codes: 0 for success, 1 if
+logits differ by more than --tolerance, 2 for a mistake in the command or in the
+files.
 """
 
 from collections.abc import Callable
@@ -32,18 +35,18 @@ from jrt_jax.interchange import agreement
 from jrt_jax.interchange import exported_tokenizer
 from jrt_jax.interchange import folders
 from jrt_jax.interchange import hugging_face
+from jrt_jax.interchange import mamba2
 from jrt_jax.interchange import official
 from jrt_jax.training import compact
 from jrt_jax.training import workdirs
 
 _INPUT = flags.DEFINE_string(
-    'input', None, 'from_official, from_hf: the folder of the checkpoint.'
+    'input', None, 'from_*: the folder of the checkpoint.'
 )
 _WORKDIR = flags.DEFINE_string(
     'workdir',
     None,
-    'from_official, from_hf: the workdir to write; to_official, to_compact: the'
-    ' workdir of the run.',
+    'from_*: the workdir to write; to_*: the workdir of the run.',
 )
 _OUT = flags.DEFINE_string(
     'out', None, 'to_official, to_compact: the folder to write; must be new.'
@@ -157,6 +160,10 @@ CONVERSIONS = {
         functools.partial(import_from, hugging_face.read),
         *(_INPUT, _WORKDIR, _WORKDIR),
     ),
+    'from_mamba2': (
+        functools.partial(import_from, mamba2.read),
+        *(_INPUT, _WORKDIR, _WORKDIR),
+    ),
     'to_official': (to_official, _WORKDIR, _OUT, _WORKDIR),
     'to_compact': (to_compact, _WORKDIR, _OUT, _OUT),
 }
@@ -203,6 +210,8 @@ if __name__ == '__main__':
   app.run(
       main,
       flags_parser=command_line.parser(
-          arguments='from_official, from_hf, to_official or to_compact'
+          arguments=(
+              'from_official, from_hf, from_mamba2, to_official or to_compact'
+          )
       ),
   )

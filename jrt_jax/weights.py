@@ -38,6 +38,42 @@ def read(folder: Path) -> dict[str, np.ndarray]:
   )
 
 
+def check_shapes(
+    arrays: Mapping[str, np.ndarray],
+    wanted: Mapping[str, tuple[int, ...]],
+    folder: Path,
+) -> None:
+  """Raises ValueError unless `arrays` are floats of the `wanted` shapes.
+
+  Args:
+    arrays: by name; they must not be wider than float32.
+    wanted: the shape of each.
+    folder: where they are from, for the message.
+  """
+  problems = _differences({n: x.shape for n, x in arrays.items()}, wanted)
+  problems += [
+      f'{name} is {x.dtype}, not float32 or narrower'
+      for name, x in arrays.items()
+      if 'float' not in x.dtype.name or x.itemsize > 4
+  ]
+  if problems:
+    raise ValueError(
+        f'the weights in {folder} are not those of its config.json:'
+        f" {'; '.join(problems)}"
+    )
+
+
+def check_tied(
+    arrays: Mapping[str, np.ndarray], head: str, table: str, folder: Path
+) -> None:
+  """Raises ValueError if there is a head that differs from the embedding."""
+  if not np.array_equal(arrays.get(head, arrays[table]), arrays[table]):
+    raise ValueError(
+        f'{head} in {folder} must equal the embedding, because our models tie'
+        ' them, got other values'
+    )
+
+
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
   """Returns the arrays of a file by name; bfloat16 is that of ml_dtypes.
 
@@ -158,6 +194,21 @@ def _finite(path, arrays):
     if x.dtype.kind not in 'biu' and not np.isfinite(x).all():
       raise ValueError(f'{path}: {shown(name)} must be finite')
   return arrays
+
+
+def _differences(found, wanted):
+  """Returns a text for each shape that is missing, unknown or wrong."""
+  problems = []
+  for what, names in (
+      ('missing', wanted.keys() - found.keys()),
+      ('unexpected', found.keys() - wanted.keys()),
+  ):
+    if names:
+      problems.append(f"{what} {', '.join(sorted(names))}")
+  for name in sorted(wanted.keys() & found.keys()):
+    if found[name] != wanted[name]:
+      problems.append(f'{name} is {found[name]}, not {wanted[name]}')
+  return problems
 
 
 def _joined(arrays_by_file):

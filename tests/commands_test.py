@@ -42,7 +42,7 @@ MISTAKES = {
     'generate --prompt=a': '--workdir=DIR must be given',
     'generate --workdir={tmp} --prompt=a': 'the workdir must be that of a run',
     'generate --workdir={tmp} --input={tmp}/a': '--input must be a file that can',
-    'convert': 'from_hf, to_official or to_compact must be given',
+    'convert': 'from_mamba2, to_official or to_compact must be given',
     'convert from_hf --input={tmp} --workdir={tmp}/a': 'config.json',
     'convert from_hf --input={tmp}': '--workdir=DIR must be given',
     'convert from_official --input={tmp} --workdir=/dev/null/a': (

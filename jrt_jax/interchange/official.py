@@ -16,7 +16,6 @@ import re
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jrt_jax import foreign
@@ -69,7 +68,11 @@ def read(folder: Path, base: Mapping[str, Any]) -> tuple[dict, Params]:
   config = config_from_official.from_official(
       official, base, mlp_width=_mlp_width(arrays)
   )
-  _check(arrays, shapes(config['model']), folder)
+  wanted = shapes(config['model'])
+  if _HEAD not in arrays:  # safetensors may omit tied weights
+    del wanted[_HEAD]
+  weights.check_shapes(arrays, wanted, folder)
+  weights.check_tied(arrays, _HEAD, _official_name(_EMBEDDING), folder)
   _, ours = models.abstract(config['model'])
   params = {
       name: _from_official(name, arrays[_official_name(name)], x.shape)
@@ -184,41 +187,3 @@ def _from_official(name, x, shape):
   if name.endswith('.kernel'):
     return x.T.reshape(shape)
   return x.reshape(shape)
-
-
-def _check(arrays, wanted, folder):
-  """Raises ValueError unless `arrays` are weights of the `wanted` shapes."""
-  if _HEAD not in arrays:  # safetensors may omit tied weights
-    wanted = {name: shape for name, shape in wanted.items() if name != _HEAD}
-  problems = _differences({n: x.shape for n, x in arrays.items()}, wanted)
-  problems += [
-      f'{name} is {x.dtype}, not float32 or narrower'
-      for name, x in arrays.items()
-      if not jnp.issubdtype(x.dtype, jnp.floating) or x.itemsize > 4
-  ]
-  if problems:
-    raise ValueError(
-        f'the weights in {folder} are not those of its config.json:'
-        f" {'; '.join(problems)}"
-    )
-  embedding = arrays[_official_name(_EMBEDDING)]
-  if not np.array_equal(arrays.get(_HEAD, embedding), embedding):
-    raise ValueError(
-        f'{_HEAD} in {folder} must equal the embedding, because our models tie'
-        ' them, got other values'
-    )
-
-
-def _differences(found, wanted):
-  """Returns a text for each shape that is missing, unknown or wrong."""
-  problems = []
-  for what, names in (
-      ('missing', wanted.keys() - found.keys()),
-      ('unexpected', found.keys() - wanted.keys()),
-  ):
-    if names:
-      problems.append(f"{what} {', '.join(sorted(names))}")
-  for name in sorted(wanted.keys() & found.keys()):
-    if found[name] != wanted[name]:
-      problems.append(f'{name} is {found[name]}, not {wanted[name]}')
-  return problems

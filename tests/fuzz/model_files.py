@@ -19,6 +19,7 @@ from jrt_jax.generation.prompt_segments import Segment
 from jrt_jax.interchange import agreement
 from jrt_jax.interchange import config_from_official
 from jrt_jax.interchange import hugging_face
+from jrt_jax.interchange import mamba2
 from jrt_jax.prefix import fitting
 from jrt_jax.prefix import policies
 from jrt_jax.prefix.learned import policy
@@ -108,6 +109,22 @@ def _read_official(folder):
   )
   defaults = base.get_config().to_dict()
   config_from_official.from_official(official, defaults, mlp_width=64)
+
+
+def _mamba2():
+  return {
+      'd_model': 64,
+      'n_layer': 2,
+      'vocab_size': 50257,
+      'attn_layer_idx': [],
+      'ssm_cfg': {'layer': 'Mamba2', 'd_state': 16},
+  }
+
+
+def _read_mamba2(folder):
+  found = foreign.read_json(folder / 'config.json', foreign.OBJECT)
+  defaults = base.get_config().to_dict()['model']
+  mamba2.model_config(found, f'{folder}/config.json:', defaults)
 
 
 def _write_export(folder):
@@ -210,6 +227,12 @@ READERS = {
         'json',
         lambda folder: dump(folder, 'config.json', _official()),
         _read_official,
+    ),
+    'mamba2': Reader(
+        'config.json',
+        'json',
+        lambda folder: dump(folder, 'config.json', _mamba2()),
+        _read_mamba2,
     ),
     'export': Reader('config.json', 'json', _write_export, _read_export),
     'state': Reader(

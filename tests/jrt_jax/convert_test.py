@@ -173,7 +173,7 @@ def test_a_folder_with_files_is_not_written_to(error_line, checkpoint, workdir):
 @pytest.mark.parametrize(
     'arguments, message',
     [
-        ([], 'from_official, from_hf, to_official or to_compact must be given'),
+        ([], 'from_mamba2, to_official or to_compact must be given'),
         (['from'], 'the conversion must be one of from_official, from_hf, to_'),
         (['from_hf', 'a'], 'the conversion must be one of from_official, from'),
         (['from_official', '--input=a'], '--workdir=DIR must be given'),
