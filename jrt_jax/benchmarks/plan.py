@@ -13,11 +13,7 @@ from typing import Any
 import ml_collections
 
 # Overrides that change how a workload is computed, but not the workload.
-HOW = {
-    'microbatch_per_device',
-    'model.implementation',
-    'model.remat',
-}
+HOW = {'microbatch_per_device', 'model.implementation', 'model.remat'}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,10 +11,7 @@ from jrt_jax.benchmarks import timing
 from jrt_jax.reporting import throughput
 
 _CALLS = 2  # prompts in a sample
-_BLOCKS = (
-    32,
-    128,
-)  # the lengths of two prompts, to see whether memory grows
+_BLOCKS = (32, 128)  # the lengths of two prompts, to see whether memory grows
 
 
 def measure(config: Mapping[str, Any]) -> dict[str, Any]:

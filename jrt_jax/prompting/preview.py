@@ -62,10 +62,7 @@ def main(argv: list[str]) -> None:
   with command_line.one_line_errors():
     path = command_line.required(_INPUT, 'FILE')
     command_line.required(_QUESTION, 'TEXT')
-    with (
-        command_line.reading('--input'),
-        sources.open_text(path) as (file, _),
-    ):
+    with command_line.reading('--input'), sources.open_text(path) as (file, _):
       document = file.read().decode(errors='replace')
     tokenizer = tokenizers.load(_TOKENIZER.value)
     prompt = _prompt(document, tokenizer)

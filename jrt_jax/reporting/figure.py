@@ -182,10 +182,7 @@ def _metrics(runs, panels):
 
 
 def _axes(runs, against):
-  axes = {
-      'tokens': Axis('training tokens', 'tokens'),
-      'time': _time_axis(runs),
-  }
+  axes = {'tokens': Axis('training tokens', 'tokens'), 'time': _time_axis(runs)}
   wrong = [name for name in against if name not in axes]
   if wrong or not against:
     raise ValueError(

@@ -65,10 +65,7 @@ class Arms:
     return statistics.mean(values, method='student', within=(0, 100))
 
   def gain(
-      self,
-      results: exhibit.Results,
-      arm: str,
-      over: str,
+      self, results: exhibit.Results, arm: str, over: str
   ) -> statistics.Estimate:
     """Returns the gain of an arm over another in points, paired by seeds."""
     a, b = (self.accuracies(results, x) for x in (arm, over))

@@ -80,10 +80,7 @@ def _rows(text):
 TABLE_1 = tuple(_rows(_TABLE_1))
 
 # The student report. Table 1: fixed and dynamic prefixes of JRT-RNN.
-REPORT_DYNAMIC_PREFIX = {
-    'recall, %': (46.1, 48.2),
-    'time, ms': (150.0, 158.0),
-}
+REPORT_DYNAMIC_PREFIX = {'recall, %': (46.1, 48.2), 'time, ms': (150.0, 158.0)}
 
 # Table 2: recall (%) and perplexity of feature maps.
 REPORT_FEATURE_MAPS = {
@@ -95,10 +92,7 @@ REPORT_FEATURE_MAPS = {
 }
 
 # Table 3: JRT-Prompt and hierarchical prompts.
-REPORT_HIERARCHICAL = {
-    'recall, %': (49.2, 51.3),
-    'time, ms': (155.0, 161.0),
-}
+REPORT_HIERARCHICAL = {'recall, %': (49.2, 51.3), 'time, ms': (155.0, 161.0)}
 
 # Table 5: prefill of one operation on an H100, batch 16, ms by tokens.
 TABLE_5 = {

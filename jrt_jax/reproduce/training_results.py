@@ -76,9 +76,7 @@ def runs(results: exhibit.Results) -> Iterator[Run]:
       yield Run(kind, *(found[x] for x in names), curve=found['curve'])
 
 
-def whole_and_trials(
-    found: Iterable[Run],
-) -> tuple[list[Run], list[Run]]:
+def whole_and_trials(found: Iterable[Run]) -> tuple[list[Run], list[Run]]:
   """Returns whole runs, and trials."""
   found = [*found]
   most = max((run.steps for run in found), default=0)

@@ -149,9 +149,7 @@ def _list(settings):
 
 def _parse(argv):
   parser = command_line.Parser(
-      prog=_NAME,
-      description=__doc__,
-      renamed={'--budget': '--time_budget'},
+      prog=_NAME, description=__doc__, renamed={'--budget': '--time_budget'}
   )
   parser.add_argument(
       '--out', type=pathlib.Path, help='a folder for the results'

@@ -45,10 +45,7 @@ PEERS = {
         'jax_cudnn': ('G1', 'G10', 'G7', *LENGTHS),
         'reference': ('G6-2k', 'G9'),
     },
-    'fla': {
-        'fla_chunk_160': ('G1', 'G9', 'G10'),
-        'fla_chunk_273': ('G1',),
-    },
+    'fla': {'fla_chunk_160': ('G1', 'G9', 'G10'), 'fla_chunk_273': ('G1',)},
     'pallas attention': {'pallas_attention': ('G1',)},
     'jla': {'jla_attention': ('G1', 'G10', 'G12', 'G12-backward')},
     'dew': {'dew_fa3': ('G1', 'G10', 'G12', 'G12-backward')},

@@ -108,10 +108,7 @@ def _expected():
   """The names of the results of each check, forward first."""
   return {
       f'{name} {direction}': names(mode)
-      for direction, names in (
-          ('forward', _results),
-          ('gradients', _gradients),
-      )
+      for direction, names in (('forward', _results), ('gradients', _gradients))
       for name, mode in MODES.items()
       if direction == 'forward' or name not in _READ
   }
