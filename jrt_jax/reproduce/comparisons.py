@@ -75,8 +75,6 @@ def by_measure(
   """
   runs = {}
   for x in filter(chosen, recall_results.asked(results)):
-    if 'values' not in x.found:  # the result of an earlier version
-      continue
     rows = runs.setdefault('right' if x.is_share else 'likely', {})
     rows.setdefault(label(x), {}).setdefault(column(x), []).append(x)
   return {

@@ -32,13 +32,16 @@ _ESTIMATES = schema.Fields(
     {}, optional=dict.fromkeys(scores.METRICS, _ESTIMATE)
 )
 _PROMPT = schema.Fields(
-    {'metrics': _ESTIMATES},
-    optional={'against_default': _ESTIMATES, 'values': _NUMBERS},
+    {'metrics': _ESTIMATES, 'values': _NUMBERS},
+    optional={'against_default': _ESTIMATES},
     others=schema.Anything(),
 )
 _TASK = schema.Fields(
-    {'prompts': schema.Fields({}, others=_PROMPT)},
-    optional={'contexts': _NUMBERS, 'digest': schema.Text()},
+    {
+        'prompts': schema.Fields({}, others=_PROMPT),
+        'contexts': _NUMBERS,
+        'digest': schema.Text(),
+    },
     others=schema.Anything(),
 )
 _RUN = schema.Fields(
@@ -51,13 +54,13 @@ _RUN = schema.Fields(
 _RESULT = schema.Fields(
     {
         'settings': schema.Fields(
-            {'model': schema.Text()},
-            optional={'tasks': schema.ListOf(schema.Text(), 0, 1000)},
+            {
+                'model': schema.Text(),
+                'tasks': schema.ListOf(schema.Text(), 0, 1000),
+            },
             others=schema.Anything(),
         ),
         'results': schema.Fields({}, others=_TASK),
-    },
-    optional={
         **{name: _TEXT for name in ('hardware', 'device', 'date', 'command')},
         'versions': schema.Fields({}, others=schema.Text()),
         'commit': schema.AnyOf(schema.Text(), schema.OneOf(None)),
@@ -138,13 +141,10 @@ def measure(
   return {
       'settings': found['settings'],
       'results': found['results'],
-      'run': found.get('run') or {},
+      'run': found['run'] or {},
       'provenance': {
           'hardware': _hardware(found),
-          'versions': found.get('versions', {}),
-          'commit': found.get('commit'),
-          'date': found.get('date', 'unknown date'),
-          'command': found.get('command', 'python -m jrt_jax.recall'),
+          **{x: found[x] for x in ('versions', 'commit', 'date', 'command')},
       },
   }
 
@@ -152,8 +152,8 @@ def measure(
 def _check_lengths(file, results):
   for task, found in results.items():
     for prompt, of_prompt in found['prompts'].items():
-      values = of_prompt.get('values', ())
-      if values and len(values) != len(found.get('contexts', ())):
+      values = of_prompt['values']
+      if len(values) != len(found['contexts']):
         raise ValueError(
             f'{file}: {schema.shown(task)} must have a context for each value of'
             f' {schema.shown(prompt)}, got {len(values)} values'
@@ -162,8 +162,7 @@ def _check_lengths(file, results):
 
 def _hardware(found):
   """The device of the model, and the processor of the process that asked it."""
-  asked = found.get('hardware', 'unknown hardware')
-  device = found.get('device', 'CPU')
+  asked, device = found['hardware'], found['device']
   if device == 'unknown':
     device = 'unknown device'
   return asked if device == 'CPU' else f'{device} ({asked})'
@@ -189,9 +188,9 @@ def asked(results: exhibit.Results) -> Iterator[Asked]:
               prompt,
               metric,
               of_prompt,
-              found.get('contexts', ()),
+              found['contexts'],
               _of_task(settings, task),
-              found.get('digest', ''),
+              found['digest'],
           )
 
 
@@ -247,7 +246,7 @@ def _apart(gain, others):
 
 def _of_task(settings, task):
   """Settings by name; in place of a list, the item for the task."""
-  tasks = settings.get('tasks', ())
+  tasks = settings['tasks']
   found = {}
   for name, value in settings.items():
     if isinstance(value, list) and len(value) == len(tasks) and task in tasks:

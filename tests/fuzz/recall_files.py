@@ -136,7 +136,9 @@ def _write_recall(folder):
   }
   settings = {'model': 'a', 'tasks': ['fda'], 'max_tokens': [48], 'step': 1}
   run = {'mixers': ['pla'], 'seed': 1, 'but_seed': 'a'}
-  whole = {'settings': settings, 'results': found, 'run': run}
+  about = dict.fromkeys(('hardware', 'device', 'date', 'command'), 'a')
+  about |= {'versions': {'jax': '1'}, 'commit': None, 'run': run}
+  whole = {'settings': settings, 'results': found, **about}
   dump(folder, 'result.json', whole)
 
 

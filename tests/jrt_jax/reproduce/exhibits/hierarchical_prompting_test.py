@@ -70,14 +70,18 @@ def test_other_rows_of_the_same_size_are_measured_again(data):
 
 def test_models_that_were_asked_are_shown(data, tmp_path):
   estimate = {'estimate': 0.3, 'low': 0.2, 'high': 0.4, 'n': 9, 'method': 'm'}
-  metrics = {'metrics': {'contains': estimate}}
+  metrics = {'metrics': {'contains': estimate}, 'values': [1.0, 0.0]}
   prompts = {
       'default': metrics,
       'hierarchical': metrics | {'against_default': metrics['metrics']},
   }
   found = {
-      'settings': {'model': 'hf:small'},
-      'results': {'fda': {'prompts': prompts}},
+      'settings': {'model': 'hf:small', 'tasks': ['fda']},
+      'results': {
+          'fda': {'prompts': prompts, 'contexts': [0, 1], 'digest': 'a'}
+      },
+      **dict.fromkeys(('hardware', 'device', 'date', 'command'), 'theirs'),
+      **{'versions': {}, 'commit': None, 'run': None},
   }
   (tmp_path / 'result.json').write_text(json.dumps(found))
   *_, job = EXHIBIT.plan(exhibit.Request('cpu', data, tmp_path), {})
