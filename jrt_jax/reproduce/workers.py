@@ -53,6 +53,9 @@ def processes(
   if count == 1:
     yield HERE
     return
+  # A process loads OpenBLAS before `_start` pins it. With more threads than
+  # cores, the triangular systems of Gated DeltaNet took 400 times as long.
+  os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
   context = multiprocessing.get_context('spawn')
   pool = futures.ProcessPoolExecutor(
       count,

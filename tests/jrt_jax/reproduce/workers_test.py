@@ -76,6 +76,12 @@ def test_a_process_that_dies_is_told_and_ends_no_other_command():
       several.submit(os._exit, 1).result()
 
 
+def test_a_process_solves_systems_with_one_thread(monkeypatch):
+  monkeypatch.delenv('OPENBLAS_NUM_THREADS', raising=False)
+  with workers.processes(2) as several:
+    assert several.submit(os.getenv, 'OPENBLAS_NUM_THREADS').result() == '1'
+
+
 def test_one_worker_is_this_process():
   with workers.processes(1) as one:
     assert one is workers.HERE
