@@ -1,6 +1,7 @@
 """EXHIBITS: the tables and figures, each in its own module."""
 
 from jrt_jax.reproduce.exhibits import ablations
+from jrt_jax.reproduce.exhibits import baselines
 from jrt_jax.reproduce.exhibits import beyond_prefix
 from jrt_jax.reproduce.exhibits import bidirectional
 from jrt_jax.reproduce.exhibits import dynamic_prefix
@@ -30,4 +31,6 @@ EXHIBITS = {
     'hierarchical_prompting': hierarchical_prompting.EXHIBIT,
     'bidirectional': bidirectional.EXHIBIT,
     'selection': selection.EXHIBIT,
+    'mqar_baselines': baselines.MQAR,
+    'set_disjointness_baselines': baselines.SET_DISJOINTNESS,
 }
