@@ -64,6 +64,7 @@ class Backbone(nnx.Module):
       prefix_len: jax.Array | None = None,
       prefix_capacity: int | None = None,
       segment_ids: jax.Array | None = None,
+      prefix_mask: jax.Array | None = None,
       mask: jax.Array | None = None,
   ) -> jax.Array:
     """Returns the normalised activations [B, L, E] of tokens [B, L].
@@ -75,7 +76,10 @@ class Backbone(nnx.Module):
       prefix_capacity: P, an upper bound of `prefix_len`; a smaller one costs
         less. None: L.
       segment_ids: int32 [B, L], packed documents: a new one starts where the id
-        changes between two tokens. The prefix must end in the first document.
+        changes between two tokens. A prefix of `prefix_len` tokens must end in
+        the first document.
+      prefix_mask: bool [B, L], instead of `prefix_len`: which tokens are prefix
+        of their own documents, so that each document may have a prefix.
       mask: bool [B, L], False at padding, which may be on either side of the
         tokens of a row.
     """
@@ -85,6 +89,7 @@ class Backbone(nnx.Module):
         prefix_capacity,
         segment_ids,
         mask,
+        prefix_mask=prefix_mask,
         pad_mask=self.pad_mask,
     )
     x = self.embed(tokens)

@@ -16,6 +16,9 @@ class Context(NamedTuple):
   length: int  # L
   prefix_capacity: int = 0  # P, the longest prefix that the batch may have
   prefix_len: jax.Array | None = None  # int32 [B]; None: P for every row
+  # Bool [B, L], which tokens are prefix of their own documents, instead of
+  # prefix_len; None: only the first document of a row has a prefix.
+  prefix_mask: jax.Array | None = None
   # Int32 [B, L], the number of each document, from 0; None: one document.
   segment_ids: jax.Array | None = None
   mask: jax.Array | None = (
@@ -39,10 +42,12 @@ class Context(NamedTuple):
     return see
 
   def in_prefix(self) -> jax.Array:
-    """Bool [B, P], which of the first P positions are tokens of the prefix."""
+    """Bool [B, P], which of the first P positions are tokens of a prefix."""
     P, lengths = self.prefix_capacity, self.prefix_len
     see = jnp.ones((self.batch, P), bool)
-    if lengths is not None:
+    if self.prefix_mask is not None:
+      see = self.prefix_mask[:, :P]
+    elif lengths is not None:
       see = jnp.arange(P) < lengths[:, None]
     if self.segment_ids is not None:  # the prefix is of the first document
       see &= self.segment_ids[:, :P] == 0
@@ -92,17 +97,19 @@ def of_rows(
     segment_ids: jax.Array | None,
     mask: jax.Array | None,
     *,
+    prefix_mask: jax.Array | None = None,
     pad_mask: str,
 ) -> Context:
   """Returns the context of rows [B, L].
 
   Args:
     shape: B and L.
-    prefix_len, prefix_capacity, segment_ids, mask: see `Backbone.hidden`.
+    prefix_len, prefix_capacity, segment_ids, mask, prefix_mask: see
+      `Backbone.hidden`.
     pad_mask: `config.model.pad_mask`.
 
   Raises:
-    ValueError: the capacity exceeds L.
+    ValueError: the capacity exceeds L, or there are a length and a mask.
   """
   B, L = shape
   P = L if prefix_capacity is None else prefix_capacity
@@ -111,13 +118,16 @@ def of_rows(
         f'prefix_capacity must not exceed the length of the rows ({L}),'
         f' got {P}'
     )
+  if prefix_len is not None and prefix_mask is not None:
+    raise ValueError('prefix_len must be None if prefix_mask is given')
   if segment_ids is not None:
     segment_ids = count_documents(segment_ids, mask)
   context = Context(
       B,
       L,
-      prefix_capacity=0 if prefix_len is None else P,
+      prefix_capacity=0 if prefix_len is prefix_mask is None else P,
       prefix_len=prefix_len,
+      prefix_mask=prefix_mask,
       segment_ids=segment_ids,
       mask=mask,
   )

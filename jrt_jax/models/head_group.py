@@ -77,7 +77,15 @@ class HeadGroup(nnx.Module):
       return_state: bool = True,
   ) -> tuple[jax.Array, State | None]:
     """Returns outputs [B, L, H, V] and the last state, or None without it."""
+    prefix_mask = None
+    if k_enc is not None and context.prefix_mask is not None:
+      prefix_mask = context.prefix_mask[:, : k_enc.shape[1]]
     if self.ridge is not None and k_enc is not None:
+      if prefix_mask is not None:
+        raise ValueError(
+            "prefix_mask must be None with model.pla.prefix_reader='ridge',"
+            ' which solves for one prefix in a row'
+        )
       sums = self.prefix_sums(k_enc, v_enc, context.in_prefix())
       state = self.with_prefix(state, sums)
       k_enc, v_enc, prefix_len = None, None, None
@@ -88,6 +96,7 @@ class HeadGroup(nnx.Module):
         None if k_enc is None else self._prepare_enc(k_enc),
         v_enc,
         prefix_len,
+        prefix_mask=prefix_mask,
         segment_ids=context.segment_ids,
         return_state=return_state,
         **self._options(context.mask, state),

@@ -22,6 +22,7 @@ class LanguageModel(Backbone):
       prefix_len: jax.Array | None = None,
       prefix_capacity: int | None = None,
       segment_ids: jax.Array | None = None,
+      prefix_mask: jax.Array | None = None,
       mask: jax.Array | None = None,
       unzeroed: jax.Array | None = None,
       state_capacity: int | None = None,
@@ -30,7 +31,8 @@ class LanguageModel(Backbone):
     """Reads prompts, or the tokens that follow after earlier ones.
 
     Args:
-      tokens, prefix_len, prefix_capacity, segment_ids, mask: see `hidden`.
+      tokens, prefix_len, prefix_capacity, segment_ids, prefix_mask, mask: see
+        `hidden`.
       unzeroed: bool [B, L]; where False, the keys of `pla` layers are zeroed
         but still have a weight, as padding has in released models.
       state_capacity: how many tokens of a document, including those of
@@ -56,6 +58,7 @@ class LanguageModel(Backbone):
         prefix_capacity,
         segment_ids,
         mask,
+        prefix_mask=prefix_mask,
         pad_mask=self.pad_mask,
     )
     L = context.length

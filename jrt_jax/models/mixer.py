@@ -52,8 +52,9 @@ class Mixer(Protocol):
     - Padding (False in `context.mask`) may be on either side of the tokens of a
       row. No token sees it, and the state does not change there. Outputs at
       padding are ignored.
-    - A token sees nothing of other documents (`context.segment_ids`). The state
-      after the row is that of its last document.
+    - A token sees nothing of other documents (`context.segment_ids`), and of a
+      prefix only what is in its own document. The state after the row is that
+      of its last document.
 
     Args:
       x: [B, L, E].

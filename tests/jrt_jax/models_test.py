@@ -229,6 +229,32 @@ def test_packed_documents_equal_separate_ones(model, row, ids):
     assert_close(take(packed, b), take(separate, 2))  # of the last document
 
 
+def test_packed_documents_with_a_prefix_each_equal_separate_ones(
+    request, model, row
+):
+  if request.node.callspec.params['model'] == 'ridge':
+    pytest.skip('it solves for one prefix in a row')
+  lengths, prefix_len, lefts = (7, 1, 4), (PREFIX, 1, 2), (0, 2)
+  documents = np.split(row, np.cumsum(lengths)[:-1])
+  hidden, *separate = model.read_batch(documents, prefix_len=prefix_len)
+  batch = make_batch(
+      [row] * 2,
+      lefts=lefts,
+      segments=[np.repeat(range(3), lengths)] * 2,
+      prefix_len=[],
+  )
+  del batch['prefix_len']
+  batch['prefix_mask'] = np.zeros((B, L), bool)
+  is_prefix = [np.arange(n) < M for n, M in zip(lengths, prefix_len)]
+  for b, left in enumerate(lefts):
+    batch['prefix_mask'][b, left : left + ROW] = np.concatenate(is_prefix)
+  packed_hidden, *packed = model.read(capacity=L, **batch)
+  for b in range(2):
+    actual = packed_hidden[b][batch['mask'][b]], take(packed, b)
+    expected = np.concatenate(hidden[:3]), take(separate, 2)
+    assert_close(actual, expected)
+
+
 def test_prefill_and_decoding_equal_the_parallel_form_at_every_split(
     model, row, alone
 ):

@@ -1,9 +1,12 @@
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jrt_jax.models.context import Context
 from jrt_jax.models.context import count_documents
+from jrt_jax.models.context import of_rows
 
 SEGMENTS = [[0, 0, 0, 1, 1, 2], [0, 0, 0, 0, 0, 0]]
 MASK = [[False, True, True, True, False, False], [True] * 6]
@@ -62,6 +65,22 @@ def test_a_shifted_token_is_known_to_be_of_the_same_document(shift):
       j = i - shift
       expected = MASK[b][j] and SEGMENTS[b][i] == SEGMENTS[b][j]
       assert same[b, i] == expected
+
+
+def test_a_mask_says_which_tokens_are_prefix_of_their_documents():
+  marked = jnp.array([[True, True, False, True, False, False]] * 2)
+  context = make(mask=True)._replace(prefix_capacity=4, prefix_mask=marked)
+  expected = [[False, True, False, True], [True, True, False, True]]
+  np.testing.assert_array_equal(context.in_prefix(), expected)
+
+
+def test_a_prefix_has_a_length_or_a_mask():
+  rows = functools.partial(of_rows, (1, 3), pad_mask='exclude')
+  length, marked = jnp.array([2]), jnp.ones((1, 3), bool)
+  with pytest.raises(ValueError, match='^prefix_len must be None if prefix_m'):
+    rows(length, None, None, None, prefix_mask=marked)
+  assert rows(None, None, None, None).prefix_capacity == 0
+  assert rows(None, None, None, None, prefix_mask=marked).prefix_capacity == 3
 
 
 def test_documents_are_counted_by_changes_of_the_id():
