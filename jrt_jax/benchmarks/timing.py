@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from pallas_kernels.benchmarks import timing
+
 
 class Timed:
   """Calls `step` repeatedly; each call gets the result of the previous one.
@@ -58,10 +60,5 @@ def figures(seconds: list[float], *, tokens: int, parts: int = 1) -> dict:
     tokens: the tokens that a part of a call reads or writes.
     parts: the number of equal parts of a call.
   """
-  ms = 1e3 * np.asarray(seconds) / parts
-  return {
-      'ms': float(np.median(ms)),
-      'p90_ms': float(np.percentile(ms, 90)),
-      'samples': len(seconds),
-      'tokens_per_second': 1e3 * tokens / float(np.median(ms)),
-  }
+  found = timing.summarize(1e3 * np.asarray(seconds) / parts)
+  return {**found, 'tokens_per_second': 1e3 * tokens / found['ms']}
