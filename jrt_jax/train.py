@@ -37,12 +37,12 @@ from jrt_jax.runtime import distributed
 from jrt_jax.runtime import failures
 from jrt_jax.runtime import memory
 from jrt_jax.training import checkpoint
-from jrt_jax.training import kernels
 from jrt_jax.training import loop
 from jrt_jax.training import program
 from jrt_jax.training import recorded_config
 from jrt_jax.training import recorded_result
 from jrt_jax.training import run as run_lib
+from jrt_jax.training import run_kernels
 
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'A file of configs/; --config.KEY=VALUE changes a key.'
@@ -125,7 +125,7 @@ def _prepare(config):
   base.check(config)
   if not is_recorded and not pathlib.Path(workdir, 'config.json').exists():
     own_settings.check(config)  # new runs only: old ones may have such keys
-  choice = kernels.of_run(config, pathlib.Path(workdir), peers)
+  choice = run_kernels.of_run(config, pathlib.Path(workdir), peers)
   if distributed.is_first() and choice.reason:
     terminal.write(f'{choice}\n')
   distributed.open_devices()

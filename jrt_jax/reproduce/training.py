@@ -21,11 +21,11 @@ from jrt_jax.reporting import curves
 from jrt_jax.runtime import distributed
 from jrt_jax.runtime import memory
 from jrt_jax.training import checkpoint
-from jrt_jax.training import kernels
 from jrt_jax.training import loop
 from jrt_jax.training import program
 from jrt_jax.training import recorded_config
 from jrt_jax.training import run as run_lib
+from jrt_jax.training import run_kernels
 
 SCORE = 'answer_accuracy'  # learning rates are chosen by this figure
 
@@ -107,7 +107,7 @@ def _num_answers(split):
 
 def _train(whole, workdir, advance):
   """Trains; returns the signal that has stopped the run, or None."""
-  choice = kernels.of_run(whole, workdir, distributed.Peers())
+  choice = run_kernels.of_run(whole, workdir, distributed.Peers())
   run = run_lib.Run(whole, workdir, choice=choice)
   with contextlib.ExitStack() as stack:
     stack.enter_context(run)  # closed if it does not compile

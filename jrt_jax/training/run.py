@@ -30,6 +30,7 @@ from jrt_jax.training import checkpoint_reader
 from jrt_jax.training import kernels
 from jrt_jax.training import run_check
 from jrt_jax.training import run_data
+from jrt_jax.training import run_kernels
 from jrt_jax.training import run_workdir
 from jrt_jax.training import train_state
 from jrt_jax.training import workdirs
@@ -45,8 +46,7 @@ class Run:
     config: plain nested dicts with the keys of `configs/base.py`.
     workdir: the folder of the run; a run in it is continued.
     allow_config_change: whether that run may continue with another config.
-    choice: the implementation of linear attention, from `kernels.of_run`; None:
-      that of the config.
+    choice: the result of `run_kernels.of_run`; None: that of the config.
 
   Attributes:
     model: `config.model` with the implementation and dtype of this machine.
@@ -120,8 +120,8 @@ class Run:
     stack.enter_context(folder_lock.held(self.workdir, '--workdir'))
     if not checkpoint_reader.exists(self.workdir):
       run_workdir.forget_config(self.workdir)  # there is no run to continue
-      kernels.forget(self.workdir)
-    kernels.record(self.workdir, self._choice)
+      run_kernels.forget(self.workdir)
+    run_kernels.record(self.workdir, self._choice)
     run_workdir.record_config(
         self.workdir, self.config, allow_change=allow_config_change
     )

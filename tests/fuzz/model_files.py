@@ -28,6 +28,7 @@ from jrt_jax.reporting import curves
 from jrt_jax.training import checkpoint_integrity
 from jrt_jax.training import kernels
 from jrt_jax.training import recorded_config
+from jrt_jax.training import run_kernels
 
 
 def _fitted(name):
@@ -187,7 +188,7 @@ def _write_checkpoint(folder):
 
 
 def _write_kernels(folder):
-  kernels.record(folder, kernels.Choice('chunked', 'the process crashed'))
+  run_kernels.record(folder, kernels.Choice('chunked', 'the process crashed'))
 
 
 READERS = {
@@ -195,7 +196,7 @@ READERS = {
         'kernels.json',
         'json',
         _write_kernels,
-        lambda folder: str(kernels.read(folder)),
+        lambda folder: str(run_kernels.read(folder)),
     ),
     'run': Reader(
         'config.json',

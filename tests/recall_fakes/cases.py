@@ -265,3 +265,8 @@ CASES = [
         ('1,230', 'km'),
     ),
 ]
+
+
+def find(task, index=0):
+  """Returns a case of a task."""
+  return [case for case in CASES if case.task == task][index]

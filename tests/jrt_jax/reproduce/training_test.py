@@ -7,6 +7,7 @@ import pytest
 from jrt_jax.reproduce import training
 from jrt_jax.training import kernels
 from jrt_jax.training import optimizer
+from jrt_jax.training import run_kernels
 
 OVERRIDES = {
     'steps': 6,
@@ -127,7 +128,7 @@ def test_a_run_asks_what_computes_linear_attention(
   with pytest.raises(KeyboardInterrupt):
     training.train(SETTINGS, tmp_path)
   assert asked == [tmp_path]
-  assert kernels.read(tmp_path).reason == 'the GPU hangs'
+  assert run_kernels.read(tmp_path).reason == 'the GPU hangs'
 
 
 def test_a_learning_rate_and_a_seed_are_those_of_the_run():

@@ -1,7 +1,15 @@
-"""A tokenizer like those that runs read."""
+"""A tokenizer like those that runs read; a machine with a Hopper GPU."""
 
 import pytest
 import tokenizers
+
+from configs import base
+from jrt_jax.runtime import gpus
+from jrt_jax.training import kernels
+from pallas_kernels import tiles
+from pallas_kernels.selfcheck import verdict as verdict_lib
+
+_H100 = gpus.Gpu('3', 'NVIDIA H100 PCIe', '9.0', '580.1')
 
 
 @pytest.fixture(scope='session')
@@ -22,3 +30,36 @@ def tokenizer_json(tmp_path_factory):
   path = tmp_path_factory.mktemp('tokenizer') / 'tokenizer.json'
   bpe.save(str(path))
   return str(path)
+
+
+@pytest.fixture
+def kernels_config():
+  """The config of a run that the Hopper kernels could compute."""
+  config = base.get_config()
+  config.model.mixers = ('conv', 'pla')
+  config.model.update(width=128, num_heads=2)
+  return config.to_dict()
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path):
+  """A function that makes this a machine whose check ends with a reason.
+
+  It returns a list, of what is asked there.
+  """
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'caches'))
+  monkeypatch.setattr(tiles, '_FOLDER', tmp_path / 'tables')
+
+  def on(reason=None, gpu=_H100, report=()):
+    kernels._asked.cache_clear()  # as in another process
+    questions = []
+
+    def decide(widths, *, gpu):
+      questions.append((widths, gpu))
+      return [verdict_lib.Verdict(V, reason, report) for V in widths]
+
+    monkeypatch.setattr(gpus, 'first', lambda ids: gpu)
+    monkeypatch.setattr(verdict_lib, 'decide', decide)
+    return questions
+
+  return on

@@ -14,6 +14,7 @@ from jrt_jax.training import abstract
 from jrt_jax.training import compact
 from jrt_jax.training import kernels
 from jrt_jax.training import run as run_lib
+from jrt_jax.training import run_kernels
 from jrt_jax.training import train_state
 from jrt_jax.training import workdirs
 
@@ -149,12 +150,12 @@ def test_what_computes_linear_attention_is_kept_once_a_run_has_begun(
     with run_lib.Run(config(), tmp_path, choice=choice) as run:
       assert run.model['implementation'] == 'chunked'
       assert run.config['model']['implementation'] == 'auto'
-      assert kernels.read(tmp_path) == choice
+      assert run_kernels.read(tmp_path) == choice
       state, _ = run.start()
   with run_lib.Run(config(), tmp_path, choice=second) as run:
     run.checkpoints.save(0, state, run.place())
   with run_lib.Run(config(), tmp_path, choice=first):
-    assert kernels.read(tmp_path) == second
+    assert run_kernels.read(tmp_path) == second
 
 
 def test_what_nobody_could_answer_is_recorded_again_once_somebody_can(
@@ -170,7 +171,7 @@ def test_what_nobody_could_answer_is_recorded_again_once_somebody_can(
       (hung, answer),
   ):
     with run_lib.Run(config(), tmp_path, choice=choice):
-      assert kernels.read(tmp_path) == expected
+      assert run_kernels.read(tmp_path) == expected
 
 
 def test_a_cpu_computes_in_float32_and_the_record_keeps_what_was_asked(
@@ -188,7 +189,7 @@ def test_a_cpu_computes_in_float32_and_the_record_keeps_what_was_asked(
 
 
 def test_a_run_without_a_choice_forgets_that_of_one_before_it(config, tmp_path):
-  kernels.record(tmp_path, kernels.Choice('chunked', 'the GPU hangs'))
+  run_kernels.record(tmp_path, kernels.Choice('chunked', 'the GPU hangs'))
   with run_lib.Run(config(), tmp_path) as run:
     assert run.model == run.config['model']
   assert not (tmp_path / 'kernels.json').exists()

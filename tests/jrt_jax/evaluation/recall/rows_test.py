@@ -6,11 +6,12 @@ import re
 import sys
 import types
 
-import pytest
-
+from golden import prompts
 from jrt_jax.data import sources
 from jrt_jax.evaluation.recall import rows
 from jrt_jax.evaluation.recall import tasks
+import pytest
+from recall_fakes import cases
 
 ROW = {'context': 'a b', 'question': 'c', 'answers': 'b'}
 LINE = json.dumps(ROW).encode() + b'\n'
@@ -18,6 +19,10 @@ LINE = json.dumps(ROW).encode() + b'\n'
 
 def read(path):
   return [*rows.read(str(path))]
+
+
+def read_task(task, path):
+  return [*tasks.examples(task, path, tokenizer=None)]
 
 
 def test_files_are_plain_or_compressed(tmp_path):
@@ -149,3 +154,81 @@ def test_data_sets_are_read_by_name(tmp_path, monkeypatch):
   first, second = tasks.examples(name, tokenizer=None)
   assert first.answers == second.answers == ('b',)
   assert first.once.last == 'a b c'
+
+
+@pytest.mark.parametrize('case', cases.CASES)
+def test_a_missing_or_wrong_field_is_named(case, file):
+  releases = tasks.find_task(case.task).releases
+  shared = max((r.needed & case.row.keys() for r in releases), key=len)
+  for name in shared:
+    for bad in (
+        {k: v for k, v in case.row.items() if k != name},
+        case.row | {name: 7.5},
+        case.row | {name: []},
+    ):
+      path = file(case.row, bad)
+      with pytest.raises(ValueError) as error:
+        read_task(case.task, path)
+      line = str(error.value)
+      assert line.startswith(f'{path}:2: ')
+      assert re.search(rf'\b{name}\b', line), line
+      assert '\n' not in line
+
+
+@pytest.mark.parametrize(
+    'task, change, expected',
+    [
+        ('drop', {'answer': {'number': '1'}}, 'answer.spans must be given'),
+        ('drop', cases.drop(), 'answers must have a text that is not blank'),
+        (
+            'drop',
+            cases.drop(number='1') | {'validated_answers': [{}]},
+            'validated_answers[0].number must be given',
+        ),
+        ('triviaqa', prompts.CLOZE | {'alt_answers': 7}, 'alt_answers must be'),
+        ('nq', {'docs': [{'title': 'a'}]}, 'docs[0].text must be given'),
+        ('nq', {'golden_answers': [' ']}, 'golden_answers[0] must be a text'),
+        ('kv', {'value': 'x1'}, 'key and value must be one of ordered_kv'),
+        ('ruler', {'outputs': ['a', 'b']}, 'outputs must be one needle, got 2'),
+        ('ruler', {'input': 'What?'}, 'input must have a line before'),
+        ('squad', {'query': 'How long?'}, 'query must have a line'),
+        ('lambada', {'text': 'sea'}, 'text must have several words'),
+        ('superglue_cb', {'label': 'maybe'}, 'label must be one of entailment'),
+        ('superglue_boolq', {'label': -1}, 'label must be one of False, True'),
+        (
+            'superglue_copa',
+            {'question': 'why'},
+            'question must be one of cause',
+        ),
+        (
+            'superglue_wic',
+            {'start1': 12},
+            'start1 and end1 must enclose a word',
+        ),
+        (
+            'superglue_wsc',
+            {'target': cases.SPANS | {'span2_text': 'she'}},
+            'span2',
+        ),
+        ('superglue_record', {'query': 'x'}, 'query must have a @placeholder'),
+        ('superglue_record', {'answers': ['Rome']}, 'answers must have one of'),
+        ('own.jsonl', {'answers': ['a', '']}, 'answers[1] must be a text'),
+        ('own.jsonl', {'context': ' '}, 'context must be a text that is not'),
+    ],
+)
+def test_what_is_wrong_inside_a_field_is_said(task, change, expected, file):
+  some = [case.row for case in cases.CASES if case.task == task]
+  row = max(some, key=lambda row: len(row.keys() & change.keys()))
+  path = file(row | change)
+  with pytest.raises(ValueError, match=re.escape(f'{path}:1: {expected}')):
+    read_task(task, path)
+
+
+def test_rows_of_another_kind_are_told_what_they_must_have(file):
+  path = file({'prompt': 'a', 'completion': 'b'})
+  with pytest.raises(ValueError) as error:
+    read_task('lambada', path)
+  assert str(error.value) == (
+      f'{path}:1: must have the fields [context, continuation] or [text], got'
+      " ['prompt', 'completion']"
+  )
