@@ -64,8 +64,8 @@ def _measure(settings, budget, argv):
   reason = machine.pop('unfit')
   if reason and not settings.rehearse:
     raise ValueError(
-        f'{reason}: pallas_kernels.benchmarks.prefix_linear_attention times'
-        ' other devices'
+        f'{reason}: this command needs a Hopper GPU; python -m'
+        ' pallas_kernels.benchmarks.prefix_linear_attention times any device'
     )
   settings.folder.begin(_about(settings, machine, argv))
   try:
