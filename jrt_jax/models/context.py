@@ -45,12 +45,12 @@ class Context(NamedTuple):
     """Bool [B, P], which of the first P positions are tokens of a prefix."""
     P, lengths = self.prefix_capacity, self.prefix_len
     see = jnp.ones((self.batch, P), bool)
-    if self.prefix_mask is not None:
-      see = self.prefix_mask[:, :P]
-    elif lengths is not None:
+    if lengths is not None:
       see = jnp.arange(P) < lengths[:, None]
     if self.segment_ids is not None:  # the prefix is of the first document
       see &= self.segment_ids[:, :P] == 0
+    if self.prefix_mask is not None:
+      see = self.prefix_mask[:, :P]
     return see if self.mask is None else see & self.mask[:, :P]
 
   def first(self, length: int) -> 'Context':

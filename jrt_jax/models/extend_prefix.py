@@ -80,7 +80,8 @@ def read(
     mask: bool [B, L], False at padding; None: no padding. A row may have no
       tokens.
     as_prefix: whether the tokens extend the prefix, so that they see each
-      other; otherwise they are read causally.
+      other; otherwise they are read causally. Mixers whose prefix does not add
+      up (`PrefixMixer.prefix_adds_up`) read them as a further prefix.
 
   Raises:
     ValueError: `as_prefix` is True although tokens after the prefix have been
@@ -145,9 +146,9 @@ def extend_prefix(
       None: L.
 
   Raises:
-    ValueError: the mode is unknown, or 'frozen' for a model with
-      prefix_reader='ridge'; tokens are missing, or a prefix would
-      shrink, be longer than the tokens read, or grow by more than `capacity`.
+    ValueError: the mode is unknown, or is 'frozen' although a layer has a
+      prefix that does not add up; tokens are missing; or a prefix would shrink,
+      be longer than the tokens read, or grow by more than `capacity`.
       Under `jit` values are unknown; then the nearest possible length is used.
   """
   if mode not in MODES:

@@ -5,10 +5,13 @@ from typing import Any
 import jax
 from jax import lax
 import jax.numpy as jnp
+import numpy as np
 
 from jrt_jax.models import parallel
 from jrt_jax.models.context import Context
 from jrt_jax.models.recurrence import convolve
+from jrt_jax.models.recurrence import Operands
+from jrt_jax.models.recurrence import recur
 from jrt_jax.models.recurrence import Recurrence
 from jrt_jax.models.short_conv import HeadsConv
 import pallas_kernels
@@ -46,14 +49,41 @@ class PrefixRecurrence(Recurrence):
     """As `_operands`, of the encoder and without queries."""
     raise NotImplementedError
 
-  def _start(self, x, context, memory):
+  def _recur(self, operands, x, context, memory):
     if not context.prefix_capacity:
-      return memory
-    first = context.first(context.prefix_capacity)
-    operands, _ = self._encode(x[:, : first.length], first)
+      return super()._recur(operands, x, context, memory)
+    first, mask = context.first(context.prefix_capacity), context.in_prefix()
+    of_prefix, _ = self._encode(x[:, : first.length], first)
+    if context.prefix_mask is not None and context.segment_ids is not None:
+      return self._recur_by_document(operands, of_prefix, mask, context, memory)
     for is_reversed in self.passes:
-      memory = _write(operands, context.in_prefix(), memory, is_reversed)
-    return memory
+      memory = _write(of_prefix, mask, memory, is_reversed)
+    return super()._recur(operands, x, context, memory)
+
+  def _recur_by_document(self, operands, of_prefix, mask, context, memory):
+    """As `_recur`, where each document of a row may have a prefix.
+
+    It is one row of passes and tokens, sorted by document: the state starts anew
+    with the first pass over the prefix of the next document.
+    """
+    (B, P), L = mask.shape, context.length
+    ids = context.segment_ids
+    token = context.mask
+    if token is None:
+      token = jnp.ones((B, L), bool)
+    # The queries of a pass do not matter.
+    one_pass = Operands(of_prefix[0], *of_prefix), ids[:, :P], mask
+    parts = [
+        jax.tree.map(lambda x: jnp.flip(x, 1), one_pass) if turn else one_pass
+        for turn in self.passes
+    ] + [(operands, ids, token)]
+    stages = np.repeat(range(len(parts)), [P] * len(self.passes) + [L])
+    joined = jax.tree.map(lambda *x: jnp.concatenate(x, axis=1), *parts)
+    order = jnp.argsort(joined[1] * len(parts) + stages, axis=1, stable=True)
+    operands, ids, mask = jax.tree.map(lambda x: _take(x, order), joined)
+    y, memory = recur(operands, ids, mask, memory)
+    place = jnp.argsort(order, axis=1)[:, -L:]
+    return _take(y, place), memory
 
   def read_prefix(self, x: jax.Array, mask: jax.Array, state: Any) -> Any:
     """See `mixer.PrefixMixer`."""
@@ -90,6 +120,12 @@ class PrefixRecurrence(Recurrence):
     """Returns the operands of a part of the prefix, and the next tails."""
     convolved, tails = convolve(self._prefix_inputs(x), context, tails)
     return self._prefix_operands(x, *convolved), tails
+
+
+def _take(x, index):
+  """Takes positions [B, T] of [B, L, ...]."""
+  index = jnp.expand_dims(index, [*range(2, x.ndim)])
+  return jnp.take_along_axis(x, index, axis=1)
 
 
 def _write(operands, mask, memory, is_reversed):

@@ -59,25 +59,21 @@ class Recurrence(nnx.Module):
     """See `mixer.Mixer`."""
     *tails, memory = state or (None,)
     convolved, tails = convolve(self._inputs(x), context, tails)
-    memory = self._start(x, context, memory)
-    y, memory = pallas_kernels.gated_delta_rule(
-        *self._operands(x, *convolved),
-        initial_state=memory,
-        return_state=True,
-        segment_ids=context.segment_ids,
-        mask=context.mask,
-        batch_axes=parallel.BATCH_AXES,
-        head_axes=parallel.HEAD_AXES,
-    )
+    operands = self._operands(x, *convolved)
+    y, memory = self._recur(operands, x, context, memory)
     y = self._out(x, y, *convolved)
     return (y, self.State(*tails, memory)) if return_state else y
 
-  def _start(
-      self, x: jax.Array, context: Context, memory: jax.Array | None
-  ) -> jax.Array | None:
-    """Returns `memory` before the first token: here that of earlier tokens."""
-    del x, context
-    return memory
+  def _recur(
+      self,
+      operands: Operands,
+      x: jax.Array,
+      context: Context,
+      memory: jax.Array | None,
+  ) -> tuple[jax.Array, jax.Array]:
+    """Returns the outputs [B, L, H, V] of rows x [B, L, E] and the memory."""
+    del x
+    return recur(operands, context.segment_ids, context.mask, memory)
 
   def step(self, x: jax.Array, state: Any) -> tuple[jax.Array, Any]:
     """See `mixer.Mixer`."""
@@ -92,6 +88,24 @@ class Recurrence(nnx.Module):
         *self._operands(x, *convolved), memory
     )
     return self._out(x, y, *convolved), self.State(*tails, memory)
+
+
+def recur(
+    operands: Operands,
+    segment_ids: jax.Array | None,
+    mask: jax.Array | None,
+    memory: jax.Array | None,
+) -> tuple[jax.Array, jax.Array]:
+  """Returns the outputs [B, L, H, V] and the memory after the last token."""
+  return pallas_kernels.gated_delta_rule(
+      *operands,
+      initial_state=memory,
+      return_state=True,
+      segment_ids=segment_ids,
+      mask=mask,
+      batch_axes=parallel.BATCH_AXES,
+      head_axes=parallel.HEAD_AXES,
+  )
 
 
 def convolve(

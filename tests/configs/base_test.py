@@ -155,6 +155,7 @@ TABLES = {
     'model.residual_dtype': ('bfloat16', 'float32'),
     'model.pad_mask': ('exclude', 'reference'),
     'model.pla.prefix_reader': ('sum', 'ridge'),
+    'model.gdn.prefix_passes': ('forward', 'reversed', 'both'),
     'data.synthetic.order': ('DQ', 'QD', 'QDQ', 'DDQ', 'DQDQ', 'QDDQ'),
     'objective.boundary': ('predict', 'reference'),
     'objective.token_zero': ('predict', 'reference'),
