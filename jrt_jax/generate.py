@@ -10,7 +10,9 @@ only, unchanged.
 
 --save_state writes the state after the prompts to a file, and --load_state
 continues from it. The size of the state does not depend on the length of the
-prompts. Exit codes: 0 at the end, 1 if memory ran out, 2 for a mistake in the
+prompts. --read_documents reads files of text, each apart from the others, and
+the prompts see all of them. --save_documents keeps what was read for later
+commands with --documents; --without leaves some of them out. Exit codes: 0 at the end, 1 if memory ran out, 2 for a mistake in the
 command, 130 after Ctrl-C.
 """
 
@@ -23,6 +25,7 @@ import tqdm
 
 from jrt_jax import command_line
 from jrt_jax import generation
+from jrt_jax.command_line import document_flags
 from jrt_jax.generation import long_prompts
 from jrt_jax.generation import prefill
 from jrt_jax.generation import state_file
@@ -94,9 +97,10 @@ _LONG_PROMPT = flags.DEFINE_string(
 )
 _TURN = flags.DEFINE_string(
     'turn',
-    'turn_blocks',
-    'How turns after the first, and prompts after --load_state, are read:'
-    f" {', '.join(long_prompts.TURNS)}.",
+    None,
+    'How turns after the first, and prompts after --load_state or documents,'
+    f" are read: {', '.join(long_prompts.TURNS)}. Default: append_causal after"
+    ' documents, else turn_blocks.',
 )
 _SAVE_STATE = flags.DEFINE_string(
     'save_state', None, 'The file to which the state is written.'
@@ -106,6 +110,7 @@ _LOAD_STATE = flags.DEFINE_string(
     None,
     'A file that --save_state has written: generation starts from its state.',
 )
+_DOCUMENTS = document_flags.define()
 command_line.define_compilation_cache()
 
 
@@ -114,23 +119,42 @@ def main(argv: list[str]) -> None:
   with command_line.one_line_errors(out_of_memory='give fewer prompts at once'):
     prompts = _prompts()
     settings = _settings()
+    if _DOCUMENTS.given and _LOAD_STATE.value:
+      raise ValueError('--load_state must not be given together with documents')
     workdir = command_line.required(_WORKDIR, 'DIR')
     if _SAVE_STATE.value:
       command_line.output_file(_SAVE_STATE)
     command_line.use_compilation_cache()
+    _DOCUMENTS.check()
     model = generation.load(workdir, tokenizer=_TOKENIZER.value)
-    after = None
-    if _LOAD_STATE.value:
-      with command_line.reading('--load_state'):
-        after = state_file.load(_LOAD_STATE.value, model)
+    after = _read_before(model, prompts)
     if _INTERACTIVE.value:
       _talk(model, settings, prompts, after)
-    else:
+    elif prompts:
       _continue(model, settings, prompts, after)
 
 
+def _read_before(model, prompts):
+  """Returns the state that prompts follow; None if there is none."""
+  if _DOCUMENTS.given:
+    memory = _DOCUMENTS.memory(model)
+    return memory.state() if prompts or _INTERACTIVE.value else None
+  if not _LOAD_STATE.value:
+    return None
+  with command_line.reading('--load_state'):
+    return state_file.load(_LOAD_STATE.value, model)
+
+
+def _turn():
+  default = 'append_causal' if _DOCUMENTS.given else 'turn_blocks'
+  return _TURN.value or default
+
+
 def _prompts():
-  """The prompts that the flags give; there is always one without turns."""
+  """The prompts that the flags give.
+
+  Without turns there is always one, unless documents are read to be saved.
+  """
   given = [*_PROMPT.value]
   if _INPUT.value:
     if given:
@@ -138,7 +162,7 @@ def _prompts():
     with command_line.reading('--input'):
       text = pathlib.Path(_INPUT.value).read_bytes()
     given = [text.decode(errors='replace')]
-  if not given and not _INTERACTIVE.value:
+  if not (given or _INTERACTIVE.value or _DOCUMENTS.save.value):
     raise ValueError('--prompt, --input or --interactive must be given')
   if len(given) > 1 and _INTERACTIVE.value:
     raise ValueError('--interactive must have one --prompt, got several')
@@ -165,7 +189,7 @@ def _settings():
 
 def _continue(model, settings, prompts, after):
   continuation = generation.Continuation(
-      model, prompts, settings, after=after, turn=_TURN.value
+      model, prompts, settings, after=after, turn=_turn()
   )
   if _SAVE_STATE.value:
     _save(model, continuation)
@@ -184,7 +208,7 @@ def _continue(model, settings, prompts, after):
 def _talk(model, settings, prompts, after):
   """Streams an answer to each turn; --prompt or --input is the first turn."""
   conversation = generation.Conversation(
-      model, settings, turn=_TURN.value, after=after
+      model, settings, turn=_turn(), after=after
   )
   for i, turn in enumerate(_turns(prompts)):
     continuation = conversation.say(turn)

@@ -48,14 +48,19 @@ def output_file(flag: flags.FlagHolder[str | None]) -> pathlib.Path:
     ValueError: the flag was not given, or the file cannot be written.
   """
   file = pathlib.Path(required(flag, 'FILE')).expanduser()
-  with _named(flag, 'a file'):
+  check_output(flag, file)
+  return file
+
+
+def check_output(flag: flags.FlagHolder, file: pathlib.Path) -> None:
+  """As `output_file`, for one of the files that a flag names."""
+  with _named(flag, 'a file', file):
     if file.is_dir():
       raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if file.exists() and not os.access(file, os.W_OK):
       raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     _check_writable(file.parent)
     file.parent.mkdir(parents=True, exist_ok=True)
-  return file
 
 
 def output_folder(flag: flags.FlagHolder[str | None]) -> pathlib.Path:
@@ -65,20 +70,20 @@ def output_folder(flag: flags.FlagHolder[str | None]) -> pathlib.Path:
     ValueError: the flag was not given, or the folder is neither.
   """
   folder = pathlib.Path(required(flag, 'DIR')).expanduser()
-  with _named(flag, 'a folder'):
+  with _named(flag, 'a folder', folder):
     _check_writable(folder)
   return folder
 
 
 @contextlib.contextmanager
-def _named(flag, kind):
+def _named(flag, kind, path):
   """Turns an OSError into a ValueError that names the flag."""
   try:
     yield
   except OSError as error:
     raise ValueError(
         f'--{flag.name} must be {kind} that can be written, got'
-        f' {flag.value!r}: {error.strerror}'
+        f' {str(path)!r}: {error.strerror}'
     ) from error
 
 

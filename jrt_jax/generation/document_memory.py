@@ -3,40 +3,21 @@
 from collections.abc import Collection, Mapping
 import functools
 import pathlib
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jrt_jax.cost.mixers import MIXERS
-from jrt_jax.generation import array_file
+from jrt_jax.generation import document_file
 from jrt_jax.generation import prefill
 from jrt_jax.generation import sizes
+from jrt_jax.generation.document_file import Document
 from jrt_jax.generation.model import Model
 from jrt_jax.generation.prefill import DecodeState
 from jrt_jax.models import documents
-from jrt_jax.schema import Fields
-from jrt_jax.schema import Text
-from jrt_jax.schema import Whole
 
-_FORMAT = 1
-_META = Fields(
-    {'format': Whole(0, 2**16), 'model': Text(), 'tokens': Whole(1, 2**40)}
-)
 _BATCH_SIZE = 8
-
-
-class Document(NamedTuple):
-  """What a model keeps of a document.
-
-  Attributes:
-    sums: `models.documents.Sums`; leaves are float32 [1, H, ...].
-    tokens: the number of its tokens.
-  """
-
-  sums: documents.Sums
-  tokens: int
 
 
 class DocumentMemory:
@@ -121,13 +102,7 @@ class DocumentMemory:
       ValueError: there is no such document.
     """
     self._check_known(name)
-    document = self._documents[name]
-    meta = {
-        'format': _FORMAT,
-        'model': self._model.fingerprint,
-        'tokens': document.tokens,
-    }
-    array_file.write(path, meta, document.sums)
+    document_file.save(path, self._model, self._documents[name])
 
   def load(self, name: str, path: str | pathlib.Path) -> None:
     """Adds a document that `save` has written.
@@ -141,11 +116,7 @@ class DocumentMemory:
         taken.
     """
     self._check_free(name)
-    model = self._model
-    file, meta = array_file.open_for(path, model, _META, _FORMAT)
-    like = _shapes(model)
-    sums = array_file.read(path, file, like)
-    self._documents[name] = Document(sums, meta['tokens'])
+    self._documents[name] = document_file.load(path, self._model)
 
   def state(self, names: Collection[str] | None = None) -> DecodeState:
     """Returns a state of one row in which a text sees documents.
@@ -216,25 +187,14 @@ def _read(model, rows):
   filled = sizes.with_empty(rows, model.replicas)
   tokens, mask = prefill.whole_rows(model, filled)
   with model.on_mesh():
-    sums = _sums(model.merge, model.served, tokens, mask, model.block)
+    sums = document_file.read(
+        model.merge, model.served, tokens, mask, model.block
+    )
   sums = jax.tree.map(np.asarray, sums)
   return [
       Document(jax.tree.map(lambda x: x[b : b + 1], sums), len(row))
       for b, row in enumerate(rows)
   ]
-
-
-def _shapes(model):
-  """The shapes of the sums of one document."""
-  tokens = jax.ShapeDtypeStruct((1, model.block), jnp.int32)
-  mask = jax.ShapeDtypeStruct((1, model.block), jnp.bool_)
-  read = functools.partial(_sums, model.merge, block=model.block)
-  return jax.eval_shape(read, model.served, tokens, mask)
-
-
-@functools.partial(jax.jit, static_argnames=('merge', 'block'))
-def _sums(merge, params, tokens, mask, block) -> Any:
-  return documents.read(merge(params), tokens, mask, block)
 
 
 @functools.partial(jax.jit, static_argnames=('merge', 'slots'))

@@ -86,6 +86,37 @@ def test_a_conversation_continues_from_what_was_kept(
 
 
 @pytest.mark.slow
+def test_documents_that_were_saved_are_seen_or_left_out(
+    generate, bytes_workdir, tmp_path
+):
+  texts, files = (
+      [f'{tmp_path}/{name}.{kind}' for name in 'ab']
+      for kind in ('txt', 'state')
+  )
+  for path in texts:
+    with open(path, 'w') as file:
+      file.write(f'the text of {path[-5:]}')
+  model = f'--workdir={bytes_workdir}'
+  read = f'--read_documents={",".join(texts)}'
+  kept = generate(model, read, f'--save_documents={",".join(files)}')
+  assert kept.returncode == 0, kept.stderr
+  assert kept.stdout == '' and kept.stderr.count('[wrote ') == 2
+
+  def asked(*documents):
+    done = generate(
+        model, *documents, '--prompt=what?', '--max_tokens=9', '--temperature=0'
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'read 5 tokens' in done.stderr and 'prefix: 0 of' in done.stderr
+    return done.stdout
+
+  both = f'--documents={files[1]},{files[0]}'
+  assert asked(both) == asked(read)
+  first = asked(f'--documents={files[0]}')
+  assert asked(both, f'--without={files[1]}') == first != asked(both)
+
+
+@pytest.mark.slow
 def test_several_prompts_are_told_apart(generate, bytes_workdir):
   done = generate(
       f'--workdir={bytes_workdir}',
@@ -143,6 +174,28 @@ def test_several_prompts_are_told_apart(generate, bytes_workdir):
             ['--prompt=a', '--workdir={bytes_workdir}', '--save_state=jrt_jax'],
             '--save_state must be a file that can be written, got'
             " 'jrt_jax': Is a directory",
+        ),
+        (
+            ['--prompt=a', '--workdir=/no', '--documents=a', '--without=a,b'],
+            '--without must name files of --documents or --read_documents, got'
+            " 'b'",
+        ),
+        (
+            [
+                '--workdir=/no',
+                '--read_documents=setup.cfg',
+                '--save_documents=a,b',
+            ],
+            '--save_documents must name a file for each of --read_documents'
+            ' (1), got 2',
+        ),
+        (
+            ['--prompt=a', '--workdir={bytes_workdir}', '--documents=/no'],
+            "--documents must be a file that can be read, got '/no': No such",
+        ),
+        (
+            ['--prompt=a', '--documents=a', '--load_state=b'],
+            '--load_state must not be given together with documents',
         ),
     ],
 )
