@@ -138,7 +138,7 @@ def main(argv: list[str]) -> None:
   del argv
   with command_line.one_line_errors(out_of_memory='lower --batch_size'):
     if _LIST.value:
-      print('\n'.join(_described()))
+      print('\n'.join(questions_lib.listed()))
       return
     _check_flags()
     command_line.use_compilation_cache()
@@ -191,17 +191,6 @@ def _result(model, asked, results):
       **record.environment(model),
       'results': results,
   }
-
-
-def _described():
-  """Yields a line for each task and each kind of prompt."""
-  width = max(map(len, [*tasks.TASKS, *prompts.PROMPTS]))
-  yield 'tasks: their metrics; where their rows are'
-  for name, task in tasks.TASKS.items():
-    yield f'  {name:{width}}  {", ".join(task.metrics)}; {task.source}'
-  yield 'prompts: the order of what they show'
-  for name, kind in prompts.PROMPTS.items():
-    yield f'  {name:{width}}  {kind.about}'
 
 
 def _check_flags():

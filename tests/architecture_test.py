@@ -1,4 +1,4 @@
-"""Holds the layers: what may import what, and where a test belongs.
+"""Holds the layers: what may import what.
 
 Arrows run one way. `pallas_kernels` could ship alone; what is host-side never
 sees a model; models know neither data nor training; what runs processes and what
@@ -174,31 +174,6 @@ def unknown_imports(root):
   return lines
 
 
-def misplaced_files(root):
-  """Returns a line for each file that is not where its name belongs.
-
-  A test below tests/<package>/ is named after a module or a package; one
-  directly in tests/, or in tests/aot/ because it compiles for GPUs, cuts across
-  them. Tests are no packages, but for tools like tests/fuzz/; all else is.
-  """
-  lines = []
-  for path in sorted((root / 'tests').rglob('*.py')):
-    if (path.parent / '__init__.py').exists():
-      continue
-    place = path.relative_to(root / 'tests')
-    subject = root / place.with_name(place.stem.removesuffix('_test'))
-    mirrored = subject.is_dir() or subject.with_suffix('.py').is_file()
-    is_test = place.stem.endswith('_test')
-    if place.name != 'conftest.py' and not is_test:
-      lines.append(f'tests/{place} is not named *_test.py: pytest ignores it')
-    elif is_test and place.parent.parts not in ((), ('aot',)) and not mirrored:
-      lines.append(f'tests/{place} tests nothing that exists')
-  for directory in sorted({p.parent for p, _ in parse_modules(root).values()}):
-    if not (directory / '__init__.py').exists():
-      lines.append(f'{directory.relative_to(root)} has no __init__.py')
-  return lines
-
-
 def write_tree(root, files):
   for name, text in files.items():
     path = root / name
@@ -229,10 +204,6 @@ def test_the_map_shows_the_layers():
   assert [x for x in shown if any(x in line for line in LAYERS)] == [
       x for line in LAYERS for x in line
   ]
-
-
-def test_every_file_is_where_its_name_belongs():
-  assert not misplaced_files(ROOT)
 
 
 # Imports modules into a program, and prints what of it has changed.
@@ -379,26 +350,3 @@ def test_an_import_against_the_arrows_is_found(tmp_path, file, text, imported):
 def test_an_import_along_the_arrows_is_fine(tmp_path, file, text):
   write_tree(tmp_path, {file: text})
   assert not broken_layers(tmp_path)
-
-
-def test_a_misplaced_file_is_found(tmp_path):
-  write_tree(
-      tmp_path,
-      {
-          'jrt_jax/__init__.py': '',
-          'jrt_jax/data/a.py': '',
-          'tests/conftest.py': '',
-          'tests/across_test.py': '',
-          'tests/tool/__init__.py': '',
-          'tests/tool/a.py': '',
-          'tests/jrt_jax/data_test.py': '',
-          'tests/jrt_jax/data/a_test.py': '',
-          'tests/jrt_jax/data/b_test.py': '',
-          'tests/jrt_jax/test_c.py': '',
-      },
-  )
-  assert misplaced_files(tmp_path) == [
-      'tests/jrt_jax/data/b_test.py tests nothing that exists',
-      'tests/jrt_jax/test_c.py is not named *_test.py: pytest ignores it',
-      'jrt_jax/data has no __init__.py',
-  ]

@@ -1,6 +1,6 @@
 """The questions of an evaluation: all examples, with all kinds of prompts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 import dataclasses
 import hashlib
 import json
@@ -92,6 +92,17 @@ def ask(
   if not settings.allow_truncation:
     _check_lengths(model, questions)
   return questions
+
+
+def listed() -> Iterator[str]:
+  """Yields a line for each task and each kind of prompt."""
+  width = max(map(len, [*tasks.TASKS, *prompts_lib.PROMPTS]))
+  yield 'tasks: their metrics; where their rows are'
+  for name, task in tasks.TASKS.items():
+    yield f'  {name:{width}}  {", ".join(task.metrics)}; {task.source}'
+  yield 'prompts: the order of what they show'
+  for name, kind in prompts_lib.PROMPTS.items():
+    yield f'  {name:{width}}  {kind.about}'
 
 
 def digest(questions: Sequence[Question]) -> str:
