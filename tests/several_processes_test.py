@@ -206,6 +206,7 @@ def test_a_damaged_file_that_only_one_process_reads_ends_both(
   assert 'error: ' not in errors[1]
 
 
+@pytest.mark.slow
 def test_a_workdir_in_use_is_refused_by_both(start_two, tmp_path):
   with folder_lock.held(tmp_path, '--workdir'):
     codes, _, errors = finish(start_two(tmp_path))

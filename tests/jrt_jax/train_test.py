@@ -117,7 +117,8 @@ def test_probes_change_nothing_but_what_is_logged(start, finished, tmp_path):
   others = {key: x for key, x in found.items() if key not in probed}
   assert others == metrics(finished[0])
   params, expected = (
-      checkpoint_reader.load_params(workdir)[0] for workdir in (tmp_path, finished[0])
+      checkpoint_reader.load_params(workdir)[0]
+      for workdir in (tmp_path, finished[0])
   )
   for name in expected:
     np.testing.assert_array_equal(params[name], expected[name], err_msg=name)
@@ -191,6 +192,7 @@ def test_a_run_that_is_terminated_saves_and_continues(
   assert_same_run(tmp_path, finished[0])
 
 
+@pytest.mark.slow  # training/checkpoint_test.py has which one is taken
 def test_a_truncated_checkpoint_is_set_aside_for_the_one_before(
     start, finished, unfinished
 ):
@@ -222,6 +224,7 @@ def test_another_config_is_refused_with_what_differs(start, finished):
   assert 'Traceback' not in errors
 
 
+@pytest.mark.slow  # training/run_workdir_test.py has what it leaves
 def test_a_run_goes_on_with_another_config_if_allowed(start, unfinished):
   process = start(unfinished, '--allow_config_change', log_every=2)
   output, _ = process.communicate()

@@ -113,8 +113,9 @@ def test_values_of_112_take_a_tile_that_is_cut_off(races):
   check(races, draw(V=112))
 
 
+@pytest.mark.slow  # mosaic_sm90_test.py has such gradients, without `races`
 def test_without_a_prefix_there_are_two_launches(races):
-  check(races, draw(*PREFIX, L=256, H=2))
+  check(races, draw(*PREFIX, L=384, H=2))
 
 
 def announce_then_write(p, corner, i, state):
