@@ -18,8 +18,11 @@ from jrt_jax.data import preparation
 
 # Runs the command, which waits for a signal after three shards.
 WAITING = """
-import runpy, time
+import runpy, signal, time
 from jrt_jax.data import shard_writer
+
+# A shell that starts the tests in the background has them ignore SIGINT.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def commit_and_wait(writer, *place):
   commit(writer, *place)
