@@ -1,5 +1,4 @@
 import dataclasses
-import json
 import pathlib
 import resource
 import shutil
@@ -12,10 +11,8 @@ import numpy as np
 import optax
 import pytest
 
-from jrt_jax import models
 from jrt_jax.training import checkpoint
 from jrt_jax.training import checkpoint_integrity
-from jrt_jax.training import checkpoint_reader
 
 
 @jax.tree_util.register_dataclass
@@ -335,17 +332,6 @@ def test_an_interrupted_save_is_ignored_and_cleaned_up(workdir, warnings):
   assert not warnings and steps(workdir) == ['10', '20']
 
 
-def test_what_was_saved_completely_exists_even_if_it_is_damaged(workdir):
-  for step in (10, 20):
-    damage(workdir, step, 'train/manifest.ocdbt', CHANGES['empty'])
-  assert checkpoint_reader.exists(workdir)
-  checkpoints = workdir / 'checkpoints'
-  shutil.rmtree(checkpoints / '10')
-  (checkpoints / '20').rename(checkpoints / '20.orbax-checkpoint-tmp')
-  assert not checkpoint_reader.exists(workdir)
-  assert not checkpoint_reader.exists(workdir / 'nowhere')
-
-
 def test_when_all_are_damaged_it_is_an_error_every_time(workdir):
   for step in (10, 20):
     damage(workdir, step, 'train/manifest.ocdbt', CHANGES['empty'])
@@ -365,47 +351,3 @@ def test_another_model_is_an_error_and_no_damage(workdir, warnings):
       ' embedding.embedding: saved (8, 16), wanted (8, 8)'
   )
   assert not warnings and steps(workdir) == ['10', '20']
-
-
-@pytest.mark.parametrize('target', [None, abstract(make_state(0)).params])
-def test_weights_are_loaded_alone(workdir, target):
-  shutil.rmtree(workdir / 'checkpoints' / '20' / 'train')
-  params, step = checkpoint_reader.load_params(workdir, target)
-  assert step == 20
-  assert_equal(params, make_state(20).params)
-
-
-def test_loading_weights_skips_a_damaged_checkpoint_and_leaves_it(
-    workdir, warnings
-):
-  damage(workdir, 20, 'params/d/*', CHANGES['empty'])
-  params, step = checkpoint_reader.load_params(workdir)
-  assert step == 10
-  assert_equal(params, make_state(10).params)
-  assert len(warnings) == 1 and steps(workdir) == ['10', '20']
-
-
-def test_loading_weights_needs_a_checkpoint_of_the_same_model(workdir):
-  with pytest.raises(FileNotFoundError, match='there is no checkpoint in'):
-    checkpoint_reader.load_params(workdir / 'elsewhere')
-  with pytest.raises(ValueError, match='is of another model'):
-    checkpoint_reader.load_params(
-        workdir, abstract(make_state(0, width=8)).params
-    )
-
-
-def test_weights_without_an_encoder_do_not_fit_where_a_prefix_is_read(
-    tiny_config, tmp_path
-):
-  saved, wanted = (
-      models.abstract(tiny_config(mixers=(mixer,)))[1]
-      for mixer in ('gdn', 'prefix_gdn')
-  )
-  message = '8 parameters differ, .*conv_k_enc.kernel: saved not at all, wanted'
-  with pytest.raises(ValueError, match=message):
-    checkpoint.check_fit(tmp_path, saved, wanted)
-
-
-def test_meta_is_readable_json(workdir):
-  text = (workdir / 'checkpoints/20/meta/data.json').read_text()
-  assert json.loads(text) == META | {'step': 20}
