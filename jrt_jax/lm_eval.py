@@ -47,12 +47,8 @@ _NUM_FEWSHOT = flags.DEFINE_integer(
     ' task.',
     lower_bound=0,
 )
-_LIMIT = flags.DEFINE_integer(
-    'limit', None, 'The most examples of each task.', lower_bound=1
-)
-_BATCH_SIZE = flags.DEFINE_integer(
-    'batch_size', 8, 'How many contexts are read at once.', lower_bound=1
-)
+_LIMIT = command_line.define_limit()
+_BATCH_SIZE = command_line.define_batch_size('contexts are read')
 _SHORT_PROMPT = flags.DEFINE_enum(
     'short_prompt',
     None,

@@ -38,12 +38,7 @@ _WORKDIR = flags.DEFINE_list(
     'workdir', [], 'The workdir of a run, or of several, comma-separated.'
 )
 _TOKENIZER = command_line.define_tokenizer()
-_INPUT = flags.DEFINE_string(
-    'input',
-    None,
-    'Files to read: comma-separated globs of .jsonl or text files, also .gz or'
-    ' .zst. Default: the held-out data of the first run.',
-)
+_INPUT = evaluation_text.define_input('the first run')
 _COUNTS = flags.DEFINE_string(
     'counts',
     None,
@@ -72,9 +67,7 @@ _RARE = flags.DEFINE_integer(
     " Default: the paper's share of the counted tokens, and at least 1.",
     lower_bound=1,
 )
-_BATCH_SIZE = flags.DEFINE_integer(
-    'batch_size', 8, 'How many windows are read at once.', lower_bound=1
-)
+_BATCH_SIZE = command_line.define_batch_size('windows are read')
 command_line.define_compilation_cache()
 
 

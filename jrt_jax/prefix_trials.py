@@ -30,12 +30,7 @@ from jrt_jax.reporting import tables
 
 _WORKDIR = command_line.define_workdir()
 _TOKENIZER = command_line.define_tokenizer()
-_INPUT = flags.DEFINE_string(
-    'input',
-    None,
-    'Files to read: comma-separated globs of .jsonl or text files, also .gz or'
-    ' .zst. Default: the held-out data of the run.',
-)
+_INPUT = evaluation_text.define_input('the run')
 _TEXT_KEY = text_flags.define_text_key()
 _OUT = flags.DEFINE_string('out', None, 'The .npz file for the trials.')
 _NUM_PROMPTS = flags.DEFINE_integer(
@@ -60,9 +55,7 @@ _FRACTIONS = flags.DEFINE_list(
     'The fractions of a prompt that are tried as prefix, ascending. Default: 0,'
     ' 1/8, 1/4, 1/2, 3/4 and 1 times the longest prefix of training.',
 )
-_BATCH_SIZE = flags.DEFINE_integer(
-    'batch_size', 8, 'How many prompts are read at once.', lower_bound=1
-)
+_BATCH_SIZE = command_line.define_batch_size('prompts are read')
 command_line.define_compilation_cache()
 
 

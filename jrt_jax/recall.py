@@ -117,12 +117,8 @@ _LIKELIHOOD = flags.DEFINE_bool(
     'Do not generate answers, but score the log-likelihood of the first gold'
     ' answer: this compares models that are too small to answer.',
 )
-_LIMIT = flags.DEFINE_integer(
-    'limit', None, 'The most examples of each task.', lower_bound=1
-)
-_BATCH_SIZE = flags.DEFINE_integer(
-    'batch_size', 8, 'How many examples are asked at once.', lower_bound=1
-)
+_LIMIT = command_line.define_limit()
+_BATCH_SIZE = command_line.define_batch_size('examples are asked')
 _ALLOW_TRUNCATION = flags.DEFINE_bool(
     'allow_truncation',
     False,

@@ -9,6 +9,18 @@ from jrt_jax.data import splits
 from jrt_jax.data.streams import TokenStream
 from jrt_jax.generation.model import Model
 
+flags.disclaim_key_flags()  # --help shows them with the command's own flags
+
+
+def define_input(run: str) -> flags.FlagHolder[str | None]:
+  """Defines --input, for text in place of that which `run` has held out."""
+  return flags.DEFINE_string(
+      'input',
+      None,
+      'Files to read: comma-separated globs of .jsonl or text files, also .gz'
+      f' or .zst. Default: the held-out data of {run}.',
+  )
+
 
 def streams(
     model: Model,

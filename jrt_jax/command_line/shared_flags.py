@@ -21,6 +21,20 @@ def define_tokenizer() -> flags.FlagHolder[str | None]:
   )
 
 
+def define_batch_size(what: str) -> flags.FlagHolder[int]:
+  """Defines --batch_size, how many of `what` a model takes at once."""
+  return flags.DEFINE_integer(
+      'batch_size', 8, f'How many {what} at once.', lower_bound=1
+  )
+
+
+def define_limit() -> flags.FlagHolder[int | None]:
+  """Defines --limit, for commands that evaluate tasks."""
+  return flags.DEFINE_integer(
+      'limit', None, 'The most examples of each task.', lower_bound=1
+  )
+
+
 def define_compilation_cache() -> flags.FlagHolder[bool]:
   """Defines --nocompilation_cache, for commands that compile."""
   return flags.DEFINE_bool(
