@@ -37,6 +37,7 @@ COMMANDS = {
         'pallas_kernels.benchmarks': 'checks, tunes and times the GPU kernels',
         'pallas_kernels.selfcheck': 'checks that the GPU kernels are correct',
         'pallas_kernels.benchmarks.prefix_linear_attention': 'time by length',
+        'pallas_kernels.benchmarks.gated_delta_rule': 'time by length',
     },
 }
 

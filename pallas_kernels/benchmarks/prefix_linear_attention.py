@@ -11,214 +11,48 @@ restarts itself with a single thread. Elsewhere it is wall time until all
 results are ready.
 """
 
-import datetime
-import json
-import os
-import pathlib
-import platform
+import functools
 import sys
-import time
-
-import jax
-import numpy as np
 
 import pallas_kernels
-from pallas_kernels import command_line
 from pallas_kernels import testing
+from pallas_kernels.benchmarks import lengths
 from pallas_kernels.prefix_linear_attention import api
 
-LENGTHS = 2048, 4096, 8192, 16384, 32768
 _WIDTHS = {'D': 16, 'V': 64}  # of a head of JRT-RNN 360M, Arora et al. 2024
-
 _MODULE = 'pallas_kernels.benchmarks.prefix_linear_attention'
-_ONE_THREAD = '--xla_cpu_multi_thread_eigen=false'
 
 
 def main(argv: list[str]) -> None:
   """Measures, prints a table and writes it as JSON if asked to."""
-  args = _parse(argv)
-  shape = {'H': args.heads, **_WIDTHS}
-  cells = [
-      _Cell(implementation, direction, length, shape, args.dtype)
-      for implementation in args.implementations
-      for direction in _DIRECTIONS
-      for length in args.lengths
-  ]
-  timed = [
-      cell
-      for cell in cells
-      if cell.implementation != 'reference'
-      or cell.length <= args.quadratic_up_to
-  ]
-  for _ in range(args.rounds):
-    for cell in timed:
-      cell.time()
-  result = {
-      'command': ' '.join(['python -m', _MODULE, *argv]),
-      'date': datetime.date.today().isoformat(),
-      'hardware': _hardware(),
-      'jax': jax.__version__,
-      'python': platform.python_version(),
-      'shape': {'B': 1, **shape, 'P': 'L/2', 'dtype': args.dtype},
-      'rows': [cell.row() for cell in cells],
-      'exponents': _exponents(timed),
-  }
-  _print(result)
-  if args.out:
-    args.out.write_text(json.dumps(result, indent=2) + '\n')
-
-
-def exponent(lengths: list[int], times: list[float]) -> float:
-  """The e of the power law time = c · length^e that fits best."""
-  return float(np.polyfit(np.log(lengths), np.log(times), 1)[0])
-
-
-class _Cell:
-  """One compiled program: an implementation, a direction and a length."""
-
-  def __init__(self, implementation, direction, length, shape, dtype):
-    self.implementation = implementation
-    self.direction = direction
-    self.length = length
-    self.heads = shape['H']
-    self.seconds = []
-    inputs = testing.make_inputs(
-        B=1, L=length, P=length // 2, dtype=dtype, **shape
-    )
-    del inputs['initial_state']
-    self.inputs = jax.device_put(inputs)
-    function = _DIRECTIONS[direction](implementation)
-    self.program = jax.jit(function).lower(self.inputs).compile()
-
-  def time(self):
-    on_cpu = jax.default_backend() == 'cpu'
-    clock = time.process_time if on_cpu else time.perf_counter
-    jax.block_until_ready(self.program(self.inputs))  # warms caches
-    start = clock()
-    jax.block_until_ready(self.program(self.inputs))
-    self.seconds.append(clock() - start)
-
-  def row(self):
-    temporary = self.program.memory_analysis().temp_size_in_bytes
-    return {
-        'implementation': self.implementation,
-        'direction': self.direction,
-        'length': self.length,
-        'ms': 1e3 * min(self.seconds) if self.seconds else None,
-        'temporary_bytes': temporary,
-        'temporary_bytes_per_token_and_head': temporary
-        / (self.length * self.heads),
-    }
-
-
-def _forward(implementation):
-  return lambda inputs: pallas_kernels.prefix_linear_attention(
-      **inputs, implementation=implementation
-  )
-
-
-def _forward_backward(implementation):
-  def function(inputs):
-    floats = {n: x for n, x in inputs.items() if n != 'prefix_len'}
-    forward = lambda floats: _forward(implementation)(inputs | floats)
-    y, vjp = jax.vjp(forward, floats)
-    return y, vjp(inputs['v'])  # a cotangent like any other
-
-  return function
-
-
-_DIRECTIONS = {'forward': _forward, 'forward+backward': _forward_backward}
-
-
-def _exponents(cells):
-  times = {}
-  for cell in cells:
-    name = f'{cell.implementation} {cell.direction}'
-    times.setdefault(name, {})[cell.length] = min(cell.seconds)
-  return {
-      name: exponent(list(by_length), list(by_length.values()))
-      for name, by_length in times.items()
-      if len(by_length) > 1
-  }
-
-
-def _hardware():
-  if jax.default_backend() == 'cpu':
-    return f'{os.cpu_count()}-core CPU, one thread'
-  return jax.devices()[0].device_kind
-
-
-def _print(result):
-  shape = ', '.join(f'{name}={n}' for name, n in result['shape'].items())
-  print(f'prefix linear attention, {shape}')
-  print(f'{result["hardware"]}, jax {result["jax"]}, {result["date"]}\n')
-  line = '{:14} {:16} {:>6} {:>10} {:>10} {:>13}'.format
-  print(line('', '', 'length', 'ms', 'MB', 'B/token/head'))
-  for row in result['rows']:
-    name, direction, length, ms, temporary, each = row.values()
-    ms = '-' if ms is None else f'{ms:.1f}'
-    print(
-        line(
-            name, direction, length, ms, f'{temporary / 1e6:.1f}', f'{each:.0f}'
-        )
-    )
-  print()
-  for name, value in result['exponents'].items():
-    print(f'{name}: time grows as length^{value:.3f}')
-
-
-def _parse(argv):
-  parser = command_line.Parser(
-      prog=f'python -m {_MODULE}',
+  operation = lengths.Operation(
+      name='prefix linear attention',
+      module=_MODULE,
       description=__doc__,
+      shape={**_WIDTHS, 'P': 'L/2'},
+      implementations={
+          name: functools.partial(
+              pallas_kernels.prefix_linear_attention, implementation=name
+          )
+          for name in api.IMPLEMENTATIONS
+      },
+      default=('chunked', 'reference'),
+      make_inputs=_make_inputs,
+      quadratic=('reference',),
       renamed={'--json': '--out', '--quadratic-up-to': '--quadratic_up_to'},
   )
-  parser.add_argument(
-      '--lengths',
-      type=command_line.several(int),
-      default=LENGTHS,
-      help='tokens, separated by commas',
-  )
-  parser.add_argument(
-      '--heads', type=int, default=2, help='cost per head is constant'
-  )
-  parser.add_argument('--dtype', choices=testing.TOLERANCE, default='float32')
-  parser.add_argument(
-      '--implementations',
-      type=command_line.several(str, api.IMPLEMENTATIONS),
-      default=('chunked', 'reference'),
-      help=f'of {", ".join(api.IMPLEMENTATIONS)}, separated by commas',
-  )
-  parser.add_argument(
-      '--quadratic_up_to',
-      type=int,
-      default=4096,
-      help='length up to which the reference is timed',
-  )
-  parser.add_argument('--rounds', type=int, default=9)
-  parser.add_argument('--out', type=pathlib.Path, help='write results here')
-  return parser.parse(argv)
+  lengths.run(operation, argv)
 
 
-def _start_in_one_thread(argv):
-  """Restarts: these settings must be set before anything is imported."""
-  flags = os.environ.get('XLA_FLAGS', '')
-  if _ONE_THREAD in flags:
-    return
-  if hasattr(os, 'sched_setaffinity'):
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-  # Freed memory is kept: asking the system for it again takes a tenth of the
-  # time of long lengths, but nothing of that of short ones.
-  os.environ |= {
-      'XLA_FLAGS': f'{flags} {_ONE_THREAD}',
-      'MALLOC_ARENA_MAX': '1',
-      'MALLOC_MMAP_THRESHOLD_': str(2**40),
-      'MALLOC_TRIM_THRESHOLD_': str(2**40),
-      'MALLOC_TOP_PAD_': str(2**28),
-  }
-  os.execv(sys.executable, [sys.executable, '-m', _MODULE, *argv])
+def _make_inputs(implementation, length, heads, dtype):
+  del implementation
+  inputs = testing.make_inputs(
+      B=1, L=length, P=length // 2, H=heads, dtype=dtype, **_WIDTHS
+  )
+  del inputs['initial_state']
+  return inputs
 
 
 if __name__ == '__main__':
-  _start_in_one_thread(sys.argv[1:])
+  lengths.start_in_one_thread(_MODULE, sys.argv[1:])
   main(sys.argv[1:])

@@ -50,6 +50,9 @@ SMALLER = {
     'pallas_kernels.benchmarks.prefix_linear_attention': (
         '--lengths=128,256 --rounds=1 --quadratic_up_to=128'
     ),
+    'pallas_kernels.benchmarks.gated_delta_rule': (
+        '--lengths=128,256 --rounds=1'
+    ),
     'pallas_kernels.benchmarks --out=DIR --time_budget': '--time_budget=1',
     'pallas_kernels.benchmarks --out=results': '--rehearse --time_budget=1',
 }

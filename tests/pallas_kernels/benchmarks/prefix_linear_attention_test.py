@@ -5,12 +5,6 @@ import pytest
 from pallas_kernels.benchmarks import prefix_linear_attention as benchmark
 
 
-def test_the_exponent_is_that_of_the_power_law():
-  lengths = [1024, 2048, 8192]
-  times = [3e-6 * length**1.5 for length in lengths]
-  assert benchmark.exponent(lengths, times) == pytest.approx(1.5)
-
-
 def test_a_run_prints_a_table_and_writes_it(
     unoptimized, monkeypatch, tmp_path, capsys
 ):
