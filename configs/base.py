@@ -20,6 +20,7 @@ from configs.keys import prefix
 from configs.keys import probes
 from jrt_jax.schema import AnyOf
 from jrt_jax.schema import Fields
+from jrt_jax.schema import Flag
 from jrt_jax.schema import KeyOf
 from jrt_jax.schema import ListOf
 from jrt_jax.schema import OneOf
@@ -46,6 +47,8 @@ KEYS: dict[str, Any] = dict(
     # a workdir or builtin:NAME: its newest weights, and nothing else, start the
     # run
     init_from=('', Text()),
+    # whether weights that init_from lacks are new; otherwise that is an error
+    init_new=(False, Flag()),
     model=dict(
         mixers=(  # the mixer of each layer
             ('conv', 'pla', 'swa', 'conv', 'conv') * 5 + ('conv',),

@@ -53,6 +53,7 @@ def get_config(path):
     config.data.tokenizer = str(file.parent / config.data.tokenizer)
   if is_workdir:
     config.init_from = path
+    config.init_new = False
   return config
 
 

@@ -169,7 +169,7 @@ class Checkpoints:
     self.close()
 
   def _load(self, path, abstract_state):
-    checkpoint_reader.check_fit(
+    checkpoint_reader.fitting(
         path, checkpoint_reader.saved_params(path), abstract_state.params
     )
     if not (path / 'train').exists():

@@ -19,6 +19,8 @@ def exists(workdir: str | pathlib.Path) -> bool:
 def load_params(
     workdir: str | pathlib.Path,
     abstract_params: Mapping[str, Any] | None = None,
+    *,
+    partly: bool = False,
 ) -> tuple[dict[str, jax.Array], int]:
   """Returns (params, step) of the newest checkpoint whose params are intact.
 
@@ -27,6 +29,8 @@ def load_params(
   Args:
     abstract_params: the shapes, dtypes and shardings to load; None: as saved,
       on the first device.
+    partly: whether the checkpoint may lack some of these. They are then missing
+      in the result.
 
   Raises:
     FileNotFoundError: there is no checkpoint.
@@ -40,7 +44,9 @@ def load_params(
     logging.warning('%s is damaged (%s): using %s', bad, problem, path.name)
   if abstract_params is None:
     abstract_params = saved_params(path)
-  check_fit(path, saved_params(path), abstract_params)
+  abstract_params = fitting(
+      path, saved_params(path), abstract_params, partly=partly
+  )
   with context():
     loaded = ocp.load_checkpointables(path, {'params': abstract_params})
   return loaded['params'], int(path.name)
@@ -55,24 +61,33 @@ def load_meta(workdir: str | pathlib.Path, step: int) -> dict[str, Any]:
   return loaded['meta']
 
 
-def check_fit(
-    path: pathlib.Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]
-) -> None:
-  """Raises ValueError unless saved parameters have the wanted shapes."""
-  saved, wanted = (
+def fitting(
+    path: pathlib.Path,
+    saved: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    *,
+    partly: bool = False,
+) -> dict[str, Any]:
+  """Returns the wanted parameters that are saved: all, unless `partly`.
+
+  Raises:
+    ValueError: others are saved or have other shapes, or a parameter is not
+      saved although all are wanted.
+  """
+  shapes, new_shapes = (
       {name: tuple(array.shape) for name, array in params.items()}
       for params in (saved, wanted)
   )
-  different = sorted(
-      name for name in saved | wanted if saved.get(name) != wanted.get(name)
-  )
+  known = {x: new_shapes[x] for x in wanted if x in saved or not partly}
+  different = sorted(x for x in shapes | known if shapes.get(x) != known.get(x))
   if different:
     name = different[0]
     raise ValueError(
         f'checkpoint {path} is of another model: {len(different)} parameters'
-        f' differ, the first is {name}: saved {saved.get(name, "not at all")},'
-        f' wanted {wanted.get(name, "not at all")}'
+        f' differ, the first is {name}: saved {shapes.get(name, "not at all")},'
+        f' wanted {known.get(name, "not at all")}'
     )
+  return {name: wanted[name] for name in known}
 
 
 def saved_params(path: pathlib.Path) -> dict[str, jax.ShapeDtypeStruct]:

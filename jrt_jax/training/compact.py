@@ -83,7 +83,10 @@ def read_config(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def load_params(
-    folder: pathlib.Path, abstract_params: Mapping[str, Any]
+    folder: pathlib.Path,
+    abstract_params: Mapping[str, Any],
+    *,
+    partly: bool = False,
 ) -> tuple[dict[str, jax.Array], int]:
   """Returns (params, step), as `checkpoint_reader.load_params` does.
 
@@ -93,10 +96,11 @@ def load_params(
   """
   path = folder / _WEIGHTS
   arrays = weights.read_safetensors(path)
-  checkpoint_reader.check_fit(path, arrays, abstract_params)
+  fitting = checkpoint_reader.fitting(
+      path, arrays, abstract_params, partly=partly
+  )
   params = {
-      name: _placed(arrays[name], wanted)
-      for name, wanted in abstract_params.items()
+      name: _placed(arrays[name], wanted) for name, wanted in fitting.items()
   }
   return params, int(read_about(folder)['step'])
 

@@ -29,6 +29,9 @@ _SCHEMA = Fields(
 
 Flat = dict[str, Any]  # a value as JSON has it, by dotted key
 
+# Keys that were added when digests had been recorded, and their defaults.
+_LATER = (('init_new', False),)
+
 
 def read(path: pathlib.Path) -> dict[str, Any]:
   """Returns the config in `path`, with the defaults of the keys that it lacks.
@@ -85,7 +88,11 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
   """
   mixers = config['model']['mixers']
   same = {**flat(config), 'seed': 0, 'data.path': '', 'data.tokenizer': ''}
-  same = {key: x for key, x in same.items() if base.is_read(key, mixers)}
+  same = {
+      key: x
+      for key, x in same.items()
+      if base.is_read(key, mixers) and (key, x) not in _LATER
+  }
   digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode())
   return {
       'mixers': list(mixers),

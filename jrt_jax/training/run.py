@@ -27,13 +27,13 @@ from jrt_jax.runtime import sharding
 from jrt_jax.training import abstract
 from jrt_jax.training import checkpoint
 from jrt_jax.training import checkpoint_reader
+from jrt_jax.training import first_weights
 from jrt_jax.training import kernels
 from jrt_jax.training import run_check
 from jrt_jax.training import run_data
 from jrt_jax.training import run_kernels
 from jrt_jax.training import run_workdir
 from jrt_jax.training import train_state
-from jrt_jax.training import workdirs
 
 
 class Run:
@@ -171,24 +171,8 @@ class Run:
       self._continue_at(place)
       return state, f'resuming from step {int(state.step)} in {self.workdir}'
     first_state = jax.jit(self._first_state, out_shardings=shardings)
-    if source := self.config['init_from']:
-      try:
-        params, step = workdirs.load_params(source, empty.params)
-      except FileNotFoundError as error:
-        raise FileNotFoundError(f'config.init_from: {error}') from error
-      except ValueError as error:
-        raise ValueError(
-            f'config.init_from: {error}; pass --from={source} in place of'
-            ' --config to use the config of its model as well'
-        ) from error
-      return first_state(params), f'weights of step {step} in {source}'
-    build = functools.partial(
-        models.build, self.config['model'], self.config['seed']
-    )
-    init = jax.jit(
-        lambda: models.split(build())[1], out_shardings=shardings.params
-    )
-    return first_state(init()), f"new weights of seed {self.config['seed']}"
+    params, origin = first_weights.of(self.config, empty.params)
+    return first_state(params), origin
 
   def place(self) -> dict[str, Any]:
     """Returns the place of the run in its data, as JSON for a checkpoint."""

@@ -124,13 +124,18 @@ def read_params(
 
 
 def load_params(
-    workdir: str | pathlib.Path, abstract_params: Mapping[str, Any]
+    workdir: str | pathlib.Path,
+    abstract_params: Mapping[str, Any],
+    *,
+    partly: bool = False,
 ) -> tuple[dict[str, jax.Array], int]:
   """Returns the weights of a run and their step, without reading its config.
 
   Args:
     workdir: see `read`.
     abstract_params: the shapes, dtypes and shardings of the weights.
+    partly: whether the run may lack some of these. They are then missing in
+      the result.
 
   Raises:
     FileNotFoundError: there is no checkpoint, or no builtin model of this name.
@@ -138,7 +143,7 @@ def load_params(
   """
   folder = builtin_models.find(workdir)
   kind = compact if compact.is_one(folder) else checkpoint_reader
-  return kind.load_params(folder, abstract_params)
+  return kind.load_params(folder, abstract_params, partly=partly)
 
 
 def trained_on(workdir: str | pathlib.Path, step: int) -> str:

@@ -214,6 +214,50 @@ def test_weights_of_another_model_start_a_run_with_their_own_config(
   )
 
 
+@pytest.mark.parametrize('is_compact', [False, True])
+def test_a_model_starts_from_its_causal_twin_with_new_weights_for_the_prefix(
+    config, tmp_path, is_compact
+):
+  mixers = ('conv', 'la')
+  causal = config(model__mixers=mixers)
+  params = models.split(models.build(causal['model'], seed=3))[1]
+  folder = tmp_path / 'causal'
+  if is_compact:
+    folder.mkdir()
+    compact.write(folder, causal, params, step=5, data='')
+  else:
+    workdirs.write(folder, causal, params, origin='a test')
+  changes = {'init_from': str(folder), 'model__mixers': ('conv', 'pla')}
+  with run_lib.Run(config(**changes), tmp_path / 'other') as run:
+    with pytest.raises(ValueError, match='2 parameters differ, .*proj_k_enc'):
+      run.start()
+  with run_lib.Run(config(**changes, init_new=True), tmp_path / 'more') as run:
+    state, origin = run.start()
+  new = {*state.params} - {*params}
+  first = 'layers.1.mixer.proj_k_enc.kernel'
+  assert sorted(new) == [first, 'layers.1.mixer.proj_v_enc.kernel']
+  assert origin.endswith(
+      f'{folder} and new weights of seed 0 for 2 parameters such as {first}'
+  )
+  for name, x in params.items():
+    np.testing.assert_allclose(state.params[name], x, rtol=2**-8, err_msg=name)
+  assert all(np.std(state.params[name]) > 0 for name in new)
+
+
+def test_weights_that_the_model_has_no_place_for_are_refused(config, tmp_path):
+  other = config(model__mixers=('conv', 'pla'))
+  params = models.split(models.build(other['model']))[1]
+  workdirs.write(tmp_path / 'pla', other, params, origin='a test')
+  causal = config(
+      model__mixers=('conv', 'la'),
+      init_from=str(tmp_path / 'pla'),
+      init_new=True,
+  )
+  with run_lib.Run(causal, tmp_path / 'la') as run:
+    with pytest.raises(ValueError, match='proj_k_enc.* wanted not at all'):
+      run.start()
+
+
 @pytest.fixture
 def compact_run(config, tmp_path):
   """The folder of a compact run, and its params."""
