@@ -34,8 +34,9 @@ KEYS = dict(
     # without held-out files, this fraction of the tokens, at the end, is
     # held out
     validation_fraction=(0.01, Real(1e-6, 0.99)),
-    # documents that share a sequence are one text (concat) or do not see
-    # each other (documents)
+    # documents that share a sequence are one text (concat), or do not see
+    # each other; then the first one has a prefix (documents) or each one has
+    # a prefix of its own (prefixed_documents)
     packing=('concat', KeyOf('jrt_jax.data.packings:PACKINGS')),
     # probability that a training sequence shows its first document twice
     # (at most half a sequence of it), as JRT-Prompt does

@@ -4,7 +4,9 @@ An example is a dict, for L positions:
   tokens: int32 [L], which the model reads.
   targets: int32 [L], the label of each position; 0 where there is none.
   supervision: int8 [L], which loss a label belongs to, see `objectives.py`.
-  prefix_len: int32 [], the first tokens, which are prefix.
+  prefix_len: int32 [], the first tokens, which are prefix; or, with a packing
+    that gives each document a prefix,
+  prefix_mask: bool [L], which tokens are prefix of their own documents.
   segment_ids: int32 [L], the number of the document of each token; only with a
     packing that separates documents.
 """
@@ -74,16 +76,30 @@ def of_window(
   """Returns a window of text, int [L + 1], as an example."""
   if recipe.repeat and rng.random() < recipe.repeat:
     window = packings.repeated(window, recipe.eos_id)
-  packed = packings.PACKINGS[recipe.packing](window, recipe.eos_id)
-  prefix_len = policies.of_document(packed.text, recipe.prefix, rng=rng)
-  example = objectives.OBJECTIVES[recipe.objective['name']].make(
-      window,
-      prefix_len,
-      objective=recipe.objective,
-      mask_id=recipe.mask_id,
-      rng=rng,
-  )
+  packing = packings.PACKINGS[recipe.packing]
+  packed = packing.divide(window, recipe.eos_id)
+  made = [
+      objectives.OBJECTIVES[recipe.objective['name']].make(
+          piece.window,
+          policies.of_document(piece.text, recipe.prefix, rng=rng),
+          objective=recipe.objective,
+          mask_id=recipe.mask_id,
+          rng=rng,
+      )
+      for piece in packed.pieces
+  ]
+  example = _joined(made) if packing.prefix_of_each else made[0]
   return packings.separate(example, packed.segment_ids)
+
+
+def _joined(examples):
+  """Returns the examples of all documents as one."""
+  prefixes = [
+      np.arange(len(x['tokens'])) < x.pop('prefix_len') for x in examples
+  ]
+  names = examples[0].keys()
+  joined = {name: np.concatenate([x[name] for x in examples]) for name in names}
+  return {**joined, 'prefix_mask': np.concatenate(prefixes)}
 
 
 def of_sample(

@@ -8,6 +8,7 @@ from absl import logging
 import numpy as np
 
 from jrt_jax.data import megatron_file
+from jrt_jax.data import packings
 from jrt_jax.data import sources
 from jrt_jax.data import streams
 from jrt_jax.data import tokenizers
@@ -125,8 +126,8 @@ def _check_eos(file, eos_id, packing):
       ' checked do not: the file was made without --append-eod, or with another'
       ' tokenizer'
   )
-  if packing == 'documents':
+  if packings.PACKINGS[packing].separates:
     raise ValueError(
-        f"{message}; config.data.packing='documents' needs these ends"
+        f'{message}; config.data.packing={packing!r} needs these ends'
     )
   logging.warning(message)

@@ -1,27 +1,41 @@
 """PACKINGS: how documents share a window, as one text or separated.
 
-A packing maps a window, int [L + 1], and the id that ends a document to a
-`Packed`. `examples.of_window` uses it.
+`Packing.divide` maps a window, int [L + 1], and the id that ends a document to
+a `Packed`. `examples.of_window` uses it.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jrt_jax.data import objectives
+from jrt_jax.prefix import policies
+
+
+class Piece(NamedTuple):
+  """A part of a window that starts with a prefix.
+
+  Attributes:
+    window: int [n + 1], its tokens and the token after them.
+    text: int [m], the first tokens, which may be prefix. The policy chooses the
+      prefix as if this text were a sequence of its own.
+  """
+
+  window: np.ndarray
+  text: np.ndarray
 
 
 class Packed(NamedTuple):
   """How a window is divided into documents.
 
   Attributes:
-    text: int [n], the tokens at the start of the window that may be prefix. The
-      policy chooses the prefix as if this text were a sequence of its own.
+    pieces: parts of the window that make it up, in order.
     segment_ids: int32 [L + 1], the number of the document of each token, from
       0; None if the window is treated as one text.
   """
 
-  text: np.ndarray
+  pieces: list[Piece]
   segment_ids: np.ndarray | None = None
 
 
@@ -32,7 +46,7 @@ def concat(window: np.ndarray, eos_id: int) -> Packed:
   windows are cut from concatenated documents.
   """
   del eos_id
-  return Packed(window[:-1])
+  return Packed([Piece(window, window[:-1])])
 
 
 def documents(window: np.ndarray, eos_id: int) -> Packed:
@@ -41,15 +55,60 @@ def documents(window: np.ndarray, eos_id: int) -> Packed:
   The first document has the prefix, which is as long as if that document were a
   sequence of its own, so that some of it is left to predict.
   """
-  ends = window == eos_id
-  ids = np.cumsum(ends, dtype=np.int32) - ends
-  return Packed(first_document(window[:-1], eos_id), ids)
+  text = first_document(window[:-1], eos_id)
+  return Packed([Piece(window, text)], _numbers(window, eos_id))
+
+
+def prefixed_documents(window: np.ndarray, eos_id: int) -> Packed:
+  """Separates documents, each of which has a prefix of its own.
+
+  Each document becomes an example as if it were a sequence of its own.
+  """
+  ids = _numbers(window, eos_id)
+  starts = np.flatnonzero(np.diff(ids[:-1], prepend=-1))
+  stops = [*starts[1:], len(window) - 1]
+  pieces = [
+      Piece(window[a : b + 1], first_document(window[a:b], eos_id))
+      for a, b in zip(starts, stops)
+  ]
+  return Packed(pieces, ids)
+
+
+class Packing(NamedTuple):
+  """The facts of a packing.
+
+  Attributes:
+    divide: see the module docstring.
+    separates: whether documents do not see each other. Then batches have
+      `segment_ids`.
+    prefix_of_each: whether each document has a prefix, rather than each row.
+      Then batches have `prefix_mask` instead of `prefix_len`.
+  """
+
+  divide: Callable[[np.ndarray, int], Packed]
+  separates: bool = False
+  prefix_of_each: bool = False
 
 
 PACKINGS = {
-    'concat': concat,
-    'documents': documents,
+    'concat': Packing(concat),
+    'documents': Packing(documents, separates=True),
+    'prefixed_documents': Packing(
+        prefixed_documents, separates=True, prefix_of_each=True
+    ),
 }
+
+
+def prefix_capacity(config: Mapping[str, Any]) -> int:
+  """Returns P: all prefixes lie in the first P positions of a row.
+
+  Args:
+    config: the config of a run.
+  """
+  L = config['sequence_length']
+  P = policies.prefix_capacity(config['prefix'], L)
+  # The last document of a row may have a prefix, too.
+  return L if P and PACKINGS[config['data']['packing']].prefix_of_each else P
 
 
 def separate(
@@ -86,6 +145,11 @@ def repeated(window: np.ndarray, eos_id: int) -> np.ndarray:
   L = len(window) - 1
   again = first_document(window[: L // 2], eos_id)
   return np.concatenate([again, window])[: L + 1]
+
+
+def _numbers(window, eos_id):
+  ends = window == eos_id
+  return np.cumsum(ends, dtype=np.int32) - ends
 
 
 def first_document(tokens: np.ndarray, eos_id: int) -> np.ndarray:

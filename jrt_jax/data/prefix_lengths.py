@@ -23,13 +23,19 @@ def mean(split: splits.Split, recipe: examples.Recipe) -> float:
   if isinstance(split, split_lib.Split):
     rng = np.random.default_rng(0)
     return float(policies.lengths(split.prompts(), prefix, L, rng).mean())
-  if recipe.packing == 'concat':
+  packing = packings.PACKINGS[recipe.packing]
+  if not packing.separates:
     return policies.mean_prefix(prefix, L)
   windows = fitting.sample_windows(split, L)
 
-  def mean_of(windows):
-    documents = (packings.first_document(x, recipe.eos_id) for x in windows)
-    return np.mean([policies.mean_prefix(prefix, len(x)) for x in documents])
+  def in_row(row):
+    label = row[-1:]  # of the last token; it is not prefix
+    packed = packing.divide(np.concatenate([row, label]), recipe.eos_id)
+    texts = (piece.text for piece in packed.pieces)
+    return sum(policies.mean_prefix(prefix, len(text)) for text in texts)
+
+  def mean_of(rows):
+    return np.mean([in_row(row) for row in rows])
 
   once, again = mean_of(windows), 0.0
   if recipe.repeat:

@@ -14,6 +14,7 @@ import numpy as np
 import tqdm
 
 from jrt_jax.data import objectives
+from jrt_jax.data import packings
 from jrt_jax.generation.model import Model
 from jrt_jax.prefix import fitting
 from jrt_jax.training.loss import cross_entropy
@@ -60,8 +61,8 @@ def documents(
 
   Returns None if all models were trained on documents that see each other.
   """
-  packings = {m.config['data'].get('packing') for m in models.values()}
-  if 'documents' not in packings:
+  names = {m.config['data'].get('packing', 'concat') for m in models.values()}
+  if not any(packings.PACKINGS[name].separates for name in names):
     return None
   first, *_ = models.values()
   ends = windows[:, :-1] == first.tokenizer.eos_id

@@ -5,7 +5,7 @@ from typing import Any
 
 from jrt_jax.cost import layout
 from jrt_jax.cost import training_memory
-from jrt_jax.prefix import policies
+from jrt_jax.data import packings
 
 # The fractions of a GPU's memory that JAX uses, by how it is started.
 SHARES = {'by default': 0.75, 'with launch slurm': 0.9}
@@ -21,7 +21,7 @@ def working_bytes(
     mesh: number of devices along each axis.
   """
   length = config['sequence_length']
-  room = policies.prefix_capacity(config['prefix'], length)
+  room = packings.prefix_capacity(config)
   return training_memory.working_bytes(
       config['model'],
       mesh=mesh,

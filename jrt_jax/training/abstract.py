@@ -11,7 +11,7 @@ from jrt_jax import cost
 from jrt_jax import models
 from jrt_jax.cost import layout
 from jrt_jax.cost.weight import Weight
-from jrt_jax.prefix import policies
+from jrt_jax.data import packings
 from jrt_jax.runtime import sharding
 from jrt_jax.training import optimizer
 from jrt_jax.training import train_state
@@ -35,7 +35,7 @@ def steps(
               config['steps'],
               cost.weights(config['model']),
           ),
-          policies.prefix_capacity(config['prefix'], config['sequence_length']),
+          packings.prefix_capacity(config),
           config['objective']['mlm_weight'],
           layout.check_batch(
               config['batch_size'], config['microbatch_per_device'], mesh.shape
@@ -77,8 +77,12 @@ def batch(
       'supervision': jax.ShapeDtypeStruct((B, L), jnp.int8),
       'prefix_len': jax.ShapeDtypeStruct((B,), jnp.int32),
   }
-  if config['data']['packing'] == 'documents':
+  packing = packings.PACKINGS[config['data']['packing']]
+  if packing.separates:
     arrays['segment_ids'] = tokens
+  if packing.prefix_of_each:
+    del arrays['prefix_len']
+    arrays['prefix_mask'] = jax.ShapeDtypeStruct((B, L), jnp.bool_)
   rows = sharding.batch_sharding(mesh)
   return {name: _sharded(x, rows) for name, x in arrays.items()}
 

@@ -8,6 +8,7 @@ import jax
 from configs import base
 from jrt_jax.data import examples
 from jrt_jax.data import objectives
+from jrt_jax.data import packings
 from jrt_jax.data.synthetic import tasks
 from jrt_jax.prefix import policies
 from jrt_jax.reporting import wandb_log
@@ -28,11 +29,19 @@ def check(config: Mapping[str, Any]) -> None:
     )
   prefix = config['prefix']['name']
   fit = policies.PREFIX_POLICIES[prefix].fit
-  if fit and fit.of_windows and packing == 'documents':
+  separates, of_each = packings.PACKINGS[packing][1:]
+  if fit and fit.of_windows and separates:
     raise ValueError(
         f'config.prefix.name must not be {prefix!r} with config.data.packing='
         f'{packing!r}: its {fit.rising} are measured on whole windows, but'
-        ' they would be applied to the first document only'
+        ' they would be applied to single documents'
+    )
+  reader = config['model']['pla']['prefix_reader']
+  if of_each and reader == 'ridge':
+    raise ValueError(
+        f"config.model.pla.prefix_reader must be 'sum' with"
+        f' config.data.packing={packing!r}, which gives a row several prefixes,'
+        f' got {reader!r}'
     )
   objectives.check(
       config['objective'], config['prefix'], config['sequence_length']

@@ -43,7 +43,7 @@ class Steps:
   Attributes:
     merge: maps parameters to a model, from `models.split`.
     optimizer: from `optimizer.build`.
-    prefix_capacity: length of the longest prefix that a batch may have.
+    prefix_capacity: prefixes lie in so many first positions of a row.
     mlm_weight: weight of the masked-token loss; the next-token loss has 1.
     accumulation: number of microbatches in a batch.
   """
@@ -129,7 +129,8 @@ class Steps:
     model = self.merge(params)
     hidden = model.hidden(
         batch['tokens'],
-        prefix_len=batch['prefix_len'],
+        prefix_len=batch.get('prefix_len'),
+        prefix_mask=batch.get('prefix_mask'),
         prefix_capacity=self.prefix_capacity,
         segment_ids=batch.get('segment_ids'),
     )

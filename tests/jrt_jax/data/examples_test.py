@@ -98,13 +98,49 @@ def test_a_document_is_repeated_before_its_prefix_and_masks_are_drawn():
   assert example['targets'].tolist() == [1, 2, 3, 1, 2, EOS, 0, EOS]
 
 
+def test_each_document_has_a_prefix_and_masks_of_its_own():
+  example = of_window(RECIPE._replace(packing='prefixed_documents'))
+  assert example['prefix_mask'].tolist() == [1, 1, 1, 0, 1, 0, 0, 1]
+  assert example['tokens'].tolist() == [MASK, MASK, 3, EOS, 4, EOS, EOS, 5]
+  assert example['targets'].tolist() == [1, 2, EOS, 0, EOS, 0, 0, 6]
+  masked, label = MASKED_TOKEN, NEXT_TOKEN
+  kinds = [masked, masked, label, 0, label, 0, 0, label]
+  assert example['supervision'].tolist() == kinds
+  assert example['segment_ids'].tolist() == [0, 0, 0, 0, 1, 1, 2, 3]
+  assert 'prefix_len' not in example
+
+
+@pytest.mark.parametrize('policy', ['fixed', 'uniform', 'full'])
+def test_documents_of_a_row_are_examples_as_if_alone(policy):
+  recipe = RECIPE._replace(prefix={'name': policy, 'capacity': 0.5})
+  prefixed = recipe._replace(packing='prefixed_documents')
+  rng = np.random.default_rng(0)  # draws for one document after the other
+  window = np.array([5, 4, 3, 2, 1, 8, EOS, 7, 6, 5, 4, 3])
+  alone = [
+      examples.of_window(part, recipe._replace(packing='documents'), rng)
+      for part in (window[:8], window[7:])
+  ]
+  packed = of_window(prefixed, window)
+  for name in ('tokens', 'targets', 'supervision'):
+    expected = np.concatenate([x[name] for x in alone])
+    np.testing.assert_array_equal(packed[name], expected, name)
+  is_prefix = [np.arange(len(x['tokens'])) < x['prefix_len'] for x in alone]
+  np.testing.assert_array_equal(
+      packed['prefix_mask'], np.concatenate(is_prefix)
+  )
+
+
 @pytest.mark.parametrize('packing', packings.PACKINGS)
 def test_a_window_of_one_document_is_the_same_in_all_packings(packing):
   window = np.arange(10, 20)
   half = RECIPE._replace(prefix={'name': 'fixed', 'capacity': 0.5})
   example = of_window(half._replace(packing=packing), window)
   example.pop('segment_ids', None)
-  np.testing.assert_equal(example, of_window(half, window))
+  expected = of_window(half, window)
+  if packings.PACKINGS[packing].prefix_of_each:
+    prefix_len = expected.pop('prefix_len')
+    assert example.pop('prefix_mask').sum() == prefix_len
+  np.testing.assert_equal(example, expected)
 
 
 def test_only_answers_of_a_sample_have_labels_and_the_rest_is_filled_up():

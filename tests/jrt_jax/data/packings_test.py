@@ -10,7 +10,8 @@ WINDOW = np.array([1, 2, 3, EOS, 4, EOS, EOS, 5, 6], np.uint16)
 
 def test_concatenated_documents_are_one_text():
   packed = packings.concat(WINDOW, EOS)
-  assert packed.text.tolist() == WINDOW[:-1].tolist()
+  (piece,) = packed.pieces
+  assert piece.text.tolist() == WINDOW[:-1].tolist()
   assert packed.segment_ids is None
 
 
@@ -29,7 +30,28 @@ def test_documents_are_counted_from_the_start_of_the_window():
     ],
 )
 def test_the_first_document_without_its_end_may_be_prefix(window, text):
-  assert packings.documents(np.array(window), EOS).text.tolist() == text
+  (piece,) = packings.documents(np.array(window), EOS).pieces
+  assert piece.window.tolist() == list(window)
+  assert piece.text.tolist() == text
+
+
+def test_each_document_without_its_end_may_have_a_prefix():
+  packed = packings.prefixed_documents(WINDOW, EOS)
+  pieces = [[x.tolist() for x in piece] for piece in packed.pieces]
+  assert pieces == [
+      [[1, 2, 3, EOS, 4], [1, 2, 3]],
+      [[4, EOS, EOS], [4]],
+      [[EOS, 5], []],
+      [[5, 6], [5]],
+  ]
+  ids = packings.documents(WINDOW, EOS).segment_ids
+  np.testing.assert_array_equal(packed.segment_ids, ids)
+
+
+@pytest.mark.parametrize('window', [[1, 2, 3, 4, EOS], [1, 2, 3, EOS, 5]])
+def test_a_document_that_ends_with_the_row_is_one_piece(window):
+  (piece,) = packings.prefixed_documents(np.array(window), EOS).pieces
+  assert piece.window.tolist() == window
 
 
 def labelled(*kinds):
@@ -80,4 +102,24 @@ def test_the_first_document_or_half_of_the_window_is_read_twice(
 def test_a_document_that_is_read_twice_stays_one_document():
   packed = packings.documents(packings.repeated(WINDOW, EOS), EOS)
   assert packed.segment_ids.tolist() == [0] * 7 + [1, 1]
-  assert packed.text.tolist() == [1, 2, 3, 1, 2, 3]  # both readings
+  assert packed.pieces[0].text.tolist() == [1, 2, 3, 1, 2, 3]  # both readings
+
+
+@pytest.mark.parametrize(
+    'packing, prefix, expected',
+    [
+        ('concat', 'fixed', 4),
+        ('documents', 'fixed', 4),
+        ('prefixed_documents', 'fixed', 8),
+        ('prefixed_documents', 'none', 0),
+    ],
+)
+def test_the_last_document_of_a_row_may_have_a_prefix(
+    packing, prefix, expected
+):
+  config = {
+      'sequence_length': 8,
+      'prefix': {'name': prefix, 'capacity': 0.5},
+      'data': {'packing': packing},
+  }
+  assert packings.prefix_capacity(config) == expected

@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 
+from jrt_jax.data import packings
 from jrt_jax.data import pipeline
 from jrt_jax.data import streams
 from jrt_jax.data import windows
@@ -175,7 +176,7 @@ def in_parts(iterators):
   return {k: np.concatenate([b[k] for b in batches]) for k in batches[0]}
 
 
-@pytest.mark.parametrize('packing', ['concat', 'documents'])
+@pytest.mark.parametrize('packing', packings.PACKINGS)
 @pytest.mark.parametrize('parts', [2, 3, 6])
 def test_parts_of_a_batch_join_to_the_whole(parts, packing):
   options = dict(batch_size=6, packing=packing, eos_id=35)

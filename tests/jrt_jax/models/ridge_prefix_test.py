@@ -32,6 +32,13 @@ def mixer(make_build):
   )
 
 
+def test_several_prefixes_in_a_row_are_refused(mixer):
+  marked = jnp.ones((B, L), bool)
+  context = Context(B, L, prefix_capacity=P, prefix_mask=marked)
+  with pytest.raises(ValueError, match='^prefix_mask must be None with model'):
+    mixer(jnp.zeros((B, L, E)), context)
+
+
 def attention(mixer, x, lengths):
   """The outputs in float64, from the equation of the ridge regression."""
   x = np.asarray(x, np.float64)

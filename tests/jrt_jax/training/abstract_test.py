@@ -10,6 +10,7 @@ from jrt_jax.training import run as run_lib
     [
         {'data__packing': 'concat'},
         {'data__packing': 'documents'},
+        {'data__packing': 'prefixed_documents'},
         {
             'data__source': 'set_disjointness',
             'data__synthetic__sizes': ((2, 2),),

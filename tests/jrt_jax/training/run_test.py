@@ -58,6 +58,14 @@ def config(run_config, tmp_path_factory):
             "config.prefix.name must not be 'entropy' with config.data.packing",
         ),
         (
+            dict(
+                data__packing='prefixed_documents',
+                model__normalizer='output_rms',
+                model__pla__prefix_reader='ridge',
+            ),
+            "config.model.pla.prefix_reader must be 'sum' with config.data.pac",
+        ),
+        (
             dict(prefix__name='entropy', data__source='mqar'),
             "prefix.name must be none or .* with config.data.source='mqar'",
         ),

@@ -25,8 +25,8 @@ class Lookup(NamedTuple):
   params: dict
   vocab_size: int = VOCAB
 
-  def hidden(self, tokens, *, prefix_len, prefix_capacity, segment_ids=None):
-    assert segment_ids is None
+  def hidden(self, tokens, *, prefix_len, prefix_capacity, **documents):
+    assert not any(x is not None for x in documents.values())
     x = self.params['embedding.embedding'][tokens] @ self.params['kernel']
     return x * (1 + prefix_len[:, None, None] / prefix_capacity)
 
