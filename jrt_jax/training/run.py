@@ -11,7 +11,6 @@ from jax.experimental import multihost_utils
 import numpy as np
 
 from jrt_jax import cost
-from jrt_jax import models
 from jrt_jax.cost import layout
 from jrt_jax.data import objectives
 from jrt_jax.data import vocabulary

@@ -136,7 +136,10 @@ def test_a_config_that_is_not_there_is_one_line(check_mistake):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['--config.model.implementation=x'], 'config.model.implementation must be one of'),
+        (
+            ['--config.model.implementation=x'],
+            'config.model.implementation must be one of',
+        ),
         (['--config.microbatch_per_device=0'], 'config.microbatch_per_device'),
         (['--config.model.nope=1'], "the config has no key 'nope'"),
         (['--only=G1'], '--only must name some of G14, G20, G21, G22, got '),

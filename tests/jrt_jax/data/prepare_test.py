@@ -15,7 +15,6 @@ import tokenizers
 from jrt_jax.data import manifest as manifests
 from jrt_jax.data import preparation
 
-
 # Runs the command, which waits for a signal after three shards.
 WAITING = """
 import runpy, signal, time
