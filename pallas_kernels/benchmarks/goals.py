@@ -29,6 +29,9 @@ WORKLOADS = {
     'G12-backward': Workload(16, 16, 2048, backward=True),
     'G13': Workload(16, 1, 2048, V=2048),
     'G13-backward': Workload(16, 1, 2048, V=2048, backward=True),
+    # The gated delta rule with and without beta, for which there is no goal.
+    'gdn': Workload(16, 16, 2048, V=128, backward=True),
+    'mamba2': Workload(16, 16, 2048, backward=True),
 }
 
 # Libraries with attention as fast as FlashAttention-3.

@@ -62,6 +62,22 @@ def softmax_attention(w: Workload, seed: int = 0) -> Arrays:
   return normal(tuple((name, shape) for name in ('q', 'k', 'v', 'dy')), seed)
 
 
+def gated_delta_rule(w: Workload, *, width: int, erases: bool) -> Arrays:
+  """Arguments of the operation, with keys of `width` D, and `dy`."""
+  tokens = w.B, w.L, w.H
+  shapes = {'q': tokens + (width,), 'k': tokens + (width,)}
+  shapes |= {'v': tokens + (w.V,), 'dy': tokens + (w.V,)}
+  arrays = normal(tuple(shapes.items()), 0)
+  k = arrays['k'].astype(jnp.float32)
+  k /= jnp.linalg.norm(k, axis=-1, keepdims=True)
+  arrays['k'] = k.astype(jnp.bfloat16)
+  keys = jax.random.split(jax.random.key(1))
+  arrays['log_decay'] = -0.1 * jax.random.exponential(keys[0], tokens)
+  if erases:
+    arrays['beta'] = jax.random.uniform(keys[1], tokens)
+  return arrays
+
+
 def operation(
     w: Workload, **options: Any
 ) -> Callable[[Arrays], tuple[Any, ...]]:

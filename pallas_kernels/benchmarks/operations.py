@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from pallas_kernels.benchmarks import goals
 from pallas_kernels.benchmarks import inputs as inputs_lib
+from pallas_kernels.benchmarks import recurrences
 from pallas_kernels.benchmarks import roofline
 from pallas_kernels.benchmarks import timing
 from pallas_kernels.benchmarks import tuning
@@ -32,7 +33,13 @@ def cases(settings: Settings) -> list[Case]:
 
 def _case(settings, name):
   goal = name.split('-')[0]
-  time = {'G12': _time_window, 'G13': _time_convolution}.get(goal, _time)
+  others = {
+      'G12': _time_window,
+      'G13': _time_convolution,
+      'gdn': _time_recurrence,
+      'mamba2': _time_recurrence,
+  }
+  time = others.get(goal, _time)
   return Case(name, functools.partial(time, settings, name))
 
 
@@ -113,6 +120,12 @@ def _rotated(x):
   a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
   rotated = jnp.concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1)
   return rotated.astype(x.dtype)
+
+
+def _time_recurrence(settings, name):
+  """The gated delta rule, for which there is no kernel."""
+  measured = recurrences.measured(settings, name, recurrences.chunked)
+  return timed(name, 'chunked', *measured, slower=20)
 
 
 def _time_convolution(settings, name):

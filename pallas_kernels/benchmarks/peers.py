@@ -12,6 +12,7 @@ import jax
 
 from pallas_kernels.benchmarks import inputs as inputs_lib
 from pallas_kernels.benchmarks import operations
+from pallas_kernels.benchmarks import recurrences
 from pallas_kernels.benchmarks import roofline
 from pallas_kernels.benchmarks.case import Case
 from pallas_kernels.benchmarks.case import Missing
@@ -47,7 +48,10 @@ PEERS = {
     },
     'fla': {'fla_chunk_160': ('G1', 'G9', 'G10'), 'fla_chunk_273': ('G1',)},
     'pallas attention': {'pallas_attention': ('G1',)},
-    'jla': {'jla_attention': ('G1', 'G10', 'G12', 'G12-backward')},
+    'jla': {
+        'jla_attention': ('G1', 'G10', 'G12', 'G12-backward'),
+        'jla_gated_delta_rule': ('gdn', 'mamba2'),
+    },
     'dew': {'dew_fa3': ('G1', 'G10', 'G12', 'G12-backward')},
 }
 
@@ -112,6 +116,12 @@ def _jla(settings, window):
   return functools.partial(attention.flash_attention, sliding_window=window)
 
 
+def _jla_recurrence(settings, workload, name):
+  forward = recurrences.jla(settings, workload)
+  measured = recurrences.measured(settings, workload, forward)
+  return operations.timed(workload, name, *measured)
+
+
 def _dew(settings, window):
   import dew_flash_attn
 
@@ -134,5 +144,6 @@ JAX_PEERS = {
     'jax_cudnn': _softmax(_cudnn),
     'pallas_attention': _softmax(_pallas),
     'jla_attention': _softmax(_jla),
+    'jla_gated_delta_rule': _jla_recurrence,
     'dew_fa3': _softmax(_dew),
 }

@@ -70,6 +70,23 @@ def softmax_attention(w: Workload, window: int | None = None) -> Cost:
   return Cost(w.B * w.H * flops, w.B * w.H * numbers * BYTES)
 
 
+def gated_delta_rule(w: Workload, *, width: int, erases: bool) -> Cost:
+  """The cost in chunks with keys of `width` D; states are not counted.
+
+  Forward, the outputs of a token take 2 C (D + V) FLOPs inside its chunk and
+  4 D V for the state. If writes erase, their products and the triangular system
+  take 2 C D + C V and 2 D V more. Gradients take twice as many.
+  """
+  flops = 2 * C * (width + w.V) + 4 * width * w.V
+  if erases:
+    flops += 2 * C * width + C * w.V + 2 * width * w.V
+  numbers = 2 * width + 2 * w.V  # q, k, v, y; decays are few
+  if w.backward:
+    flops, numbers = 3 * flops, 3 * numbers
+  tokens = w.B * w.H * w.L
+  return Cost(tokens * flops, tokens * numbers * BYTES)
+
+
 def gated_convolution(*, B: int, L: int, channels: int, backward: bool) -> Cost:
   """silu(conv₃(u)) · gate; its FLOPs are negligible."""
   arrays = 8 if backward else 3  # u, gate, y; then u, gate, dy, du, dgate
