@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # for editors: at run time the import is lazy
+  from jrt_jax.api import DocumentMemory as DocumentMemory
   from jrt_jax.api import load as load
   from jrt_jax.api import Score as Score
   from jrt_jax.api import State as State
@@ -21,7 +22,7 @@ if TYPE_CHECKING:  # for editors: at run time the import is lazy
 
 __version__ = '0.1.0'
 
-_API = ('Score', 'State', 'TextModel', 'load')
+_API = ('DocumentMemory', 'Score', 'State', 'TextModel', 'load')
 
 
 def __getattr__(name):

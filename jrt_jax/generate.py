@@ -138,7 +138,7 @@ def _read_before(model, prompts):
   """Returns the state that prompts follow; None if there is none."""
   if _DOCUMENTS.given:
     memory = _DOCUMENTS.memory(model)
-    return memory.state() if prompts or _INTERACTIVE.value else None
+    return memory.decode_state() if prompts or _INTERACTIVE.value else None
   if not _LOAD_STATE.value:
     return None
   with command_line.reading('--load_state'):

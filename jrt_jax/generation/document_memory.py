@@ -27,7 +27,7 @@ class DocumentMemory:
       memory.read({'a': 'A first text.', 'b': 'Another text.'})
       memory.remove('b')
       answer = generation.Continuation(
-          model, ['A question'], after=memory.state(), turn='append_causal'
+          model, ['A question'], after=memory.decode_state(), turn='append_causal'
       )
 
   Each document is read by itself, from empty states and as one prefix, and
@@ -118,7 +118,7 @@ class DocumentMemory:
     self._check_free(name)
     self._documents[name] = document_file.load(path, self._model)
 
-  def state(self, names: Collection[str] | None = None) -> DecodeState:
+  def decode_state(self, names: Collection[str] | None = None) -> DecodeState:
     """Returns a state of one row in which a text sees documents.
 
     Its logits are 0 until a text has been read.

@@ -30,7 +30,7 @@ _SCHEMA = Fields(
 Flat = dict[str, Any]  # a value as JSON has it, by dotted key
 
 # Keys that were added when digests had been recorded, and their defaults.
-_LATER = (('init_new', False),)
+_LATER = (('init_new', False), ('model.pla.prefix_reader', 'sum'))
 
 
 def read(path: pathlib.Path) -> dict[str, Any]:

@@ -28,7 +28,8 @@ def lm(bytes_workdir):
 
 
 @pytest.mark.parametrize(
-    'name', ['', '.api.loading', '.api.text_model', '.api.state']
+    'name',
+    ['', '.api.documents', '.api.loading', '.api.text_model', '.api.state'],
 )
 def test_what_docstrings_show_is_what_happens(name, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)  # examples write files

@@ -51,7 +51,7 @@ def test_a_first_layer_sees_one_prefix_of_all_documents(model):
   (layer,) = language_model.layers
   x = layer.mixer_norm(language_model.embed(ids[None, None]))
   sums = layer.mixer.prefix_sums(x, np.ones(x.shape[:3], bool))
-  (state,) = read(model, TEXTS).state().states
+  (state,) = read(model, TEXTS).decode_state().states
   assert_close(state, layer.mixer.with_prefix(None, sums))
 
 
@@ -60,20 +60,22 @@ def test_a_removed_document_leaves_nothing_and_order_does_not_matter(ridge):
   memory.remove('b')
   never = read(ridge, 'ac')
   assert memory.names == never.names == ['a', 'c']
-  assert_close(memory.state(), never.state())
+  assert_close(memory.decode_state(), never.decode_state())
   memory.read({'b': TEXTS['b']})
-  assert_close(memory.state(), read(ridge, 'bca').state())
+  assert_close(memory.decode_state(), read(ridge, 'bca').decode_state())
 
 
 def test_a_state_can_be_asked_for_some_documents(ridge):
   memory = read(ridge, 'abc')
-  assert_close(memory.state({'a', 'c'}), read(ridge, 'ca').state())
-  state = memory.state(['b'])
+  assert_close(
+      memory.decode_state({'a', 'c'}), read(ridge, 'ca').decode_state()
+  )
+  state = memory.decode_state(['b'])
   assert state.position.tolist() == state.prefix.tolist() == [7]
 
 
 def test_only_the_prefix_of_pla_layers_is_kept(ridge):
-  state = read(ridge, 'ab').state()
+  state = read(ridge, 'ab').decode_state()
   for mixer, kept in zip(HYBRID, state.states):
     assert any(x.any() for x in jax.tree.leaves(kept)) == (mixer == 'pla')
 
@@ -89,9 +91,9 @@ def test_questions_are_answered_from_documents(ridge):
     continuation.finish()
     return [list(x.tokens) for x in continuation.completions]
 
-  both, one = answers(memory.state()), answers(memory.state('a'))
+  both, one = answers(memory.decode_state()), answers(memory.decode_state('a'))
   memory.remove('b')
-  assert answers(memory.state()) == one != both
+  assert answers(memory.decode_state()) == one != both
 
 
 def test_a_document_is_kept_in_a_file(ridge, tmp_path):
@@ -101,7 +103,7 @@ def test_a_document_is_kept_in_a_file(ridge, tmp_path):
   loaded = DocumentMemory(ridge)
   for name in 'ba':
     loaded.load(name, tmp_path / name)
-  assert_equal(loaded.state(), memory.state('ab'))
+  assert_equal(loaded.decode_state(), memory.decode_state('ab'))
 
 
 def test_a_file_of_another_model_or_strength_is_refused(
@@ -120,7 +122,7 @@ def test_a_file_of_another_model_or_strength_is_refused(
 
 
 def test_a_file_of_something_else_is_refused(ridge, tmp_path):
-  state_file.save(tmp_path / 'state', ridge, read(ridge, 'a').state())
+  state_file.save(tmp_path / 'state', ridge, read(ridge, 'a').decode_state())
   with pytest.raises(ValueError, match='meta: .*') as error:
     DocumentMemory(ridge).load('a', tmp_path / 'state')
   assert '\n' not in str(error.value)
@@ -139,7 +141,7 @@ def test_sums_that_cannot_be_solved_are_refused(ridge, tmp_path):
   memory = DocumentMemory(ridge)
   memory.load('wrong', path)
   with pytest.raises(ValueError, match='those of wrong are too ill-condition'):
-    memory.state()
+    memory.decode_state()
 
 
 @pytest.mark.parametrize(
@@ -162,10 +164,10 @@ def test_names_are_checked(ridge):
   with pytest.raises(ValueError, match='must be one of none, got b'):
     memory.remove('b')
   with pytest.raises(ValueError, match='must be at least one document'):
-    memory.state()
+    memory.decode_state()
   memory.read({'a': 'text'})
   with pytest.raises(ValueError, match='must be one of a, got b'):
-    memory.state(['a', 'b'])
+    memory.decode_state(['a', 'b'])
   with pytest.raises(ValueError, match='must be added once, got a again'):
     memory.read({'a': 'text'})
   with pytest.raises(ValueError, match='at least one token, got none'):

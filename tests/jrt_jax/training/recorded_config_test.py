@@ -58,6 +58,17 @@ def test_runs_that_differ_in_their_seeds_alone_are_told_from_others():
   assert longer['but_seed'] != same['but_seed']
 
 
+def test_a_later_key_changes_a_run_only_if_it_is_set():
+  config = base.get_config()
+  first = config.to_dict()
+  before = {**first, 'model': {**first['model']}}
+  del before['model']['pla']
+  identity = recorded_config.identity
+  assert identity(before) == identity(first)
+  config.model.pla.prefix_reader = 'ridge'
+  assert identity(config.to_dict()) != identity(first)
+
+
 def test_settings_of_mixers_that_a_run_lacks_are_no_part_of_it(
     capsys, tmp_path
 ):
