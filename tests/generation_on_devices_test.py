@@ -25,7 +25,10 @@ SETTINGS = generation.GenerationSettings(
 
 @pytest.fixture(scope='module')
 def load(tmp_path_factory):
-  """A function from devices to a model, trained with two sharing its heads."""
+  """A function from devices to a model, trained with two sharing its heads.
+
+  It also takes how `pla` layers read the prefix.
+  """
   config = base.get_config()
   config.model.update(
       mixers=('pla', 'attention'),
@@ -40,14 +43,19 @@ def load(tmp_path_factory):
   config.sequence_length = 16
   config.data.tokenizer = 'bytes'
   config.mesh.tensor = 2
-  config = config.to_dict()
-  _, params = models.split(models.build(config['model']))
-  # Without this an untrained model with tied embeddings repeats its input.
-  scale = jax.random.normal(jax.random.key(2), (config['model']['width'],))
-  params |= {'final_norm.scale': scale}
-  workdir = tmp_path_factory.mktemp('run')
-  workdirs.write(workdir, config, params, origin='a test')
-  return lambda count: generation.load(workdir, devices=jax.devices()[:count])
+  folders = {}
+  for reader in ('sum', 'ridge'):
+    config.model.pla.prefix_reader = reader
+    run = config.to_dict()
+    _, params = models.split(models.build(run['model']))
+    # Without this an untrained model with tied embeddings repeats its input.
+    scale = jax.random.normal(jax.random.key(2), (run['model']['width'],))
+    params |= {'final_norm.scale': scale}
+    folders[reader] = tmp_path_factory.mktemp('run')
+    workdirs.write(folders[reader], run, params, origin='a test')
+  return lambda count, reader='sum': generation.load(
+      folders[reader], devices=jax.devices()[:count]
+  )
 
 
 @pytest.fixture(scope='module')
@@ -69,6 +77,23 @@ def test_devices_share_rows_and_as_in_training_heads(load, one, eight):
       len(kernel),
       kernel.shape[1] // 2,
   )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('reader', ['sum', 'ridge'])
+def test_documents_do_not_depend_on_devices(load, reader):
+  states = []
+  for model in (load(1, reader), load(8, reader)):
+    memory = generation.DocumentMemory(model)
+    memory.read({prompt: prompt for prompt in PROMPTS})
+    memory.remove('a')
+    states.append(jax.device_get(memory.decode_state()))
+
+  def check(a, b):
+    size = max(1, np.abs(b).max(initial=0))
+    np.testing.assert_allclose(a, b, atol=1e-5 * size)
+
+  jax.tree.map(check, *states)
 
 
 def test_texts_do_not_depend_on_devices(one, eight):
