@@ -128,14 +128,11 @@ def test_the_plan_is_listed():
   assert memory == 'G22 prefill memory of based_360m, 1 x 128'
 
 
-def test_a_config_that_is_not_there_is_one_line(check_mistake):
-  check_mistake(['--config=no.py'], "--config must be a .py file, got 'no.py'")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
+        (['--config=no.py'], "--config must be a .py file, got 'no.py'"),
         (
             ['--config.model.implementation=x'],
             'config.model.implementation must be one of',
@@ -147,5 +144,5 @@ def test_a_config_that_is_not_there_is_one_line(check_mistake):
         (['--time_budget=-1'], 'flag --time_budget=-1'),
     ],
 )
-def test_any_other_mistake_is_one_line(check_mistake, arguments, message):
+def test_a_mistake_is_one_line(check_mistake, arguments, message):
   check_mistake(arguments, message)

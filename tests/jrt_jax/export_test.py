@@ -52,6 +52,7 @@ def test_a_run_becomes_a_directory(run, tmp_path):
     np.testing.assert_array_equal(exported[name], x)
 
 
+@pytest.mark.slow  # interchange/folders_test.py has the refusal
 def test_a_folder_with_files_is_refused_in_one_line(error_line, run):
   done = export(f'--workdir={run[0]}', f'--out={run[0]}')
   assert done.returncode == 2
