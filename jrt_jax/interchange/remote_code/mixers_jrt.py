@@ -15,6 +15,8 @@ from .recurrence_jrt import convolved
 from .recurrence_jrt import depthwise
 from .recurrent_mixers_jrt import GatedDeltaNet
 from .recurrent_mixers_jrt import Mamba2
+from .recurrent_mixers_jrt import PrefixGatedDeltaNet
+from .recurrent_mixers_jrt import PrefixMamba2
 
 CHUNK = 128  # positions of a block of attention weights
 
@@ -281,6 +283,8 @@ MIXERS = {
     'attention': lambda model: SoftmaxAttention(model, None),
     'gdn': GatedDeltaNet,
     'mamba2': Mamba2,
+    'prefix_gdn': PrefixGatedDeltaNet,
+    'prefix_mamba2': PrefixMamba2,
 }
 
 

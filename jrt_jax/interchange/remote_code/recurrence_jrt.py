@@ -21,11 +21,14 @@ class Decay(nn.Module):
     self.A_log = nn.Parameter(torch.empty(num_heads).uniform_(1, 16).log())
     self.dt_bias = nn.Parameter(logs.exp().expm1().log())
 
-  def forward(self, x, token):
-    """Maps [B, L, H] to log a and Δ; padding does not decay the state."""
+  def forward(self, x, written):
+    """Maps [B, L, H] to log a and Δ, both 0 where bool [B, L] is False.
+
+    There the state stays as it is.
+    """
     step = F.softplus(x.float() + self.dt_bias.float())
-    log_decay = -self.A_log.float().exp() * step
-    return log_decay.masked_fill(~token[..., None], 0), step
+    step = step.masked_fill(~written[..., None], 0)
+    return -self.A_log.float().exp() * step, step
 
 
 def depthwise(channels, kernel, bias=False):

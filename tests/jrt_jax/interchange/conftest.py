@@ -15,6 +15,7 @@ from configs import base
 from jrt_jax import generation
 from jrt_jax import models
 from jrt_jax import weights
+from jrt_jax.cost.mixers import MIXERS
 from jrt_jax.data import tokenizers
 from jrt_jax.interchange import hugging_face
 
@@ -128,11 +129,7 @@ def load_pair(needs_torch):
 def make_pair(tiny_config, load_pair, tmp_path_factory):
   """A function that makes a model of bytes, prefix 8, and exports it."""
 
-  def make(
-      mixers=('conv', 'pla', 'swa', 'la', 'attention', 'gdn', 'mamba2'),
-      prefix=(),
-      **overrides,
-  ):
+  def make(mixers=tuple(MIXERS), prefix=(), **overrides):
     config = base.get_config().to_dict()
     config['sequence_length'] = 16
     config['prefix'].update(prefix)

@@ -56,7 +56,7 @@ def test_prompts_in_one_padded_batch_continue_as_ours(pair):
 
 
 def test_models_that_fill_short_prefixes_continue_as_ours(make_pair):
-  mixers = ('conv', 'pla', 'swa', 'pla')
+  mixers = ('conv', 'pla', 'swa', 'prefix_gdn', 'prefix_mamba2')
   plain, released = (
       make_pair(mixers=mixers, pad_mask=pad_mask)
       for pad_mask in ('exclude', 'reference')

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jrt_jax import models
+from jrt_jax.cost.mixers import MIXERS
 from jrt_jax.interchange import hugging_face
 from jrt_jax.training import recorded_config
 
@@ -21,6 +22,7 @@ CONFIGS = sorted(
     for path in (ROOT / 'configs').glob('*.py')
     if path.stem not in ('__init__', 'base', 'recorded')
 )
+PREFIX_GDN = {'num_heads': 2, 'key_dim': 4, 'value_dim': 6, 'conv_kernel': 4}
 TOLERANCE = {'rtol': 1e-5, 'atol': 1e-5}
 
 
@@ -63,6 +65,11 @@ def torch_logits(model, ids, **arguments):
         | {'window': 1, 'conv_expand': 2, 'rope_fraction': 0.0},
         {'mixers': ('swa', 'pla', 'swa'), 'window': 3, 'sinks': 2},
         {'mixers': ('gdn', 'gdn'), 'norm_eps': 1e-3},
+        {'mixers': ('prefix_gdn', 'prefix_mamba2')},
+        {'mixers': ('prefix_gdn', 'prefix_gdn')}
+        | {'gdn': PREFIX_GDN | {'prefix_passes': 'reversed'}},
+        {'mixers': ('prefix_gdn', 'prefix_gdn')}
+        | {'gdn': PREFIX_GDN | {'prefix_passes': 'both'}},
         {'mixers': ('mamba2', 'mamba2'), 'norm_eps': 1e-3, 'mlp_width': 0},
     ],
 )
@@ -177,7 +184,7 @@ def test_the_state_has_one_size_at_any_length(make_pair):
   def size(cache):
     return sum(x.nbytes for state in cache.states for x in state)
 
-  mixers = ('conv', 'pla', 'swa', 'la', 'gdn', 'mamba2')
+  mixers = tuple(MIXERS.keys() - {'attention'})
   model = make_pair(mixers=mixers).theirs
   short, long = (
       model(torch.zeros(2, n, dtype=int), use_cache=True).past_key_values
