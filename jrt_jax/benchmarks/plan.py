@@ -105,12 +105,16 @@ GPU = (
     _row('G15', 'train step', 'attention_1b', 32, 2048),
 )
 
-# The same measurements for a model that two cores can run, without targets.
+# The same measurements for models that two cores can run, without targets.
 CPU = (
     _row('G14', 'train step', 'jrt_tiny', 4, 512),
     _row('G20', 'decode drift', 'jrt_tiny', 1, 100 * 2**10),
     _row('G21', 'prefill', 'jrt_tiny', 1, 2**11),
     _row('G22', 'prefill memory', 'jrt_tiny', 1, 128),
+    _row('G14', 'train step', 'based_tiny', 4, 512),
+    _row('G14', 'train step', 'gdn_tiny', 4, 512),
+    _row('G14', 'train step', 'mamba2_tiny', 4, 512),
+    _row('G14', 'train step', 'attention_tiny', 4, 512),
 )
 
 

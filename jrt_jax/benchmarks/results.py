@@ -15,6 +15,7 @@ _FIGURES = {
     'tokens_per_second': ('{} tokens/s', '{:,.0f}'.format),
     'ms': ('{} ms', '{:,.3f}'.format),
     'p90_ms': ('90 % within {} ms', '{:,.3f}'.format),
+    'processor_ms': ('{} ms of processor time', '{:,.0f}'.format),
     'mfu': ('MFU {}', '{:.1%}'.format),
     'compiled_bytes': ('program {}', units.size),
     'peak_bytes': ('memory at most {}', units.size),

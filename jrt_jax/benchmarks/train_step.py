@@ -32,7 +32,8 @@ def measure(config: Mapping[str, Any]) -> dict[str, Any]:
   Returns:
     Milliseconds of a step, tokens a second, MFU (None if the peak of the device
     is not known), the loss after the last step, bytes of the compiled step on a
-    device, and the microbatches of the batch.
+    device, and the microbatches of the batch. On a CPU also the processor time
+    of a step, over all threads, in the fastest sample.
 
   Raises:
     FloatingPointError: the losses are not finite.
@@ -50,6 +51,8 @@ def measure(config: Mapping[str, Any]) -> dict[str, Any]:
     raise FloatingPointError(f'the loss is {loss}')
   tokens = config['batch_size'] * config['sequence_length']
   rates = timing.figures(timed.seconds, tokens=tokens)
+  if jax.default_backend() == 'cpu':  # which other processes may share
+    rates['processor_ms'] = 1e3 * min(timed.processor_seconds)
   return rates | {
       'mfu': throughput.mfu(
           estimate.flops_per_token(config),

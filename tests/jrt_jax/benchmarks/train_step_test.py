@@ -18,6 +18,7 @@ def test_a_step_trains_as_a_run_would(small_run):
   assert figures['tokens_per_second'] == pytest.approx(
       1e3 * 4 * 64 / figures['ms']
   )
+  assert figures['processor_ms'] > 0
   assert figures['accumulation'] == 2
   assert figures['mfu'] is None  # nobody knows the peak of a CPU
   # Random ids below 19 cost log 19 = 2.94 nats; those seen again are learnt.
