@@ -101,8 +101,7 @@ def gated_delta_rule_state(
 ) -> jax.Array:
   """Returns the state that `gated_delta_rule` returns, and computes no outputs.
 
-  For a text that is only read, as a prefix is. Without queries it takes about
-  two thirds of the time.
+  For a text that is only read, as a prefix is.
 
   Args:
     k, v, log_decay, beta, initial_state, mask, batch_axes, head_axes,
