@@ -5,9 +5,10 @@ The estimate counts what autodiff must keep. XLA makes the actual choice, which
 recomputation the estimate was within 3 % for the 360M and 1.3B models on H100
 GPUs, and within 5 % for programs with one to three layers. With remat the
 estimate is the least that suffices: XLA computes the gradients of weights
-later, and keeps their inputs, as long as there is room. With fsdp the estimate
-is too high, as XLA gathers the weights of a few layers at a time: for three
-layers of the 360M model on fsdp 8 it is 3.6 GB, and XLA took 2.2 GB.
+later, and keeps their inputs, as long as there is room. With fsdp 8 the estimate
+was within 5 % for three and for twelve layers of the 360M model (jax 0.12.0.1).
+Kernels that pad heads to a width of theirs do not make it worse: for three
+layers with heads of 80, padded to 112, it was 4 % too high.
 """
 
 from collections.abc import Mapping

@@ -59,11 +59,10 @@ def _memory(budget) -> Iterator[str]:
       budget['microbatches'],
       memory,
       is_compiled='compiled' in budget,
-      is_sharded=budget['mesh']['fsdp'] > 1,
   )
 
 
-def _microbatches(found, memory, *, is_compiled, is_sharded) -> Iterator[str]:
+def _microbatches(found, memory, *, is_compiled) -> Iterator[str]:
   if not any(x['microbatch'] for x in found):
     yield (
         'This does not fit: not even one sequence fits into'
@@ -87,8 +86,6 @@ def _microbatches(found, memory, *, is_compiled, is_sharded) -> Iterator[str]:
   yield 'compiler was within 5 %; otherwise it uses more if there is room.'
   if not is_compiled:
     yield '--compile asks the compiler.'
-  if is_sharded:
-    yield 'With mesh.fsdp the compiler used much less than this.'
 
 
 def _decoding(budget) -> Iterator[str]:

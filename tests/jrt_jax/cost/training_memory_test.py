@@ -57,6 +57,25 @@ def test_an_estimate_is_within_5_percent_of_what_the_compiler_said(
   assert estimated == pytest.approx(compiled, rel=0.05)
 
 
+# The same with weights shared by eight H100, in GiB, with jax 0.12.0.1, by layers,
+# microbatch and number of microbatches.
+SHARED = {(3, 8, 4): 2.12, (3, 16, 2): 3.66, (12, 8, 4): 6.43}
+
+
+@pytest.mark.parametrize('case, compiled', SHARED.items())
+def test_an_estimate_with_fsdp_is_close_as_well(case, compiled):
+  layers, microbatch, accumulation = case
+  model = {'implementation': 'mosaic_sm90', 'mixers': (C, P, S) * (layers // 3)}
+  mesh = ONE | {'fsdp': 8}
+  state = training_memory.state_bytes(
+      jrt_360m.get_config().model.to_dict() | model, mesh, accumulation
+  )
+  estimated = training_memory.peak_bytes(
+      state, working(jrt_360m, mesh=mesh, microbatch=microbatch, **model)
+  )
+  assert estimated == pytest.approx(compiled * 2**30, rel=0.05)
+
+
 def test_activations_grow_with_tokens_and_weights_do_not():
   one, four = working(jrt_360m), working(jrt_360m, microbatch=32)
   longer = working(jrt_360m, length=4 * 2048)

@@ -119,12 +119,6 @@ def test_it_says_which_microbatch_fits_with_each_policy():
   assert re.search(r'^none +none +1 takes \d+ GiB$', text, re.MULTILINE)
 
 
-def test_where_weights_are_shared_the_estimate_is_said_to_be_high():
-  warning = 'With mesh.fsdp the compiler used much less than this.'
-  assert warning in make_table('8xH100', changes={'mesh.fsdp': 8})
-  assert warning not in make_table('8xH100')
-
-
 def test_the_peak_is_not_that_of_float32():
   changes = {'model.dtype': 'float32'}
   assert 'float32 is slower' in make_table(changes=changes)
