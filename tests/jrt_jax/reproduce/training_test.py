@@ -123,7 +123,7 @@ def test_a_run_asks_what_computes_linear_attention(
   def stop():
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(kernels, 'of_run', of_run)
+  monkeypatch.setattr(run_kernels, 'of_run', of_run)
   at_step(1, stop)
   with pytest.raises(KeyboardInterrupt):
     training.train(SETTINGS, tmp_path)
