@@ -35,7 +35,7 @@ MISTAKES = {
     'train --from={tmp} --workdir={tmp}/a': 'must be a workdir or its config.j',
     'train --from=builtin:a --workdir={tmp}/a': 'error: builtin:NAME must be o',
     'train --from=builtin:jrt_2m --workdir={tmp}/a': 'config.data.path must be',
-    'plot': '--workdir=DIR must be given',
+    'plot': '--workdir=DIR or --workdir=DIR,DIR must be given',
     'plot --workdir={tmp}': 'is not a run',
     'plot --workdir={tmp} --smooth=2': 'flag --smooth=2',
     'plot --workdir={tmp} --out=/dev/null/a.png': '--out must be a file',
