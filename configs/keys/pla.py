@@ -1,5 +1,6 @@
 """The keys of `config.model.pla`: how `pla` layers read the prefix."""
 
+from jrt_jax.schema import Flag
 from jrt_jax.schema import OneOf
 
 KEYS = dict(
@@ -7,4 +8,10 @@ KEYS = dict(
     # ridge regression from φ(k) to v, with a trained strength for each head.
     # ridge needs the normalizer output_rms, which auto then is, or none
     prefix_reader=('sum', OneOf('sum', 'ridge')),
+    # whether the causal half also reads the tokens of the prefix. False is an
+    # ablation: such a model cannot read a prefix in blocks
+    causal_in_prefix=(True, Flag()),
+    # initial weights of the prefix values. With zero, and with the normalizer
+    # output_rms or none, a model begins as its causal twin
+    first_values=('random', OneOf('random', 'zero')),
 )

@@ -75,6 +75,7 @@ def _check_known(model):
   normalizer, feature_map = model['normalizer'], model['feature_map']
   for key, got, needed in (
       ('pla.prefix_reader', model['pla']['prefix_reader'], 'sum'),
+      ('pla.causal_in_prefix', model['pla']['causal_in_prefix'], True),
       ('normalizer', 'sum' if normalizer == 'auto' else normalizer, 'sum'),
       ('feature_map.name', feature_map['name'], 'taylor_exp'),
       ('residual_dtype', model['residual_dtype'], 'float32'),

@@ -53,6 +53,17 @@ class Context(NamedTuple):
       see = self.prefix_mask[:, :P]
     return see if self.mask is None else see & self.mask[:, :P]
 
+  def after_prefix(self) -> 'Context':
+    """The same, but only tokens after the prefix have keys; without a prefix."""
+    inside = self.in_prefix()
+    fill = self.length - self.prefix_capacity
+    mask = ~jnp.pad(inside, ((0, 0), (0, fill)))
+    if self.mask is not None:
+      mask &= self.mask
+    return self._replace(
+        prefix_capacity=0, prefix_len=None, prefix_mask=None, mask=mask
+    )
+
   def first(self, length: int) -> 'Context':
     """The context of the first positions of each row, without a prefix."""
     cut = lambda x: None if x is None else x[:, :length]

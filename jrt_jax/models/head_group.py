@@ -36,6 +36,7 @@ class HeadGroup(nnx.Module):
       order; None: the default.
     ridge: whether queries read the ridge regression of the prefix in place of
       its sum.
+    causal_in_prefix: whether tokens of the prefix also have causal keys.
 
   Raises:
     ValueError: the normalizer is not safe with the feature map or with `ridge`.
@@ -50,6 +51,7 @@ class HeadGroup(nnx.Module):
       value_dim: int,
       implementation: str | Sequence[str] | None,
       ridge: bool = False,
+      causal_in_prefix: bool = True,
   ):
     self.num_heads = feature_map.num_heads
     self.normalizer = resolve_normalizer(
@@ -62,6 +64,7 @@ class HeadGroup(nnx.Module):
     self.gain = gain if self.normalizer == 'output_rms' else None
     solved = RidgePrefix(self.num_heads, feature_map.width) if ridge else None
     self.ridge = solved
+    self.causal_in_prefix = causal_in_prefix
 
   def attend(
       self,
@@ -80,15 +83,18 @@ class HeadGroup(nnx.Module):
     prefix_mask = None
     if k_enc is not None and context.prefix_mask is not None:
       prefix_mask = context.prefix_mask[:, : k_enc.shape[1]]
-    if self.ridge is not None and k_enc is not None:
+    apart = self.ridge is not None or not self.causal_in_prefix
+    if apart and k_enc is not None:
       if prefix_mask is not None:
         raise ValueError(
-            "prefix_mask must be None with model.pla.prefix_reader='ridge',"
-            ' which solves for one prefix in a row'
+            "prefix_mask must be None with model.pla.prefix_reader='ridge' or"
+            ' causal_in_prefix=False, for which a row has one prefix'
         )
       sums = self.prefix_sums(k_enc, v_enc, context.in_prefix())
       state = self.with_prefix(state, sums)
       k_enc, v_enc, prefix_len = None, None, None
+      if not self.causal_in_prefix:
+        context = context.after_prefix()
     results = pallas_kernels.prefix_linear_attention(
         self.feature_map.prepare(q),
         self.feature_map.prepare(k),

@@ -24,14 +24,16 @@ class Build(NamedTuple):
   init_out: Callable  # initializer of weights that add to the residual stream
   rngs: nnx.Rngs
 
-  def linear(self, inputs: int, outputs: int) -> nnx.Linear:
-    """Returns a layer from [..., inputs] to [..., outputs]."""
+  def linear(
+      self, inputs: int, outputs: int, *, zero: bool = False
+  ) -> nnx.Linear:
+    """Returns a layer from [..., inputs] to [..., outputs]; `zero`: its weights."""
     return nnx.Linear(
         inputs,
         outputs,
         use_bias=False,
         dtype=self.dtype,
-        kernel_init=self.init,
+        kernel_init=initializers.zeros if zero else self.init,
         dot_general=_dot_general,
         rngs=self.rngs,
     )

@@ -35,7 +35,16 @@ class LinearAttentionState(nnx.Module):
     return all(group.ridge is None for group in self.groups)
 
   def read_prefix(self, x: jax.Array, mask: jax.Array, state: State) -> State:
-    """Adds N blocks of tokens [N, B, C, E] to the prefix in `state`."""
+    """Adds N blocks of tokens [N, B, C, E] to the prefix in `state`.
+
+    Raises:
+      NotImplementedError: the blocks could not be told from later text.
+    """
+    if not all(group.causal_in_prefix for group in self.groups):
+      raise NotImplementedError(
+          'config.model.pla.causal_in_prefix must be True to read a prefix in'
+          ' blocks, got False'
+      )
     return self.with_prefix(state, self.prefix_sums(x, mask))
 
   def prefix_sums(self, x: jax.Array, mask: jax.Array) -> tuple[Sums, ...]:

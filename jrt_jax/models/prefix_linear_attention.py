@@ -51,13 +51,13 @@ class PrefixLinearAttention(LinearAttentionState):
   ):
     E, num_heads = build.width, config['num_heads']
     D, V = config['feature_map']['feature_dim'], head_width(E, num_heads)
-    implementation = config['implementation']
+    implementation, own = config['implementation'], config['pla']
     self.proj_q = build.linear(E, num_heads * D)
     self.proj_k = build.linear(E, num_heads * D)
     self.proj_v = build.linear(E, E)
     if reads_prefix:
       self.proj_k_enc = build.linear(E, num_heads * D)
-      self.proj_v_enc = build.linear(E, E)
+      self.proj_v_enc = build.linear(E, E, zero=own['first_values'] == 'zero')
     self.out_proj = build.linear_out(E)
     self.num_heads = num_heads
     self.reads_prefix = reads_prefix
@@ -67,7 +67,8 @@ class PrefixLinearAttention(LinearAttentionState):
             normalizer=config['normalizer'],
             value_dim=V,
             implementation=IMPLEMENTATIONS.get(implementation, implementation),
-            ridge=reads_prefix and config['pla']['prefix_reader'] == 'ridge',
+            ridge=reads_prefix and own['prefix_reader'] == 'ridge',
+            causal_in_prefix=own['causal_in_prefix'],
         )
         for maps in feature_maps.build_pairs(
             config['feature_map'],

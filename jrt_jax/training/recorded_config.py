@@ -30,7 +30,12 @@ _SCHEMA = Fields(
 Flat = dict[str, Any]  # a value as JSON has it, by dotted key
 
 # Keys that were added when digests had been recorded, and their defaults.
-_LATER = (('init_new', False), ('model.pla.prefix_reader', 'sum'))
+_LATER = (
+    ('init_new', False),
+    ('model.pla.prefix_reader', 'sum'),
+    ('model.pla.causal_in_prefix', True),
+    ('model.pla.first_values', 'random'),
+)
 
 
 def read(path: pathlib.Path) -> dict[str, Any]:

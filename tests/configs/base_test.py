@@ -156,6 +156,7 @@ TABLES = {
     'model.pad_mask': ('exclude', 'reference'),
     'model.pla.prefix_reader': ('sum', 'ridge'),
     'model.gdn.prefix_passes': ('forward', 'reversed', 'both'),
+    'model.pla.first_values': ('random', 'zero'),
     'data.synthetic.order': ('DQ', 'QD', 'QDQ', 'DDQ', 'DQDQ', 'QDDQ'),
     'objective.boundary': ('predict', 'reference'),
     'objective.token_zero': ('predict', 'reference'),

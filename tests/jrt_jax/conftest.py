@@ -21,6 +21,7 @@ def tiny_config():
 
   def make(**overrides):
     model = base.get_config().model.to_dict()
+    overrides['pla'] = model['pla'] | overrides.get('pla', {})
     return {
         **model,
         'mixers': ('conv', 'pla', 'swa', 'la', 'pla'),

@@ -39,6 +39,11 @@ MODELS |= {  # these do not see everything
         {'pla': {'prefix_reader': 'ridge'}},
     ),
     'no_mlp': (('mamba2', 'pla'), PREFIX_OR_CAUSAL, {'mlp_width': 0}),
+    'prefix half alone': (
+        ('pla',),
+        PREFIX_OR_CAUSAL,
+        {'pla': {'causal_in_prefix': False}},
+    ),
     'all': (tuple(MIXERS), PREFIX_OR_CAUSAL),
 }
 

@@ -78,8 +78,12 @@ def test_softmax_attention_is_the_mixer_that_is_null():
             'feature_map.name must be taylor_exp',
         ),
         (
-            {'pla': {'prefix_reader': 'ridge'}},
+            {'pla': {'prefix_reader': 'ridge', 'causal_in_prefix': True}},
             'pla.prefix_reader must be sum for the official format, got ridge',
+        ),
+        (
+            {'pla': {'prefix_reader': 'sum', 'causal_in_prefix': False}},
+            'pla.causal_in_prefix must be True for the official format',
         ),
         ({'sinks': 4}, 'sinks must be 0 for the official format, got 4'),
         ({'residual_dtype': 'bfloat16'}, 'residual_dtype must be float32 for'),

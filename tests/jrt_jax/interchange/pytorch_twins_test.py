@@ -36,8 +36,12 @@ def test_what_has_no_twin_is_refused(monkeypatch, table, key, value):
     pytorch_twins.check(make(**{key: value}))
 
 
-def test_a_ridge_regression_has_no_twin():
-  config = make(**{'model.pla.prefix_reader': 'ridge'})
-  message = 'prefix_reader must be sum to be exported, got ridge, which has no'
+@pytest.mark.parametrize(
+    'key, value, needed',
+    [('prefix_reader', 'ridge', 'sum'), ('causal_in_prefix', False, True)],
+)
+def test_other_ways_to_read_the_prefix_have_no_twin(key, value, needed):
+  config = make(**{f'model.pla.{key}': value})
+  message = f'{key} must be {needed} to be exported, got {value}, which has no'
   with pytest.raises(ValueError, match=message):
     pytorch_twins.check(config)

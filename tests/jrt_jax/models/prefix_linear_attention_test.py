@@ -21,6 +21,8 @@ def make_mixer(make_build):
       num_heads=H,
       normalizer='auto',
       implementation='auto',
+      causal_in_prefix=True,
+      first_values='random',
       **feature_map,
   ):
     return PrefixLinearAttention(
@@ -31,7 +33,11 @@ def make_mixer(make_build):
             | feature_map,
             'normalizer': normalizer,
             'implementation': implementation,
-            'pla': {'prefix_reader': 'sum'},
+            'pla': {
+                'prefix_reader': 'sum',
+                'causal_in_prefix': causal_in_prefix,
+                'first_values': first_values,
+            },
         },
         reads_prefix=reads_prefix,
     )
@@ -50,7 +56,7 @@ def context(**kwargs):
   )
 
 
-def attention(mixer, x, weight=None):
+def attention(mixer, x, weight=None, causal_in_prefix=True):
   """The outputs as equation 3 has them; weight [B, L] of each key, or 1."""
 
   def heads(linear, x):
@@ -66,6 +72,8 @@ def attention(mixer, x, weight=None):
     k, k_enc = (z * weight[..., None, None] for z in (k, k_enc))
   causal = weigh(q, k) * np.tri(L)
   is_prefix = np.arange(L) < np.array([[P], [2]])
+  if not causal_in_prefix:
+    causal = causal * ~is_prefix[:, None, None]
   prefix = weigh(q, k_enc) * is_prefix[:, None, None]
   num = np.einsum('bhij,bjhv->bihv', causal, v)
   num += np.einsum('bhij,bjhv->bihv', prefix, v_enc)
@@ -79,6 +87,36 @@ def test_outputs_are_those_of_the_equation(make_mixer, x):
   actual = jax.jit(lambda x: mixer(x, context()))(x)
   expected = attention(mixer, x)
   np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_prefix_half_can_read_the_prefix_alone(make_mixer, x):
+  mixer = make_mixer(causal_in_prefix=False)
+  actual = jax.jit(lambda x: mixer(x, context()))(x)
+  expected = attention(mixer, x, causal_in_prefix=False)
+  np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_what_the_prefix_half_reads_alone_is_not_read_in_blocks(make_mixer, x):
+  mixer = make_mixer(causal_in_prefix=False)
+  _, state = mixer(x, context(), return_state=True)
+  with pytest.raises(
+      NotImplementedError, match='must be True to read a prefix'
+  ):
+    mixer.read_prefix(x[None], jnp.ones((1, B, L), bool), state)
+
+
+def test_with_values_of_zero_a_mixer_begins_as_its_causal_twin(make_mixer, x):
+  options = {'first_values': 'zero', 'normalizer': 'output_rms'}
+  mixer, causal = (
+      make_mixer(reads_prefix=read, **options) for read in (True, False)
+  )
+  for name in ('proj_q', 'proj_k', 'proj_v', 'out_proj'):
+    getattr(causal, name).kernel[...] = getattr(mixer, name).kernel[...]
+  np.testing.assert_allclose(
+      mixer(x, context()), causal(x, context()), rtol=1e-5, atol=1e-6
+  )
+  mixer.proj_v_enc.kernel[...] += 1.0
+  assert not np.allclose(mixer(x, context()), causal(x, context()), atol=0.1)
 
 
 def test_what_kernels_refuse_is_computed_in_chunks(make_mixer, x):

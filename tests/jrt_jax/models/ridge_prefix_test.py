@@ -14,7 +14,11 @@ from jrt_jax.models.ridge_prefix import RidgePrefix
 
 B, L, P, E, H, D = 2, 8, 5, 12, 3, 4
 V = E // H
-RIDGE = {'prefix_reader': 'ridge'}
+RIDGE = {
+    'prefix_reader': 'ridge',
+    'causal_in_prefix': True,
+    'first_values': 'random',
+}
 
 
 @pytest.fixture
