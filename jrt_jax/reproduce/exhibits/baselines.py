@@ -1,8 +1,8 @@
 """Recall with a prefix, against causal recurrent models with equal states.
 
-Rule, fixed before anything was measured: that of `gains`, for the gain of
-prefix linear attention over each causal model; the least gain is 0, and the
-control is softmax attention.
+Rule, fixed before anything was measured: that of `gains`. A prefix must gain
+over the causal twin for each of three mixers, and prefix linear attention over
+each causal mixer. The least gain is 0; the control is softmax attention.
 
 All models have four layers of the same width; every second layer is the mixer
 that is compared. The decode states, those of convolutions included, differ by
@@ -10,7 +10,7 @@ at most 3 %. All linear attention normalises its outputs (`output_rms`), which
 was best in `ablations`; the other two mixers always do.
 
 Only single runs with seed 0 came before, to choose sizes and steps. On two idle
-cores of an AMD EPYC each task takes about a quarter of an hour (an estimate).
+cores of an AMD EPYC each task takes about half an hour (an estimate).
 
 The tasks are `mqar`, whose prefix does not contain the questions, and
 `set_disjointness`. The learning rates span a factor of 30, because recurrent
@@ -22,12 +22,15 @@ from jrt_jax.reproduce import compute
 from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import gains
 
-_CAUSAL = ('la', 'gdn', 'mamba2')
+# Each causal mixer, and the same with a prefix.
+_PREFIX = {'la': 'pla', 'gdn': 'prefix_gdn', 'mamba2': 'prefix_mamba2'}
 _WORDS = {
     'pla': 'prefix linear attention (JRT-RNN)',
     'la': 'causal linear attention (Based)',
     'gdn': 'Gated DeltaNet',
     'mamba2': 'Mamba-2',
+    'prefix_gdn': 'Gated DeltaNet with a prefix',
+    'prefix_mamba2': 'Mamba-2 with a prefix',
     'attention': 'control: softmax attention, causal',
 }
 _COMMON = {
@@ -69,7 +72,8 @@ def _settings(steps, length, sizes, num_ids):
 
 
 def _arm(mixer):
-  own = {f'model.{mixer}.{x}': n for x, n in _OWN.get(mixer, {}).items()}
+  part = mixer.removeprefix('prefix_')
+  own = {f'model.{part}.{x}': n for x, n in _OWN.get(part, {}).items()}
   return {'model.mixers': ('conv', mixer, 'conv', mixer)} | own
 
 
@@ -94,7 +98,11 @@ def _arms(task):
 def _exhibit(task):
   return gains.make(
       _arms(task),
-      {f'over {_WORDS[x]}': gains.Pair('pla', x) for x in _CAUSAL},
+      {
+          f'{_WORDS[x]} over {_WORDS[over]}': gains.Pair(x, over)
+          for over, twin in _PREFIX.items()
+          for x in dict.fromkeys(('pla', twin))
+      },
       caption=(
           'Answers that are right (%), at the best learning rate of each model and'
           ' for fresh seeds'

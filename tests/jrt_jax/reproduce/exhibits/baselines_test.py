@@ -16,6 +16,7 @@ EXHIBITS = {
 )
 def test_the_prefix_must_gain_over_every_causal_model(trained, gdn, word):
   shares = {'pla': 0.9, 'la': 0.5, 'gdn': gdn, 'mamba2': 0.7, 'attention': 1.0}
+  shares |= {'prefix_gdn': 1.0, 'prefix_mamba2': 1.0}
   found = trained(
       baselines.MQAR,
       lambda settings: shares[settings['overrides']['model.mixers'][1]],
