@@ -11,6 +11,7 @@ from jrt_jax.reproduce.exhibits import jrt_prompt
 from jrt_jax.reproduce.exhibits import jrt_rnn
 from jrt_jax.reproduce.exhibits import perplexity_slices
 from jrt_jax.reproduce.exhibits import prefill_latency
+from jrt_jax.reproduce.exhibits import ridge
 from jrt_jax.reproduce.exhibits import selection
 from jrt_jax.reproduce.exhibits import set_disjointness
 from jrt_jax.reproduce.exhibits import set_disjointness_trained
@@ -33,4 +34,5 @@ EXHIBITS = {
     'selection': selection.EXHIBIT,
     'mqar_baselines': baselines.MQAR,
     'set_disjointness_baselines': baselines.SET_DISJOINTNESS,
+    'ridge': ridge.EXHIBIT,
 }
