@@ -4,6 +4,7 @@ from jrt_jax.reproduce.exhibits import ablations
 from jrt_jax.reproduce.exhibits import baselines
 from jrt_jax.reproduce.exhibits import beyond_prefix
 from jrt_jax.reproduce.exhibits import bidirectional
+from jrt_jax.reproduce.exhibits import documents
 from jrt_jax.reproduce.exhibits import dynamic_prefix
 from jrt_jax.reproduce.exhibits import feature_maps
 from jrt_jax.reproduce.exhibits import hierarchical_prompting
@@ -35,4 +36,5 @@ EXHIBITS = {
     'mqar_baselines': baselines.MQAR,
     'set_disjointness_baselines': baselines.SET_DISJOINTNESS,
     'ridge': ridge.EXHIBIT,
+    'documents': documents.EXHIBIT,
 }
