@@ -17,7 +17,7 @@ SHIPPED = sorted(
     # official format has no place for.
     if path.stem not in ('__init__', 'recorded', 'synthetic')
     and path.stem not in ('attention_tiny', 'based_tiny')
-    and not path.stem.startswith(('gdn_', 'mamba2_'))
+    and not path.stem.removeprefix('prefix_').startswith(('gdn_', 'mamba2_'))
 )
 
 
