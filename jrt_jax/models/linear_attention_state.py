@@ -35,23 +35,23 @@ class LinearAttentionState(nnx.Module):
     return all(group.ridge is None for group in self.groups)
 
   def read_prefix(self, x: jax.Array, mask: jax.Array, state: State) -> State:
-    """Adds N blocks of tokens [N, B, C, E] to the prefix in `state`.
-
-    Raises:
-      NotImplementedError: the blocks could not be told from later text.
-    """
-    if not all(group.causal_in_prefix for group in self.groups):
-      raise NotImplementedError(
-          'config.model.pla.causal_in_prefix must be True to read a prefix in'
-          ' blocks, got False'
-      )
+    """Adds N blocks of tokens [N, B, C, E] to the prefix in `state`."""
     return self.with_prefix(state, self.prefix_sums(x, mask))
 
   def prefix_sums(self, x: jax.Array, mask: jax.Array) -> tuple[Sums, ...]:
     """Sums over N blocks of a prefix, [N, B, C, E], for each group of heads.
 
     The sums of several documents can be added.
+
+    Raises:
+      NotImplementedError: the layer does not read prefixes causally. Then its
+        outputs at these tokens cannot be computed in blocks.
     """
+    if not all(group.causal_in_prefix for group in self.groups):
+      raise NotImplementedError(
+          'config.model.pla.causal_in_prefix must be True to read a prefix in'
+          ' blocks, got False'
+      )
 
     def sums(x, mask):
       k = self.heads(self.proj_k_enc(x))
