@@ -10,10 +10,14 @@ only, unchanged.
 
 --save_state writes the state after the prompts to a file, and --load_state
 continues from it. The size of the state does not depend on the length of the
-prompts. --read_documents reads files of text, each apart from the others, and
-the prompts see all of them. --save_documents keeps what was read for later
-commands with --documents; --without leaves some of them out. Exit codes: 0 at the end, 1 if memory ran out, 2 for a mistake in the
-command, 130 after Ctrl-C.
+prompts.
+
+--read_documents reads files of text, each apart from the others, and the
+prompts see all of them. --save_documents keeps what was read for later commands
+with --documents; --without leaves some of them out.
+
+Exit codes: 0 at the end, 1 if memory ran out, 2 for a mistake in the command,
+130 after Ctrl-C.
 """
 
 import pathlib

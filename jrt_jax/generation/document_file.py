@@ -26,11 +26,11 @@ class Document(NamedTuple):
   """What a model keeps of a document.
 
   Attributes:
-    sums: `models.documents.Sums`; leaves are float32 [1, H, ...].
+    sums: `models.documents.DocumentSums`; leaves are float32 [1, H, ...].
     tokens: the number of its tokens.
   """
 
-  sums: documents.Sums
+  sums: documents.DocumentSums
   tokens: int
 
 

@@ -79,7 +79,8 @@ class Backbone(nnx.Module):
         changes between two tokens. A prefix of `prefix_len` tokens must end in
         the first document.
       prefix_mask: bool [B, L], instead of `prefix_len`: which tokens are prefix
-        of their own documents, so that each document may have a prefix.
+        of their own documents, so that each document may have a prefix. These
+        are the first tokens of a document, before position `prefix_capacity`.
       mask: bool [B, L], False at padding, which may be on either side of the
         tokens of a row.
     """

@@ -16,7 +16,7 @@ class Context(NamedTuple):
   length: int  # L
   prefix_capacity: int = 0  # P, the longest prefix that the batch may have
   prefix_len: jax.Array | None = None  # int32 [B]; None: P for every row
-  # Bool [B, L], which tokens are prefix of their own documents, instead of
+  # Bool [B, L], which first tokens of each document are its prefix, instead of
   # prefix_len; None: only the first document of a row has a prefix.
   prefix_mask: jax.Array | None = None
   # Int32 [B, L], the number of each document, from 0; None: one document.

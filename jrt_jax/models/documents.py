@@ -2,7 +2,7 @@
 
 A document is read as one prefix, from empty states. In each `pla` layer its
 keys and values enter sums (`LinearAttentionState.prefix_sums`), and nothing
-else of it is kept. Sums of several documents are added, and become the prefix
+else of it is kept. DocumentSums of several documents are added, and become the prefix
 in the states of a text that follows. Everything else in these states is empty:
 the causal half of `pla` layers, and all that other mixers keep.
 
@@ -18,12 +18,14 @@ import jax
 from jrt_jax.models.language_model import LanguageModel
 from jrt_jax.models.language_model import split_blocks
 
-Sums = tuple[Any, ...]  # an entry for each layer; None if it has no prefix
+DocumentSums = tuple[
+    Any, ...
+]  # an entry for each layer; None if it has no prefix
 
 
 def read(
     model: LanguageModel, tokens: jax.Array, mask: jax.Array, block: int
-) -> Sums:
+) -> DocumentSums:
   """Returns the sums of each row, which is a document.
 
   Args:
@@ -47,7 +49,10 @@ def read(
 
 
 def states(
-    model: LanguageModel, sums: Sums, *, state_capacity: int | None = None
+    model: LanguageModel,
+    sums: DocumentSums,
+    *,
+    state_capacity: int | None = None
 ) -> tuple[Any, ...]:
   """Returns the states in which texts see the documents with these sums.
 

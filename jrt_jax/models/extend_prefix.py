@@ -81,7 +81,7 @@ def read(
       tokens.
     as_prefix: whether the tokens extend the prefix, so that they see each
       other; otherwise they are read causally. Mixers whose prefix does not add
-      up (`PrefixMixer.prefix_adds_up`) read them as a further prefix.
+      up (`PrefixMixer.prefix_is_sum`) read them as a further prefix.
 
   Raises:
     ValueError: `as_prefix` is True although tokens after the prefix have been
@@ -174,7 +174,7 @@ def extend_prefix(
 
 def _check_sums(model):
   for layer in model.layers:
-    if layer.facts.reads_prefix and not layer.mixer.prefix_adds_up:
+    if layer.facts.reads_prefix and not layer.mixer.prefix_is_sum:
       raise ValueError(
           f"mode must be 'exact' for a model with {layer.kind} layers whose"
           " prefix is read as a whole, got 'frozen'"

@@ -85,11 +85,13 @@ class HeadGroup(nnx.Module):
       prefix_mask = context.prefix_mask[:, : k_enc.shape[1]]
     apart = self.ridge is not None or not self.causal_in_prefix
     if apart and k_enc is not None:
-      if prefix_mask is not None:
+      if prefix_mask is not None and context.segment_ids is not None:
         raise ValueError(
             "prefix_mask must be None with model.pla.prefix_reader='ridge' or"
-            ' causal_in_prefix=False, for which a row has one prefix'
+            ' causal_in_prefix=False where segment_ids are given: a row has one'
+            ' prefix'
         )
+      prefix_mask = None
       sums = self.prefix_sums(k_enc, v_enc, context.in_prefix())
       state = self.with_prefix(state, sums)
       k_enc, v_enc, prefix_len = None, None, None

@@ -30,7 +30,7 @@ class LinearAttentionState(nnx.Module):
   num_heads: int
 
   @property
-  def prefix_adds_up(self) -> bool:
+  def prefix_is_sum(self) -> bool:
     """See `PrefixMixer`; a ridge regression is solved for the whole prefix."""
     return all(group.ridge is None for group in self.groups)
 

@@ -88,7 +88,7 @@ class PrefixMixer(Mixer, Protocol):
   """What a mixer with the fact `reads_prefix` can do in addition."""
 
   @property
-  def prefix_adds_up(self) -> bool:
+  def prefix_is_sum(self) -> bool:
     """Whether the state has the prefix as a sum over its tokens.
 
     Then tokens can join the prefix after later tokens were read, as in the mode
@@ -99,10 +99,11 @@ class PrefixMixer(Mixer, Protocol):
   def read_prefix(self, x: jax.Array, mask: jax.Array, state: Any) -> Any:
     """Reads a prefix, and nothing else, into the state.
 
-    `__call__` on the same tokens, without a prefix and from the state that this
-    returns, is `__call__` with the prefix from `state`. So a prefix can be read
-    that is too long to be computed at once: it comes in N blocks, which may be
-    computed one after the other.
+    A prefix that is too long to be computed at once is read in two steps, block
+    by block, with the result of one call that has the prefix in its context:
+
+        state = mixer.read_prefix(blocks, masks, state)
+        y, state = mixer(x, context_without_prefix, state=state, ...)
 
     Args:
       x: [N, B, C, E], N consecutive blocks of C positions of each row.

@@ -1,5 +1,6 @@
 """A recurrence whose state has read the whole prefix before the first token."""
 
+import functools
 from typing import Any
 
 import jax
@@ -35,7 +36,7 @@ class PrefixRecurrence(Recurrence):
   """
 
   passes: tuple[bool, ...] = PASSES['forward']
-  prefix_adds_up = False  # tokens that are read later make earlier ones decay
+  prefix_is_sum = False  # tokens that are read later make earlier ones decay
 
   def _prefix_inputs(
       self, x: jax.Array
@@ -109,7 +110,7 @@ class PrefixRecurrence(Recurrence):
     memory = state.memory
     for is_reversed in self.passes:
       memory, _ = lax.scan(
-          lambda memory, block: read(memory, block, is_reversed),
+          functools.partial(read, is_reversed=is_reversed),
           memory,
           (x, mask, tails),
           reverse=is_reversed,

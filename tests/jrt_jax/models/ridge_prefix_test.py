@@ -37,8 +37,10 @@ def mixer(make_build):
 
 
 def test_several_prefixes_in_a_row_are_refused(mixer):
-  marked = jnp.ones((B, L), bool)
-  context = Context(B, L, prefix_capacity=P, prefix_mask=marked)
+  marked, ids = jnp.ones((B, L), bool), jnp.zeros((B, L), jnp.int32)
+  context = Context(
+      B, L, prefix_capacity=P, prefix_mask=marked, segment_ids=ids
+  )
   with pytest.raises(ValueError, match='^prefix_mask must be None with model'):
     mixer(jnp.zeros((B, L, E)), context)
 

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs import base
+from jrt_jax import builtin_models
 from jrt_jax.training import recorded_config
 
 WHOLE = recorded_config.flat(base.get_config().to_dict())
@@ -20,6 +21,12 @@ def test_completing_keeps_what_is_there():
   completed = recorded_config.complete({'model': {'width': 3, 'colour': 'red'}})
   assert completed['model']['width'] == 3
   assert completed['model']['colour'] == 'red'
+
+
+def test_configs_of_built_in_models_lack_no_key(capsys):
+  for name in builtin_models.names():
+    recorded_config.read(builtin_models.FOLDER / name / 'config.json')
+  assert not capsys.readouterr().err
 
 
 def test_tuples_are_what_json_makes_of_them():
