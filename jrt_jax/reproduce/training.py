@@ -52,26 +52,31 @@ def config(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def train(settings: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, Any]:
+  """Trains the run of a synthetic task; see `config` and `run`."""
+  return run(config(settings), workdir)
+
+
+def run(whole: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, Any]:
   """Trains a run to its end, and returns its figures.
 
   The output of the trainer goes to WORKDIR/log.txt; a terminal shows one line.
 
   Args:
-    settings: see `config`.
+    whole: the config of the run.
     workdir: the workdir of the run; an existing run is continued.
 
   Returns:
-    Held-out metrics by name ('answer_accuracy' for all sizes,
-    'answer_accuracy_16' for one size, 'answer_loss' in nats); 'tokens' of
+    Held-out metrics by name, of a synthetic task 'answer_accuracy' for all
+    sizes, 'answer_accuracy_16' for one size and 'answer_loss' in nats; 'tokens' of
     training; 'seconds' of all steps; 'parameters'; 'state_bytes', the decode
     state of one sequence; 'curve', a list of [steps, answer_accuracy]; and
-    'diverged', in which case the score is None.
+    'diverged', in which case the metrics are None.
 
   Raises:
     ValueError: a setting is wrong.
     RuntimeError: the run could not be saved, or does not fit into memory.
   """
-  whole = config(settings)
+  workdir.mkdir(parents=True, exist_ok=True)
   try:
     with _quietly(workdir, whole['steps'], workdir.name) as advance:
       stopped_by = _train(whole, workdir, advance)

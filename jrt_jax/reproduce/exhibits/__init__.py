@@ -12,6 +12,7 @@ from jrt_jax.reproduce.exhibits import jrt_prompt
 from jrt_jax.reproduce.exhibits import jrt_rnn
 from jrt_jax.reproduce.exhibits import perplexity_slices
 from jrt_jax.reproduce.exhibits import prefill_latency
+from jrt_jax.reproduce.exhibits import retrofit
 from jrt_jax.reproduce.exhibits import ridge
 from jrt_jax.reproduce.exhibits import selection
 from jrt_jax.reproduce.exhibits import set_disjointness
@@ -35,6 +36,7 @@ EXHIBITS = {
     'selection': selection.EXHIBIT,
     'mqar_baselines': baselines.MQAR,
     'set_disjointness_baselines': baselines.SET_DISJOINTNESS,
+    'retrofit': retrofit.EXHIBIT,
     'ridge': ridge.EXHIBIT,
     'documents': documents.EXHIBIT,
 }

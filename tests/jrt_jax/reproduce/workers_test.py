@@ -12,8 +12,9 @@ from jrt_jax.reproduce import read_apart
 from jrt_jax.reproduce import runner
 from jrt_jax.reproduce import training
 from jrt_jax.reproduce import workers
+from jrt_jax.reproduce.exhibits import retrofit
 
-TRAINING = training.train, read_apart.measure
+TRAINING = training.train, retrofit.measure, read_apart.measure
 
 
 def measure(settings, workdir):
