@@ -11,7 +11,7 @@ for 2, 4 or 8 documents the mean over fresh seeds falls more than 5 points behin
 one document; it holds if the intervals of all differences are above −5 points;
 otherwise it is not decided. It is about `ridge`; the sum is shown beside it.
 
-On two idle cores of an AMD EPYC this takes about half an hour (an estimate).
+On two idle cores of an AMD EPYC this takes about ten minutes (an estimate).
 """
 
 from jrt_jax.evaluation import statistics

@@ -10,7 +10,7 @@ comparison is missing.
 Models have two layers of prefix linear attention with states of the same size.
 Their 15 features are fewer than the pairs of a prompt. At --scale=gpu there are
 8,192 keys, and 153 features. On two idle cores of an AMD EPYC --scale=cpu takes
-about half an hour (an estimate).
+about a quarter of an hour (an estimate).
 """
 
 from jrt_jax.reproduce import arms as arms_lib
