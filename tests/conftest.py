@@ -20,6 +20,8 @@ def _set_environment():
   os.environ.setdefault('JAX_PLATFORMS', 'cpu')
   # Threads of XLA: the interpreter of Mosaic GPU blocks one for each warpgroup.
   os.environ.setdefault('NPROC', '16')
+  # More would wait for each other: the systems of the delta rule are small.
+  os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
   flags = os.environ.get('XLA_FLAGS', '')
   new = [f'{k}={v}' for k, v in _FLAGS.items() if k not in flags]
   os.environ['XLA_FLAGS'] = ' '.join([*flags.split(), *new])
