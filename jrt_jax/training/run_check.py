@@ -36,17 +36,22 @@ def check(config: Mapping[str, Any]) -> None:
         f'{packing!r}: its {fit.rising} are measured on whole windows, but'
         ' they would be applied to single documents'
     )
-  reader = config['model']['pla']['prefix_reader']
-  if of_each and reader == 'ridge':
-    raise ValueError(
-        f"config.model.pla.prefix_reader must be 'sum' with"
-        f' config.data.packing={packing!r}, which gives a row several prefixes,'
-        f' got {reader!r}'
-    )
+  if of_each:
+    _check_prefixes(config['model']['pla'], packing)
   objectives.check(
       config['objective'], config['prefix'], config['sequence_length']
   )
   wandb_log.check(config['wandb_project'])
+
+
+def _check_prefixes(pla, packing):
+  """Raises ValueError if `pla` layers cannot read several prefixes of a row."""
+  for key, value in (('prefix_reader', 'sum'), ('causal_in_prefix', True)):
+    if pla[key] != value:
+      raise ValueError(
+          f'config.model.pla.{key} must be {value!r} with config.data.packing='
+          f'{packing!r}, which gives a row several prefixes, got {pla[key]!r}'
+      )
 
 
 def check_kernels(implementation: str, mesh: jax.sharding.Mesh) -> None:

@@ -66,6 +66,13 @@ def config(run_config, tmp_path_factory):
             "config.model.pla.prefix_reader must be 'sum' with config.data.pac",
         ),
         (
+            dict(
+                data__packing='prefixed_documents',
+                model__pla__causal_in_prefix=False,
+            ),
+            'config.model.pla.causal_in_prefix must be True with config.data.p',
+        ),
+        (
             dict(prefix__name='entropy', data__source='mqar'),
             "prefix.name must be none or .* with config.data.source='mqar'",
         ),
