@@ -54,7 +54,7 @@ def processes(
     yield HERE
     return
   # A process loads OpenBLAS before `_start` pins it. With more threads than
-  # cores, the triangular systems of Gated DeltaNet took 400 times as long.
+  # cores, small systems of equations took 400 times as long.
   os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
   context = multiprocessing.get_context('spawn')
   pool = futures.ProcessPoolExecutor(
