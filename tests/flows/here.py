@@ -8,6 +8,9 @@ import importlib.util
 import json
 import pathlib
 
+
+import mamba2_folder
+
 from jrt_jax.data import sources
 
 _STEPS = (
@@ -35,6 +38,8 @@ SMALLER = {
     'make test': '-o .venv/installed ARGS=tests/jrt_jax/schema_test.py',
     'jrt_jax.train --config=configs/jrt_360m.py': _TINY,
     'jrt_jax.train --config=configs/jrt_28m.py': _TINY,
+    # The run of README.md's first command, which has ended.
+    'configs/jrt_tiny.py --workdir=runs/jrt_tiny': _STEPS,
     'jrt_jax.train --config=configs/jrt_tiny.py': _SHORT,
     'jrt_jax.train --config=configs/based_tiny.py': _SHORT,
     'jrt_jax.train --config=configs/attention_tiny.py': _SHORT,
@@ -53,8 +58,8 @@ SMALLER = {
     'pallas_kernels.benchmarks.gated_delta_rule': (
         '--lengths=128,256 --rounds=1'
     ),
-    'pallas_kernels.benchmarks --out=DIR --time_budget': '--time_budget=1',
-    'pallas_kernels.benchmarks --out=results': '--rehearse --time_budget=1',
+    'benchmarks --out=DIR --time_budget': '--rehearse --time_budget=1',
+    'benchmarks --out=results': '--rehearse --time_budget=1',
 }
 
 # Not possible here: {part of the command: (why, what runs in its place or None)}.
@@ -149,3 +154,5 @@ def bring(folder: pathlib.Path) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(data)
   (folder / 'bin/sbatch').chmod(0o755)
+  (folder / 'mamba2-130m').mkdir()
+  mamba2_folder.write(folder / 'mamba2-130m')

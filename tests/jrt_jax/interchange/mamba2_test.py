@@ -1,8 +1,14 @@
 """Models of Mamba-2 from elsewhere: their logits, texts and errors."""
 
-import json
+import functools
 
 import jax
+import mamba2_folder
+from mamba2_folder import AUTHORS
+from mamba2_folder import CONFIG
+from mamba2_folder import E
+from mamba2_folder import LAYERS
+from mamba2_folder import VOCAB
 import numpy as np
 import pytest
 
@@ -14,79 +20,12 @@ from jrt_jax.data import tokenizers
 from jrt_jax.interchange import mamba2
 
 BASE = base.get_config().to_dict()
-E, H, V, N, G, K, LAYERS, VOCAB = 12, 4, 6, 5, 2, 4, 2, 257
-CONFIG = {
-    'model_type': 'mamba2',
-    'hidden_size': E,
-    'num_heads': H,
-    'head_dim': V,
-    'state_size': N,
-    'n_groups': G,
-    'conv_kernel': K,
-    'num_hidden_layers': LAYERS,
-    'vocab_size': VOCAB,
-    'time_step_limit': [0.0, float('inf')],
-}
-# The same model in the words of the authors' package.
-AUTHORS = {
-    'd_model': E,
-    'n_layer': LAYERS,
-    'vocab_size': VOCAB,
-    'pad_vocab_size_multiple': 1,
-    'd_intermediate': 0,
-    'attn_layer_idx': [],
-    'rms_norm': True,
-    'ssm_cfg': {
-        'layer': 'Mamba2',
-        'd_state': N,
-        'd_conv': K,
-        'headdim': V,
-        'ngroups': G,
-    },
-}
 
 
 @pytest.fixture
 def write(tmp_path):
-  """A function that writes a folder with random weights, and returns it.
-
-  `arrays` are arrays to change, None to leave one out.
-  """
-
-  def write(config, arrays=()):
-    inner, shared = H * V, 2 * G * N
-    layer = {
-        'norm.weight': (E,),
-        'mixer.in_proj.weight': (2 * inner + shared + H, E),
-        'mixer.conv1d.weight': (inner + shared, 1, K),
-        'mixer.conv1d.bias': (inner + shared,),
-        'mixer.A_log': (H,),
-        'mixer.dt_bias': (H,),
-        'mixer.D': (H,),
-        'mixer.norm.weight': (inner,),
-        'mixer.out_proj.weight': (E, inner),
-    }
-    shapes = {
-        'backbone.embeddings.weight': (VOCAB, E),
-        'backbone.norm_f.weight': (E,),
-    } | {
-        f'backbone.layers.{i}.{name}': shape
-        for i in range(LAYERS)
-        for name, shape in layer.items()
-    }
-    rng = np.random.default_rng(0)
-    new = {
-        name: rng.standard_normal(shape).astype(np.float32)
-        for name, shape in shapes.items()
-    } | dict(arrays)
-    new = {name: x for name, x in new.items() if x is not None}
-    (tmp_path / 'config.json').write_text(json.dumps(config))
-    weights.write_safetensors(
-        tmp_path / 'model.safetensors', new, {'format': 'pt'}
-    )
-    return tmp_path
-
-  return write
+  """A function that writes a folder with random weights, and returns it."""
+  return functools.partial(mamba2_folder.write, tmp_path)
 
 
 def logits(config, params, tokens):
