@@ -112,6 +112,8 @@ def test_all_but_norms_biases_of_outputs_and_what_heads_share_are_divided(
       'out_proj.bias',
       'conv_bc.kernel',
       'conv_bc.bias',
+      'conv_b_enc.kernel',
+      'conv_b_enc.bias',
   )
   assert all(name.endswith(ends) for name in whole)
   for name in set(weights) - whole:
