@@ -98,7 +98,7 @@ def test_weights_without_an_encoder_do_not_fit_where_a_prefix_is_read(
   )
   message = '8 parameters differ, .*conv_k_enc.kernel: saved not at all, wanted'
   with pytest.raises(ValueError, match=message):
-    checkpoint_reader.check_fit(tmp_path, saved, wanted)
+    checkpoint_reader.fitting(tmp_path, saved, wanted)
 
 
 def test_meta_is_readable_json(workdir):
