@@ -9,7 +9,7 @@ import json
 import pathlib
 
 
-import mamba2_folder
+from flows import mamba2_folder
 
 from jrt_jax.data import sources
 

@@ -3,12 +3,12 @@
 import functools
 
 import jax
-import mamba2_folder
-from mamba2_folder import AUTHORS
-from mamba2_folder import CONFIG
-from mamba2_folder import E
-from mamba2_folder import LAYERS
-from mamba2_folder import VOCAB
+from flows import mamba2_folder
+from flows.mamba2_folder import AUTHORS
+from flows.mamba2_folder import CONFIG
+from flows.mamba2_folder import E
+from flows.mamba2_folder import LAYERS
+from flows.mamba2_folder import VOCAB
 import numpy as np
 import pytest
 

@@ -21,7 +21,7 @@ def compile_step(run_config, tmp_path, monkeypatch):
         model__mixers=('conv',),
         **keys,
     )
-    monkeypatch.setattr(memory, 'free', lambda devices: free)
+    monkeypatch.setattr(memory, 'free', lambda devices, processes: free)
     with run_lib.Run(config, tmp_path / 'run') as run:
       return program.compile_step(run)
 
