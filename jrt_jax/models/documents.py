@@ -2,7 +2,7 @@
 
 A document is read as one prefix, from empty states. In each `pla` layer its
 keys and values enter sums (`LinearAttentionState.prefix_sums`), and nothing
-else of it is kept. DocumentSums of several documents are added, and become the prefix
+else of it is kept. Sums of several documents are added, and become the prefix
 in the states of a text that follows. Everything else in these states is empty:
 the causal half of `pla` layers, and all that other mixers keep.
 
@@ -18,9 +18,8 @@ import jax
 from jrt_jax.models.language_model import LanguageModel
 from jrt_jax.models.language_model import split_blocks
 
-DocumentSums = tuple[
-    Any, ...
-]  # an entry for each layer; None if it has no prefix
+# An entry for each layer; None if it has no prefix.
+DocumentSums = tuple[Any, ...]
 
 
 def read(

@@ -74,7 +74,7 @@ def gated_delta_rule(w: Workload, *, width: int, erases: bool) -> Cost:
   """The cost in chunks with keys of `width` D; states are not counted.
 
   Forward, the outputs of a token take 2 C (D + V) FLOPs inside its chunk and
-  4 D V for the state. If writes erase, their products and the triangular system
+  4 D V for the state. If writes erase, their products and a triangular system
   take 2 C D + C V and 2 D V more. Gradients take twice as many.
   """
   flops = 2 * C * (width + w.V) + 4 * width * w.V
