@@ -105,19 +105,7 @@ STATE_SPACES = Fields(
 def read(folder: Path, base: Mapping[str, Any]) -> tuple[dict, Params]:
   """Returns (config, params) of a run that could have trained the model.
 
-  Args:
-    folder: a folder with config.json, the weights (float32 or narrower), and
-      possibly a tokenizer.json.
-    base: `configs/base.py` as nested dicts, for all other keys.
-
-  Returns:
-    The config, and float32 parameters by our names. Rows of the embedding that
-    pad the vocabulary are 0. Without tokenizer.json, the tokenizer is ''.
-
-  Raises:
-    OSError: a file is missing or cannot be read.
-    ValueError: a file is damaged, our models cannot compute the model, or
-      weights are missing, unknown, or of another shape.
+  See `official.read`.
   """
   folder = pathlib.Path(folder)
   path = folder / 'config.json'

@@ -1,15 +1,38 @@
-"""A tokenizer like those that runs read; a machine with a Hopper GPU."""
+"""Configs and a compact run; a tokenizer; a machine with a Hopper GPU."""
 
 import pytest
 import tokenizers
 
 from configs import base
+from jrt_jax import models
 from jrt_jax.runtime import gpus
+from jrt_jax.training import compact
 from jrt_jax.training import kernels
 from pallas_kernels import tiles
 from pallas_kernels.selfcheck import verdict as verdict_lib
 
 _H100 = gpus.Gpu('3', 'NVIDIA H100 PCIe', '9.0', '580.1')
+
+
+@pytest.fixture(scope='module')
+def config(run_config, tmp_path_factory):
+  path = tmp_path_factory.mktemp('data') / 'text.txt'
+  path.write_text('the cat sat on the mat; ' * 1000)
+
+  def make(**overrides):
+    return run_config(**{'data__path': str(path), **overrides})
+
+  return make
+
+
+@pytest.fixture
+def compact_run(config, tmp_path):
+  """The folder of a compact run, and its params."""
+  folder, settings = tmp_path / 'compact', config(model__vocab_multiple=1)
+  params = models.split(models.build(settings['model'], seed=3))[1]
+  folder.mkdir()
+  compact.write(folder, settings, params, step=5, data='')
+  return folder, params
 
 
 @pytest.fixture(scope='session')
