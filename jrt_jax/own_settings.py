@@ -3,8 +3,8 @@
 For example, only two feature maps read `model.feature_map.degree`. Every config
 has all keys, so that any can be set on a command line. A key that the chosen
 feature map does not read would have no effect, so setting it is an error. The
-entries of `MIXERS`, `MAPS`, `PREFIX_POLICIES`, `OBJECTIVES`, `SOURCES` and
-`TASKS` list the keys that a choice reads as their `settings`.
+entries of `MIXERS`, `MAPS`, `PREFIX_POLICIES`, `OBJECTIVES`, `OPTIMIZERS`,
+`SOURCES` and `TASKS` list the keys that a choice reads as their `settings`.
 """
 
 from collections.abc import Mapping
@@ -25,6 +25,7 @@ _CHOICES = (
         'jrt_jax.cost.feature_maps:MAPS',
     ),
     ('prefix.name', 'prefix', 'jrt_jax.prefix.policies:PREFIX_POLICIES'),
+    ('optimizer.name', 'optimizer', 'jrt_jax.cost.optimizers:OPTIMIZERS'),
     ('objective.name', 'objective', 'jrt_jax.data.objectives:OBJECTIVES'),
     ('data.source', 'data', 'jrt_jax.data.source_table:SOURCES'),
     ('data.source', 'data.synthetic', 'jrt_jax.data.synthetic.tasks:TASKS'),

@@ -101,18 +101,19 @@ def make_batch(seed):
 
 
 @functools.cache
-def train(name, mesh):
+def train(name, mesh, optimizer_name='adamw'):
   """Returns the losses of 20 steps and the compiled step's HLO."""
   merge, params, weights = make_model(name)
   settings = base.get_config().optimizer.to_dict() | {
+      'name': optimizer_name,
       'peak_lr': 1e-2,
       'warmup_steps': 4,
   }
-  adamw = optimizer.build(settings, STEPS, weights)
-  steps = train_state.Steps(merge, adamw, P, 0.25, accumulation=2)
+  tx = optimizer.build(settings, STEPS, weights)
+  steps = train_state.Steps(merge, tx, P, 0.25, accumulation=2)
   mesh = sharding.make_mesh(dict(zip(layout.AXES, MESHES[mesh])))
   with jax.set_mesh(mesh):
-    state = train_state.init(params, adamw)
+    state = train_state.init(params, tx)
     shardings = sharding.params_sharding(mesh, state, weights)
     state = jax.device_put(state, shardings)
     put = functools.partial(sharding.put_batch, mesh=mesh)
@@ -139,6 +140,14 @@ def exchanges(hlo, kind):
 def test_every_mesh_gives_the_losses_of_one_device(name, mesh):
   expected, _ = train(name, 'one device')
   actual, _ = train(name, mesh)
+  assert expected[-1] < 0.9 * expected[0]
+  np.testing.assert_allclose(actual, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize('mesh', except_for(['fsdp x tensor'], [*MESHES][1:]))
+def test_every_mesh_gives_the_losses_of_muon_on_one_device(mesh):
+  expected, _ = train('jrt', 'one device', 'muon')
+  actual, _ = train('jrt', mesh, 'muon')
   assert expected[-1] < 0.9 * expected[0]
   np.testing.assert_allclose(actual, expected, rtol=1e-4)
 

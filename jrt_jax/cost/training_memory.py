@@ -18,6 +18,7 @@ from jrt_jax.cost import layout
 from jrt_jax.cost.mixers import ITEM_BYTES
 from jrt_jax.cost.mixers import MIXERS
 from jrt_jax.cost.model import weights as weights_of
+from jrt_jax.cost.optimizers import OPTIMIZERS
 
 LOSS_BLOCK = 64  # positions of a row whose logits exist at once
 _FLOAT32 = 4
@@ -29,7 +30,7 @@ REMAT = 'none', 'dots', 'full'
 
 
 def state_bytes(
-    model: Mapping[str, Any], mesh: Mapping[str, int], accumulation: int
+    config: Mapping[str, Any], mesh: Mapping[str, int], accumulation: int
 ) -> dict[str, int]:
   """Returns the bytes of weights, gradients and moments on each device.
 
@@ -37,14 +38,20 @@ def state_bytes(
   optimizer are left out.
 
   Args:
-    model: `config.model`.
+    config: the config of a run; its model and its optimizer count.
     mesh: number of devices along each axis.
     accumulation: number of microbatches in a batch. If there are several, the
       gradients of one exist beside their sum.
   """
-  weights = _FLOAT32 * layout.num_own(weights_of(model), mesh)
+  parameters = weights_of(config['model'])
+  count = OPTIMIZERS[config['optimizer']['name']].moments
+  weights = _FLOAT32 * layout.num_own(parameters, mesh)
+  moments = _FLOAT32 * sum(
+      count(x) * layout.num_own({name: x}, mesh)
+      for name, x in parameters.items()
+  )
   gradients = weights * (1 if accumulation == 1 else 2)
-  return {'weights': weights, 'gradients': gradients, 'moments': 2 * weights}
+  return {'weights': weights, 'gradients': gradients, 'moments': moments}
 
 
 def working_bytes(

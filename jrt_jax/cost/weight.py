@@ -29,6 +29,9 @@ class Weight(NamedTuple):
     uses: how often each token is multiplied by it in a forward pass.
     prefix_uses: how often each token of the prefix is multiplied by it in
       addition.
+    matrix: its axes of inputs and of outputs, if it is a matrix, or several
+      matrices along the other axes. None: it is anything else. Optimizers such
+      as Muon treat matrices differently.
   """
 
   shape: tuple[int, ...]
@@ -36,11 +39,30 @@ class Weight(NamedTuple):
   decays: bool = True
   uses: float = 0.0
   prefix_uses: float = 0.0
+  matrix: tuple[int, int] | None = None
 
 
 def kernel(shape: tuple[int, ...], axes: tuple[str | None, ...] = ()) -> Weight:
-  """Returns a matrix that every token is multiplied by once."""
+  """Returns a matrix that every token is multiplied by once.
+
+  Args:
+    shape: [inputs, outputs], with one axis more in front for several matrices,
+      or [inputs, matrices, outputs] with the axes `IN_STACKED`.
+    axes: see `Weight`.
+  """
+  last = len(shape) - 1
+  matrix = (0, last) if axes == IN_STACKED else (last - 1, last)
+  return Weight(shape, axes, uses=1.0, matrix=matrix)
+
+
+def taps(shape: tuple[int, ...], axes: tuple[str | None, ...] = ()) -> Weight:
+  """Returns the filters of a convolution, [taps, channels]."""
   return Weight(shape, axes, uses=1.0)
+
+
+def for_prefix(weight: Weight) -> Weight:
+  """Returns the same by which only tokens of the prefix are multiplied."""
+  return weight._replace(uses=0.0, prefix_uses=weight.uses)
 
 
 def bias(shape: tuple[int, ...], axes: tuple[str | None, ...] = ()) -> Weight:

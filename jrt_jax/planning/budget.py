@@ -68,8 +68,8 @@ def make(
       },
       'parameters': cost.parameters(model),
       'flops_per_token': estimate.flops_by_part(config),
-      'bytes': training_memory.state_bytes(model, one, accumulation),
-      'bytes_per_gpu': training_memory.state_bytes(model, mesh, accumulation),
+      'bytes': training_memory.state_bytes(config, one, accumulation),
+      'bytes_per_gpu': training_memory.state_bytes(config, mesh, accumulation),
       'working_bytes_per_gpu': microbatches.working_bytes(config, mesh),
       'peak_bytes_per_gpu': microbatches.peak_bytes(config, mesh),
       'microbatches': microbatches.largest(

@@ -37,9 +37,7 @@ def peak_bytes(config: Mapping[str, Any], mesh: Mapping[str, int]) -> int:
   Args:
     mesh: number of devices along each axis.
   """
-  state = training_memory.state_bytes(
-      config['model'], mesh, _accumulation(config, mesh)
-  )
+  state = training_memory.state_bytes(config, mesh, _accumulation(config, mesh))
   return training_memory.peak_bytes(state, working_bytes(config, mesh))
 
 

@@ -49,7 +49,7 @@ def plan(
   rate = estimate.tokens_per_second(config, matmul_rate, mean_prefix)
   seconds = tokens / rate
   devices = list(mesh.devices.flat)
-  own = training_memory.state_bytes(model, mesh.shape, accumulation)
+  own = training_memory.state_bytes(config, mesh.shape, accumulation)
   by_part = ', '.join(f'{k} {units.count(n)}' for k, n in parts.items())
   axes = ', '.join(f'{axis} {n}' for axis, n in mesh.shape.items())
   axes = f' ({axes})' if len(devices) > 1 else ''

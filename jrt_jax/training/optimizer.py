@@ -1,4 +1,6 @@
-"""The paper's recipe: AdamW, warm-up and cosine, clipping; skips bad steps.
+"""AdamW or Muon, warm-up and cosine, clipping; skips bad steps.
+
+The defaults are the paper's recipe.
 
 Source: the training configs of the official repository,
 https://github.com/HazyResearch/prefix-linear-attention.
@@ -47,18 +49,56 @@ def build(
     steps: optimizer steps of the whole run.
     weights: the parameters, from `cost.weights`, with their `decays`.
   """
-  adamw = optax.adamw(
-      learning_rate(config, steps),
+  rate = learning_rate(config, steps)
+  optimizer = _OPTIMIZERS[config['name']](config, rate, weights)
+  clip = optax.identity()
+  if config['clip_norm']:
+    clip = optax.clip_by_global_norm(config['clip_norm'])
+  return skip_bad_steps(optax.chain(clip, optimizer), config['spike_factor'])
+
+
+def _adamw(config, rate, weights):
+  return optax.adamw(
+      rate,
       b1=config['b1'],
       b2=config['b2'],
       eps=config['eps'],
       weight_decay=config['weight_decay'],
       mask=lambda params: {name: weights[name].decays for name in params},
   )
-  clip = optax.identity()
-  if config['clip_norm']:
-    clip = optax.clip_by_global_norm(config['clip_norm'])
-  return skip_bad_steps(optax.chain(clip, adamw), config['spike_factor'])
+
+
+def _muon(config, rate, weights):
+  """Muon for matrices, each for itself if they are stacked; AdamW for the rest.
+
+  Updates have the same root mean square for all shapes, near that of AdamW, so
+  that both share the learning rate and the weight decay.
+
+  Source: Liu et al. 2025, https://arxiv.org/abs/2502.16982.
+  """
+  matrices = {
+      name: optax.contrib.MuonDimensionNumbers(*x.matrix)
+      for name, x in weights.items()
+      if x.matrix
+  }
+  muon = optax.contrib.muon(
+      rate,
+      beta=config['momentum'],
+      weight_decay=config['weight_decay'],
+      consistent_rms=config['update_rms'],
+      muon_weight_dimension_numbers=lambda params: {
+          name: matrices.get(name) for name in params
+      },
+  )
+  return optax.partition(
+      {'muon': muon, 'adamw': _adamw(config, rate, weights)},
+      lambda params: {
+          name: 'muon' if name in matrices else 'adamw' for name in params
+      },
+  )
+
+
+_OPTIMIZERS = {'adamw': _adamw, 'muon': _muon}
 
 
 class SkipState(NamedTuple):

@@ -88,8 +88,9 @@ def record_config(
     workdir: an existing directory.
     config: nested dicts of JSON values; tuples count as lists.
     allow_change: whether a run may continue with another config. The keys of
-      `HOW` may always change. The model and the keys of `PLACE` never may: the
-      weights would not fit, or the place in the data would be wrong.
+      `HOW` may always change. The model, the optimizer and the keys of `PLACE`
+      never may: the state would not fit, or the place in the data would be
+      wrong.
 
   Raises:
     ValueError: the config differs from the recorded one. The first line says
@@ -127,6 +128,12 @@ def _check_changes(workdir, changes, allow_change):
     raise ValueError(
         f'{workdir} has a run with other batches: to start from its weights,'
         f' pass --config.init_from={workdir} and another --workdir\n{lines}'
+    )
+  if 'optimizer.name' in keys:
+    raise ValueError(
+        f'{workdir} has a run with another optimizer, whose state does not fit:'
+        f' to start from its weights, pass --config.init_from={workdir} and'
+        f' another --workdir\n{lines}'
     )
   if keys and not allow_change:
     raise ValueError(

@@ -12,6 +12,7 @@ from configs.ablations import feature_map
 from jrt_jax import own_settings
 from jrt_jax.cost.feature_maps import MAPS
 from jrt_jax.cost.mixers import MIXERS
+from jrt_jax.cost.optimizers import OPTIMIZERS
 from jrt_jax.data.objectives import OBJECTIVES
 from jrt_jax.data.source_table import SOURCES
 from jrt_jax.data.synthetic.tasks import TASKS
@@ -21,6 +22,7 @@ TABLES = {
     'model.feature_map': MAPS,
     'prefix': PREFIX_POLICIES,
     'objective': OBJECTIVES,
+    'optimizer': OPTIMIZERS,
     'data': SOURCES,
     'data.synthetic': TASKS,
 }
@@ -93,6 +95,11 @@ def test_every_ablation_sets_what_it_reads(name):
             {'prefix.name': 'none', 'prefix.capacity': 0.25},
             'prefix.capacity is a setting of fixed, uniform, entropy and learned,'
             " but config.prefix.name is 'none'",
+        ),
+        (
+            {'optimizer.momentum': 0.9},
+            'optimizer.momentum is a setting of muon, but config.optimizer.name is'
+            " 'adamw'",
         ),
         (
             {'objective.name': 'prefix_lm', 'objective.mask_rate': 0.5},

@@ -15,7 +15,7 @@ def _weights(config):
   return {
       'in_proj.kernel': weight.kernel((E, 2, I), weight.IN_STACKED),
       'in_proj.bias': weight.bias((2, I), weight.BY_CHANNEL),
-      'conv.kernel': weight.kernel((K, I), weight.BY_CHANNEL),
+      'conv.kernel': weight.taps((K, I), weight.BY_CHANNEL),
       'out_proj.kernel': weight.kernel((I, E), weight.OUT),
       'out_proj.bias': weight.bias((E,)),
   }

@@ -29,14 +29,12 @@ def _weights(config, *, reads_prefix):
     whole = weight.kernel((E, width), weight.IN)
     weights[f'proj_{name}.kernel'] = whole
     if reads_prefix and name in _OF_PREFIX:
-      own = whole._replace(uses=0.0, prefix_uses=1.0)
-      weights[f'proj_{name}_enc.kernel'] = own
+      weights[f'proj_{name}_enc.kernel'] = weight.for_prefix(whole)
   for name, width in convolved.items():
-    taps = weight.kernel((K, width), weight.BY_CHANNEL)
+    taps = weight.taps((K, width), weight.BY_CHANNEL)
     weights[f'conv_{name}.kernel'] = taps
     if reads_prefix and name in _OF_PREFIX:
-      own = taps._replace(uses=0.0, prefix_uses=1.0)
-      weights[f'conv_{name}_enc.kernel'] = own
+      weights[f'conv_{name}_enc.kernel'] = weight.for_prefix(taps)
   for decay in ('decay', 'decay_enc')[: 1 + reads_prefix]:
     by_head = Weight((H,), weight.HEAD_AXES, decays=False)
     weights |= {f'{decay}.A_log': by_head, f'{decay}.dt_bias': by_head}

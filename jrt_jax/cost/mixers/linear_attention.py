@@ -24,8 +24,10 @@ def _weights(config, *, reads_prefix):
   }
   if reads_prefix:
     weights |= {
-        'proj_k_enc.kernel': Weight(keys, weight.IN, prefix_uses=1.0),
-        'proj_v_enc.kernel': Weight(values, weight.IN, prefix_uses=1.0),
+        'proj_k_enc.kernel': weight.for_prefix(weight.kernel(keys, weight.IN)),
+        'proj_v_enc.kernel': weight.for_prefix(
+            weight.kernel(values, weight.IN)
+        ),
     }
   for i, group in enumerate(_groups(config, reads_prefix)):
     own = _of_group(config, group, reads_prefix)

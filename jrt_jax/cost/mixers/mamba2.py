@@ -1,7 +1,5 @@
 """The facts of `mamba2`, the mixer of Mamba-2, and of `prefix_mamba2`."""
 
-import functools
-
 from jrt_jax.cost import weight
 from jrt_jax.cost.mixers.base import ITEM_BYTES
 from jrt_jax.cost.mixers.base import of_heads
@@ -35,9 +33,9 @@ def _weights(config, *, reads_prefix):
       'proj_x.kernel': weight.kernel((E, inner), weight.IN),
       'proj_bc.kernel': weight.kernel((E, shared), ('fsdp', None)),
       'proj_dt.kernel': weight.kernel((E, H), weight.IN),
-      'conv_x.kernel': weight.kernel((K, inner), weight.BY_CHANNEL),
+      'conv_x.kernel': weight.taps((K, inner), weight.BY_CHANNEL),
       'conv_x.bias': weight.bias((inner,), by_head),
-      'conv_bc.kernel': weight.kernel((K, shared)),
+      'conv_bc.kernel': weight.taps((K, shared)),
       'conv_bc.bias': weight.bias((shared,)),
       'decay.A_log': Weight((H,), by_head, decays=False),
       'decay.dt_bias': Weight((H,), by_head, decays=False),
@@ -52,18 +50,18 @@ def _of_prefix(config):
   E, K = config['width'], config['mamba2']['conv_kernel']
   H, inner, shared = _sizes(config)
   by_head, keys = weight.HEAD_AXES, shared // 2
-  of_encoder = functools.partial(Weight, prefix_uses=1.0)
-  return {
-      'proj_x_enc.kernel': of_encoder((E, inner), weight.IN),
-      'proj_b_enc.kernel': of_encoder((E, keys), ('fsdp', None)),
-      'proj_dt_enc.kernel': of_encoder((E, H), weight.IN),
-      'conv_x_enc.kernel': of_encoder((K, inner), weight.BY_CHANNEL),
+  weights = {
+      'proj_x_enc.kernel': weight.kernel((E, inner), weight.IN),
+      'proj_b_enc.kernel': weight.kernel((E, keys), ('fsdp', None)),
+      'proj_dt_enc.kernel': weight.kernel((E, H), weight.IN),
+      'conv_x_enc.kernel': weight.taps((K, inner), weight.BY_CHANNEL),
       'conv_x_enc.bias': weight.bias((inner,), by_head),
-      'conv_b_enc.kernel': of_encoder((K, keys)),
+      'conv_b_enc.kernel': weight.taps((K, keys)),
       'conv_b_enc.bias': weight.bias((keys,)),
       'decay_enc.A_log': Weight((H,), by_head, decays=False),
       'decay_enc.dt_bias': Weight((H,), by_head, decays=False),
   }
+  return {name: weight.for_prefix(x) for name, x in weights.items()}
 
 
 def _memory(config):

@@ -131,6 +131,17 @@ def test_weight_decay_spares_the_embedding_biases_and_random_projections(
   }
 
 
+def test_matrices_are_all_projections_and_nothing_else(tiny_config):
+  maps = {**tiny_config()['feature_map'], 'name': 'mlp', 'num_features': 6}
+  config = tiny_config(mixers=tuple(MIXERS), feature_map=maps)
+  projections = re.compile(r'(in_proj|out_proj|proj_\w+|qkv|fc1|fc2)\.kernel$')
+  for name, x in cost.weights(config).items():
+    assert bool(x.matrix) == bool(projections.search(name)), name
+    if x.matrix and len(x.shape) == 3:  # the axis of the heads, or of the stack
+      (batch,) = {0, 1, 2} - {*x.matrix}
+      assert batch == (0 if 'feature_map' in name else 1), name
+
+
 def check_against_the_model(config):
   """What is counted is what a model that is built has and keeps."""
   merge, params = models.abstract(config)

@@ -26,10 +26,14 @@ COMPILED = {
 }
 
 
+def make(config, **model):
+  whole = config.get_config().to_dict()
+  return whole | {'model': whole['model'] | model}
+
+
 def working(config, *, mesh=ONE, microbatch=8, length=2048, **model):
-  model = config.get_config().model.to_dict() | model
   return training_memory.working_bytes(
-      model,
+      make(config, **model)['model'],
       mesh=mesh,
       microbatch=microbatch,
       sequence_length=length,
@@ -48,9 +52,7 @@ def test_an_estimate_is_within_5_percent_of_what_the_compiler_said(
   config, mixers, microbatch, accumulation, implementation = case
   model = {'implementation': implementation}
   model |= {'mixers': mixers} if mixers else {}
-  state = training_memory.state_bytes(
-      config.get_config().model.to_dict() | model, ONE, accumulation
-  )
+  state = training_memory.state_bytes(make(config, **model), ONE, accumulation)
   estimated = training_memory.peak_bytes(
       state, working(config, microbatch=microbatch, **model)
   )
@@ -68,7 +70,7 @@ def test_an_estimate_with_fsdp_is_close_as_well(case, compiled):
   model = {'implementation': 'mosaic_sm90', 'mixers': (C, P, S) * (layers // 3)}
   mesh = ONE | {'fsdp': 8}
   state = training_memory.state_bytes(
-      jrt_360m.get_config().model.to_dict() | model, mesh, accumulation
+      make(jrt_360m, **model), mesh, accumulation
   )
   estimated = training_memory.peak_bytes(
       state, working(jrt_360m, mesh=mesh, microbatch=microbatch, **model)

@@ -10,6 +10,7 @@ from jrt_jax import models
 from jrt_jax.cost import estimate
 from jrt_jax.cost import topology
 from jrt_jax.cost import training_memory
+from jrt_jax.cost.optimizers import OPTIMIZERS
 from jrt_jax.planning import budget
 from jrt_jax.training import optimizer
 from jrt_jax.training import train_state
@@ -23,20 +24,26 @@ def make(gpus='8xH100', mfu=None, price=None, **changes):
   )
 
 
-def test_bytes_are_those_of_the_train_state_that_is_made():
-  config = jrt_tiny.get_config().to_dict()
+@pytest.mark.parametrize('name', OPTIMIZERS)
+def test_bytes_are_those_of_the_train_state_that_is_made(name):
+  config = jrt_tiny.get_config()
+  config.optimizer.name = name
+  config = config.to_dict()
   weights = cost.weights(config['model'])
-  adamw = optimizer.build(config['optimizer'], config['steps'], weights)
+  tx = optimizer.build(config['optimizer'], config['steps'], weights)
   params = models.abstract(config['model'])[1]
-  state = jax.eval_shape(lambda x: train_state.init(x, adamw), params)
+  state = jax.eval_shape(lambda x: train_state.init(x, tx), params)
 
   def size(tree):
     return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
   alone = {'data': 1, 'fsdp': 1, 'tensor': 1}
-  found = training_memory.state_bytes(config['model'], alone, accumulation=1)
+  found = training_memory.state_bytes(config, alone, accumulation=1)
   assert found['weights'] == found['gradients'] == size(state.params)
-  counters = size([x for x in jax.tree.leaves(state.opt_state) if not x.ndim])
+  is_counter = lambda x: x.size <= 3  # or the coefficients of Muon
+  counters = size(
+      [x for x in jax.tree.leaves(state.opt_state) if is_counter(x)]
+  )
   assert found['moments'] == size(state.opt_state) - counters
   assert counters < 100
 

@@ -7,6 +7,8 @@ import optax
 import pytest
 
 from configs import base
+from jrt_jax import cost
+from jrt_jax.cost.weight import kernel
 from jrt_jax.cost.weight import Weight
 from jrt_jax.training import optimizer
 
@@ -25,11 +27,12 @@ def make_params():
 
 
 WEIGHTS = {
-    name: Weight(
-        x.shape, decays=not name.startswith('embedding') and x.ndim > 1
-    )
+    name: kernel(x.shape)
+    if name.endswith('kernel')
+    else Weight(x.shape, decays=False)
     for name, x in make_params().items()
 }
+both_optimizers = pytest.mark.parametrize('name', ['adamw', 'muon'])
 
 
 def make_grads(seed, scale=1.0):
@@ -99,8 +102,9 @@ def test_without_warm_up_the_first_step_has_the_peak():
   assert schedule(0) == pytest.approx(8e-4)
 
 
-def test_zero_gradients_move_exactly_the_decaying_parameters():
-  carry, step = make()
+@both_optimizers
+def test_zero_gradients_move_exactly_the_decaying_parameters(name):
+  carry, step = make(name=name)
   params, _ = step(carry, make_grads(0, scale=0.0))
   lr = formula(0, steps=50, config=CONFIG | {'peak_lr': 0.1})
   for name, before in carry[0].items():
@@ -162,8 +166,9 @@ def test_updates_that_are_not_finite_leave_everything_unchanged():
   assert [int(x) for x in state[:3]] == [0, 1, 1]
 
 
-def test_recovery_equals_never_having_seen_the_bad_steps():
-  clean, step = make()
+@both_optimizers
+def test_recovery_equals_never_having_seen_the_bad_steps(name):
+  clean, step = make(name=name)
   dirty = clean
   for seed in range(6):
     if seed in (2, 3, 5):
@@ -212,3 +217,57 @@ def test_gradients_and_updates_are_summed_up_once():
   # Two sums of squares for each parameter: of its gradient, which what clips
   # and what logs share, and of its update.
   assert hlo.compile().as_text().count(' reduce(') == 2 * len(params)
+
+
+def test_muon_is_that_of_optax_for_matrices_and_adamw_for_the_rest(tiny_config):
+  """Both with the same learning rate and weight decay, over two steps."""
+  weights = cost.weights(tiny_config(mixers=('conv', 'pla', 'swa', 'gdn')))
+  matrices = {name for name, x in weights.items() if x.matrix}
+  settings = CONFIG | {'clip_norm': 0.0, 'weight_decay': 0.3, 'momentum': 0.8}
+  own = optimizer.build(settings | {'name': 'muon'}, 50, weights)
+  rate = optimizer.learning_rate(settings, 50)
+  # A matrix at a time, so that nothing is stacked.
+  muon = optax.contrib.muon(
+      rate, beta=0.8, weight_decay=0.3, consistent_rms=0.2
+  )
+  rest = optimizer.build(settings, 50, weights)
+
+  def apart(name, x):
+    """A list of single matrices."""
+    inputs, outputs = weights[name].matrix
+    x = np.moveaxis(x, (inputs, outputs), (-2, -1))
+    return [*x.reshape(-1, *x.shape[-2:])]
+
+  draw = lambda seed: {
+      name: jax.random.normal(jax.random.key(seed), x.shape)
+      for name, x in weights.items()
+  }
+  params = draw(0)
+  states = [tx.init(params) for tx in (own, rest)]
+  single = {name: apart(name, params[name]) for name in matrices}
+  muon_state = muon.init(single)
+  for grads in (draw(1), draw(2)):
+    actual, states[0] = own.update(grads, states[0], params)
+    expected, states[1] = rest.update(grads, states[1], params)
+    of_matrices, muon_state = muon.update(
+        {name: apart(name, grads[name]) for name in matrices},
+        muon_state,
+        single,
+    )
+  for name in weights.keys() - matrices:
+    np.testing.assert_array_equal(actual[name], expected[name], err_msg=name)
+  for name in matrices:
+    for x, y in zip(apart(name, actual[name]), of_matrices[name], strict=True):
+      np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-9, err_msg=name)
+
+
+def test_updates_of_muon_have_the_size_that_the_config_names():
+  for rms in (0.2, 0.4):
+    carry, step = make(
+        name='muon', update_rms=rms, weight_decay=0.0, warmup_steps=0
+    )
+    params, _ = step(carry, make_grads(0))
+    name = 'layers.0.mlp.fc1.kernel'
+    update = (params[name] - carry[0][name]) / 0.1  # the learning rate
+    # Singular values are not quite 1 after five iterations.
+    assert 0.7 * rms < np.sqrt(np.mean(update**2)) < 1.3 * rms

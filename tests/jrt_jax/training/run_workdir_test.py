@@ -114,6 +114,15 @@ def test_other_questions_on_the_way_are_the_same_run(tmp_path):
   assert read(tmp_path)['probes'] == {'every': 5, 'prompts': ['twice']}
 
 
+def test_another_optimizer_is_never_allowed(tmp_path):
+  record(tmp_path, changed('optimizer', name='adamw'))
+  with pytest.raises(ValueError) as error:
+    record(tmp_path, changed('optimizer', name='muon'), allow_change=True)
+  first, *rest = str(error.value).splitlines()
+  assert 'another optimizer' in first and '--config.init_from' in first
+  assert rest == ['optimizer.name: "adamw" → "muon"']
+
+
 def test_other_batches_are_never_allowed(tmp_path):
   record(tmp_path, CONFIG)
   with pytest.raises(ValueError) as error:
