@@ -152,6 +152,27 @@ def test_a_run_killed_twice_ends_as_if_it_had_not_been(
 
 
 @pytest.mark.slow
+def test_a_run_of_muon_that_is_killed_ends_as_if_it_had_not_been(
+    start, wait_for_step, error_line, tmp_path
+):
+  muon = {'optimizer__name': 'muon'}
+  start(tmp_path / 'finished', **muon).communicate()
+  process = start(tmp_path / 'killed', **muon)
+  wait_for_step(tmp_path / 'killed', 7, process)
+  process.kill()
+  process.communicate()
+  refused = start(tmp_path / 'killed', '--allow_config_change')
+  _, errors = refused.communicate()
+  assert refused.returncode == 2
+  assert 'has a run with another optimizer' in error_line(
+      errors.removesuffix('optimizer.name: "muon" → "adamw"\n')
+  )
+  output, _ = start(tmp_path / 'killed', **muon).communicate()
+  assert 'resuming from step' in output
+  assert_same_run(tmp_path / 'killed', tmp_path / 'finished')
+
+
+@pytest.mark.slow
 def test_a_run_on_drawn_questions_that_is_killed_ends_as_if_it_had_not_been(
     start, wait_for_step, tmp_path
 ):
