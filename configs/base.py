@@ -132,6 +132,9 @@ KEYS: dict[str, Any] = dict(
         mlm_weight=(0.25, Real(0, 1000)),
         # probability that a prefix token becomes [MASK]
         mask_rate=(0.15, Real(0, 1)),
+        # weight of log²Z in the loss of each label, where Z normalises the
+        # softmax; 1e-4 keeps logits small (https://arxiv.org/abs/2204.02311)
+        z_loss=(0.0, Real(0, 1)),
         # whether the first token after the prefix has a loss (reference: no)
         boundary=('predict', OneOf('predict', 'reference')),
         # whether a masked token with id 0 has a loss (reference: no)

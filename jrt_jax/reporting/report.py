@@ -168,4 +168,7 @@ def _loss(objective, has_masks):
   words = 'of next tokens'
   if has_masks:
     words += f' + {objective["mlm_weight"]:g} x that of masked tokens'
-  return f'{words}, in nats per token'
+  words += ', in nats per token'
+  if objective['z_loss']:
+    words += f'; each with {objective["z_loss"]:g} x log²Z of its label'
+  return words

@@ -40,6 +40,7 @@ def steps(
           layout.check_batch(
               config['batch_size'], config['microbatch_per_device'], mesh.shape
           ),
+          config['objective']['z_loss'],
       ),
       params,
   )

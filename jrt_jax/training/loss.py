@@ -22,6 +22,7 @@ class TokenLosses(NamedTuple):
 
   nll: jax.Array  # float32 [B, L], nats
   correct: jax.Array  # bool [B, L], whether the label was the likeliest id
+  log_z: jax.Array  # float32 [B, L], log Σ exp of the logits
 
 
 def cross_entropy(
@@ -31,9 +32,13 @@ def cross_entropy(
     weights: jax.Array,
     *,
     vocab_size: int,
+    z_loss: float = 0.0,
     block: int = BLOCK,
 ) -> tuple[jax.Array, TokenLosses]:
-  """Returns the weighted sum of the negative log-likelihoods of the targets.
+  """Returns the weighted sum of the losses of the targets.
+
+  The loss of a target is its negative log-likelihood, and `z_loss` times the
+  square of log_z (Chowdhery et al. 2022, https://arxiv.org/abs/2204.02311).
 
   Logits are computed for `block` positions of each row at a time, and only for
   supervised positions: these come first in each row, and the loop ends when the
@@ -49,6 +54,7 @@ def cross_entropy(
     weights: float32 [B, L], 0 where there is no label.
     vocab_size: number of ids; further rows of the table are padding and are
       excluded from the softmax.
+    z_loss: how strongly log_z is drawn to 0.
     block: number of positions of each row whose logits exist at once.
 
   Returns:
@@ -56,27 +62,28 @@ def cross_entropy(
     single tokens, which are not.
   """
   loss, losses = _cross_entropy(
-      hidden, table, targets, weights, vocab_size, block
+      hidden, table, targets, weights, vocab_size, z_loss, block
   )
   return loss, jax.tree.map(lax.stop_gradient, losses)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def _cross_entropy(hidden, table, targets, weights, vocab_size, block):
-  visit = _on_mesh(vocab_size, block, with_gradients=False)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
+def _cross_entropy(hidden, table, targets, weights, vocab_size, z_loss, block):
+  visit = _on_mesh(vocab_size, z_loss, block, with_gradients=False)
   # Cast first, so that the devices gather fewer bytes.
   return visit(hidden, table.astype(hidden.dtype), targets, weights)[:2]
 
 
-def _forward(hidden, table, targets, weights, vocab_size, block):
-  visit = _on_mesh(vocab_size, block, with_gradients=True)
+def _forward(hidden, table, targets, weights, vocab_size, z_loss, block):
+  visit = _on_mesh(vocab_size, z_loss, block, with_gradients=True)
   loss, losses, gradients = visit(
       hidden, table.astype(hidden.dtype), targets, weights
   )
   return (loss, losses), gradients
 
 
-def _backward(vocab_size, block, gradients, cotangents):
+def _backward(vocab_size, z_loss, block, gradients, cotangents):
+  del vocab_size, z_loss, block
   dhidden, dtable = gradients
   dloss, _ = cotangents
   return dhidden * dloss.astype(dhidden.dtype), dtable * dloss, None, None
@@ -85,11 +92,12 @@ def _backward(vocab_size, block, gradients, cotangents):
 _cross_entropy.defvjp(_forward, _backward)
 
 
-def _on_mesh(vocab_size, block, with_gradients):
+def _on_mesh(vocab_size, z_loss, block, with_gradients):
   """Returns `_visit`, run by each device on its rows and its ids."""
   visit = functools.partial(
       _visit,
       vocab_size=vocab_size,
+      z_loss=z_loss,
       block=block,
       with_gradients=with_gradients,
   )
@@ -127,6 +135,7 @@ def _visit(
     weights,
     *,
     vocab_size,
+    z_loss,
     block,
     with_gradients,
     vocab_axes,
@@ -160,10 +169,13 @@ def _visit(
     losses = TokenLosses(
         losses.nll.at[at].set(nll, mode='drop'),
         losses.correct.at[at].set(correct, mode='drop'),
+        losses.log_z.at[at].set(log_z, mode='drop'),
     )
     if with_gradients:
       dhidden, dtable = gradients
       p = jnp.where(exists, jnp.exp(logits - log_z[..., None]), 0)
+      if z_loss:  # the derivative of log_z is p
+        p *= (1 + 2 * z_loss * log_z)[..., None]
       dlogits = (p - (ids == target[..., None])) * weight[..., None]
       dlogits = dlogits.astype(hidden.dtype)
       dh = lax.psum(_einsum('bcv,ve->bce', dlogits, table), vocab_axes)
@@ -171,11 +183,15 @@ def _visit(
           dhidden.at[at].set(dh.astype(hidden.dtype), mode='drop'),
           dtable + _einsum('bcv,bce->ve', dlogits, h),
       )
+    if z_loss:
+      nll += z_loss * jnp.square(log_z)
     return loss + jnp.sum(nll * weight), losses, gradients
 
   start = (
       jnp.float32(0),
-      TokenLosses(jnp.zeros((B, L)), jnp.zeros((B, L), bool)),
+      TokenLosses(
+          jnp.zeros((B, L)), jnp.zeros((B, L), bool), jnp.zeros((B, L))
+      ),
       (jnp.zeros_like(hidden), jnp.zeros(table.shape))
       if with_gradients
       else (),

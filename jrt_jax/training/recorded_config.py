@@ -35,6 +35,7 @@ _LATER = (
     ('model.pla.prefix_reader', 'sum'),
     ('model.pla.causal_in_prefix', True),
     ('model.pla.first_values', 'random'),
+    ('objective.z_loss', 0.0),
     ('optimizer.name', 'adamw'),
     ('optimizer.momentum', 0.95),
     ('optimizer.update_rms', 0.2),

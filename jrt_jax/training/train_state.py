@@ -46,6 +46,7 @@ class Steps:
     prefix_capacity: prefixes lie in so many first positions of a row.
     mlm_weight: weight of the masked-token loss; the next-token loss has 1.
     accumulation: number of microbatches in a batch.
+    z_loss: weight of the squares of log_z in each loss; see `loss`.
   """
 
   merge: Callable[[Params], Any]
@@ -53,6 +54,7 @@ class Steps:
   prefix_capacity: int
   mlm_weight: float
   accumulation: int = 1
+  z_loss: float = 0.0
 
   def train(self, state: TrainState, batch: Batch):
     """Returns the next state, and float32 metrics of this batch.
@@ -71,6 +73,7 @@ class Steps:
     metrics = {
         'loss': loss,
         **label_sums.means(sums),
+        **({'z_loss': sums['z_loss']} if self.z_loss else {}),
         'loss_tokens': sums['next_token_count'] + sums['masked_token_count'],
         'grad_norm': counted.last_norm,
         'accepted': counted.accepted,
@@ -140,8 +143,13 @@ class Steps:
         batch['targets'],
         batch['weights'],
         vocab_size=model.vocab_size,
+        z_loss=self.z_loss,
     )
-    return loss, label_sums.sums(losses, batch)
+    sums = label_sums.sums(losses, batch)
+    if self.z_loss:
+      squares = batch['weights'] * jnp.square(losses.log_z)
+      sums['z_loss'] = self.z_loss * jnp.sum(squares)
+    return loss, sums
 
   def _microbatches(self, x):
     """[B, ...] to [accumulation, B / accumulation, ...].

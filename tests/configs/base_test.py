@@ -10,6 +10,7 @@ from jrt_jax.benchmarks import worker
 from jrt_jax.cost.feature_maps import MAPS
 from jrt_jax.cost.kernels import KERNELS_OR_CHUNKED
 from jrt_jax.cost.mixers import MIXERS
+from jrt_jax.cost.optimizers import OPTIMIZERS
 from jrt_jax.data import objectives
 from jrt_jax.data import packings
 from jrt_jax.data.source_table import SOURCES
@@ -147,6 +148,7 @@ TABLES = {
     'prefix.aggregate': signals.AGGREGATES,
     'prefix.growth': heuristic.GROWTHS,
     'objective.name': objectives.OBJECTIVES,
+    'optimizer.name': OPTIMIZERS,
     'data.source': {**SOURCES, **tasks.TASKS},
     'data.packing': packings.PACKINGS,
     'data.synthetic.curriculum': curriculum.CURRICULA,

@@ -88,6 +88,9 @@ def test_the_plan_says_when_data_are_read_more_slowly_than_trained_on(plan):
 def test_the_plan_says_what_the_loss_is_made_of(plan):
   words = 'of next tokens + 0.25 x that of masked tokens, in nats per token'
   assert plan['loss'] == words
+  objective = jrt_360m.get_config().objective.to_dict() | {'z_loss': 1e-4}
+  words += '; each with 0.0001 x log²Z of its label'
+  assert report._loss(objective, has_masks=True) == words
 
 
 def test_a_run_that_takes_more_than_a_month_is_warned_of():

@@ -23,19 +23,27 @@ def make_inputs(weights=None, dtype=jnp.float32):
   return hidden, table, targets, jnp.asarray(weights, jnp.float32)
 
 
-def plain(hidden, table, targets, weights):
+def plain(hidden, table, targets, weights, z_loss=0.0):
   """What `cross_entropy` stands for, with all logits at once."""
   logits = jnp.einsum('ble,ve->blv', hidden, table[:VOCAB])
   logp = jax.nn.log_softmax(logits.astype(jnp.float32))
   nll = -jnp.take_along_axis(logp, targets[..., None], axis=-1)[..., 0]
   correct = jnp.argmax(logits, axis=-1) == targets
+  log_z = jax.nn.logsumexp(logits.astype(jnp.float32), axis=-1)
   has_label = weights != 0
-  return jnp.sum(nll * weights), (nll * has_label, correct & has_label)
+  loss = jnp.sum((nll + z_loss * log_z**2) * weights)
+  return loss, (nll * has_label, correct & has_label, log_z * has_label)
 
 
-def blocked(hidden, table, targets, weights, block=BLOCK):
+def blocked(hidden, table, targets, weights, block=BLOCK, z_loss=0.0):
   return loss.cross_entropy(
-      hidden, table, targets, weights, vocab_size=VOCAB, block=block
+      hidden,
+      table,
+      targets,
+      weights,
+      vocab_size=VOCAB,
+      z_loss=z_loss,
+      block=block,
   )
 
 
@@ -76,6 +84,22 @@ WEIGHTS = {
 def test_loss_and_gradients_equal_those_of_all_logits(weights):
   inputs = make_inputs(WEIGHTS[weights])
   assert_close(run(blocked, *inputs), run(plain, *inputs))
+
+
+@pytest.mark.parametrize('weights', WEIGHTS)
+def test_loss_and_gradients_of_log_z_are_those_of_its_formula(weights):
+  inputs = make_inputs(WEIGHTS[weights])
+  actual, expected, without = (
+      run(compute, *inputs)
+      for compute in (
+          functools.partial(blocked, z_loss=0.3),
+          functools.partial(plain, z_loss=0.3),
+          blocked,
+      )
+  )
+  assert_close(actual, expected)
+  if weights != 'no label':
+    assert actual[0] > 1.1 * without[0]
 
 
 @pytest.mark.parametrize('block', [1, 5, L, 64])
@@ -141,15 +165,17 @@ def test_without_gradients_logits_are_not_rounded():
   assert_close(value, plain(*exact)[0])
 
 
+@pytest.mark.parametrize('z_loss', [0.0, 0.3])
 @pytest.mark.parametrize('shape', [(8, 1, 1), (4, 2, 1), (1, 1, 8), (2, 2, 2)])
-def test_rows_and_ids_spread_over_devices_give_the_same(shape):
+def test_rows_and_ids_spread_over_devices_give_the_same(shape, z_loss):
   inputs = make_inputs()
-  expected = run(plain, *inputs)
+  expected = run(functools.partial(plain, z_loss=z_loss), *inputs)
+  compute = functools.partial(blocked, z_loss=z_loss)
   axes = ('data', 'fsdp', 'tensor')
   mesh = jax.make_mesh(shape, axes, axis_types=(AxisType.Auto,) * 3)
   with jax.set_mesh(mesh):
-    actual = run(blocked, *inputs)
-    value = jax.jit(blocked)(*inputs)[0]
+    actual = run(compute, *inputs)
+    value = jax.jit(compute)(*inputs)[0]
   assert_close(actual, expected)
   assert_close(value, expected[0])
 

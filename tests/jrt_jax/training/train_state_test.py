@@ -71,13 +71,14 @@ def make_batch(rows_with_labels=B, seed=0):
   }
 
 
-def make_steps(accumulation=1):
+def make_steps(accumulation=1, z_loss=0.0):
   return train_state.Steps(
       Lookup,
       optimizer.skip_bad_steps(optax.sgd(0.1)),
       prefix_capacity=CAPACITY,
       mlm_weight=MLM_WEIGHT,
       accumulation=accumulation,
+      z_loss=z_loss,
   )
 
 
@@ -144,6 +145,25 @@ def test_accumulation_changes_nothing(accumulation, rows_with_labels):
   expected = train(batch)
   actual = train(batch, accumulation=accumulation)
   assert_close(actual, expected)
+
+
+@pytest.mark.parametrize('accumulation', [1, 4])
+def test_the_loss_of_log_z_is_a_part_of_the_loss_and_a_metric(accumulation):
+  batch, params = make_batch(), make_params()
+  hidden = Lookup(params).hidden(
+      batch['tokens'], prefix_len=batch['prefix_len'], prefix_capacity=CAPACITY
+  )
+  log_z = jax.nn.logsumexp(hidden @ params['embedding.embedding'].T, axis=-1)
+  expected = 0
+  for kind, weight in ((NEXT_TOKEN, 1), (MASKED_TOKEN, MLM_WEIGHT)):
+    expected += 0.1 * weight * (log_z[batch['supervision'] == kind] ** 2).mean()
+  steps = make_steps(accumulation, z_loss=0.1)
+  state = train_state.init(params, steps.optimizer)
+  metrics, without = jax.jit(steps.train)(state, batch)[1], train(batch)[1]
+  assert_close(metrics['z_loss'], expected, 1e-5)
+  assert_close(metrics['loss'], without['loss'] + expected, 1e-5)
+  assert_close(metrics['next_token_loss'], without['next_token_loss'])
+  assert 'z_loss' not in without
 
 
 def test_accuracies_count_labels_that_are_the_likeliest():
