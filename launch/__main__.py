@@ -1,8 +1,9 @@
-"""Starts training: python -m launch local|slurm --config=FILE [-- more flags].
+"""Starts training: python -m launch LAUNCHER --config=FILE [-- more flags].
 
 `--from=WORKDIR` in place of `--config` starts from the config and the weights
-of that run. `python -m launch slurm --help` lists the options; README.md
-explains them.
+of that run. LAUNCHER is local, slurm, kubernetes or skypilot;
+`python -m launch LAUNCHER --help` lists its options, and README.md explains
+them.
 """
 
 import argparse
@@ -11,9 +12,10 @@ import shlex
 import sys
 
 from launch import local
+from launch import runs
 from launch import slurm
 
-# Modules with `add_arguments(parser)` and `run(arguments, command, flags)`.
+# Modules with `add_arguments(parser)` and `run(arguments, runs)`.
 LAUNCHERS = {'local': local, 'slurm': slurm}
 
 COMMAND = 'jrt_jax.train'
@@ -39,7 +41,10 @@ def main(argv: list[str], module: str = COMMAND) -> int:
   argv, flags = _split(argv)
   try:
     arguments = _parse(argv, module)
-    return LAUNCHERS[arguments.launcher].run(arguments, module, flags)
+    origin, arguments.workdir = _origin(arguments)
+    run = runs.Run(module, origin, arguments.workdir, flags)
+    found = runs.of_sweep(run, arguments.sweep)
+    return LAUNCHERS[arguments.launcher].run(arguments, found)
   except (ValueError, OSError) as error:
     print(f'error: {error}', file=sys.stderr)
     return 2
@@ -76,8 +81,6 @@ def _parse(argv, module):
         f'unrecognized arguments: {shlex.join(unknown)} (flags of {module} must'
         ' come after " -- ")'
     )
-  arguments.run = _run(arguments)
-  arguments.workdir = arguments.run['workdir']
   return arguments
 
 
@@ -96,20 +99,28 @@ def _add_origin(parser):
       '--workdir',
       help='the folder of the run; default: runs/ and the name of the config',
   )
+  parser.add_argument(
+      '--sweep',
+      action='append',
+      default=[],
+      metavar='config.KEY=VALUE,VALUE…',
+      help='a run for each value, in a folder of its own in the workdir; given'
+      ' again, a run for each combination',
+  )
 
 
-def _run(arguments):
-  """Returns the flags that say where a run starts from, and its workdir."""
+def _origin(arguments):
+  """Returns the flag that says where a run starts from, and the workdir."""
   if arguments.source is None:
-    origin = {'config': arguments.config}
+    origin = f'--config={arguments.config}'
     default = _default_workdir(arguments.config)
   else:
     _check_source(arguments.source)
-    origin, default = {'from': arguments.source}, None
+    origin, default = f'--from={arguments.source}', None
   workdir = arguments.workdir or default
   if not workdir:
     raise ValueError('--workdir must be given with the config of another run')
-  return {**origin, 'workdir': workdir}
+  return origin, workdir
 
 
 def _check_source(workdir):

@@ -10,11 +10,17 @@ import argparse
 import os
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
 
+from launch import submission
 from launch import supervisor
+from launch.runs import Run
+
+# Exit codes of runs that were told to stop, as a sweep then is, too.
+_STOPPED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
 
 
-def run(arguments: argparse.Namespace, module: str, flags: list[str]) -> int:
+def run(arguments: argparse.Namespace, runs: list[Run]) -> int:
   """Starts the processes, waits for them, and returns the exit code.
+
+  The runs of a sweep follow each other, and a table compares them. If some
+  fail, the exit code is that of the first.
 
   Raises:
     ValueError: there are too few GPUs.
@@ -43,14 +52,23 @@ def run(arguments: argparse.Namespace, module: str, flags: list[str]) -> int:
   if processes is None:
     processes = max(gpus // max(each, 1), 1)
   _check(processes, each, gpus)
-  commands = _commands(arguments, module, flags, processes, each * bool(gpus))
   virtual = each > 1 and not gpus
   environment = {'JAX_NUM_CPU_DEVICES': str(each)} if virtual else {}
-  if arguments.dry_run:
-    settings = [f'{name}={value}' for name, value in environment.items()]
-    print('\n'.join(shlex.join(settings + command) for command in commands))
-    return 0
-  return supervisor.run(commands, environment)
+  settings = [f'{name}={value}' for name, value in environment.items()]
+  codes = []
+  for k, one in enumerate(runs, 1):
+    commands = _commands(one, processes, each * bool(gpus))
+    if arguments.dry_run:
+      print('\n'.join(shlex.join(settings + command) for command in commands))
+      continue
+    if len(runs) > 1:
+      print(f'run {k} of {len(runs)}: {one.workdir}', flush=True)
+    codes.append(supervisor.run(commands, environment))
+    if codes[-1] in _STOPPED:
+      return codes[-1]
+  if len(runs) > 1:
+    _compare(arguments, [x.workdir for x, code in zip(runs, codes) if code])
+  return next(filter(None, codes), 0)
 
 
 def count_gpus() -> int:
@@ -78,10 +96,8 @@ def _check(processes, each, gpus):
     )
 
 
-def _commands(arguments, module, flags, processes, gpus_each):
-  command = [
-      *(sys.executable, '-m', module),
-      *(f'--{name}={value}' for name, value in arguments.run.items()),
+def _commands(run, processes, gpus_each):
+  places = [
       '--cluster=flags',
       f'--coordinator=localhost:{_free_port()}',
       f'--num_processes={processes}',
@@ -90,8 +106,20 @@ def _commands(arguments, module, flags, processes, gpus_each):
   for k in range(processes):
     ids = range(gpus_each * k, gpus_each * (k + 1))
     chosen = [f'--local_device_ids={",".join(map(str, ids))}'] if ids else []
-    commands.append([*command, f'--process_id={k}', *chosen, *flags])
+    own = [*places, f'--process_id={k}', *chosen]
+    commands.append(run.command(sys.executable, *own))
   return commands
+
+
+def _compare(arguments, failed):
+  """Prints a table of the runs of a sweep, and which of them failed."""
+  command = submission.comparison(arguments.workdir)
+  if arguments.dry_run:
+    print(shlex.join(command))
+    return
+  subprocess.run(command)
+  for workdir in failed:
+    print(f'error: the run in {workdir} failed', file=sys.stderr)
 
 
 def _free_port():

@@ -2,7 +2,7 @@
 
 The job file is written into the workdir. Two minutes before the time limit the
 processes get SIGTERM: they save and exit with 143, and the job is requeued and
-continues the run.
+continues the run. The runs of a sweep are the tasks of a job array.
 """
 
 import argparse
@@ -14,8 +14,8 @@ import shlex
 import subprocess
 import sys
 
-# Variables that are already set are kept; README.md has the reasons.
-_ENVIRONMENT = {'NCCL_DEBUG': 'WARN', 'XLA_PYTHON_CLIENT_MEM_FRACTION': '0.9'}
+from launch import submission
+from launch.runs import Run
 
 # Options whose values are appended, so that the project stays mounted.
 _LISTS = ('container-mounts',)
@@ -27,7 +27,7 @@ _JOB = """\
 cd {directory} || exit
 {setup}
 {exports}
-
+{runs}
 # Without "B:" in --signal, SIGTERM goes to the processes that srun starts and
 # not to this script, which then requeues the job.
 code=0
@@ -42,12 +42,7 @@ exit "$code"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of this launcher."""
-  parser.add_argument(
-      '--nodes', type=int, default=1, help='number of nodes; default: 1'
-  )
-  parser.add_argument(
-      '--gpus_per_node', type=int, default=8, help='GPUs of a node; default: 8'
-  )
+  submission.add_size(parser)
   parser.add_argument(
       '--cpus_per_gpu',
       type=int,
@@ -87,65 +82,67 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace, module: str, flags: list[str]) -> int:
+def run(arguments: argparse.Namespace, runs: list[Run]) -> int:
   """Writes the job file and submits it; returns the exit code.
 
   Raises:
     ValueError: an option cannot be right.
     OSError: the file cannot be written, or there is no sbatch.
   """
-  text = job(arguments, module, flags)
-  if arguments.dry_run:
-    print(text, end='')
-    return 0
-  path = pathlib.Path(arguments.workdir, 'job.sbatch')
-  path.parent.mkdir(parents=True, exist_ok=True)  # for the log, too
-  path.write_text(text)
-  try:
-    return subprocess.run(['sbatch', str(path)]).returncode
-  except FileNotFoundError as error:
-    raise FileNotFoundError(
-        'sbatch is not on the PATH: submit from a login node of the cluster'
-        f' (sbatch {shlex.quote(str(path))})'
-    ) from error
+  path = str(pathlib.Path(arguments.workdir, 'job.sbatch'))
+  return submission.submit(
+      {path: job(arguments, runs)},
+      [['sbatch', path]],
+      dry_run=arguments.dry_run,
+      advice='submit from a login node of the cluster',
+  )
 
 
-def job(arguments: argparse.Namespace, module: str, flags: list[str]) -> str:
+def job(arguments: argparse.Namespace, runs: list[Run]) -> str:
   """Returns the job file.
 
   Raises:
     ValueError: an option cannot be right.
   """
-  for name in 'nodes', 'gpus_per_node', 'cpus_per_gpu':
-    if getattr(arguments, name) < 1:
-      raise ValueError(
-          f'--{name} must be positive, got {vars(arguments)[name]}'
-      )
-  python = 'python' if arguments.container else arguments.python
-  command = [
-      shlex.join([python, '-m', module]),
-      *_options(arguments.run),
-      *('--cluster=slurm', *map(shlex.quote, flags)),
-  ]
+  submission.check_positive(arguments, 'nodes', 'gpus_per_node', 'cpus_per_gpu')
   text = _JOB.format(
       options='\n'.join(
-          f'#SBATCH {option}' for option in _options(_sbatch(arguments))
+          f'#SBATCH {option}'
+          for option in _options(_sbatch(arguments, len(runs)))
       ),
       directory=shlex.quote(os.getcwd()),
       setup='\n'.join(arguments.setup),
       exports='\n'.join(
           f'export {name}="${{{name}:-{value}}}"'
-          for name, value in _ENVIRONMENT.items()
+          for name, value in submission.ENVIRONMENT.items()
       ),
+      runs=_runs(runs),
       srun=' '.join(['srun', *_options(_srun(arguments))]),
-      command=' \\\n  '.join(command),
+      command=_command(arguments, runs),
   )
   _check_bash(text)
   return text
 
 
-def _sbatch(arguments):
-  log = pathlib.Path(os.getcwd(), arguments.workdir, 'slurm-%j.log')
+def _runs(runs):
+  """Bash that chooses the run of this task of a job array; '' without one."""
+  if len(runs) == 1:
+    return ''
+  cases = [f'  {k}) run=({shlex.join(x.own)}) ;;' for k, x in enumerate(runs)]
+  return '\n'.join(['', 'case "$SLURM_ARRAY_TASK_ID" in', *cases, 'esac', ''])
+
+
+def _command(arguments, runs):
+  python = 'python' if arguments.container else arguments.python
+  program, flags = shlex.join([python, '-m', runs[0].module]), runs[0].flags
+  own = [*map(shlex.quote, runs[0].own)] if len(runs) == 1 else ['"${run[@]}"']
+  origin, *flags = map(shlex.quote, [runs[0].origin, '--cluster=slurm', *flags])
+  return ' \\\n  '.join([program, origin, *own, *flags])
+
+
+def _sbatch(arguments, size):
+  name = 'slurm-%j.log' if size == 1 else 'slurm-%A_%a.log'
+  log = pathlib.Path(os.getcwd(), arguments.workdir, name)
   options = {
       'job-name': pathlib.Path(arguments.workdir).name,
       'nodes': arguments.nodes,
@@ -157,6 +154,8 @@ def _sbatch(arguments):
       'requeue': None,
       'signal': 'TERM@120',
   }
+  if size > 1:
+    options['array'] = f'0-{size - 1}'
   for name in 'time', 'partition', 'account', 'qos':
     if value := vars(arguments)[name]:
       options[name] = value
@@ -170,10 +169,13 @@ def _srun(arguments):
       'cpu-bind': 'cores',
   }
   if arguments.container:
-    here = os.getcwd()
+    here = pathlib.Path.cwd()
+    folders = [here]
+    if not (workdir := here / arguments.workdir).is_relative_to(here):
+      folders.append(workdir)  # what is written must outlive the container
     options |= {
         'container-image': arguments.container,
-        'container-mounts': f'{here}:{here}',
+        'container-mounts': ','.join(f'{x}:{x}' for x in folders),
         'container-workdir': here,
     }
   return _changed('srun', options, arguments)

@@ -145,6 +145,48 @@ def test_without_gpus_devices_are_virtual(launch):
   )
 
 
+# What `jrt_jax.plot` needs of a run whose loss is its rate; 3e-1 diverges.
+ONE_OF_A_SWEEP = """
+import json, pathlib, sys
+flags = dict(x[2:].split('=', 1) for x in sys.argv[1:])
+rate = float(flags['config.rate'])
+if rate > 0.1:
+  sys.exit(1)
+workdir = pathlib.Path(flags['workdir'])
+workdir.mkdir(parents=True)
+config = {'batch_size': 1, 'sequence_length': 8, 'rate': rate}
+(workdir / 'config.json').write_text(json.dumps(config))
+line = {'step': 5, 'step_seconds': 0.1, 'next_token_loss': rate}
+(workdir / 'metrics.jsonl').write_text(json.dumps(line) + '\\n')
+"""
+
+
+def test_the_runs_of_a_sweep_follow_each_other_and_are_compared(launch):
+  done = launch('--sweep=config.rate=0.002,3e-1,0.004', train=ONE_OF_A_SWEEP)
+  rows = [line.split() for line in done.stdout.splitlines()]
+  assert rows[0] == 'run 1 of 3: runs/config/rate=0.002'.split()
+  table = {row[0]: row for row in rows if row and row[0].startswith('rate=')}
+  assert '0.002' in table['rate=0.002'] and '0.004' in table['rate=0.004']
+  assert done.returncode == 1
+  last = done.stderr.splitlines()[-1]
+  assert last == 'error: the run in runs/config/rate=3e-1 failed'
+
+
+def test_a_dry_run_prints_the_commands_of_a_sweep(launch):
+  lines = planned(launch('--dry_run', '--sweep=config.seed=1,2', gpus=2))
+  assert [line.split('--workdir=')[1].split()[0] for line in lines[:4]] == [
+      *['runs/config/seed=1'] * 2,
+      *['runs/config/seed=2'] * 2,
+  ]
+  assert "-m jrt_jax.plot '--workdir=runs/config/*/'" in lines[4]
+
+
+def test_a_sweep_stops_when_a_run_is_told_to(launch):
+  done = launch('--sweep=config.x=a,b', train='import sys; sys.exit(143)')
+  assert done.returncode == 143
+  assert 'run 1 of 2' in done.stdout and 'run 2 of 2' not in done.stdout
+
+
 def test_further_flags_come_last_and_unchanged(launch):
   done = launch(
       *('--', '--config.a=b c', '--', 'x'),

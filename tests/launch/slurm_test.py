@@ -128,6 +128,40 @@ def test_further_mounts_leave_the_project_mounted(cluster, capsys):
   assert '--container-mounts=/x ' in text
 
 
+def test_a_workdir_elsewhere_is_mounted_as_well(cluster, capsys):
+  here = cluster / 'a project'
+  text = printed(capsys, '--container=image', '--workdir=/scratch/run')
+  mounts = f"'{here}:{here},/scratch/run:/scratch/run'"
+  assert f'--container-mounts={mounts} ' in text
+
+
+def test_each_task_of_an_array_has_a_run_of_a_sweep(cluster, monkeypatch):
+  sweep = ['--sweep=config.seed=1,2', "--sweep=config.x=('a','b'),$c"]
+  monkeypatch.setenv('SLURM_ARRAY_TASK_ID', '3')
+  assert launch(*sweep, '--', '--config.y=0') == 0
+  text = (cluster / 'a project/runs/jrt_360m/job.sbatch').read_text()
+  assert options(text) >= {'array=0-3', 'job-name=jrt_360m'}
+  assert 'slurm-%A_%a.log' in text
+  argv, _, _ = json.loads((cluster / 'calls' / 'task0').read_text())
+  assert argv == [
+      '--config=jrt_360m.py',
+      '--workdir=runs/jrt_360m/seed=2+x=_c',
+      '--config.seed=2',
+      '--config.x=$c',
+      '--cluster=slurm',
+      '--config.y=0',
+  ]
+
+
+def test_a_dry_run_says_on_stderr_what_it_would_do(cluster, capsys):
+  assert launch('--dry_run') == 0
+  assert capsys.readouterr().err.splitlines() == [
+      'would write runs/jrt_360m/job.sbatch',
+      'would run: sbatch runs/jrt_360m/job.sbatch',
+  ]
+  assert not any((cluster / 'calls').iterdir())
+
+
 @pytest.mark.parametrize('dashes', ['', '--'])  # as SLURM has them
 def test_options_of_ours_can_be_left_out(cluster, capsys, dashes):
   del cluster
@@ -173,7 +207,7 @@ def test_a_job_starts_from_another_run(cluster, capsys):
   argv = ['slurm', '--from=the first', '--dry_run']
   assert launch_main.main([*argv, '--workdir=second'], 'train') == 0
   text = capsys.readouterr().out
-  assert "train \\\n  --from='the first' \\\n  --workdir=second" in text
+  assert "train \\\n  '--from=the first' \\\n  --workdir=second" in text
   assert 'job-name=second' in options(text)
   assert launch_main.main(argv, 'train') == 2
   assert 'error: --workdir must be given' in capsys.readouterr().err

@@ -1,0 +1,96 @@
+"""The runs that a command line asks for: one, or each point of a sweep."""
+
+from collections.abc import Mapping, Sequence
+import itertools
+import pathlib
+import re
+from typing import NamedTuple
+
+# Commas inside brackets belong to a value: config.model.mixers=('pla','swa').
+_VALUES = re.compile(
+    r"""(?:[^,()[\]{}'"]|\([^)]*\)|\[[^]]*\]|'[^']*'|"[^"]*")+"""
+)
+
+
+class Run(NamedTuple):
+  """A run, and the flags with which it is started.
+
+  Attributes:
+    module: what is started with `python -m`.
+    origin: --config=FILE or --from=WORKDIR.
+    workdir: the folder of the run.
+    flags: flags of all runs of the command line.
+    swept: flags of this run of a sweep only.
+  """
+
+  module: str
+  origin: str
+  workdir: str
+  flags: Sequence[str] = ()
+  swept: Sequence[str] = ()
+
+  @property
+  def own(self) -> list[str]:
+    """The flags that the other runs of a sweep do not have."""
+    return [f'--workdir={self.workdir}', *self.swept]
+
+  def command(self, python: str, *places: str) -> list[str]:
+    """Returns the command, with flags that say how processes meet."""
+    program = [python, '-m', self.module]
+    return [*program, self.origin, *self.own, *places, *self.flags]
+
+
+def of_sweep(run: Run, axes: Sequence[str]) -> list[Run]:
+  """Returns a run for each point of a grid; the run itself without axes.
+
+  Each has a folder of its own in the workdir, as in peak_lr=4e-4+seed=1.
+
+  Args:
+    run: what the runs share.
+    axes: --sweep, each config.KEY=VALUE,VALUE…
+
+  Raises:
+    ValueError: an axis has another form, a key is set twice, or two runs would
+      have the same folder.
+  """
+  if not axes:
+    return [run]
+  values = dict(_parse(axis) for axis in axes)
+  for key in values:
+    if sum(axis.removeprefix('--').startswith(f'{key}=') for axis in axes) > 1:
+      raise ValueError(f'--sweep must have each key once, got {key} twice')
+    if any(re.match(f'--{re.escape(key)}(=|$)', flag) for flag in run.flags):
+      raise ValueError(f'--sweep must not have {key}: --{key} is a flag, too')
+  points = [
+      dict(zip(values, point)) for point in itertools.product(*values.values())
+  ]
+  names = [_name(point) for point in points]
+  if twice := sorted({name for name in names if names.count(name) > 1}):
+    raise ValueError(
+        f'--sweep must give each run a name of its own, got {twice[0]} twice'
+    )
+  return [
+      run._replace(
+          workdir=str(pathlib.Path(run.workdir, name)),
+          swept=[f'--{key}={value}' for key, value in point.items()],
+      )
+      for name, point in zip(names, points)
+  ]
+
+
+def _parse(axis):
+  """Returns the key and the values of config.KEY=VALUE,VALUE…"""
+  key, _, text = axis.removeprefix('--').partition('=')
+  values = _VALUES.findall(text)
+  is_key = re.fullmatch(r'config(\.\w+)+', key)
+  if not (is_key and values and ','.join(values) == text):
+    raise ValueError(f'--sweep must be config.KEY=VALUE,VALUE…, got {axis!r}')
+  return key, values
+
+
+def _name(point: Mapping[str, str]) -> str:
+  """Names a run by its values; other signs than a file name's become _."""
+  ends = [key.removesuffix('.name').rpartition('.')[2] for key in point]
+  keys = ends if len({*ends}) == len(ends) else point
+  parts = [f'{key}={value}' for key, value in zip(keys, point.values())]
+  return re.sub(r'[^\w.=+-]+', '_', '+'.join(parts))

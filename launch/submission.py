@@ -1,0 +1,81 @@
+"""What launchers share that write files and submit them to a scheduler."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+import pathlib
+import shlex
+import subprocess
+import sys
+
+# Variables of training processes; README.md has the reasons.
+ENVIRONMENT = {'NCCL_DEBUG': 'WARN', 'XLA_PYTHON_CLIENT_MEM_FRACTION': '0.9'}
+
+
+def add_size(parser: argparse.ArgumentParser) -> None:
+  """Adds the arguments that say how large a job is."""
+  for name, default, what in (
+      ('nodes', 1, 'number of nodes'),
+      ('gpus_per_node', 8, 'GPUs of a node'),
+  ):
+    parser.add_argument(
+        f'--{name}',
+        type=int,
+        default=default,
+        help=f'{what}; default: {default}',
+    )
+
+
+def check_positive(arguments: argparse.Namespace, *names: str) -> None:
+  """Raises ValueError unless these arguments are positive."""
+  for name in names:
+    if (value := vars(arguments)[name]) < 1:
+      raise ValueError(f'--{name} must be positive, got {value}')
+
+
+def submit(
+    files: Mapping[str, str],
+    commands: Sequence[Sequence[str]],
+    *,
+    dry_run: bool,
+    advice: str,
+) -> int:
+  """Writes files and runs commands until one fails; returns its exit code.
+
+  Args:
+    files: the texts by their paths.
+    commands: what submits the files.
+    dry_run: whether the texts are printed instead, and on stderr what would be
+      done with them.
+    advice: where the program of the commands is found, if it is missing.
+
+  Raises:
+    OSError: a file cannot be written, or the program is missing.
+  """
+  if dry_run:
+    print('---\n'.join(files.values()), end='', flush=True)
+    for path in files:
+      print(f'would write {path}', file=sys.stderr)
+    for command in commands:
+      print(f'would run: {shlex.join(command)}', file=sys.stderr)
+    return 0
+  for name, text in files.items():
+    path = pathlib.Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+  for command in commands:
+    try:
+      code = subprocess.run(command).returncode
+    except FileNotFoundError as error:
+      raise FileNotFoundError(
+          f'{command[0]} is not on the PATH: {advice} ({shlex.join(command)})'
+      ) from error
+    if code:
+      return code
+  return 0
+
+
+def comparison(workdir: str) -> list[str]:
+  """Returns the command that compares the runs of a sweep in a workdir."""
+  folders = f'--workdir={pathlib.Path(workdir, "*")}/'
+  figure = f'--out={pathlib.Path(workdir, "curves.png")}'
+  return [sys.executable, '-m', 'jrt_jax.plot', folders, figure]
