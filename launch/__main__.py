@@ -11,12 +11,19 @@ import pathlib
 import shlex
 import sys
 
+from launch import kubernetes
 from launch import local
 from launch import runs
+from launch import skypilot
 from launch import slurm
 
 # Modules with `add_arguments(parser)` and `run(arguments, runs)`.
-LAUNCHERS = {'local': local, 'slurm': slurm}
+LAUNCHERS = {
+    'local': local,
+    'slurm': slurm,
+    'kubernetes': kubernetes,
+    'skypilot': skypilot,
+}
 
 COMMAND = 'jrt_jax.train'
 
@@ -111,12 +118,15 @@ def _add_origin(parser):
 
 def _origin(arguments):
   """Returns the flag that says where a run starts from, and the workdir."""
+  path = arguments.config if arguments.source is None else arguments.source
+  # Only the job has what is in its volumes.
+  is_here = 'volume' not in arguments or not path.startswith('/')
   if arguments.source is None:
-    origin = f'--config={arguments.config}'
-    default = _default_workdir(arguments.config)
+    origin, default = f'--config={path}', _default_workdir(path, is_here)
   else:
-    _check_source(arguments.source)
-    origin, default = f'--from={arguments.source}', None
+    if is_here:
+      _check_source(path)
+    origin, default = f'--from={path}', None
   workdir = arguments.workdir or default
   if not workdir:
     raise ValueError('--workdir must be given with the config of another run')
@@ -133,13 +143,13 @@ def _check_source(workdir):
     )
 
 
-def _default_workdir(config):
+def _default_workdir(config, is_here):
   """Returns the default workdir of a config; None for a recorded config."""
   path, _, choice = config.partition(':')
   file = pathlib.Path(path)
   # Like `jrt_jax.train`, this also finds configs/NAME.py where it is installed.
   is_ours = path.startswith('configs/') and (_ROOT / path).is_file()
-  if not file.is_file() and not is_ours:
+  if is_here and not file.is_file() and not is_ours:
     raise ValueError(f'--config must be a file, got {str(file)!r}')
   if file.suffix == '.json' or file.name == 'recorded.py':
     return None

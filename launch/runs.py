@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 import itertools
 import pathlib
 import re
+import shlex
 from typing import NamedTuple
 
 # Commas inside brackets belong to a value: config.model.mixers=('pla','swa').
@@ -38,6 +39,13 @@ class Run(NamedTuple):
     """Returns the command, with flags that say how processes meet."""
     program = [python, '-m', self.module]
     return [*program, self.origin, *self.own, *places, *self.flags]
+
+  def shell(self, python: str, *places: str, own: str = '') -> str:
+    """Returns the command for a shell, a flag a line; `own` replaces its own."""
+    program = shlex.join([python, '-m', self.module])
+    origin, *flags = map(shlex.quote, [self.origin, *places, *self.flags])
+    middle = [own] if own else map(shlex.quote, self.own)
+    return ' \\\n  '.join([program, origin, *middle, *flags])
 
 
 def of_sweep(run: Run, axes: Sequence[str]) -> list[Run]:

@@ -105,6 +105,8 @@ def job(arguments: argparse.Namespace, runs: list[Run]) -> str:
     ValueError: an option cannot be right.
   """
   submission.check_positive(arguments, 'nodes', 'gpus_per_node', 'cpus_per_gpu')
+  python = 'python' if arguments.container else arguments.python
+  own = '"${run[@]}"' if len(runs) > 1 else ''
   text = _JOB.format(
       options='\n'.join(
           f'#SBATCH {option}'
@@ -118,7 +120,7 @@ def job(arguments: argparse.Namespace, runs: list[Run]) -> str:
       ),
       runs=_runs(runs),
       srun=' '.join(['srun', *_options(_srun(arguments))]),
-      command=_command(arguments, runs),
+      command=runs[0].shell(python, '--cluster=slurm', own=own),
   )
   _check_bash(text)
   return text
@@ -130,14 +132,6 @@ def _runs(runs):
     return ''
   cases = [f'  {k}) run=({shlex.join(x.own)}) ;;' for k, x in enumerate(runs)]
   return '\n'.join(['', 'case "$SLURM_ARRAY_TASK_ID" in', *cases, 'esac', ''])
-
-
-def _command(arguments, runs):
-  python = 'python' if arguments.container else arguments.python
-  program, flags = shlex.join([python, '-m', runs[0].module]), runs[0].flags
-  own = [*map(shlex.quote, runs[0].own)] if len(runs) == 1 else ['"${run[@]}"']
-  origin, *flags = map(shlex.quote, [runs[0].origin, '--cluster=slurm', *flags])
-  return ' \\\n  '.join([program, origin, *own, *flags])
 
 
 def _sbatch(arguments, size):

@@ -3,12 +3,15 @@
 import argparse
 from collections.abc import Mapping, Sequence
 import pathlib
+import re
 import shlex
 import subprocess
 import sys
 
 # Variables of training processes; README.md has the reasons.
 ENVIRONMENT = {'NCCL_DEBUG': 'WARN', 'XLA_PYTHON_CLIENT_MEM_FRACTION': '0.9'}
+
+_LONGEST_NAME = 35  # Kubernetes adds to the names of jobs, up to 63 characters
 
 
 def add_size(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +33,36 @@ def check_positive(arguments: argparse.Namespace, *names: str) -> None:
   for name in names:
     if (value := vars(arguments)[name]) < 1:
       raise ValueError(f'--{name} must be positive, got {value}')
+
+
+def file(workdir: str, name: str) -> str:
+  """Returns the path here of a file about a run whose workdir is elsewhere."""
+  return str(pathlib.Path('runs', pathlib.PurePath(workdir).name, name))
+
+
+def job_names(workdir: str, count: int) -> list[str]:
+  """Returns names for schedulers: a-z, 0-9 and -; numbered if there are many."""
+  name = re.sub('[^a-z0-9]+', '-', pathlib.PurePath(workdir).name.lower())
+  name = name[:_LONGEST_NAME].strip('-')
+  name = name if name[:1].isalpha() else f'run-{name}'.strip('-')
+  return [name] if count == 1 else [f'{name}-{k}' for k in range(count)]
+
+
+def add_restarts(parser: argparse.ArgumentParser, default: int) -> None:
+  """Adds --max_restarts."""
+  parser.add_argument(
+      '--max_restarts',
+      type=int,
+      default=default,
+      help='how often the run starts anew after failures, not counting nodes'
+      f' that are taken away; default: {default}',
+  )
+
+
+def check_restarts(arguments: argparse.Namespace) -> None:
+  """Raises ValueError unless --max_restarts can be right."""
+  if (value := arguments.max_restarts) < 0:
+    raise ValueError(f'--max_restarts must not be negative, got {value}')
 
 
 def submit(

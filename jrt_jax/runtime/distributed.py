@@ -25,6 +25,10 @@ from jrt_jax.runtime import lost_peer
 
 HEARTBEAT = 30  # seconds of silence after which a process counts as dead
 
+# Seconds until all processes must have started. Pods start one by one, as soon as
+# there is a node and each node has the image.
+PATIENCE, PATIENCE_WITH_PODS = 300, 1800
+
 # Waits are long, since others may tokenise or compile; if a process dies, they
 # end earlier.
 LONG = 24 * 60 * 60  # seconds
@@ -68,7 +72,7 @@ def meet(
     num_processes: int | None = None,
     process_id: int | None = None,
     local_device_ids: Sequence[int] | None = None,
-    timeout: float = 300,
+    timeout: float | None = None,
 ) -> Peers:
   """Joins the processes of a run; no device may be used before `open_devices`.
 
@@ -79,7 +83,8 @@ def meet(
     process_id: number of this process, if the cluster does not provide it.
     local_device_ids: the GPUs of its node that this process uses; by default
       the processes of a node divide them evenly, in the order of their ids.
-    timeout: seconds after which the program ends if processes are missing.
+    timeout: seconds after which the program ends if processes are missing;
+      by default PATIENCE, and PATIENCE_WITH_PODS in Kubernetes.
 
   Raises:
     ValueError: the cluster is unknown or lacks variables, the ids are not
@@ -92,7 +97,8 @@ def meet(
   if place.num_processes == 1:
     _restrict_gpus(ids)
     return Peers(cluster, local_device_ids=ids)
-  _connect(place, timeout)
+  has_pods = cluster == 'kubernetes'
+  _connect(place, timeout or (PATIENCE_WITH_PODS if has_pods else PATIENCE))
   texts = gather('jrt_jax/hosts', f'{socket.gethostname()} {gpus.visible()}')
   hosts, counts = zip(*(text.split() for text in texts))
   if ids is None:

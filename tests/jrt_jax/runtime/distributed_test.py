@@ -213,6 +213,27 @@ def test_who_waits_in_vain_says_so(process):
   assert line.startswith(f'error: process {process} of 2 waited 1 s for the')
 
 
+@pytest.mark.parametrize(
+    'cluster, seconds',
+    [
+        ('flags', distributed.PATIENCE),
+        ('kubernetes', distributed.PATIENCE_WITH_PODS),
+    ],
+)
+def test_pods_may_wait_longer_for_each_other(monkeypatch, cluster, seconds):
+  waits = []
+
+  def connect(place, timeout):
+    waits.append(timeout)
+    raise OSError
+
+  monkeypatch.setattr(distributed, '_connect', connect)
+  monkeypatch.setenv('JOB_COMPLETION_INDEX', '1')
+  with pytest.raises(OSError):
+    distributed.meet(cluster, coordinator='a:1', num_processes=2, process_id=1)
+  assert waits == [seconds]
+
+
 def test_a_port_in_use_is_one_line():
   with socket.socket(socket.AF_INET6) as used:
     used.bind(('::', 0))

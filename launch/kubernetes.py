@@ -1,0 +1,210 @@
+"""Submits a run as a JobSet, with one pod and one process for each node.
+
+Needs JobSet 0.10 or newer in the cluster, and an image in which jrt_jax is
+installed. A pod that is evicted gets SIGTERM: all processes save and end, and
+the JobSet starts anew and continues the run.
+"""
+
+import argparse
+from typing import Any
+
+from launch import submission
+from launch import volumes as volumes_lib
+from launch import yaml
+from launch.runs import Run
+
+_PORT = 8476
+_GRACE = 300  # seconds between SIGTERM and SIGKILL; a run saves in this time
+
+# Exit codes of jrt_jax.train.
+MISTAKE = 2
+SAVED = 143  # 128 + SIGTERM
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the arguments of this launcher."""
+  submission.add_size(parser)
+  parser.add_argument(
+      '--image', required=True, help='the image, in which jrt_jax is installed'
+  )
+  volumes_lib.add_argument(parser, 'a PersistentVolumeClaim, at PATH')
+  submission.add_restarts(parser, default=5)
+  for name, metavar, what in (
+      ('resource', 'NAME=COUNT', 'a further resource of each node: memory=1Ti'),
+      ('node_selector', 'LABEL=VALUE', 'a label that nodes must have'),
+  ):
+    parser.add_argument(
+        f'--{name}', action='append', default=[], metavar=metavar, help=what
+    )
+  parser.add_argument(
+      '--secret',
+      action='append',
+      default=[],
+      help='a Secret whose keys become environment variables',
+  )
+  parser.add_argument('--namespace', help='the namespace of the JobSet')
+  parser.add_argument('--queue', help='a local queue of Kueue')
+
+
+def run(arguments: argparse.Namespace, runs: list[Run]) -> int:
+  """Writes the JobSets and submits them; returns the exit code.
+
+  Raises:
+    ValueError: an option cannot be right.
+    OSError: the file cannot be written, or there is no kubectl.
+  """
+  names = submission.job_names(arguments.workdir, len(runs))
+  documents = [
+      yaml.text(jobset(arguments, one, name)) for one, name in zip(runs, names)
+  ]
+  path = submission.file(arguments.workdir, 'jobset.yaml')
+  return submission.submit(
+      {path: '---\n'.join(documents)},
+      [['kubectl', 'create', '-f', path]],
+      dry_run=arguments.dry_run,
+      advice='submit from a machine that reaches the cluster',
+  )
+
+
+def jobset(
+    arguments: argparse.Namespace, run: Run, name: str
+) -> dict[str, Any]:
+  """Returns the JobSet of a run.
+
+  Raises:
+    ValueError: an option cannot be right.
+  """
+  submission.check_positive(arguments, 'nodes', 'gpus_per_node')
+  submission.check_restarts(arguments)
+  metadata = {'name': name}
+  if arguments.namespace:
+    metadata['namespace'] = arguments.namespace
+  if arguments.queue:
+    metadata['labels'] = {'kueue.x-k8s.io/queue-name': arguments.queue}
+  job = {
+      'name': 'train',
+      'replicas': 1,
+      'template': {'spec': _job(arguments, run, name)},
+  }
+  return {
+      'apiVersion': 'jobset.x-k8s.io/v1alpha2',
+      'kind': 'JobSet',
+      'metadata': metadata,
+      'spec': {
+          'network': {'enableDNSHostnames': True},  # a headless service
+          'failurePolicy': _failure_policy(arguments),
+          'replicatedJobs': [job],
+      },
+  }
+
+
+def _failure_policy(arguments):
+  """Decides by the message of Kubernetes about the first pod that failed."""
+  listed = {'onJobFailureReasons': ['PodFailurePolicy']}
+  pattern = f'exit code {MISTAKE} '
+  return {
+      'maxRestarts': arguments.max_restarts,
+      'rules': [
+          {
+              'name': 'mistake',
+              'action': 'FailJobSet',
+              **listed,
+              'onJobFailureMessagePatterns': [pattern],
+          },
+          {
+              'name': 'saved',
+              'action': 'RestartJobSetAndIgnoreMaxRestarts',
+              **listed,
+          },
+      ],
+  }
+
+
+def _job(arguments, run, name):
+  codes = {
+      'containerName': 'train',
+      'operator': 'In',
+      'values': [MISTAKE, SAVED],
+  }
+  return {
+      'completionMode': 'Indexed',
+      'completions': arguments.nodes,
+      'parallelism': arguments.nodes,
+      'backoffLimit': 0,  # one process alone cannot start anew
+      'podFailurePolicy': {
+          'rules': [
+              {'action': 'FailJob', 'onExitCodes': codes},
+              {
+                  'action': 'FailJob',
+                  'onPodConditions': [{'type': 'DisruptionTarget'}],
+              },
+          ]
+      },
+      'template': {'spec': _pod(arguments, run, name)},
+  }
+
+
+def _pod(arguments, run, name):
+  volumes = volumes_lib.parse(arguments.volume)
+  run, _ = volumes_lib.place(run, volumes)
+  resources = {
+      'nvidia.com/gpu': arguments.gpus_per_node,
+      **_pairs('resource', arguments),
+  }
+  mounts = {f'volume-{k}': volume.path for k, volume in enumerate(volumes)}
+  mounts['shared-memory'] = '/dev/shm'  # of which NCCL needs more than 64 MiB
+  command = run.command('python', '--cluster=kubernetes')
+  container = {
+      'name': 'train',
+      'image': arguments.image,
+      'command': [word.replace('$(', '$$(') for word in command],
+      'env': [
+          {'name': key, 'value': value}
+          for key, value in _environment(arguments, name).items()
+      ],
+      'resources': {'limits': resources},
+      'volumeMounts': [
+          {'name': key, 'mountPath': path} for key, path in mounts.items()
+      ],
+  }
+  if arguments.secret:
+    container['envFrom'] = [
+        {'secretRef': {'name': name}} for name in arguments.secret
+    ]
+  pod = {
+      'restartPolicy': 'Never',
+      'terminationGracePeriodSeconds': _GRACE,
+      'containers': [container],
+      'volumes': [
+          *(
+              {
+                  'name': f'volume-{k}',
+                  'persistentVolumeClaim': {'claimName': volume.source},
+              }
+              for k, volume in enumerate(volumes)
+          ),
+          {'name': 'shared-memory', 'emptyDir': {'medium': 'Memory'}},
+      ],
+  }
+  if selector := _pairs('node_selector', arguments):
+    pod['nodeSelector'] = selector
+  return pod
+
+
+def _environment(arguments, name):
+  """Variables that jrt_jax.runtime.schedulers reads, besides the pod's index."""
+  return {
+      'JAX_COORDINATOR_ADDRESS': f'{name}-train-0-0.{name}:{_PORT}',
+      'JAX_NUM_PROCESSES': str(arguments.nodes),
+      **submission.ENVIRONMENT,
+  }
+
+
+def _pairs(name, arguments):
+  pairs = {}
+  for text in vars(arguments)[name]:
+    key, equals, value = text.partition('=')
+    if not (key and equals and value):
+      raise ValueError(f'--{name} must be NAME=VALUE, got {text!r}')
+    pairs[key] = value
+  return pairs
