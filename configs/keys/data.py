@@ -14,8 +14,8 @@ _COUNT = Whole(1, 10**9)
 _COUNT_OR_0 = Whole(0, 10**9)
 
 KEYS = dict(
-    # python_stdlib: source files of the running Python; text, jsonl: your
-    # files; shards: written by jrt_jax.data.prepare; megatron: .bin and
+    # python_stdlib: source files of the running Python; text, jsonl, parquet:
+    # your files; shards: written by jrt_jax.data.prepare; megatron: .bin and
     # .idx of Megatron-LM or GPT-NeoX; the rest are synthetic tasks
     source=(
         'python_stdlib',
@@ -27,9 +27,10 @@ KEYS = dict(
     # shards: their folder. Otherwise comma-separated globs of files: text
     # and jsonl may be .gz or .zst; megatron takes names without extension
     path=('', Text(2**20)),
-    text_key=('text', Text()),  # jsonl: the field that has the text
+    # jsonl, parquet: the field or the column that has the text
+    text_key=('text', Text()),
     tokenizer=('bytes', Text()),  # bytes, or the path of a tokenizer.json
-    # text, jsonl, megatron: held-out files, given like path
+    # text, jsonl, parquet, megatron: held-out files, given like path
     validation_path=('', Text(2**20)),
     # without held-out files, this fraction of the tokens, at the end, is
     # held out

@@ -18,7 +18,7 @@ def define_input(run: str) -> flags.FlagHolder[str | None]:
       'input',
       None,
       'Files to read: comma-separated globs of .jsonl or text files, also .gz'
-      f' or .zst. Default: the held-out data of {run}.',
+      f' or .zst, or of .parquet files. Default: the held-out data of {run}.',
   )
 
 

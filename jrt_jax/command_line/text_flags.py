@@ -8,7 +8,10 @@ flags.disclaim_key_flags()  # --help shows them with the command's own flags
 def define_text_key() -> flags.FlagHolder[str]:
   """Defines --text_key."""
   return flags.DEFINE_string(
-      'text_key', 'text', 'The field of a jsonl record that has the text.'
+      'text_key',
+      'text',
+      'The field of a jsonl record, or the column of a Parquet file, that has the'
+      ' text.',
   )
 
 
@@ -17,7 +20,7 @@ def define_format() -> flags.FlagHolder[str | None]:
   return flags.DEFINE_enum(
       'format',
       None,
-      ['jsonl', 'text'],
+      ['jsonl', 'text', 'parquet'],
       'Format of the text; default: as the extensions of the files say.',
   )
 

@@ -30,7 +30,7 @@ _SCHEMA = Fields(
         },
         'dtype': OneOf('uint16', 'uint32'),
         'settings': {
-            'format': OneOf('jsonl', 'text'),
+            'format': OneOf('jsonl', 'text', 'parquet'),
             'text_key': Text(),
             'separator': Text(),
             'validation_fraction': Real(0, 1),
@@ -63,8 +63,9 @@ class Settings:
   """The settings that determine the tokens of each shard, with the tokenizer.
 
   Attributes:
-    format: the format of the text files, 'jsonl' or 'text'.
-    text_key: the field of a jsonl record that has the text.
+    format: the format of the files: 'jsonl', 'text' or 'parquet'.
+    text_key: the field of a jsonl record, or the column of a Parquet file, that
+      has the text.
     separator: the string between the documents of a text file; '' if each file
       is one document.
     validation_fraction: the fraction of documents that is held out.

@@ -129,6 +129,7 @@ def _write_shards(folder, manifest, tokenizer, workers):
       paths,
       format=settings.format,
       separator=settings.separator,
+      text_key=settings.text_key,
       file=manifest.file,
       unit=manifest.unit,
   )

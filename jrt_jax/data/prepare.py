@@ -27,7 +27,10 @@ from jrt_jax.data import sources
 from jrt_jax.data import text_batches
 
 _INPUT = flags.DEFINE_string(
-    'input', None, 'Comma-separated globs of files (plain, .gz or .zst).'
+    'input',
+    None,
+    'Comma-separated globs of .jsonl or text files, plain, .gz or .zst, or of'
+    ' .parquet files.',
 )
 _OUT = flags.DEFINE_string('out', None, 'The folder of the shards.')
 _TOKENIZER = flags.DEFINE_string(

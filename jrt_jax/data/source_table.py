@@ -33,6 +33,9 @@ SOURCES = {
     ),
     'text': Source(f'{_TEXT}:text', _FILES, of_documents=True),
     'jsonl': Source(f'{_TEXT}:jsonl', (*_FILES, 'text_key'), of_documents=True),
+    'parquet': Source(
+        f'{_TEXT}:parquet', (*_FILES, 'text_key'), of_documents=True
+    ),
     'shards': Source(
         'jrt_jax.data.shards:open_splits',
         ('path', 'tokenizer', 'validation_fraction', 'verify'),

@@ -23,6 +23,7 @@ if sys.version_info >= (3, 14):
 else:
   from backports import zstd
 
+from jrt_jax.data import parquet as parquet_lib
 from jrt_jax.schema import shown
 
 Documents = Iterable[str | bytes]
@@ -73,6 +74,14 @@ def jsonl(data: Mapping) -> dict[str, Documents]:
   """Files of JSON lines (plain, .gz or .zst); each line has one document."""
   return {
       split: _records(paths, data['text_key'])
+      for split, paths in _files(data).items()
+  }
+
+
+def parquet(data: Mapping) -> dict[str, Documents]:
+  """Parquet files; each row has one document."""
+  return {
+      split: _rows(paths, data['text_key'])
       for split, paths in _files(data).items()
   }
 
@@ -218,3 +227,9 @@ def _records(paths: list[str], text_key: str) -> Iterator[str]:
       for number, line in enumerate(file, 1):
         if line.strip():
           yield record(line, text_key, f'{path}:{number}')
+
+
+def _rows(paths: list[str], text_key: str) -> Iterator[bytes]:
+  for path in paths:
+    with open_text(path) as (file, _):
+      yield from parquet_lib.TextColumn(file, path, text_key).rows()

@@ -74,17 +74,19 @@ def stream_of_files(
   Args:
     argument: the name of the argument, for error messages.
     patterns: comma-separated globs of files (plain, .gz or .zst). All are
-      .jsonl if the first one is, else text.
+      .jsonl or .parquet if the first one is, else text.
     tokenizer: what `tokenizers.load` returned.
-    text_key: the field of a jsonl record that has the text.
+    text_key: the field of a jsonl record, or the column of a Parquet file, that
+      has the text.
 
   Raises:
     FileNotFoundError: a pattern matches no file.
     ValueError: a file does not have its format.
   """
   paths = sources.find(argument, patterns)
-  is_jsonl = '.jsonl' in pathlib.Path(paths[0]).suffixes
-  read = sources.jsonl if is_jsonl else sources.text
+  suffixes = pathlib.Path(paths[0]).suffixes
+  readers = {'.jsonl': sources.jsonl, '.parquet': sources.parquet}
+  read = next((readers[x] for x in suffixes if x in readers), sources.text)
   data = {'path': patterns, 'validation_path': '', 'text_key': text_key}
   return streams.in_memory(streams.tokenize(read(data)['train'], tokenizer))
 

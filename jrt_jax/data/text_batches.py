@@ -1,12 +1,14 @@
 """Reads text files as batches of documents that are not tokenized yet."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+import contextlib
 import dataclasses
 import itertools
 import pathlib
 
 import tqdm
 
+from jrt_jax.data import parquet
 from jrt_jax.data import sources
 from jrt_jax.data import tokenizers
 
@@ -17,12 +19,13 @@ _EXTENSIONS = {
     '.txt': 'text',
     '.text': 'text',
     '.md': 'text',
+    '.parquet': 'parquet',
 }
 
 
 @dataclasses.dataclass
 class Batch:
-  """Consecutive units of text of one file; a unit is a JSON line or a document.
+  """Consecutive units of one file: JSON lines, documents or rows of Parquet.
 
   Attributes:
     path: the path of the file.
@@ -30,7 +33,8 @@ class Batch:
     first: the number of the first unit in its file, from 0.
     units: the units.
     read: approximate number of bytes of the file on disk up to the end of these
-      units; all documents of a text file count as equally long.
+      units; all documents of a text file, or rows of a Parquet file, count as
+      equally long.
   """
 
   path: str
@@ -41,7 +45,8 @@ class Batch:
 
 
 def text_format(argument: str, paths: list[str]) -> str:
-  """Returns the format of files, 'jsonl' or 'text', by their extensions.
+  """Returns the format of files, 'jsonl', 'text' or 'parquet', by their
+  extensions.
 
   Args:
     argument: the name of the argument, for error messages.
@@ -61,7 +66,8 @@ def text_format(argument: str, paths: list[str]) -> str:
     formats.add(_EXTENSIONS[suffix])
   if len(formats) > 1:
     raise ValueError(
-        f'{argument} must name files of one format, got jsonl and text'
+        f'{argument} must name files of one format, got'
+        f' {" and ".join(sorted(formats))}'
     )
   return formats.pop()
 
@@ -71,6 +77,7 @@ def read(
     *,
     format: str,
     separator: str,
+    text_key: str,
     file: int = 0,
     unit: int = 0,
 ) -> Iterator[Batch]:
@@ -78,10 +85,11 @@ def read(
 
   Args:
     paths: files (plain, .gz or .zst).
-    format: 'jsonl', whose units are lines; or 'text', whose units are
-      documents.
+    format: 'jsonl', whose units are lines; 'text', whose units are documents;
+      or 'parquet', whose units are the texts of rows.
     separator: the string between the documents of a text file; '' if each file
       is one document.
+    text_key: the column of a Parquet file that has the text.
     file, unit: the file and the unit in it to start from.
 
   Raises:
@@ -89,17 +97,11 @@ def read(
     OSError: a file cannot be read.
   """
   for number in range(file, len(paths)):
-    with sources.open_text(paths[number]) as (text, raw):
-      units = text
-      if format == 'text':  # read as a whole
-        units = _documents(text, separator, paths[number])
-      first = unit if number == file else 0
-      left = itertools.islice(units, first, None)
+    path, first = paths[number], unit if number == file else 0
+    with _opened(path, format, separator, text_key, first) as (left, read):
       while taken := _take(left):
-        start, first, read = first, first + len(taken), raw.tell()
-        if format == 'text':
-          read = read * first // len(units)
-        yield Batch(paths[number], number, start, taken, read)
+        start, first = first, first + len(taken)
+        yield Batch(path, number, start, taken, read(first))
 
 
 def documents(
@@ -114,7 +116,8 @@ def documents(
 
   Args:
     paths, format, separator: see `read`.
-    text_key: the field of a jsonl record that has the text.
+    text_key: the field of a jsonl record, or the column of a Parquet file, that
+      has the text.
     progress: label of the progress bar on a terminal; '': no bar.
 
   Raises:
@@ -129,14 +132,35 @@ def documents(
       disable=None if progress else True,  # None: unless on a terminal
       delay=1,
   ) as bar:
-    for batch in read(paths, format=format, separator=separator):
+    for batch in read(
+        paths, format=format, separator=separator, text_key=text_key
+    ):
       for number, unit in enumerate(batch.units, batch.first + 1):
-        if format == 'text':
+        if format != 'jsonl':
           yield unit.decode(errors='replace')
         elif unit.strip():
           text = sources.record(unit, text_key, f'{batch.path}:{number}')
           yield tokenizers.to_bytes(text).decode(errors='replace')
       bar.update(sum(sizes[: batch.file]) + batch.read - bar.n)
+
+
+@contextlib.contextmanager
+def _opened(
+    path: str, format: str, separator: str, text_key: str, first: int
+) -> Iterator[tuple[Iterable[bytes], Callable[[int], int]]]:
+  """Opens a file: its units from `first` on, and `Batch.read` by units read."""
+  with sources.open_text(path) as (file, raw):
+    if format == 'jsonl':
+      yield itertools.islice(file, first, None), lambda _: raw.tell()
+      return
+    if format == 'parquet':
+      column = parquet.TextColumn(file, path, text_key)
+      left, number = column.rows(first), column.num_rows
+      size = pathlib.Path(path).stat().st_size
+    else:  # read as a whole
+      units = _documents(file, separator, path)
+      left, number, size = iter(units[first:]), len(units), raw.tell()
+    yield left, lambda units: size * units // number
 
 
 def _documents(text, separator, path):

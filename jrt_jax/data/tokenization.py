@@ -107,7 +107,7 @@ def tokenize(
 
 def _text(batch, i, settings):
   unit = batch.units[i]
-  if settings.format == 'text':
+  if settings.format != 'jsonl':
     return unit
   if not unit.strip():
     return b''

@@ -10,6 +10,7 @@ from configs import base
 from fuzz.reader import Reader
 from jrt_jax.data import manifest as manifests
 from jrt_jax.data import megatron_file
+from jrt_jax.data import parquet
 from jrt_jax.data import shards
 from jrt_jax.data import sources
 from jrt_jax.data import tokenizers
@@ -48,6 +49,20 @@ def _read_text(folder):
       sources.record(line, 'text', 'a.jsonl')
 
 
+def _write_parquet(folder):
+  import pyarrow  # an extra
+  from pyarrow import parquet as files
+
+  table = pyarrow.table({'text': ['a', None, 'bc'] * 3, 'id': range(9)})
+  files.write_table(table, folder / 'a.parquet', row_group_size=4)
+
+
+def _read_parquet(folder):
+  path = str(folder / 'a.parquet')
+  with open(path, 'rb') as file:
+    list(parquet.TextColumn(file, path, 'text').rows())
+
+
 def _write_megatron(folder):
   header = struct.pack('<9sQBQQ', b'MMIDIDX', 1, 8, 2, 3)
   arrays = struct.pack('<2i2q3q', 2, 1, 0, 4, 0, 1, 2)
@@ -78,6 +93,7 @@ def _write_tokenizer(folder):
 READERS = {
     'manifest': Reader('manifest.json', 'json', _write_manifest, _read_shards),
     'text': Reader('a.jsonl', 'jsonl', _write_text, _read_text),
+    'parquet': Reader('a.parquet', 'bytes', _write_parquet, _read_parquet),
     'megatron': Reader('a.idx', 'bytes', _write_megatron, _read_megatron),
     'tokenizer': Reader(
         'tokenizer.json',

@@ -45,6 +45,20 @@ def documents(ids):
   return texts
 
 
+def fail_after(parts, monkeypatch):
+  """Makes the preparation fail when it has written so many parts."""
+  commit = shard_writer.ShardWriter.commit
+  calls = []
+
+  def failing(writer, *place):
+    calls.append(place)
+    if len(calls) > parts:
+      raise OSError('disk full')
+    commit(writer, *place)
+
+  monkeypatch.setattr(shard_writer.ShardWriter, 'commit', failing)
+
+
 @pytest.fixture(scope='module')
 def jsonl(tmp_path_factory):
   """The paths of two files with `TEXTS`, which tests leave as they are."""
@@ -141,18 +155,9 @@ def test_the_bytes_do_not_depend_on_workers(prepared, jsonl, tmp_path):
 def test_what_failed_is_continued_to_the_same_bytes(
     parts, prepared, jsonl, tmp_path, monkeypatch
 ):
-  commit = shard_writer.ShardWriter.commit
-  calls = []
-
-  def failing(writer, *place):
-    calls.append(place)
-    if len(calls) > parts:
-      raise OSError('disk full')
-    commit(writer, *place)
-
   folder = tmp_path / 'other'
   with monkeypatch.context() as patch:
-    patch.setattr(shard_writer.ShardWriter, 'commit', failing)
+    fail_after(parts, patch)
     with pytest.raises(OSError, match='disk full'):
       prepare(folder, jsonl)
   done = manifests.read(folder)
@@ -160,6 +165,26 @@ def test_what_failed_is_continued_to_the_same_bytes(
   assert prepare(folder, jsonl) == prepared[1]
   assert files(folder) == files(prepared[0])
   assert not list(folder.glob('*.tmp'))
+
+
+@pytest.mark.parametrize('parts', [0, 3])
+def test_parquet_becomes_the_same_shards_and_continues(
+    parts, prepared, tmp_path, monkeypatch
+):
+  pa, pq = map(pytest.importorskip, ('pyarrow', 'pyarrow.parquet'))
+  paths = []
+  for name, part in zip('ab', (TEXTS[:130], TEXTS[130:])):
+    paths.append(str(tmp_path / f'{name}.parquet'))
+    table = pa.table({'text': part})
+    pq.write_table(table, paths[-1], row_group_size=50)
+  folder = tmp_path / 'out'
+  with monkeypatch.context() as patch:
+    fail_after(parts, patch)
+    with pytest.raises(OSError, match='disk full'):
+      prepare(folder, paths, format='parquet')
+  manifest = prepare(folder, paths, format='parquet')
+  assert manifest.complete and manifest.shards == prepared[1].shards
+  assert files(folder) == files(prepared[0])
 
 
 def test_what_is_complete_is_left_alone(prepared, jsonl, monkeypatch):

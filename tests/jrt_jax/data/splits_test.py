@@ -44,6 +44,19 @@ def test_held_out_files_leave_the_training_data_whole(tmp_path):
   assert split['validation'][:].tolist() == [*b'xyz', 256]
 
 
+def test_rows_of_parquet_become_tokens(tmp_path):
+  pa, pq = map(pytest.importorskip, ('pyarrow', 'pyarrow.parquet'))
+  path = tmp_path / 'a.parquet'
+  pq.write_table(pa.table({'text': ['one', None, 'two']}), path)
+  split = token_streams(tmp_path, source='parquet', path=str(path))
+  train = split['train'][:].tolist() + split['validation'][:].tolist()
+  assert train == [*b'one', 256, *b'two', 256]
+  stream = splits.stream_of_files(
+      '--input', str(path), tokenizers.Bytes(), text_key='text'
+  )
+  assert stream[:].tolist() == train
+
+
 def test_a_large_vocabulary_gets_wide_tokens(tmp_path, monkeypatch):
   monkeypatch.setattr(tokenizers.Bytes, 'size', 2**16 + 1)
   assert token_streams(tmp_path)['train'][:1].dtype == np.uint32

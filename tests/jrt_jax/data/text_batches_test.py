@@ -7,9 +7,10 @@ from jrt_jax.data import text_batches
 
 def read(paths, format='jsonl', separator='', **start):
   paths = list(map(str, paths))
-  return list(
-      text_batches.read(paths, format=format, separator=separator, **start)
+  batches = text_batches.read(
+      paths, format=format, separator=separator, text_key='text', **start
   )
+  return list(batches)
 
 
 @pytest.fixture
@@ -83,11 +84,38 @@ def test_a_binary_file_is_no_text(tmp_path):
     read([path], 'text', '|')
 
 
+@pytest.mark.parametrize('unit', [0, 1, 3, 4])
+def test_rows_of_parquet_are_read_from_any_row(unit, tmp_path, monkeypatch):
+  monkeypatch.setattr(text_batches, '_BATCH_UNITS', 2)
+  path = write_parquet(tmp_path, ['one', 'two', None, 'four'], 3)
+  batches = read([path], 'parquet', unit=unit)
+  units = [unit for batch in batches for unit in batch.units]
+  assert units == [b'one', b'two', b'', b'four'][unit:]
+  assert [b.first for b in batches] == list(range(unit, 4, 2))
+  assert all(0 < b.read <= path.stat().st_size for b in batches)
+
+
+def test_documents_of_parquet_are_those_of_its_rows(tmp_path):
+  path = write_parquet(tmp_path, ['one', None, 'ä'], 2)
+  documents = text_batches.documents(
+      [str(path)], format='parquet', separator='', text_key='text'
+  )
+  assert list(documents) == ['one', '', 'ä']
+
+
+def write_parquet(folder, texts, row_group_size):
+  pa, pq = map(pytest.importorskip, ('pyarrow', 'pyarrow.parquet'))
+  path = folder / 'a.parquet'
+  pq.write_table(pa.table({'text': texts}), path, row_group_size=row_group_size)
+  return path
+
+
 @pytest.mark.parametrize(
     ('names', 'expected'),
     [
         (['a.jsonl', 'b.jsonl.gz', 'c.jsonl.zst'], 'jsonl'),
         (['a.txt', 'b.md', 'c.text.gz'], 'text'),
+        (['a.parquet', 'b.parquet'], 'parquet'),
     ],
 )
 def test_the_extension_tells_the_format(names, expected):
@@ -97,7 +125,7 @@ def test_the_extension_tells_the_format(names, expected):
 @pytest.mark.parametrize(
     ('names', 'message'),
     [
-        (['a.txt', 'b.parquet'], '--format must be given: .* b.parquet'),
+        (['a.txt', 'b.arrow'], '--format must be given: .* b.arrow'),
         (['a.gz'], '--format must be given: .* a.gz'),
         (['a.txt', 'b.jsonl'], '--train must name files of one format, got js'),
     ],
