@@ -29,6 +29,7 @@ from jrt_jax.command_line import process_flags
 from jrt_jax.data import shards
 from jrt_jax.data import windows
 from jrt_jax.evaluation import recall_probes
+from jrt_jax.reporting import goodput
 from jrt_jax.reporting import report
 from jrt_jax.reporting import tables
 from jrt_jax.reporting import terminal
@@ -36,6 +37,7 @@ from jrt_jax.runtime import compilation_cache
 from jrt_jax.runtime import distributed
 from jrt_jax.runtime import failures
 from jrt_jax.runtime import memory
+from jrt_jax.runtime import phases as phases_lib
 from jrt_jax.training import checkpoint
 from jrt_jax.training import loop
 from jrt_jax.training import program
@@ -84,15 +86,17 @@ _FAILURES = (
 
 def main(argv: list[str]) -> None:
   del argv
+  age = phases_lib.process_age()
+  phases = phases_lib.Phases(phases_lib.IMPORTS, age=age)
   with failures.together():
     with command_line.one_line_failures(*_FAILURES):
-      signal = _train(_CONFIG.value.to_dict())
+      signal = _train(_CONFIG.value.to_dict(), phases)
     sys.exit(128 + signal if signal else 0)
 
 
-def _train(config):
+def _train(config, phases):
   with command_line.one_line_errors(), failures.shared():
-    run = _prepare(config)
+    run = _prepare(config, phases)
     if result := _kept_result(run):
       with run:
         if distributed.is_first():
@@ -103,18 +107,23 @@ def _train(config):
     probe = recall_probes.make(config, run.tokenizer)
   mistakes = command_line.one_line_errors()  # inputs that the kernels refuse
   with mistakes, failures.shared(*_FAILURES, exit_code=command_line.FAILURE):
+    phases.enter(phases_lib.COMPILING)
     train_step = program.compile_step(run)  # while no weights are in memory
   with command_line.one_line_errors(), failures.shared():
+    phases.enter(phases_lib.RESTORING)
     state, origin = run.start()
     if distributed.is_first():
-      print(f'start: {origin}', flush=True)
+      print(f'start: {origin}')
+      print(goodput.startup(phases), flush=True)
   with failures.shared(*_FAILURES, exit_code=command_line.FAILURE):
-    return loop.train(run, state, train_step, probe=probe)
+    return loop.train(run, state, train_step, probe=probe, phases=phases)
 
 
-def _prepare(config):
+def _prepare(config, phases):
   """Joins the other processes, prints the plan of the run, and returns it."""
+  phases.enter(phases_lib.JOINING)
   peers = _MEET()
+  phases.enter(phases_lib.PREPARING)
   file = _config_file()
   is_recorded = file[0] == 'recorded'  # what another run has
   if is_recorded and not _WORKDIR.value:

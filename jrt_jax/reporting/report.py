@@ -124,6 +124,7 @@ def result(
     *,
     held_out: Mapping[str, str],
     tokens_per_second: float | None,
+    goodput: Mapping[str, str],
     sample: tuple[str, str] | None,
 ) -> str:
   """Returns the closing table and a sample of text.
@@ -131,6 +132,7 @@ def result(
   Args:
     held_out: the lines of the last evaluation, by name.
     tokens_per_second: speed of the last steps; None if there were none.
+    goodput: lines about the time that the run has taken, by name.
     sample: the end of a prompt and its continuation by the model; None if the
       data is not text.
   """
@@ -141,6 +143,7 @@ def result(
   lines = {
       **held_out,
       'training speed': speed,
+      **goodput,
       'parameters': f'{sum(cost.parameters(model).values()):,}',
       'decode state': _decode_state(config, '{:,} bytes'.format),
   }

@@ -1,7 +1,6 @@
 """Measures the speed of a run, the use of its devices, and its memory."""
 
-from collections.abc import Iterator, Sequence
-import contextlib
+from collections.abc import Sequence
 import resource
 import sys
 import time
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 
 from jrt_jax.cost import topology
+from jrt_jax.runtime import phases as phases_lib
 
 _WIDTHS = {'cpu': 512}  # width of matrices; a product takes about a millisecond
 _WIDTH = 8192  # width on other platforms
@@ -18,13 +18,18 @@ _SECONDS = 0.2  # duration of the measurement
 
 
 class Throughput:
-  """Rates over the steps since the last `read`, without paused time.
+  """Rates over the steps since the last `read`.
 
-  Steps are dispatched before the devices finish them. Call `read` and enter
-  `paused` only after a value of the last step was fetched.
+  Steps are dispatched before the devices finish them. Call `read`, and enter
+  phases other than those of steps, only after a value of the last step was
+  fetched.
+
+  Args:
+    phases: where the time of steps is measured.
   """
 
-  def __init__(self):
+  def __init__(self, phases: phases_lib.Phases):
+    self._phases = phases
     self._start()
 
   def add(self, tokens: int, loss_tokens: int | jax.Array) -> None:
@@ -33,28 +38,13 @@ class Throughput:
     self._tokens += tokens
     self._loss_tokens += loss_tokens
 
-  @contextlib.contextmanager
-  def waiting(self) -> Iterator[None]:
-    """Counts the time inside the block as waiting for data."""
-    before = time.perf_counter()
-    yield
-    self._waited += time.perf_counter() - before
-
-  @contextlib.contextmanager
-  def paused(self) -> Iterator[None]:
-    """Does not count the time inside the block, such as an evaluation."""
-    before = time.perf_counter()
-    try:
-      yield
-    finally:
-      self._since += time.perf_counter() - before
-
   def read(self) -> dict[str, float]:
     """Returns the rates by name, and starts anew."""
-    seconds = max(time.perf_counter() - self._since, 1e-9)
+    seconds = max(self._phases.of_steps() - self._since, 1e-9)
+    waited = self._phases.of_steps(phases_lib.DATA) - self._waited
     rates = {
         'step_seconds': seconds / max(self._steps, 1),
-        'data_seconds': self._waited / max(self._steps, 1),
+        'data_seconds': waited / max(self._steps, 1),
         'tokens_per_second': self._tokens / seconds,
         'loss_tokens_per_second': float(self._loss_tokens) / seconds,
     }
@@ -62,8 +52,9 @@ class Throughput:
     return rates
 
   def _start(self):
-    self._since = time.perf_counter()
-    self._steps = self._tokens = self._loss_tokens = self._waited = 0
+    self._since = self._phases.of_steps()
+    self._waited = self._phases.of_steps(phases_lib.DATA)
+    self._steps = self._tokens = self._loss_tokens = 0
 
 
 def mfu(

@@ -14,12 +14,14 @@ from jax.sharding import PartitionSpec
 
 from jrt_jax.cost import estimate
 from jrt_jax.data import objectives
+from jrt_jax.reporting import goodput as goodput_lib
 from jrt_jax.reporting import metrics as metrics_lib
 from jrt_jax.reporting import report
 from jrt_jax.reporting import terminal
 from jrt_jax.reporting import throughput
 from jrt_jax.reporting import units
 from jrt_jax.runtime import distributed
+from jrt_jax.runtime import phases as phases_lib
 from jrt_jax.runtime import sharding
 from jrt_jax.runtime import signals
 from jrt_jax.training import optimizer
@@ -45,6 +47,7 @@ def train(
     train_step: jax.stages.Compiled,
     *,
     probe: Callable[[Params], Mapping[str, float]] | None = None,
+    phases: phases_lib.Phases | None = None,
 ) -> signal.Signals | None:
   """Trains to the last step and prints the result, or until a signal.
 
@@ -55,6 +58,7 @@ def train(
     probe: maps weights, on one device of the first process, to metrics. They
       are logged as probe/<name> every `config.probes.every` steps. If it fails,
       the run continues without it. None: no probing.
+    phases: what this process has done before; None: nothing.
 
   Returns:
     The signal that stopped the run, after it was saved; None after the last
@@ -66,13 +70,16 @@ def train(
     NotSaved: a checkpoint could not be written, or numbers of the state are not
       finite.
   """
+  phases = phases or phases_lib.Phases()
   with contextlib.ExitStack() as stack:
     first = distributed.is_first()
     stop = stack.enter_context(signals.StopRequest(tell=first))
     stack.enter_context(jax.set_mesh(run.mesh))
+    step = int(state.step)
+    goodput = goodput_lib.Goodput(run.workdir if first else None, step, phases)
+    stack.callback(goodput.record)  # after the last checkpoint is written
     stack.enter_context(run)
     stack.enter_context(run.checkpoints.writing())  # for errors of metrics too
-    step = int(state.step)
     if first:
       writer = metrics_lib.MetricWriter(run.workdir, step, run.config)
       screen = sys.stderr
@@ -82,12 +89,19 @@ def train(
     stack.enter_context(writer)
     progress = metrics_lib.Progress(run.config['steps'], step, screen)
     stack.callback(progress.close)
-    return _Loop(run, train_step, writer, progress, stop, probe).run(state)
+    loop = _Loop(
+        run, train_step, writer, progress, stop, probe, phases, goodput
+    )
+    stopped_by = loop.run(state)
+    phases.enter(phases_lib.SAVING)
+    return stopped_by
 
 
 class _Loop:
 
-  def __init__(self, run, train_step, writer, progress, stop, probe):
+  def __init__(
+      self, run, train_step, writer, progress, stop, probe, phases, goodput
+  ):
     self._run = run
     self._train_step = train_step
     self._config = run.config
@@ -95,7 +109,9 @@ class _Loop:
     self._progress = progress
     self._stop = stop
     self._probe = probe
-    self._throughput = throughput.Throughput()
+    self._phases = phases
+    self._goodput = goodput
+    self._throughput = throughput.Throughput(phases)
     self._agreed, self._next_agreement = (0, time.perf_counter()), 0
     self._speed = None  # tokens per second, at the last log
     self._flops = estimate.flops_per_token(run.config, run.mean_prefix)
@@ -110,18 +126,20 @@ class _Loop:
   def run(self, state: TrainState) -> signal.Signals | None:
     step, last = int(state.step), self._config['steps']
     evaluated, previous = None, None
+    self._phases.saved = step
+    self._phases.enter(phases_lib.DEVICES, step)
     if self._due(step, 'eval_every') and self._missed(step, 'held_out/'):
       evaluated = self._evaluate(step, state)
     if self._probe_due(step) and self._missed(step, 'probe/'):
       self._ask(step, state)
     while step < last and not (stopped_by := self._stopped_by(step)):
-      with self._throughput.waiting():
-        batch = next(self._run.data)
-      batch = self._run.put(batch)
-      state, metrics = self._train_step(state, batch)
+      batch = self._next_batch(previous)
+      with self._phases.within(phases_lib.DISPATCH):
+        state, metrics = self._train_step(state, self._run.put(batch))
       jax.block_until_ready(previous)  # while devices compute the next step
       self._progress.advance(step)
       step, previous = step + 1, metrics
+      self._phases.count(step)
       self._throughput.add(self._tokens_per_step, metrics['loss_tokens'])
       if self._due(step, 'log_every'):
         self._log(step, metrics, state)
@@ -142,8 +160,18 @@ class _Loop:
     self._show_result(step, state, evaluated)
     return None
 
+  def _next_batch(self, running):
+    """Takes a batch; if no step is `running` at the end, devices were idle."""
+    waited = self._phases.of_steps(phases_lib.DATA)
+    with self._phases.within(phases_lib.DATA):
+      batch = next(self._run.data)
+    if running is None or running['loss'].is_ready():
+      self._phases.idle += self._phases.of_steps(phases_lib.DATA) - waited
+    return batch
+
   def _show_result(self, step, state, evaluated):
     """Prints the result of the last step and saves it."""
+    self._phases.enter(phases_lib.ENDING)
     if evaluated is None:  # an earlier command finished the run
       evaluated = self._run.evaluation.run(self._evaluate_step, state.params)
     sample = self._run.sample(state.params)
@@ -153,6 +181,7 @@ class _Loop:
         self._config,
         held_out=self._run.evaluation.lines(evaluated),
         tokens_per_second=self._speed,
+        goodput=self._goodput.lines(),
         sample=sample,
     )
     terminal.write(f'{result}\n')
@@ -210,6 +239,7 @@ class _Loop:
                 self._flops, self._speed, list(self._run.mesh.devices.flat)
             ),
             'peak_memory': throughput.peak_memory(),
+            **self._goodput.record(),
         },
     )
     self._progress.update(step, self._shown(metrics))
@@ -233,7 +263,7 @@ class _Loop:
 
   def _evaluate(self, step, state):
     jax.block_until_ready(state)  # so that the step counts as training time
-    with self._throughput.paused():
+    with self._phases.within(phases_lib.EVALUATING):
       evaluated = self._run.evaluation.run(self._evaluate_step, state.params)
     named = {f'held_out/{name}': x for name, x in evaluated.items()}
     self._writer.write(step, named)
@@ -244,7 +274,7 @@ class _Loop:
   def _ask(self, step, state):
     """Logs the metrics of the probe; after a failure it is not run again."""
     jax.block_until_ready(state)
-    with self._throughput.paused():
+    with self._phases.within(phases_lib.PROBING):
       params = sharding.gathered(state.params)
       found, error = distributed.from_first(lambda: self._probed(params))
     if error:
@@ -270,5 +300,6 @@ class _Loop:
 
   def _save(self, step, state):
     jax.block_until_ready(state)
-    with self._throughput.paused():
+    with self._phases.within(phases_lib.SAVING):
       self._run.checkpoints.save(step, state, self._run.place())
+    self._phases.saved = step

@@ -144,11 +144,13 @@ def test_the_result_holds_what_was_measured(speed, sample, run_config):
       run_config(),
       held_out={'held-out text': '12,345 bytes'},
       tokens_per_second=speed,
+      goodput={'time': '3m20s'},
       sample=sample,
   )
   model = cost.parameters(run_config()['model'])
   facts = [
       'held-out text   12,345 bytes',
+      '3m20s\n',
       '(no steps were left)' if speed is None else '1,234 tokens/s\n',
       f'{sum(model.values()):,}\n',
       f'{cost.state_bytes(run_config()["model"], length=1):,} bytes per sequence',
@@ -163,6 +165,7 @@ def test_a_decode_state_that_grows_is_told_at_the_sequence_length(run_config):
       run_config(model__mixers=('attention',)),
       held_out={},
       tokens_per_second=None,
+      goodput={},
       sample=('', ''),
   )
   state = 16 * 2 * 8 * 4 + 4  # keys and values of each token, and the count

@@ -5,22 +5,30 @@ import jax.numpy as jnp
 import pytest
 
 from jrt_jax.reporting import throughput
+from jrt_jax.runtime import phases as phases_lib
 from jrt_jax.runtime import sharding
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def clock():
   """A clock that stands still unless a test moves it."""
-  clock = types.SimpleNamespace(now=100.0)
-  monkeypatch.setattr(throughput.time, 'perf_counter', lambda: clock.now)
-  return clock
+  return types.SimpleNamespace(now=100.0)
 
 
-def test_rates_are_those_since_the_last_reading(clock):
-  rates = throughput.Throughput()
+@pytest.fixture
+def phases(clock):
+  """The phases of a process whose devices compute, by that clock."""
+  phases = phases_lib.Phases(now=lambda: clock.now)
+  clock.now += 10  # for its start
+  phases.enter(phases_lib.DEVICES)
+  return phases
+
+
+def test_rates_are_those_since_the_last_reading(clock, phases):
+  rates = throughput.Throughput(phases)
   for seconds in (4.0, 1.0):
     for _ in range(2):
-      with rates.waiting():
+      with phases.within(phases_lib.DATA):
         clock.now += seconds / 4
       clock.now += 3 * seconds / 4
       rates.add(tokens=100, loss_tokens=jnp.int32(40))
@@ -32,19 +40,19 @@ def test_rates_are_those_since_the_last_reading(clock):
     }
 
 
-def test_what_is_paused_does_not_count(clock):
-  rates = throughput.Throughput()
-  with rates.paused():
-    clock.now += 60  # compiling
+def test_only_steps_count(clock, phases):
+  rates = throughput.Throughput(phases)
+  with phases.within(phases_lib.SAVING):
+    clock.now += 60
   clock.now += 2
   rates.add(tokens=10, loss_tokens=5)
-  with rates.paused():
-    clock.now += 30  # evaluating
+  with phases.within(phases_lib.EVALUATING):
+    clock.now += 30
   assert rates.read()['step_seconds'] == 2
 
 
-def test_a_reading_without_steps_is_zero():
-  assert throughput.Throughput().read()['tokens_per_second'] == 0
+def test_a_reading_without_steps_is_zero(phases):
+  assert throughput.Throughput(phases).read()['tokens_per_second'] == 0
 
 
 @pytest.mark.parametrize(
