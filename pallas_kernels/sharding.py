@@ -42,7 +42,8 @@ def on_shards(
     out_specs: a PartitionSpec for each result. If no spec names an axis,
       `operation` itself is returned.
   """
-  if not any(axis for spec in jax.tree.leaves(out_specs) for axis in spec):
+  specs = jax.tree.leaves((in_specs, out_specs))
+  if not any(axis for spec in specs for axis in spec):
     return operation
   return jax.shard_map(
       operation,

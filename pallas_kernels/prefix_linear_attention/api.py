@@ -11,8 +11,10 @@ from pallas_kernels import sharding
 from pallas_kernels.prefix_linear_attention import implementations
 from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
+from pallas_kernels.prefix_linear_attention import sequence_shards
 from pallas_kernels.prefix_linear_attention.feature_maps import FeatureMap
 from pallas_kernels.prefix_linear_attention.implementations import IMPLEMENTATIONS
+from pallas_kernels.prefix_linear_attention.implementations import SUMS
 
 
 def prefix_linear_attention(
@@ -32,6 +34,7 @@ def prefix_linear_attention(
     mask: jax.Array | None = None,
     batch_axes: Sequence[str] = (),
     head_axes: Sequence[str] = (),
+    sequence_axes: Sequence[str] = (),
     implementation: str | Sequence[str] | None = None,
     tiles: mosaic_sm90_tiles.Tiles | None = None,
 ) -> jax.Array | tuple[jax.Array, inputs_lib.State]:
@@ -75,6 +78,9 @@ def prefix_linear_attention(
       the rows: each device computes its own. Axes that do not divide the rows,
       and names that the mesh does not have, are ignored.
     head_axes: the same for heads.
+    sequence_axes: the same for the L positions of each row, of which each
+      device has one part. Devices exchange states, whose size does not depend
+      on L, see `sequence_shards`. P must be L, or 0.
     implementation: one of 'chunked' (any device), 'mosaic_sm90' (Hopper GPUs)
       and 'reference' (O(L²)), or several to try in order. None is 'mosaic_sm90'
       on a device with its own table of tiles for this V, else 'chunked'. There
@@ -93,7 +99,8 @@ def prefix_linear_attention(
       normalizer is 'sum' and the weights of the map can vanish, or a prefix
       ends after its segment (under `jit`, where values are unknown, the prefix
       is cut there instead).
-    NotImplementedError: the named implementation does not support these inputs.
+    NotImplementedError: the named implementation does not support these inputs,
+      or documents have prefixes of their own and `sequence_axes` apply.
 
   Source: Arora et al. 2024, equation 3, https://arxiv.org/abs/2407.05483.
   """
@@ -119,11 +126,13 @@ def prefix_linear_attention(
       inputs,
       _Call(
           tuple(IMPLEMENTATIONS.items()),
+          tuple(SUMS.items()),
           implementations.names(implementation),
           tuple(implementations.unfit(implementation, v.shape[-1]).items()),
           tuple(options.items()),
           tuple(batch_axes),
           tuple(head_axes),
+          tuple(sequence_axes),
       ),
   )
   return (y, state) if return_state else y
@@ -133,19 +142,23 @@ class _Call(NamedTuple):
   """Everything except arrays on which a call depends; hashable."""
 
   implementations: tuple[tuple[str, Callable[..., Any]], ...]
+  sums: tuple[tuple[str, Callable[..., Any]], ...]
   names: tuple[str, ...]
   unfit: tuple[tuple[str, str], ...]
   options: tuple[tuple[str, Any], ...]
   batch_axes: tuple[str, ...]
   head_axes: tuple[str, ...]
+  sequence_axes: tuple[str, ...]
 
 
 @functools.partial(jax.jit, static_argnums=1)
 def _run(inputs, call):
   """Compiled on its own if the caller does not compile, else inlined."""
-  B, _, H, _ = inputs.q.shape
+  B, L, H, _ = inputs.q.shape
+  parts = sharding.axes_that_divide(L, call.sequence_axes)
   specs, state_specs = inputs_lib.partition_specs(
       sharding.axes_that_divide(B, call.batch_axes),
+      parts,
       sharding.axes_that_divide(H, call.head_axes),
   )
   options = dict(call.options)
@@ -155,12 +168,25 @@ def _run(inputs, call):
     specs = specs._replace(prefix_segment=None)
   if not options['return_state']:
     state_specs = None
-  run = functools.partial(
-      dispatch.run,
-      'prefix_linear_attention',
-      dict(call.implementations),
-      call.names,
-      unfit=dict(call.unfit),
-      **options,
+  run, add = (
+      functools.partial(
+          dispatch.run,
+          name,
+          dict(functions),
+          call.names,
+          unfit=dict(call.unfit),
+      )
+      for name, functions in (
+          ('prefix_linear_attention', call.implementations),
+          ('prefix_linear_attention (sums)', call.sums),
+      )
   )
-  return sharding.on_shards(run, (specs,), (specs.q, state_specs))(inputs)
+  if parts:
+    sequence_shards.check(inputs)
+    attend = functools.partial(sequence_shards.attend, parts, run, add)
+  else:
+    attend = lambda inputs, **options: run(
+        inputs_lib.numbered(inputs), **options
+    )
+  attend = functools.partial(attend, **options)
+  return sharding.on_shards(attend, (specs,), (specs.q, state_specs))(inputs)

@@ -47,6 +47,42 @@ def chunked(
   return y, state if return_state else None
 
 
+def sums(
+    k: jax.Array,
+    v: jax.Array,
+    mask: jax.Array,
+    *,
+    feature_map: FeatureMap,
+    plain: bool = False,
+    chunk: int = CHUNK,
+) -> inputs_lib.State:
+  """Returns the sums over the positions of `mask`, bool [B, L]."""
+  del plain  # a mask costs little where no weights are computed
+  return _sums(k, v, mask, feature_map, min(chunk, k.shape[1]))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _sums(k, v, mask, feature_map, chunk):
+  (B, _, H, D), V = k.shape, v.shape[-1]
+  return chunk_products.Products(feature_map).read_prefix(
+      inputs_lib.zero_state(B, H, D, V, feature_map),
+      chunks.Prefix.of(k, v, mask, chunk),
+  )
+
+
+def _sums_forward(k, v, mask, feature_map, chunk):
+  return _sums(k, v, mask, feature_map, chunk), (k, v, mask)
+
+
+def _sums_backward(feature_map, chunk, residuals, dstate):
+  op, L = chunk_products.Products(feature_map), residuals[0].shape[1]
+  grads = op.read_prefix_vjp(dstate, chunks.Prefix.of(*residuals, chunk))
+  return *(x[:, :L] for x in grads), None
+
+
+_sums.defvjp(_sums_forward, _sums_backward)
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5))
 def _chunked(inputs, used, feature_map, normalizer, plain, chunk):
   """Computes the first `used` positions, or all if it is None."""
@@ -70,7 +106,7 @@ def _forward(inputs, used, feature_map, normalizer, plain, chunk):
       _count(used, L, chunk),
       step,
       (
-          op.read_prefix(inputs.state, chunks.Prefix.of(inputs, chunk)),
+          op.read_prefix(inputs.state, _prefix(inputs, chunk)),
           jnp.zeros_like(causal.v),
           jnp.zeros((B, L, H), jnp.float32),
       ),
@@ -84,7 +120,7 @@ def _backward(feature_map, normalizer, plain, chunk, residuals, cotangents):
   dy = chunks.filled(dy, chunk)
   op = chunk_products.Products(feature_map)
   causal = chunks.Causal.of(inputs, plain, chunk)
-  prefix = chunks.Prefix.of(inputs, chunk)
+  prefix = _prefix(inputs, chunk)
   L = causal.q.shape[1]
   count = _count(used, L, chunk)
 
@@ -122,6 +158,11 @@ def _backward(feature_map, normalizer, plain, chunk, residuals, cotangents):
 
 
 _chunked.defvjp(_forward, _backward)
+
+
+def _prefix(inputs, chunk):
+  arrays = inputs.k_enc, inputs.v_enc, inputs.prefix_mask
+  return chunks.Prefix.of(*arrays, chunk)
 
 
 def _count(used, L, chunk):

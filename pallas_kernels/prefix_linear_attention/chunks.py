@@ -95,11 +95,10 @@ class Prefix(NamedTuple):
   size: int  # C
 
   @classmethod
-  def of(cls, inputs, chunk):
-    positions = 1 + jnp.arange(inputs.prefix_mask.shape[1])
-    longest = jnp.max(jnp.where(inputs.prefix_mask, positions, 0), initial=0)
-    arrays = (inputs.k_enc, inputs.v_enc, inputs.prefix_mask)
-    arrays = (filled(x, chunk) for x in arrays)
+  def of(cls, k, v, mask, chunk):
+    positions = 1 + jnp.arange(mask.shape[1])
+    longest = jnp.max(jnp.where(mask, positions, 0), initial=0)
+    arrays = (filled(x, chunk) for x in (k, v, mask))
     return cls(*arrays, -(-longest // chunk), chunk)
 
   def chunk(self, i):

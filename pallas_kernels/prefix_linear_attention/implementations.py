@@ -14,6 +14,13 @@ IMPLEMENTATIONS = {
     'reference': reference.reference,
 }
 
+# How they add up keys and values without any outputs.
+SUMS = {
+    'chunked': chunked.sums,
+    'mosaic_sm90': mosaic_sm90.sums,
+    'reference': reference.sums,
+}
+
 # Implementations that are tried if none is named.
 _DEFAULT = ('mosaic_sm90', 'chunked')
 

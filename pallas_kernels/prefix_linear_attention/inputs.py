@@ -37,7 +37,11 @@ def zero_state(
 
 
 class Inputs(NamedTuple):
-  """The checked arguments of the public operation; the state may be None."""
+  """The checked arguments of the public operation; the state may be None.
+
+  Segments are ids that change at each boundary, before `numbered`; and numbers,
+  from 0 and one more at each boundary, in the inputs of an implementation.
+  """
 
   q: jax.Array  # [B, L, H, D]
   k: jax.Array  # [B, L, H, D]
@@ -45,7 +49,7 @@ class Inputs(NamedTuple):
   k_enc: jax.Array  # [B, P, H, D]
   v_enc: jax.Array  # [B, P, H, V]
   prefix_mask: jax.Array  # bool [B, P], which positions are prefix
-  segment: jax.Array  # int32 [B, L], from 0, one more at each boundary
+  segment: jax.Array  # int32 [B, L], the segment of each position
   mask: jax.Array  # bool [B, L], which positions are tokens
   state: State | None  # before the first token; None before any token
   # int32 [B, P], the segment of each prefix position; None: the first segment.
@@ -67,6 +71,8 @@ def checked(
     feature_map: FeatureMap,
 ) -> Inputs:
   """Returns the arguments of the public operation, which describes them.
+
+  Segments are not numbered yet, see `numbered`.
 
   Raises:
     ValueError: they do not fit together.
@@ -113,20 +119,27 @@ def checked(
     }
   for name, (x, shape, dtype) in expected.items():
     check_array(name, x, shape, dtype)
-  boundary = segment_ids[:, 1:] != segment_ids[:, :-1]
+  prefix_mask = prefix_mask & mask[:, :P]
+  if not of_every_document:
+    check_prefix(prefix_len, segment_ids, P)
+    prefix_mask = prefix_mask & (jnp.arange(P) < prefix_len[:, None])
+  return Inputs(
+      *(q, k, v, k_enc, v_enc, prefix_mask, segment_ids, mask, state),
+      prefix_segment=segment_ids[:, :P] if of_every_document else None,
+  )
+
+
+def numbered(inputs: Inputs) -> Inputs:
+  """Numbers the segments; a prefix of one document ends with the first one."""
+  ids, P = inputs.segment, inputs.prefix_mask.shape[1]
+  boundary = ids[:, 1:] != ids[:, :-1]
   segment = jnp.pad(
       jnp.cumsum(boundary, axis=1, dtype=jnp.int32), ((0, 0), (1, 0))
   )
-  prefix_mask = prefix_mask & mask[:, :P]
-  prefix_segment = segment[:, :P] if of_every_document else None
-  if not of_every_document:
-    check_prefix(prefix_len, segment, P)
-    is_prefix = jnp.arange(P) < prefix_len[:, None]
-    prefix_mask = prefix_mask & is_prefix & (segment[:, :P] == 0)
-  return Inputs(
-      *(q, k, v, k_enc, v_enc, prefix_mask, segment, mask, state),
-      prefix_segment=prefix_segment,
-  )
+  inputs, of_prefix = inputs._replace(segment=segment), segment[:, :P]
+  if inputs.prefix_segment is not None:
+    return inputs._replace(prefix_segment=of_prefix)
+  return inputs._replace(prefix_mask=inputs.prefix_mask & (of_prefix == 0))
 
 
 def with_state(inputs: Inputs, feature_map: FeatureMap) -> Inputs:
@@ -137,10 +150,13 @@ def with_state(inputs: Inputs, feature_map: FeatureMap) -> Inputs:
   return inputs._replace(state=zero_state(B, H, D, V, feature_map))
 
 
-def partition_specs(rows: Any, heads: Any) -> tuple[Inputs, State]:
-  """PartitionSpecs of inputs and states, for axes that share rows and heads."""
+def partition_specs(
+    rows: Any, positions: Any, heads: Any
+) -> tuple[Inputs, State]:
+  """PartitionSpecs of inputs and states, for axes that share each of these."""
   state = State(PartitionSpec(rows, heads), PartitionSpec(rows, heads))
-  vectors, flags = PartitionSpec(rows, None, heads), PartitionSpec(rows)
+  vectors = PartitionSpec(rows, positions, heads)
+  flags = PartitionSpec(rows, positions)
   return Inputs(*[vectors] * 5, *[flags] * 3, state, flags), state
 
 
@@ -191,14 +207,14 @@ def check_name(argument: str, name: str, names: Mapping[str, Any]) -> None:
     raise ValueError(f'{argument} must be one of {sorted(names)}, got {name!r}')
 
 
-def check_prefix(prefix_len: jax.Array, segment: jax.Array, P: int) -> None:
+def check_prefix(prefix_len: jax.Array, ids: jax.Array, P: int) -> None:
   """Raises ValueError if a prefix is not inside its first segment."""
-  if any(isinstance(x, jax.core.Tracer) for x in (prefix_len, segment)):
+  if any(isinstance(x, jax.core.Tracer) for x in (prefix_len, ids)):
     return  # values are not known yet
-  prefix_len, segment = np.asarray(prefix_len), np.asarray(segment)
+  prefix_len, ids = np.asarray(prefix_len), np.asarray(ids)
   if ((prefix_len < 0) | (prefix_len > P)).any():
     raise ValueError(f'prefix_len must lie in [0, P={P}], got {prefix_len}')
-  first = (segment == 0).sum(axis=1)
+  first = np.logical_and.accumulate(ids == ids[:, :1], axis=1).sum(axis=1)
   if (prefix_len > first).any():
     raise ValueError(
         'prefix_len must end inside the first segment, whose lengths are'

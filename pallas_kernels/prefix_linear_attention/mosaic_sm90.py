@@ -61,9 +61,7 @@ def mosaic_sm90(
     NotImplementedError: the inputs are not supported, jax is too old, or the
       device is another GPU.
   """
-  _check(inputs, feature_map)
-  if interpret is None and (reason := tiles_lib.unfit()):
-    raise NotImplementedError(reason)
+  _check(inputs, feature_map, interpret)
   if inputs.prefix_segment is not None:
     rows, places, _ = own_prefixes.causal_rows(inputs)
     y, state = mosaic_sm90(
@@ -85,9 +83,7 @@ def mosaic_sm90(
   P, prefix, documents = k_enc.shape[1], (None, None, None), None
   past = None, None
   if P:
-    positions = jnp.arange(1, inputs.prefix_mask.shape[1] + 1, dtype=jnp.int32)
-    prefix_len = jnp.max(positions * inputs.prefix_mask, axis=1)
-    prefix = k_enc, v_enc, prefix_len
+    prefix = k_enc, v_enc, _length(inputs.prefix_mask)
   if inputs.state is not None:
     past = roll_features.pack_state(inputs.state)
   if not plain:
@@ -105,7 +101,52 @@ def mosaic_sm90(
   return y.astype(dtype), state
 
 
-def _check(inputs, feature_map):
+def sums(
+    k: jax.Array,
+    v: jax.Array,
+    mask: jax.Array,
+    *,
+    feature_map: FeatureMap,
+    plain: bool,
+    tiles: tiles_lib.Tiles | None = None,
+    interpret: Any = None,
+) -> inputs_lib.State:
+  """Returns the sums over the positions of `mask`, bool [B, L].
+
+  Args:
+    k, v, feature_map, tiles, interpret: see `mosaic_sm90`.
+    mask: True for the first positions of each row and for no others, if `plain`.
+    plain: whether the mask is such.
+
+  Raises:
+    NotImplementedError: see `mosaic_sm90`.
+  """
+  nothing = k[:, :0], v[:, :0], mask[:, :0]
+  inputs = inputs_lib.Inputs(k, k, v, *nothing, mask, mask, None)
+  _check(inputs, feature_map, interpret)
+  D, given_V = k.shape[-1], v.shape[-1]
+  inputs = widths.widen(inputs)
+  B, L, H, V = inputs.v.shape
+  tiles = tiles or tiles_lib.choose(V)
+  count = tiles.segments(B=B, H=H, V=V, L=L)
+  k, v = (_pad(x, count * CHUNK) for x in (inputs.k, inputs.v))
+  end = None
+  if not plain:
+    end = CHUNK * mask.astype(jnp.int32)
+    end = jnp.pad(end, ((0, 0), (0, k.shape[1] - L)))
+  launch = derivatives.Launch(tiles, interpret=interpret)
+  read = segments.sums(launch, count, k, v, _length(mask), end)
+  state = roll_features.unpack_state(*(x.sum(1) for x in read), V)
+  return widths.narrow(v, state, D, given_V)[1]
+
+
+def _length(mask):
+  """int32 [B], one more than the last position of `mask`, bool [B, L]."""
+  positions = jnp.arange(1, mask.shape[1] + 1, dtype=jnp.int32)
+  return jnp.max(positions * mask, axis=1)
+
+
+def _check(inputs, feature_map, interpret):
   B, _, H, D = inputs.q.shape
   V = inputs.v.shape[-1]
   refusals = {
@@ -129,6 +170,8 @@ def _check(inputs, feature_map):
   for refusal, applies in refusals.items():
     if applies:
       raise NotImplementedError(refusal)
+  if interpret is None and (reason := tiles_lib.unfit()):
+    raise NotImplementedError(reason)
 
 
 def _dtypes():

@@ -5,6 +5,8 @@ are the states before each segment. Then all segments are computed in parallel,
 as rows of a larger batch. Keys and values are read twice.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -36,21 +38,8 @@ def attend(
         launch, length, q, k, v, k_enc, v_enc, prefix_len, kv_t, gram, documents
     )
 
-  def states(k, v, length, end=None):  # [B, segments, H, ...] each
-    size = k.shape[1] // segments
-    starts = size * jnp.arange(segments)
-    lengths = jnp.clip(length[:, None] - starts, 0, size)
-    end = None if end is None else fold(end)
-    sums = derivatives.final_state(
-        launch, fold(k), fold(v), lengths.reshape(-1), end
-    )
-    return [unfold(x) for x in sums]
-
-  def fold(x):
-    return x.reshape(-1, x.shape[1] // segments, *x.shape[2:])
-
-  def unfold(x):
-    return x.reshape(-1, segments, *x.shape[1:])
+  states = functools.partial(sums, launch, segments)
+  fold = functools.partial(_fold, segments=segments)
 
   def totals(x):  # cumulative sums of the initial state and the segments
     if documents is None:
@@ -88,3 +77,25 @@ def attend(
   )
   last = [x[:, -1] if launch.return_state else None for x in at_ends]
   return y.reshape(v.shape), *last
+
+
+def sums(
+    launch: derivatives.Launch,
+    segments: int,
+    k: jax.Array,
+    v: jax.Array,
+    lengths: jax.Array,
+    end: jax.Array | None = None,
+) -> list[jax.Array]:
+  """`derivatives.final_state` of each segment, [B, segments, H, ...]."""
+  size = k.shape[1] // segments
+  starts = size * jnp.arange(segments)
+  lengths = jnp.clip(lengths[:, None] - starts, 0, size)
+  k, v, end = (None if x is None else _fold(x, segments) for x in (k, v, end))
+  read = derivatives.final_state(launch, k, v, lengths.reshape(-1), end)
+  return [x.reshape(-1, segments, *x.shape[1:]) for x in read]
+
+
+def _fold(x, segments):
+  """[B, L, ...] to [B · segments, L / segments, ...]."""
+  return x.reshape(-1, x.shape[1] // segments, *x.shape[2:])

@@ -69,3 +69,19 @@ def reference(
       + jnp.einsum('blhf->bhf', phi_k),
   )
   return y.astype(inputs.v.dtype), final if return_state else None
+
+
+def sums(
+    k: jax.Array,
+    v: jax.Array,
+    mask: jax.Array,
+    *,
+    feature_map: FeatureMap,
+    plain: bool = False,
+) -> inputs_lib.State:
+  """Returns the sums over the positions of `mask`, bool [B, L]."""
+  del plain
+  dtype = jnp.promote_types(v.dtype, jnp.float32)
+  phi = feature_map.features(k.astype(dtype)) * mask[..., None, None]
+  kv = jnp.einsum('blhf,blhv->bhfv', phi, v.astype(dtype))
+  return inputs_lib.State(kv, phi.sum(1))

@@ -1,0 +1,110 @@
+"""Prefix linear attention of rows whose positions several devices share.
+
+Linear attention adds up φ(k) vᵀ, so that the state before the part of a device
+is a sum of sums of parts. Each device
+
+1. adds up its own part of the prefix, and devices add these up (`psum`);
+2. adds up its own keys, those of the last document of its part only, and
+   devices exchange these sums (`sequence.fold`);
+3. computes its own outputs without any prefix, from the state before its part.
+
+Keys are read twice, as in `mosaic_sm90_segments`. What is exchanged has the size
+of a state, whatever the length; no device has keys, values or outputs of another.
+
+The idea of exchanging states instead of keys: Sun et al. 2024 and 2025 (LASP),
+https://arxiv.org/abs/2404.02882, https://arxiv.org/abs/2502.07563.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from jax import lax
+import jax.numpy as jnp
+
+from pallas_kernels import sequence
+from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
+
+
+class _Transition(NamedTuple):
+  """What a part does to a state: it keeps or drops it, and adds to it."""
+
+  keeps: jax.Array  # bool [B], whether no document begins in the part
+  added: inputs_lib.State
+
+
+def check(inputs: inputs_lib.Inputs) -> None:
+  """Raises an error unless positions of these inputs can be shared."""
+  if inputs.prefix_segment is not None:
+    raise NotImplementedError(
+        'sequence_axes: packed documents with a prefix each (prefix_mask with'
+        ' segment_ids) cannot share their positions among devices'
+    )
+  L, P = inputs.q.shape[1], inputs.k_enc.shape[1]
+  if P not in (0, L):
+    raise ValueError(
+        f'k_enc must have the L = {L} positions of q, or none, where'
+        f' sequence_axes divide them, got {P}'
+    )
+
+
+def attend(
+    axes: Sequence[str],
+    run: Callable[..., Any],
+    add: Callable[..., Any],
+    inputs: inputs_lib.Inputs,
+    *,
+    plain: bool,
+    return_state: bool,
+    **options: Any,
+) -> tuple[jax.Array, inputs_lib.State | None]:
+  """Returns the outputs of one device, and the state after the last token.
+
+  Args:
+    axes: the mapped axes of the mesh that share the positions.
+    run: an implementation of the operation.
+    add: the implementation's sums over keys and values.
+    inputs: the part of one device, before segments are numbered.
+    plain, return_state, **options: see the operation.
+  """
+  feature_map = options['feature_map']
+  state = inputs_lib.with_state(inputs, feature_map).state
+  documents = None if plain else sequence.Documents.of(inputs.segment, axes)
+  inputs = inputs_lib.numbered(inputs)
+  in_last, in_prefix = inputs.mask, inputs.prefix_mask
+  keeps = jnp.ones(len(in_last), bool)
+  if documents is not None:
+    in_last &= inputs.segment == inputs.segment[:, -1:]
+    in_prefix &= (documents.is_first & ~documents.begins)[:, None]
+    keeps = documents.keeps
+
+  sums = lambda *arrays: add(*arrays, plain=plain, **of_sums)
+  of_sums = {k: x for k, x in options.items() if k != 'normalizer'}
+  if inputs.k_enc.shape[1]:
+    of_prefix = sums(inputs.k_enc, inputs.v_enc, in_prefix)
+    of_prefix = lax.psum(of_prefix, tuple(axes))
+    state = jax.tree.map(jnp.add, state, of_prefix)
+  added = sums(inputs.k, inputs.v, in_last)
+  before, last = sequence.fold(_apply, _Transition(keeps, added), state, axes)
+  if documents is not None:
+    before = _where(~documents.begins, before)
+  nothing = (x[:, :0] for x in (inputs.k_enc, inputs.v_enc, in_prefix))
+  own = inputs._replace(
+      **dict(zip(('k_enc', 'v_enc', 'prefix_mask'), nothing)), state=before
+  )
+  y, _ = run(own, plain=plain, return_state=False, **options)
+  return y, last if return_state else None
+
+
+def _apply(transition, state):
+  kept = _where(transition.keeps, state)
+  return jax.tree.map(jnp.add, kept, transition.added)
+
+
+def _where(keeps, state):
+  """The state of rows where `keeps`, bool [B], and 0 for others."""
+
+  def choose(x):
+    return jnp.where(keeps.reshape(-1, *[1] * (x.ndim - 1)), x, 0)
+
+  return jax.tree.map(choose, state)
