@@ -13,6 +13,7 @@ from pallas_kernels.arguments import check_array
 from pallas_kernels.gated_delta_rule import chunked
 from pallas_kernels.gated_delta_rule import inputs as inputs_lib
 from pallas_kernels.gated_delta_rule import reference
+from pallas_kernels.gated_delta_rule import sequence_shards
 
 IMPLEMENTATIONS = {
     'chunked': chunked.chunked,
@@ -33,6 +34,7 @@ def gated_delta_rule(
     mask: jax.Array | None = None,
     batch_axes: Sequence[str] = (),
     head_axes: Sequence[str] = (),
+    sequence_axes: Sequence[str] = (),
     implementation: str | Sequence[str] = 'chunked',
 ) -> jax.Array | tuple[jax.Array, jax.Array]:
   """A linear recurrence that decays, and that overwrites what a key held.
@@ -66,6 +68,9 @@ def gated_delta_rule(
     mask: bool [B, L], False where there is no token: the state stays as it is.
     batch_axes, head_axes: names of mesh axes among which rows and groups are
       divided (heads, if G is 1), as in `prefix_linear_attention`.
+    sequence_axes: the same for the L positions of each row, of which each
+      device has one part. Devices exchange states and what a part makes of an
+      earlier state, see `sequence_shards`; their size does not depend on L.
     implementation: 'chunked' or 'reference' (one token after another), or
       several to try in order.
 
@@ -81,9 +86,8 @@ def gated_delta_rule(
   check_array('q', q, ('B', 'L', 'G', 'D'))
   check_array('k', k, q.shape, q.dtype)
   inputs = _inputs(q, k, v, log_decay, beta, initial_state, segment_ids, mask)
-  results = _run(
-      inputs, _names(implementation), tuple(batch_axes), tuple(head_axes)
-  )
+  axes = tuple(batch_axes), tuple(head_axes), tuple(sequence_axes)
+  results = _run(inputs, _names(implementation), *axes)
   return results if return_state else results[0]
 
 
@@ -97,6 +101,7 @@ def gated_delta_rule_state(
     mask: jax.Array | None = None,
     batch_axes: Sequence[str] = (),
     head_axes: Sequence[str] = (),
+    sequence_axes: Sequence[str] = (),
     implementation: str | Sequence[str] = 'chunked',
 ) -> jax.Array:
   """Returns the state that `gated_delta_rule` returns, and computes no outputs.
@@ -105,7 +110,7 @@ def gated_delta_rule_state(
 
   Args:
     k, v, log_decay, beta, initial_state, mask, batch_axes, head_axes,
-    implementation: see `gated_delta_rule`.
+    sequence_axes, implementation: see `gated_delta_rule`.
 
   Returns:
     float32 [B, H, D, V].
@@ -115,8 +120,8 @@ def gated_delta_rule_state(
   """
   check_array('k', k, ('B', 'L', 'G', 'D'))
   inputs = _inputs(None, k, v, log_decay, beta, initial_state, None, mask)
-  names = _names(implementation)
-  return _run(inputs, names, tuple(batch_axes), tuple(head_axes))[1]
+  axes = tuple(batch_axes), tuple(head_axes), tuple(sequence_axes)
+  return _run(inputs, _names(implementation), *axes)[1]
 
 
 def _inputs(q, k, v, log_decay, beta, initial_state, segment_ids, mask):
@@ -140,15 +145,8 @@ def _inputs(q, k, v, log_decay, beta, initial_state, segment_ids, mask):
       check_array(name, x, shape, dtype)
   if initial_state is None:
     initial_state = jnp.zeros((B, H, D, V), jnp.float32)
-  segment = jnp.zeros((B, L), jnp.int32)
-  if segment_ids is not None:
-    boundary = segment_ids[:, 1:] != segment_ids[:, :-1]
-    starts = jnp.pad(boundary, ((0, 0), (1, 0)))
-    segment = jnp.cumsum(starts, axis=1, dtype=jnp.int32)
-    # Nothing is before the first token of a document that could decay.
-    log_decay = jnp.where(starts[..., None], 0, log_decay)
   v, log_decay, beta = inputs_lib.without_padding(v, log_decay, beta, mask)
-  return inputs_lib.Inputs(q, k, v, log_decay, beta, segment, initial_state)
+  return inputs_lib.Inputs(q, k, v, log_decay, beta, segment_ids, initial_state)
 
 
 def _names(implementation):
@@ -159,28 +157,32 @@ def _names(implementation):
   )
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3))
-def _run(inputs, names, batch_axes, head_axes):
+@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4))
+def _run(inputs, names, batch_axes, head_axes, sequence_axes):
   """Compiled once where the caller compiles nothing, else part of the whole."""
-  (B, _, G, _), H = inputs.k.shape, inputs.v.shape[2]
+  (B, L, G, _), H = inputs.k.shape, inputs.v.shape[2]
   rows = sharding.axes_that_divide(B, batch_axes)
   heads = sharding.axes_that_divide(H if G == 1 else G, head_axes)
-  vectors = PartitionSpec(rows, None, heads)
+  parts = sharding.axes_that_divide(L, sequence_axes)
+  vectors = PartitionSpec(rows, parts, heads)
   state = PartitionSpec(rows, heads)
-  keys = PartitionSpec(rows) if G == 1 else vectors
+  keys = PartitionSpec(rows, parts) if G == 1 else vectors
   specs = inputs_lib.Inputs(
       None if inputs.q is None else keys,
       keys,
       *[vectors] * 2,
       None if inputs.beta is None else vectors,
-      PartitionSpec(rows),
+      None if inputs.segment is None else PartitionSpec(rows, parts),
       state,
   )
   run = functools.partial(
       dispatch.run, 'gated_delta_rule', IMPLEMENTATIONS, names
   )
+  read = lambda inputs: run(inputs_lib.numbered(inputs))
+  if parts:
+    read = functools.partial(sequence_shards.read, parts, run)
   outputs = None if inputs.q is None else vectors
-  return sharding.on_shards(run, (specs,), (outputs, state))(inputs)
+  return sharding.on_shards(read, (specs,), (outputs, state))(inputs)
 
 
 def gated_delta_rule_step(

@@ -29,7 +29,7 @@ CHUNK = 64  # C, a power of 2; the inverse takes C² of memory and C³ of time
 
 # Operands keep their dtype; sums are float32. On accelerators, the default
 # precision of float32 operands would be lower.
-_einsum = functools.partial(
+einsum = functools.partial(
     jnp.einsum,
     preferred_element_type=jnp.float32,
     precision=lax.Precision.HIGHEST,
@@ -104,7 +104,7 @@ def _read(state, chunk):
     scores = _by_head(_scores(chunk.q, chunk.k), ratio)
     y = since * _from_state(chunk.q, state)
     dtype = chunk.v.dtype
-    y += _einsum('bhij,bhjv->bhiv', scores.astype(dtype), written.astype(dtype))
+    y += einsum('bhij,bhjv->bhiv', scores.astype(dtype), written.astype(dtype))
   kept = jnp.where(reads[:, -1:], jnp.exp(total[..., -1]), 0)
   state = state * kept[..., None, None] + _to_state(chunk.k, left * written)
   return state, y
@@ -112,7 +112,7 @@ def _read(state, chunk):
 
 def _since_start(sees, log_decay):
   """Γ, summed over the tokens of each document apart: none depends on another."""
-  return _einsum('bhij,bhj->bhi', sees.astype(jnp.float32), log_decay)
+  return einsum('bhij,bhj->bhi', sees.astype(jnp.float32), log_decay)
 
 
 def _written(chunk, state, ratio, since):
@@ -123,7 +123,7 @@ def _written(chunk, state, ratio, since):
   beta = chunk.beta[..., None]
   new = beta * (v - since * _from_state(chunk.k, state))
   system = beta * _by_head(_scores(chunk.k, chunk.k), ratio)
-  return _einsum('bhij,bhjv->bhiv', _inverse(system), new)
+  return einsum('bhij,bhjv->bhiv', _inverse(system), new)
 
 
 def _inverse(system):
@@ -140,7 +140,7 @@ def _inverse(system):
     blocks = system.reshape(*system.shape[:2], *(C // (2 * size), 2 * size) * 2)
     below = jnp.einsum('bhninj->bhnij', blocks)[..., size:, :size]
     first, second = inverse[:, :, 0::2], inverse[:, :, 1::2]
-    corner = -_einsum('bhnij,bhnjk,bhnkl->bhnil', second, below, first)
+    corner = -einsum('bhnij,bhnjk,bhnkl->bhnil', second, below, first)
     rows = (first, jnp.zeros_like(corner)), (corner, second)
     inverse = jnp.concatenate([jnp.concatenate(x, -1) for x in rows], -2)
   return inverse[:, :, 0]
@@ -148,7 +148,7 @@ def _inverse(system):
 
 def _scores(q, k):
   """[B, G, C, C], the products of all queries and keys of a chunk."""
-  return _einsum('bgid,bgjd->bgij', q, k)
+  return einsum('bgid,bgjd->bgij', q, k)
 
 
 def _by_head(scores, ratio):
@@ -162,7 +162,7 @@ def _from_state(q, state):
   """[B, H, C, V], what the state holds under keys [B, G, C, D]."""
   (B, G, C, _), (H, D, V) = q.shape, state.shape[1:]
   grouped = state.reshape(B, G, H // G, D, V)
-  y = _einsum('bgcd,bgrdv->bgrcv', q, grouped.astype(q.dtype))
+  y = einsum('bgcd,bgrdv->bgrcv', q, grouped.astype(q.dtype))
   return y.reshape(B, H, C, V)
 
 
@@ -170,5 +170,5 @@ def _to_state(k, written):
   """[B, H, D, V], the sum of k uᵀ."""
   (B, G, C, D), (H, V) = k.shape, written.shape[1::2]
   grouped = written.reshape(B, G, H // G, C, V)
-  kv = _einsum('bgcd,bgrcv->bgrdv', k, grouped.astype(k.dtype))
+  kv = einsum('bgcd,bgrcv->bgrdv', k, grouped.astype(k.dtype))
   return kv.reshape(B, H, D, V)

@@ -11,6 +11,10 @@ class Inputs(NamedTuple):
 
   Padding neither decays the state nor writes to it: its `log_decay` is 0, and
   its `beta`, or its `v` where there is no beta, is 0 as well.
+
+  Segments are ids that change at each boundary, or None, before `numbered`; and
+  numbers, from 0 and one more at each boundary, in the inputs of an
+  implementation.
   """
 
   q: jax.Array | None  # [B, L, G, D]; None: outputs are not computed
@@ -18,8 +22,20 @@ class Inputs(NamedTuple):
   v: jax.Array  # [B, L, H, V], H a multiple of G
   log_decay: jax.Array  # float32 [B, L, H]
   beta: jax.Array | None  # float32 [B, L, H]; None: nothing is erased
-  segment: jax.Array  # int32 [B, L], from 0, one more at each boundary
+  segment: jax.Array | None  # int32 [B, L]; None: one segment
   state: jax.Array  # float32 [B, H, D, V], before the first token
+
+
+def numbered(inputs: Inputs) -> Inputs:
+  """Numbers the segments; the first token of one has nothing that decays."""
+  ids = inputs.segment
+  if ids is None:
+    return inputs._replace(segment=jnp.zeros(inputs.v.shape[:2], jnp.int32))
+  starts = jnp.pad(ids[:, 1:] != ids[:, :-1], ((0, 0), (1, 0)))
+  return inputs._replace(
+      segment=jnp.cumsum(starts, axis=1, dtype=jnp.int32),
+      log_decay=jnp.where(starts[..., None], 0, inputs.log_decay),
+  )
 
 
 def without_padding(
