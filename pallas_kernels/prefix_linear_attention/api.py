@@ -104,7 +104,7 @@ def prefix_linear_attention(
 
   Source: Arora et al. 2024, equation 3, https://arxiv.org/abs/2407.05483.
   """
-  plain = segment_ids is None and mask is None
+  plain = segment_ids is None and mask is None and prefix_mask is None
   feature_map = inputs_lib.find_map(feature_map)
   inputs_lib.check_normalizer(normalizer, feature_map)
   inputs = inputs_lib.checked(
@@ -168,21 +168,15 @@ def _run(inputs, call):
     specs = specs._replace(prefix_segment=None)
   if not options['return_state']:
     state_specs = None
-  run, add = (
-      functools.partial(
-          dispatch.run,
-          name,
-          dict(functions),
-          call.names,
-          unfit=dict(call.unfit),
-      )
-      for name, functions in (
-          ('prefix_linear_attention', call.implementations),
-          ('prefix_linear_attention (sums)', call.sums),
-      )
-  )
+
+  def choose(operation, functions):
+    arguments = operation, dict(functions), call.names
+    return functools.partial(dispatch.run, *arguments, unfit=dict(call.unfit))
+
+  run = choose('prefix_linear_attention', call.implementations)
   if parts:
     sequence_shards.check(inputs)
+    add = choose('prefix_linear_attention (sums)', call.sums)
     attend = functools.partial(sequence_shards.attend, parts, run, add)
   else:
     attend = lambda inputs, **options: run(

@@ -50,8 +50,8 @@ def mosaic_sm90(
       are rounded to it.
     feature_map: `taylor_exp` of order 2.
     normalizer: one of `inputs.NORMALIZERS`.
-    plain: whether there is neither padding nor a second document; otherwise
-      kernels are compiled that handle both.
+    plain: whether there is neither padding nor a second document, and a prefix
+      has no gaps; otherwise kernels are compiled that handle all this.
     return_state: whether to return the state; without it, the kernels do not
       write it, and None is returned.
     tiles: the tunable settings; None for the best ones on this device.

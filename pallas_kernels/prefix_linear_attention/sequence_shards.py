@@ -16,6 +16,7 @@ https://arxiv.org/abs/2404.02882, https://arxiv.org/abs/2502.07563.
 """
 
 from collections.abc import Callable, Sequence
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -29,7 +30,7 @@ from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
 class _Transition(NamedTuple):
   """What a part does to a state: it keeps or drops it, and adds to it."""
 
-  keeps: jax.Array  # bool [B], whether no document begins in the part
+  keeps: jax.Array | None  # bool [B]; None: it is kept
   added: inputs_lib.State
 
 
@@ -67,44 +68,47 @@ def attend(
     inputs: the part of one device, before segments are numbered.
     plain, return_state, **options: see the operation.
   """
-  feature_map = options['feature_map']
-  state = inputs_lib.with_state(inputs, feature_map).state
+  initial = inputs_lib.with_state(inputs, options['feature_map']).state
   documents = None if plain else sequence.Documents.of(inputs.segment, axes)
   inputs = inputs_lib.numbered(inputs)
-  in_last, in_prefix = inputs.mask, inputs.prefix_mask
-  keeps = jnp.ones(len(in_last), bool)
+  in_prefix, in_last = inputs.prefix_mask, inputs.mask
   if documents is not None:
+    in_first = documents.is_first & ~documents.begins
+    in_prefix &= in_first[:, None]
     in_last &= inputs.segment == inputs.segment[:, -1:]
-    in_prefix &= (documents.is_first & ~documents.begins)[:, None]
-    keeps = documents.keeps
 
-  sums = lambda *arrays: add(*arrays, plain=plain, **of_sums)
-  of_sums = {k: x for k, x in options.items() if k != 'normalizer'}
+  of_sums = {name: x for name, x in options.items() if name != 'normalizer'}
+  sums = functools.partial(add, plain=plain, **of_sums)
   if inputs.k_enc.shape[1]:
-    of_prefix = sums(inputs.k_enc, inputs.v_enc, in_prefix)
-    of_prefix = lax.psum(of_prefix, tuple(axes))
-    state = jax.tree.map(jnp.add, state, of_prefix)
-  added = sums(inputs.k, inputs.v, in_last)
-  before, last = sequence.fold(_apply, _Transition(keeps, added), state, axes)
+    read = lax.psum(sums(inputs.k_enc, inputs.v_enc, in_prefix), tuple(axes))
+    initial = jax.tree.map(jnp.add, initial, read)
+  transition = _Transition(
+      None if documents is None else documents.keeps,
+      sums(inputs.k, inputs.v, in_last),
+  )
+  before, last = sequence.fold(_apply, transition, initial, axes)
   if documents is not None:
-    before = _where(~documents.begins, before)
-  nothing = (x[:, :0] for x in (inputs.k_enc, inputs.v_enc, in_prefix))
+    before = _only(~documents.begins, before)
   own = inputs._replace(
-      **dict(zip(('k_enc', 'v_enc', 'prefix_mask'), nothing)), state=before
+      k_enc=inputs.k_enc[:, :0],
+      v_enc=inputs.v_enc[:, :0],
+      prefix_mask=in_prefix[:, :0],
+      state=before,
   )
   y, _ = run(own, plain=plain, return_state=False, **options)
   return y, last if return_state else None
 
 
 def _apply(transition, state):
-  kept = _where(transition.keeps, state)
-  return jax.tree.map(jnp.add, kept, transition.added)
+  if transition.keeps is not None:
+    state = _only(transition.keeps, state)
+  return jax.tree.map(jnp.add, state, transition.added)
 
 
-def _where(keeps, state):
-  """The state of rows where `keeps`, bool [B], and 0 for others."""
+def _only(keeps, state):
+  """The state of rows where `keeps`, bool [B], is True, and 0 for others."""
 
   def choose(x):
-    return jnp.where(keeps.reshape(-1, *[1] * (x.ndim - 1)), x, 0)
+    return jnp.where(jnp.expand_dims(keeps, [*range(1, x.ndim)]), x, 0)
 
   return jax.tree.map(choose, state)

@@ -138,6 +138,20 @@ def test_documents_with_a_prefix_each_are_those_of_the_definition(
 
 
 @needs_mosaic
+def test_a_prefix_with_gaps_is_that_of_the_definition(interpreted):
+  inputs = testing.make_inputs(B=1, L=128, P=128, H=1, **SIZES)
+  del inputs['prefix_len']
+  op = functools.partial(
+      pallas_kernels.prefix_linear_attention,
+      prefix_mask=np.arange(128)[None] % 3 == 0,
+      return_state=True,
+  )
+  actual = op(**inputs, implementation=KERNELS)
+  expected = op(**exactly(inputs), implementation='reference')
+  testing.assert_close(actual, expected, testing.TOLERANCE['bfloat16'])
+
+
+@needs_mosaic
 @pytest.mark.parametrize(
     'normalizer, documents',
     [
