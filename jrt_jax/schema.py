@@ -154,6 +154,22 @@ class ListOf(Value):
       self.item.check(f'{key}[{i}]', item)
 
 
+class Row(Value):
+  """A list, or a tuple, with a schema for each place."""
+
+  def __init__(self, *items: Value):
+    self.items = items
+
+  def __str__(self) -> str:
+    return f'a list of {len(self.items)}: {", ".join(map(str, self.items))}'
+
+  def check(self, key: str, value: Any) -> None:
+    listed = isinstance(value, list | tuple) and len(value) == len(self.items)
+    self._require(listed, key, value)
+    for i, (schema, item) in enumerate(zip(self.items, value)):
+      schema.check(f'{key}[{i}]', item)
+
+
 class AnyOf(Value):
   """A value that one of several schemas allows."""
 

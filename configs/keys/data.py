@@ -6,6 +6,7 @@ from jrt_jax.schema import KeyOf
 from jrt_jax.schema import ListOf
 from jrt_jax.schema import OneOf
 from jrt_jax.schema import Real
+from jrt_jax.schema import Row
 from jrt_jax.schema import Text
 from jrt_jax.schema import Whole
 
@@ -27,6 +28,10 @@ KEYS = dict(
     # shards: their folder. Otherwise comma-separated globs of files: text
     # and jsonl may be .gz or .zst; megatron takes names without extension
     path=('', Text(2**20)),
+    # instead of path, several of them with weights, as in (('shards/web', 0.7),
+    # ('shards/code', 0.3)): each training sequence is from one of them, in
+    # proportion to the weights. They are of the same kind and tokenizer
+    mixture=((), ListOf(Row(Text(2**20), Real(1e-6, 1e12)), 0, 1000)),
     # jsonl, parquet: the field or the column that has the text
     text_key=('text', Text()),
     tokenizer=('bytes', Text()),  # bytes, or the path of a tokenizer.json

@@ -3,8 +3,10 @@
 import time
 
 import grain
+import numpy as np
 
 from jrt_jax.data import examples
+from jrt_jax.data import mixture
 from jrt_jax.data import splits
 from jrt_jax.data import windows as windows_lib
 from jrt_jax.data.synthetic import split as split_lib
@@ -26,7 +28,8 @@ def batches(
   """Returns an iterator over batches of examples, or over a part of each batch.
 
   Windows of L + 1 tokens start at every L-th token. Training shuffles them anew
-  in each epoch and never ends. Evaluation reads them once, in order, and leaves
+  in each epoch and never ends; of a mixture it reads each part by its share,
+  evenly spread. Evaluation reads them once, in order, and leaves
   out those that do not fill a batch. Synthetic tasks never end.
 
   Prefixes and masks depend only on the seed and on the place of the example in
@@ -112,26 +115,50 @@ def _of_samples(split, recipe, batch_size, seed):
 def _of_windows(tokens, recipe, batch_size, seed, training):
   """The examples of a text, in the order of a run."""
   recipe.check()
-  L = recipe.sequence_length
-  windows = windows_lib.Windows(tokens, L, recipe.num_ids)
-  if not len(windows):
-    raise ValueError(
-        f'config.sequence_length={L} needs more tokens than that'
-        f' {"to train on" if training else "held out"}, got {len(tokens)}'
-    )
-  dataset = grain.MapDataset.source(windows).seed(seed)
-  if training:
-    dataset = dataset.shuffle().repeat()
-  elif len(windows) < batch_size:
-    raise ValueError(
-        f'the held-out data must have at least {batch_size} windows of'
-        f' {L + 1} tokens, since so many are evaluated at once, got'
-        f' {len(windows)}: hold out more data, or lower'
-        ' config.microbatch_per_device'
-    )
+  if isinstance(tokens, mixture.Mixture) and training:
+    dataset = _mixed(tokens, recipe, seed)
+  elif training:
+    windows = _windows(tokens, recipe, 'to train on')
+    dataset = _shuffled(windows, seed)
   else:  # the same batches for every part; each document is read once
+    windows = _windows(tokens, recipe, 'held out')
+    if len(windows) < batch_size:
+      raise ValueError(
+          f'the held-out data must have at least {batch_size} windows of'
+          f' {recipe.sequence_length + 1} tokens, since so many are evaluated'
+          f' at once, got {len(windows)}: hold out more data, or lower'
+          ' config.microbatch_per_device'
+      )
+    dataset = grain.MapDataset.source(windows).seed(seed)
     dataset = dataset[: len(windows) // batch_size * batch_size]
     recipe = recipe._replace(repeat=0.0)
   return dataset.random_map(
       lambda window, rng: examples.of_window(window, recipe, rng)
   )
+
+
+def _windows(tokens, recipe, what):
+  L = recipe.sequence_length
+  windows = windows_lib.Windows(tokens, L, recipe.num_ids)
+  if not len(windows):
+    raise ValueError(
+        f'config.sequence_length={L} needs more tokens than that {what}, got'
+        f' {len(tokens)}'
+    )
+  return windows
+
+
+def _shuffled(windows, seed):
+  return grain.MapDataset.source(windows).seed(seed).shuffle().repeat()
+
+
+def _mixed(mixed, recipe, seed):
+  """The windows of a mixture; which one is next depends on the index only."""
+  datasets = []
+  for i, part in enumerate(mixed.parts):
+    windows = _windows(part.tokens, recipe, f'of {part.name} to train on')
+    # Parts of one length must not be shuffled alike.
+    own_seed = np.random.SeedSequence((seed, i)).generate_state(1)[0]
+    datasets.append(_shuffled(windows, int(own_seed)))
+  shares = [part.share for part in mixed.parts]
+  return grain.MapDataset.mix(datasets, shares).seed(seed)

@@ -118,9 +118,10 @@ def forget_verified(data: Mapping) -> None:
         '--verify_data needs config.data.source=shards and'
         f' config.data.verify=True, got {data["source"]} and {data["verify"]}'
     )
-  folder = pathlib.Path(data['path']).expanduser()
-  for shard in manifests.read(folder).shards:
-    verified.forget(verified.mark(folder / shard.file, shard.sha256))
+  for path in [x for x, _ in data['mixture']] or [data['path']]:
+    folder = pathlib.Path(path).expanduser()
+    for shard in manifests.read(folder).shards:
+      verified.forget(verified.mark(folder / shard.file, shard.sha256))
 
 
 def verify(folder: pathlib.Path, shards: Sequence[manifests.Shard]) -> None:

@@ -24,7 +24,13 @@ class Source(NamedTuple):
   of_documents: bool = False
 
 
-_FILES = ('path', 'tokenizer', 'validation_path', 'validation_fraction')
+_FILES = (
+    'path',
+    'mixture',
+    'tokenizer',
+    'validation_path',
+    'validation_fraction',
+)
 _TEXT = 'jrt_jax.data.sources'
 
 SOURCES = {
@@ -38,7 +44,7 @@ SOURCES = {
     ),
     'shards': Source(
         'jrt_jax.data.shards:open_splits',
-        ('path', 'tokenizer', 'validation_fraction', 'verify'),
+        ('path', 'mixture', 'tokenizer', 'validation_fraction', 'verify'),
     ),
     'megatron': Source('jrt_jax.data.megatron:open_splits', _FILES),
 }

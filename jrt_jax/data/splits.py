@@ -4,6 +4,7 @@ from collections.abc import Mapping
 import pathlib
 import pkgutil
 
+from jrt_jax.data import mixture
 from jrt_jax.data import sources
 from jrt_jax.data import streams
 from jrt_jax.data.source_table import SOURCES
@@ -38,7 +39,7 @@ def token_streams(
 
   A stream has the ids of its documents, with eos_id after each document. If a
   source has no held-out documents, the last `validation_fraction` of its tokens
-  is held out.
+  is held out. With `config.data.mixture` both are a `mixture.Mixture`.
 
   Args:
     data: `config.data`.
@@ -54,6 +55,11 @@ def token_streams(
     raise ValueError(
         f'config.data.source must be text, got {source!r}, a synthetic task'
     )
+  if data['mixture']:
+    mixture.check(data)
+    alone = [{**data, 'path': x, 'mixture': ()} for x, _ in data['mixture']]
+    found = [token_streams(x, tokenizer, share=share) for x in alone]
+    return mixture.of(data, found)
   facts = SOURCES[source]
   read = pkgutil.resolve_name(facts.module)
   if facts.of_documents:  # every process needs all tokens

@@ -20,11 +20,12 @@ class TokenStream:
       cut from.
 
   Attributes:
+    arrays: the arrays.
     fingerprint: a short string that identifies the stream.
   """
 
   def __init__(self, arrays: Sequence[np.ndarray], checksum: str):
-    self._arrays = arrays
+    self.arrays = arrays
     self._ends = np.cumsum([len(array) for array in arrays], dtype=np.int64)
     self.fingerprint = f'{len(self)} tokens {checksum}'
 
@@ -35,7 +36,7 @@ class TokenStream:
     start, stop, step = index.indices(len(self))
     if step != 1:
       raise ValueError(f'tokens of a stream must be adjacent, got {step=}')
-    pieces = cut(self._arrays, start, stop, self._ends)
+    pieces = cut(self.arrays, start, stop, self._ends)
     if len(pieces) == 1:
       return pieces[0]
     return np.concatenate([np.zeros(0, np.uint16), *pieces])

@@ -36,8 +36,10 @@ def sample_windows(
 ) -> list[np.ndarray]:
   """Returns at most `count` windows, evenly spread over a stream.
 
+  Of a mixture, each part has its share of the windows, and at least one.
+
   Args:
-    tokens: int [n], or a `TokenStream`; it is not copied.
+    tokens: int [n], a `TokenStream` or a `Mixture`; it is not copied.
     length: the tokens of a window; a shorter stream is one window.
 
   Raises:
@@ -45,6 +47,12 @@ def sample_windows(
   """
   if length < 1:
     raise ValueError(f'config.sequence_length must be positive, got {length}')
+  if parts := getattr(tokens, 'parts', None):
+    counts = [max(round(part.share * count), 1) for part in parts]
+    samples = map(
+        sample_windows, [x.tokens for x in parts], [length] * len(parts), counts
+    )
+    return [window for sample in samples for window in sample]
   num_windows = max(len(tokens) // length, 1)
   chosen = np.linspace(0, num_windows - 1, min(count, num_windows))
   starts = chosen.astype(int) * length

@@ -1,6 +1,6 @@
 """The texts that a run prints before its first and after its last step."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,6 +13,9 @@ from jrt_jax.cost import training_memory
 from jrt_jax.reporting import tables
 from jrt_jax.reporting import units
 
+# Epochs without a warning. Up to so many, repeated text was nearly as good as new
+# text in Muennighoff et al. 2023, https://arxiv.org/abs/2305.16264.
+_EPOCHS = 4
 _PATIENCE = 30 * 86_400  # seconds that a run may take without a warning
 
 
@@ -28,6 +31,7 @@ def plan(
     has_masks: bool,
     dtype: str,
     matmul_rate: float,
+    sources: Sequence[tuple[str, float, int]] = (),
 ) -> str:
   """Returns the plan of a run, as a table of facts.
 
@@ -39,6 +43,8 @@ def plan(
     has_masks: whether masked tokens have a loss.
     dtype: the dtype in which these devices compute.
     matmul_rate: FLOP/s of the devices, from `throughput.matmul_rate`.
+    sources: of each part of a mixture, its name, its share of the trained
+      tokens and its number of tokens.
   """
   model = config['model']
   parts = cost.parameters(model)
@@ -56,7 +62,8 @@ def plan(
   amount, epochs = 'samples are drawn', ''
   if train_tokens:
     amount = f'{units.count(train_tokens)} tokens'
-    epochs = f' ({tokens / train_tokens:.3g} epochs)'
+    if not sources:
+      epochs = f' ({tokens / train_tokens:.3g} epochs)'
   lines = {
       'software': f'jrt_jax {jrt_jax.__version__}, jax {jax.__version__}',
       'devices': f'{len(devices)} x {devices[0].device_kind}{axes}',
@@ -71,6 +78,7 @@ def plan(
           f'{config["steps"]:,} steps x {batch} sequences x {length} tokens ='
           f' {units.count(tokens)} tokens{epochs}'
       ),
+      **_of_sources(sources, tokens),
       'prefix': (
           f'{config["prefix"]["name"]}: {mean_prefix:,.0f} of {length:,} tokens'
           ' on average'
@@ -155,6 +163,26 @@ def result(
       f'{table}\n\nA held-out prompt, continued by the model after ▶:\n'
       f'…{prompt}▶{continuation}'
   )
+
+
+def _of_sources(sources, tokens):
+  """Returns the lines of a mixture, and a warning of texts read too often."""
+  lines, repeated = {}, []
+  for name, share, own in sources:
+    epochs = share * tokens / own
+    lines[f'from {name}'] = (
+        f'{share:.1%} = {units.count(share * tokens)} tokens, {epochs:.3g}'
+        f' epochs of {units.count(own)}'
+    )
+    if epochs > _EPOCHS:
+      repeated.append(name)
+  if repeated:
+    lines['repetition'] = (
+        f'warning: {", ".join(repeated)} will be read more than {_EPOCHS} times,'
+        ' from where on new text teaches much more than repeated text'
+        ' (https://arxiv.org/abs/2305.16264)'
+    )
+  return lines
 
 
 def _decode_state(config, unit):

@@ -67,6 +67,7 @@ def write(
   own = recorded_config.flat(config) | {'data.tokenizer': tokenizer}
   # These paths exist only on the machine of the training.
   own |= {key: '' for key in _PLACES if key in own}
+  own |= {key: [] for key in ('data.mixture',) if key in own}
   provenance.write_json(folder / 'config.json', recorded_config.nested(own))
 
 

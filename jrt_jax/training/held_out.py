@@ -32,6 +32,11 @@ class HeldOutLoss:
     rows: number of sequences to evaluate at once.
     put: places a host batch on the devices.
 
+  Attributes:
+    windows: number of windows that are read.
+    text_bytes: bytes of their text.
+    unigram, bigram: entropies of that text, in bits per byte.
+
   Raises:
     ValueError: there are too few tokens, or a setting is wrong.
   """
@@ -51,8 +56,8 @@ class HeldOutLoss:
         int(tokenizer.num_bytes[b['targets'][_is_next(b)]].sum())
         for b in self._batches['clean']
     )
-    windows = len(self._batches['clean']) * rows
-    text = tokenizer.decode(tokens[: windows * config['sequence_length']])
+    self.windows = len(self._batches['clean']) * rows
+    text = tokenizer.decode(tokens[: self.windows * config['sequence_length']])
     text = text.encode()
     self.text_bytes = len(text)
     self.unigram, self.bigram = entropy.ngram_entropies(text)
@@ -65,24 +70,20 @@ class HeldOutLoss:
     Args:
       step: `Steps.evaluate`, compiled.
     """
-    clean = self._sums('clean', step, params)
-    bits = clean['next_token_nll'] / math.log(2)
-    means = label_sums.means(clean)
-    metrics = {
-        'next_token_loss': means['next_token_loss'],
-        'perplexity': math.exp(min(means['next_token_loss'], 700.0)),
-        'bits_per_byte': bits / max(self._label_bytes, 1),
-        'next_token_accuracy': means['next_token_accuracy'],
-        'recall_fraction': clean['recall_count'] / clean['next_token_count'],
+    return metrics(self.sums(step, params))
+
+  def sums(self, step: Callable, params: Any) -> dict[str, dict[str, float]]:
+    """Returns sums over labels, for `metrics`; those of 'masked' are optional.
+
+    Args:
+      step: `Steps.evaluate`, compiled.
+    """
+    sums = {
+        kind: total(step(params, self._put(batch)) for batch in batches)
+        for kind, batches in self._batches.items()
     }
-    if clean['recall_count']:
-      metrics['recall_loss'] = means['recall_loss']
-      metrics['recall_accuracy'] = means['recall_accuracy']
-    if 'masked' in self._batches:
-      means = label_sums.means(self._sums('masked', step, params))
-      metrics['masked_token_loss'] = means['masked_token_loss']
-      metrics['masked_token_accuracy'] = means['masked_token_accuracy']
-    return {name: float(value) for name, value in metrics.items()}
+    sums['clean']['label_bytes'] = float(self._label_bytes)
+    return sums
 
   def headline(self, metrics: Mapping[str, float]) -> str:
     """Returns the main metric in words."""
@@ -99,20 +100,47 @@ class HeldOutLoss:
             ' prefix)'
         ),
     }
-    if 'recall_accuracy' in metrics:
-      lines['recalled-token accuracy'] = (
-          f'{metrics["recall_accuracy"]:.1%} (on the'
-          f' {metrics["recall_fraction"]:.1%} that end a rare pair read before)'
-      )
-    return lines | masked_lines(metrics)
+    return lines | recall_lines(metrics) | masked_lines(metrics)
 
-  def _sums(self, kind, step, params):
-    return total(step(params, self._put(x)) for x in self._batches[kind])
+
+def metrics(sums: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+  """Returns the metrics of `HeldOutLoss.run` from sums, or from their means."""
+  clean = sums['clean']
+  means = label_sums.means(clean)
+  bits = clean['next_token_nll'] / math.log(2)
+  found = {
+      'next_token_loss': means['next_token_loss'],
+      'perplexity': math.exp(min(means['next_token_loss'], 700.0)),
+      'bits_per_byte': bits / max(clean['label_bytes'], 1),
+      'next_token_accuracy': means['next_token_accuracy'],
+      'recall_fraction': clean['recall_count'] / clean['next_token_count'],
+  }
+  if clean['recall_count']:
+    found['recall_loss'] = means['recall_loss']
+    found['recall_accuracy'] = means['recall_accuracy']
+  if 'masked' in sums:
+    means = label_sums.means(sums['masked'])
+    found['masked_token_loss'] = means['masked_token_loss']
+    found['masked_token_accuracy'] = means['masked_token_accuracy']
+  return {name: float(value) for name, value in found.items()}
 
 
 def total(sums: Iterable[Mapping[str, Any]]) -> dict[str, float]:
   """Adds up the sums that `Steps.evaluate` returned for several batches."""
   return jax.tree.map(lambda *x: float(np.sum(x, dtype=np.float64)), *sums)
+
+
+def recall_lines(metrics: Mapping[str, float]) -> dict[str, str]:
+  """Returns the line with the accuracy on recalled tokens, or {} without any."""
+  if 'recall_accuracy' not in metrics:
+    return {}
+  share = f'{metrics["recall_fraction"]:.1%}'
+  return {
+      'recalled-token accuracy': (
+          f'{metrics["recall_accuracy"]:.1%} (on the {share} that end a rare'
+          ' pair read before)'
+      )
+  }
 
 
 def masked_lines(metrics: Mapping[str, float]) -> dict[str, str]:

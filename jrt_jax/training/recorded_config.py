@@ -31,6 +31,7 @@ Flat = dict[str, Any]  # a value as JSON has it, by dotted key
 
 # Keys that were added when digests had been recorded, and their defaults.
 _LATER = (
+    ('data.mixture', []),
     ('init_new', False),
     ('model.pla.prefix_reader', 'sum'),
     ('model.pla.causal_in_prefix', True),
@@ -92,11 +93,12 @@ def complete(config: Mapping[str, Any]) -> dict[str, Any]:
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
   """Returns what identifies a run: `mixers`, `seed`, and `but_seed`.
 
-  `but_seed` is a digest of the config without its seed, the paths of data, and
-  settings of mixers that it does not have.
+  `but_seed` is a digest of the config without its seed, the paths of data (not
+  the weights of a mixture), and settings of mixers that it does not have.
   """
   mixers = config['model']['mixers']
   same = {**flat(config), 'seed': 0, 'data.path': '', 'data.tokenizer': ''}
+  same['data.mixture'] = [x for _, x in same.get('data.mixture', ())]
   same = {
       key: x
       for key, x in same.items()

@@ -134,6 +134,7 @@ class Run:
         accumulation=self.steps.accumulation,
         tokenizer=self.tokenizer,
         train_tokens=self.train_tokens,
+        sources=self._source.sources,
         data_rate=self._source.tokens_per_second(self._share),
         mean_prefix=self.mean_prefix,
         has_masks=objectives.has_masks(self.config['objective']),

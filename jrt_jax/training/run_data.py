@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from jrt_jax.data import examples
+from jrt_jax.data import mixture
 from jrt_jax.data import pipeline
 from jrt_jax.data import prefix_lengths
 from jrt_jax.data import splits as splits_lib
@@ -17,6 +18,13 @@ from jrt_jax.runtime import failures
 from jrt_jax.training import checkpoint_reader
 from jrt_jax.training import held_out
 from jrt_jax.training import held_out_answers
+from jrt_jax.training import held_out_mixture
+
+Evaluation = (
+    held_out.HeldOutLoss
+    | held_out_mixture.HeldOutMixture
+    | held_out_answers.HeldOutAnswers
+)
 
 
 class Data:
@@ -31,6 +39,8 @@ class Data:
   Attributes:
     config: the config, with the fitted prefix.
     held_out: the split that is evaluated.
+    sources: the name, the share of training sequences and the training tokens
+      of each part of a mixture; else empty.
     is_text: True for text, False for a synthetic task.
     train_tokens: number of training tokens; None for a synthetic task.
     mean_prefix: mean length of the prefix of a sequence, in tokens.
@@ -62,6 +72,10 @@ class Data:
     self.config = {**config, 'prefix': prefix}
     self.is_text = not isinstance(self.held_out, split_lib.Split)
     self.train_tokens = len(self._train) if self.is_text else None
+    self.sources = [
+        (name, share, len(tokens))
+        for name, share, tokens in getattr(self._train, 'parts', ())
+    ]
     self._recipe = examples.Recipe.of(self.config, tokenizer)
     self.mean_prefix = prefix_lengths.mean(self._train, self._recipe)
     self.fingerprint = (
@@ -91,20 +105,19 @@ class Data:
     _, parts = share
     return parts * pipeline.tokens_per_second(self.batches(share))
 
-  def evaluation(
-      self, *, rows: int, put: Callable[..., Any]
-  ) -> held_out.HeldOutLoss | held_out_answers.HeldOutAnswers:
+  def evaluation(self, *, rows: int, put: Callable[..., Any]) -> Evaluation:
     """Returns the evaluation of the held-out split.
 
     Args:
       rows: number of sequences that are evaluated at once.
       put: places a batch on the devices.
     """
-    kind = (
-        held_out.HeldOutLoss
-        if self.is_text
-        else held_out_answers.HeldOutAnswers
-    )
+    if not self.is_text:
+      kind = held_out_answers.HeldOutAnswers
+    elif isinstance(self.held_out, mixture.Mixture):
+      kind = held_out_mixture.HeldOutMixture
+    else:
+      kind = held_out.HeldOutLoss
     return kind(self.config, self._tokenizer, self.held_out, rows=rows, put=put)
 
   def _fitted_prefix(self, config, workdir):

@@ -108,7 +108,8 @@ def test_every_ablation_sets_what_it_reads(name):
         ),
         (
             {'data.text_key': 'content', 'data.source': 'text'},
-            "data.text_key is a setting of jsonl, but config.data.source is 'text'",
+            'data.text_key is a setting of jsonl and parquet, but'
+            " config.data.source is 'text'",
         ),
         (
             {'data.synthetic.hops': 3, 'data.source': 'needle'},

@@ -33,6 +33,7 @@ def read(files, **changes):
   data = {
       'source': 'megatron',
       'path': str(files),
+      'mixture': (),
       'validation_path': '',
       'validation_fraction': 0.2,
       'packing': 'documents',

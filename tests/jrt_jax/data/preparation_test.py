@@ -118,6 +118,7 @@ def test_shards_are_files_of_megatron_too(prepared):
   data = {
       'source': 'megatron',
       'path': str(folder / 'train-*'),
+      'mixture': (),
       'validation_path': str(folder / 'validation-*'),
       'validation_fraction': 0.2,
       'packing': 'documents',

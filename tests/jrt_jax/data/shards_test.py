@@ -37,6 +37,7 @@ def read(folder, share=(0, 1), tokenizer=tokenizers.Bytes(), **changes):
   data = {
       'source': 'shards',
       'path': str(folder),
+      'mixture': (),
       'validation_path': '',
       'validation_fraction': 0.2,
       'verify': True,
@@ -173,7 +174,12 @@ def test_shards_are_hashed_again_when_asked_for(tmp_path, hashed):
   manifest = write(tmp_path, SPLITS)
   read(tmp_path)
   hashed.clear()
-  data = {'source': 'shards', 'path': str(tmp_path), 'verify': True}
+  data = {
+      'source': 'shards',
+      'path': str(tmp_path),
+      'mixture': (),
+      'verify': True,
+  }
   shards.forget_verified(data)
   read(tmp_path)
   assert sorted(hashed) == sorted(shard.file for shard in manifest.shards)

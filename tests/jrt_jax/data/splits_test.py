@@ -21,6 +21,7 @@ def token_streams(
   data = {
       'source': 'text',
       'path': str(path),
+      'mixture': (),
       'text_key': 'text',
       'validation_path': '',
       'validation_fraction': 0.25,

@@ -16,7 +16,7 @@ from jrt_jax.reporting import tables
 from jrt_jax.reporting import units
 
 
-def make_plan(matmul_rate, dtype='bfloat16'):
+def make_plan(matmul_rate, dtype='bfloat16', sources=()):
   """The plan of the paper's run on two devices, {name: fact}."""
   device = types.SimpleNamespace(device_kind='NVIDIA H100')
   mesh = types.SimpleNamespace(
@@ -34,6 +34,7 @@ def make_plan(matmul_rate, dtype='bfloat16'):
       has_masks=True,
       dtype=dtype,
       matmul_rate=matmul_rate,
+      sources=sources,
   )
   assert max(map(len, text.splitlines())) <= tables.WIDTH
   whole = re.sub('\n +', ' ', text)  # facts that continue on the next line
@@ -61,6 +62,22 @@ def test_the_plan_of_the_paper_has_its_figures(plan):
   # Weights, two moments, gradients of the batch and of a microbatch, float32.
   assert plan['memory'].startswith(f'{20 * 356_619_264 / 2**30:.3g} GiB')
   assert f'jax {jax.__version__}' in plan['software']
+
+
+def test_the_plan_has_the_share_and_the_epochs_of_each_part_of_a_mixture(plan):
+  sources = [('web', 0.75, 10**10), ('code', 0.25, 10**9)]
+  mixed = make_plan(1e12, sources=sources)
+  tokens = 60_000 * 256 * 2048
+  assert mixed['from web'] == (
+      f'75.0% = {units.count(0.75 * tokens)} tokens,'
+      f' {0.75 * tokens / 1e10:.3g} epochs of 10B'
+  )
+  assert mixed['from code'].startswith('25.0% = ')
+  assert 'warning: code will be read more than 4 times' in mixed['repetition']
+  assert 'epochs' not in mixed['training']
+  assert 'repetition' not in plan
+  rarely = make_plan(1e12, sources=[('web', 1.0, 10**10)])
+  assert 'repetition' not in rarely
 
 
 def test_the_plan_says_in_which_dtype_it_computes_if_not_as_configured(plan):

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import types
 from unittest import mock
@@ -279,6 +280,36 @@ def test_other_data_are_refused_where_a_run_would_continue(config, tmp_path):
         ValueError, match='config.data must be what .*init_from'
     ):
       run.start()
+
+
+def test_a_run_reads_a_mixture_and_refuses_another(run_config, tmp_path):
+  words = {'cats': 'the cat sat on the mat; ', 'dogs': 'a dog lay down, '}
+  for name, text in words.items():
+    (tmp_path / f'{name}.txt').write_text(text * 1000)
+  cats, dogs = (str(tmp_path / f'{name}.txt') for name in words)
+  workdir = tmp_path / 'run'
+
+  def run(*mixture):
+    changes = {'data__mixture': mixture, 'prefix__name': 'entropy'}
+    return run_lib.Run(run_config(**changes), workdir, allow_config_change=True)
+
+  with run((cats, 3), (dogs, 1)) as first:
+    state, _ = first.start()
+    of_dogs = [(next(first.data)['tokens'] == ord('g')).any(1) for _ in 'abc']
+    assert np.sum(of_dogs) == 3 * 8 / 4
+    plan = first.plan()
+    assert re.search(r'from cats.txt +75.0% = 576 tokens', plan)
+    metrics = first.evaluation.run(jax.jit(first.steps.evaluate), state.params)
+    assert {'bits_per_byte', 'dogs.txt/bits_per_byte'} <= metrics.keys()
+    first.checkpoints.save(0, state, first.place())
+    after = next(first.data)['tokens']
+  with run((cats, 3), (dogs, 1)) as again:
+    again.start()
+    np.testing.assert_array_equal(next(again.data)['tokens'], after)
+  for other in (((dogs, 1), (cats, 3)), ((cats, 2), (dogs, 1)), ((cats, 1),)):
+    with run(*other) as changed:
+      with pytest.raises(ValueError, match='config.data must be what .*init_'):
+        changed.start()
 
 
 def test_a_second_run_in_a_workdir_is_refused_until_the_first_ends(
