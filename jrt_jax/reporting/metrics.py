@@ -51,7 +51,7 @@ class MetricWriter:
       step: number of steps taken.
       metrics: {name: number, scalar array or None}.
     """
-    numbers = {name: _number(value) for name, value in metrics.items()}
+    numbers = {name: number(value) for name, value in metrics.items()}
     for destination in self._destinations:
       destination.write(step, numbers)
 
@@ -173,13 +173,22 @@ def has_recorded(workdir: pathlib.Path, step: int, kind: str) -> bool:
     step: number of steps taken.
     kind: one of `curves.EVALUATED`.
   """
-  path = workdir / 'metrics.jsonl'
+  return any(name.startswith(kind) for name in read(workdir).get(step, ()))
+
+
+def read(workdir: pathlib.Path) -> dict[int, dict[str, Any]]:
+  """Returns the metrics of each step in metrics.jsonl by name; damage is skipped."""
+  path, found = workdir / 'metrics.jsonl', {}
   lines = path.read_text(encoding='utf-8').splitlines() if path.exists() else ()
-  return any(_step(line) == step and f'"{kind}' in line for line in lines)
+  for line in lines:
+    with contextlib.suppress(ValueError):
+      metrics = foreign.parse_json(line, '', _LINE)
+      found.setdefault(metrics.pop('step'), {}).update(metrics)
+  return found
 
 
-def _number(value):
-  """Returns an int, a finite float, or None."""
+def number(value: Any) -> int | float | None:
+  """Returns what is written of a metric; None if it is not finite."""
   if value is None:
     return None
   value = np.asarray(value).item()

@@ -14,7 +14,6 @@ whose name is a number was once complete.
 
 from collections.abc import Iterator, Mapping
 import contextlib
-import dataclasses
 import pathlib
 import re
 from typing import Any
@@ -88,7 +87,7 @@ class Checkpoints:
     with self.writing():
       if step not in (saved.step for saved in self._checkpointer.checkpoints):
         self._checkpointer.save_checkpointables_async(
-            step, {**_parts(state), 'meta': meta}, force=True
+            step, {**checkpoint_reader.parts(state), 'meta': meta}, force=True
         )
 
   def check_finite(self, state: Any) -> None:
@@ -126,7 +125,7 @@ class Checkpoints:
       path, damaged = checkpoint_integrity.newest(self.directory, ruined=ruined)
       if path is None:
         return None
-      state, meta = self._load(path, abstract_state)
+      state, meta = checkpoint_reader.load_state(path, abstract_state)
       if _is_finite(state):
         break
       del state  # there may be no memory for two
@@ -168,23 +167,6 @@ class Checkpoints:
   def __exit__(self, *_) -> None:
     self.close()
 
-  def _load(self, path, abstract_state):
-    checkpoint_reader.fitting(
-        path, checkpoint_reader.saved_params(path), abstract_state.params
-    )
-    if not (path / 'train').exists():
-      raise ValueError(
-          f'{path} has weights only: to start from them, pass'
-          f' --config.init_from={self.directory.parent} and another --workdir'
-      )
-    loaded = self._checkpointer.load_checkpointables(
-        int(path.name), {**_parts(abstract_state), 'meta': None}
-    )
-    state = dataclasses.replace(
-        abstract_state, params=loaded['params'], **loaded['train']
-    )
-    return state, loaded['meta']
-
   def _last(self):
     """The newest complete checkpoint, in words."""
     last = next(iter(checkpoint_integrity.saved(self.directory)), None)
@@ -194,11 +176,6 @@ class Checkpoints:
     """Adds digests; Orbax calls this after writing and before renaming."""
     for path in self.directory.glob('*.orbax-checkpoint-tmp'):
       checkpoint_integrity.seal(path)
-
-
-def _parts(state):
-  train = {'step': state.step, 'opt_state': state.opt_state}
-  return {'params': state.params, 'train': train}
 
 
 def _is_finite(state):

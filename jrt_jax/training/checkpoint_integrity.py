@@ -66,25 +66,11 @@ def move_aside(damaged: Mapping[pathlib.Path, str]) -> None:
     )
 
 
-def _find(directory, part, ruined):
-  """As `newest`, but with names in place of paths."""
-  damaged = {}
-  for path in saved(directory):
-    problem = (ruined or {}).get(path.name) or _problem(path, part)
-    if not problem:
-      return path.name, damaged
-    damaged[path.name] = problem
-  if damaged:
-    reasons = '; '.join(f'{name}: {why}' for name, why in damaged.items())
-    raise ValueError(
-        f'every checkpoint in {directory} is damaged ({reasons}); move the'
-        ' folder away to start anew'
-    )
-  return None, damaged
+def problem(checkpoint: pathlib.Path, part: str = '') -> str | None:
+  """Returns what is wrong with the files whose names start with `part`.
 
-
-def _problem(checkpoint, part):
-  """Returns what is wrong with the files under `part`, or None."""
+  Returns None if nothing is.
+  """
   try:
     digests = foreign.read_json(checkpoint / DIGESTS, _DIGESTS)
   except (FileNotFoundError, ValueError):
@@ -98,6 +84,23 @@ def _problem(checkpoint, part):
     if _digest(checkpoint / name) != digest:
       return f'{shown(name)} has changed since it was written'
   return None
+
+
+def _find(directory, part, ruined):
+  """As `newest`, but with names in place of paths."""
+  damaged = {}
+  for path in saved(directory):
+    why = (ruined or {}).get(path.name) or problem(path, part)
+    if not why:
+      return path.name, damaged
+    damaged[path.name] = why
+  if damaged:
+    reasons = '; '.join(f'{name}: {why}' for name, why in damaged.items())
+    raise ValueError(
+        f'every checkpoint in {directory} is damaged ({reasons}); move the'
+        ' folder away to start anew'
+    )
+  return None, damaged
 
 
 def _digest(path):

@@ -1,6 +1,7 @@
 """Reads what `checkpoint.Checkpoints` has saved, without changing it."""
 
 from collections.abc import Mapping
+import dataclasses
 import pathlib
 from typing import Any
 
@@ -50,6 +51,39 @@ def load_params(
   with context():
     loaded = ocp.load_checkpointables(path, {'params': abstract_params})
   return loaded['params'], int(path.name)
+
+
+def load_state(path: pathlib.Path, abstract_state: Any) -> tuple[Any, Any]:
+  """Returns (state, meta) of the checkpoint at `path`.
+
+  Args:
+    path: of an intact checkpoint.
+    abstract_state: a dataclass as in `Checkpoints.save`; its leaves are the
+      shapes, dtypes and shardings to load.
+
+  Raises:
+    ValueError: it is of another model or has weights only.
+  """
+  fitting(path, saved_params(path), abstract_state.params)
+  if not (path / 'train').exists():
+    raise ValueError(
+        f'{path} has weights only: to start from them, pass'
+        f' --config.init_from={path.parents[1]} and another --workdir'
+    )
+  with context():
+    loaded = ocp.load_checkpointables(
+        path, {**parts(abstract_state), 'meta': None}
+    )
+  state = dataclasses.replace(
+      abstract_state, params=loaded['params'], **loaded['train']
+  )
+  return state, loaded['meta']
+
+
+def parts(state: Any) -> dict[str, Any]:
+  """Returns what a checkpoint has of a state, by the names of its folders."""
+  train = {'step': state.step, 'opt_state': state.opt_state}
+  return {'params': state.params, 'train': train}
 
 
 def load_meta(workdir: str | pathlib.Path, step: int) -> dict[str, Any]:

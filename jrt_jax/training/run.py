@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 import contextlib
 import functools
+import os
 import pathlib
 from typing import Any
 
@@ -179,6 +180,18 @@ class Run:
     return {
         'data': self._source.fingerprint,
         'iterator': self.data.get_state(),
+        'machine': self.machine(),
+    }
+
+  def machine(self) -> dict[str, Any]:
+    """Returns what may change the last bits of a result, as JSON."""
+    kind = self.mesh.devices.flat[0].device_kind
+    return {
+        'devices': f'{self.mesh.size} x {kind}',
+        'processes': jax.process_count(),
+        'cores': os.cpu_count(),
+        'jax': jax.__version__,
+        'XLA_FLAGS': os.environ.get('XLA_FLAGS', ''),
     }
 
   def sample(self, params: train_state.Params) -> tuple[str, str] | None:
