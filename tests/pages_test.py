@@ -13,6 +13,7 @@ import pytest
 
 from configs import base
 from jrt_jax import renamed
+from launch import __main__ as launch_main
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = ROOT / 'README.md'
@@ -130,7 +131,8 @@ def flags_shown():
 def test_every_flag_that_pages_give_a_command_exists(module):
   commands = [[module, '--helpfull']]
   if module == 'launch':
-    commands = [['launch', name, '--help'] for name in ('local', 'slurm')]
+    names = launch_main.LAUNCHERS
+    commands = [['launch', name, '--help'] for name in names]
   elif module == 'jrt_jax.lm_eval_cli':
     commands = [[module, 'run', '--help']]
   elif module.startswith('pallas_kernels'):

@@ -8,7 +8,7 @@ from jrt_jax.cost import training_memory
 from jrt_jax.data import packings
 
 # The fractions of a GPU's memory that JAX uses, by how it is started.
-SHARES = {'by default': 0.75, 'with launch slurm': 0.9}
+SHARES = {'by default': 0.75, 'with launch on a cluster': 0.9}
 SHARE = SHARES['by default']
 
 

@@ -195,7 +195,7 @@ def test_what_is_submitted_trains(cluster):
     assert environment['SETUP'] == 'it is'
     assert environment['NCCL_DEBUG'] == 'WARN'
     share = float(environment['XLA_PYTHON_CLIENT_MEM_FRACTION'])
-    assert share == microbatches.SHARES['with launch slurm']
+    assert share == microbatches.SHARES['with launch on a cluster']
     assert directory == str(cluster / 'a project')
   assert not (calls / 'scontrol').exists()
 
