@@ -41,9 +41,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, runs: list[Run]) -> int:
   """Starts the processes, waits for them, and returns the exit code.
 
-  The runs of a sweep follow each other, and a table compares them. If some
-  fail, the exit code is that of the first.
-
   Raises:
     ValueError: there are too few GPUs.
   """
@@ -54,21 +51,21 @@ def run(arguments: argparse.Namespace, runs: list[Run]) -> int:
   _check(processes, each, gpus)
   virtual = each > 1 and not gpus
   environment = {'JAX_NUM_CPU_DEVICES': str(each)} if virtual else {}
-  settings = [f'{name}={value}' for name, value in environment.items()]
-  codes = []
-  for k, one in enumerate(runs, 1):
-    commands = _commands(one, processes, each * bool(gpus))
-    if arguments.dry_run:
-      print('\n'.join(shlex.join(settings + command) for command in commands))
-      continue
+
+  def commands(one):
+    return _commands(one, processes, each * bool(gpus))
+
+  if arguments.dry_run:
+    settings = [f'{name}={value}' for name, value in environment.items()]
+    lines = [settings + line for one in runs for line in commands(one)]
     if len(runs) > 1:
-      print(f'run {k} of {len(runs)}: {one.workdir}', flush=True)
-    codes.append(supervisor.run(commands, environment))
-    if codes[-1] in _STOPPED:
-      return codes[-1]
-  if len(runs) > 1:
-    _compare(arguments, [x.workdir for x, code in zip(runs, codes) if code])
-  return next(filter(None, codes), 0)
+      lines.append(submission.comparison(arguments.workdir))
+    print('\n'.join(map(shlex.join, lines)))
+    return 0
+  start = lambda one: supervisor.run(commands(one), environment)
+  if len(runs) == 1:
+    return start(runs[0])
+  return _sweep(arguments.workdir, runs, start)
 
 
 def count_gpus() -> int:
@@ -111,15 +108,23 @@ def _commands(run, processes, gpus_each):
   return commands
 
 
-def _compare(arguments, failed):
-  """Prints a table of the runs of a sweep, and which of them failed."""
-  command = submission.comparison(arguments.workdir)
-  if arguments.dry_run:
-    print(shlex.join(command))
-    return
-  subprocess.run(command)
-  for workdir in failed:
-    print(f'error: the run in {workdir} failed', file=sys.stderr)
+def _sweep(workdir, runs, start):
+  """Starts runs one after another, and compares them in a table.
+
+  Returns the exit code of the first that failed, or 0. Only a run that was told
+  to stop ends the sweep.
+  """
+  codes = {}
+  for k, one in enumerate(runs, 1):
+    print(f'run {k} of {len(runs)}: {one.workdir}', flush=True)
+    code = codes[one.workdir] = start(one)
+    if code in _STOPPED:
+      return code
+  supervisor.run([submission.comparison(workdir)], {})
+  failed = {folder: code for folder, code in codes.items() if code}
+  for folder in failed:
+    print(f'error: the run in {folder} failed', file=sys.stderr)
+  return next(iter(failed.values()), 0)
 
 
 def _free_port():
