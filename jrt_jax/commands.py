@@ -3,6 +3,7 @@
 COMMANDS = {
     'Train': {
         'jrt_jax.train': 'trains a model, or continues training it',
+        'jrt_jax.verify_resume': 'checks that a run resumes bit for bit',
         'jrt_jax.plan': 'predicts the memory, time and cost of a run',
         'launch': 'starts training here, on clusters and on clouds',
         'jrt_jax.plot': 'draws the curves of runs, and prints a table',

@@ -35,6 +35,8 @@ MISTAKES = {
     'train --from={tmp} --workdir={tmp}/a': 'must be a workdir or its config.j',
     'train --from=builtin:a --workdir={tmp}/a': 'error: builtin:NAME must be o',
     'train --from=builtin:jrt_2m --workdir={tmp}/a': 'config.data.path must be',
+    'verify_resume': '--workdir=DIR must be given',
+    'verify_resume --workdir={tmp}': 'two checkpoints, got',
     'plot': '--workdir=DIR or --workdir=DIR,DIR must be given',
     'plot --workdir={tmp}': 'is not a run',
     'plot --workdir={tmp} --smooth=2': 'flag --smooth=2',

@@ -65,6 +65,12 @@ SMALLER = {
 # Not possible here: {part of the command: (why, what runs in its place or None)}.
 # What `launch slurm` submits is read by a pretended `sbatch`.
 INSTEAD = {
+    'jrt_jax.verify_resume': (
+        'three steps leave one checkpoint',
+        'python -m jrt_jax.train --config=configs/jrt_tiny.py'
+        f' --workdir=runs/two_checkpoints{_TINY} --config.checkpoint_every=2'
+        ' && python -m jrt_jax.verify_resume --workdir=runs/two_checkpoints',
+    ),
     'pip install': ('it changes the environment', None),
     'python -m venv': ('it changes the environment', None),
     'make docs': ('it installs packages', 'make -n docs'),

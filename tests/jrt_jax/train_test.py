@@ -152,6 +152,30 @@ def test_a_run_killed_twice_ends_as_if_it_had_not_been(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('is_changed', [False, True])
+def test_a_run_is_verified_and_what_is_not_the_same_is_told(
+    finished, run_command, tmp_path, is_changed
+):
+  workdir = shutil.copytree(finished[0], tmp_path / 'run')
+  flags = '--xla_backend_optimization_level=0'  # as `start`
+  if is_changed:
+    config = workdir / 'config.json'
+    config.write_text(config.read_text().replace('"b1": 0.9,', '"b1": 0.8,'))
+    flags += ' --xla_cpu_enable_fast_math=false'
+  done = run_command(
+      'jrt_jax.verify_resume', f'--workdir={workdir}', XLA_FLAGS=flags
+  )
+  assert done.returncode == is_changed, done.stderr
+  assert 'steps 10 to 12' in done.stdout
+  if not is_changed:
+    assert '\nbit-exact: ' in done.stdout
+    return
+  assert 'not bit-exact: ' in done.stdout and 'more' in done.stdout
+  assert 'loss of step 12' in done.stdout
+  assert 'note: XLA_FLAGS was' in done.stdout
+
+
+@pytest.mark.slow
 def test_a_run_of_muon_that_is_killed_ends_as_if_it_had_not_been(
     start, wait_for_step, error_line, tmp_path
 ):
