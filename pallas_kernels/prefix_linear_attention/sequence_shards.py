@@ -38,8 +38,8 @@ def check(inputs: inputs_lib.Inputs) -> None:
   """Raises an error unless positions of these inputs can be shared."""
   if inputs.prefix_segment is not None:
     raise NotImplementedError(
-        'sequence_axes: packed documents with a prefix each (prefix_mask with'
-        ' segment_ids) cannot share their positions among devices'
+        'sequence_axes must be () for packed documents with a prefix each'
+        ' (prefix_mask and segment_ids)'
     )
   L, P = inputs.q.shape[1], inputs.k_enc.shape[1]
   if P not in (0, L):

@@ -1,5 +1,7 @@
 """The Hopper kernel that only sums up a state, in the interpreter."""
 
+import functools
+
 import jax
 from jax.experimental.pallas import mosaic_gpu as plgpu
 import jax.numpy as jnp
@@ -7,8 +9,12 @@ import numpy as np
 import pytest
 
 from pallas_kernels import testing
+from pallas_kernels.prefix_linear_attention import chunked
+from pallas_kernels.prefix_linear_attention import feature_maps
+from pallas_kernels.prefix_linear_attention import mosaic_sm90
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_limits as limits
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_state as module
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
 from pallas_kernels.prefix_linear_attention import roll_features
 
 pytestmark = pytest.mark.skipif(
@@ -46,6 +52,33 @@ def test_the_state_is_the_sum_over_the_tokens_that_count(sizes, races):
   kv_t, gram = expected(x['k'], x['v'], lengths)
   testing.assert_close(state[0], kv_t, 5e-3)
   testing.assert_close(roll_corner(state[1]), roll_corner(gram), 1e-5)
+
+
+@pytest.mark.parametrize(
+    'plain', [True, pytest.param(False, marks=pytest.mark.slow)]
+)
+def test_sums_over_keys_and_values_and_their_gradients_are_those_of_chunks(
+    plain,
+):
+  x = testing.make_inputs(B=2, L=200, H=1, D=16, V=64, dtype='bfloat16')
+  mask = np.arange(200) < np.array([[200], [70]])
+  if not plain:
+    mask &= np.random.default_rng(0).random((2, 200)) < 0.7
+  options = {'plain': plain, 'feature_map': feature_maps.taylor_exp()}
+  two_segments = mosaic_sm90_tiles.Tiles(segment_chunks=1)
+  kernels = functools.partial(
+      mosaic_sm90.sums,
+      mask=mask,
+      tiles=two_segments,
+      interpret=plgpu.InterpretGPUParams(),
+      **options,
+  )
+  chunks = functools.partial(chunked.sums, mask=mask, **options)
+  arrays = {'k': jnp.asarray(x['k']), 'v': jnp.asarray(x['v'])}
+  exact = {name: x.astype('float32') for name, x in arrays.items()}
+  actual = testing.outputs_and_gradients(kernels, arrays)
+  expected = testing.outputs_and_gradients(chunks, exact)
+  testing.assert_close(actual, expected, testing.TOLERANCE['bfloat16'])
 
 
 def roll_corner(gram):
