@@ -56,6 +56,7 @@ def prefix_sums(
     feature_map: str | FeatureMap = 'taylor_exp',
     batch_axes: Sequence[str] = (),
     head_axes: Sequence[str] = (),
+    sequence_axes: Sequence[str] = (),
 ) -> PrefixSums:
   """Returns the sums over a prefix.
 
@@ -67,6 +68,7 @@ def prefix_sums(
     v_enc: [B, P, H, V], values.
     mask: bool [B, P], which positions are prefix; None: all.
     feature_map, batch_axes, head_axes: see `prefix_linear_attention`.
+    sequence_axes: the same for the P positions; all devices have the sums.
 
   Raises:
     ValueError: shapes or dtypes do not fit together, or a name is unknown.
@@ -78,7 +80,7 @@ def prefix_sums(
   if mask is None:
     mask = jnp.ones((B, P), bool)
   check_array('mask', mask, (B, P), jnp.bool_)
-  axes = tuple(batch_axes), tuple(head_axes)
+  axes = tuple(batch_axes), tuple(head_axes), tuple(sequence_axes)
   return _run_sums(k_enc, v_enc, mask, feature_map, *axes)
 
 
@@ -117,11 +119,12 @@ def ridge_state(
   return _run_state(sums, strength, tuple(batch_axes), tuple(head_axes))
 
 
-@functools.partial(jax.jit, static_argnums=(3, 4, 5))
-def _run_sums(k, v, mask, feature_map, batch_axes, head_axes):
-  B, _, H, _ = k.shape
+@functools.partial(jax.jit, static_argnums=(3, 4, 5, 6))
+def _run_sums(k, v, mask, feature_map, batch_axes, head_axes, sequence_axes):
+  B, P, H, _ = k.shape
   rows, heads = _axes(B, H, batch_axes, head_axes)
-  vectors, state = PartitionSpec(rows, None, heads), PartitionSpec(rows, heads)
+  parts = sharding.axes_that_divide(P, sequence_axes)
+  vectors, state = PartitionSpec(rows, parts, heads), PartitionSpec(rows, heads)
 
   @jax.checkpoint
   def sums(k, v, mask):
@@ -131,9 +134,12 @@ def _run_sums(k, v, mask, feature_map, batch_axes, head_axes):
         _einsum('bphf,bphv->bhfv', phi, v),
     )
 
-  return sharding.on_shards(
-      sums, (vectors, vectors, PartitionSpec(rows)), PrefixSums(state, state)
-  )(k, v, mask)
+  def of_all_parts(*arrays):
+    return lax.psum(sums(*arrays), parts) if parts else sums(*arrays)
+
+  specs = vectors, vectors, PartitionSpec(rows, parts)
+  of_shards = sharding.on_shards(of_all_parts, specs, PrefixSums(state, state))
+  return of_shards(k, v, mask)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))

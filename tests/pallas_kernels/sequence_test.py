@@ -245,6 +245,19 @@ def test_a_state_without_outputs_is_that_of_one_device(erases):
   testing.assert_close(actual, expected, 1e-5)
 
 
+def test_sums_of_a_ridge_regression_are_those_of_one_device():
+  inputs = prefix_attention_inputs(2)
+  inputs = {name: inputs[name] for name in ('k_enc', 'v_enc')}
+  mask = np.arange(L) < np.array([[L], [13]])
+  sums = lambda **axes: testing.outputs_and_gradients(
+      functools.partial(pallas_kernels.prefix_sums, mask=mask, **axes), inputs
+  )
+  expected = sums()
+  with jax.set_mesh(make_mesh(MESHES['two, with rows and heads'])):
+    actual = jax.jit(functools.partial(sums, **SHARED))()
+  testing.assert_close(actual, expected, 1e-5)
+
+
 @pytest.mark.parametrize('length, axes', [(30, ('sequence',)), (L, ('pod',))])
 def test_axes_that_do_not_divide_the_positions_are_ignored(length, axes):
   inputs = testing.make_inputs(B=1, L=length, P=8, H=2)  # P < L is no mistake
