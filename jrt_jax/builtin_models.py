@@ -2,6 +2,8 @@
 
 import pathlib
 
+from jrt_jax import local_paths
+
 FOLDER = pathlib.Path(__file__).with_name('builtin')
 
 _PREFIX = 'builtin:'
@@ -17,7 +19,9 @@ def find(workdir: str | pathlib.Path) -> pathlib.Path:
 
   Raises:
     FileNotFoundError: no model has this name.
+    ValueError: the workdir is a URL.
   """
+  local_paths.check('the workdir', workdir)
   if not str(workdir).startswith(_PREFIX):
     return pathlib.Path(workdir)
   name = str(workdir).removeprefix(_PREFIX)

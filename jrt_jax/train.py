@@ -24,6 +24,7 @@ from ml_collections import config_flags
 
 from configs import base
 from jrt_jax import command_line
+from jrt_jax import local_paths
 from jrt_jax import own_settings
 from jrt_jax.command_line import process_flags
 from jrt_jax.data import shards
@@ -128,6 +129,7 @@ def _prepare(config, phases):
   is_recorded = file[0] == 'recorded'  # what another run has
   if is_recorded and not _WORKDIR.value:
     raise ValueError('--workdir must be given with the config of another run')
+  local_paths.check('--workdir', _WORKDIR.value or '')
   workdir = _WORKDIR.value or pathlib.Path('runs', *file)
   settings = {f'config.{k}': x for k, x in recorded_config.flat(config).items()}
   distributed.check_same({'--workdir': str(workdir), **settings})

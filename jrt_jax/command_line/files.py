@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from absl import flags
 
+from jrt_jax import local_paths
+
 _T = TypeVar('_T')
 
 
@@ -47,7 +49,8 @@ def output_file(flag: flags.FlagHolder[str | None]) -> pathlib.Path:
   Raises:
     ValueError: the flag was not given, or the file cannot be written.
   """
-  file = pathlib.Path(required(flag, 'FILE')).expanduser()
+  local_paths.check(f'--{flag.name}', required(flag, 'FILE'))
+  file = pathlib.Path(flag.value).expanduser()
   check_output(flag, file)
   return file
 
@@ -69,7 +72,8 @@ def output_folder(flag: flags.FlagHolder[str | None]) -> pathlib.Path:
   Raises:
     ValueError: the flag was not given, or the folder is neither.
   """
-  folder = pathlib.Path(required(flag, 'DIR')).expanduser()
+  local_paths.check(f'--{flag.name}', required(flag, 'DIR'))
+  folder = pathlib.Path(flag.value).expanduser()
   with _named(flag, 'a folder', folder):
     _check_writable(folder)
   return folder

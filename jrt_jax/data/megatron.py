@@ -7,6 +7,7 @@ import zlib
 from absl import logging
 import numpy as np
 
+from jrt_jax import local_paths
 from jrt_jax.data import megatron_file
 from jrt_jax.data import packings
 from jrt_jax.data import sources
@@ -62,6 +63,7 @@ def open_splits(
 
 def _open(key, patterns):
   """Returns the files that match, each once."""
+  local_paths.check(key, patterns)
   indices = ','.join(
       pattern.removesuffix('.bin').removesuffix('.idx') + '.idx'
       for pattern in patterns.split(',')

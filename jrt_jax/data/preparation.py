@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import os
 import pathlib
 import shutil
 
@@ -14,6 +13,7 @@ from jrt_jax.data import manifest as manifests
 from jrt_jax.data import megatron_file
 from jrt_jax.data import shard_writer
 from jrt_jax.data import shards
+from jrt_jax.data import sources
 from jrt_jax.data import streams
 from jrt_jax.data import text_batches
 from jrt_jax.data import tokenization
@@ -61,7 +61,7 @@ def prepare(
         },
         dtype=streams.token_dtype(loaded.size).name,
         settings=settings,
-        inputs=[{'path': p, 'bytes': os.path.getsize(p)} for p in paths],
+        inputs=[{'path': p, 'bytes': sources.size(p)} for p in paths],
     )
     if manifests.exists(folder):
       manifest = _continued(folder, manifest)

@@ -20,6 +20,7 @@ from absl import flags
 
 from jrt_jax import command_line
 from jrt_jax.command_line import text_flags
+from jrt_jax.data import hub
 from jrt_jax.data import manifest as manifests
 from jrt_jax.data import preparation
 from jrt_jax.data import shards
@@ -30,8 +31,15 @@ _INPUT = flags.DEFINE_string(
     'input',
     None,
     'Comma-separated globs of .jsonl or text files, plain, .gz or .zst, or of'
-    ' .parquet files.',
+    ' .parquet files; also URLs that fsspec reads, such as s3://….',
 )
+_DATASET = flags.DEFINE_string(
+    'dataset',
+    None,
+    'In place of --input: OWNER/NAME or OWNER/NAME:CONFIG, a data set of the'
+    ' Hugging Face Hub, which is read from there as Parquet.',
+)
+_SPLIT = flags.DEFINE_string('split', 'train', 'The split of --dataset.')
 _OUT = flags.DEFINE_string('out', None, 'The folder of the shards.')
 _TOKENIZER = flags.DEFINE_string(
     'tokenizer', 'bytes', 'The path of a tokenizer.json, or bytes.'
@@ -63,12 +71,15 @@ def main(argv: list[str]) -> None:
   del argv
   try:
     with command_line.one_line_errors():
-      if not _OUT.value or not (_INPUT.value or _VERIFY.value):
+      given = [flag for flag in (_INPUT, _DATASET) if flag.value]
+      if not _OUT.value or not (given or _VERIFY.value):
         raise ValueError(
             '--out=DIR must be given, with --input=FILES or --verify'
         )
+      if len(given) > 1:
+        raise ValueError('--input and --dataset must not both be given')
       folder = pathlib.Path(_OUT.value).expanduser()
-      if _INPUT.value:
+      if given:
         command_line.output_folder(_OUT)
         _prepare(folder)
       if _VERIFY.value:
@@ -79,7 +90,10 @@ def main(argv: list[str]) -> None:
 
 
 def _prepare(folder):
-  paths = sources.find('--input', _INPUT.value)
+  if _DATASET.value:
+    paths = hub.find(_DATASET.value, _SPLIT.value)
+  else:
+    paths = sources.find('--input', _INPUT.value)
   settings = manifests.Settings(
       format=_FORMAT.value or text_batches.text_format('--input', paths),
       text_key=_TEXT_KEY.value,

@@ -11,6 +11,7 @@ import zlib
 import numpy as np
 import tqdm
 
+from jrt_jax import local_paths
 from jrt_jax.data import manifest as manifests
 from jrt_jax.data import megatron_file
 from jrt_jax.data import streams
@@ -51,6 +52,7 @@ def open_splits(
         'config.data.path must be a folder that jrt_jax.data.prepare has'
         " written, got ''"
     )
+  local_paths.check('config.data.path', data['path'])
   folder = pathlib.Path(data['path']).expanduser()
   manifest = manifests.read(folder)
   if not manifest.complete:

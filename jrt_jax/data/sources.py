@@ -24,6 +24,7 @@ else:
   from backports import zstd
 
 from jrt_jax.data import parquet as parquet_lib
+from jrt_jax.data import remote
 from jrt_jax.schema import shown
 
 Documents = Iterable[str | bytes]
@@ -91,16 +92,21 @@ def find(key: str, patterns: str) -> list[str]:
 
   Args:
     key: the name of the argument, for the error message.
-    patterns: file names or globs, which may have **.
+    patterns: file names, URLs or globs, which may have **.
 
   Raises:
     FileNotFoundError: a pattern matches no file.
+    ValueError, OSError: see `remote.find`.
   """
   paths = []
   for pattern in map(os.path.expanduser, patterns.split(',')):
-    matches = sorted(filter(os.path.isfile, glob.glob(pattern, recursive=True)))
-    if os.path.isfile(pattern):
+    if remote.is_url(pattern):
+      matches = remote.find(pattern)
+    elif os.path.isfile(pattern):
       matches = [pattern]  # a name may have characters of globs, such as [1]
+    else:
+      matches = glob.glob(pattern, recursive=True)
+      matches = sorted(filter(os.path.isfile, matches))
     if not matches:
       raise FileNotFoundError(
           f'{key} must name files, got {patterns!r}, but no file matches'
@@ -110,15 +116,25 @@ def find(key: str, patterns: str) -> list[str]:
   return list(dict.fromkeys(paths))
 
 
+def size(path: str) -> int:
+  """Returns the bytes of a file or of what a URL names."""
+  return remote.size(path) if remote.is_url(path) else os.path.getsize(path)
+
+
 @contextlib.contextmanager
 def open_text(path: str) -> Iterator[tuple[BinaryIO, BinaryIO]]:
-  """Opens a file (plain, .gz or .zst): its content, and the file on disk.
+  """Opens a file (plain, .gz or .zst): its content, and the file as it is.
+
+  Args:
+    path: a path or a URL.
 
   Raises:
     ValueError: the file is cut off, or not compressed as its extension says.
   """
   with contextlib.ExitStack() as stack:
-    raw = file = stack.enter_context(open(path, 'rb'))
+    is_url = remote.is_url(path)
+    raw = remote.open_binary(path) if is_url else open(path, 'rb')
+    file = stack.enter_context(raw)
     suffix = pathlib.Path(path).suffix
     if suffix in _DECOMPRESSORS:
       file = stack.enter_context(_DECOMPRESSORS[suffix](raw))

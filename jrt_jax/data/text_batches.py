@@ -123,7 +123,7 @@ def documents(
   Raises:
     ValueError: see `read`; or a line is not a record.
   """
-  sizes = [pathlib.Path(path).stat().st_size for path in paths]
+  sizes = [sources.size(path) for path in paths]
   with tqdm.tqdm(
       total=sum(sizes),
       desc=progress,
@@ -156,7 +156,7 @@ def _opened(
     if format == 'parquet':
       column = parquet.TextColumn(file, path, text_key)
       left, number = column.rows(first), column.num_rows
-      size = pathlib.Path(path).stat().st_size
+      size = sources.size(path)
     else:  # read as a whole
       units = _documents(file, separator, path)
       left, number, size = iter(units[first:]), len(units), raw.tell()

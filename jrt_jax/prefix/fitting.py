@@ -49,10 +49,11 @@ def sample_windows(
     raise ValueError(f'config.sequence_length must be positive, got {length}')
   if parts := getattr(tokens, 'parts', None):
     counts = [max(round(part.share * count), 1) for part in parts]
-    samples = map(
-        sample_windows, [x.tokens for x in parts], [length] * len(parts), counts
-    )
-    return [window for sample in samples for window in sample]
+    return [
+        window
+        for part, own in zip(parts, counts)
+        for window in sample_windows(part.tokens, length, own)
+    ]
   num_windows = max(len(tokens) // length, 1)
   chosen = np.linspace(0, num_windows - 1, min(count, num_windows))
   starts = chosen.astype(int) * length

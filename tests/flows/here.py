@@ -82,6 +82,7 @@ INSTEAD = {
     'docker ': ('it needs Docker', None),
     'kubectl ': ('it needs Kubernetes', None),
     'sky jobs': ('it needs a cloud', None),
+    'prepare --dataset=': ('it needs a network', None),
     'squeue': ('it needs SLURM', None),
     'scancel': ('it needs SLURM', None),
     'tail -f': ('it needs a job', None),

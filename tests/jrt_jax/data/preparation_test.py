@@ -226,7 +226,7 @@ def test_other_text_is_refused(prepared, jsonl, monkeypatch):
     prepare(folder, jsonl[:1])
   with pytest.raises(ValueError, match="order of files .*'bytes of .*b.jsonl'"):
     prepare(folder, jsonl[::-1])
-  monkeypatch.setattr(preparation.os.path, 'getsize', lambda path: 7)
+  monkeypatch.setattr(preparation.sources, 'size', lambda path: 7)
   with pytest.raises(ValueError, match='bytes of .*a.jsonl [0-9]+, got 7'):
     prepare(folder, jsonl)
 
