@@ -5,7 +5,8 @@ https://huggingface.co/docs/dataset-viewer/parquet.
 """
 
 _BRANCH = 'refs/convert/parquet'
-_PARTLY = 'partial-'  # begins the name of a split that is not converted wholly
+_PARTLY = 'partial-'  # begins the folder of a split that is not whole there
+_PART = '-part'  # and a number end the folders of a split with many files
 
 
 def find(dataset: str, split: str) -> list[str]:
@@ -33,24 +34,24 @@ def find(dataset: str, split: str) -> list[str]:
           f'--dataset must name a configuration of {name}, as in'
           f' {name}:{config}; it has {", ".join(configs)}'
       )
-  splits = sorted({x.split('/')[1] for x in files if x.split('/')[0] == config})
-  if _PARTLY + split in splits:
+  of_split = {}
+  for file in files:
+    own_config, folder, _ = file.split('/')
+    if own_config == config:
+      of_split.setdefault(folder.partition(_PART)[0], []).append(file)
+  if _PARTLY + split in of_split:
     raise ValueError(
         f'--dataset={dataset}: the Hub has converted only a part of the split'
         f' {split!r} to Parquet: name files of the data set itself, as in'
         f" --input='hf://datasets/{name}/**/*.parquet'"
     )
-  if split not in splits:
+  if split not in of_split:
     raise ValueError(
         f'--split must be a split of --dataset={dataset}, got {split!r}; the'
-        f' configuration {config!r} has {", ".join(splits) or "none"}, and the'
-        f' configurations are {", ".join(configs)}'
+        f' configuration {config!r} has {", ".join(of_split) or "none"}, and'
+        f' the configurations are {", ".join(configs)}'
     )
-  return [
-      f'hf://datasets/{name}@{commit}/{file}'
-      for file in files
-      if file.startswith(f'{config}/{split}/')
-  ]
+  return [f'hf://datasets/{name}@{commit}/{x}' for x in of_split[split]]
 
 
 def _converted(name):

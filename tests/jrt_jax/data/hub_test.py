@@ -24,7 +24,9 @@ TEXTS = {
     'default/train/0000.parquet': ['one', 'two', None],
     'default/train/0001.parquet': ['three'],
     'default/test/0000.parquet': ['four'],
-    'old/partial-train/0000.parquet': ['five'],
+    'default/large-part0/0000.parquet': ['five'],
+    'default/large-part1/0000.parquet': ['six'],
+    'old/partial-train/0000.parquet': ['seven'],
 }
 
 
@@ -118,10 +120,21 @@ def test_a_split_is_prepared_from_its_parquet_version(endpoint, tmp_path):
   assert ids == [*b'one', 256, *b'two', 256, *b'three', 256]
 
 
+def test_a_split_may_be_divided_among_folders(endpoint):
+  names = [
+      url.partition('/default/')[2] for url in hub.find('me/texts', 'large')
+  ]
+  assert names == ['large-part0/0000.parquet', 'large-part1/0000.parquet']
+
+
 @pytest.mark.parametrize(
     ('dataset', 'split', 'message'),
     [
-        ('me/texts', 'dev', "--split must be .* 'dev'; .* has test, train"),
+        (
+            'me/texts',
+            'dev',
+            "--split must be .* 'dev'; .* has large, test, train",
+        ),
         ('me/texts:new', 'train', 'configurations are default, old'),
         ('me/texts:old', 'train', "only a part of the split 'train'"),
     ],
