@@ -51,6 +51,18 @@ ROWS = {
     'a document that begins within a part': (5, [21, 11], 0, 0),
     'a document of three parts': (6, [7, 20, 5], 0, 0),
     'a prefix of several parts, and short documents': (20, [22, 1, 3, 6], 0, 0),
+    'a prefix that is cut at a border, where its document ends': (
+        20,
+        [8, 24],
+        0,
+        0,
+    ),
+    'a prefix that is cut before documents of many parts': (
+        32,
+        [5, 6, 21],
+        0,
+        0,
+    ),
     'padding on the left and on the right': (18, [32], 11, 5),
     'padding that fills a part': (24, [29, 3], 17, 9),
 }
