@@ -148,6 +148,8 @@ KEYS: dict[str, Any] = dict(
         data=(-1, AnyOf(OneOf(-1), Whole(1, 2**20))),
         # divides weights and optimizer states, and also the batch
         fsdp=(1, Whole(1, 2**20)),
+        # divides the positions of each row
+        sequence=(1, Whole(1, 2**20)),
         # divides heads, MLPs and the vocabulary
         tensor=(1, Whole(1, 2**20)),
     ),

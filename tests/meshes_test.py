@@ -32,11 +32,14 @@ MODELS = {
     'ridge': ('pla', 'pla'),
     'prefix_recurrences': ('prefix_gdn', 'prefix_mamba2'),
 }
-MESHES = {  # data, fsdp, tensor
-    'one device': (1, 1, 1),
-    'data': (8, 1, 1),
-    'fsdp': (1, 8, 1),
-    'fsdp x tensor': (1, 4, 2),
+MESHES = {  # data, fsdp, sequence, tensor
+    'one device': (1, 1, 1, 1),
+    'data': (8, 1, 1, 1),
+    'fsdp': (1, 8, 1, 1),
+    'fsdp x tensor': (1, 4, 1, 2),
+    'sequence': (1, 1, 4, 1),
+    'data x sequence': (4, 1, 2, 1),
+    'fsdp x sequence x tensor': (1, 2, 2, 2),
 }
 
 
@@ -134,7 +137,10 @@ def exchanges(hlo, kind):
 
 
 @pytest.mark.parametrize(
-    'mesh', except_for(['data', 'fsdp x tensor'], list(MESHES)[1:])
+    'mesh',
+    except_for(
+        ['data', 'fsdp x tensor', 'fsdp x sequence x tensor'], list(MESHES)[1:]
+    ),
 )
 @every_model
 def test_every_mesh_gives_the_losses_of_one_device(name, mesh):
@@ -170,7 +176,7 @@ def test_replicas_exchange_sums_once_a_step(name):
 @every_uniform_model
 def test_devices_that_share_parameters_gather_nothing_else(name, mesh):
   _, hlo = train(name, mesh)
-  tensor = MESHES[mesh][2]
+  tensor = MESHES[mesh][-1]
   whole = {
       tuple(
           size // tensor if axis == 'tensor' else size

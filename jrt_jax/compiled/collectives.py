@@ -10,6 +10,7 @@ from typing import Any
 from jrt_jax.compiled import hlo
 from jrt_jax.compiled.traffic import Operation
 from jrt_jax.cost.layout import HEAD_AXES
+from jrt_jax.cost.layout import SEQUENCE_AXES
 
 # How many times the whole array each of n devices sends in a ring, by opcode.
 _SENT = {
@@ -31,8 +32,10 @@ def exchanges(
 ) -> list[dict[str, Any]]:
   """Returns the exchanges of a step, summed by kind and axes of the mesh.
 
-  Devices along the axes of `layout.HEAD_AXES` have the same rows of a batch and
-  exchange activations, which grow with the tokens of a device. Other devices
+  Devices along the axes of `layout.HEAD_AXES` have the same tokens of a batch and
+  exchange activations, which grow with the tokens of a device. Devices along
+  those of `layout.SEQUENCE_AXES` divide rows: they exchange states, ends of their
+  parts and gradients, and keys and values of `attention` layers. Other devices
   have different rows: they exchange weights, gradients and sums over rows.
 
   Args:
@@ -42,8 +45,9 @@ def exchanges(
 
   Returns:
     A list of dicts, the largest first: `kind`, `axes` (of the mesh),
-    `grows_with` ('weights' or 'tokens'), `count`, `bytes` of the whole arrays,
-    `sent` (the bytes that each device sends in a ring), and `between_nodes`.
+    `grows_with` ('weights', 'tokens', or 'rows' where these are divided), `count`,
+    `bytes` of the whole arrays, `sent` (the bytes that each device sends in a
+    ring), and `between_nodes`.
 
   Raises:
     ValueError: the notation of the groups of devices is unknown.
@@ -65,13 +69,20 @@ def exchanges(
       {
           'kind': kind,
           'axes': [*axes],
-          'grows_with': 'tokens' if {*axes} <= {*HEAD_AXES} else 'weights',
+          'grows_with': _growth(axes),
           **counts,
           'between_nodes': between,
       }
       for (kind, axes, between), counts in sums.items()
   ]
   return sorted(found, key=lambda x: -x['bytes'])
+
+
+def _growth(axes):
+  for growth, own in (('tokens', HEAD_AXES), ('rows', SEQUENCE_AXES)):
+    if {*axes} <= {*own}:
+      return growth
+  return 'weights'
 
 
 def kind_of(instruction: hlo.Instruction) -> str | None:

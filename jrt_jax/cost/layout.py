@@ -13,6 +13,7 @@ from jrt_jax.cost import mixers
 from jrt_jax.cost.weight import AXES as AXES
 from jrt_jax.cost.weight import BATCH_AXES as BATCH_AXES
 from jrt_jax.cost.weight import HEAD_AXES as HEAD_AXES
+from jrt_jax.cost.weight import SEQUENCE_AXES as SEQUENCE_AXES
 from jrt_jax.cost.weight import Weight
 
 # How per-row arrays of decoding are divided, apart from the states of mixers.
@@ -23,26 +24,27 @@ def mesh_shape(config: Mapping[str, int], num_devices: int) -> dict[str, int]:
   """Returns a mesh with the axes of `AXES`.
 
   Args:
-    config: the `mesh` keys of `configs/base.py`; data = -1 stands for all
-      devices that the other axes leave.
+    config: the `mesh` keys of `configs/base.py`, of which those that are
+      missing are 1; data = -1 stands for all devices that the other axes leave.
 
   Raises:
     ValueError: a size is impossible, or there are too few devices.
   """
-  data, fsdp, tensor = (config[axis] for axis in AXES)
-  if data == -1:
-    data, rest = divmod(num_devices, fsdp * tensor)
+  mesh = {axis: config.get(axis, 1) for axis in AXES}
+  if mesh['data'] == -1:
+    others = size(mesh | {'data': 1})
+    mesh['data'], rest = divmod(num_devices, others)
     if rest:
+      names = ' x '.join(f'config.mesh.{axis}' for axis in AXES[1:])
       raise ValueError(
-          f'config.mesh.fsdp x config.mesh.tensor = {fsdp * tensor} must divide'
-          f' the number of devices, {num_devices}'
+          f'{names} = {others} must divide the number of devices, {num_devices}'
       )
-  if data * fsdp * tensor > num_devices:
+  if size(mesh) > num_devices:
     raise ValueError(
         f'config.mesh must have at most {num_devices} devices, got'
-        f' {data} x {fsdp} x {tensor} = {data * fsdp * tensor}'
+        f' {" x ".join(map(str, mesh.values()))} = {size(mesh)}'
     )
-  return dict(zip(AXES, (data, fsdp, tensor)))
+  return mesh
 
 
 def size(mesh: Mapping[str, int]) -> int:
@@ -103,6 +105,46 @@ def check_model(
             f'config.mesh.{axis} must divide {length}, an axis of {name}'
             f' {[*weight.shape]}, got {mesh[axis]}'
         )
+
+
+def check_rows(config: Mapping[str, Any], mesh: Mapping[str, int]) -> None:
+  """Checks that the devices of `mesh` can divide the positions of rows.
+
+  Args:
+    config: the config of a run.
+    mesh: number of devices along each axis.
+
+  Raises:
+    ValueError: their number does not divide the length of a row, or a layer or
+      the packing needs whole rows.
+  """
+  model, length = config['model'], config['sequence_length']
+  parts, used = mesh['sequence'], {*model['mixers']}
+  where = f'with config.mesh.sequence={parts}'
+  if parts == 1:
+    return
+  if length % parts:
+    raise ValueError(
+        f'config.mesh.sequence must divide config.sequence_length={length}, got'
+        f' {parts}'
+    )
+  if 'swa' in used:
+    if model['sinks']:
+      raise ValueError(
+          f'config.model.sinks must be 0 {where}, got {model["sinks"]}'
+      )
+    if model['window'] > (most := length // parts + 1):
+      raise ValueError(
+          f'config.model.window must be at most {most} {where}, so that a window'
+          f' reaches no further than the device before, got {model["window"]}'
+      )
+  readers = sorted(x for x in used if mixers.MIXERS[x].reads_prefix)
+  packing = config['data']['packing']
+  if readers and packing == 'prefixed_documents':
+    raise ValueError(
+        f'config.data.packing must not be {packing!r} {where} and'
+        f' {", ".join(readers)} in config.model.mixers: a row has one prefix'
+    )
 
 
 def check_batch(

@@ -72,7 +72,9 @@ def working_bytes(
     prefix_capacity: the largest fraction of a sequence that can be prefix.
   """
   E, size, tensor = config['width'], ITEM_BYTES[config['dtype']], mesh['tensor']
-  tokens = microbatch * sequence_length
+  parts = mesh['sequence']
+  length = sequence_length // parts
+  tokens = microbatch * length
   weights = weights_of(config)
   rows, _ = weights['embedding.embedding'].shape
   gathered = layout.num_own(weights, {**mesh, 'fsdp': 1})
@@ -82,8 +84,7 @@ def working_bytes(
   return {
       'weights to multiply': size * gathered,
       'activations': round(
-          tokens * _layers(config, sequence_length, prefix_capacity, tensor)
-          + ends
+          tokens * _layers(config, length, prefix_capacity, tensor, parts) + ends
       ),
       # With derivatives; and derivatives of the embedding, of a block and
       # summed.
@@ -106,8 +107,11 @@ def peak_bytes(state: Mapping[str, int], working: Mapping[str, int]) -> int:
   return both - min(of_microbatch, working['activations'] + working['logits'])
 
 
-def _layers(config, length, capacity, tensor):
-  """Returns the bytes that all layers keep for each token."""
+def _layers(config, length, capacity, tensor, parts):
+  """Returns the bytes that all layers keep for each token of a device.
+
+  A row has `parts` devices with `length` tokens each.
+  """
   E, M = config['width'], config['mlp_width']
   added = (2 if M else 1) * E  # by the mixer and by the MLP
   size, remat = ITEM_BYTES[config['dtype']], config['remat']
@@ -116,6 +120,8 @@ def _layers(config, length, capacity, tensor):
     projected, inside = MIXERS[mixer].kept(config, capacity)
     dots = size * ((projected + 2 * M) / tensor + added)
     everything = size * ((inside + 3 * M) / tensor + added)
+    if parts > 1:
+      everything += size * parts * MIXERS[mixer].gathered(config) / tensor
     if capacity:
       everything += MIXERS[mixer].kept_of_row(config) / (length * tensor)
     whole.append(everything)

@@ -3,14 +3,15 @@
 from typing import NamedTuple
 
 BATCH_AXES = ('data', 'fsdp')  # divide the rows of a batch
+SEQUENCE_AXES = ('sequence',)  # divide the positions of a row
 HEAD_AXES = ('tensor',)  # divide the heads of a mixer
-AXES = (*BATCH_AXES, *HEAD_AXES)
+AXES = (*BATCH_AXES, *SEQUENCE_AXES, *HEAD_AXES)
 
 # How parameters are divided. `tensor` divides the vocabulary, heads and inner
 # channels. These are the columns of projections into a mixer or MLP, and the
 # rows of projections out of it, so that activations in between are never
 # exchanged (except among groups of `hybrid_heads`). `fsdp` divides the other
-# side, which is gathered when it is used.
+# side, which is gathered when it is used. `sequence` divides no parameter.
 IN = ('fsdp', 'tensor')
 IN_STACKED = ('fsdp', None, 'tensor')  # several projections of one input
 OUT = ('tensor', 'fsdp')

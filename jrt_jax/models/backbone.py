@@ -1,6 +1,6 @@
 """A language model as training computes it: embed, mix, normalise, predict."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flax import nnx
@@ -74,7 +74,8 @@ class Backbone(nnx.Module):
       prefix_len: int32 [B], how many of the first positions are prefix,
         including padding before it; None: 0.
       prefix_capacity: P, an upper bound of `prefix_len`; a smaller one costs
-        less. None: L.
+        less. None: L, and also where devices divide the positions of rows: each
+        then reads its own part of the prefix.
       segment_ids: int32 [B, L], packed documents: a new one starts where the id
         changes between two tokens. A prefix of `prefix_len` tokens must end in
         the first document.
@@ -92,8 +93,9 @@ class Backbone(nnx.Module):
         mask,
         prefix_mask=prefix_mask,
         pad_mask=self.pad_mask,
+        sequence_axes=parallel.sequence_axes(tokens.shape[1]),
     )
-    x = self.embed(tokens)
+    x = self.embed(tokens, context.sequence_axes)
     for layer in self.layers:
       x = layer(x, context)
     return self.final_norm(x)
@@ -114,8 +116,12 @@ class Backbone(nnx.Module):
     """Returns float32 logits [B, L, vocab_size]; for arguments see `hidden`."""
     return self.logits(self.hidden(tokens, **context))
 
-  def embed(self, tokens: jax.Array) -> jax.Array:
+  def embed(
+      self, tokens: jax.Array, sequence_axes: Sequence[str] = ()
+  ) -> jax.Array:
     """Maps int32 [...] to [..., E], the residual stream before the first layer.
+
+    Mesh axes of that name divide the second axis of the result.
 
     Raises:
       ValueError: an id, also of padding, is not in the vocabulary. Under `jit`
@@ -123,9 +129,9 @@ class Backbone(nnx.Module):
     """
     _check_ids(tokens, self.vocab_size)
     # Otherwise XLA would divide the activations like the columns of the table.
-    table = parallel.spread(self.embedding.embedding[...], parallel.HEAD_AXES)
-    x = jnp.take(table, tokens, axis=0)
-    return parallel.spread(x.astype(self.residual_dtype), parallel.BATCH_AXES)
+    table = parallel.lay(self.embedding.embedding[...], (parallel.HEAD_AXES,))
+    x = jnp.take(table, tokens, axis=0).astype(self.residual_dtype)
+    return parallel.lay(x, (parallel.BATCH_AXES, sequence_axes))
 
 
 def _check_ids(tokens, vocab_size):

@@ -9,7 +9,13 @@ from jrt_jax.models.context import Context
 
 
 def causal_attention(
-    q: jax.Array, k: jax.Array, v: jax.Array, context: Context, *, block=256
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    context: Context,
+    *,
+    first: jax.Array | int = 0,
+    block: int = 256,
 ) -> jax.Array:
   """Causal attention over all keys, in O(L · block) memory.
 
@@ -18,15 +24,18 @@ def causal_attention(
   every query sees a key.
 
   Args:
-    q, k, v: [B, L, H, D].
-    context: the documents and the padding of the rows.
+    q: [B, Q, H, D], the queries of adjacent positions.
+    k, v: [B, L, H, D].
+    context: the documents and the padding of the keys.
+    first: the position of the first query; by default queries and keys have the
+      same positions.
     block: number of queries in a block.
 
   Returns:
-    [B, L, H, D], in the dtype of v.
+    [B, Q, H, D], in the dtype of v.
   """
-  B, L, H, D = q.shape
-  C = min(block, L)
+  (B, Q, H, D), L = q.shape, k.shape[1]
+  C = min(block, Q)
   dtype = v.dtype
   # The backward pass sums the derivatives of k and v over blocks, in float32.
   k, v = (x.astype(jnp.float32) for x in (k, v))
@@ -39,10 +48,26 @@ def causal_attention(
     return masked_attention(q, k.astype(dtype), v.astype(dtype), see)
 
   by_block = lambda x: jnp.moveaxis(_blocks(x, C), 1, 0)
-  index = jnp.arange(L + -L % C).reshape(-1, C)
-  segment = jax.tree.map(by_block, context.segment_ids)
+  index = first + jnp.arange(Q + -Q % C).reshape(-1, C)
+  segment = context.segment_ids
+  if segment is not None:
+    segment = by_block(jax.lax.dynamic_slice_in_dim(segment, first, Q, axis=1))
   y = jax.lax.map(attend, (by_block(q), index, segment))
-  return jnp.moveaxis(y, 0, 1).reshape(B, -1, H, D)[:, :L]
+  return jnp.moveaxis(y, 0, 1).reshape(B, -1, H, D)[:, :Q]
+
+
+class Before(NamedTuple):
+  """The C positions before rows; C is `reach(window)`."""
+
+  k: jax.Array  # [B, C, H, D]
+  v: jax.Array  # [B, C, H, D]
+  segment_ids: jax.Array | None  # int32 [B, C]
+  mask: jax.Array  # bool [B, C], False where there is no token
+
+
+def reach(window: int) -> int:
+  """Returns how many positions before a query `window_attention` may need."""
+  return max(window - 1, 1)
 
 
 def window_attention(
@@ -54,6 +79,7 @@ def window_attention(
     window: int,
     sinks: int = 0,
     earlier: tuple[jax.Array, jax.Array, jax.Array] | None = None,
+    before: Before | None = None,
 ) -> jax.Array:
   """Attention over the last `window` keys in O(L · window) memory.
 
@@ -68,6 +94,8 @@ def window_attention(
     earlier: the sinks of rows that continue a document: their keys and values
       [B, S, H, D], and the position of the start of each row in the document,
       int32 [B], which is negative if the row starts with padding.
+    before: the positions before rows that continue others, without sinks; then
+      `context` must have a mask, and L be at least C.
 
   Returns:
     [B, L, H, D], in the dtype of v.
@@ -76,28 +104,28 @@ def window_attention(
   https://arxiv.org/abs/2309.17453. Unlike there, keys keep their positions.
   """
   B, L, H, D = q.shape
-  C = min(max(window - 1, 1), L)
-  blocks = lambda x: _blocks(x, C)
-  segment, token = jax.tree.map(blocks, (context.segment_ids, context.mask))
+  C = min(reach(window), L)
+  rows = Before(k, v, context.segment_ids, context.mask)
+  rows = jax.tree.map(lambda x: _blocks(x, C), rows)
+  keys, values, *marks = (
+      _with_previous(*x) for x in zip(rows, before or (None,) * len(rows))
+  )
   key = jnp.arange(2 * C)
   distance = jnp.arange(C)[:, None] + C - key
-  see = _visible(
-      distance, segment, *jax.tree.map(_with_previous, (segment, token))
-  )
-  block = jnp.arange(-(-L // C))[:, None, None]
-  see &= (block > 0) | (key >= C)  # the first block has none before it
-  k, v, near = blocks(k), blocks(v), distance < window
-  keys, values = _with_previous(k), _with_previous(v)
+  see, near = _visible(distance, rows.segment_ids, *marks), distance < window
+  if before is None:
+    block = jnp.arange(-(-L // C))[:, None, None]
+    see &= (block > 0) | (key >= C)  # the first block has none before it
   if sinks:
     places = _places(context, C, earlier)
-    first_k, first_v = _first_keys(k, v, places, sinks, earlier)
+    first_k, first_v = _first_keys(rows.k, rows.v, places, sinks, earlier)
     see_first, near = _see_sinks(places, near, sinks)
     keys = jnp.concatenate([first_k, keys], axis=2)
     values = jnp.concatenate([first_v, values], axis=2)
     see = jnp.concatenate([see_first, see & near], axis=-1)
   else:
     see &= near
-  y = masked_attention(blocks(q), keys, values, see)
+  y = masked_attention(_blocks(q, C), keys, values, see)
   return y.reshape(B, -1, H, D)[:, :L]
 
 
@@ -153,9 +181,15 @@ def _see_sinks(places, near, S):
   return see_first & in_first(places)[..., None], near
 
 
-def _with_previous(x):
-  """Maps [B, N, C, ...] to [B, N, 2C, ...], prepending the previous block."""
-  before = jnp.pad(x[:, :-1], [(0, 0), (1, 0)] + [(0, 0)] * (x.ndim - 2))
+def _with_previous(x, first=None):
+  """Maps [B, N, C, ...] to [B, N, 2C, ...], prepending the previous block.
+
+  Before the first block is `first`, [B, C, ...], or zeros. None remains None.
+  """
+  if x is None:
+    return None
+  first = jnp.zeros_like(x[:, 0]) if first is None else first
+  before = jnp.concatenate([first[:, None], x[:, :-1]], axis=1)
   return jnp.concatenate([before, x], axis=2)
 
 

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jrt_jax.models import parallel
+
 
 class Context(NamedTuple):
   """The prefix, the documents and the padding of B rows of L positions.
@@ -30,6 +32,8 @@ class Context(NamedTuple):
   unzeroed: jax.Array | None = None
   # Tokens that the state of an `attention` layer has room for; None: L.
   state_capacity: int | None = None
+  # Mesh axes among which devices divide the L positions; then P is L or 0.
+  sequence_axes: tuple[str, ...] = ()
 
   def same_document(self, shift: int) -> jax.Array | None:
     """Bool [B, L]: is i - shift a token of the document of i? None: always."""
@@ -73,6 +77,7 @@ class Context(NamedTuple):
         segment_ids=cut(self.segment_ids),
         mask=cut(self.mask),
         unzeroed=cut(self.unzeroed),
+        sequence_axes=self.sequence_axes if length == self.length else (),
     )
 
   def positions(self) -> jax.Array:
@@ -81,7 +86,8 @@ class Context(NamedTuple):
     same = self.same_document(1)
     if same is None:
       return index
-    return index - jax.lax.cummax(jnp.where(same, 0, index), axis=1)
+    starts = jnp.where(same, 0, index)
+    return index - parallel.running_maximum(starts, self.sequence_axes)
 
   def document_length(self) -> jax.Array:
     """Int32 [B], length of the last document of each row; 0 without tokens."""
@@ -110,6 +116,7 @@ def of_rows(
     *,
     prefix_mask: jax.Array | None = None,
     pad_mask: str,
+    sequence_axes: tuple[str, ...] = (),
 ) -> Context:
   """Returns the context of rows [B, L].
 
@@ -118,6 +125,7 @@ def of_rows(
     prefix_len, prefix_capacity, segment_ids, mask, prefix_mask: see
       `Backbone.hidden`.
     pad_mask: `config.model.pad_mask`.
+    sequence_axes: see `Context`.
 
   Raises:
     ValueError: the capacity exceeds L, or there are a length and a mask.
@@ -132,35 +140,39 @@ def of_rows(
   if prefix_len is not None and prefix_mask is not None:
     raise ValueError('prefix_len must be None if prefix_mask is given')
   if segment_ids is not None:
-    segment_ids = count_documents(segment_ids, mask)
-  context = Context(
+    segment_ids = count_documents(segment_ids, mask, sequence_axes)
+  # Released models ignore the mask of rows that are longer than the prefix.
+  has_zeroed_keys = pad_mask == 'reference' and L <= P
+  if sequence_axes and P:
+    P = L  # to slice a divided axis, devices would have to exchange positions
+  return Context(
       B,
       L,
       prefix_capacity=0 if prefix_len is prefix_mask is None else P,
       prefix_len=prefix_len,
       prefix_mask=prefix_mask,
       segment_ids=segment_ids,
-      mask=mask,
+      mask=mask if pad_mask == 'exclude' else None,
+      unzeroed=mask if has_zeroed_keys else None,
+      sequence_axes=sequence_axes,
   )
-  if pad_mask == 'exclude':
-    return context
-  # Released models ignore the mask of rows that are longer than the prefix.
-  return context._replace(mask=None, unzeroed=mask if L <= P else None)
 
 
 def count_documents(
-    segment_ids: jax.Array, mask: jax.Array | None
+    segment_ids: jax.Array,
+    mask: jax.Array | None,
+    sequence_axes: tuple[str, ...] = (),
 ) -> jax.Array:
   """Numbers documents: a new one starts where the ids of two tokens differ.
 
   Ids may recur. Padding belongs to the adjacent document, whatever its id.
   Returns int32 [B, L].
   """
-  starts = segment_ids[:, 1:] != segment_ids[:, :-1]
+  starts = segment_ids != _shifted(segment_ids, 1)
+  starts &= jnp.arange(segment_ids.shape[1]) > 0
   if mask is not None:
-    starts &= mask[:, 1:] & mask[:, :-1]
-  starts = jnp.pad(starts, ((0, 0), (1, 0)))
-  return jnp.cumsum(starts, axis=1, dtype=jnp.int32)
+    starts &= mask & _shifted(mask, 1)
+  return parallel.running_sum(starts.astype(jnp.int32), sequence_axes)
 
 
 def _shifted(x, shift):

@@ -92,7 +92,9 @@ class HeadGroup(nnx.Module):
             ' prefix'
         )
       prefix_mask = None
-      sums = self.prefix_sums(k_enc, v_enc, context.in_prefix())
+      sums = self.prefix_sums(
+          k_enc, v_enc, context.in_prefix(), context.sequence_axes
+      )
       state = self.with_prefix(state, sums)
       k_enc, v_enc, prefix_len = None, None, None
       if not self.causal_in_prefix:
@@ -107,22 +109,28 @@ class HeadGroup(nnx.Module):
         prefix_mask=prefix_mask,
         segment_ids=context.segment_ids,
         return_state=return_state,
-        **self._options(context.mask, state),
+        **self._options(context.mask, state, context.sequence_axes),
     )
     y, state = results if return_state else (results, None)
     return self._normalize(y), state
 
   def prefix_sums(
-      self, k_enc: jax.Array, v_enc: jax.Array, mask: jax.Array | None
+      self,
+      k_enc: jax.Array,
+      v_enc: jax.Array,
+      mask: jax.Array | None,
+      sequence_axes: Sequence[str] = (),
   ) -> Sums:
     """Sums over keys and values [B, L, H, ...], those of a part of a prefix.
 
-    The sums of parts, and those of documents, can be added.
+    The sums of parts, and those of documents, can be added. `sequence_axes` are
+    the mesh axes that divide the positions.
     """
     k = self._prepare_enc(k_enc)
-    options = self._options(mask, None)
+    options = self._options(mask, None, sequence_axes)
     if self.ridge is not None:
-      return self.ridge.sums(k, v_enc, mask, options['feature_map'])
+      feature_map = options['feature_map']
+      return self.ridge.sums(k, v_enc, mask, feature_map, sequence_axes)
     # The state after a causal pass over the keys of the prefix is their sum.
     _, state = pallas_kernels.prefix_linear_attention(
         k, k, v_enc, return_state=True, **options
@@ -157,12 +165,13 @@ class HeadGroup(nnx.Module):
         'normalizer': 'none' if rms else self.normalizer,
     }
 
-  def _options(self, mask, state) -> dict[str, Any]:
+  def _options(self, mask, state, sequence_axes) -> dict[str, Any]:
     return self._operation() | {
         'initial_state': state,
         'mask': mask,
         'batch_axes': parallel.BATCH_AXES,
         'head_axes': parallel.HEAD_AXES,
+        'sequence_axes': sequence_axes,
         'implementation': self.implementation,
     }
 

@@ -157,7 +157,7 @@ class LanguageModel(Backbone):
 
   def _last_logits(self, x):
     """Returns logits of activations [B, E], with rows divided for sampling."""
-    return parallel.spread(self.logits(self.final_norm(x)), parallel.BATCH_AXES)
+    return parallel.lay(self.logits(self.final_norm(x)), (parallel.BATCH_AXES,))
 
   def _read(self, tokens, context, states):
     x, following = self.embed(tokens), []

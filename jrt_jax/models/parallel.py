@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+from jax import lax
+import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from jrt_jax.cost.weight import BATCH_AXES as BATCH_AXES
 from jrt_jax.cost.weight import HEAD_AXES as HEAD_AXES
+from jrt_jax.cost.weight import SEQUENCE_AXES as SEQUENCE_AXES
 from pallas_kernels import sharding
 
 
@@ -41,9 +44,62 @@ def lay(tree: Any, axes: Sequence[Sequence[str] | None]) -> Any:
   )
 
 
-def spread(x: jax.Array, axes: Sequence[str]) -> jax.Array:
-  """Divides the first axis of `x` over mesh axes, and no other axis."""
-  if not sharding.free_axes():
-    return x
-  spec = PartitionSpec(sharding.axes_that_divide(len(x), axes))
-  return jax.lax.with_sharding_constraint(x, spec)
+def sequence_axes(length: int) -> tuple[str, ...]:
+  """Returns the axes of the current mesh that divide rows of `length`."""
+  return sharding.axes_that_divide(length, SEQUENCE_AXES) or ()
+
+
+def before(x: jax.Array, count: int, axes: Sequence[str]) -> jax.Array:
+  """Returns what the previous device has of the positions before its own.
+
+  For use inside of a `shard_map`.
+
+  Args:
+    x: [B, L, ...], the positions of this device.
+    count: number of positions to return.
+    axes: the mesh axes that divide the positions.
+
+  Returns:
+    [B, count, ...], the last positions of the previous device; zeros on the
+    device that has the first positions.
+
+  Raises:
+    ValueError: `count` exceeds L.
+  """
+  if count > x.shape[1]:
+    raise ValueError(
+        f'each device must have at least the {count} positions that the next one'
+        f' sees of it, got {x.shape[1]}: config.mesh.sequence is too large'
+    )
+  pairs = [(i, i + 1) for i in range(lax.axis_size(axes) - 1)]
+  return lax.ppermute(x[:, x.shape[1] - count :], axes, pairs)
+
+
+def running_sum(x: jax.Array, axes: Sequence[str]) -> jax.Array:
+  """Returns the sums over all positions up to each one, of int32 [B, L].
+
+  Args:
+    x: the numbers.
+    axes: the mesh axes that divide the positions; devices exchange one number
+      for each row.
+  """
+  return _running(x, axes, lax.cumsum, jnp.sum, jnp.add)
+
+
+def running_maximum(x: jax.Array, axes: Sequence[str]) -> jax.Array:
+  """As `running_sum`, the maxima of numbers that are not negative."""
+  return _running(x, axes, lax.cummax, jnp.max, jnp.maximum)
+
+
+def _running(x, axes, accumulate, reduce, join):
+  def of_device(x):
+    own = accumulate(x, axis=1)
+    totals = lax.all_gather(own[:, -1], axes)  # [devices, B]
+    place = jnp.arange(len(totals))[:, None]
+    earlier = jnp.where(place < lax.axis_index(axes), totals, 0)
+    return join(own, reduce(earlier, axis=0)[:, None])
+
+  if not axes:
+    return accumulate(x, axis=1)
+  places = spec(x.shape, (BATCH_AXES, axes))
+  return sharding.on_shards(of_device, (places,), places)(x)

@@ -1,5 +1,6 @@
 """The ridge regression of a prefix, with a trained strength."""
 
+from collections.abc import Sequence
 import math
 
 from flax import nnx
@@ -45,10 +46,19 @@ class RidgePrefix(nnx.Module):
       v: jax.Array,
       mask: jax.Array | None,
       feature_map: pallas_kernels.FeatureMap,
+      sequence_axes: Sequence[str] = (),
   ) -> pallas_kernels.PrefixSums:
-    """Returns the sums over keys [B, L, H, D] and values [B, L, H, V]."""
+    """Returns the sums over keys [B, L, H, D] and values [B, L, H, V].
+
+    `sequence_axes` are the mesh axes that divide the L positions.
+    """
     return pallas_kernels.prefix_sums(
-        k, v, mask=mask, feature_map=feature_map, **_AXES
+        k,
+        v,
+        mask=mask,
+        feature_map=feature_map,
+        sequence_axes=sequence_axes,
+        **_AXES,
     )
 
   def state(self, sums: pallas_kernels.PrefixSums) -> pallas_kernels.State:

@@ -11,6 +11,7 @@ from jrt_jax.cost import mixers
 from jrt_jax.models import blocked_attention
 from jrt_jax.models import kv_cache
 from jrt_jax.models.context import Context
+from jrt_jax.models.divided_attention import divided_attention
 from jrt_jax.models.kv_cache import KVCache
 from jrt_jax.models.layers import Build
 from jrt_jax.models.rotary import rotary
@@ -30,7 +31,8 @@ class SoftmaxAttention(nnx.Module):
     sinks: with a window, the number S of first keys of its document that a
       query also sees; the state has S more slots.
     implementation: 'blocked', 'cudnn', or 'auto'. 'auto' is cuDNN on a GPU, for
-      bfloat16 rows without padding or documents, and 'blocked' elsewhere.
+      bfloat16 rows without padding or documents, and 'blocked' elsewhere. Where
+      devices divide the positions of rows, it is always 'blocked'.
   """
 
   def __init__(
@@ -128,6 +130,13 @@ class SoftmaxAttention(nnx.Module):
     return _nan_beyond_capacity(y, seen, state), state
 
   def _attend(self, q, k, v, context, earlier=None):
+    if context.sequence_axes:
+      if self.sinks:
+        raise ValueError(
+            'config.model.sinks must be 0 where devices divide the positions of'
+            f' rows (config.mesh.sequence), got {self.sinks}'
+        )
+      return divided_attention(q, k, v, context, window=self.window)
     fits = not self.sinks and _cudnn_takes(q, context)
     implementation = self.implementation
     if implementation == 'auto':

@@ -53,6 +53,7 @@ def make(
       config['batch_size'], config['microbatch_per_device'], mesh
   )
   layout.check_model(model, cost.weights(model), mesh)
+  layout.check_rows(config, mesh)
   one = dict.fromkeys(layout.AXES, 1)
   config = decided(config, topology)
   return {

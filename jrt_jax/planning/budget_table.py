@@ -112,8 +112,11 @@ def _time(budget) -> Iterator[str]:
     yield from _prediction(budget)
   if budget['dtype'] != 'bfloat16':
     yield f'The peak is that of bfloat16; {budget["dtype"]} is slower.'
-  together = budget['mesh']['fsdp'] * budget['mesh']['tensor']
-  if budget['gpus']['gpus_per_node'] % together:
+  mesh, per_node = budget['mesh'], budget['gpus']['gpus_per_node']
+  together = mesh['sequence'] * mesh['tensor']
+  if per_node % together:
+    yield 'Heads or positions are divided among nodes, which is slower than this.'
+  elif per_node % (together * mesh['fsdp']):
     yield 'Weights are divided among nodes, which is slower than this.'
 
 

@@ -65,6 +65,7 @@ def _launches(kernels, start):
 _GROWTH = {
     'weights': 'in proportion to its weights, however long the sequence:',
     'tokens': 'in proportion to the tokens of a microbatch:',
+    'rows': 'among devices that divide rows; only attention grows with length:',
 }
 
 

@@ -22,6 +22,8 @@ def working_bytes(
   """
   length = config['sequence_length']
   room = packings.prefix_capacity(config)
+  if room and mesh['sequence'] > 1:  # see `models.context.of_rows`
+    room = length
   return training_memory.working_bytes(
       config['model'],
       mesh=mesh,

@@ -12,6 +12,7 @@ import numpy as np
 from jrt_jax.cost import layout
 from jrt_jax.cost.layout import AXES
 from jrt_jax.cost.layout import BATCH_AXES
+from jrt_jax.cost.layout import SEQUENCE_AXES
 from jrt_jax.cost.weight import Weight
 
 
@@ -69,9 +70,9 @@ def serving_mesh(
   return make_mesh(shape, devices)
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
-  """Returns the sharding of arrays whose first axis is the batch."""
-  return NamedSharding(mesh, P(BATCH_AXES))
+def batch_sharding(mesh: Mesh, num_axes: int = 1) -> NamedSharding:
+  """Returns the sharding of arrays of a batch: [B], or [B, L, ...]."""
+  return NamedSharding(mesh, P(*(BATCH_AXES, SEQUENCE_AXES)[:num_axes]))
 
 
 def params_sharding(
@@ -97,8 +98,8 @@ def params_sharding(
 def share_of_batch(mesh: Mesh) -> tuple[int, int]:
   """Returns (part, parts): the part of each batch that this process reads.
 
-  Processes whose devices have the same rows (but other heads) read the same
-  part.
+  Processes whose devices have the same rows (but other positions or heads) read
+  the same part.
 
   Raises:
     ValueError: the rows of this process are not one part of the batch.
@@ -111,35 +112,43 @@ def share_of_batch(mesh: Mesh) -> tuple[int, int]:
     raise ValueError(
         'config.mesh must give each process adjacent rows of a batch, got'
         f' {sorted(own)} of {replicas} for one process: config.mesh.fsdp x'
-        ' config.mesh.tensor should divide the number of devices of a process,'
-        ' or be a multiple of it'
+        ' config.mesh.sequence x config.mesh.tensor should divide the number of'
+        ' devices of a process, or be a multiple of it'
     )
   return part, replicas // len(own)
 
 
 def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, Any]:
-  """Puts a batch on the devices of `mesh`, divided along its first axis.
+  """Puts a batch on the devices of `mesh`, divided like `batch_sharding`.
 
-  Each process passes the rows of its `share_of_batch`.
+  Each process passes the rows of its `share_of_batch`, with all positions.
   """
-  sharding, (_, parts) = batch_sharding(mesh), share_of_batch(mesh)
-  return {
-      name: jax.make_array_from_process_local_data(
-          sharding, x, (parts * len(x), *x.shape[1:])
-      )
-      for name, x in batch.items()
-  }
+  part, parts = share_of_batch(mesh)
+  return _put(batch, mesh, part, parts)
 
 
 def put_whole_batch(
     batch: Mapping[str, np.ndarray], mesh: Mesh
 ) -> dict[str, Any]:
   """As `put_batch`, but every process passes all rows."""
-  sharding = batch_sharding(mesh)
-  return {
-      name: jax.make_array_from_callback(x.shape, sharding, x.__getitem__)
-      for name, x in batch.items()
-  }
+  return _put(batch, mesh, 0, 1)
+
+
+def _put(batch, mesh, part, parts):
+  """Puts rows, one of equal parts of a batch, on the devices of this process."""
+
+  def put(x):
+    def of_device(index):
+      rows, *others = index
+      first, stop, _ = rows.indices(parts * len(x))
+      before = part * len(x)
+      return x[slice(first - before, stop - before), *others]
+
+    return jax.make_array_from_callback(
+        (parts * len(x), *x.shape[1:]), batch_sharding(mesh, x.ndim), of_device
+    )
+
+  return {name: put(x) for name, x in batch.items()}
 
 
 def mesh_of_one() -> Mesh:

@@ -84,8 +84,10 @@ def batch(
   if packing.prefix_of_each:
     del arrays['prefix_len']
     arrays['prefix_mask'] = jax.ShapeDtypeStruct((B, L), jnp.bool_)
-  rows = sharding.batch_sharding(mesh)
-  return {name: _sharded(x, rows) for name, x in arrays.items()}
+  return {
+      name: _sharded(x, sharding.batch_sharding(mesh, x.ndim))
+      for name, x in arrays.items()
+  }
 
 
 def _sharded(shape, sharding):

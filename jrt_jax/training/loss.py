@@ -11,6 +11,7 @@ import numpy as np
 
 from jrt_jax.models.parallel import BATCH_AXES
 from jrt_jax.models.parallel import HEAD_AXES
+from jrt_jax.models.parallel import SEQUENCE_AXES
 from pallas_kernels.sharding import free_axes
 
 BLOCK = 64  # positions of each row in a block
@@ -44,8 +45,8 @@ def cross_entropy(
   supervised positions: these come first in each row, and the loop ends when the
   row with the most of them is done. If gradients are needed, they are computed
   in the same pass, and logits have the dtype of `hidden`; otherwise logits are
-  float32. On a mesh, devices divide the rows and the vocabulary as in
-  `sharding`; the sum is over all rows.
+  float32. On a mesh, devices divide the rows, their positions and the vocabulary
+  as in `sharding`; the sum is over all labels.
 
   Args:
     hidden: [B, L, E], bfloat16 or float32.
@@ -93,7 +94,7 @@ _cross_entropy.defvjp(_forward, _backward)
 
 
 def _on_mesh(vocab_size, z_loss, block, with_gradients):
-  """Returns `_visit`, run by each device on its rows and its ids."""
+  """Returns `_visit`, run by each device on its positions and its ids."""
   visit = functools.partial(
       _visit,
       vocab_size=vocab_size,
@@ -104,8 +105,12 @@ def _on_mesh(vocab_size, z_loss, block, with_gradients):
   free = free_axes()
   if not {'fsdp', *HEAD_AXES} <= free:
     return functools.partial(visit, vocab_axes=())
-  batch = tuple(axis for axis in BATCH_AXES if axis in free)
-  others = tuple(axis for axis in batch if axis != 'fsdp')
+  batch, sequence = (
+      tuple(axis for axis in axes if axis in free)
+      for axes in (BATCH_AXES, SEQUENCE_AXES)
+  )
+  all_labels = batch + sequence  # axes that divide them
+  others = tuple(axis for axis in all_labels if axis != 'fsdp')
 
   def local(hidden, table, targets, weights):
     loss, losses, gradients = visit(
@@ -115,14 +120,14 @@ def _on_mesh(vocab_size, z_loss, block, with_gradients):
       dhidden, dtable = gradients
       dtable = lax.psum_scatter(dtable, 'fsdp', scatter_dimension=1, tiled=True)
       gradients = dhidden, lax.psum(dtable, others)
-    return lax.psum(loss, batch), losses, gradients
+    return lax.psum(loss, all_labels), losses, gradients
 
-  rows, ids = P(batch), P(HEAD_AXES)
-  shared = (rows, P(HEAD_AXES, 'fsdp'))  # of dhidden and dtable
+  places, ids = P(batch, sequence), P(HEAD_AXES)
+  shared = (places, P(HEAD_AXES, 'fsdp'))  # of dhidden and dtable
   return jax.shard_map(
       local,
-      in_specs=(rows, ids, rows, rows),
-      out_specs=(P(), rows, shared if with_gradients else ()),
+      in_specs=(places, ids, places, places),
+      out_specs=(P(), places, shared if with_gradients else ()),
       axis_names=free,
       check_vma=False,
   )

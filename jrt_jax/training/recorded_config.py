@@ -40,6 +40,7 @@ _LATER = (
     ('optimizer.name', 'adamw'),
     ('optimizer.momentum', 0.95),
     ('optimizer.update_rms', 0.2),
+    ('mesh.sequence', 1),
 )
 
 

@@ -83,6 +83,7 @@ class Run:
     )
     self._weights = cost.weights(self.model)
     layout.check_model(self.model, self._weights, self.mesh.shape)
+    layout.check_rows(config, self.mesh.shape)
     self.workdir = pathlib.Path(workdir)
     self._source = run_data.Data(config, self.tokenizer, self.workdir)
     self.config = config = self._source.config

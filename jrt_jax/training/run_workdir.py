@@ -21,6 +21,7 @@ HOW = (
     'data.verify',
     'mesh.data',
     'mesh.fsdp',
+    'mesh.sequence',
     'mesh.tensor',
     'microbatch_per_device',
     'model.implementation',

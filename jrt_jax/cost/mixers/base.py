@@ -33,6 +33,8 @@ class Mixer(NamedTuple):
       outputs of products with weights, and all values.
     kept_of_row: maps `config.model` to the bytes that training keeps in
       addition for each sequence with a prefix, whatever its length.
+    gathered: maps `config.model` to the number of values per token that each
+      device keeps of whole rows where devices divide their positions.
     state_axes: for each axis of the arrays of its decode state, the axes of the
       mesh that divide it; arrays with fewer axes use the first of these.
     model_heads: whether it has the heads of `config.model.num_heads`.
@@ -51,6 +53,7 @@ class Mixer(NamedTuple):
   products: Callable[[Config, int, float], float]
   kept: Callable[[Config, float], tuple[float, float]]
   kept_of_row: Callable[[Config], int] = lambda config: 0
+  gathered: Callable[[Config], int] = lambda config: 0
   state_axes: tuple[tuple[str, ...] | None, ...] = (BATCH_AXES,)
   model_heads: bool = False
   settings: tuple[str, ...] = ()

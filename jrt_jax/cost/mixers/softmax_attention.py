@@ -48,6 +48,7 @@ def _softmax_attention(module, windowed):
       state_bytes=bind(_state_bytes, windowed=windowed),
       products=bind(_products, windowed=windowed),
       kept=_kept,
+      gathered=lambda config: 0 if windowed else 2 * config['width'],
       state_axes=(weight.BATCH_AXES, None, weight.HEAD_AXES),
       model_heads=True,
       state_grows=not windowed,

@@ -58,8 +58,8 @@ def test_what_a_run_has_recorded_is_a_config(
   assert config.init_from == (str(tmp_path) if starts_from_it else '')
   assert capsys.readouterr().err == (
       f'{tmp_path}/config.json is of an earlier version and lacks'
-      ' model.pad_mask, mesh.data, mesh.fsdp, mesh.tensor: the defaults of'
-      ' configs/base.py are used\n'
+      ' model.pad_mask, mesh.data, mesh.fsdp, mesh.sequence, mesh.tensor: the'
+      ' defaults of configs/base.py are used\n'
   )
 
 

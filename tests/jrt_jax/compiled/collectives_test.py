@@ -91,3 +91,9 @@ def test_exchanges_of_a_kind_are_summed_up_and_the_largest_is_first():
       512,
   )
   assert second['kind'] == 'reduce-scatter'
+
+
+def test_what_devices_exchange_that_divide_rows_is_told_apart():
+  mesh = {'data': 2, 'sequence': 4}
+  assert all_reduce('[2,4]<=[8]', mesh=mesh)['grows_with'] == 'rows'
+  assert all_reduce('{}', mesh=mesh)['grows_with'] == 'weights'

@@ -1,13 +1,14 @@
 import pytest
 
+from configs import jrt_tiny
 from jrt_jax import cost
 from jrt_jax.cost import layout
 from jrt_jax.cost.weight import OUT
 from jrt_jax.cost.weight import Weight
 
 
-def make_mesh(data=1, fsdp=1, tensor=1):
-  return {'data': data, 'fsdp': fsdp, 'tensor': tensor}
+def make_mesh(**sizes):
+  return dict.fromkeys(layout.AXES, 1) | sizes
 
 
 @pytest.mark.parametrize(
@@ -103,3 +104,40 @@ def test_a_device_has_its_share_of_what_is_divided_and_all_norms(tiny_config):
       (make_mesh(data=2, fsdp=2, tensor=2), 4),
   ):
     assert layout.num_own(weights, mesh) == norms + rest / parts
+
+
+def check_rows(sequence, **changes):
+  config = jrt_tiny.get_config()
+  config.update_from_flattened_dict(
+      {'sequence_length': 96, 'model.window': 8, **changes}
+  )
+  layout.check_rows(config.to_dict(), make_mesh(sequence=sequence))
+
+
+def test_rows_are_divided_into_equal_parts():
+  check_rows(8)
+  with pytest.raises(ValueError, match=r'sequence_length=96, got 7$'):
+    check_rows(7)
+
+
+@pytest.mark.parametrize(
+    'changes, message',
+    [
+        ({'model.window': 14}, r'model\.window must be at most 13 with .* 14$'),
+        ({'model.sinks': 2}, r'model\.sinks must be 0 .*sequence=8, got 2$'),
+        (
+            {'data.packing': 'prefixed_documents'},
+            r"packing must not be 'prefixed_documents' .*=8 and pla in",
+        ),
+    ],
+)
+def test_what_needs_whole_rows_is_refused_where_they_are_divided(
+    changes, message
+):
+  check_rows(1, **changes)
+  with pytest.raises(ValueError, match=message):
+    check_rows(8, **changes)
+
+
+def test_layers_that_are_not_there_need_nothing():
+  check_rows(8, **{'model.mixers': ('conv', 'la'), 'model.window': 14})

@@ -5,7 +5,7 @@ from configs import jrt_360m
 from jrt_jax.cost import training_memory
 from jrt_jax.training import loss
 
-ONE = {'data': 1, 'fsdp': 1, 'tensor': 1}
+ONE = {'data': 1, 'fsdp': 1, 'sequence': 1, 'tensor': 1}
 C, P, S, A = 'conv', 'pla', 'swa', 'attention'
 
 # (config, mixers, microbatch, accumulation, implementation): bytes of a step, what
@@ -99,6 +99,19 @@ def test_sharing_heads_divides_what_is_inside_mixers_and_mlps():
   assert shared['logits'] == pytest.approx(alone['logits'] / 4)
   assert shared['weights to multiply'] < 0.3 * alone['weights to multiply']
   assert 0.3 < shared['activations'] / alone['activations'] < 0.7
+
+
+def test_dividing_positions_divides_activations_but_the_keys_of_attention():
+  divided = ONE | {'sequence': 4}
+  alone, shared = working(jrt_1b), working(jrt_1b, mesh=divided)
+  assert shared == working(jrt_1b, length=2048 // 4)
+  assert shared['activations'] == pytest.approx(alone['activations'] / 4)
+  attention = {'mixers': (A,) * 4}
+  quarter = working(jrt_1b, length=2048 // 4, **attention)
+  shared = working(jrt_1b, mesh=divided, **attention)
+  keys_and_values = 4 * 2 * 2048 * jrt_1b.get_config().model.width
+  more = shared['activations'] - quarter['activations']
+  assert more == 2 * 8 * keys_and_values  # 8 rows in bfloat16
 
 
 def test_shared_weights_are_gathered_to_multiply():

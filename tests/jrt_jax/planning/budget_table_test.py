@@ -23,7 +23,7 @@ def test_a_table_has_the_figures_and_80_columns():
   text = make_table(price=2.5)
   assert max(map(len, text.splitlines())) <= 80
   for figure in (
-      '8 x H100 (data 8, fsdp 1, tensor 1)',
+      '8 x H100 (data 8, fsdp 1, sequence 1, tensor 1)',
       '356,619,264',
       '2.01B',
       '1.33 GiB',

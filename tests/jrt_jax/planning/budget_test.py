@@ -8,6 +8,7 @@ from configs import jrt_tiny
 from jrt_jax import cost
 from jrt_jax import models
 from jrt_jax.cost import estimate
+from jrt_jax.cost import layout
 from jrt_jax.cost import topology
 from jrt_jax.cost import training_memory
 from jrt_jax.cost.optimizers import OPTIMIZERS
@@ -37,7 +38,7 @@ def test_bytes_are_those_of_the_train_state_that_is_made(name):
   def size(tree):
     return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
-  alone = {'data': 1, 'fsdp': 1, 'tensor': 1}
+  alone = dict.fromkeys(layout.AXES, 1)
   found = training_memory.state_bytes(config, alone, accumulation=1)
   assert found['weights'] == found['gradients'] == size(state.params)
   is_counter = lambda x: x.size <= 3  # or the coefficients of Muon

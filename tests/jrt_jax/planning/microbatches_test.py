@@ -4,7 +4,7 @@ from configs import jrt_360m
 from jrt_jax.cost import training_memory
 from jrt_jax.planning import microbatches
 
-MESH = {'data': 8, 'fsdp': 1, 'tensor': 1}
+MESH = {'data': 8, 'fsdp': 1, 'sequence': 1, 'tensor': 1}
 GIB = 2**30
 
 

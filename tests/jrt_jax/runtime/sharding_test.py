@@ -17,20 +17,25 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def make_mesh(data=-1, fsdp=1, tensor=1, devices=None):
-  config = {'data': data, 'fsdp': fsdp, 'tensor': tensor}
+def make_mesh(data=-1, fsdp=1, sequence=1, tensor=1, devices=None):
+  config = dict(data=data, fsdp=fsdp, sequence=sequence, tensor=tensor)
   return sharding.make_mesh(config, devices)
 
 
 def test_by_default_every_device_is_a_replica():
   mesh = make_mesh(devices=jax.devices()[:8])
-  assert dict(mesh.shape) == {'data': 8, 'fsdp': 1, 'tensor': 1}
+  assert mesh.devices.shape == (8, 1, 1, 1)
   assert set(mesh.axis_types) == {AxisType.Auto}
 
 
 def test_data_takes_the_devices_that_other_axes_leave():
-  mesh = make_mesh(fsdp=2, tensor=2, devices=jax.devices()[:8])
-  assert dict(mesh.shape) == {'data': 2, 'fsdp': 2, 'tensor': 2}
+  mesh = make_mesh(fsdp=2, sequence=2, devices=jax.devices()[:8])
+  assert dict(mesh.shape) == {'data': 2, 'fsdp': 2, 'sequence': 2, 'tensor': 1}
+
+
+def test_a_config_without_a_key_has_one_device_along_that_axis():
+  mesh = sharding.make_mesh({'data': 2, 'fsdp': 2, 'tensor': 2})
+  assert dict(mesh.shape) == {'data': 2, 'fsdp': 2, 'sequence': 1, 'tensor': 2}
 
 
 def test_a_smaller_mesh_uses_the_first_devices():
@@ -41,7 +46,7 @@ def test_a_smaller_mesh_uses_the_first_devices():
 @pytest.mark.parametrize(
     'sizes, message',
     [
-        (dict(data=9), 'at most 8 devices, got 9 x 1 x 1 = 9$'),
+        (dict(data=9), 'at most 8 devices, got 9 x 1 x 1 x 1 = 9$'),
         (dict(tensor=3), r'config\.mesh\.tensor = 3 must divide .* 8$'),
     ],
 )
@@ -66,10 +71,26 @@ def test_a_batch_is_divided_over_the_replicas_in_order():
       (sharding.put_batch, sharding.put_whole_batch), batch.items()
   ):
     actual = put(batch, mesh)
-    assert actual[name].sharding == sharding.batch_sharding(mesh)
+    assert actual[name].sharding == sharding.batch_sharding(mesh, array.ndim)
     np.testing.assert_array_equal(actual[name], array)
     for i, shard in enumerate(actual[name].addressable_shards):
       np.testing.assert_array_equal(shard.data, array[2 * i : 2 * i + 2])
+
+
+def test_rows_are_divided_over_devices_in_the_order_of_positions():
+  mesh = make_mesh(data=2, sequence=2)
+  batch = {
+      'tokens': np.arange(24, dtype=np.int32).reshape(4, 6),
+      'prefix_len': np.arange(4, dtype=np.int32),
+  }
+  actual = sharding.put_batch(batch, mesh)
+  shards = [[x.data for x in a.addressable_shards] for a in actual.values()]
+  for i, (tokens, lengths) in enumerate(zip(*shards)):
+    row, position = divmod(i, 2)
+    own = slice(2 * row, 2 * row + 2)
+    part = batch['tokens'][own, 3 * position : 3 * position + 3]
+    np.testing.assert_array_equal(tokens, part)
+    np.testing.assert_array_equal(lengths, batch['prefix_len'][own])
 
 
 def test_moments_lie_where_their_parameter_lies_and_the_rest_is_everywhere():
@@ -146,6 +167,8 @@ def of_process(monkeypatch, devices):
         ([2, 3], dict(fsdp=4, tensor=2), (1, 4)),
         ([3], dict(fsdp=4, tensor=2), (1, 4)),  # with device 2
         ([4], dict(tensor=8), (0, 1)),
+        ([5], dict(data=2, sequence=4), (1, 2)),
+        ([2, 3], dict(data=2, sequence=2, tensor=2), (0, 2)),
     ],
 )
 def test_a_process_reads_the_rows_of_its_devices(
