@@ -58,7 +58,9 @@ class PrefixRecurrence(Recurrence):
     if context.prefix_mask is not None and context.segment_ids is not None:
       return self._recur_by_document(operands, of_prefix, mask, context, memory)
     for is_reversed in self.passes:
-      memory = _write(of_prefix, mask, memory, is_reversed)
+      memory = _write(
+          of_prefix, mask, memory, is_reversed, context.sequence_axes
+      )
     return super()._recur(operands, x, context, memory)
 
   def _recur_by_document(self, operands, of_prefix, mask, context, memory):
@@ -129,8 +131,11 @@ def _take(x, index):
   return jnp.take_along_axis(x, index, axis=1)
 
 
-def _write(operands, mask, memory, is_reversed):
-  """Returns the state [B, H, D, V] after a pass over tokens [B, L]."""
+def _write(operands, mask, memory, is_reversed, sequence_axes=()):
+  """Returns the state [B, H, D, V] after a pass over tokens [B, L].
+
+  Where devices divide the positions, they exchange them to reverse rows.
+  """
   if is_reversed:
     flip = lambda x: jnp.flip(x, axis=1)
     operands, mask = jax.tree.map(flip, (operands, mask))
@@ -140,4 +145,5 @@ def _write(operands, mask, memory, is_reversed):
       mask=mask,
       batch_axes=parallel.BATCH_AXES,
       head_axes=parallel.HEAD_AXES,
+      sequence_axes=sequence_axes,
   )

@@ -73,7 +73,13 @@ class Recurrence(nnx.Module):
   ) -> tuple[jax.Array, jax.Array]:
     """Returns the outputs [B, L, H, V] of rows x [B, L, E] and the memory."""
     del x
-    return recur(operands, context.segment_ids, context.mask, memory)
+    return recur(
+        operands,
+        context.segment_ids,
+        context.mask,
+        memory,
+        context.sequence_axes,
+    )
 
   def step(self, x: jax.Array, state: Any) -> tuple[jax.Array, Any]:
     """See `mixer.Mixer`."""
@@ -95,8 +101,12 @@ def recur(
     segment_ids: jax.Array | None,
     mask: jax.Array | None,
     memory: jax.Array | None,
+    sequence_axes: Sequence[str] = (),
 ) -> tuple[jax.Array, jax.Array]:
-  """Returns the outputs [B, L, H, V] and the memory after the last token."""
+  """Returns the outputs [B, L, H, V] and the memory after the last token.
+
+  `sequence_axes` are the mesh axes that divide the positions.
+  """
   return pallas_kernels.gated_delta_rule(
       *operands,
       initial_state=memory,
@@ -105,6 +115,7 @@ def recur(
       mask=mask,
       batch_axes=parallel.BATCH_AXES,
       head_axes=parallel.HEAD_AXES,
+      sequence_axes=sequence_axes,
   )
 
 
