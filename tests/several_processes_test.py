@@ -124,6 +124,22 @@ def test_processes_that_share_parameters_do_too(start_two, alone, tmp_path):
   assert_same_run(tmp_path, alone)
 
 
+@pytest.mark.slow
+def test_processes_that_divide_rows_do_too_and_one_goes_on_on_another_mesh(
+    start, start_two, alone, tmp_path
+):
+  codes, _, errors = finish(start_two(tmp_path, mesh__sequence=2))
+  assert codes == [0, 0], errors
+  assert_same_run(tmp_path, alone)
+  shutil.rmtree(tmp_path / 'checkpoints' / str(STEPS))
+  two_devices = {'JAX_NUM_CPU_DEVICES': '2'}
+  process = start(tmp_path, mesh__tensor=2, env=two_devices)
+  codes, outputs, errors = finish([process])
+  assert codes == [0], errors
+  assert 'resuming from step 9' in outputs[0]
+  assert_same_run(tmp_path, alone)
+
+
 def test_what_a_run_says_and_writes_comes_once(both):
   workdir, (output, silence) = both
   assert 'processes: 2 on 1 node (flags)' in output

@@ -84,7 +84,8 @@ def working_bytes(
   return {
       'weights to multiply': size * gathered,
       'activations': round(
-          tokens * _layers(config, length, prefix_capacity, tensor, parts) + ends
+          tokens * _layers(config, length, prefix_capacity, tensor, parts)
+          + ends
       ),
       # With derivatives; and derivatives of the embedding, of a block and
       # summed.

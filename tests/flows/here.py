@@ -40,6 +40,7 @@ SMALLER = {
     'jrt_jax.train --config=configs/jrt_28m.py': _TINY,
     # The run of README.md's first command, which has ended.
     'configs/jrt_tiny.py --workdir=runs/jrt_tiny': _STEPS,
+    '--workdir=runs/long_rows': f'{_SHORT} --config.model.window=17',
     'jrt_jax.train --config=configs/jrt_tiny.py': _SHORT,
     'jrt_jax.train --config=configs/based_tiny.py': _SHORT,
     'jrt_jax.train --config=configs/attention_tiny.py': _SHORT,
