@@ -121,7 +121,7 @@ class Backbone(nnx.Module):
   ) -> jax.Array:
     """Maps int32 [...] to [..., E], the residual stream before the first layer.
 
-    Mesh axes of that name divide the second axis of the result.
+    `sequence_axes` are the mesh axes that divide the second axis of the result.
 
     Raises:
       ValueError: an id, also of padding, is not in the vocabulary. Under `jit`

@@ -52,6 +52,9 @@ class Mixer(Protocol):
     - Padding (False in `context.mask`) may be on either side of the tokens of a
       row. No token sees it, and the state does not change there. Outputs at
       padding are ignored.
+    - Where devices divide the L positions, `context.sequence_axes` are the axes
+      of the mesh. XLA may then partition what a mixer computes, but it gathers
+      whole rows for most operations along L other than shifts.
     - A token sees nothing of other documents (`context.segment_ids`), and of a
       prefix only what is in its own document. The state after the row is that
       of its last document.

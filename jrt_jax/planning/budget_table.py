@@ -68,7 +68,8 @@ def _microbatches(found, memory, *, is_compiled) -> Iterator[str]:
         'This does not fit: not even one sequence fits into'
         f' {100 * SHARE:.0f} %. Raise'
     )
-    yield '--config.mesh.fsdp, with more GPUs if it has all of them already.'
+    yield '--config.mesh.fsdp, or --config.mesh.sequence for long rows, with more'
+    yield 'GPUs if it has all of them already.'
     return
   yield ''
   most = f'on each GPU, of {SHARE * memory:.3g} GiB'

@@ -35,7 +35,8 @@ def find(
     return _choice(1, 'full', need)
   return (
       f'even {_choice(1, "full", need)}; use a smaller model, or'
-      ' --config.mesh.fsdp to share its weights among devices'
+      ' --config.mesh.fsdp to share its weights among devices, or'
+      ' --config.mesh.sequence to divide rows among them'
   )
 
 
