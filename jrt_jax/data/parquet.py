@@ -37,9 +37,9 @@ class TextColumn:
           file, buffer_size=_BUFFER, pre_buffer=False
       )
       schema = self._file.schema_arrow
-    if name not in schema.names:
+    if schema.names.count(name) != 1:
       raise ValueError(
-          f'{path}: text_key={name!r} must name a column, got columns'
+          f'{path}: text_key={name!r} must name one column, got columns'
           f' {shown(schema.names)}'
       )
     kind = schema.field(name).type
@@ -76,8 +76,8 @@ class TextColumn:
           _ROWS, row_groups=[group], columns=[self._name]
       )
       for batch in batches:
-        [column] = batch.columns
-        texts = column.cast(self._arrow.large_string())
+        # A name with a dot may also select a field of a struct.
+        texts = batch.column(self._name).cast(self._arrow.large_string())
         for text in texts.cast(self._arrow.large_binary()).to_pylist():
           yield text or b''
 
@@ -95,6 +95,8 @@ class TextColumn:
   def _intact(self):
     try:
       yield
+    except MemoryError:  # also an ArrowException
+      raise
     except (self._arrow.ArrowException, OSError) as error:
       if isinstance(error, OSError) and error.errno is not None:
         raise  # of the disk or the network

@@ -45,8 +45,7 @@ class Batch:
 
 
 def text_format(argument: str, paths: list[str]) -> str:
-  """Returns the format of files, 'jsonl', 'text' or 'parquet', by their
-  extensions.
+  """Returns the format that the extensions of files name: jsonl, text, parquet.
 
   Args:
     argument: the name of the argument, for error messages.

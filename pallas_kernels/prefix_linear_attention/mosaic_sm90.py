@@ -121,8 +121,17 @@ def sums(
   Raises:
     NotImplementedError: see `mosaic_sm90`.
   """
-  nothing = k[:, :0], v[:, :0], mask[:, :0]
-  inputs = inputs_lib.Inputs(k, k, v, *nothing, mask, mask, None)
+  inputs = inputs_lib.Inputs(
+      q=k,  # there are no queries; what checks and widens needs some
+      k=k,
+      v=v,
+      k_enc=k[:, :0],
+      v_enc=v[:, :0],
+      prefix_mask=mask[:, :0],
+      segment=jnp.zeros(mask.shape, jnp.int32),
+      mask=mask,
+      state=None,
+  )
   _check(inputs, feature_map, interpret)
   D, given_V = k.shape[-1], v.shape[-1]
   inputs = widths.widen(inputs)

@@ -103,7 +103,7 @@ def test_a_file_that_was_cut_off_is_refused_in_one_line(end, tmp_path):
     [
         (
             'body',
-            r"text_key='body' must name a column, got columns \['id', 'te",
+            r"text_key='body' must name one column, got columns \['id', 'te",
         ),
         ('id', "text_key='id' must name a column of text, got int64"),
     ],
@@ -118,4 +118,19 @@ def test_without_pyarrow_one_line_names_the_extra(tmp_path, monkeypatch):
   path = write(tmp_path / 'a.parquet')
   monkeypatch.setitem(sys.modules, 'pyarrow', None)
   with pytest.raises(ValueError, match=r"a.parquet needs .*'\.\[parquet\]'"):
+    rows(path)
+
+
+def test_a_column_is_found_by_its_whole_name(tmp_path):
+  path = tmp_path / 'a.parquet'
+  struct = pa.array([{'b': 'a field'}])
+  pq.write_table(pa.table({'a': struct, 'a.b': ['a column']}), path)
+  assert rows(path, name='a.b') == [b'a column']
+
+
+def test_a_name_that_two_columns_have_is_refused(tmp_path):
+  path = tmp_path / 'a.parquet'
+  texts = pa.array(['one'])
+  pq.write_table(pa.Table.from_arrays([texts, texts], ['text', 'text']), path)
+  with pytest.raises(ValueError, match="text_key='text' must name one column"):
     rows(path)
