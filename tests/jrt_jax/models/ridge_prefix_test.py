@@ -151,7 +151,7 @@ def test_the_state_stays_as_large_and_the_solve_costs(tiny_config):
   kept = [
       training_memory.working_bytes(
           x,
-          mesh={'data': 1, 'fsdp': 1, 'tensor': 1},
+          mesh={'data': 1, 'fsdp': 1, 'sequence': 1, 'tensor': 1},
           microbatch=3,
           sequence_length=100,
           prefix_capacity=0.5,
