@@ -166,6 +166,11 @@ KEYS: dict[str, Any] = dict(
     keep_checkpoints=(2, _COUNT),  # how many of the newest are kept
     # checkpoints at multiples of this step are never deleted; 0: none
     keep_every=(20_000, _COUNT_OR_0),
+    # seconds that a step may take until the run counts as stuck and ends, so
+    # that a scheduler can start it again; evaluations, saves and compilation
+    # may take longer. -1: 20 times the median step, at least 5 minutes; 0: any
+    # time
+    stall_seconds=(-1, AnyOf(OneOf(-1), _COUNT_OR_0)),
     # tokens of the text that the model generates after the last step
     sample_tokens=(200, Whole(1, 2**16)),
 )

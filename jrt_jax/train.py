@@ -11,7 +11,8 @@ or builtin:NAME.
 
 The same command continues a run that was stopped. Exit codes: 0 after the last
 step, 1 if training diverged or ran out of memory or disk space, 2 for a mistake
-in the command, 128 + n after signal n.
+in the command, 128 + n after signal n, 200 if it was stuck
+(config.stall_seconds).
 """
 
 import logging
@@ -39,6 +40,7 @@ from jrt_jax.runtime import distributed
 from jrt_jax.runtime import failures
 from jrt_jax.runtime import memory
 from jrt_jax.runtime import phases as phases_lib
+from jrt_jax.runtime import watchdog
 from jrt_jax.training import checkpoint
 from jrt_jax.training import loop
 from jrt_jax.training import program
@@ -103,6 +105,12 @@ def _train(config, phases):
         if distributed.is_first():
           terminal.write(f'{result}\n')
         return None
+  stalls = run.workdir / 'stalls'
+  with watchdog.Watchdog(phases, stalls, config['stall_seconds']) as watch:
+    return _train_watched(run, phases, watch)
+
+
+def _train_watched(run, phases, watch):
   with command_line.one_line_errors(), failures.shared():
     config = {**run.config, 'model': run.model}
     probe = recall_probes.make(config, run.tokenizer)
@@ -117,7 +125,9 @@ def _train(config, phases):
       print(f'start: {origin}')
       print(goodput.startup(phases), flush=True)
   with failures.shared(*_FAILURES, exit_code=command_line.FAILURE):
-    return loop.train(run, state, train_step, probe=probe, phases=phases)
+    return loop.train(
+        run, state, train_step, probe=probe, phases=phases, peers=watch.peers
+    )
 
 
 def _prepare(config, phases):

@@ -2,7 +2,8 @@
 
 The job file is written into the workdir. Two minutes before the time limit the
 processes get SIGTERM: they save and exit with 143, and the job is requeued and
-continues the run. The runs of a sweep are the tasks of a job array.
+continues the run. So is a job that is stuck. The runs of a sweep are the tasks of
+a job array.
 """
 
 import argparse
@@ -33,7 +34,8 @@ cd {directory} || exit
 code=0
 {srun} \\
   {command} || code=$?
-if [ "$code" -eq 143 ]; then  # 128 + SIGTERM: the run is saved
+# 128 + SIGTERM: the run is saved. 200: it is stuck, and continues elsewhere.
+if [ "$code" -eq 143 ] || [ "$code" -eq 200 ]; then
   scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$code"

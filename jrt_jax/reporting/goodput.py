@@ -70,6 +70,9 @@ class Goodput:
     workdir: an existing folder; None: nothing is written.
     step: the step that this command begins with.
     phases: what this process does.
+
+  Attributes:
+    phases: as above.
   """
 
   def __init__(
@@ -79,7 +82,7 @@ class Goodput:
       phases: phases_lib.Phases,
   ):
     self._path = workdir and workdir / 'goodput.json'
-    self._phases = phases
+    self.phases = phases
     self._earlier = _read(self._path) if workdir else []
     self._first = step
 
@@ -117,9 +120,9 @@ class Goodput:
   def _commands(self):
     own = {
         'first': self._first,
-        'last': max(self._phases.present.step, self._first),
-        'seconds': {k: round(x, 3) for k, x in by_kind(self._phases).items()},
-        'phases': {k: round(x, 3) for k, x in self._phases.seconds().items()},
+        'last': max(self.phases.present.step, self._first),
+        'seconds': {k: round(x, 3) for k, x in by_kind(self.phases).items()},
+        'phases': {k: round(x, 3) for k, x in self.phases.seconds().items()},
     }
     return [*self._earlier, own]
 

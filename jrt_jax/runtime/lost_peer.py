@@ -6,6 +6,7 @@ own thread, after printing pages of stack traces. Only a signal handler, which
 runs in that thread, can replace these by a message.
 """
 
+from collections.abc import Callable
 import ctypes
 import os
 import signal
@@ -19,17 +20,40 @@ from jrt_jax.runtime import exit_codes
 
 _SILENCE = 1000  # absl's kInfinity: XLA does not even log fatal errors
 _once = threading.Lock()
+_explain: Callable[[], str | None] | None = None
 _handler = None  # a reference must be kept, since C does not hold one
 
 
 def leave(process_id: int, reason: str) -> NoReturn:
   """Ends the process at once, with a line that says why."""
-  _once.acquire()  # never released: other threads wait here for the end
-  _tell(
+  hold()
+  if _explain and (explanation := _explain()):
+    tell(f'process {process_id} waits in vain: {explanation}')
+    os._exit(exit_codes.STALLED)
+  tell(
       f'process {process_id} lost the connection to another process: see the'
       f' output of that one; the same command continues ({reason})'
   )
   os._exit(exit_codes.FAILURE)
+
+
+def explain_with(explain: Callable[[], str | None] | None) -> None:
+  """Sets what knows why a peer may be lost: it is stuck; None if it is not."""
+  global _explain
+  _explain = explain
+
+
+def hold() -> None:
+  """Lets only the calling thread end this process from now on.
+
+  Other threads that notice a lost peer wait here for the end.
+  """
+  _once.acquire()
+
+
+def tell(text: str) -> None:
+  """Prints an error, even in the handler of a signal."""
+  os.write(2, f'error: {text}\n'.encode())
 
 
 def watch(process_id: int) -> None:
@@ -47,7 +71,7 @@ def watch(process_id: int) -> None:
 def _aborted(process_id):
   """Ends the process; if this returns, SIGABRT ends it."""
   if threading.get_ident() == threading.main_thread().ident:
-    _tell(  # XLA notices a lost coordinator in another thread
+    tell(  # XLA notices a lost coordinator in another thread
         f'process {process_id} was aborted by XLA or another library that it'
         ' called: --verbosity=1 shows why'
     )
@@ -56,7 +80,3 @@ def _aborted(process_id):
       process_id,
       'or XLA aborted this one for another reason: --verbosity=1 shows it',
   )
-
-
-def _tell(text):
-  os.write(2, f'error: {text}\n'.encode())

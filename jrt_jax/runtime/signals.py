@@ -2,6 +2,15 @@
 
 import os
 import signal
+import time
+
+import jax
+
+from jrt_jax.runtime import distributed
+
+# Processes must agree on a signal to stop. They ask each other, and wait for
+# their devices then, after so many seconds, and at most so many steps.
+_SECONDS_TO_AGREE, _STEPS_TO_AGREE = 5.0, 5
 
 
 class StopRequest:
@@ -36,3 +45,34 @@ class StopRequest:
     if self._tell:  # not with print(): the signal may interrupt one
       name = signal.Signals(number).name
       os.write(2, f'\n{name}: stopping after this step.\n'.encode())
+
+
+class Agreement:
+  """Stops all processes of a run after the same step.
+
+  Args:
+    stop: the request that this process has got, if any.
+  """
+
+  def __init__(self, stop: StopRequest):
+    self._stop = stop
+    self._agreed, self._next = (0, time.perf_counter()), 0
+
+  def after(self, step: int) -> signal.Signals | None:
+    """The signal that stops the run now, or None; the same in all processes."""
+    if jax.process_count() == 1:
+      return self._stop.signal
+    if step < self._next:
+      return None
+    number, steps = distributed.largest(
+        self._stop.signal or 0, self._steps_to_agree(step)
+    )
+    self._next = step + steps
+    return signal.Signals(number) if number else None
+
+  def _steps_to_agree(self, step):
+    """The number of steps until processes ask again, by the recent pace."""
+    (before, then), now = self._agreed, time.perf_counter()
+    self._agreed = step, now
+    pace = (step - before) / (now - then)
+    return max(min(int(_SECONDS_TO_AGREE * pace), _STEPS_TO_AGREE), 1)

@@ -6,7 +6,6 @@ import math
 import os
 import signal
 import sys
-import time
 
 import jax
 from jax.sharding import NamedSharding
@@ -22,6 +21,7 @@ from jrt_jax.reporting import throughput
 from jrt_jax.reporting import units
 from jrt_jax.runtime import distributed
 from jrt_jax.runtime import phases as phases_lib
+from jrt_jax.runtime import pulses
 from jrt_jax.runtime import sharding
 from jrt_jax.runtime import signals
 from jrt_jax.training import optimizer
@@ -29,10 +29,6 @@ from jrt_jax.training import recorded_result
 from jrt_jax.training.run import Run
 from jrt_jax.training.train_state import Params
 from jrt_jax.training.train_state import TrainState
-
-# Processes must agree on a signal to stop. They ask each other, and wait for
-# their devices then, after so many seconds, and at most so many steps.
-_SECONDS_TO_AGREE, _STEPS_TO_AGREE = 5.0, 5
 
 _LONGEST_REASON = 200  # characters; errors of XLA contain lists of buffers
 
@@ -48,6 +44,7 @@ def train(
     *,
     probe: Callable[[Params], Mapping[str, float]] | None = None,
     phases: phases_lib.Phases | None = None,
+    peers: pulses.Peers | None = None,
 ) -> signal.Signals | None:
   """Trains to the last step and prints the result, or until a signal.
 
@@ -59,6 +56,7 @@ def train(
       are logged as probe/<name> every `config.probes.every` steps. If it fails,
       the run continues without it. None: no probing.
     phases: what this process has done before; None: nothing.
+    peers: what the processes of the run tell each other; None: nothing.
 
   Returns:
     The signal that stopped the run, after it was saved; None after the last
@@ -89,9 +87,7 @@ def train(
     stack.enter_context(writer)
     progress = metrics_lib.Progress(run.config['steps'], step, screen)
     stack.callback(progress.close)
-    loop = _Loop(
-        run, train_step, writer, progress, stop, probe, phases, goodput
-    )
+    loop = _Loop(run, train_step, writer, progress, stop, probe, goodput, peers)
     stopped_by = loop.run(state)
     phases.enter(phases_lib.SAVING)
     return stopped_by
@@ -100,19 +96,19 @@ def train(
 class _Loop:
 
   def __init__(
-      self, run, train_step, writer, progress, stop, probe, phases, goodput
+      self, run, train_step, writer, progress, stop, probe, goodput, peers
   ):
     self._run = run
     self._train_step = train_step
     self._config = run.config
     self._writer = writer
     self._progress = progress
-    self._stop = stop
+    self._stop = signals.Agreement(stop)
     self._probe = probe
-    self._phases = phases
     self._goodput = goodput
-    self._throughput = throughput.Throughput(phases)
-    self._agreed, self._next_agreement = (0, time.perf_counter()), 0
+    self._phases = goodput.phases
+    self._peers = peers
+    self._throughput = throughput.Throughput(self._phases)
     self._speed = None  # tokens per second, at the last log
     self._flops = estimate.flops_per_token(run.config, run.mean_prefix)
     self._learning_rate = optimizer.learning_rate(
@@ -121,7 +117,7 @@ class _Loop:
     self._tokens_per_step = (
         run.config['batch_size'] * run.config['sequence_length']
     )
-    self._evaluate_step = jax.jit(run.steps.evaluate)
+    self._evaluate_jitted = jax.jit(run.steps.evaluate)
 
   def run(self, state: TrainState) -> signal.Signals | None:
     step, last = int(state.step), self._config['steps']
@@ -132,7 +128,7 @@ class _Loop:
       evaluated = self._evaluate(step, state)
     if self._probe_due(step) and self._missed(step, 'probe/'):
       self._ask(step, state)
-    while step < last and not (stopped_by := self._stopped_by(step)):
+    while step < last and not (stopped_by := self._stop.after(step)):
       batch = self._next_batch(previous)
       with self._phases.within(phases_lib.DISPATCH):
         state, metrics = self._train_step(state, self._run.put(batch))
@@ -188,25 +184,6 @@ class _Loop:
     self._run.checkpoints.wait()
     recorded_result.save(self._run.workdir, step, self._config, result)
 
-  def _stopped_by(self, step):
-    """The signal that stops the run now, or None; the same in all processes."""
-    if jax.process_count() == 1:
-      return self._stop.signal
-    if step < self._next_agreement:
-      return None
-    number, steps = distributed.largest(
-        self._stop.signal or 0, self._steps_to_agree(step)
-    )
-    self._next_agreement = step + steps
-    return signal.Signals(number) if number else None
-
-  def _steps_to_agree(self, step):
-    """The number of steps until processes ask again, by the recent pace."""
-    (before, then), now = self._agreed, time.perf_counter()
-    self._agreed = step, now
-    pace = (step - before) / (now - then)
-    return max(min(int(_SECONDS_TO_AGREE * pace), _STEPS_TO_AGREE), 1)
-
   def _due(self, step, key):
     every = self._config[key]
     return step == self._config['steps'] or (every and step % every == 0)
@@ -240,6 +217,7 @@ class _Loop:
             ),
             'peak_memory': throughput.peak_memory(),
             **self._goodput.record(),
+            **(self._peers.host_seconds() if self._peers else {}),
         },
     )
     self._progress.update(step, self._shown(metrics))
@@ -270,6 +248,10 @@ class _Loop:
     headline = self._run.evaluation.headline(evaluated)
     self._progress.print(f'step {step}: held-out {headline}')
     return evaluated
+
+  def _evaluate_step(self, *arguments):
+    self._phases.progress()
+    return self._evaluate_jitted(*arguments)
 
   def _ask(self, step, state):
     """Logs the metrics of the probe; after a failure it is not run again."""

@@ -41,6 +41,7 @@ _LATER = (
     ('optimizer.momentum', 0.95),
     ('optimizer.update_rms', 0.2),
     ('mesh.sequence', 1),
+    ('stall_seconds', -1),
 )
 
 

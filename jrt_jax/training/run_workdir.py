@@ -27,6 +27,7 @@ HOW = (
     'model.implementation',
     'model.remat',
     'probes',
+    'stall_seconds',
     'wandb_project',
 )
 

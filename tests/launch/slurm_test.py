@@ -220,13 +220,13 @@ def test_what_the_user_has_set_stays(cluster, monkeypatch):
   assert environment['NCCL_DEBUG'] == 'INFO'
 
 
-@pytest.mark.parametrize('code', [0, 1, 2, 134, 137, 143])
-def test_a_job_is_requeued_after_sigterm_only(cluster, monkeypatch, code):
+@pytest.mark.parametrize('code', [0, 1, 2, 134, 137, 143, 200])
+def test_a_job_is_requeued_only_after_sigterm_and_when_it_is_stuck(cluster, monkeypatch, code):
   monkeypatch.setenv('CODE', str(code))
   assert launch('--setup', 'set -eu') == code
   requeued = cluster / 'calls' / 'scontrol'
-  assert requeued.exists() == (code == 143)
-  if code == 143:
+  assert requeued.exists() == (code in (143, 200))
+  if requeued.exists():
     assert requeued.read_text() == 'requeue 4711\n'
 
 

@@ -1,0 +1,83 @@
+"""Real runs that hang or are killed: who is told, what ends, what is lost."""
+
+import functools
+import json
+import signal
+import socket
+import time
+
+import pytest
+
+from jrt_jax.runtime import exit_codes
+from jrt_jax.training import checkpoint_reader
+
+ENDLESS = {'steps': 10**6, 'log_every': 20, 'checkpoint_every': 10**6}
+
+
+@pytest.fixture(scope='module')
+def start(start):  # pylint: disable=redefined-outer-name
+  """`start`, of a model that compiles fast."""
+  keys = {'model__mixers': "('pla',)", 'eval_every': 0}
+  return functools.partial(start, **keys)
+
+
+@pytest.fixture
+def start_four(start):
+  """A function that starts four processes of one run; they end with the test."""
+  processes = []
+
+  def start_four(workdir, **keys):
+    with socket.socket() as free:
+      free.bind(('localhost', 0))
+      port = free.getsockname()[1]
+    flags = (f'--coordinator=localhost:{port}', '--num_processes=4')
+    for k in range(4):
+      processes.append(
+          start(workdir, *flags, f'--process_id={k}', **ENDLESS | keys)
+      )
+    return processes
+
+  yield start_four
+  for process in processes:
+    process.kill()
+    process.communicate()
+
+
+def errors(process):
+  """The error lines of a process that has ended."""
+  _, said = process.communicate()
+  return [x for x in said.splitlines() if x.startswith('error: ')]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('stopped', [2, 0])
+def test_a_stopped_process_is_named_and_ends_the_run_within_its_patience(
+    start_four, wait_for_step, tmp_path, stopped
+):
+  processes = start_four(tmp_path, stall_seconds=15)
+  wait_for_step(tmp_path, 20, processes[0])
+  processes[stopped].send_signal(signal.SIGSTOP)
+  began = time.monotonic()
+  others = [process for process in processes if process != processes[stopped]]
+  codes = [process.wait(timeout=60) for process in others]
+  assert time.monotonic() - began < 15 + 25  # it waits for stacks, too
+  assert codes == [exit_codes.STALLED] * 3
+  told = [line for process in others for line in errors(process)]
+  assert len(told) == 1
+  assert f'process {stopped} does not answer (it was ' in told[0]
+  for k in {*range(4)} - {stopped}:
+    stacks = (tmp_path / 'stalls' / f'process_{k}.txt').read_text()
+    assert f'process {k} was ' in stacks and 'loop.py' in stacks
+
+
+@pytest.mark.slow
+def test_without_a_pace_yet_a_stopped_process_is_named_by_those_it_left(
+    start_four, wait_for_step, tmp_path
+):
+  processes = start_four(tmp_path)  # they would wait for minutes
+  wait_for_step(tmp_path, 20, processes[0])
+  processes[3].send_signal(signal.SIGSTOP)
+  codes = [process.wait(timeout=100) for process in processes[:3]]
+  assert codes == [exit_codes.STALLED] * 3
+  for process in processes[:3]:
+    assert any('process 3 does not answer' in x for x in errors(process))
