@@ -12,9 +12,8 @@ import json
 import pkgutil
 from typing import Any
 
-from flax import traverse_util
-
 from configs import base
+from jrt_jax import dotted
 
 # (the key of a choice, the part of the config whose keys depend on it, the
 # table of the choices)
@@ -63,7 +62,7 @@ def check(config: Mapping[str, Any]) -> None:
 
 def _check_mixers(config):
   """Raises ValueError for settings of a mixer that no layer has."""
-  defaults = traverse_util.flatten_dict(base.get_config().to_dict(), sep='.')
+  defaults = dotted.flat(base.get_config().to_dict())
   mixers = config['model']['mixers']
   for key, default in defaults.items():
     if base.is_read(key, mixers) or _same(_at(config, key), default):

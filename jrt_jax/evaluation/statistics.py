@@ -17,7 +17,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 LEVEL = 0.95
 RESAMPLES = 9999
@@ -131,7 +130,7 @@ def proportion(hits) -> Estimate:
   words = 'Wilson interval'
   if not len(hits):
     return Estimate(math.nan, math.nan, math.nan, 0, words)
-  count = stats.binomtest(int(hits.sum()), len(hits))
+  count = _scipy().binomtest(int(hits.sum()), len(hits))
   interval = count.proportion_ci(LEVEL, method='wilson')
   low, high = float(interval.low), float(interval.high)
   return Estimate(float(hits.mean()), low, high, len(hits), words)
@@ -151,7 +150,7 @@ def mcnemar(a, b) -> McNemar:
   a, b = _binary('a', a), _binary('b', b)
   only_a, only_b = int((a > b).sum()), int((b > a).sum())
   decided = only_a + only_b
-  p = float(stats.binomtest(only_a, decided).pvalue) if decided else 1.0
+  p = float(_scipy().binomtest(only_a, decided).pvalue) if decided else 1.0
   return McNemar(only_a, only_b, len(a), p)
 
 
@@ -187,24 +186,34 @@ def crossed(gains, *, seed: int = 0) -> Crossed:
   )
 
 
+def _scipy():
+  from scipy import stats  # its import takes longer than most of its answers
+
+  return stats
+
+
 _TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 
 
 def _bootstrap(values, seed):
-  return stats.bootstrap(
-      (values,),
-      np.mean,
-      n_resamples=RESAMPLES,
-      batch=max(1, _DRAWN_AT_ONCE // len(values)),
-      confidence_level=LEVEL,
-      method='percentile',
-      rng=np.random.default_rng(seed),
-  ).confidence_interval
+  return (
+      _scipy()
+      .bootstrap(
+          (values,),
+          np.mean,
+          n_resamples=RESAMPLES,
+          batch=max(1, _DRAWN_AT_ONCE // len(values)),
+          confidence_level=LEVEL,
+          method='percentile',
+          rng=np.random.default_rng(seed),
+      )
+      .confidence_interval
+  )
 
 
 def _student(values, seed):
   del seed  # there are no resamples
-  return stats.ttest_1samp(values, 0).confidence_interval(LEVEL)
+  return _scipy().ttest_1samp(values, 0).confidence_interval(LEVEL)
 
 
 # The name in words, and a function from values and a seed to (low, high).

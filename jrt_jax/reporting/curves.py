@@ -7,10 +7,10 @@ import pathlib
 import sys
 from typing import Any, NamedTuple
 
-from flax import traverse_util
 import numpy as np
 
 from configs import base
+from jrt_jax import dotted
 from jrt_jax import foreign
 from jrt_jax.reporting import tables
 from jrt_jax.reporting import units
@@ -183,7 +183,7 @@ def _read_config(workdir):
     config = foreign.read_json(file, _CONFIG)
   except ValueError as error:
     raise NoRun(f'{workdir} is not a run: {error}') from error
-  return traverse_util.flatten_dict(config, sep='.')
+  return dotted.flat(config)
 
 
 def _read_lines(file):

@@ -11,10 +11,9 @@ import json
 import pathlib
 from typing import Any
 
-from flax import traverse_util
-
 from configs import base
 from configs import recorded as recorded_file
+from jrt_jax import dotted
 from jrt_jax import foreign
 from jrt_jax.prefix import fitting
 from jrt_jax.schema import Anything
@@ -116,12 +115,12 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def flat(config: Mapping[str, Any]) -> Flat:
   """Returns the values of nested dicts by dotted key, as JSON has them."""
-  return traverse_util.flatten_dict(json.loads(json.dumps(config)), sep='.')
+  return dotted.flat(json.loads(json.dumps(config)))
 
 
 def nested(config: Flat) -> dict[str, Any]:
   """Returns the opposite of `flat`."""
-  return traverse_util.unflatten_dict(config, sep='.')
+  return dotted.nested(config)
 
 
 def later_keys(path: pathlib.Path, recorded: Flat, new: Flat) -> Flat:
