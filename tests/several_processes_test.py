@@ -232,6 +232,30 @@ def test_a_workdir_in_use_is_refused_by_both(start_two, tmp_path):
 
 
 @pytest.mark.slow
+def test_processes_read_the_step_that_they_have_compiled_if_all_can(
+    start, start_two, tmp_path
+):
+  env = {
+      'JAX_COMPILATION_CACHE_DIR': '',
+      'XDG_CACHE_HOME': str(tmp_path / 'caches'),
+  }
+
+  def run(name):
+    codes, outputs, errors = finish(start_two(tmp_path / name, env=env))
+    assert codes == [0, 0], errors
+    (started,) = [x for x in outputs[0].splitlines() if 'started in' in x]
+    return 'read from the cache' in started
+
+  assert not run('first')
+  kept = [*(tmp_path / 'caches').rglob('*.program')]
+  assert len(kept) == 2  # each process has its own
+  assert run('second')
+  kept[0].unlink()
+  assert not run('third')  # the other one does not wait for it
+  assert metrics(tmp_path / 'first') == metrics(tmp_path / 'second')
+
+
+@pytest.mark.slow
 def test_the_first_of_two_processes_probes_the_weights_of_both(
     start, start_two, tmp_path
 ):

@@ -9,7 +9,6 @@ import time
 import pytest
 
 from jrt_jax.runtime import exit_codes
-from jrt_jax.training import checkpoint_reader
 
 ENDLESS = {'steps': 10**6, 'log_every': 20, 'checkpoint_every': 10**6}
 
@@ -81,3 +80,31 @@ def test_without_a_pace_yet_a_stopped_process_is_named_by_those_it_left(
   assert codes == [exit_codes.STALLED] * 3
   for process in processes[:3]:
     assert any('process 3 does not answer' in x for x in errors(process))
+
+
+@pytest.mark.slow
+def test_the_parts_of_a_killed_and_continued_run_sum_to_its_time(
+    start, wait_for_step, tmp_path
+):
+  keys = {'steps': 400, 'checkpoint_every': 50, 'log_every': 5}
+  began = time.monotonic()
+  killed = start(tmp_path, **keys)
+  wait_for_step(tmp_path, 170, killed)
+  killed.kill()
+  killed.communicate()
+  output, said = start(tmp_path, **keys).communicate()
+  took = time.monotonic() - began
+  commands = json.loads((tmp_path / 'goodput.json').read_text())['commands']
+  (_, was_at), (resumed, end) = [(x['first'], x['last']) for x in commands]
+  assert was_at >= 170 > resumed > 0 and end == 400, said
+  lines = map(json.loads, (tmp_path / 'metrics.jsonl').open())
+  last = [line for line in lines if 'goodput' in line][-1]
+  lost = {x: last[x] for x in last if x.startswith('lost_seconds/')}
+  steps = last['goodput'] * last['wall_seconds']
+  assert last['wall_seconds'] == pytest.approx(steps + sum(lost.values()))
+  repeated = (was_at - resumed) / was_at * commands[0]['seconds']['steps']
+  assert lost['lost_seconds/restarts'] == pytest.approx(repeated)
+  # A command is older than its first look at the time, and ends after its last.
+  whole = sum(sum(x['seconds'].values()) for x in commands)
+  assert 0.85 * took < whole < took
+  assert 'goodput' in output

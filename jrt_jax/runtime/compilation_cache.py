@@ -5,11 +5,14 @@ and XLA, and the device (for a CPU, also its instruction set). Commands turn it
 on; a library must not.
 """
 
+import collections
+from collections.abc import Iterator
 import contextlib
 import warnings
 
 import jax
 
+from jrt_jax.runtime import kept_programs
 from jrt_jax.runtime import user_cache
 
 MAX_BYTES = 2**30
@@ -33,26 +36,61 @@ def turn_on(max_bytes: int = MAX_BYTES) -> None:
   Args:
     max_bytes: largest size of the programs of earlier commands.
   """
-  config = jax.config
-  if config.jax_compilation_cache_dir:
-    return
-  if not config.jax_enable_compilation_cache:
-    return
-  if (cache := user_cache.folder()) is None:
-    return
-  folder = cache / 'compiled'
-  try:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # holds programs
-    _remove_oldest(folder, max_bytes)
-  except OSError:
+  if (folder := _folder('compiled', max_bytes)) is None:
     return
   # A program that cannot be read or written is compiled; no warning is needed.
   warnings.filterwarnings(
       'ignore', 'Error (reading|writing) persistent compilation cache'
   )
   for name, value in _SETTINGS.items():
-    config.update(name, value)
-  config.update('jax_compilation_cache_dir', str(folder))
+    jax.config.update(name, value)
+  jax.config.update('jax_compilation_cache_dir', str(folder))
+
+
+def of_processes(
+    max_bytes: int = MAX_BYTES, *, keep: bool = True
+) -> kept_programs.KeptPrograms:
+  """Returns the kept programs of a run of several processes.
+
+  Args:
+    max_bytes: as in `turn_on`; nothing is kept where that does nothing.
+    keep: whether to keep any.
+  """
+  folder = _folder('programs', max_bytes) if keep else None
+  return kept_programs.KeptPrograms(folder)
+
+
+@contextlib.contextmanager
+def counted() -> Iterator[collections.Counter[str]]:
+  """Counts `hits` and `misses` of JAX's cache in a `with` block."""
+  count = collections.Counter()
+
+  def listen(event, **_):
+    count[event.rpartition('/cache_')[2]] += 1
+
+  jax.monitoring.register_event_listener(listen)
+  try:
+    yield count
+  finally:
+    jax.monitoring.unregister_event_listener(listen)
+
+
+def _folder(name, max_bytes):
+  """Returns a folder for programs; None if there is or shall be none."""
+  config = jax.config
+  if config.jax_compilation_cache_dir:
+    return None
+  if not config.jax_enable_compilation_cache:
+    return None
+  if (cache := user_cache.folder()) is None:
+    return None
+  folder = cache / name
+  try:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # holds programs
+    _remove_oldest(folder, max_bytes)
+  except OSError:
+    return None
+  return folder
 
 
 def _remove_oldest(folder, max_bytes):

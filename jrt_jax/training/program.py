@@ -1,5 +1,6 @@
 """The train step of a run, compiled before its weights are in memory."""
 
+from collections.abc import Callable
 import dataclasses
 import sys
 import time
@@ -16,8 +17,14 @@ from jrt_jax.training import memory_advice
 from jrt_jax.training.run import Run
 
 
-def compile_step(run: Run) -> jax.stages.Compiled:
+def compile_step(
+    run: Run,
+    compile: Callable[[jax.stages.Lowered], jax.stages.Compiled] | None = None,
+) -> jax.stages.Compiled:
   """Returns the compiled train step of a run; prints its memory on stderr.
+
+  Args:
+    compile: compiles it, or has it already; None: `Lowered.compile`.
 
   Raises:
     TooLittle: it needs more memory than is free; the message has flags with
@@ -25,7 +32,7 @@ def compile_step(run: Run) -> jax.stages.Compiled:
   """
   _tell('compiling …')
   start = time.perf_counter()
-  program = _compile(run, run.steps)
+  program = _compile(run, run.steps, compile)
   need = memory.needed(program)
   took = units.duration(time.perf_counter() - start)
   _tell(f'compiled in {took}: a step needs {units.size(need)} on each device')
@@ -60,10 +67,11 @@ def _needed(run, microbatch, remat):
   return memory.needed(_compile(run, steps))
 
 
-def _compile(run, steps):
+def _compile(run, steps, compile=None):
   state, batch = run.abstract_state(), abstract.batch(run.config, run.mesh)
   with jax.set_mesh(run.mesh):
-    return steps.jitted(state).lower(state, batch).compile()
+    lowered = steps.jitted(state).lower(state, batch)
+    return compile(lowered) if compile else lowered.compile()
 
 
 def _tell(line):
