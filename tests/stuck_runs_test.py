@@ -99,11 +99,11 @@ def test_the_parts_of_a_killed_and_continued_run_sum_to_its_time(
   assert was_at >= 170 > resumed > 0 and end == 400, said
   lines = map(json.loads, (tmp_path / 'metrics.jsonl').open())
   last = [line for line in lines if 'goodput' in line][-1]
-  lost = {x: last[x] for x in last if x.startswith('lost_seconds/')}
+  lost = {x: last[x] for x in last if x.startswith('lost/')}
   steps = last['goodput'] * last['wall_seconds']
   assert last['wall_seconds'] == pytest.approx(steps + sum(lost.values()))
   repeated = (was_at - resumed) / was_at * commands[0]['seconds']['steps']
-  assert lost['lost_seconds/restarts'] == pytest.approx(repeated)
+  assert lost['lost/restarts_seconds'] == pytest.approx(repeated)
   # A command is older than its first look at the time, and ends after its last.
   whole = sum(sum(x['seconds'].values()) for x in commands)
   assert 0.85 * took < whole < took

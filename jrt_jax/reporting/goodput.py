@@ -97,7 +97,7 @@ class Goodput:
     return {
         'goodput': parts['steps'] / wall,
         'wall_seconds': wall,
-        **{f'lost_seconds/{name}': parts[name] for name in _LOSSES},
+        **{f'lost/{name}_seconds': parts[name] for name in _LOSSES},
     }
 
   def lines(self) -> dict[str, str]:

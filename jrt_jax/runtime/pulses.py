@@ -99,10 +99,10 @@ class Peers:
         self._read[k] = pulse.host, pulse.step
     order = sorted(seconds, key=seconds.__getitem__)
     return {
-        'host_seconds_median': seconds[order[len(order) // 2]]
+        'median_host_seconds': seconds[order[len(order) // 2]]
         if order
         else None,
-        'host_seconds_slowest': seconds[order[-1]] if order else None,
+        'slowest_host_seconds': seconds[order[-1]] if order else None,
         'slowest_process': order[-1] if order else None,
     }
 

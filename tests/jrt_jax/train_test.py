@@ -29,7 +29,7 @@ def finished(start, tmp_path_factory):
 
 def metrics(workdir):
   """{(step, name): value} of all that does not depend on the clock."""
-  clock = 'seconds', 'per_second', 'memory', 'mfu'
+  clock = 'seconds', 'per_second', 'memory', 'mfu', 'goodput', 'process'
   values = {}
   for line in (workdir / 'metrics.jsonl').read_text().splitlines():
     record = json.loads(line)

@@ -38,9 +38,9 @@ def test_a_run_that_nothing_disturbs_loses_its_start_and_its_saves(command):
   record, metrics = command(0, 86)
   assert metrics['wall_seconds'] == 100
   assert metrics['goodput'] == pytest.approx(0.86)
-  assert metrics['lost_seconds/startup'] == 10
-  assert metrics['lost_seconds/saves'] == 4
-  assert metrics['lost_seconds/restarts'] == 0
+  assert metrics['lost/startup_seconds'] == 10
+  assert metrics['lost/saves_seconds'] == 4
+  assert metrics['lost/restarts_seconds'] == 0
   lines = record.lines()
   assert lines['time'] == '1m40s'
   assert '86.0%' in lines['  goodput']
@@ -51,8 +51,8 @@ def test_steps_that_a_restart_repeats_are_lost_once(command):
   command(0, 50)
   _, metrics = command(30, 60)  # the newest checkpoint was of step 30
   assert metrics['wall_seconds'] == 2 * 14 + 50 + 30
-  assert metrics['lost_seconds/restarts'] == pytest.approx(20)
-  assert metrics['lost_seconds/startup'] == 20
+  assert metrics['lost/restarts_seconds'] == pytest.approx(20)
+  assert metrics['lost/startup_seconds'] == 20
   assert metrics['goodput'] * metrics['wall_seconds'] == pytest.approx(60)
 
 
@@ -62,14 +62,14 @@ def test_a_restart_from_further_back_repeats_what_two_commands_have_done(
   command(0, 50)
   command(40, 70)
   _, metrics = command(20, 80)  # all newer checkpoints were damaged
-  assert metrics['lost_seconds/restarts'] == pytest.approx(30 + 30)
+  assert metrics['lost/restarts_seconds'] == pytest.approx(30 + 30)
   assert metrics['goodput'] * metrics['wall_seconds'] == pytest.approx(80)
 
 
 def test_slow_steps_that_are_repeated_count_as_long_as_they_took(command):
   command(0, 10, step_seconds=6.0)
   _, metrics = command(5, 10)
-  assert metrics['lost_seconds/restarts'] == pytest.approx(30)
+  assert metrics['lost/restarts_seconds'] == pytest.approx(30)
 
 
 def test_waiting_for_data_is_lost_only_while_devices_are_idle(clock, tmp_path):
@@ -79,7 +79,7 @@ def test_waiting_for_data_is_lost_only_while_devices_are_idle(clock, tmp_path):
   phases.idle += 3
   clock.now += 2
   metrics = goodput.Goodput(tmp_path, 0, phases).record()
-  assert metrics['lost_seconds/data'] == 3
+  assert metrics['lost/data_seconds'] == 3
   assert metrics['goodput'] == pytest.approx(0.7)
 
 

@@ -56,7 +56,7 @@ def test_the_slowest_host_and_the_median_are_of_the_steps_since_last_time(
     peers,
 ):
   none = dict.fromkeys(
-      ('host_seconds_median', 'host_seconds_slowest', 'slowest_process')
+      ('median_host_seconds', 'slowest_host_seconds', 'slowest_process')
   )
   assert peers.host_seconds() == none
   peers.hear({k: pulse(step=10, host=100.0) for k in range(4)}, 10)
@@ -64,8 +64,8 @@ def test_the_slowest_host_and_the_median_are_of_the_steps_since_last_time(
   slow = {k: pulse(step=20, host=101.0 + 4 * (k == 2)) for k in range(4)}
   peers.hear(slow, 20)
   assert peers.host_seconds() == {
-      'host_seconds_median': pytest.approx(0.1),
-      'host_seconds_slowest': pytest.approx(0.5),
+      'median_host_seconds': pytest.approx(0.1),
+      'slowest_host_seconds': pytest.approx(0.5),
       'slowest_process': 2,
   }
   assert peers.host_seconds() == none  # nothing is new
