@@ -98,12 +98,13 @@ class Peers:
       if pulse.step > step or k not in self._read:
         self._read[k] = pulse.host, pulse.step
     order = sorted(seconds, key=seconds.__getitem__)
+    middle, last = (
+        (order[(len(order) - 1) // 2], order[-1]) if order else (-1, -1)
+    )
     return {
-        'median_host_seconds': seconds[order[len(order) // 2]]
-        if order
-        else None,
-        'slowest_host_seconds': seconds[order[-1]] if order else None,
-        'slowest_process': order[-1] if order else None,
+        'median_host_seconds': seconds.get(middle),
+        'slowest_host_seconds': seconds.get(last),
+        'slowest_process': last if order else None,
     }
 
   def _last(self, k):

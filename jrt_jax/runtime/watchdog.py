@@ -37,6 +37,7 @@ _FACTORS = {
     phases_lib.RESTORING: 6,
     phases_lib.COMPILING: 12,
     phases_lib.PROBING: 24,
+    phases_lib.ENDING: 24,
 }
 _MOST_RESTARTS = 3  # from the same checkpoint
 _SILENCE = (
