@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import signal
 import socket
 import time
@@ -67,6 +68,30 @@ def test_a_stopped_process_is_named_and_ends_the_run_within_its_patience(
   for k in {*range(4)} - {stopped}:
     stacks = (tmp_path / 'stalls' / f'process_{k}.txt').read_text()
     assert f'process {k} was ' in stacks and 'loop.py' in stacks
+
+
+# A process that gets SIGUSR1 hangs in its main thread; its other threads go on.
+HANG = """
+import signal, time
+signal.signal(signal.SIGUSR1, lambda *_: time.sleep(1000))
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_hangs_is_named_and_its_stacks_show_where(
+    start_four, wait_for_step, tmp_path
+):
+  (tmp_path / 'sitecustomize.py').write_text(HANG)
+  env = {'PYTHONPATH': str(tmp_path)}
+  processes = start_four(tmp_path / 'run', stall_seconds=15, env=env)
+  wait_for_step(tmp_path / 'run', 20, processes[0])
+  processes[3].send_signal(signal.SIGUSR1)
+  codes = [process.wait(timeout=60) for process in processes]
+  assert codes == [exit_codes.STALLED] * 4
+  (told,) = [line for process in processes for line in errors(process)]
+  assert re.search(r'for 1\d s: process 3: .* processes 0, 1, 2: ', told), told
+  stacks = (tmp_path / 'run' / 'stalls' / 'process_3.txt').read_text()
+  assert 'sitecustomize.py' in stacks
 
 
 @pytest.mark.slow
