@@ -182,6 +182,8 @@ class Watchdog:
     self._is_stuck = True
     self._dump(waited)
     silent = self._await_others()
+    stuck = [x.seconds for x in self.peers.pulses.values() if x.is_stuck]
+    waited = max(waited, *stuck, 0)  # others may have noticed it first
     code, then = exit_codes.STALLED, 'the same command continues'
     saved = str(self._phases.saved)
     if self._earlier[-_MOST_RESTARTS:] == [saved] * _MOST_RESTARTS:
