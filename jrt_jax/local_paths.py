@@ -18,6 +18,6 @@ def check(argument: str, path: str | os.PathLike) -> None:
   """
   if _URL.match(str(path)):
     raise ValueError(
-        f'{argument} must be a path of this machine, got {str(path)!r}: mount'
-        ' the bucket as a folder, or copy it (docs/data.md, "Buckets")'
+        f'{argument} must be a path of this machine, got {str(path)!r}: copy'
+        ' it from or to the bucket (docs/data.md, "Buckets")'
     )
