@@ -73,9 +73,12 @@ def run(arguments: argparse.Namespace, runs: list[Run]) -> int:
       )
       for one, name in zip(runs, names)
   }
+  command = ['sky', 'jobs', 'launch', '--detach-run']  # or it shows the log
+  if len(runs) > 1:
+    command.append('--yes')
   return submission.submit(
       files,
-      [['sky', 'jobs', 'launch', path] for path in files],
+      [[*command, path] for path in files],
       dry_run=arguments.dry_run,
       advice="pip install 'skypilot[CLOUD]' in an environment of its own",
   )

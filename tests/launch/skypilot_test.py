@@ -153,9 +153,15 @@ def test_the_runs_of_a_sweep_are_jobs_of_their_own(here, printed, capsys):
   assert launch('--sweep=config.seed=1,2') == 0
   paths = [f'runs/jrt_360m/jrt-360m-{k}.sky.yaml' for k in range(2)]
   assert (here / 'calls').read_text().splitlines() == [
-      f'jobs launch {path}' for path in paths
+      f'jobs launch --detach-run --yes {path}' for path in paths
   ]
   assert [yaml.safe_load((here / x).read_text()) for x in paths] == tasks
+
+
+def test_sky_asks_before_one_run_and_does_not_wait_for_its_end(here):
+  assert launch() == 0
+  command = 'jobs launch --detach-run runs/jrt_360m/jrt-360m.sky.yaml\n'
+  assert (here / 'calls').read_text() == command
 
 
 @pytest.mark.parametrize(
