@@ -136,7 +136,9 @@ def _job(arguments, run, name):
               {'action': 'FailJob', 'onExitCodes': codes},
               {
                   'action': 'FailJob',
-                  'onPodConditions': [{'type': 'DisruptionTarget'}],
+                  'onPodConditions': [
+                      {'type': 'DisruptionTarget', 'status': 'True'}
+                  ],
               },
           ]
       },

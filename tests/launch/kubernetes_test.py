@@ -131,7 +131,9 @@ def test_a_saved_run_continues_a_mistake_ends_and_failures_are_counted(printed):
   assert job['backoffLimit'] == 0
   codes, condition = job['podFailurePolicy']['rules']
   assert codes['action'] == condition['action'] == 'FailJob'
-  assert condition['onPodConditions'] == [{'type': 'DisruptionTarget'}]
+  # JobSet's schema requires a status, though Kubernetes has a default.
+  (disrupted,) = condition['onPodConditions']
+  assert disrupted == {'type': 'DisruptionTarget', 'status': 'True'}
   (container,) = job['template']['spec']['containers']
   assert codes['onExitCodes'] == {
       'containerName': container['name'],
