@@ -16,9 +16,7 @@ from launch.runs import Run
 _PORT = 8476
 _GRACE = 300  # seconds between SIGTERM and SIGKILL; a run saves in this time
 
-# Exit codes of jrt_jax.train.
-MISTAKE = 2
-SAVED = 143  # 128 + SIGTERM
+SAVED = 143  # the exit code of jrt_jax.train after SIGTERM
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,32 +97,24 @@ def jobset(
 
 
 def _failure_policy(arguments):
-  """Decides by the message of Kubernetes about the first pod that failed."""
-  listed = {'onJobFailureReasons': ['PodFailurePolicy']}
-  pattern = f'exit code {MISTAKE} '
-  return {
-      'maxRestarts': arguments.max_restarts,
-      'rules': [
-          {
-              'name': 'mistake',
-              'action': 'FailJobSet',
-              **listed,
-              'onJobFailureMessagePatterns': [pattern],
-          },
-          {
-              'name': 'saved',
-              'action': 'RestartJobSetAndIgnoreMaxRestarts',
-              **listed,
-          },
-      ],
+  """Counts all restarts except those after what `_job` lists.
+
+  A mistake (exit code 2) is no exception: files that cannot be read are also
+  one, and a file system may only be slow to come back.
+  """
+  saved = {
+      'name': 'saved',
+      'action': 'RestartJobSetAndIgnoreMaxRestarts',
+      'onJobFailureReasons': ['PodFailurePolicy'],
   }
+  return {'maxRestarts': arguments.max_restarts, 'rules': [saved]}
 
 
 def _job(arguments, run, name):
   codes = {
       'containerName': 'train',
       'operator': 'In',
-      'values': [MISTAKE, SAVED],
+      'values': [SAVED],
   }
   return {
       'completionMode': 'Indexed',

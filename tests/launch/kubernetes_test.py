@@ -1,15 +1,11 @@
 """JobSets: what they promise, what a pod finds, and how failures end."""
 
-import re
-
 import pytest
 import yaml
 
 from jrt_jax.planning import microbatches
 from jrt_jax.runtime import clusters
-from jrt_jax.runtime import exit_codes
 from launch import __main__ as launch_main
-from launch import kubernetes
 
 KUBECTL = """#!/bin/sh
 echo "$@" > calls
@@ -100,31 +96,16 @@ def test_pods_find_each_other(printed, nodes):
     assert found == ('kubernetes' if nodes > 1 else 'none')
 
 
-def message(code):
-  """What Kubernetes says of a job whose pod ended with a listed code."""
-  return (
-      f'Container train for pod default/jrt-360m-train-0-1-abcde failed with'
-      f' exit code {code} matching FailJob rule at index 0'
-  )
-
-
-DISRUPTED = (
-    'Pod default/jrt-360m-train-0-2-abcde has condition DisruptionTarget'
-    ' matching FailJob rule at index 1'
-)
-
-
-def action(jobset, reason, message):
+def action(jobset, reason):
   """What the first rule does that fits, as in the controller of JobSets."""
   for rule in jobset['spec']['failurePolicy']['rules']:
-    patterns = rule.get('onJobFailureMessagePatterns', [''])
+    assert rule.keys() == {'name', 'action', 'onJobFailureReasons'}
     if reason in rule['onJobFailureReasons']:
-      if any(re.search(pattern, message) for pattern in patterns):
-        return rule['action']
+      return rule['action']
   return 'RestartJobSet'
 
 
-def test_a_saved_run_continues_a_mistake_ends_and_failures_are_counted(printed):
+def test_a_saved_run_continues_and_failures_are_counted(printed):
   (jobset,) = printed('--max_restarts=7')
   assert jobset['spec']['failurePolicy']['maxRestarts'] == 7
   job = job_of(jobset)
@@ -138,15 +119,12 @@ def test_a_saved_run_continues_a_mistake_ends_and_failures_are_counted(printed):
   assert codes['onExitCodes'] == {
       'containerName': container['name'],
       'operator': 'In',
-      'values': [exit_codes.MISTAKE, kubernetes.SAVED],
+      'values': [128 + 15],  # not 2, as a file system may come back
   }
-  listed = 'PodFailurePolicy'
+  # Reasons of a job that fails by its podFailurePolicy, and of any other.
   restart = 'RestartJobSetAndIgnoreMaxRestarts'
-  assert action(jobset, listed, message(exit_codes.MISTAKE)) == 'FailJobSet'
-  assert action(jobset, listed, message(128 + 15)) == restart
-  assert action(jobset, listed, DISRUPTED) == restart
-  others = 'BackoffLimitExceeded', 'Job has reached the specified backoff limit'
-  assert action(jobset, *others) == 'RestartJobSet'
+  assert action(jobset, 'PodFailurePolicy') == restart
+  assert action(jobset, 'BackoffLimitExceeded') == 'RestartJobSet'
 
 
 def test_a_pod_has_time_to_save_and_memory_to_share(printed):
