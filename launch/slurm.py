@@ -165,16 +165,26 @@ def _srun(arguments):
       'cpu-bind': 'cores',
   }
   if arguments.container:
-    here = pathlib.Path.cwd()
-    folders = [here]
-    if not (workdir := here / arguments.workdir).is_relative_to(here):
-      folders.append(workdir)  # what is written must outlive the container
+    mounts = [f'{folder}:{folder}' for folder in _mounted(arguments.workdir)]
     options |= {
         'container-image': arguments.container,
-        'container-mounts': ','.join(f'{x}:{x}' for x in folders),
-        'container-workdir': here,
+        'container-mounts': ','.join(mounts),
+        'container-workdir': pathlib.Path.cwd(),
     }
   return _changed('srun', options, arguments)
+
+
+def _mounted(workdir):
+  """Returns the folders that a container has: this one, and the workdir.
+
+  What is written must outlive the container: if the path of the workdir has
+  links, where they lead is mounted as well.
+  """
+  here = pathlib.Path.cwd()
+  written = here / workdir
+  folders = [x for x in (written, written.resolve()) if '..' not in x.parts]
+  others = [x for x in folders if not x.is_relative_to(here)]
+  return list(dict.fromkeys([here, *others]))
 
 
 def _changed(name, options, arguments):

@@ -135,6 +135,23 @@ def test_a_workdir_elsewhere_is_mounted_as_well(cluster, capsys):
   assert f'--container-mounts={mounts} ' in text
 
 
+def test_where_links_of_a_workdir_lead_is_mounted_as_well(cluster, capsys):
+  here, scratch = cluster / 'a project', cluster / 'scratch'
+  scratch.mkdir()
+  (here / 'runs').symlink_to(scratch)
+  (cluster / 'link').symlink_to(scratch)
+  for workdir, folders in (
+      ('runs/run', [scratch / 'run']),
+      ('../scratch/run', [scratch / 'run']),
+      (f'{here}/../scratch/run', [scratch / 'run']),
+      (f'{cluster}/link/run', [cluster / 'link/run', scratch / 'run']),
+      ('../a project/run', []),
+  ):
+    text = printed(capsys, '--container=image', f'--workdir={workdir}')
+    mounts = ','.join(f'{x}:{x}' for x in [here, *folders])
+    assert f"--container-mounts='{mounts}' " in text, workdir
+
+
 def test_each_task_of_an_array_has_a_run_of_a_sweep(cluster, monkeypatch):
   sweep = ['--sweep=config.seed=1,2', "--sweep=config.x=('a','b'),$c"]
   monkeypatch.setenv('SLURM_ARRAY_TASK_ID', '3')
