@@ -7,9 +7,10 @@ import re
 import shlex
 from typing import NamedTuple
 
-# Commas inside brackets belong to a value: config.model.mixers=('pla','swa').
-_VALUES = re.compile(
-    r"""(?:[^,()[\]{}'"]|\([^)]*\)|\[[^]]*\]|'[^']*'|"[^"]*")+"""
+_FLAT = r"""[^()[\]{}'"]*"""
+# Quotes, and brackets that hold neither quotes nor brackets.
+_HELD = re.compile(
+    rf"""'[^']*'|"[^"]*"|\({_FLAT}\)|\[{_FLAT}\]|\{{{_FLAT}\}}"""
 )
 
 
@@ -89,11 +90,24 @@ def of_sweep(run: Run, axes: Sequence[str]) -> list[Run]:
 def _parse(axis):
   """Returns the key and the values of config.KEY=VALUE,VALUE…"""
   key, _, text = axis.removeprefix('--').partition('=')
-  values = _VALUES.findall(text)
-  is_key = re.fullmatch(r'config(\.\w+)+', key)
-  if not (is_key and values and ','.join(values) == text):
+  values = _values(text)
+  if not (re.fullmatch(r'config(\.\w+)+', key) and all(values)):
     raise ValueError(f'--sweep must be config.KEY=VALUE,VALUE…, got {axis!r}')
   return key, values
+
+
+def _values(text):
+  """Splits at commas; [''] if a bracket or a quote is not closed.
+
+  Those inside belong to a value, as in config.model.mixers=('pla','swa').
+  """
+  rest, masked = None, text
+  while rest != masked:
+    rest, masked = masked, _HELD.sub(lambda x: '_' * len(x[0]), masked)
+  if re.search(r"""[()[\]{}'"]""", masked):
+    return ['']
+  ends = [x.start() for x in re.finditer(',', masked)]
+  return [text[i:j] for i, j in zip([0, *(x + 1 for x in ends)], [*ends, None])]
 
 
 def _name(point: Mapping[str, str]) -> str:

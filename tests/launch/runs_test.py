@@ -53,12 +53,17 @@ def test_names_are_short_unambiguous_and_names_of_files(axes, names):
   assert [run.workdir for run in sweep(*axes)] == [f'runs/c/{x}' for x in names]
 
 
-def test_commas_inside_brackets_and_quotes_belong_to_a_value():
-  (flag,), (other,) = (
-      run.swept for run in sweep("config.mixers=('pla','swa'),(\"conv\",)")
-  )
-  assert flag == "--config.mixers=('pla','swa')"
-  assert other == '--config.mixers=("conv",)'
+@pytest.mark.parametrize(
+    'values',
+    [
+        ["('pla','swa')", '("conv",)'],
+        ['(1,(2,3))', '4', "[{'a':(1,2)},',']"],
+        ["'(,'", '"a\'),b"', "('(',1)"],
+    ],
+)
+def test_commas_inside_brackets_and_quotes_belong_to_a_value(values):
+  found = sweep(f'config.x={",".join(values)}')
+  assert [run.swept for run in found] == [[f'--config.x={x}'] for x in values]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +73,9 @@ def test_commas_inside_brackets_and_quotes_belong_to_a_value():
         (['config.seed'], "VALUE…, got 'config.seed'"),
         (['config.seed='], "VALUE…, got 'config.seed='"),
         (['config.seed=1,,2'], "VALUE…, got 'config.seed=1,,2'"),
-        (['config.x=(1,(2,3)),4'], 'must be config.KEY=VALUE'),
+        (['config.x=(1,(2,3),4'], 'must be config.KEY=VALUE'),
+        (['config.x=(1,[2),3],4'], 'must be config.KEY=VALUE'),
+        (["config.x=it's,4"], 'must be config.KEY=VALUE'),
         (['config.seed=1', 'config.seed=2'], 'each key once, got config.seed'),
         (['config.seed=1,1'], 'of its own, got seed=1 twice'),
         (['config.steps=3,4'], 'must not have config.steps: --config.steps is'),
