@@ -6,6 +6,7 @@ the JobSet starts anew and continues the run.
 """
 
 import argparse
+import re
 from typing import Any
 
 from launch import submission
@@ -138,6 +139,12 @@ def _job(arguments, run, name):
 
 def _pod(arguments, run, name):
   volumes = volumes_lib.parse(arguments.volume)
+  for source, _ in volumes:
+    if not re.fullmatch('[a-z0-9]([a-z0-9.-]*[a-z0-9])?', source):
+      raise ValueError(
+          '--volume must be the name of a PersistentVolumeClaim and :/PATH, got'
+          f' the name {source!r}'
+      )
   run, _ = volumes_lib.place(run, volumes)
   resources = {
       'nvidia.com/gpu': arguments.gpus_per_node,

@@ -208,6 +208,7 @@ def test_what_is_printed_is_what_is_submitted(here, capsys):
         (['--resource=memory'], {}, "--resource must be NAME=VALUE, got 'mem"),
         ([], {'volume': 'work'}, "--volume must be SOURCE:/PATH, got 'work'"),
         ([], {'volume': 'work:x'}, "must be SOURCE:/PATH, got 'work:x'"),
+        ([], {'volume': 's3://b:/work'}, "PATH, got the name 's3://b'"),
         (['--volume=b:/work/'], {}, 'each path once, got /work twice'),
         (
             ['--workdir=/tmp/run'],
