@@ -9,6 +9,7 @@ which counts the time between two commands as lost, too.
 """
 
 from collections.abc import Mapping, Sequence
+import contextlib
 import json
 import pathlib
 from typing import Any
@@ -87,11 +88,12 @@ class Goodput:
     self._first = step
 
   def record(self) -> dict[str, float]:
-    """Writes the time until now to disk; returns it as metrics."""
+    """Writes the time until now to disk if it can; returns it as metrics."""
     commands = self._commands()
     if self._path:
       text = json.dumps({'commands': commands}, indent=2)
-      atomic_write.text(self._path, f'{text}\n')
+      with contextlib.suppress(OSError):  # why a run ends is more important
+        atomic_write.text(self._path, f'{text}\n')
     parts = divide(commands)
     wall = sum(parts.values())
     return {

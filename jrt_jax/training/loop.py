@@ -1,6 +1,7 @@
 """The loop of a run: steps, and what happens between them."""
 
 from collections.abc import Callable, Mapping
+from concurrent import futures
 import contextlib
 import math
 import os
@@ -109,6 +110,7 @@ class _Loop:
     self._phases = goodput.phases
     self._peers = peers
     self._throughput = throughput.Throughput(self._phases)
+    self._waiter = futures.ThreadPoolExecutor(1)
     self._speed = None  # tokens per second, at the last log
     self._flops = estimate.flops_per_token(run.config, run.mean_prefix)
     self._learning_rate = optimizer.learning_rate(
@@ -121,7 +123,7 @@ class _Loop:
 
   def run(self, state: TrainState) -> signal.Signals | None:
     step, last = int(state.step), self._config['steps']
-    evaluated, previous = None, None
+    evaluated, previous, finished = None, None, None
     self._phases.saved = step
     self._phases.enter(phases_lib.DEVICES, step)
     if self._due(step, 'eval_every') and self._missed(step, 'held_out/'):
@@ -129,9 +131,10 @@ class _Loop:
     if self._probe_due(step) and self._missed(step, 'probe/'):
       self._ask(step, state)
     while step < last and not (stopped_by := self._stop.after(step)):
-      batch = self._next_batch(previous)
+      batch = self._next_batch(finished)
       with self._phases.within(phases_lib.DISPATCH):
         state, metrics = self._train_step(state, self._run.put(batch))
+      finished = self._waiter.submit(self._finish, metrics['loss'])
       jax.block_until_ready(previous)  # while devices compute the next step
       self._progress.advance(step)
       step, previous = step + 1, metrics
@@ -156,14 +159,20 @@ class _Loop:
     self._show_result(step, state, evaluated)
     return None
 
-  def _next_batch(self, running):
-    """Takes a batch; if no step is `running` at the end, devices were idle."""
-    waited = self._phases.of_steps(phases_lib.DATA)
+  def _next_batch(self, finished):
+    """Takes a batch; devices are idle after the last step has `finished`."""
+    start = self._phases.now()
     with self._phases.within(phases_lib.DATA):
       batch = next(self._run.data)
-    if running is None or running['loss'].is_ready():
-      self._phases.idle += self._phases.of_steps(phases_lib.DATA) - waited
+    if finished is None or finished.done():
+      idle_from = finished.result() if finished else start
+      self._phases.idle += self._phases.now() - max(start, idle_from)
     return batch
+
+  def _finish(self, loss):
+    """Waits for a step; returns the time of its end."""
+    jax.block_until_ready(loss)
+    return self._phases.now()
 
   def _show_result(self, step, state, evaluated):
     """Prints the result of the last step and saves it."""

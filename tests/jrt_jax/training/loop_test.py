@@ -1,11 +1,13 @@
 """Whole runs, in this process."""
 
+from concurrent import futures
 import dataclasses
 import gzip
 import json
 import math
 import os
 import signal
+import types
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
@@ -14,6 +16,7 @@ import numpy as np
 import optax
 import pytest
 
+from jrt_jax.runtime import phases as phases_lib
 from jrt_jax.runtime import signals
 from jrt_jax.training import checkpoint
 from jrt_jax.training import checkpoint_reader
@@ -366,3 +369,27 @@ def test_a_probe_finds_the_weights_of_a_mesh_on_one_device(config, tmp_path):
   params = checkpoint_reader.load_params(tmp_path)[0]
   expected = float(np.abs(np.asarray(params['embedding.embedding'])).mean())
   assert asked(tmp_path)[2] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ('end_of_step', 'idle'),
+    [(99.0, 1.0), (100.9, 0.1), (None, 0.0)],
+    ids=['before the wait', 'during the wait', 'after the wait'],
+)
+def test_devices_are_idle_from_the_end_of_a_step_to_the_next_batch(
+    end_of_step, idle
+):
+  clock = types.SimpleNamespace(now=100.0)
+  phases = phases_lib.Phases(now=lambda: clock.now)
+
+  def batches():
+    clock.now += 1
+    yield 'a batch'
+
+  run = types.SimpleNamespace(data=batches())
+  finished = futures.Future()
+  if end_of_step:
+    finished.set_result(end_of_step)
+  waiting = types.SimpleNamespace(_phases=phases, _run=run)
+  assert loop._Loop._next_batch(waiting, finished) == 'a batch'
+  assert phases.idle == pytest.approx(idle)
