@@ -32,6 +32,8 @@ class Context(NamedTuple):
   unzeroed: jax.Array | None = None
   # Tokens that the state of an `attention` layer has room for; None: L.
   state_capacity: int | None = None
+  # Whether all tokens are of a prefix that the state has already.
+  prefix_in_state: bool = False
   # Mesh axes among which devices divide the L positions; then P is L or 0.
   sequence_axes: tuple[str, ...] = ()
 
@@ -59,6 +61,8 @@ class Context(NamedTuple):
 
   def after_prefix(self) -> 'Context':
     """The same, but only tokens after the prefix have keys; without a prefix."""
+    if self.prefix_in_state:
+      return self._replace(mask=jnp.zeros((self.batch, self.length), bool))
     inside = self.in_prefix()
     fill = self.length - self.prefix_capacity
     mask = ~jnp.pad(inside, ((0, 0), (0, fill)))

@@ -47,11 +47,12 @@ class DecodingBlock(nnx.Module):
     return self.read_blocks(x, masks, state)
 
   def read_blocks(self, x: jax.Array, masks: jax.Array, state: Any):
-    """As `prefill`, for N consecutive blocks [N, B, C, E] without a prefix."""
+    """As `prefill`, for N blocks [N, B, C, E] of a prefix that `state` has."""
 
     def read(state, block):
       x, mask = block
-      return self.prefill(x, Context(*mask.shape, mask=mask), state)[::-1]
+      context = Context(*mask.shape, mask=mask, prefix_in_state=True)
+      return self.prefill(x, context, state)[::-1]
 
     state, x = jax.lax.scan(read, state, (x, masks))
     return x, state

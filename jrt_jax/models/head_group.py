@@ -99,6 +99,8 @@ class HeadGroup(nnx.Module):
       k_enc, v_enc, prefix_len = None, None, None
       if not self.causal_in_prefix:
         context = context.after_prefix()
+    elif context.prefix_in_state and not self.causal_in_prefix:
+      context = context.after_prefix()
     results = pallas_kernels.prefix_linear_attention(
         self.feature_map.prepare(q),
         self.feature_map.prepare(k),

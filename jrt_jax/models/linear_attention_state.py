@@ -42,16 +42,7 @@ class LinearAttentionState(nnx.Module):
     """Sums over N blocks of a prefix, [N, B, C, E], for each group of heads.
 
     The sums of several documents can be added.
-
-    Raises:
-      NotImplementedError: the layer does not read prefixes causally. Then its
-        outputs at these tokens cannot be computed in blocks.
     """
-    if not all(group.causal_in_prefix for group in self.groups):
-      raise NotImplementedError(
-          'config.model.pla.causal_in_prefix must be True to read a prefix in'
-          ' blocks, got False'
-      )
 
     def sums(x, mask):
       k = self.heads(self.proj_k_enc(x))

@@ -68,7 +68,7 @@ class PrefixLinearAttention(LinearAttentionState):
             value_dim=V,
             implementation=IMPLEMENTATIONS.get(implementation, implementation),
             ridge=reads_prefix and own['prefix_reader'] == 'ridge',
-            causal_in_prefix=own['causal_in_prefix'],
+            causal_in_prefix=own['causal_in_prefix'] or not reads_prefix,
         )
         for maps in feature_maps.build_pairs(
             config['feature_map'],

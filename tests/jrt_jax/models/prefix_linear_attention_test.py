@@ -96,13 +96,32 @@ def test_the_prefix_half_can_read_the_prefix_alone(make_mixer, x):
   np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_what_the_prefix_half_reads_alone_is_not_read_in_blocks(make_mixer, x):
-  mixer = make_mixer(causal_in_prefix=False)
-  _, state = mixer(x, context(), return_state=True)
-  with pytest.raises(
-      NotImplementedError, match='must be True to read a prefix'
-  ):
-    mixer.read_prefix(x[None], jnp.ones((1, B, L), bool), state)
+@pytest.mark.parametrize('causal_in_prefix', [True, False])
+def test_a_prefix_that_comes_in_blocks_is_the_same_prefix(
+    make_mixer, x, causal_in_prefix
+):
+  mixer = make_mixer(causal_in_prefix=causal_in_prefix)
+  whole = Context(B, L, prefix_capacity=L)
+  expected = jax.jit(lambda x: mixer(x, whole, return_state=True))(x)
+
+  @jax.jit
+  def in_blocks(x):
+    blocks = jnp.moveaxis(x.reshape(B, 2, L // 2, E), 1, 0)
+    masks = jnp.ones(blocks.shape[:-1], bool)
+    empty = jax.tree.map(jnp.zeros_like, expected[1])
+    state = mixer.read_prefix(blocks, masks, empty)
+    outputs = []
+    for block in blocks:
+      own = Context(B, L // 2, prefix_in_state=True)
+      y, state = mixer(block, own, state=state, return_state=True)
+      outputs.append(y)
+    return jnp.concatenate(outputs, axis=1), state
+
+  jax.tree.map(
+      functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4),
+      in_blocks(x),
+      expected,
+  )
 
 
 def test_with_values_of_zero_a_mixer_begins_as_its_causal_twin(make_mixer, x):
