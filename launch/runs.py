@@ -106,8 +106,11 @@ def _values(text):
     rest, masked = masked, _HELD.sub(lambda x: '_' * len(x[0]), masked)
   if re.search(r"""[()[\]{}'"]""", masked):
     return ['']
-  ends = [x.start() for x in re.finditer(',', masked)]
-  return [text[i:j] for i, j in zip([0, *(x + 1 for x in ends)], [*ends, None])]
+  values, start = [], 0
+  for part in masked.split(','):
+    values.append(text[start : start + len(part)])
+    start += len(part) + 1
+  return values
 
 
 def _name(point: Mapping[str, str]) -> str:
