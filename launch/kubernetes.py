@@ -7,6 +7,7 @@ the JobSet starts anew and continues the run.
 
 import argparse
 import re
+import shlex
 from typing import Any
 
 from launch import submission
@@ -62,7 +63,14 @@ def run(arguments: argparse.Namespace, runs: list[Run]) -> int:
       [['kubectl', 'create', '-f', path]],
       dry_run=arguments.dry_run,
       advice='submit from a machine that reaches the cluster',
+      refused='if the JobSet exists and has ended, this lets its run continue:'
+      f' {_deletion(arguments, names)}, and the same command again',
   )
+
+
+def _deletion(arguments, names):
+  space = [f'--namespace={arguments.namespace}'] if arguments.namespace else []
+  return shlex.join(['kubectl', 'delete', 'jobset', *names, *space])
 
 
 def jobset(

@@ -3,10 +3,12 @@
 import argparse
 from collections.abc import Mapping, Sequence
 import pathlib
+import posixpath
 import re
 import shlex
 import subprocess
 import sys
+import zlib
 
 # Variables of training processes; README.md has the reasons.
 ENVIRONMENT = {'NCCL_DEBUG': 'WARN', 'XLA_PYTHON_CLIENT_MEM_FRACTION': '0.9'}
@@ -37,15 +39,28 @@ def check_positive(arguments: argparse.Namespace, *names: str) -> None:
 
 def file(workdir: str, name: str) -> str:
   """Returns the path here of a file about a run whose workdir is elsewhere."""
-  return str(pathlib.Path('runs', pathlib.PurePath(workdir).name, name))
+  return str(pathlib.Path('runs', *_parts(workdir), name))
 
 
 def job_names(workdir: str, count: int) -> list[str]:
-  """Returns names for schedulers: a-z, 0-9 and -; numbered if there are many."""
-  name = re.sub('[^a-z0-9]+', '-', pathlib.PurePath(workdir).name.lower())
-  name = name[:_LONGEST_NAME].strip('-')
+  """Returns names for schedulers: a-z, 0-9 and -; numbered if there are many.
+
+  A name is the path below `runs`; a long one is cut, and ends with a checksum.
+  """
+  path = '-'.join(_parts(workdir))
+  name = re.sub('[^a-z0-9]+', '-', path.lower()).strip('-')
   name = name if name[:1].isalpha() else f'run-{name}'.strip('-')
+  if len(name) > _LONGEST_NAME:
+    end = f'-{zlib.crc32(path.encode()):08x}'
+    name = name[: _LONGEST_NAME - len(end)].strip('-') + end
   return [name] if count == 1 else [f'{name}-{k}' for k in range(count)]
+
+
+def _parts(workdir):
+  """Returns the folders of a workdir, below `runs` if it is in one."""
+  folders = pathlib.PurePath(posixpath.normpath(workdir)).parts
+  folders = [x for x in folders if x not in ('/', '//', '..')]
+  return folders[folders.index('runs') + 1 :] if 'runs' in folders else folders
 
 
 def add_restarts(parser: argparse.ArgumentParser, default: int) -> None:
@@ -71,6 +86,7 @@ def submit(
     *,
     dry_run: bool,
     advice: str,
+    refused: str = '',
 ) -> int:
   """Writes files and runs commands until one fails; returns its exit code.
 
@@ -80,6 +96,7 @@ def submit(
     dry_run: whether the texts are printed instead, and on stderr what would be
       done with them.
     advice: where the program of the commands is found, if it is missing.
+    refused: what to do if a command fails.
 
   Raises:
     OSError: a file cannot be written, or the program is missing.
@@ -103,6 +120,8 @@ def submit(
           f'{command[0]} is not on the PATH: {advice} ({shlex.join(command)})'
       ) from error
     if code:
+      if refused:
+        print(refused, file=sys.stderr)
       return code
   return 0
 

@@ -177,13 +177,34 @@ def test_the_runs_of_a_sweep_are_jobsets_of_their_own(printed):
     [
         ('runs/jrt_360m', 'jrt-360m'),
         ('/work/runs/360M v2.', 'run-360m-v2'),
-        ('x' * 80, 'x' * 35),
+        ('/work/runs/small/../rates/run1', 'rates-run1'),
+        ('other/run1', 'other-run1'),
+        ('x' * 35, 'x' * 35),
     ],
 )
 def test_names_are_those_that_dns_takes(printed, workdir, name):
   (jobset,) = printed(f'--workdir={workdir}')
   assert jobset['metadata']['name'] == name
   assert len(f'{name}-999-train-0-9999-abcde') <= 63
+
+
+def test_different_runs_have_different_names_and_files(here, printed):
+  workdirs = [f'{"long" * 10}/{x}/run1' for x in 'ab'] + ['a/run1', 'b/run1']
+  names = set()
+  for workdir in workdirs:
+    (jobset,) = printed(f'--workdir={workdir}')
+    names.add(jobset['metadata']['name'])
+    assert launch(f'--workdir={workdir}') == 0
+    assert (here / 'runs' / workdir / 'jobset.yaml').exists()
+  assert len(names) == len(workdirs) and max(map(len, names)) == 35
+
+
+def test_who_continues_a_run_learns_which_jobset_to_delete_first(here, capfd):
+  (here / 'kubectl').write_text('#!/bin/sh\necho AlreadyExists >&2; exit 1\n')
+  assert launch('--namespace=team') == 1
+  exists, advice = capfd.readouterr().err.splitlines()
+  assert exists == 'AlreadyExists'
+  assert 'kubectl delete jobset jrt-360m --namespace=team, and the' in advice
 
 
 def test_what_is_printed_is_what_is_submitted(here, capsys):
