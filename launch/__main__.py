@@ -16,6 +16,7 @@ from launch import local
 from launch import runs
 from launch import skypilot
 from launch import slurm
+from launch import volumes
 
 # Modules with `add_arguments(parser)` and `run(arguments, runs)`.
 LAUNCHERS = {
@@ -119,6 +120,9 @@ def _add_origin(parser):
 def _origin(arguments):
   """Returns the flag that says where a run starts from, and the workdir."""
   path = arguments.config if arguments.source is None else arguments.source
+  is_run = arguments.source is not None or path.endswith('.json')
+  if 'volume' in arguments and is_run and not path.startswith('builtin:'):
+    path = volumes.absolute(path, volumes.parse(arguments.volume))
   # Only the job has what is in its volumes.
   is_here = 'volume' not in arguments or not path.startswith('/')
   if arguments.source is None:

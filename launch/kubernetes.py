@@ -6,6 +6,7 @@ the JobSet starts anew and continues the run.
 """
 
 import argparse
+import pathlib
 import re
 import shlex
 from typing import Any
@@ -83,6 +84,7 @@ def jobset(
   """
   submission.check_positive(arguments, 'nodes', 'gpus_per_node')
   submission.check_restarts(arguments)
+  _check_config(run)
   metadata = {'name': name}
   if arguments.namespace:
     metadata['namespace'] = arguments.namespace
@@ -103,6 +105,16 @@ def jobset(
           'replicatedJobs': [job],
       },
   }
+
+
+def _check_config(run):
+  flag, _, path = run.origin.partition('=')
+  folder = pathlib.PurePath(path).parts[0]
+  if flag == '--config' and folder not in ('configs', '/'):
+    raise ValueError(
+        '--config must be a file of configs/, which the image has, or an'
+        f' absolute path in a volume, got {path!r}'
+    )
 
 
 def _failure_policy(arguments):

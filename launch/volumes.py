@@ -23,7 +23,8 @@ def add_argument(parser: argparse.ArgumentParser, what: str) -> None:
       action='append',
       required=True,
       metavar='SOURCE:/PATH',
-      help=f'mounts SOURCE, {what}; --workdir is relative to the first volume',
+      help=f'mounts SOURCE, {what}; --workdir, --from and the config.json of a'
+      ' run are relative to the first volume',
   )
 
 
@@ -45,13 +46,18 @@ def parse(texts: Sequence[str]) -> list[Volume]:
   return volumes
 
 
+def absolute(path: str, volumes: Sequence[Volume]) -> str:
+  """Returns a path of a job; it is relative to the first volume."""
+  return posixpath.normpath(posixpath.join(volumes[0].path, path))
+
+
 def place(run: Run, volumes: Sequence[Volume]) -> tuple[Run, Volume]:
   """Returns a run with its workdir in a volume, and that volume.
 
   Raises:
     ValueError: the workdir is in no volume, and would be lost.
   """
-  workdir = posixpath.normpath(posixpath.join(volumes[0].path, run.workdir))
+  workdir = absolute(run.workdir, volumes)
   for volume in volumes:
     if workdir.startswith(f'{volume.path}/'):
       return run._replace(workdir=workdir), volume

@@ -18,14 +18,17 @@ def here(monkeypatch, tmp_path):
   """A folder with a config and a pretended kubectl."""
   monkeypatch.chdir(tmp_path)
   monkeypatch.setenv('PATH', f'{tmp_path}:/bin')
-  (tmp_path / 'jrt_360m.py').write_text('')
+  (tmp_path / 'mine.py').write_text('')
   (tmp_path / 'kubectl').write_text(KUBECTL)
   (tmp_path / 'kubectl').chmod(0o755)
   return tmp_path
 
 
-def launch(*arguments, config='jrt_360m.py', volume='work:/work', flags=()):
-  argv = ['kubernetes', f'--config={config}', '--image=me/jrt:1']
+CONFIG = '--config=configs/jrt_360m.py'
+
+
+def launch(*arguments, origin=CONFIG, volume='work:/work', flags=()):
+  argv = ['kubernetes', origin, '--image=me/jrt:1']
   argv += [f'--volume={volume}', *arguments, '--', *flags]
   return launch_main.main(argv, 'train')
 
@@ -67,7 +70,7 @@ def test_each_node_has_a_pod_with_all_its_gpus(printed):
   _, container = pod_of(jobset)
   assert container['resources'] == {'limits': {'nvidia.com/gpu': 6}}
   assert container['command'] == [
-      *('python', '-m', 'train', '--config=jrt_360m.py'),
+      *('python', '-m', 'train', CONFIG),
       *('--workdir=/work/runs/jrt_360m', '--cluster=kubernetes'),
       '--config.a=$b',
   ]
@@ -237,7 +240,13 @@ def test_what_is_printed_is_what_is_submitted(here, capsys):
             "--workdir must be in a volume (/work), got '/tmp/run': what is",
         ),
         (['--workdir=../run'], {}, "in a volume (/work), got '/run'"),
-        ([], {'config': 'no.py'}, "--config must be a file, got 'no.py'"),
+        ([], {'origin': '--config=no.py'}, "must be a file, got 'no.py'"),
+        (
+            [],
+            {'origin': '--config=mine.py'},
+            '--config must be a file of configs/, which the image has, or an'
+            " absolute path in a volume, got 'mine.py'",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(error_line, capsys, arguments, options, message):
@@ -246,10 +255,22 @@ def test_a_mistake_is_one_line(error_line, capsys, arguments, options, message):
   assert message in error_line(printed.err) and not printed.out
 
 
-def test_what_only_the_volume_has_is_not_looked_for_here(printed):
-  (jobset,) = printed('--workdir=b', config='/work/mine.py')
+@pytest.mark.parametrize(
+    'origin, found',
+    [
+        ('--config=/work/mine.py', '--config=/work/mine.py'),
+        ('--config=runs/a/config.json', '--config=/work/runs/a/config.json'),
+        ('--from=runs/a', '--from=/work/runs/a'),
+        ('--from=/work/runs/a', '--from=/work/runs/a'),
+        ('--from=builtin:jrt_2m', '--from=builtin:jrt_2m'),
+    ],
+)
+def test_what_only_the_volume_has_is_not_looked_for_here(
+    printed, origin, found
+):
+  (jobset,) = printed('--workdir=b', origin=origin)
   _, container = pod_of(jobset)
-  assert '--config=/work/mine.py' in container['command']
+  assert found in container['command']
 
 
 def test_without_kubectl_the_reader_learns_what_to_do(monkeypatch, capsys):

@@ -42,9 +42,12 @@ def here(monkeypatch, tmp_path):
   return tmp_path
 
 
-def launch(*arguments, volume='work:/work', flags=()):
-  argv = ['skypilot', '--config=jrt_360m.py', f'--volume={volume}', *arguments]
-  return launch_main.main([*argv, '--', *flags], 'train')
+CONFIG = '--config=jrt_360m.py'
+
+
+def launch(*arguments, origin=CONFIG, volume='work:/work', flags=()):
+  argv = ['skypilot', origin, f'--volume={volume}', *arguments, '--', *flags]
+  return launch_main.main(argv, 'train')
 
 
 @pytest.fixture
@@ -143,6 +146,11 @@ def test_buckets_are_mounted_so_that_files_can_grow(printed):
   (task,) = printed('--nodes=2', '--volume=gs://shards:/data')
   assert task['file_mounts'].keys() == {'/data'}  # which nobody writes to
   assert task['volumes'] == {'/work': 'work'}
+
+
+def test_another_run_is_found_in_the_first_volume(printed):
+  (task,) = printed('--workdir=runs/second', origin='--from=runs/first')
+  assert 'train \\\n  --from=/work/runs/first' in task['run']
 
 
 def test_the_runs_of_a_sweep_are_jobs_of_their_own(here, printed, capsys):
