@@ -12,7 +12,7 @@ _NO_STRINGS = 'true', 'false', 'yes', 'no', 'on', 'off', 'null', 'y', 'n'
 _BLOCK = re.compile(r'(?! )(?:[^\n]+\n)+')
 
 
-def text(value: Value) -> str:
+def text(value: Mapping[str, Value]) -> str:
   """Returns a document; texts of several lines become blocks."""
   return ''.join(f'{line}\n' for line in _lines(value))
 

@@ -238,7 +238,9 @@ def test_what_the_user_has_set_stays(cluster, monkeypatch):
 
 
 @pytest.mark.parametrize('code', [0, 1, 2, 134, 137, 143, 200])
-def test_a_job_is_requeued_only_after_sigterm_and_when_it_is_stuck(cluster, monkeypatch, code):
+def test_a_job_is_requeued_only_after_sigterm_and_when_it_is_stuck(
+    cluster, monkeypatch, code
+):
   monkeypatch.setenv('CODE', str(code))
   assert launch('--setup', 'set -eu') == code
   requeued = cluster / 'calls' / 'scontrol'
