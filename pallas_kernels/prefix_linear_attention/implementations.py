@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from pallas_kernels.prefix_linear_attention import chunked
+from pallas_kernels.prefix_linear_attention import chunked_sums
 from pallas_kernels.prefix_linear_attention import mosaic_sm90
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_widths
@@ -16,7 +17,7 @@ IMPLEMENTATIONS = {
 
 # How they add up keys and values without any outputs.
 SUMS = {
-    'chunked': chunked.sums,
+    'chunked': chunked_sums.sums,
     'mosaic_sm90': mosaic_sm90.sums,
     'reference': reference.sums,
 }

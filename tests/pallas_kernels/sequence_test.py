@@ -15,6 +15,7 @@ import pallas_kernels
 from pallas_kernels import testing
 from pallas_kernels.prefix_linear_attention import api
 from pallas_kernels.prefix_linear_attention import chunked
+from pallas_kernels.prefix_linear_attention import chunked_sums
 
 pytestmark = pytest.mark.skipif(
     jax.device_count() < 8, reason='needs eight (virtual) devices'
@@ -133,7 +134,7 @@ def chunks_of_4():
   with pytest.MonkeyPatch.context() as patch:
     for table, function in (
         (api.IMPLEMENTATIONS, chunked.chunked),
-        (api.SUMS, chunked.sums),
+        (api.SUMS, chunked_sums.sums),
     ):
       patch.setitem(table, 'chunked', functools.partial(function, chunk=4))
     yield

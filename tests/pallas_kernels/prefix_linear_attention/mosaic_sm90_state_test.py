@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pallas_kernels import testing
-from pallas_kernels.prefix_linear_attention import chunked
+from pallas_kernels.prefix_linear_attention import chunked_sums
 from pallas_kernels.prefix_linear_attention import feature_maps
 from pallas_kernels.prefix_linear_attention import mosaic_sm90
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_limits as limits
@@ -73,7 +73,7 @@ def test_sums_over_keys_and_values_and_their_gradients_are_those_of_chunks(
       interpret=plgpu.InterpretGPUParams(),
       **options,
   )
-  chunks = functools.partial(chunked.sums, mask=mask, **options)
+  chunks = functools.partial(chunked_sums.sums, mask=mask, **options)
   arrays = {'k': jnp.asarray(x['k']), 'v': jnp.asarray(x['v'])}
   exact = {name: x.astype('float32') for name, x in arrays.items()}
   actual = testing.outputs_and_gradients(kernels, arrays)
