@@ -14,6 +14,8 @@ from configs.keys import data
 from configs.keys import feature_map
 from configs.keys import gdn
 from configs.keys import mamba2
+from configs.keys import mesh
+from configs.keys import objective
 from configs.keys import optimizer
 from configs.keys import pla
 from configs.keys import prefix
@@ -124,35 +126,11 @@ KEYS: dict[str, Any] = dict(
         pad_mask=('exclude', OneOf('exclude', 'reference')),
     ),
     prefix=prefix.KEYS,
-    objective=dict(
-        # next_token: all next tokens; prefix_lm: those after the prefix; jrt:
-        # also masked tokens in the prefix
-        name=('jrt', KeyOf('jrt_jax.data.objectives:OBJECTIVES')),
-        # weight of the masked-token loss, if the next-token loss has weight 1
-        mlm_weight=(0.25, Real(0, 1000)),
-        # probability that a prefix token becomes [MASK]
-        mask_rate=(0.15, Real(0, 1)),
-        # weight of log²Z in the loss of each label, where Z normalises the
-        # softmax; 1e-4 keeps logits small (https://arxiv.org/abs/2204.02311)
-        z_loss=(0.0, Real(0, 1)),
-        # whether the first token after the prefix has a loss (reference: no)
-        boundary=('predict', OneOf('predict', 'reference')),
-        # whether a masked token with id 0 has a loss (reference: no)
-        token_zero=('predict', OneOf('predict', 'reference')),
-    ),
+    objective=objective.KEYS,
     data=data.KEYS,
     optimizer=optimizer.KEYS,
     # each axis: number of devices along it
-    mesh=dict(
-        # divides the batch; -1: all devices that the other axes leave
-        data=(-1, AnyOf(OneOf(-1), Whole(1, 2**20))),
-        # divides weights and optimizer states, and also the batch
-        fsdp=(1, Whole(1, 2**20)),
-        # divides the positions of each row
-        sequence=(1, Whole(1, 2**20)),
-        # divides heads, MLPs and the vocabulary
-        tensor=(1, Whole(1, 2**20)),
-    ),
+    mesh=mesh.KEYS,
     log_every=(10, _COUNT),  # steps between two lines of metrics
     # Weights & Biases project that the metrics are sent to; empty: none
     wandb_project=('', Text(128)),
