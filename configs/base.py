@@ -4,8 +4,7 @@ The defaults are the paper's JRT-RNN 360M (https://arxiv.org/abs/2407.05483):
 its model, objective and recipe. Other configs change only what differs.
 """
 
-from collections.abc import Collection, Mapping
-import pkgutil
+from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
@@ -20,6 +19,7 @@ from configs.keys import optimizer
 from configs.keys import pla
 from configs.keys import prefix
 from configs.keys import probes
+from configs.keys import readers
 from jrt_jax.schema import AnyOf
 from jrt_jax.schema import Fields
 from jrt_jax.schema import Flag
@@ -30,8 +30,6 @@ from jrt_jax.schema import Real
 from jrt_jax.schema import Text
 from jrt_jax.schema import Whole
 
-# It accepts every key of the table.
-_MIXERS = 'jrt_jax.cost.mixers:MIXERS'
 _COUNT = Whole(1, 10**9)
 _COUNT_OR_0 = Whole(0, 10**9)
 
@@ -54,7 +52,7 @@ KEYS: dict[str, Any] = dict(
     model=dict(
         mixers=(  # the mixer of each layer
             ('conv', 'pla', 'swa', 'conv', 'conv') * 5 + ('conv',),
-            ListOf(KeyOf(_MIXERS), 1, 512),
+            ListOf(KeyOf(readers.MIXERS), 1, 512),
         ),
         width=(1024, Whole(1, 2**16)),  # E, width of the residual stream
         num_heads=(16, Whole(1, 2**10)),  # H, heads of every mixer except conv
@@ -173,18 +171,6 @@ def _part(keys, index):
 
 
 RANGES = Fields({}, optional=_part(KEYS, 1))
-
-
-def is_read(key: str, mixers: Collection[str]) -> bool:
-  """Whether a model with these mixers reads a dotted key; see `Mixer.settings`."""
-  owners = readers(key)
-  return not owners or not {*owners}.isdisjoint(mixers)
-
-
-def readers(key: str) -> list[str]:
-  """The only mixers that read a dotted key; empty: it is of no mixer."""
-  table, name = pkgutil.resolve_name(_MIXERS), key.removeprefix('model.')
-  return [mixer for mixer, facts in table.items() if name in facts.settings]
 
 
 def check(config: Mapping[str, Any]) -> None:

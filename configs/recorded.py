@@ -19,6 +19,7 @@ import pathlib
 import sys
 
 from configs import base
+from configs.keys import readers
 from jrt_jax import builtin_models
 from jrt_jax.schema import Anything
 from jrt_jax.schema import Fields
@@ -67,7 +68,7 @@ def tell_later_keys(
     keys: that it lacks; those that no layer reads are left out.
     mixers: of its layers.
   """
-  if names := ', '.join(key for key in keys if base.is_read(key, mixers)):
+  if names := ', '.join(key for key in keys if readers.is_read(key, mixers)):
     print(
         f'{path} is of an earlier version and lacks {names}: the defaults of'
         ' configs/base.py are used',

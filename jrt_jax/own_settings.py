@@ -13,6 +13,7 @@ import pkgutil
 from typing import Any
 
 from configs import base
+from configs.keys import readers
 from jrt_jax import dotted
 
 # (the key of a choice, the part of the config whose keys depend on it, the
@@ -65,9 +66,9 @@ def _check_mixers(config):
   defaults = dotted.flat(base.get_config().to_dict())
   mixers = config['model']['mixers']
   for key, default in defaults.items():
-    if base.is_read(key, mixers) or _same(_at(config, key), default):
+    if readers.is_read(key, mixers) or _same(_at(config, key), default):
       continue
-    some = base.readers(key)
+    some = readers.of(key)
     raise ValueError(
         f'config.{key} is a setting of {_listed(some)} layers, but'
         ' config.model.mixers has none'

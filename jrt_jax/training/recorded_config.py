@@ -13,6 +13,7 @@ from typing import Any
 
 from configs import base
 from configs import recorded as recorded_file
+from configs.keys import readers
 from jrt_jax import dotted
 from jrt_jax import foreign
 from jrt_jax.prefix import fitting
@@ -103,7 +104,7 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
   same = {
       key: x
       for key, x in same.items()
-      if base.is_read(key, mixers) and (key, x) not in _LATER
+      if readers.is_read(key, mixers) and (key, x) not in _LATER
   }
   digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode())
   return {
