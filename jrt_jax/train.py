@@ -15,8 +15,6 @@ in the command, 128 + n after signal n, 200 if it was stuck
 (config.stall_seconds).
 """
 
-import logging
-import pathlib
 import sys
 
 from absl import app
@@ -26,15 +24,14 @@ from ml_collections import config_flags
 
 from configs import base
 from jrt_jax import command_line
-from jrt_jax import local_paths
 from jrt_jax import own_settings
+from jrt_jax.command_line import config_file
 from jrt_jax.command_line import process_flags
 from jrt_jax.data import shards
 from jrt_jax.data import windows
 from jrt_jax.evaluation import recall_probes
 from jrt_jax.reporting import goodput
 from jrt_jax.reporting import report
-from jrt_jax.reporting import tables
 from jrt_jax.reporting import terminal
 from jrt_jax.runtime import compilation_cache
 from jrt_jax.runtime import distributed
@@ -46,7 +43,6 @@ from jrt_jax.training import checkpoint
 from jrt_jax.training import loop
 from jrt_jax.training import program
 from jrt_jax.training import recorded_config
-from jrt_jax.training import recorded_result
 from jrt_jax.training import run as run_lib
 from jrt_jax.training import run_kernels
 
@@ -90,8 +86,7 @@ _FAILURES = (
 
 def main(argv: list[str]) -> None:
   del argv
-  age = phases_lib.process_age()
-  phases = phases_lib.Phases(phases_lib.IMPORTS, age=age)
+  phases = phases_lib.Phases(phases_lib.IMPORTS, age=phases_lib.process_age())
   with failures.together():
     with command_line.one_line_failures(*_FAILURES):
       signal = _train(_CONFIG.value.to_dict(), phases)
@@ -101,7 +96,7 @@ def main(argv: list[str]) -> None:
 def _train(config, phases):
   with command_line.one_line_errors(), failures.shared():
     run = _prepare(config, phases)
-    if result := _kept_result(run):
+    if result := run.result():
       with run:
         if distributed.is_first():
           terminal.write(f'{result}\n')
@@ -149,18 +144,13 @@ def _prepare(config, phases):
   phases.enter(phases_lib.JOINING)
   peers = _MEET()
   phases.enter(phases_lib.PREPARING)
-  file = _config_file()
-  is_recorded = file[0] == 'recorded'  # what another run has
-  if is_recorded and not _WORKDIR.value:
-    raise ValueError('--workdir must be given with the config of another run')
-  local_paths.check('--workdir', _WORKDIR.value or '')
-  workdir = _WORKDIR.value or pathlib.Path('runs', *file)
+  workdir, is_recorded = config_file.workdir('config', _WORKDIR.value)
   settings = {f'config.{k}': x for k, x in recorded_config.flat(config).items()}
   distributed.check_same({'--workdir': str(workdir), **settings})
   base.check(config)
-  if not is_recorded and not pathlib.Path(workdir, 'config.json').exists():
+  if not is_recorded and not (workdir / 'config.json').exists():
     own_settings.check(config)  # new runs only: old ones may have such keys
-  choice = run_kernels.of_run(config, pathlib.Path(workdir), peers)
+  choice = run_kernels.of_run(config, workdir, peers)
   if distributed.is_first() and choice.reason:
     terminal.write(f'{choice}\n')
   distributed.open_devices()
@@ -168,7 +158,7 @@ def _prepare(config, phases):
   if _COMPILATION_CACHE.value and peers.num_processes == 1:
     compilation_cache.turn_on()
   if distributed.is_first():
-    _show_kernels()
+    run_kernels.show()
   if _VERIFY_DATA.value:
     shards.forget_verified(config['data'])
   run = run_lib.Run(
@@ -185,30 +175,6 @@ def _prepare(config, phases):
     if remark := report.demonstration(config, run.tokenizer):
       print(remark)
   return run
-
-
-def _kept_result(run):
-  """The result that was printed when the run ended, or None."""
-  return distributed.from_first(
-      lambda: recorded_result.load(run.workdir, run.config['steps'], run.config)
-  )
-
-
-def _show_kernels():
-  """Prints which implementation runs, and why, at its first use."""
-  log = logging.getLogger('pallas_kernels')
-  handler = logging.StreamHandler(sys.stdout)
-  handler.format = lambda record: tables.paragraph(record.getMessage())
-  log.addHandler(handler)
-  log.setLevel(logging.INFO)
-  log.propagate = False
-
-
-def _config_file():
-  """Returns the name of the config file, and the choice after the colon."""
-  config = config_flags.get_config_filename(flags.FLAGS['config'])
-  file, _, choice = config.partition(':')
-  return pathlib.Path(file).stem, choice
 
 
 if __name__ == '__main__':

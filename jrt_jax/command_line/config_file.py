@@ -1,4 +1,4 @@
-"""The config file that --config or --from names, and its errors."""
+"""The config file that --config or --from names, and a folder for its run."""
 
 import difflib
 import itertools
@@ -7,8 +7,10 @@ import pathlib
 import re
 
 from absl import flags
+from ml_collections import config_flags
 
 import configs
+from jrt_jax import local_paths
 from jrt_jax.command_line import errors
 from jrt_jax.runtime.exit_codes import MISTAKE
 
@@ -25,6 +27,27 @@ def find(argv: list[str], config: str) -> list[str]:
   argv = _with_files_found(argv, config)
   _check_file(argv, config)
   return argv
+
+
+def workdir(config: str, given: str | None) -> tuple[pathlib.Path, bool]:
+  """Returns the folder of a run, and whether its config is of another run.
+
+  Args:
+    config: the name of the flag for the config file.
+    given: the folder; None for the one that is named after the config.
+
+  Raises:
+    ValueError: the config is of another run and no folder is given, or it is a
+      URL.
+  """
+  path = config_flags.get_config_filename(flags.FLAGS[config])
+  file, _, choice = path.partition(':')
+  name = pathlib.Path(file).stem
+  is_recorded = name == 'recorded'
+  if is_recorded and not given:
+    raise ValueError('--workdir must be given with the config of another run')
+  local_paths.check('--workdir', given or '')
+  return pathlib.Path(given or pathlib.Path('runs', name, choice)), is_recorded
 
 
 def original(error: BaseException) -> BaseException:

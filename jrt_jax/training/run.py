@@ -29,6 +29,7 @@ from jrt_jax.training import checkpoint
 from jrt_jax.training import checkpoint_reader
 from jrt_jax.training import first_weights
 from jrt_jax.training import kernels
+from jrt_jax.training import recorded_result
 from jrt_jax.training import run_check
 from jrt_jax.training import run_data
 from jrt_jax.training import run_kernels
@@ -125,6 +126,13 @@ class Run:
     run_kernels.record(self.workdir, self._choice)
     run_workdir.record_config(
         self.workdir, self.config, allow_change=allow_config_change
+    )
+
+  def result(self) -> str | None:
+    """The result that was printed when the run ended, or None."""
+    steps = self.config['steps']
+    return distributed.from_first(
+        lambda: recorded_result.load(self.workdir, steps, self.config)
     )
 
   def plan(self) -> str:

@@ -6,12 +6,15 @@ kernels had no answer.
 
 from collections.abc import Mapping
 import json
+import logging
 import pathlib
+import sys
 from typing import Any
 
 from jrt_jax import atomic_write
 from jrt_jax import foreign
 from jrt_jax.cost.kernels import KERNELS_OR_CHUNKED
+from jrt_jax.reporting import tables
 from jrt_jax.runtime import distributed
 from jrt_jax.schema import Fields
 from jrt_jax.schema import Flag
@@ -89,6 +92,16 @@ def read(workdir: pathlib.Path) -> Choice:
     ValueError: the record is damaged.
   """
   return Choice(**foreign.read_json(_file(workdir), _SCHEMA))
+
+
+def show() -> None:
+  """Prints which implementation runs, and why, at its first use."""
+  log = logging.getLogger('pallas_kernels')
+  handler = logging.StreamHandler(sys.stdout)
+  handler.format = lambda record: tables.paragraph(record.getMessage())
+  log.addHandler(handler)
+  log.setLevel(logging.INFO)
+  log.propagate = False
 
 
 def _file(workdir):
