@@ -19,7 +19,6 @@ import sys
 
 from absl import app
 from absl import flags
-import jax
 from ml_collections import config_flags
 
 from configs import base
@@ -113,8 +112,11 @@ def _train_watched(run, phases, watch):
   mistakes = command_line.one_line_errors()  # inputs that the kernels refuse
   with mistakes, failures.shared(*_FAILURES, exit_code=command_line.FAILURE):
     phases.enter(phases_lib.COMPILING)
-    train_step, read = _compiled(run)  # while no weights are in memory
-    phases.remarks[phases_lib.COMPILING] = ' (read from the cache)' * read
+    compiler = compilation_cache.Compiler(keep=_COMPILATION_CACHE.value)
+    # While no weights are in memory.
+    train_step = program.compile_step(run, compiler.compile)
+    if compiler.has_read:
+      phases.remarks[phases_lib.COMPILING] = ' (read from the cache)'
   with command_line.one_line_errors(), failures.shared():
     phases.enter(phases_lib.RESTORING)
     state, origin = run.start()
@@ -125,18 +127,6 @@ def _train_watched(run, phases, watch):
     return loop.train(
         run, state, train_step, probe=probe, phases=phases, peers=watch.peers
     )
-
-
-def _compiled(run):
-  """Returns the compiled step, and whether it was compiled before."""
-  kept = None
-  if jax.process_count() > 1:
-    kept = compilation_cache.of_processes(keep=_COMPILATION_CACHE.value)
-  with compilation_cache.counted() as count:
-    train_step = program.compile_step(run, kept and kept.compile)
-  if kept and kept.num_read:
-    return train_step, True
-  return train_step, count['hits'] > 0 and not count['misses']
 
 
 def _prepare(config, phases):
@@ -154,7 +144,7 @@ def _prepare(config, phases):
   if distributed.is_first() and choice.reason:
     terminal.write(f'{choice}\n')
   distributed.open_devices()
-  # Several processes keep their programs in another way; see `_compiled`.
+  # Several processes keep their programs in another way; see `Compiler`.
   if _COMPILATION_CACHE.value and peers.num_processes == 1:
     compilation_cache.turn_on()
   if distributed.is_first():

@@ -47,21 +47,36 @@ def turn_on(max_bytes: int = MAX_BYTES) -> None:
   jax.config.update('jax_compilation_cache_dir', str(folder))
 
 
-def of_processes(
-    max_bytes: int = MAX_BYTES, *, keep: bool = True
-) -> kept_programs.KeptPrograms:
-  """Returns the kept programs of a run of several processes.
+class Compiler:
+  """Compiles programs, or reads those that an earlier command compiled.
+
+  One process reads what `turn_on` keeps, several read `kept_programs`.
 
   Args:
     max_bytes: as in `turn_on`; nothing is kept where that does nothing.
-    keep: whether to keep any.
+    keep: whether several processes keep any.
+
+  Attributes:
+    has_read: whether the last program was read.
   """
-  folder = _folder('programs', max_bytes) if keep else None
-  return kept_programs.KeptPrograms(folder)
+
+  def __init__(self, max_bytes: int = MAX_BYTES, *, keep: bool = True):
+    keep = keep and jax.process_count() > 1
+    folder = _folder('programs', max_bytes) if keep else None
+    self._programs = kept_programs.KeptPrograms(folder)
+    self.has_read = False
+
+  def compile(self, lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+    """Returns the program; all processes must call it together."""
+    with _counted() as count:
+      program = self._programs.compile(lowered)
+    by_jax = count['hits'] > 0 and not count['misses']
+    self.has_read = self._programs.has_read or by_jax
+    return program
 
 
 @contextlib.contextmanager
-def counted() -> Iterator[collections.Counter[str]]:
+def _counted() -> Iterator[collections.Counter[str]]:
   """Counts `hits` and `misses` of JAX's cache in a `with` block."""
   count = collections.Counter()
 

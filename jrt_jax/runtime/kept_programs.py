@@ -30,13 +30,13 @@ class KeptPrograms:
       so that all compile.
 
   Attributes:
-    num_read: how many programs were read instead of compiled.
+    has_read: whether the last program was read instead of compiled.
   """
 
   def __init__(self, folder: pathlib.Path | None):
     self._folder = folder
     self._count = 0
-    self.num_read = 0
+    self.has_read = False
 
   def compile(self, lowered: jax.stages.Lowered) -> jax.stages.Compiled:
     """Reads or compiles a program; all processes must call it together.
@@ -52,9 +52,9 @@ class KeptPrograms:
     has_it = distributed.everyones(
         f'kept_programs/{self._count}', program is not None
     )
-    if all(has_it):
+    self.has_read = all(has_it)
+    if self.has_read:
       os.utime(path)  # the oldest are removed first
-      self.num_read += 1
       return program
     program = lowered.compile()
     if path:

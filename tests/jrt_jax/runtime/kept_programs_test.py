@@ -20,7 +20,7 @@ def compile_and_run(tmp_path):
     everywhere = NamedSharding(jax.make_mesh((jax.device_count(),), 'x'), P())
     x = jax.device_put(np.arange(4, dtype=np.float32), everywhere)
     program = kept.compile(jax.jit(function).lower(x))
-    return np.asarray(program(x)), kept.num_read == 1
+    return np.asarray(program(x)), kept.has_read
 
   return run
 
