@@ -157,15 +157,12 @@ def _run(inputs, call):
   B, L, H, _ = inputs.q.shape
   parts = sharding.axes_that_divide(L, call.sequence_axes)
   specs, state_specs = inputs_lib.partition_specs(
+      inputs,
       sharding.axes_that_divide(B, call.batch_axes),
       parts,
       sharding.axes_that_divide(H, call.head_axes),
   )
   options = dict(call.options)
-  if inputs.state is None:
-    specs = specs._replace(state=None)
-  if inputs.prefix_segment is None:
-    specs = specs._replace(prefix_segment=None)
   if not options['return_state']:
     state_specs = None
 
@@ -177,10 +174,7 @@ def _run(inputs, call):
   if parts:
     sequence_shards.check(inputs)
     add = choose('prefix_linear_attention (sums)', call.sums)
-    attend = functools.partial(sequence_shards.attend, parts, run, add)
+    attend = lambda x: sequence_shards.attend(parts, run, add, x, **options)
   else:
-    attend = lambda inputs, **options: run(
-        inputs_lib.numbered(inputs), **options
-    )
-  attend = functools.partial(attend, **options)
+    attend = lambda x: run(inputs_lib.numbered(x), **options)
   return sharding.on_shards(attend, (specs,), (specs.q, state_specs))(inputs)

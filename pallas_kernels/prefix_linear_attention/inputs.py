@@ -151,13 +151,18 @@ def with_state(inputs: Inputs, feature_map: FeatureMap) -> Inputs:
 
 
 def partition_specs(
-    rows: Any, positions: Any, heads: Any
+    inputs: Inputs, rows: Any, positions: Any, heads: Any
 ) -> tuple[Inputs, State]:
-  """PartitionSpecs of inputs and states, for axes that share each of these."""
+  """PartitionSpecs of inputs and states, for axes that share each of these.
+
+  Those of inputs are None where `inputs` are.
+  """
   state = State(PartitionSpec(rows, heads), PartitionSpec(rows, heads))
   vectors = PartitionSpec(rows, positions, heads)
   flags = PartitionSpec(rows, positions)
-  return Inputs(*[vectors] * 5, *[flags] * 3, state, flags), state
+  specs = Inputs(*[vectors] * 5, *[flags] * 3, state, flags)
+  given = (x if own is not None else None for own, x in zip(inputs, specs))
+  return Inputs(*given), state
 
 
 def normalize(num: jax.Array, den: jax.Array, normalizer: str) -> jax.Array:
