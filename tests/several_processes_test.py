@@ -179,10 +179,15 @@ def test_the_death_of_one_ends_the_other_with_a_clear_message(
   killed_at = time.monotonic()
   _, errors = processes[1 - killed].communicate(timeout=60)
   assert time.monotonic() - killed_at < 60
-  assert processes[1 - killed].returncode == 1
+  # Who notices first decides: a collective, or who listens for a sign of life.
+  code = processes[1 - killed].returncode
+  words = {
+      1: 'lost the connection to another process',
+      200: f'waits in vain: process {killed} ',
+  }
   said = [x for x in errors.splitlines() if not x.startswith('step ')]
   (line,) = [x for x in said if not x.startswith('compil')]
-  assert 'lost the connection to another process' in line
+  assert words[code] in line
   finish(processes[killed : killed + 1])
 
 
