@@ -26,20 +26,28 @@ def start(start):  # pylint: disable=redefined-outer-name
 
 
 @pytest.fixture(scope='module')
-def start_two(start):
-  """A function that starts two processes of one run; `second` has own keys."""
+def start_many(start):
+  """A function that starts processes of one run; `own` has keys of each."""
 
-  def start_two(workdir, *flags, second={}, **keys):
+  def start_many(workdir, *flags, own, **keys):
     with socket.socket() as free:
       free.bind(('localhost', 0))
       port = free.getsockname()[1]
-    flags += (f'--coordinator=localhost:{port}', '--num_processes=2')
+    flags += (f'--coordinator=localhost:{port}', f'--num_processes={len(own)}')
     return [
-        start(workdir, *flags, f'--process_id={i}', **keys | own)
-        for i, own in enumerate([{}, second])
+        start(workdir, *flags, f'--process_id={i}', **keys | other)
+        for i, other in enumerate(own)
     ]
 
-  return start_two
+  return start_many
+
+
+@pytest.fixture(scope='module')
+def start_two(start_many):
+  """A function that starts two processes of one run; `second` has own keys."""
+  return lambda workdir, *flags, second={}, **keys: start_many(
+      workdir, *flags, own=[{}, second], **keys
+  )
 
 
 @pytest.fixture(scope='module')
@@ -92,12 +100,12 @@ def metrics(workdir):
   }
 
 
-def assert_same_run(workdir, other):
+def assert_same_run(workdir, other, tolerance=1e-4):
   actual, expected = metrics(workdir), metrics(other)
   assert actual.keys() == expected.keys()
   assert max(actual)[0] == STEPS
   for key, value in expected.items():
-    assert actual[key] == pytest.approx(value, rel=1e-4), key
+    assert actual[key] == pytest.approx(value, rel=tolerance), key
   params, step = checkpoint_reader.load_params(workdir)
   others, _ = checkpoint_reader.load_params(other)
   assert step == STEPS
@@ -158,6 +166,26 @@ def test_a_run_of_two_goes_on_alone(
   _, outputs, _ = finish([start(tmp_path)])
   assert f'resuming from step {stopped_at}' in outputs[0]
   assert_same_run(tmp_path, alone)
+
+
+@pytest.mark.slow
+def test_a_run_of_four_that_loses_one_goes_on_in_three(
+    start, start_many, wait_for_step, tmp_path
+):
+  keys = {'batch_size': 12, 'microbatch_per_device': 1}
+  codes, _, errors = finish([start(tmp_path / 'alone', **keys)])
+  assert codes == [0], errors
+  workdir = tmp_path / 'run'
+  processes = start_many(workdir, own=[{}] * 4, **keys)
+  wait_for_step(workdir, 8, processes[0])
+  processes[2].kill()
+  codes, _, errors = finish(processes)
+  assert codes[2] == -signal.SIGKILL
+  assert {codes[0], codes[1], codes[3]} <= {1, 200}, errors
+  codes, outputs, errors = finish(start_many(workdir, own=[{}] * 3, **keys))
+  assert codes == [0] * 3, errors
+  assert 'resuming from step' in outputs[0]
+  assert_same_run(workdir, tmp_path / 'alone', tolerance=1e-3)
 
 
 def test_a_run_of_one_goes_on_in_two(start_two, alone, tmp_path):
