@@ -15,6 +15,7 @@ in the command, 128 + n after signal n, 200 if it was stuck
 (config.stall_seconds).
 """
 
+import contextlib
 import sys
 
 from absl import app
@@ -101,7 +102,11 @@ def _train(config, phases):
           terminal.write(f'{result}\n')
         return None
   stalls = run.workdir / 'stalls'
-  with watchdog.Watchdog(phases, stalls, config['stall_seconds']) as watch:
+  with contextlib.ExitStack() as stack:
+    with command_line.one_line_errors(), failures.shared():
+      watch = stack.enter_context(
+          watchdog.Watchdog(phases, stalls, config['stall_seconds'])
+      )
     return _train_watched(run, phases, watch)
 
 

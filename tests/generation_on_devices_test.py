@@ -70,7 +70,12 @@ def eight(load):
 
 def test_devices_share_rows_and_as_in_training_heads(load, one, eight):
   assert one.mesh is None
-  assert dict(eight.mesh.shape) == {'data': 4, 'fsdp': 1, 'tensor': 2}
+  assert dict(eight.mesh.shape) == {
+      'data': 4,
+      'fsdp': 1,
+      'sequence': 1,
+      'tensor': 2,
+  }
   assert load(3).mesh.shape['tensor'] == 1  # where heads cannot be shared
   kernel = eight.served['layers.0.mixer.proj_v.kernel']
   assert kernel.sharding.shard_shape(kernel.shape) == (

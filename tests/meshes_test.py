@@ -150,7 +150,8 @@ def test_every_mesh_gives_the_losses_of_one_device(name, mesh):
   np.testing.assert_allclose(actual, expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize('mesh', except_for(['fsdp x tensor'], [*MESHES][1:]))
+@pytest.mark.slow
+@pytest.mark.parametrize('mesh', [*MESHES][1:])
 def test_every_mesh_gives_the_losses_of_muon_on_one_device(mesh):
   expected, _ = train('jrt', 'one device', 'muon')
   actual, _ = train('jrt', mesh, 'muon')

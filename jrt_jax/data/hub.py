@@ -4,6 +4,8 @@ The Hub keeps a branch with a Parquet version of every public data set:
 https://huggingface.co/docs/dataset-viewer/parquet.
 """
 
+import re
+
 _BRANCH = 'refs/convert/parquet'
 _PARTLY = 'partial-'  # begins the folder of a split that is not whole there
 _PART = '-part'  # and a number end the folders of a split with many files
@@ -70,8 +72,13 @@ def _converted(name):
     raise OSError(
         f'--dataset={name} cannot be read from the Hugging Face Hub: {reason}'
     ) from error
-  names = sorted(file.rfilename for file in info.siblings or ())
+  names = sorted((file.rfilename for file in info.siblings or ()), key=_order)
   files = [x for x in names if x.endswith('.parquet') and x.count('/') == 2]
   if not files:
     raise ValueError(f'--dataset={name} has no Parquet version on the Hub')
   return info.sha, files
+
+
+def _order(name):
+  """A key to sort names by, in which part 2 comes before part 10."""
+  return [int(x) if x.isdigit() else x for x in re.split(r'(\d+)', name)]

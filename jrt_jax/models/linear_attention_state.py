@@ -31,8 +31,13 @@ class LinearAttentionState(nnx.Module):
 
   @property
   def prefix_is_sum(self) -> bool:
-    """See `PrefixMixer`; a ridge regression is solved for the whole prefix."""
-    return all(group.ridge is None for group in self.groups)
+    """See `PrefixMixer`; a ridge regression is solved for the whole prefix.
+
+    Without causal keys in the prefix, tokens that join it would lose theirs.
+    """
+    return all(
+        group.ridge is None and group.causal_in_prefix for group in self.groups
+    )
 
   def read_prefix(self, x: jax.Array, mask: jax.Array, state: State) -> State:
     """Adds N blocks of tokens [N, B, C, E] to the prefix in `state`."""

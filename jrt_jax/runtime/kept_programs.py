@@ -7,6 +7,7 @@ GPUs, so that either all must read a program or all must compile it. Here every
 process keeps its own part, on its own disk or on a shared one, and all agree.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -54,7 +55,8 @@ class KeptPrograms:
     )
     self.has_read = all(has_it)
     if self.has_read:
-      os.utime(path)  # the oldest are removed first
+      with contextlib.suppress(OSError):  # another command removed it
+        os.utime(path)  # the oldest are removed first
       return program
     program = lowered.compile()
     if path:

@@ -20,7 +20,7 @@ from jrt_jax.runtime import exit_codes
 
 _SILENCE = 1000  # absl's kInfinity: XLA does not even log fatal errors
 _once = threading.Lock()
-_explain: Callable[[], str | None] | None = None
+_explain: Callable[[], tuple[str, int] | None] | None = None
 _handler = None  # a reference must be kept, since C does not hold one
 
 
@@ -28,8 +28,9 @@ def leave(process_id: int, reason: str) -> NoReturn:
   """Ends the process at once, with a line that says why."""
   hold()
   if _explain and (explanation := _explain()):
-    tell(f'process {process_id} waits in vain: {explanation}')
-    os._exit(exit_codes.STALLED)
+    reason, code = explanation
+    tell(f'process {process_id} waits in vain: {reason}')
+    os._exit(code)
   tell(
       f'process {process_id} lost the connection to another process: see the'
       f' output of that one; the same command continues ({reason})'
@@ -37,8 +38,8 @@ def leave(process_id: int, reason: str) -> NoReturn:
   os._exit(exit_codes.FAILURE)
 
 
-def explain_with(explain: Callable[[], str | None] | None) -> None:
-  """Sets what knows why a peer may be lost: it is stuck; None if it is not."""
+def explain_with(explain: Callable[[], tuple[str, int] | None] | None) -> None:
+  """Sets what may know why a peer is lost, and the exit code; None: nothing."""
   global _explain
   _explain = explain
 

@@ -120,9 +120,12 @@ class Phases:
     seconds = self.seconds()
     return sum(seconds.get(phase, 0.0) for phase in phases or STEP)
 
-  def pace(self) -> float:
-    """Returns the median seconds of recent steps; 0 before the first."""
-    return statistics.median(self._recent or [0.0])
+  def pace(self) -> float | None:
+    """Returns the median seconds of recent steps; None before the third.
+
+    The first one counts as done when devices begin with it.
+    """
+    return statistics.median(self._recent) if len(self._recent) > 2 else None
 
 
 def process_age() -> float:

@@ -66,9 +66,12 @@ class Patience:
   def limit(self) -> float:
     """Returns how many seconds the present phase may take."""
     seconds = self._seconds
-    if seconds == DERIVED:
-      seconds = max(_SHORTEST, _STEPS * self._phases.pace())
     factor = _FACTORS.get(self._phases.present.phase)
+    if seconds == DERIVED:
+      pace = self._phases.pace()
+      seconds = max(_SHORTEST, _STEPS * (pace or 0))
+      if factor and pace is None:  # nobody knows how long a step takes
+        factor = max(factor, _FACTORS[phases_lib.COMPILING])
     return factor * seconds if factor and seconds else float('inf')
 
   def is_over(self, interval: float) -> bool:
@@ -130,8 +133,8 @@ class Watchdog:
     for thread in self._threads:
       thread.join(self._interval)
     faulthandler.cancel_dump_traceback_later()
-    self._file.close()
-    with contextlib.suppress(OSError):  # others may be faster
+    with contextlib.suppress(OSError):  # others may be faster; a full disk
+      self._file.close()
       if not self._path.stat().st_size:
         self._path.unlink()
         self._folder.rmdir()
@@ -179,17 +182,14 @@ class Watchdog:
   def _end(self, waited) -> NoReturn:
     """Ends the process, after all that answer have written their stacks."""
     lost_peer.hold()
+    code, then = self._outcome()
+    self._leave_soon(code)
     self._is_stuck = True
     self._dump(waited)
     silent = self._await_others()
     stuck = [x.seconds for x in self.peers.pulses.values() if x.is_stuck]
     waited = max(waited, *stuck, 0)  # others may have noticed it first
-    code, then = exit_codes.STALLED, 'the same command continues'
-    saved = str(self._phases.saved)
-    if self._earlier[-_MOST_RESTARTS:] == [saved] * _MOST_RESTARTS:
-      code = exit_codes.FAILURE  # nobody should start it again and again
-      then = f'it is the {_MOST_RESTARTS + 1}th time after step {saved}'
-    if self._own == min(self.peers.numbers() - {*silent}):
+    if self._speaks(silent):
       what = self.peers.report(silent)
       if not self.peers.pulses:
         what = f'it was {self._phases.present.phase}'
@@ -197,19 +197,45 @@ class Watchdog:
           f'the run made no progress for {waited:.0f} s: {what}. The stacks are'
           f' in {self._folder}; {then}'
       )
-      with open(self._folder / 'restarts.txt', 'a') as file:
-        file.write(f'{saved}\n')
+      self._record()
     os._exit(code)
+
+  def _outcome(self):
+    """Returns the exit code, and what to do then."""
+    saved = str(self._phases.saved)
+    if self._earlier[-_MOST_RESTARTS:] != [saved] * _MOST_RESTARTS:
+      return exit_codes.STALLED, 'the same command continues'
+    # Nobody should start it again and again.
+    then = f'it is the {_MOST_RESTARTS + 1}th time after step {saved}'
+    return exit_codes.FAILURE, then
+
+  def _leave_soon(self, code):
+    """Ends the process even if the disk of the workdir hangs."""
+    patience = 3 * self._interval + _SILENCE
+    timer = threading.Timer(patience, os._exit, [code])
+    timer.daemon = True
+    timer.start()
+
+  def _speaks(self, silent):
+    """Whether this process is the first of those that answer."""
+    return self._own == min(self.peers.numbers() - {*silent})
+
+  def _record(self):
+    """Records after which checkpoint the run was stuck."""
+    with contextlib.suppress(OSError):
+      with open(self._folder / 'restarts.txt', 'a') as file:
+        file.write(f'{self._phases.saved}\n')
 
   def _dump(self, waited):
     phase, _, step = self._phases.present
-    self._file.write(
-        f'\n{time.strftime("%Y-%m-%d %H:%M:%S")} {socket.gethostname()}: process'
-        f' {self._own} was {phase} after step {step}, without progress for'
-        f' {waited:.0f} s\n'
-    )
-    self._file.flush()
-    faulthandler.dump_traceback(self._file)
+    with contextlib.suppress(OSError):
+      self._file.write(
+          f'\n{time.strftime("%Y-%m-%d %H:%M:%S")} {socket.gethostname()}:'
+          f' process {self._own} was {phase} after step {step}, without progress'
+          f' for {waited:.0f} s\n'
+      )
+      self._file.flush()
+      faulthandler.dump_traceback(self._file)
 
   def _await_others(self):
     """Waits until the others have written theirs; returns who is silent."""
@@ -222,13 +248,18 @@ class Watchdog:
       time.sleep(1)  # others may still ask this process
     return self.peers.silent(self._phases.now(), patience)
 
-  def _explain(self) -> str | None:
-    """Returns why another process is lost, if it is silent and not just gone."""
+  def _explain(self) -> tuple[str, int] | None:
+    """Returns which process is lost because it is silent, and the exit code."""
     silent = self.peers.silent(self._phases.now(), _SILENCE)
     if not silent:
       return None
+    code, then = self._outcome()
+    self._leave_soon(code)
     self._dump(_SILENCE)
-    return f'{self.peers.report(silent)}. The stacks are in {self._folder}'
+    if self._speaks(silent):
+      self._record()
+    what = self.peers.report(silent)
+    return f'{what}. The stacks are in {self._folder}; {then}', code
 
 
 def _lines(path):

@@ -25,7 +25,8 @@ TEXTS = {
     'default/train/0001.parquet': ['three'],
     'default/test/0000.parquet': ['four'],
     'default/large-part0/0000.parquet': ['five'],
-    'default/large-part1/0000.parquet': ['six'],
+    'default/large-part2/0000.parquet': ['six'],
+    'default/large-part10/0000.parquet': ['last'],
     'old/partial-train/0000.parquet': ['seven'],
 }
 
@@ -124,7 +125,7 @@ def test_a_split_may_be_divided_among_folders(endpoint):
   names = [
       url.partition('/default/')[2] for url in hub.find('me/texts', 'large')
   ]
-  assert names == ['large-part0/0000.parquet', 'large-part1/0000.parquet']
+  assert names == [f'large-part{i}/0000.parquet' for i in (0, 2, 10)]
 
 
 @pytest.mark.parametrize(

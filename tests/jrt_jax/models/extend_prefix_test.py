@@ -236,10 +236,15 @@ def test_an_unknown_mode_is_refused(shallow):
     lib.extend_prefix(model, shallow.empty, TOKENS, SHORT, mode='fast')
 
 
-def test_what_is_no_sum_cannot_be_added_to(tiny_config):
-  model = models.build(tiny_config(mixers=('pla', 'prefix_gdn')))
+@pytest.mark.parametrize(
+    'mixer, keys',
+    [('prefix_gdn', {}), ('pla', {'pla': {'causal_in_prefix': False}})],
+    ids=['prefix_gdn', 'no causal keys in the prefix'],
+)
+def test_what_is_no_sum_cannot_be_added_to(tiny_config, mixer, keys):
+  model = models.build(tiny_config(mixers=('conv', mixer), **keys))
   stream = lib.start(model, batch=3)
-  with pytest.raises(ValueError, match="must be 'exact' .*prefix_gdn layers"):
+  with pytest.raises(ValueError, match=f"must be 'exact' .*{mixer} layers"):
     lib.extend_prefix(model, stream, TOKENS, SHORT, mode='frozen')
 
 

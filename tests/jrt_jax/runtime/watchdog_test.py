@@ -75,6 +75,15 @@ def test_slow_steps_are_given_more_time(
   assert waited == pytest.approx(expected + INTERVAL)
 
 
+def test_first_steps_have_the_time_of_compilation(
+    clock, phases, seconds_until_stuck
+):
+  clock.now += 0.01  # the first step counts when devices begin with it
+  phases.count(1)
+  waited = seconds_until_stuck(watchdog.Patience(watchdog.DERIVED, phases))
+  assert waited == pytest.approx(12 * 300 + INTERVAL)
+
+
 def test_steps_and_batches_of_an_evaluation_are_progress(clock, phases):
   patience = watchdog.Patience(60, phases)
   for step in range(100):
@@ -130,12 +139,19 @@ def test_a_process_that_hangs_writes_its_stacks_and_ends(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_full_disk_does_not_keep_a_process_that_hangs(tmp_path):
+  (tmp_path / 'process_0.txt').symlink_to('/dev/full')
+  assert run_hanging(tmp_path).returncode == exit_codes.STALLED
+
+
+@pytest.mark.slow
 def test_a_process_that_keeps_pythons_lock_still_writes_its_stacks(tmp_path):
   done = run_hanging(tmp_path / 'stalls', 'ctypes.PyDLL(None).sleep(12)')
   assert 'in hang' in (tmp_path / 'stalls' / 'process_0.txt').read_text()
   assert not done.returncode  # nobody could end it from inside
 
 
+@pytest.mark.slow
 def test_a_run_that_hangs_at_the_same_place_is_not_started_forever(tmp_path):
   (tmp_path / 'restarts.txt').write_text('20\n30\n30\n30\n')
   done = run_hanging(tmp_path)

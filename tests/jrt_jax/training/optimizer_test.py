@@ -221,7 +221,7 @@ def test_gradients_and_updates_are_summed_up_once():
 
 def test_muon_is_that_of_optax_for_matrices_and_adamw_for_the_rest(tiny_config):
   """Both with the same learning rate and weight decay, over two steps."""
-  weights = cost.weights(tiny_config(mixers=('conv', 'pla', 'swa', 'gdn')))
+  weights = cost.weights(tiny_config(mixers=('conv', 'pla')))
   matrices = {name for name, x in weights.items() if x.matrix}
   settings = CONFIG | {'clip_norm': 0.0, 'weight_decay': 0.3, 'momentum': 0.8}
   own = optimizer.build(settings | {'name': 'muon'}, 50, weights)
