@@ -89,7 +89,7 @@ def test_a_process_that_hangs_is_named_and_its_stacks_show_where(
   codes = [process.wait(timeout=60) for process in processes]
   assert codes == [exit_codes.STALLED] * 4
   (told,) = [line for process in processes for line in errors(process)]
-  assert re.search(r'for 1\d s: process 3: .* processes 0, 1, 2: ', told), told
+  assert re.search(r'for \d+ s: process 3: .* processes 0, 1, 2: ', told), told
   stacks = (tmp_path / 'run' / 'stalls' / 'process_3.txt').read_text()
   assert 'sitecustomize.py' in stacks
 
