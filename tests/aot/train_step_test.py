@@ -36,18 +36,18 @@ class Case(NamedTuple):
   """A model on a mesh."""
 
   config: str
-  mesh: tuple[int, int, int]  # data, fsdp, tensor
+  mesh: tuple[int, int, int, int]  # data, fsdp, sequence, tensor
   mixers: tuple[str, ...] | None = None  # None: those of its config
   residual_dtype: str = 'float32'
 
 
-DATA = Case('jrt_360m', (8, 1, 1))
-NARROW = Case('jrt_360m', (8, 1, 1), FIRST_LAYERS, 'bfloat16')
-TENSOR = Case('jrt_360m', (1, 4, 2), FIRST_LAYERS)
+DATA = Case('jrt_360m', (8, 1, 1, 1))
+NARROW = Case('jrt_360m', (8, 1, 1, 1), FIRST_LAYERS, 'bfloat16')
+TENSOR = Case('jrt_360m', (1, 4, 1, 2), FIRST_LAYERS)
 SLOW = (
-    Case('jrt_360m', (1, 8, 1), FIRST_LAYERS),
-    Case('jrt_1b', (8, 1, 1)),
-    Case('jrt_1b', (1, 8, 1)),
+    Case('jrt_360m', (1, 8, 1, 1), FIRST_LAYERS),
+    Case('jrt_1b', (8, 1, 1, 1)),
+    Case('jrt_1b', (1, 8, 1, 1)),
 )
 
 
@@ -150,7 +150,7 @@ def test_the_predicted_utilization_is_that_of_the_compiled_step():
 @cases(DATA, TENSOR)
 def test_each_layer_launches_its_kernels_once_on_its_own_rows_and_heads(case):
   step = compile_step(case)
-  layers, heads = step.mixers.count('pla'), 16 // case.mesh[2]
+  layers, heads = step.mixers.count('pla'), 16 // case.mesh[-1]
   calls = custom_calls(step.hlo, 'mosaic_gpu_v2')
   launches = collections.Counter(
       re.search(r'prefix_linear_attention_(\w+)/', line)[1] for _, line in calls
@@ -176,7 +176,7 @@ def test_no_kernel_of_the_step_is_serialized_or_spills_much(case):
 @cases(DATA, TENSOR)
 def test_nothing_but_parameters_is_gathered(case):
   step = compile_step(case)
-  _, fsdp, tensor = case.mesh
+  _, fsdp, _, tensor = case.mesh
   whole = {
       tuple(
           size // tensor if axis == 'tensor' else size
@@ -226,7 +226,7 @@ def test_cudnn_has_the_sliding_windows(case):
 @cases(DATA, TENSOR)
 def test_logits_never_exist_for_all_tokens(case):
   step = compile_step(case)
-  vocabulary = step.params['embedding.embedding'].shape[0] // case.mesh[2]
+  vocabulary = step.params['embedding.embedding'].shape[0] // case.mesh[-1]
   wide = {x for x in shapes_in(step.hlo) if vocabulary in x}
   others = {np.prod(x, dtype=int) // vocabulary for x in wide}
   assert MICROBATCH * loss.BLOCK in others  # logits

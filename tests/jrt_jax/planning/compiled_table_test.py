@@ -67,7 +67,10 @@ def exchange(**changes):
             40,
             'It fits into the 75 % that JAX uses by default: 20 GiB to spare.',
         ),
-        (70, 'It fits into the 90 % that JAX uses with launch on a cluster: 2 GiB'),
+        (
+            70,
+            'It fits into the 90 % that JAX uses with launch on a cluster: 2 GiB',
+        ),
         (75, 'It does not fit into 90 % of the memory: 3 GiB too much.'),
     ],
 )
