@@ -27,7 +27,7 @@ def here(monkeypatch, tmp_path):
 CONFIG = '--config=configs/jrt_360m.py'
 
 
-def launch(*arguments, origin=CONFIG, volume='work:/work', flags=()):
+def launch(*arguments, origin=CONFIG, volume='work:/mnt', flags=()):
   argv = ['kubernetes', origin, '--image=me/jrt:1']
   argv += [f'--volume={volume}', *arguments, '--', *flags]
   return launch_main.main(argv, 'train')
@@ -71,7 +71,7 @@ def test_each_node_has_a_pod_with_all_its_gpus(printed):
   assert container['resources'] == {'limits': {'nvidia.com/gpu': 6}}
   assert container['command'] == [
       *('python', '-m', 'train', CONFIG),
-      *('--workdir=/work/runs/jrt_360m', '--cluster=kubernetes'),
+      *('--workdir=/mnt/runs/jrt_360m', '--cluster=kubernetes'),
       '--config.a=$b',
   ]
   share = float(environment_of(jobset)['XLA_PYTHON_CLIENT_MEM_FRACTION'])
@@ -139,7 +139,7 @@ def test_a_pod_has_time_to_save_and_memory_to_share(printed):
   volumes = {paths[volume['name']]: volume for volume in pod['volumes']}
   assert len(paths) == len(volumes) == 3
   assert volumes['/dev/shm']['emptyDir'] == {'medium': 'Memory'}
-  for path, claim in ('/work', 'work'), ('/data/pile', 'pile'):
+  for path, claim in ('/mnt', 'work'), ('/data/pile', 'pile'):
     assert volumes[path]['persistentVolumeClaim'] == {'claimName': claim}
 
 
@@ -169,7 +169,7 @@ def test_the_runs_of_a_sweep_are_jobsets_of_their_own(printed):
   assert names == ['my-sweep-0', 'my-sweep-1']
   for seed, jobset in zip('12', jobsets):
     _, container = pod_of(jobset)
-    assert f'--workdir=/work/my_sweep/seed={seed}' in container['command']
+    assert f'--workdir=/mnt/my_sweep/seed={seed}' in container['command']
     assert f'--config.seed={seed}' in container['command']
     address = environment_of(jobset)['JAX_COORDINATOR_ADDRESS']
     assert address.startswith(f'{jobset["metadata"]["name"]}-train-0-0.')
@@ -179,8 +179,8 @@ def test_the_runs_of_a_sweep_are_jobsets_of_their_own(printed):
     'workdir, name',
     [
         ('runs/jrt_360m', 'jrt-360m'),
-        ('/work/runs/360M v2.', 'run-360m-v2'),
-        ('/work/runs/small/../rates/run1', 'rates-run1'),
+        ('/mnt/runs/360M v2.', 'run-360m-v2'),
+        ('/mnt/runs/small/../rates/run1', 'rates-run1'),
         ('other/run1', 'other-run1'),
         ('x' * 35, 'x' * 35),
     ],
@@ -232,14 +232,14 @@ def test_what_is_printed_is_what_is_submitted(here, capsys):
         (['--resource=memory'], {}, "--resource must be NAME=VALUE, got 'mem"),
         ([], {'volume': 'work'}, "--volume must be SOURCE:/PATH, got 'work'"),
         ([], {'volume': 'work:x'}, "must be SOURCE:/PATH, got 'work:x'"),
-        ([], {'volume': 's3://b:/work'}, "PATH, got the name 's3://b'"),
-        (['--volume=b:/work/'], {}, 'each path once, got /work twice'),
+        ([], {'volume': 's3://b:/mnt'}, "PATH, got the name 's3://b'"),
+        (['--volume=b:/mnt/'], {}, 'each path once, got /mnt twice'),
         (
             ['--workdir=/tmp/run'],
             {},
-            "--workdir must be in a volume (/work), got '/tmp/run': what is",
+            "--workdir must be in a volume (/mnt), got '/tmp/run': what is",
         ),
-        (['--workdir=../run'], {}, "in a volume (/work), got '/run'"),
+        (['--workdir=../run'], {}, "in a volume (/mnt), got '/run'"),
         ([], {'origin': '--config=no.py'}, "must be a file, got 'no.py'"),
         (
             [],
@@ -258,10 +258,10 @@ def test_a_mistake_is_one_line(error_line, capsys, arguments, options, message):
 @pytest.mark.parametrize(
     'origin, found',
     [
-        ('--config=/work/mine.py', '--config=/work/mine.py'),
-        ('--config=runs/a/config.json', '--config=/work/runs/a/config.json'),
-        ('--from=runs/a', '--from=/work/runs/a'),
-        ('--from=/work/runs/a', '--from=/work/runs/a'),
+        ('--config=/mnt/mine.py', '--config=/mnt/mine.py'),
+        ('--config=runs/a/config.json', '--config=/mnt/runs/a/config.json'),
+        ('--from=runs/a', '--from=/mnt/runs/a'),
+        ('--from=/mnt/runs/a', '--from=/mnt/runs/a'),
         ('--from=builtin:jrt_2m', '--from=builtin:jrt_2m'),
     ],
 )

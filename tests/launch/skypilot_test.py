@@ -45,7 +45,7 @@ def here(monkeypatch, tmp_path):
 CONFIG = '--config=jrt_360m.py'
 
 
-def launch(*arguments, origin=CONFIG, volume='work:/work', flags=()):
+def launch(*arguments, origin=CONFIG, volume='work:/mnt', flags=()):
   argv = ['skypilot', origin, f'--volume={volume}', *arguments, '--', *flags]
   return launch_main.main(argv, 'train')
 
@@ -96,7 +96,7 @@ def test_a_node_runs_one_process_that_finds_the_others(printed, here):
   (task,) = printed(*arguments, flags=flags)
   argv, environment = run(task, **NODE)
   assert argv == [
-      *('--config=jrt_360m.py', '--workdir=/work/runs/jrt_360m'),
+      *('--config=jrt_360m.py', '--workdir=/mnt/runs/jrt_360m'),
       *('--cluster=skypilot', *flags),
   ]
   assert (here / 'made here').exists()
@@ -138,25 +138,25 @@ def test_an_image_needs_no_setup(printed):
 
 
 def test_buckets_are_mounted_so_that_files_can_grow(printed):
-  (task,) = printed('--volume=pvc:/data', volume='s3://mine/runs:/work')
+  (task,) = printed('--volume=pvc:/data', volume='s3://mine/runs:/mnt')
   assert task['file_mounts'] == {
-      '/work': {'source': 's3://mine/runs', 'mode': 'MOUNT_CACHED'}
+      '/mnt': {'source': 's3://mine/runs', 'mode': 'MOUNT_CACHED'}
   }
   assert task['volumes'] == {'/data': 'pvc'}
   (task,) = printed('--nodes=2', '--volume=gs://shards:/data')
   assert task['file_mounts'].keys() == {'/data'}  # which nobody writes to
-  assert task['volumes'] == {'/work': 'work'}
+  assert task['volumes'] == {'/mnt': 'work'}
 
 
 def test_another_run_is_found_in_the_first_volume(printed):
   (task,) = printed('--workdir=runs/second', origin='--from=runs/first')
-  assert 'train \\\n  --from=/work/runs/first' in task['run']
+  assert 'train \\\n  --from=/mnt/runs/first' in task['run']
 
 
 def test_the_runs_of_a_sweep_are_jobs_of_their_own(here, printed, capsys):
   tasks = printed('--sweep=config.seed=1,2')
   assert [task['name'] for task in tasks] == ['jrt-360m-0', 'jrt-360m-1']
-  assert '--workdir=/work/runs/jrt_360m/seed=2' in tasks[1]['run']
+  assert '--workdir=/mnt/runs/jrt_360m/seed=2' in tasks[1]['run']
   assert not (here / 'runs').exists()
   assert launch('--sweep=config.seed=1,2') == 0
   paths = [f'runs/jrt_360m/jrt-360m-{k}.sky.yaml' for k in range(2)]
@@ -180,13 +180,13 @@ def test_sky_asks_before_one_run_and_does_not_wait_for_its_end(here):
         ([], {'volume': 's3://mine'}, "SOURCE:/PATH, got 's3://mine'"),
         (
             ['--nodes=2'],
-            {'volume': 's3://mine:/work'},
+            {'volume': 's3://mine:/mnt'},
             '--volume must be a volume of SkyPilot with --nodes=2, got s3://mi',
         ),
         (
             ['--workdir=/x'],
             {},
-            "--workdir must be in a volume (/work), got '/x'",
+            "--workdir must be in a volume (/mnt), got '/x'",
         ),
     ],
 )
