@@ -157,6 +157,7 @@ def sweep(
       seeds=range(first_seed, first_seed + num_seeds),
       common={'task': task},
       score=training.SCORE,
+      loss=training.LOSS,
   )
 
 

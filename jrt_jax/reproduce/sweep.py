@@ -23,6 +23,8 @@ class Sweep(NamedTuple):
     common: the settings of all arms.
     score: the held-out figure by which rates are chosen; higher is better.
       None, for a run that has diverged, is the worst.
+    loss: the held-out figure that decides between equal scores; lower is
+      better.
   """
 
   arms: Mapping[str, Mapping[str, Any]]
@@ -31,6 +33,7 @@ class Sweep(NamedTuple):
   seeds: Sequence[int]
   common: Mapping[str, Any] = {}
   score: str = 'score'
+  loss: str = 'loss'
 
   def jobs(self, results: Results) -> list[Job]:
     """Returns all trials, and the fresh runs of arms whose trials are done.
@@ -53,23 +56,30 @@ class Sweep(NamedTuple):
         for seed in self.seeds
     ]
 
-  def trial_scores(self, arm: str, results: Results) -> dict[float, float]:
-    """Returns the mean score at each rate whose trials are done."""
-    means = {}
-    for rate in self.rates:
-      names = [self._job('trial', arm, rate, s).name for s in self.trials]
-      if all(name in results for name in names):
-        scores = [results[n].figures[self.score] for n in names]
-        known = float('-inf') if None in scores else sum(scores) / len(scores)
-        means[rate] = known
-    return means
-
   def best_rate(self, arm: str, results: Results) -> float | None:
     """Returns the rate with the best mean score; None until trials are done."""
-    means = self.trial_scores(arm, results)
-    if len(means) < len(self.rates):
+    trials = {
+        rate: [self._job('trial', arm, rate, s).name for s in self.trials]
+        for rate in self.rates
+    }
+    if any(name not in results for names in trials.values() for name in names):
       return None
-    return max(means, key=means.__getitem__)
+
+    def key(rate):
+      return [
+          self._mean(trials[rate], self.score, 1, results),
+          self._mean(trials[rate], self.loss, -1, results),
+      ]
+
+    return max(self.rates, key=key)
+
+  @staticmethod
+  def _mean(names, figure, sign, results):
+    """The mean figure of jobs times `sign`; -inf if one has diverged."""
+    found = [results[name].figures[figure] for name in names]
+    if None in found:
+      return float('-inf')
+    return sign * sum(found) / len(found)
 
   def is_at_edge(self, arm: str, results: Results) -> bool:
     """Whether the best rate is the lowest or the highest that was tried."""

@@ -27,7 +27,9 @@ from jrt_jax.training import recorded_config
 from jrt_jax.training import run as run_lib
 from jrt_jax.training import run_kernels
 
-SCORE = 'answer_accuracy'  # learning rates are chosen by this figure
+# Learning rates are chosen by these figures.
+SCORE = 'answer_accuracy'
+LOSS = 'answer_loss'
 
 _HELD_OUT = 'held_out/'
 
@@ -152,7 +154,7 @@ def _figures(workdir, whole, diverged):
       if name.startswith(_HELD_OUT)
   }
   if diverged:
-    last = dict.fromkeys([*last, SCORE])
+    last = dict.fromkeys([*last, SCORE, LOSS])
   per_step = whole['batch_size'] * whole['sequence_length']
   model = recorded_config.read(workdir / 'config.json')['model']
   return {

@@ -11,10 +11,12 @@ Models have two layers of prefix linear attention with states of the same size.
 Their 15 features are fewer than the pairs of a prompt. At --scale=gpu there are
 8,192 keys, and 153 features.
 
-A first run with 1,500 steps, on 2026-12-01, was void: its control learned the
-task with some seeds only. For the second run, we raised the steps to 4,000 and
-halved the learning rates, because nothing had learned at the largest. On two
-idle cores of an AMD EPYC --scale=cpu takes about half an hour (an estimate).
+Two runs, on 2026-12-01, were void, because the control learned the task with
+some seeds only: one with 1,500 steps, one with 4,000 and half the learning
+rates. Both trained on prompts of 24 and 32 pairs. The third run has 3,000 steps
+and trains on 2 to 32 pairs, because a model learned to recall 8 pairs in a
+third of the steps if some prompts had fewer. Models are asked about 24 and 32
+pairs, as before. The third run has five new seeds.
 """
 
 from jrt_jax.reproduce import arms as arms_lib
@@ -24,21 +26,23 @@ from jrt_jax.reproduce import gains
 # By scale: the settings of the task and of the model.
 _SETTINGS = {
     'cpu': {
-        'steps': 4000,
+        'steps': 3000,
         'batch_size': 16,
         'microbatch_per_device': 16,
         'sequence_length': 80,
-        'data.synthetic.sizes': ((80, 24), (80, 32)),
+        'data.synthetic.sizes': tuple((80, n) for n in (2, 4, 8, 16, 24, 32)),
+        'data.synthetic.held_out_sizes': ((80, 24), (80, 32)),
         'data.synthetic.queries': 8,
         'data.synthetic.num_ids': 128,
         'model.feature_map.feature_dim': 4,
         'eval_every': 1000,
-        'checkpoint_every': 2000,
+        'checkpoint_every': 1500,
     },
     'gpu': {
         'steps': 20_000,
         'sequence_length': 512,
-        'data.synthetic.sizes': ((512, 96), (512, 192)),
+        'data.synthetic.sizes': tuple((512, n) for n in (8, 24, 96, 192)),
+        'data.synthetic.held_out_sizes': ((512, 96), (512, 192)),
         'data.synthetic.queries': 64,
         'data.synthetic.num_ids': 16_384,
         'model.width': 128,
@@ -51,6 +55,7 @@ _SETTINGS = {
 }
 _COMMON = {'model.normalizer': 'output_rms'}
 _RATES = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)
+_FIRST_SEED = 21  # lower ones were used in the void runs
 _PLA = {'model.mixers': ('conv', 'pla', 'conv', 'pla')}
 
 _ARMS = arms_lib.Arms(
@@ -72,7 +77,8 @@ _ARMS = arms_lib.Arms(
                     },
                 },
                 rates=_RATES,
-                num_seeds=3,
+                num_seeds=5,
+                first_seed=_FIRST_SEED,
             )
         ]
         for scale, settings in _SETTINGS.items()

@@ -88,6 +88,7 @@ def trained():
             {
                 **{f'answer_accuracy_{size}': share for size in sizes},
                 'answer_accuracy': share,
+                'answer_loss': None if share is None else 1.0,
                 'curve': [[1, 0.1], *([] if share is None else [[2, share]])],
                 'parameters': 1000,
                 'state_bytes': 64,

@@ -21,9 +21,8 @@ def measured(jobs):
     s = job.settings
     score = SCORES[s['mixer']].get(s['learning_rate'], 0.1)
     fresh = s['seed'] >= 10
-    results[job.name] = exhibit.Done(
-        s, {'score': s['seed'] if fresh else score}
-    )
+    figures = {'score': s['seed'] if fresh else score, 'loss': 1.0}
+    results[job.name] = exhibit.Done(s, figures)
   return results
 
 
@@ -52,6 +51,15 @@ def test_a_best_rate_at_the_edge_of_those_tried_is_told():
   results = measured(SWEEP.jobs({}))
   assert SWEEP.is_at_edge('causal', results)
   assert not SWEEP.is_at_edge('jrt', results)
+
+
+def test_the_lower_loss_decides_between_equal_scores():
+  trials = SWEEP.jobs({})
+  results = measured(trials)
+  for job in trials:
+    rate = job.settings['learning_rate']
+    results[job.name].figures.update(score=1.0, loss={1e-2: 0.1}.get(rate, 0.2))
+  assert SWEEP.best_rate('jrt', results) == 1e-2
 
 
 def test_an_arm_starts_as_soon_as_its_own_trials_are_done():
