@@ -1,6 +1,7 @@
 """The texts that a run prints before its first and after its last step."""
 
 from collections.abc import Mapping, Sequence
+import statistics
 from typing import Any
 
 import jax
@@ -131,7 +132,7 @@ def result(
     config: Mapping[str, Any],
     *,
     held_out: Mapping[str, str],
-    tokens_per_second: float | None,
+    tokens_per_second: Sequence[float],
     goodput: Mapping[str, str],
     sample: tuple[str, str] | None,
 ) -> str:
@@ -139,14 +140,15 @@ def result(
 
   Args:
     held_out: the lines of the last evaluation, by name.
-    tokens_per_second: speed of the last steps; None if there were none.
+    tokens_per_second: the speed between logs; their median is shown, so that a
+      machine that was busy for a moment does not matter. Empty if no step ran.
     goodput: lines about the time that the run has taken, by name.
     sample: the end of a prompt and its continuation by the model; None if the
       data is not text.
   """
   speed = 'not measured (no steps were left)'
-  if tokens_per_second is not None:
-    speed = f'{tokens_per_second:,.0f} tokens/s'
+  if tokens_per_second:
+    speed = f'{statistics.median(tokens_per_second):,.0f} tokens/s'
   model = config['model']
   lines = {
       **held_out,

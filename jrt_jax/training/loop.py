@@ -111,7 +111,7 @@ class _Loop:
     self._peers = peers
     self._throughput = throughput.Throughput(self._phases)
     self._waiter = futures.ThreadPoolExecutor(1)
-    self._speed = None  # tokens per second, at the last log
+    self._speeds = []  # tokens per second, at each log
     self._flops = estimate.flops_per_token(run.config, run.mean_prefix)
     self._learning_rate = optimizer.learning_rate(
         run.config['optimizer'], run.config['steps']
@@ -185,7 +185,7 @@ class _Loop:
     result = report.result(
         self._config,
         held_out=self._run.evaluation.lines(evaluated),
-        tokens_per_second=self._speed,
+        tokens_per_second=self._speeds,
         goodput=self._goodput.lines(),
         sample=sample,
     )
@@ -211,7 +211,7 @@ class _Loop:
   def _log(self, step, metrics, state):
     metrics = {name: x.item() for name, x in jax.device_get(metrics).items()}
     rates = self._throughput.read()
-    self._speed = rates['tokens_per_second']
+    self._speeds.append(rates['tokens_per_second'])
     accepted = metrics.pop('accepted')
     self._writer.write(
         step,
@@ -222,7 +222,9 @@ class _Loop:
             'learning_rate': self._learning_rate(max(accepted - 1, 0)),
             **rates,
             'mfu': throughput.mfu(
-                self._flops, self._speed, list(self._run.mesh.devices.flat)
+                self._flops,
+                self._speeds[-1],
+                list(self._run.mesh.devices.flat),
             ),
             'peak_memory': throughput.peak_memory(),
             **self._goodput.record(),
@@ -245,7 +247,7 @@ class _Loop:
     if objectives.has_masks(self._config['objective']):
       parts['next'] = metrics['next_token_loss']
       parts['masked'] = metrics['masked_token_loss']
-    speed = units.count(self._speed)
+    speed = units.count(self._speeds[-1])
     return {'loss': metrics['loss'], **parts, 'tokens/s': speed}
 
   def _evaluate(self, step, state):
