@@ -9,6 +9,7 @@ from jrt_jax.reproduce.exhibits import dynamic_prefix
 from jrt_jax.reproduce.exhibits import feature_maps
 from jrt_jax.reproduce.exhibits import hierarchical_prompting
 from jrt_jax.reproduce.exhibits import jrt_prompt
+from jrt_jax.reproduce.exhibits import jrt_prompt_trained
 from jrt_jax.reproduce.exhibits import jrt_rnn
 from jrt_jax.reproduce.exhibits import perplexity_slices
 from jrt_jax.reproduce.exhibits import prefill_latency
@@ -32,6 +33,7 @@ EXHIBITS = {
     'dynamic_prefix': dynamic_prefix.EXHIBIT,
     'feature_maps': feature_maps.EXHIBIT,
     'hierarchical_prompting': hierarchical_prompting.EXHIBIT,
+    'jrt_prompt_trained': jrt_prompt_trained.EXHIBIT,
     'bidirectional': bidirectional.EXHIBIT,
     'selection': selection.EXHIBIT,
     'mqar_baselines': baselines.MQAR,
