@@ -136,6 +136,7 @@ def sweep(
     rates: Sequence[float],
     num_seeds: int,
     first_seed: int = FIRST_SEED,
+    loss: str | None = None,
 ) -> sweep_lib.Sweep:
   """Returns a sweep with one trial at each rate, and fresh seeds.
 
@@ -147,6 +148,7 @@ def sweep(
     num_seeds: the number of fresh runs.
     first_seed: the first seed of these; no setting was chosen with this or a
       higher seed.
+    loss: see `sweep.Sweep`. None for exhibits whose results are older than it.
   """
   return sweep_lib.Sweep(
       arms={
@@ -157,7 +159,7 @@ def sweep(
       seeds=range(first_seed, first_seed + num_seeds),
       common={'task': task},
       score=training.SCORE,
-      loss=training.LOSS,
+      loss=loss,
   )
 
 

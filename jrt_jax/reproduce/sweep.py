@@ -24,7 +24,7 @@ class Sweep(NamedTuple):
     score: the held-out figure by which rates are chosen; higher is better.
       None, for a run that has diverged, is the worst.
     loss: the held-out figure that decides between equal scores; lower is
-      better.
+      better. None: the lowest of these rates is the best.
   """
 
   arms: Mapping[str, Mapping[str, Any]]
@@ -33,7 +33,7 @@ class Sweep(NamedTuple):
   seeds: Sequence[int]
   common: Mapping[str, Any] = {}
   score: str = 'score'
-  loss: str = 'loss'
+  loss: str | None = None
 
   def jobs(self, results: Results) -> list[Job]:
     """Returns all trials, and the fresh runs of arms whose trials are done.
@@ -65,21 +65,12 @@ class Sweep(NamedTuple):
     if any(name not in results for names in trials.values() for name in names):
       return None
 
-    def key(rate):
-      return [
-          self._mean(trials[rate], self.score, 1, results),
-          self._mean(trials[rate], self.loss, -1, results),
-      ]
+    def mean(rate, figure, sign):
+      found = [results[name].figures[figure] for name in trials[rate]]
+      return float('-inf') if None in found else sign * sum(found) / len(found)
 
-    return max(self.rates, key=key)
-
-  @staticmethod
-  def _mean(names, figure, sign, results):
-    """The mean figure of jobs times `sign`; -inf if one has diverged."""
-    found = [results[name].figures[figure] for name in names]
-    if None in found:
-      return float('-inf')
-    return sign * sum(found) / len(found)
+    figures = [(self.score, 1), *([(self.loss, -1)] if self.loss else [])]
+    return max(self.rates, key=lambda rate: [mean(rate, *x) for x in figures])
 
   def is_at_edge(self, arm: str, results: Results) -> bool:
     """Whether the best rate is the lowest or the highest that was tried."""

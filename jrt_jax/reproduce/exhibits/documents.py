@@ -24,6 +24,7 @@ before, and has five new seeds.
 from jrt_jax.evaluation import statistics
 from jrt_jax.reproduce import arms as arms_lib
 from jrt_jax.reproduce import exhibit
+from jrt_jax.reproduce import training
 from jrt_jax.reproduce import read_apart
 
 _COUNTS = read_apart.COUNTS
@@ -71,6 +72,7 @@ _ARMS = arms_lib.Arms(
                 rates=_RATES,
                 num_seeds=5,
                 first_seed=_FIRST_SEED,
+                loss=training.LOSS,
             )
         ]
         for scale, settings in _SETTINGS.items()

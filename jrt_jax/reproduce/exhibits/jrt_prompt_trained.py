@@ -17,6 +17,7 @@ once, with seed 0.
 from jrt_jax.reproduce import arms as arms_lib
 from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import gains
+from jrt_jax.reproduce import training
 from jrt_jax.reproduce.exhibits import baselines
 
 _MIXERS = {
@@ -49,7 +50,12 @@ def _sweeps(scale):
     arms[f'{mixer}_once'] = baselines.arm(mixer)
     arms[f'{mixer}_twice'] = baselines.arm(mixer) | twice
   make = lambda arms, num_seeds: arms_lib.sweep(
-      'set_disjointness', once, arms, rates=_RATES, num_seeds=num_seeds
+      'set_disjointness',
+      once,
+      arms,
+      rates=_RATES,
+      num_seeds=num_seeds,
+      loss=training.LOSS,
   )
   return make(arms, 5), make({'attention': baselines.arm('attention')}, 2)
 

@@ -21,6 +21,7 @@ pairs, as before. The third run has five new seeds.
 
 from jrt_jax.reproduce import arms as arms_lib
 from jrt_jax.reproduce import exhibit
+from jrt_jax.reproduce import training
 from jrt_jax.reproduce import gains
 
 # By scale: the settings of the task and of the model.
@@ -79,6 +80,7 @@ _ARMS = arms_lib.Arms(
                 rates=_RATES,
                 num_seeds=5,
                 first_seed=_FIRST_SEED,
+                loss=training.LOSS,
             )
         ]
         for scale, settings in _SETTINGS.items()

@@ -53,13 +53,15 @@ def test_a_best_rate_at_the_edge_of_those_tried_is_told():
   assert not SWEEP.is_at_edge('jrt', results)
 
 
-def test_the_lower_loss_decides_between_equal_scores():
+def test_the_lower_loss_decides_between_equal_scores_if_it_is_named():
   trials = SWEEP.jobs({})
   results = measured(trials)
   for job in trials:
     rate = job.settings['learning_rate']
     results[job.name].figures.update(score=1.0, loss={1e-2: 0.1}.get(rate, 0.2))
-  assert SWEEP.best_rate('jrt', results) == 1e-2
+  assert SWEEP.best_rate('jrt', results) == 1e-3
+  by_loss = SWEEP._replace(loss='loss')
+  assert by_loss.best_rate('jrt', results) == 1e-2
 
 
 def test_an_arm_starts_as_soon_as_its_own_trials_are_done():
