@@ -42,7 +42,7 @@ def _sweeps(scale):
       key: 2 * once[key] for key in ('steps', 'eval_every', 'checkpoint_every')
   }
   twice = {
-      'data.synthetic.order': 'DD',
+      'data.synthetic.order': 'DDQ',  # of an empty question
       'sequence_length': 2 * once['sequence_length'],
   }
   arms = {'la_longer': baselines.arm('la') | longer}

@@ -21,7 +21,7 @@ def test_reading_twice_must_gain_at_equal_steps_and_at_equal_tokens(
     overrides = settings['overrides']
     if 'attention' in overrides['model.mixers']:
       return 1.0
-    if overrides.get('data.synthetic.order') == 'DD':
+    if overrides.get('data.synthetic.order') == 'DDQ':
       return twice
     return longer if overrides['steps'] > once_steps else 0.7
 
