@@ -17,8 +17,6 @@ The tasks are `mqar`, whose prefix does not contain the questions, and
 models learn recall at few of them (https://arxiv.org/abs/2508.19029).
 """
 
-from typing import Any
-
 from jrt_jax.reproduce import arms as arms_lib
 from jrt_jax.reproduce import compute
 from jrt_jax.reproduce import exhibit
@@ -62,14 +60,7 @@ _RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 _NUM_SEEDS = 3
 
 
-def settings(task: str, scale: str) -> dict[str, Any]:
-  """Returns what all models share, as changes of the config by dotted key.
-
-  Args:
-    task: 'mqar' or 'set_disjointness'.
-    scale: one of `exhibit.SCALES`.
-  """
-  steps, length, sizes, num_ids = _TASKS[task][scale]
+def _settings(steps, length, sizes, num_ids):
   return _COMMON | {
       'steps': steps,
       'sequence_length': length,
@@ -80,8 +71,7 @@ def settings(task: str, scale: str) -> dict[str, Any]:
   }
 
 
-def arm(mixer: str) -> dict[str, Any]:
-  """Returns what makes the model that has this mixer, likewise."""
+def _arm(mixer):
   part = mixer.removeprefix('prefix_')
   own = {f'model.{part}.{x}': n for x, n in _OWN.get(part, {}).items()}
   return {'model.mixers': ('conv', mixer, 'conv', mixer)} | own
@@ -94,13 +84,13 @@ def _arms(task):
           scale: [
               arms_lib.sweep(
                   task,
-                  settings(task, scale),
-                  {x: arm(x) for x in _WORDS},
+                  _settings(*size),
+                  {x: _arm(x) for x in _WORDS},
                   rates=_RATES,
                   num_seeds=_NUM_SEEDS,
               )
           ]
-          for scale in _TASKS[task]
+          for scale, size in _TASKS[task].items()
       },
   )
 

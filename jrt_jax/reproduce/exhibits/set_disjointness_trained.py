@@ -12,6 +12,8 @@ the task after 1,000. The learning rates were lowered after the lowest, 3e-3,
 had been the best for all arms; it still was.
 """
 
+from typing import Any
+
 from jrt_jax.evaluation import statistics
 from jrt_jax.reproduce import arms as arms_lib
 from jrt_jax.reproduce import exhibit
@@ -36,7 +38,17 @@ _SETTINGS = {
     },
 }
 _COMMON = {'model.feature_map.feature_dim': 2}  # a state for few elements
-_RATES = (1.5e-3, 3e-3, 7e-3)
+RATES = (1.5e-3, 3e-3, 7e-3)
+
+
+def settings(scale: str) -> dict[str, Any]:
+  """Returns what all models share, as changes of the config by dotted key.
+
+  Args:
+    scale: one of `exhibit.SCALES`.
+  """
+  return _COMMON | _SETTINGS[scale]
+
 
 _ARMS = arms_lib.Arms(
     {
@@ -45,8 +57,8 @@ _ARMS = arms_lib.Arms(
         'attention': 'control: softmax attention, causal',
     },
     {
-        scale: arms_lib.twins('set_disjointness', _COMMON | settings, _RATES)
-        for scale, settings in _SETTINGS.items()
+        scale: arms_lib.twins('set_disjointness', settings(scale), RATES)
+        for scale in _SETTINGS
     },
 )
 

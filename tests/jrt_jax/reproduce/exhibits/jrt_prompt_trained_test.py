@@ -34,4 +34,4 @@ def test_training_longer_takes_as_many_tokens_as_reading_twice():
     config = training.config(job.settings)
     arm = job.name.split('-')[1]
     tokens[arm] = config['steps'] * config['sequence_length']
-  assert tokens['la_longer'] == tokens['la_twice'] == 2 * tokens['la_once']
+  assert tokens['longer'] == tokens['twice'] == 2 * tokens['once']
