@@ -12,6 +12,8 @@ import re
 LANGUAGES = ('sh', 'python', 'pycon', 'text')
 
 _PART = re.compile(r'^```(\w*)\n(.*?)^```$|`([^`]+)`', re.MULTILINE | re.DOTALL)
+# A duration too, of one unit or of two: 53s, 1m47s.
+_NUMBER = re.compile(r'\b\d+[ydhm]\d\d[dhms]\b|\b\d+s\b|-?\d[\d.,]*')
 _IN_A_SENTENCE = re.compile(
     r'(make \S|python -c |python -m \S+ \S|pip install )'
 )
@@ -74,7 +76,7 @@ def unlike(shown: str, printed: str, *, numbers: bool) -> list[str]:
 
   def lines(text):
     if not numbers:
-      text = re.sub(r'-?\d[\d.,]*', '#', text)
+      text = _NUMBER.sub('#', text)
     return [' '.join(line.split()) for line in text.splitlines()]
 
   known = {*lines(printed)}
