@@ -41,8 +41,7 @@ def get_config(path):
   file = folder / 'config.json' if is_workdir else folder
   if not file.is_file():
     raise ValueError(
-        f'{path} must be a workdir or its config.json; to continue a run, pass'
-        ' its own config: --config=WORKDIR/config.json'
+        f'{path} must be a workdir or its config.json, but there is no {file}'
     )
   recorded = _read(file)
   config = base.get_config()

@@ -10,6 +10,8 @@ from absl import flags
 from ml_collections import config_flags
 
 import configs
+from configs import base
+from jrt_jax import dotted
 from jrt_jax import local_paths
 from jrt_jax.command_line import errors
 from jrt_jax.runtime.exit_codes import MISTAKE
@@ -67,6 +69,14 @@ def unknown_key(error: AttributeError) -> object:
   if key:
     return f'the config has no key {key.group(1)!r}'
   return error  # of another object than the config
+
+
+def key_named(name: str) -> str | None:
+  """Returns the key of a config with this name, if there is one only."""
+  keys = dotted.flat(base.get_config().to_dict())
+  inner = [key for key in keys if key.endswith(f'.{name}')]
+  found = [name] if name in keys else inner
+  return found[0] if len(found) == 1 else None
 
 
 def _with_files_found(argv, config):

@@ -39,9 +39,11 @@ def parser(
     except AttributeError as error:  # mostly a ConfigDict without that key
       errors.end(MISTAKE, config_file.unknown_key(error))
     except flags.UnrecognizedFlagError as error:
-      errors.end(
-          MISTAKE, renamed.flag(error.flagname, flags.FLAGS) or _of_flag(error)
-      )
+      new = renamed.flag(error.flagname, flags.FLAGS)
+      key = config and config_file.key_named(error.flagname)
+      if key and not new:
+        new = f'there is no flag --{error.flagname}: did you mean --{config}.{key}?'
+      errors.end(MISTAKE, new or _of_flag(error))
     except (flags.Error, OSError, KeyError, TypeError, ValueError) as error:
       errors.end(MISTAKE, _of_flag(config_file.original(error)))
     except Exception as error:  # a config file is a program

@@ -109,8 +109,7 @@ def find(key: str, patterns: str) -> list[str]:
       matches = sorted(filter(os.path.isfile, matches))
     if not matches:
       raise FileNotFoundError(
-          f'{key} must name files, got {patterns!r}, but no file matches'
-          f' {pattern!r}'
+          f'{key} must name files, got {pattern!r}, which no file matches'
       )
     paths += matches
   return list(dict.fromkeys(paths))

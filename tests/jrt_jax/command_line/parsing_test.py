@@ -31,8 +31,8 @@ def parse_runs(define):
         ),
         (
             ['--from=runs/none'],
-            'runs/none must be a workdir or its config.json; to continue a run,'
-            ' pass its own config: --config=WORKDIR/config.json',
+            'runs/none must be a workdir or its config.json, but there is no'
+            ' runs/none',
         ),
         (
             ['--from=builtin:gpt9'],
@@ -67,6 +67,19 @@ def parse_runs(define):
         (
             ['--config=configs/base.py', '--confg.steps=3'],
             'there is no flag --confg.steps',
+        ),
+        (
+            ['--config=configs/base.py', '--steps=3'],
+            'there is no flag --steps: did you mean --config.steps?',
+        ),
+        (
+            ['--config=configs/base.py', '--peak_lr=1'],
+            'there is no flag --peak_lr: did you mean'
+            ' --config.optimizer.peak_lr?',
+        ),
+        (  # several keys have this name
+            ['--config=configs/base.py', '--name=mqar'],
+            'there is no flag --name',
         ),
     ],
 )
