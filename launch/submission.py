@@ -110,8 +110,13 @@ def submit(
     return 0
   for name, text in files.items():
     path = pathlib.Path(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    try:
+      path.parent.mkdir(parents=True, exist_ok=True)
+      path.write_text(text)
+    except OSError as error:
+      raise OSError(
+          f'{name} must be a file that can be written: {error.strerror}'
+      ) from error
   for command in commands:
     try:
       code = subprocess.run(command).returncode

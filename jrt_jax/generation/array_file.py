@@ -27,13 +27,18 @@ def write(path: str | pathlib.Path, meta: Mapping[str, Any], tree: Any) -> None:
 
 
 def open_for(
-    path: str | pathlib.Path, model: Model, schema: Fields, number: int
+    path: str | pathlib.Path,
+    model: Model,
+    kind: str,
+    schema: Fields,
+    number: int,
 ) -> tuple[foreign.Npz, dict[str, Any]]:
   """Opens a file of a model, and returns it with its `meta`.
 
   Args:
     path: the file.
     model: the model that must have computed the arrays.
+    kind: what the file must be, for messages.
     schema: the schema of `meta`, with keys `format` and `model`.
     number: the number of the format.
 
@@ -42,7 +47,8 @@ def open_for(
     ValueError: it is damaged, of another kind, or from another model.
   """
   file = foreign.Npz(path)
-  meta = foreign.parse_json(file.text('meta'), f'{path}: meta', schema)
+  place = f'{path} must be {kind}: meta'
+  meta = foreign.parse_json(file.text('meta'), place, schema)
   found = meta['format'], meta['model']
   if found != (number, model.fingerprint):
     raise ValueError(

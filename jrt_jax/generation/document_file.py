@@ -64,7 +64,9 @@ def load(path: str | pathlib.Path, model: Model) -> Document:
     OSError: the file cannot be read.
     ValueError: it is damaged, or from another model.
   """
-  file, meta = array_file.open_for(path, model, _META, _FORMAT)
+  file, meta = array_file.open_for(
+      path, model, 'a saved document', _META, _FORMAT
+  )
   like = jax.eval_shape(lambda: _of_each(_packed, _zeros(model)))
   sums = array_file.read(path, file, like)
   return Document(_of_each(_unpacked, sums), meta['tokens'])

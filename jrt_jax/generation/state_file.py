@@ -57,7 +57,7 @@ def load(path: str | pathlib.Path, model: Model) -> DecodeState:
     OSError: the file cannot be read.
     ValueError: it is damaged, or from another model.
   """
-  file, meta = array_file.open_for(path, model, _META, _FORMAT)
+  file, meta = array_file.open_for(path, model, 'a saved state', _META, _FORMAT)
   if model.grows == (meta['slots'] is None):
     raise ValueError(f'{path}: slots must fit the model, got {meta["slots"]}')
   empty = jax.eval_shape(

@@ -192,12 +192,20 @@ def _parse(operation, argv):
       '--lengths',
       type=command_line.several(int),
       default=LENGTHS,
-      help='tokens, separated by commas',
+      help=f'tokens; default: {",".join(map(str, LENGTHS))}',
   )
   parser.add_argument(
-      '--heads', type=int, default=2, help='cost per head is constant'
+      '--heads',
+      type=int,
+      default=2,
+      help='each takes as much as any other; default: 2',
   )
-  parser.add_argument('--dtype', choices=testing.TOLERANCE, default='float32')
+  parser.add_argument(
+      '--dtype',
+      choices=testing.TOLERANCE,
+      default='float32',
+      help='of the inputs; default: float32',
+  )
   parser.add_argument(
       '--implementations',
       type=command_line.several(str, operation.implementations),
@@ -209,9 +217,15 @@ def _parse(operation, argv):
         '--quadratic_up_to',
         type=int,
         default=4096,
-        help=f'length up to which {operation.quadratic[0]} is timed',
+        help=f'length up to which {operation.quadratic[0]} is timed;'
+        ' default: 4096',
     )
-  parser.add_argument('--rounds', type=int, default=9)
+  parser.add_argument(
+      '--rounds',
+      type=int,
+      default=9,
+      help='how often each length is timed; the fastest counts; default: 9',
+  )
   parser.add_argument('--out', type=pathlib.Path, help='write results here')
   return parser.parse(argv)
 

@@ -289,3 +289,12 @@ def test_without_sbatch_the_reader_learns_what_to_do(cluster, capsys):
   assert launch() == 2
   message = 'submit from a login node of the cluster (sbatch runs/jrt_360m/job'
   assert message in capsys.readouterr().err
+
+
+def test_a_workdir_that_cannot_be_written_is_named(cluster, capsys):
+  (cluster / 'a project' / 'taken').write_text('')
+  assert launch('--workdir=taken') == 2
+  assert capsys.readouterr().err == (
+      'error: taken/job.sbatch must be a file that can be written: File exists'
+      '\n'
+  )

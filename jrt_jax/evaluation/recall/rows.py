@@ -138,9 +138,8 @@ def _find(task, path, source):
   if given.is_dir():
     return _only_file(task, given, source)
   if not given.is_file():
-    raise FileNotFoundError(
-        f'{path} must be a file that exists: the rows of {task} are at {source}'
-    )
+    where = '' if path == source else f': the rows of {task} are at {source}'
+    raise FileNotFoundError(f'{path} must be a file that exists{where}')
   if not given.name.endswith(SUFFIXES):
     raise ValueError(f'{path} must end with one of {", ".join(SUFFIXES)}')
   return str(given)

@@ -81,7 +81,7 @@ def test_what_has_no_data_set_needs_a_file(task):
 
 def test_a_file_of_ones_own_that_is_missing_is_named():
   with pytest.raises(
-      FileNotFoundError, match='x.jsonl must be a file that exists'
+      FileNotFoundError, match='^x.jsonl must be a file that exists$'
   ):
     tasks.examples('x.jsonl', tokenizer=None)
 
