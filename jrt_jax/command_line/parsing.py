@@ -88,4 +88,9 @@ def _of_flag(error):
     flag, value, whole = number.groups()
     kind = 'a whole number' if whole else 'a number'
     return f'{flag} must be {kind}, got {value!r}'
+  outside = re.fullmatch(r'flag (--[\w.]+)=(.*): \S+ is not (.*)', str(error))
+  if outside:
+    flag, value, kind = outside.groups()
+    kind = kind.replace('integer >=', 'a whole number of at least')
+    return f'{flag} must be {kind}, got {value}'
   return error

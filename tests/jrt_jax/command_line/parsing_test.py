@@ -121,6 +121,22 @@ def test_a_mistake_beside_such_arguments_is_one_line(
   assert error.startswith(f'error: {message}') and '\n' not in error
 
 
+@pytest.mark.parametrize(
+    ('least', 'argument', 'message'),
+    [
+        (1, '--size=0', '--size must be a positive integer, got 0'),
+        (2, '--size=1', '--size must be a whole number of at least 2, got 1'),
+    ],
+)
+def test_a_number_out_of_the_range_of_a_flag_is_one_line(
+    define, exit_of, least, argument, message
+):
+  values = define(argument)
+  flags.DEFINE_integer('size', 9, '', lower_bound=least, flag_values=values)
+  code, error = exit_of(command_line.parser(), sys.argv)
+  assert (code, error) == (command_line.MISTAKE, f'error: {message}')
+
+
 def test_help_is_no_failure(define, capsys):
   values = define('--help')
   flags.DEFINE_flag(app.HelpFlag(), values)
