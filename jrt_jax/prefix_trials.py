@@ -111,7 +111,7 @@ def _fractions(model):
 
 def _summary(table, prompts, out):
   counted = sum(int(prompt.counts.sum()) for prompt in prompts)
-  rows = [('M / l', 'score', 'ms')]
+  rows = [('prefix', 'score', 'ms')]
   for fraction, score, seconds in zip(
       table.fractions, table.scores.mean(axis=0), table.seconds
   ):

@@ -21,6 +21,7 @@ from absl import flags
 from jrt_jax import command_line
 from jrt_jax.reporting import tables
 from jrt_jax.training import replay
+from jrt_jax.training import workdirs
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'The workdir of a run.')
 _FROM = flags.DEFINE_integer(
@@ -43,7 +44,9 @@ def main(argv: list[str]) -> None:
   with command_line.one_line_errors(
       out_of_memory='free memory, or wait until the run has ended'
   ):
-    workdir = pathlib.Path(command_line.required(_WORKDIR, 'DIR')).absolute()
+    given = command_line.required(_WORKDIR, 'DIR')
+    workdirs.read_config(given)  # refuses what is no run
+    workdir = pathlib.Path(given).absolute()
     command_line.use_compilation_cache()
     first, last = replay.choose_steps(workdir, _FROM.value, _TO.value)
     print(f'repeating steps {first + 1} to {last} of {workdir}', flush=True)

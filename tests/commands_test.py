@@ -36,7 +36,7 @@ MISTAKES = {
     'train --from=builtin:a --workdir={tmp}/a': 'error: builtin:NAME must be o',
     'train --from=builtin:jrt_2m --workdir={tmp}/a': 'config.data.path must be',
     'verify_resume': '--workdir=DIR must be given',
-    'verify_resume --workdir={tmp}': 'two checkpoints, got',
+    'verify_resume --workdir={tmp}': 'must be that of a run, got',
     'plot': '--workdir=DIR or --workdir=DIR,DIR must be given',
     'plot --workdir={tmp}': 'is not a run',
     'plot --workdir={tmp} --smooth=2': 'flag --smooth=2',

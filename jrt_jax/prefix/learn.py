@@ -8,7 +8,8 @@ answers each prompt if that fraction of it is prefix. Optional arrays are
 `lengths` [N], for rows shorter than n, `seconds` [K], the times to show,
 `sequence_length` of the model (default: n), and `tokenizer`, the fingerprint of
 its tokenizer. Without --trials, prompts are simulated. The printed figures are
-for a random half of the prompts, which is held out.
+for a random half of the prompts, which is held out. A reward is a score minus
+--cost times the fraction that is prefix.
 
 Train with --config.prefix.name=learned --config.prefix.file=policy.json.
 """
@@ -81,7 +82,7 @@ def main(argv: list[str]) -> None:
 def _table(outcomes):
   """A table with one policy a line."""
   gain = 'gain over best fixed (95 %)'
-  rows = [('', 'reward', 'score', 'M / l', 'ms', 'regret', gain)]
+  rows = [('', 'reward', 'score', 'prefix', 'ms', 'regret', gain)]
   for name, o in outcomes.items():
     ms = '-' if np.isnan(o.seconds) else f'{1000 * o.seconds:.1f}'
     rows.append(
