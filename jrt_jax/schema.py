@@ -35,33 +35,27 @@ class Value:
 
 
 @dataclasses.dataclass(frozen=True)
-class Whole(Value):
-  """A whole number within bounds, both included."""
-
-  low: int
-  high: int
-
-  def __str__(self) -> str:
-    return f'a whole number from {self.low:,} to {self.high:,}'
-
-  def check(self, key: str, value: Any) -> None:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    self._require(whole and self.low <= value <= self.high, key, value)
-
-
-@dataclasses.dataclass(frozen=True)
 class Real(Value):
   """A number within bounds, both included; NaN is within none."""
 
   low: float
   high: float
+  kind = 'number'
+  types = int | float
 
   def __str__(self) -> str:
-    return f'a number from {self.low:,} to {self.high:,}'
+    return f'a {self.kind} from {self.low:,} to {self.high:,}'
 
   def check(self, key: str, value: Any) -> None:
-    real = isinstance(value, int | float) and not isinstance(value, bool)
+    real = isinstance(value, self.types) and not isinstance(value, bool)
     self._require(real and self.low <= value <= self.high, key, value)
+
+
+class Whole(Real):
+  """A whole number within bounds, both included."""
+
+  kind = 'whole number'
+  types = int
 
 
 class OneOf(Value):
