@@ -44,16 +44,6 @@ class Estimate(NamedTuple):
     return self._replace(estimate=estimate, low=low, high=high)
 
 
-class McNemar(NamedTuple):
-  """The exact two-sided test whether two systems are right equally often."""
-
-  only_a: int  # examples on which a alone is right
-  only_b: int
-  n: int  # all examples
-  p_value: float
-  method: str = 'exact McNemar test'
-
-
 class Crossed(NamedTuple):
   """A mean over models x tasks; the interval resamples both."""
 
@@ -136,8 +126,10 @@ def proportion(hits) -> Estimate:
   return Estimate(float(hits.mean()), low, high, len(hits), words)
 
 
-def mcnemar(a, b) -> McNemar:
-  """Tests whether a and b are right equally often on the same examples.
+def mcnemar(a, b) -> float:
+  """Returns the p value of McNemar's exact test, which is two-sided.
+
+  It tests whether a and b are right equally often on the same examples.
 
   Args:
     a, b: 0 or 1 [n], whether each is right. Examples on which both are right or
@@ -149,9 +141,9 @@ def mcnemar(a, b) -> McNemar:
   a, b = _paired(a, b)
   a, b = _binary('a', a), _binary('b', b)
   only_a, only_b = int((a > b).sum()), int((b > a).sum())
-  decided = only_a + only_b
-  p = float(_scipy().binomtest(only_a, decided).pvalue) if decided else 1.0
-  return McNemar(only_a, only_b, len(a), p)
+  if not only_a + only_b:
+    return 1.0
+  return float(_scipy().binomtest(only_a, only_a + only_b).pvalue)
 
 
 def crossed(gains, *, seed: int = 0) -> Crossed:

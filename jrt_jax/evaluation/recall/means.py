@@ -73,7 +73,7 @@ def compare(
     return Comparison(_exponential(difference), None)
   p = None
   if metric.binary and not _share_contexts(groups):
-    p = statistics.mcnemar(values, baseline).p_value
+    p = statistics.mcnemar(values, baseline)
   return Comparison(_possible(difference, -1, 1), p)
 
 
