@@ -63,31 +63,33 @@ class Mixer(NamedTuple):
 
 
 def of_heads(
-    module: str,
-    *,
-    reads_prefix: bool,
+    *modules: str,
     weights: Callable[..., Mapping[str, Weight]],
     products: Callable[..., float],
     kept: Callable[..., tuple[float, float]],
     **facts: Any,
-) -> Mixer:
-  """Returns the facts of a mixer whose state is a matrix for each head.
+) -> list[Mixer]:
+  """Returns the facts of a mixer without a prefix, and of that with one.
+
+  Their state is a matrix for each head.
 
   Args:
-    module, reads_prefix, facts: see `Mixer`.
-    weights, products, kept: see `Mixer`; these also take `reads_prefix`, because
-      a mixer with and without a prefix share them.
+    *modules: `Mixer.module` of both.
+    weights, products, kept: see `Mixer`; these also take `reads_prefix`.
+    **facts: all others of `Mixer`.
   """
-  bind = functools.partial
-  return Mixer(
-      module=module,
-      weights=bind(weights, reads_prefix=reads_prefix),
-      products=bind(products, reads_prefix=reads_prefix),
-      kept=bind(kept, reads_prefix=reads_prefix),
-      state_axes=(BATCH_AXES, HEAD_AXES),
-      reads_prefix=reads_prefix,
-      **facts,
-  )
+  return [
+      Mixer(
+          module=module,
+          weights=functools.partial(weights, reads_prefix=reads_prefix),
+          products=functools.partial(products, reads_prefix=reads_prefix),
+          kept=functools.partial(kept, reads_prefix=reads_prefix),
+          state_axes=(BATCH_AXES, HEAD_AXES),
+          reads_prefix=reads_prefix,
+          **facts,
+      )
+      for module, reads_prefix in zip(modules, (False, True), strict=True)
+  ]
 
 
 def head_width(width: int, num_heads: int, *, rotary: bool = False) -> int:

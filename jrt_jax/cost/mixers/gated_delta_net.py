@@ -80,19 +80,13 @@ def _passes(config):
   return 2 if config['gdn']['prefix_passes'] == 'both' else 1
 
 
-def _gated_delta_net(name, *own_settings, reads_prefix):
-  return of_heads(
-      f'jrt_jax.models.gated_delta_net:{name}',
-      reads_prefix=reads_prefix,
-      weights=_weights,
-      state_bytes=_state_bytes,
-      products=_products,
-      kept=_kept,
-      settings=_SETTINGS + own_settings,
-  )
-
-
-GDN = _gated_delta_net('gdn', reads_prefix=False)
-PREFIX_GDN = _gated_delta_net(
-    'prefix_gdn', 'gdn.prefix_passes', reads_prefix=True
+GDN, PREFIX_GDN = of_heads(
+    'jrt_jax.models.gated_delta_net:gdn',
+    'jrt_jax.models.gated_delta_net:prefix_gdn',
+    weights=_weights,
+    state_bytes=_state_bytes,
+    products=_products,
+    kept=_kept,
+    settings=_SETTINGS,
 )
+PREFIX_GDN = PREFIX_GDN._replace(settings=(*_SETTINGS, 'gdn.prefix_passes'))

@@ -1,7 +1,5 @@
 """The facts of `pla` and `la`: linear attention with and without a prefix."""
 
-import functools
-
 from jrt_jax.cost import feature_maps
 from jrt_jax.cost import weight
 from jrt_jax.cost.mixers.base import head_width
@@ -103,9 +101,9 @@ def _groups(config, reads_prefix):
   )
 
 
-def _kept_of_row(config, *, reads_prefix):
+def _kept_of_row(config):
   """The float32 factor and solution of each head's ridge regression."""
-  if not _solves(config, reads_prefix):
+  if not _solves(config, True):
     return 0
   V = head_width(config['width'], config['num_heads'])
   return 4 * sum(F * (F + V) for F in _features_of_heads(config))
@@ -135,20 +133,14 @@ def _normalizes_outputs(config, group, reads_prefix):
   return normalizer == 'output_rms'
 
 
-def _linear_attention(name, *, reads_prefix):
-  return of_heads(
-      f'jrt_jax.models.prefix_linear_attention:{name}',
-      reads_prefix=reads_prefix,
-      weights=_weights,
-      state_bytes=_state_bytes,
-      products=_products,
-      kept=_kept,
-      kept_of_row=functools.partial(_kept_of_row, reads_prefix=reads_prefix),
-      model_heads=True,
-      settings=('pla.prefix_reader',) if reads_prefix else (),
-      linear_attention=True,
-  )
-
-
-PLA = _linear_attention('pla', reads_prefix=True)
-LA = _linear_attention('la', reads_prefix=False)
+LA, PLA = of_heads(
+    'jrt_jax.models.prefix_linear_attention:la',
+    'jrt_jax.models.prefix_linear_attention:pla',
+    weights=_weights,
+    state_bytes=_state_bytes,
+    products=_products,
+    kept=_kept,
+    model_heads=True,
+    linear_attention=True,
+)
+PLA = PLA._replace(kept_of_row=_kept_of_row, settings=('pla.prefix_reader',))

@@ -95,17 +95,12 @@ def _kept(config, capacity, *, reads_prefix):
   return projected, projected + kept
 
 
-def _mamba2(name, *, reads_prefix):
-  return of_heads(
-      f'jrt_jax.models.mamba2:{name}',
-      reads_prefix=reads_prefix,
-      weights=_weights,
-      state_bytes=_state_bytes,
-      products=_products,
-      kept=_kept,
-      settings=_SETTINGS,
-  )
-
-
-MAMBA2 = _mamba2('mamba2', reads_prefix=False)
-PREFIX_MAMBA2 = _mamba2('prefix_mamba2', reads_prefix=True)
+MAMBA2, PREFIX_MAMBA2 = of_heads(
+    'jrt_jax.models.mamba2:mamba2',
+    'jrt_jax.models.mamba2:prefix_mamba2',
+    weights=_weights,
+    state_bytes=_state_bytes,
+    products=_products,
+    kept=_kept,
+    settings=_SETTINGS,
+)
