@@ -35,7 +35,7 @@ _BUILTIN = _ROOT / 'jrt_jax' / 'builtin'
 class _Parser(argparse.ArgumentParser):
 
   def error(self, message):
-    self.exit(2, f'error: {message}\n')
+    raise ValueError(message)
 
 
 def main(argv: list[str], module: str = COMMAND) -> int:

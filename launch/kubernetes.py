@@ -82,8 +82,6 @@ def jobset(
   Raises:
     ValueError: an option cannot be right.
   """
-  submission.check_positive(arguments, 'nodes', 'gpus_per_node')
-  submission.check_restarts(arguments)
   _check_config(run)
   metadata = {'name': name}
   if arguments.namespace:

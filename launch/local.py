@@ -27,12 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments of this launcher."""
   parser.add_argument(
       '--processes',
-      type=int,
+      type=submission.positive,
       help='number of processes; default: one for each GPU, or one',
   )
   parser.add_argument(
       '--devices_per_process',
-      type=int,
+      type=submission.positive,
       default=1,
       help='GPUs of each process, or virtual CPU devices; default: 1',
   )
@@ -45,10 +45,12 @@ def run(arguments: argparse.Namespace, runs: list[Run]) -> int:
     ValueError: there are too few GPUs.
   """
   gpus, each = count_gpus(), arguments.devices_per_process
-  processes = arguments.processes
-  if processes is None:
-    processes = max(gpus // max(each, 1), 1)
-  _check(processes, each, gpus)
+  processes = arguments.processes or max(gpus // each, 1)
+  if gpus and processes * each > gpus:
+    raise ValueError(
+        f'--processes={processes} with --devices_per_process={each} need'
+        f' {processes * each} GPUs, but this machine has {gpus}'
+    )
   virtual = each > 1 and not gpus
   environment = {'JAX_NUM_CPU_DEVICES': str(each)} if virtual else {}
 
@@ -80,17 +82,6 @@ def count_gpus() -> int:
   except FileNotFoundError:
     return 0
   return sum(line.startswith('GPU') for line in found.stdout.splitlines())
-
-
-def _check(processes, each, gpus):
-  for name, value in ('processes', processes), ('devices_per_process', each):
-    if value < 1:
-      raise ValueError(f'--{name} must be positive, got {value}')
-  if gpus and processes * each > gpus:
-    raise ValueError(
-        f'--processes={processes} with --devices_per_process={each} need'
-        f' {processes * each} GPUs, but this machine has {gpus}'
-    )
 
 
 def _commands(run, processes, gpus_each):

@@ -90,8 +90,6 @@ def task(arguments: argparse.Namespace, run: Run, name: str) -> dict[str, Any]:
   Raises:
     ValueError: an option cannot be right.
   """
-  submission.check_positive(arguments, 'nodes', 'gpus_per_node')
-  submission.check_restarts(arguments)
   volumes = volumes_lib.parse(arguments.volume)
   run, kept_in = volumes_lib.place(run, volumes)
   if arguments.nodes > 1 and _is_bucket(kept_in):

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   submission.add_size(parser)
   parser.add_argument(
       '--cpus_per_gpu',
-      type=int,
+      type=submission.positive,
       default=8,
       help='cores of each process; default: 8',
   )
@@ -106,7 +106,6 @@ def job(arguments: argparse.Namespace, runs: list[Run]) -> str:
   Raises:
     ValueError: an option cannot be right.
   """
-  submission.check_positive(arguments, 'nodes', 'gpus_per_node', 'cpus_per_gpu')
   python = 'python' if arguments.container else arguments.python
   own = '"${run[@]}"' if len(runs) > 1 else ''
   text = _JOB.format(

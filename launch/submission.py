@@ -16,6 +16,20 @@ ENVIRONMENT = {'NCCL_DEBUG': 'WARN', 'XLA_PYTHON_CLIENT_MEM_FRACTION': '0.9'}
 _LONGEST_NAME = 35  # Kubernetes adds to the names of jobs, up to 63 characters
 
 
+def whole(text: str) -> int:
+  """The type of arguments that are whole numbers, not negative."""
+  if (value := int(text)) < 0:
+    raise argparse.ArgumentTypeError(f'must not be negative, got {value}')
+  return value
+
+
+def positive(text: str) -> int:
+  """The type of arguments that are positive whole numbers."""
+  if (value := int(text)) < 1:
+    raise argparse.ArgumentTypeError(f'must be positive, got {value}')
+  return value
+
+
 def add_size(parser: argparse.ArgumentParser) -> None:
   """Adds the arguments that say how large a job is."""
   for name, default, what in (
@@ -24,17 +38,10 @@ def add_size(parser: argparse.ArgumentParser) -> None:
   ):
     parser.add_argument(
         f'--{name}',
-        type=int,
+        type=positive,
         default=default,
         help=f'{what}; default: {default}',
     )
-
-
-def check_positive(arguments: argparse.Namespace, *names: str) -> None:
-  """Raises ValueError unless these arguments are positive."""
-  for name in names:
-    if (value := vars(arguments)[name]) < 1:
-      raise ValueError(f'--{name} must be positive, got {value}')
 
 
 def file(workdir: str, name: str) -> str:
@@ -67,17 +74,11 @@ def add_restarts(parser: argparse.ArgumentParser, default: int) -> None:
   """Adds --max_restarts."""
   parser.add_argument(
       '--max_restarts',
-      type=int,
+      type=whole,
       default=default,
       help='how often the run starts anew after failures, not counting nodes'
       f' that are taken away; default: {default}',
   )
-
-
-def check_restarts(arguments: argparse.Namespace) -> None:
-  """Raises ValueError unless --max_restarts can be right."""
-  if (value := arguments.max_restarts) < 0:
-    raise ValueError(f'--max_restarts must not be negative, got {value}')
 
 
 def submit(

@@ -227,7 +227,7 @@ def test_what_is_printed_is_what_is_submitted(here, capsys):
 @pytest.mark.parametrize(
     'arguments, options, message',
     [
-        (['--nodes=0'], {}, '--nodes must be positive, got 0'),
+        (['--nodes=0'], {}, 'argument --nodes: must be positive, got 0'),
         (['--max_restarts=-1'], {}, 'must not be negative, got -1'),
         (['--resource=memory'], {}, "--resource must be NAME=VALUE, got 'mem"),
         ([], {'volume': 'work'}, "--volume must be SOURCE:/PATH, got 'work'"),

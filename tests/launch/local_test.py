@@ -198,8 +198,8 @@ def test_further_flags_come_last_and_unchanged(launch):
 @pytest.mark.parametrize(
     'arguments, gpus, message',
     [
-        (['--processes=0'], 0, '--processes must be positive, got 0'),
-        (['--devices_per_process=-1'], 0, 'process must be positive, got -1'),
+        (['--processes=0'], 0, '--processes: must be positive, got 0'),
+        (['--devices_per_process=-1'], 0, 'process: must be positive, got -1'),
         (['--processes=3'], 2, 'need 3 GPUs, but this machine has 2'),
         (['--config=no.py'], 0, "--config must be a file, got 'no.py'"),
         (['--from=first'], 0, '--from: not allowed with argument --config'),

@@ -175,7 +175,7 @@ def test_sky_asks_before_one_run_and_does_not_wait_for_its_end(here):
 @pytest.mark.parametrize(
     'arguments, options, message',
     [
-        (['--nodes=0'], {}, '--nodes must be positive, got 0'),
+        (['--nodes=0'], {}, 'argument --nodes: must be positive, got 0'),
         (['--max_restarts=-1'], {}, 'must not be negative, got -1'),
         ([], {'volume': 's3://mine'}, "SOURCE:/PATH, got 's3://mine'"),
         (
