@@ -14,8 +14,8 @@ import numpy as np
 
 from jrt_jax.data import recallable_tokens
 from jrt_jax.data import streams
+from jrt_jax.evaluation import window_losses
 from jrt_jax.generation.model import Model
-from jrt_jax.prefix import fitting
 from jrt_jax.prefix.learned import trials
 
 # The scored tokens of an answer, from bool [N, k]: those that can be recalled.
@@ -58,10 +58,10 @@ def cut(
       `data/recallable_tokens.py`.
 
   Raises:
-    ValueError: there are fewer than two prompts.
+    ValueError: there are fewer than two windows or prompts.
   """
   k = answer_tokens
-  windows = _windows(tokens, length + k, count)
+  windows = window_losses.cut(tokens, length + k - 1, count)
   ends = windows == eos_id
   segment_ids = np.cumsum(ends, axis=1) - ends
   recallable = recallable_tokens.recallable(windows, segment_ids[:, :-1])
@@ -120,16 +120,6 @@ def scorer(
 def _capacities(longest):
   """At most eight capacities: 0, and others that grow by a factor of ≈ 1.4."""
   return {0, *(round(longest * 2 ** (-i / 2)) for i in range(7))}
-
-
-def _windows(tokens, size, count):
-  windows = fitting.sample_windows(tokens, size, count)
-  if len(windows[0]) < size:
-    raise ValueError(
-        f'the text must have at least {size} tokens, those of a prompt and its'
-        f' answer, got {len(tokens)}'
-    )
-  return np.stack(windows)
 
 
 @functools.partial(jax.jit, static_argnames=('merge', 'capacity'))

@@ -84,7 +84,10 @@ def test_prefixes_are_tried_on_texts(workdir, text, tmp_path):
         ('--fractions=1,0', '--fractions must be at least two that rise'),
         ('--input=no.txt', "--input must name files, got 'no.txt'"),
         ('--out=.', "--out must be a file that can be written, got '.'"),
-        ('--answer_tokens=9999', 'the text must have at least 10031 tokens'),
+        (
+            '--answer_tokens=9999',
+            'the text must have at least two windows of 1',
+        ),
     ],
 )
 def test_a_mistake_is_one_line(
