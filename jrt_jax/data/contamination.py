@@ -56,9 +56,7 @@ _COMMON = flags.DEFINE_integer(
     'Ignore n-grams that more than so many documents contain; 0: ignore none.',
     lower_bound=0,
 )
-_FORMAT = text_flags.define_format()
-_TEXT_KEY = text_flags.define_text_key()
-_SEPARATOR = text_flags.define_separator()
+_reading = text_flags.define()
 
 
 def main(argv: list[str]) -> None:
@@ -94,20 +92,12 @@ def _new_file():
 
 
 def _rows(path):
-  with sources.open_text(path) as (file, _):
-    for number, line in enumerate(file, 1):
-      if line.strip():
-        yield foreign.parse_json(line, f'{path}:{number}', foreign.OBJECT)
+  for place, line in sources.lines(path):
+    yield foreign.parse_json(line, place, foreign.OBJECT)
 
 
 def _documents(paths, progress):
-  return text_batches.documents(
-      paths,
-      format=_FORMAT.value or text_batches.text_format('--input', paths),
-      separator=_SEPARATOR.value,
-      text_key=_TEXT_KEY.value,
-      progress=progress,
-  )
+  return text_batches.documents(paths, **_reading(paths), progress=progress)
 
 
 def _divide(train, files, out):

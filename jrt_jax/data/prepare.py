@@ -25,7 +25,6 @@ from jrt_jax.data import manifest as manifests
 from jrt_jax.data import preparation
 from jrt_jax.data import shards
 from jrt_jax.data import sources
-from jrt_jax.data import text_batches
 
 _INPUT = flags.DEFINE_string(
     'input',
@@ -44,9 +43,7 @@ _OUT = flags.DEFINE_string('out', None, 'The folder of the shards.')
 _TOKENIZER = flags.DEFINE_string(
     'tokenizer', 'bytes', 'The path of a tokenizer.json, or bytes.'
 )
-_FORMAT = text_flags.define_format()
-_TEXT_KEY = text_flags.define_text_key()
-_SEPARATOR = text_flags.define_separator()
+_reading = text_flags.define()
 _VALIDATION_FRACTION = flags.DEFINE_float(
     'validation_fraction',
     0.01,
@@ -95,9 +92,7 @@ def _prepare(folder):
   else:
     paths = sources.find('--input', _INPUT.value)
   settings = manifests.Settings(
-      format=_FORMAT.value or text_batches.text_format('--input', paths),
-      text_key=_TEXT_KEY.value,
-      separator=_SEPARATOR.value,
+      **_reading(paths),
       validation_fraction=_VALIDATION_FRACTION.value,
       shard_tokens=_SHARD_TOKENS.value,
   )

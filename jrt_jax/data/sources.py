@@ -146,6 +146,14 @@ def open_text(path: str) -> Iterator[tuple[BinaryIO, BinaryIO]]:
 _DECOMPRESSORS = {'.gz': gzip.open, '.zst': zstd.open}
 
 
+def lines(path: str) -> Iterator[tuple[str, bytes]]:
+  """Yields the lines of a file that are not blank, with places for messages."""
+  with open_text(path) as (file, _):
+    for number, line in enumerate(file, 1):
+      if line.strip():
+        yield f'{path}:{number}', line
+
+
 def record(line: bytes, text_key: str, place: str) -> str:
   """Returns the text of a line of JSON.
 
@@ -238,10 +246,8 @@ def _read(path: str) -> bytes:
 
 def _records(paths: list[str], text_key: str) -> Iterator[str]:
   for path in paths:
-    with open_text(path) as (file, _):
-      for number, line in enumerate(file, 1):
-        if line.strip():
-          yield record(line, text_key, f'{path}:{number}')
+    for place, line in lines(path):
+      yield record(line, text_key, place)
 
 
 def _rows(paths: list[str], text_key: str) -> Iterator[bytes]:

@@ -44,12 +44,8 @@ class Batch:
   read: int
 
 
-def text_format(argument: str, paths: list[str]) -> str:
+def text_format(paths: list[str]) -> str:
   """Returns the format that the extensions of files name: jsonl, text, parquet.
-
-  Args:
-    argument: the name of the argument, for error messages.
-    paths: paths of the files.
 
   Raises:
     ValueError: an extension is unknown, or the formats differ.
@@ -65,7 +61,7 @@ def text_format(argument: str, paths: list[str]) -> str:
     formats.add(_EXTENSIONS[suffix])
   if len(formats) > 1:
     raise ValueError(
-        f'{argument} must name files of one format, got'
+        '--input must name files of one format, got'
         f' {" and ".join(sorted(formats))}'
     )
   return formats.pop()

@@ -29,9 +29,7 @@ _VOCAB_SIZE = flags.DEFINE_integer(
     4095,
     'Number of ids, including the end of text but not [MASK].',
 )
-_FORMAT = text_flags.define_format()
-_TEXT_KEY = text_flags.define_text_key()
-_SEPARATOR = text_flags.define_separator()
+_reading = text_flags.define()
 
 
 def main(argv: list[str]) -> None:
@@ -41,13 +39,7 @@ def main(argv: list[str]) -> None:
     out = command_line.output_file(_OUT)
     byte_level_bpe.check_size('--vocab_size', _VOCAB_SIZE.value)
     paths = sources.find('--input', pattern)
-    texts = text_batches.documents(
-        paths,
-        format=_FORMAT.value or text_batches.text_format('--input', paths),
-        separator=_SEPARATOR.value,
-        text_key=_TEXT_KEY.value,
-        progress='reading',
-    )
+    texts = text_batches.documents(paths, **_reading(paths), progress='reading')
     tokenizer = byte_level_bpe.train(texts, _VOCAB_SIZE.value)
     with atomic_write.replacing(out) as new:
       tokenizer.save(str(new))

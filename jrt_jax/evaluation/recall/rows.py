@@ -124,11 +124,8 @@ def read(path: str) -> Rows:
   if path.startswith(HUGGING_FACE):
     yield from _hugging_face(path)
     return
-  with sources.open_text(path) as (file, _):
-    for number, line in enumerate(file, 1):
-      if line.strip():
-        place = f'{path}:{number}'
-        yield place, foreign.parse_json(line, place, foreign.OBJECT)
+  for place, line in sources.lines(path):
+    yield place, foreign.parse_json(line, place, foreign.OBJECT)
 
 
 def _find(task, path, source):

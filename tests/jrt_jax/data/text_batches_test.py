@@ -119,7 +119,7 @@ def write_parquet(folder, texts, row_group_size):
     ],
 )
 def test_the_extension_tells_the_format(names, expected):
-  assert text_batches.text_format('--train', names) == expected
+  assert text_batches.text_format(names) == expected
 
 
 @pytest.mark.parametrize(
@@ -127,9 +127,9 @@ def test_the_extension_tells_the_format(names, expected):
     [
         (['a.txt', 'b.arrow'], '--format must be given: .* b.arrow'),
         (['a.gz'], '--format must be given: .* a.gz'),
-        (['a.txt', 'b.jsonl'], '--train must name files of one format, got js'),
+        (['a.txt', 'b.jsonl'], '--input must name files of one format, got js'),
     ],
 )
 def test_a_format_that_is_not_clear_is_refused(names, message):
   with pytest.raises(ValueError, match=message):
-    text_batches.text_format('--train', names)
+    text_batches.text_format(names)
