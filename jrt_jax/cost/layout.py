@@ -140,6 +140,10 @@ def check_rows(config: Mapping[str, Any], mesh: Mapping[str, int]) -> None:
       )
   readers = sorted(x for x in used if mixers.MIXERS[x].reads_prefix)
   packing = config['data']['packing']
+  if most := config['data']['documents_in_prefix']:
+    raise ValueError(
+        f'config.data.documents_in_prefix must be 0 {where}, got {most}'
+    )
   if readers and packing == 'prefixed_documents':
     raise ValueError(
         f'config.data.packing must not be {packing!r} {where} and'

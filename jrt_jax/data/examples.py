@@ -4,7 +4,8 @@ An example is a dict, for L positions:
   tokens: int32 [L], which the model reads.
   targets: int32 [L], the label of each position; 0 where there is none.
   supervision: int8 [L], which loss a label belongs to, see `objectives.py`.
-  prefix_len: int32 [], the first tokens, which are prefix; or, with a packing
+  prefix_len: int32 [], the first tokens, which are prefix; int32 [N] if the
+    prefix is several documents, see `documents_in_prefix.py`; or, with a packing
     that gives each document a prefix,
   prefix_mask: bool [L], which tokens are prefix of their own documents.
   segment_ids: int32 [L], the number of the document of each token; only with a
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jrt_jax.data import documents_in_prefix
 from jrt_jax.data import objectives
 from jrt_jax.data import packings
 from jrt_jax.data import vocabulary
@@ -36,6 +38,7 @@ class Recipe(NamedTuple):
     packing: `config.data.packing`, a key of `packings.PACKINGS`.
     repeat: `config.data.repeat`, the probability that a training example shows
       its first document twice.
+    documents_in_prefix: `config.data.documents_in_prefix`.
   """
 
   sequence_length: int
@@ -46,6 +49,7 @@ class Recipe(NamedTuple):
   eos_id: int = -1
   packing: str = 'concat'
   repeat: float = 0.0
+  documents_in_prefix: int = 0
 
   @classmethod
   def of(
@@ -61,6 +65,7 @@ class Recipe(NamedTuple):
         eos_id=tokenizer.eos_id,
         packing=config['data']['packing'],
         repeat=config['data']['repeat'],
+        documents_in_prefix=config['data']['documents_in_prefix'],
     )
 
   def check(self) -> None:
@@ -89,7 +94,8 @@ def of_window(
       for piece in packed.pieces
   ]
   example = _joined(made) if packing.prefix_of_each else made[0]
-  return packings.separate(example, packed.segment_ids)
+  example = packings.separate(example, packed.segment_ids)
+  return documents_in_prefix.divide(example, recipe.documents_in_prefix, rng)
 
 
 def _joined(examples):
@@ -135,7 +141,7 @@ def of_sample(
         mask_id=recipe.mask_id,
         rng=rng,
     )
-  return example
+  return documents_in_prefix.divide(example, recipe.documents_in_prefix, rng)
 
 
 def check_of_task(

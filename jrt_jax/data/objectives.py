@@ -125,16 +125,21 @@ def check(objective: Mapping, prefix: Mapping, sequence_length: int) -> None:
         f' got {prefix["name"]!r}: a position inside a prefix would see its'
         ' label'
     )
-  always_all = (
-      policies.PREFIX_POLICIES[prefix['name']].fills
-      and policies.prefix_capacity(prefix, sequence_length) == sequence_length
-  )
-  if always_all and objective['boundary'] == 'reference':
+  is_all = is_all_prefix(prefix, sequence_length)
+  if is_all and objective['boundary'] == 'reference':
     raise ValueError(
         "config.objective.boundary='reference' leaves no next token to predict"
         f" with config.prefix.name={prefix['name']!r}, as the prefix is the"
         " whole sequence: use 'predict', or a smaller config.prefix.capacity"
     )
+
+
+def is_all_prefix(prefix: Mapping, sequence_length: int) -> bool:
+  """Whether `config.prefix` makes all of every text sequence prefix."""
+  return (
+      policies.PREFIX_POLICIES[prefix['name']].fills
+      and policies.prefix_capacity(prefix, sequence_length) == sequence_length
+  )
 
 
 def mask(

@@ -72,7 +72,8 @@ class Backbone(nnx.Module):
     Args:
       tokens: int32 [B, L].
       prefix_len: int32 [B], how many of the first positions are prefix,
-        including padding before it; None: 0.
+        including padding before it; None: 0. Or int32 [B, N], the lengths of N
+        documents that are the prefix, see `Context.documents_in_prefix`.
       prefix_capacity: P, an upper bound of `prefix_len`; a smaller one costs
         less. None: L, and also where devices divide the positions of rows: each
         then reads its own part of the prefix.

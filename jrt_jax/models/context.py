@@ -32,6 +32,11 @@ class Context(NamedTuple):
   unzeroed: jax.Array | None = None
   # Tokens that the state of an `attention` layer has room for; None: L.
   state_capacity: int | None = None
+  # N, if the prefix is N documents that do not see each other, and of which later
+  # tokens see nothing but what `pla` layers keep (`documents.py`). Some may be
+  # empty. `segment_ids` are then their numbers, and N after the prefix. 0: the
+  # prefix is one text, which continues after it.
+  documents_in_prefix: int = 0
   # Whether all tokens are of a prefix that the state has already.
   prefix_in_state: bool = False
   # Mesh axes among which devices divide the L positions; then P is L or 0.
@@ -53,8 +58,8 @@ class Context(NamedTuple):
     see = jnp.ones((self.batch, P), bool)
     if lengths is not None:
       see = jnp.arange(P) < lengths[:, None]
-    if self.segment_ids is not None:  # the prefix is of the first document
-      see &= self.segment_ids[:, :P] == 0
+    if self.segment_ids is not None and not self.documents_in_prefix:
+      see &= self.segment_ids[:, :P] == 0  # the prefix is of the first document
     if self.prefix_mask is not None:
       see = self.prefix_mask[:, :P]
     return see if self.mask is None else see & self.mask[:, :P]
@@ -69,7 +74,11 @@ class Context(NamedTuple):
     if self.mask is not None:
       mask &= self.mask
     return self._replace(
-        prefix_capacity=0, prefix_len=None, prefix_mask=None, mask=mask
+        prefix_capacity=0,
+        prefix_len=None,
+        prefix_mask=None,
+        documents_in_prefix=0,
+        mask=mask,
     )
 
   def first(self, length: int) -> 'Context':
@@ -132,7 +141,8 @@ def of_rows(
     sequence_axes: see `Context`.
 
   Raises:
-    ValueError: the capacity exceeds L, or there are a length and a mask.
+    ValueError: the capacity exceeds L, there are a length and a mask, or
+      segments where the prefix is several documents.
   """
   B, L = shape
   P = L if prefix_capacity is None else prefix_capacity
@@ -143,7 +153,18 @@ def of_rows(
     )
   if prefix_len is not None and prefix_mask is not None:
     raise ValueError('prefix_len must be None if prefix_mask is given')
-  if segment_ids is not None:
+  documents = 0
+  if prefix_len is not None and prefix_len.ndim == 2:
+    documents = prefix_len.shape[1]
+    if segment_ids is not None:
+      raise ValueError(
+          'segment_ids must be None if prefix_len has the lengths of several'
+          ' documents'
+      )
+    ends = jnp.cumsum(prefix_len, axis=1)
+    prefix_len = ends[:, -1]
+    segment_ids = (jnp.arange(L)[:, None] >= ends[:, None]).sum(axis=-1)
+  elif segment_ids is not None:
     segment_ids = count_documents(segment_ids, mask, sequence_axes)
   # Released models ignore the mask of rows that are longer than the prefix.
   has_zeroed_keys = pad_mask == 'reference' and L <= P
@@ -156,6 +177,7 @@ def of_rows(
       prefix_len=prefix_len,
       prefix_mask=prefix_mask,
       segment_ids=segment_ids,
+      documents_in_prefix=documents,
       mask=mask if pad_mask == 'exclude' else None,
       unzeroed=mask if has_zeroed_keys else None,
       sequence_axes=sequence_axes,

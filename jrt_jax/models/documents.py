@@ -9,6 +9,9 @@ the causal half of `pla` layers, and all that other mixers keep.
 In the first `pla` layer, if no mixer is before it that looks at other tokens,
 the sums are those of one prefix with all documents. In later layers they are
 not: activations of a document were computed without the other documents.
+
+`config.data.documents_in_prefix` trains models on such documents, with the same
+results in one pass (`documents_in_prefix.py`).
 """
 
 from typing import Any

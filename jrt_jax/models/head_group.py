@@ -74,7 +74,6 @@ class HeadGroup(nnx.Module):
       k_enc: jax.Array | None,
       v_enc: jax.Array | None,
       *,
-      prefix_len: jax.Array | None,
       context: Context,
       state: State | None,
       return_state: bool = True,
@@ -96,7 +95,7 @@ class HeadGroup(nnx.Module):
           k_enc, v_enc, context.in_prefix(), context.sequence_axes
       )
       state = self.with_prefix(state, sums)
-      k_enc, v_enc, prefix_len = None, None, None
+      k_enc, v_enc = None, None
       if not self.causal_in_prefix:
         context = context.after_prefix()
     elif context.prefix_in_state and not self.causal_in_prefix:
@@ -107,7 +106,7 @@ class HeadGroup(nnx.Module):
         v,
         None if k_enc is None else self._prepare_enc(k_enc),
         v_enc,
-        prefix_len,
+        None if k_enc is None else context.prefix_len,
         prefix_mask=prefix_mask,
         segment_ids=context.segment_ids,
         return_state=return_state,

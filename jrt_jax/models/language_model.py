@@ -32,7 +32,7 @@ class LanguageModel(Backbone):
 
     Args:
       tokens, prefix_len, prefix_capacity, segment_ids, prefix_mask, mask: see
-        `hidden`.
+        `hidden`; but `prefix_len` is int32 [B].
       unzeroed: bool [B, L]; where False, the keys of `pla` layers are zeroed
         but still have a weight, as padding has in released models.
       state_capacity: how many tokens of a document, including those of
@@ -49,8 +49,8 @@ class LanguageModel(Backbone):
       decode states, one entry for each layer.
 
     Raises:
-      ValueError: a capacity does not fit the length of the rows; or `states`
-        are given with packed documents, or with padding as in released models.
+      ValueError: a capacity does not fit the length of the rows; the prefix is
+        several documents; or `states` are given with packed documents, or with padding as in released models.
     """
     context = of_rows(
         tokens.shape,
@@ -62,6 +62,11 @@ class LanguageModel(Backbone):
         pad_mask=self.pad_mask,
     )
     L = context.length
+    if context.documents_in_prefix:
+      raise ValueError(
+          'prefix_len must be int32 [B] here: read documents that do not see'
+          ' each other with models.documents.read'
+      )
     if states is not None and segment_ids is not None:
       raise ValueError('segment_ids must be None where states are given')
     if states is not None and mask is not None and self.pad_mask == 'reference':

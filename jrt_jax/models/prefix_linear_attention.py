@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jrt_jax.cost.kernels import KERNELS_OR_CHUNKED
 from jrt_jax.cost.mixers import head_width
+from jrt_jax.models import documents_in_prefix
 from jrt_jax.models import feature_maps
 from jrt_jax.models.context import Context
 from jrt_jax.models.head_group import HeadGroup
@@ -87,21 +88,21 @@ class PrefixLinearAttention(LinearAttentionState):
     With `return_state` also returns the state after the last token.
     """
     P = context.prefix_capacity if self.reads_prefix else 0
-    k, k_enc = self.heads(self.proj_k(x)), None
-    v_enc, prefix_len = None, None
+    k, k_enc, v_enc = self.heads(self.proj_k(x)), None, None
     if P:
       k_enc = self.heads(self.proj_k_enc(x[:, :P]))
       v_enc = self.heads(self.proj_v_enc(x[:, :P]))
-      prefix_len = context.prefix_len
     if self.reads_prefix and context.unzeroed is not None:
       keep = context.unzeroed[..., None, None]
       k = jnp.where(keep, k, 0)
       k_enc = jnp.where(keep[:, :P], k_enc, 0) if P else None
     q, v = self.heads(self.proj_q(x)), self.heads(self.proj_v(x))
+    apart = P and context.documents_in_prefix
+    attend = documents_in_prefix.attend if apart else HeadGroup.attend
     results = [
-        group.attend(
+        attend(
+            group,
             *heads,
-            prefix_len=prefix_len,
             context=context,
             state=before,
             return_state=return_state,

@@ -53,6 +53,12 @@ class PrefixRecurrence(Recurrence):
   def _recur(self, operands, x, context, memory):
     if not context.prefix_capacity:
       return super()._recur(operands, x, context, memory)
+    if context.documents_in_prefix:
+      raise ValueError(
+          'prefix_len must be int32 [B] in a model with prefix_gdn or'
+          ' prefix_mamba2 layers: what these keep of several documents does not'
+          f' add up, got {context.documents_in_prefix} documents in each row'
+      )
     first, mask = context.first(context.prefix_capacity), context.in_prefix()
     of_prefix, _ = self._encode(x[:, : first.length], first)
     if context.prefix_mask is not None and context.segment_ids is not None:

@@ -78,6 +78,8 @@ def batch(
       'supervision': jax.ShapeDtypeStruct((B, L), jnp.int8),
       'prefix_len': jax.ShapeDtypeStruct((B,), jnp.int32),
   }
+  if most := config['data']['documents_in_prefix']:
+    arrays['prefix_len'] = jax.ShapeDtypeStruct((B, most), jnp.int32)
   packing = packings.PACKINGS[config['data']['packing']]
   if packing.separates:
     arrays['segment_ids'] = tokens

@@ -32,6 +32,7 @@ Flat = dict[str, Any]  # a value as JSON has it, by dotted key
 # Keys that were added when digests had been recorded, and their defaults.
 _LATER = (
     ('data.mixture', []),
+    ('data.documents_in_prefix', 0),
     ('init_new', False),
     ('model.pla.prefix_reader', 'sum'),
     ('model.pla.causal_in_prefix', True),

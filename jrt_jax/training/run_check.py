@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from configs import base
+from jrt_jax.data import documents_in_prefix
 from jrt_jax.data import examples
 from jrt_jax.data import objectives
 from jrt_jax.data import packings
@@ -41,6 +42,7 @@ def check(config: Mapping[str, Any]) -> None:
   objectives.check(
       config['objective'], config['prefix'], config['sequence_length']
   )
+  documents_in_prefix.check(config)
   wandb_log.check(config['wandb_project'])
 
 

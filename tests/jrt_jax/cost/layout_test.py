@@ -126,6 +126,10 @@ def test_rows_are_divided_into_equal_parts():
         ({'model.window': 14}, r'model\.window must be at most 13 with .* 14$'),
         ({'model.sinks': 2}, r'model\.sinks must be 0 .*sequence=8, got 2$'),
         (
+            {'data.documents_in_prefix': 2},
+            r'documents_in_prefix must be 0 with .*sequence=8, got 2$',
+        ),
+        (
             {'data.packing': 'prefixed_documents'},
             r"packing must not be 'prefixed_documents' .*=8 and pla in",
         ),

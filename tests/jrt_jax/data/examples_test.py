@@ -162,3 +162,18 @@ def test_a_position_that_answers_is_never_masked():
   example = of_sample(SAMPLE._replace(targets=np.array([-1, 5, -1, -1, 8])))
   assert example['tokens'].tolist() == [MASK, 8, MASK, 3, 7, 0, 0, 0]
   assert example['supervision'].tolist()[:3] == [2, objectives.NEXT_TOKEN, 2]
+
+
+def test_the_prefix_of_a_text_or_a_sample_may_be_several_documents():
+  recipe = RECIPE._replace(
+      prefix={'name': 'fixed', 'capacity': 0.5}, documents_in_prefix=3
+  )
+  rng = np.random.default_rng(0)
+  text = examples.of_window(WINDOW, recipe, rng)
+  sample = examples.of_sample(SAMPLE._replace(prompt_len=4), recipe, rng)
+  for example in (text, sample):
+    assert example['prefix_len'].shape == (3,)
+    assert example['prefix_len'].sum() == 4
+    assert (example['supervision'][:3] == MASKED_TOKEN).all()
+    assert example['supervision'][4] == NEXT_TOKEN
+  assert text['supervision'][3] == objectives.UNSUPERVISED

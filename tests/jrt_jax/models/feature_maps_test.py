@@ -64,7 +64,7 @@ def attend(request):
         implementation='reference',
     )
     y, _ = group.attend(
-        q, k, v, None, None, prefix_len=None, context=Context(B, L), state=None
+        q, k, v, None, None, context=Context(B, L), state=None
     )
     return y
 

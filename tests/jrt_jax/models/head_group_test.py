@@ -49,8 +49,7 @@ def attend(group):
   def attend(arrays):
     y, _ = group.attend(
         *arrays,
-        prefix_len=jnp.int32([P, 1]),
-        context=Context(B, L),
+        context=Context(B, L, prefix_len=jnp.int32([P, 1])),
         state=None,
     )
     return y
@@ -111,8 +110,7 @@ def test_what_has_seen_nothing_puts_out_0_with_finite_gradients(
   def loss(arrays):
     y, _ = group.attend(
         *arrays,
-        prefix_len=jnp.int32([0, 0]),
-        context=Context(B, L, mask=mask),
+        context=Context(B, L, prefix_len=jnp.int32([0, 0]), mask=mask),
         state=None,
     )
     return y.sum(), y

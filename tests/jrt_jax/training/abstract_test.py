@@ -11,6 +11,7 @@ from jrt_jax.training import run as run_lib
         {'data__packing': 'concat'},
         {'data__packing': 'documents'},
         {'data__packing': 'prefixed_documents'},
+        {'data__documents_in_prefix': 2},
         {
             'data__source': 'set_disjointness',
             'data__synthetic__sizes': ((2, 2),),

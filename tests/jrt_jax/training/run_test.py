@@ -62,6 +62,10 @@ from jrt_jax.training import workdirs
             'config.model.pla.causal_in_prefix must be True with config.data.p',
         ),
         (
+            dict(data__documents_in_prefix=5),
+            'config.data.documents_in_prefix must be at most 4, so that .* 5$',
+        ),
+        (
             dict(prefix__name='entropy', data__source='mqar'),
             "prefix.name must be none or .* with config.data.source='mqar'",
         ),
