@@ -26,7 +26,9 @@ def axes_that_divide(size: int, names: Sequence[str]) -> tuple[str, ...] | None:
   yet. Their product must divide `size`.
   """
   mesh, free = jax.sharding.get_abstract_mesh(), free_axes()
-  names = tuple(name for name in names if name in free)
+  # Without axes of one device, as XLA names them: jax would compile again for
+  # arrays that lie in the same places by another name.
+  names = tuple(x for x in names if x in free and mesh.shape[x] > 1)
   shards = math.prod(mesh.shape[name] for name in names)
   return names if shards > 1 and size % shards == 0 else None
 

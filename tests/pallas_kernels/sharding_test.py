@@ -84,3 +84,12 @@ def test_axes_that_are_mapped_already_are_left_out(mesh):
 def test_without_a_mesh_there_are_no_axes():
   assert not sharding.free_axes()
   assert sharding.axes_that_divide(8, ('data',)) is None
+
+
+def test_axes_of_one_device_are_left_out():
+  mesh = jax.make_mesh(
+      (2, 1), ('data', 'fsdp'), axis_types=(AxisType.Auto,) * 2
+  )
+  with jax.set_mesh(mesh):
+    assert sharding.axes_that_divide(8, ('data', 'fsdp')) == ('data',)
+    assert sharding.axes_that_divide(8, ('fsdp',)) is None
