@@ -114,6 +114,13 @@ _LOAD_STATE = flags.DEFINE_string(
     None,
     'A file that --save_state has written: generation starts from its state.',
 )
+_MESH_SEQUENCE = flags.DEFINE_integer(
+    'mesh_sequence',
+    1,
+    'The number of devices that share the positions of each prompt, for prompts'
+    ' that are too long for one.',
+    lower_bound=1,
+)
 _DOCUMENTS = document_flags.define()
 command_line.define_compilation_cache()
 
@@ -130,7 +137,11 @@ def main(argv: list[str]) -> None:
       command_line.output_file(_SAVE_STATE)
     command_line.use_compilation_cache()
     _DOCUMENTS.check()
-    model = generation.load(workdir, tokenizer=_TOKENIZER.value)
+    model = generation.load(
+        workdir,
+        tokenizer=_TOKENIZER.value,
+        mesh_sequence=_MESH_SEQUENCE.value,
+    )
     after = _read_before(model, prompts)
     if _INTERACTIVE.value:
       _talk(model, settings, prompts, after)

@@ -53,8 +53,8 @@ def load(tmp_path_factory):
     params |= {'final_norm.scale': scale}
     folders[reader] = tmp_path_factory.mktemp('run')
     workdirs.write(folders[reader], run, params, origin='a test')
-  return lambda count, reader='sum': generation.load(
-      folders[reader], devices=jax.devices()[:count]
+  return lambda count, reader='sum', **how: generation.load(
+      folders[reader], devices=jax.devices()[:count], **how
   )
 
 
@@ -82,6 +82,17 @@ def test_devices_share_rows_and_as_in_training_heads(load, one, eight):
       len(kernel),
       kernel.shape[1] // 2,
   )
+
+
+def test_devices_share_the_positions_of_prompts_if_asked(load, one):
+  model = load(8, mesh_sequence=2)
+  assert dict(model.mesh.shape) == {
+      'data': 2,
+      'fsdp': 1,
+      'sequence': 2,
+      'tensor': 2,
+  }
+  assert model.block == 2 * one.block
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ def load(
     implementation: str | None = None,
     exact: bool = False,
     devices: Sequence[jax.Device] | None = None,
+    mesh_sequence: int = 1,
 ) -> TextModel:
   """Returns a trained model.
 
@@ -42,10 +43,14 @@ def load(
       are kept in the dtype in which they are multiplied.
     devices: the devices that share the rows of a batch; None: all GPUs of this
       process, or the CPU.
+    mesh_sequence: how many of these devices share the positions of each text,
+      for texts that are too long for one; of CPU devices, as many are then
+      used.
 
   Raises:
     FileNotFoundError: there is no such model, no checkpoint or no tokenizer.
-    ValueError: they are damaged, or do not fit together.
+    ValueError: they are damaged, or do not fit together; or the devices cannot
+      be divided in this way.
   """
   name = str(path)
   folder = builtin_models.find(pathlib.Path(name).expanduser())
@@ -56,6 +61,7 @@ def load(
       implementation=implementation,
       exact=exact,
       devices=devices,
+      mesh_sequence=mesh_sequence,
   )
   return TextModel(model, name)
 

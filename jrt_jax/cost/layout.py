@@ -151,6 +151,30 @@ def check_rows(config: Mapping[str, Any], mesh: Mapping[str, int]) -> None:
     )
 
 
+def check_prompts(model: Mapping[str, Any], part: int) -> None:
+  """Checks that devices can divide the positions of prompts in generation.
+
+  Args:
+    model: `config.model`.
+    part: the positions of a prompt that a device reads at once.
+
+  Raises:
+    ValueError: a layer needs whole rows, or reaches further than the device
+      before.
+  """
+  reach = mixers.reach(model)
+  if math.isinf(reach):
+    raise ValueError(
+        'mesh_sequence must be 1 for a model with config.model.sinks='
+        f'{model["sinks"]}, whose windows need whole rows'
+    )
+  if reach > part:
+    raise ValueError(
+        f'mesh_sequence must be 1 for a model whose layers see {reach} positions'
+        f' before their own, more than the {part} that a device reads at once'
+    )
+
+
 def check_batch(
     batch_size: int, microbatch_per_device: int, mesh: Mapping[str, int]
 ) -> int:

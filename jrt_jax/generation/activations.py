@@ -12,6 +12,7 @@ from jrt_jax.generation import prefill
 from jrt_jax.generation import sizes
 from jrt_jax.generation.model import Model
 from jrt_jax.generation.prompt_segments import Segment
+from jrt_jax.models import parallel
 from jrt_jax.models.context import Context
 
 
@@ -58,8 +59,10 @@ def _read(merge, params, batch, states, layer) -> tuple[jax.Array, Any]:
       prefix_len=batch.prefix_len,
       mask=batch.mask,
       unzeroed=batch.unzeroed,
+      sequence_axes=model.sequence_axes(C),
   )
-  x = kept = model.embed(batch.tokens)
+  axes = parallel.BATCH_AXES, context.sequence_axes
+  x = kept = model.embed(batch.tokens, axes)
   following = []
   for i, (block, state) in enumerate(zip(model.layers, states)):
     x, state = block.prefill(x, context, state)

@@ -8,11 +8,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jrt_jax.cost import layout
 from jrt_jax.cost.kernels import KERNELS_OR_CHUNKED
 from jrt_jax.data import tokenizers
 from jrt_jax.data.synthetic import tasks
 from jrt_jax.generation.model import as_served
 from jrt_jax.generation.model import Model
+from jrt_jax.generation.model import tokens_at_once
 from jrt_jax.runtime import sharding
 from jrt_jax.training import kernels
 from jrt_jax.training import workdirs
@@ -25,6 +27,7 @@ def load(
     implementation: str | None = None,
     exact: bool = False,
     devices: Sequence[jax.Device] | None = None,
+    mesh_sequence: int = 1,
 ) -> Model:
   """Returns the model of the newest intact checkpoint in `workdir`.
 
@@ -38,10 +41,13 @@ def load(
       only the weights for inference are kept (`model.as_served`).
     devices: the devices that share rows, and heads as in training; None: all
       GPUs of this process, or the CPU.
+    mesh_sequence: how many of these devices share the positions of a prompt;
+      of CPU devices, as many are then used.
 
   Raises:
     FileNotFoundError: there is no run, no checkpoint or no tokenizer.
-    ValueError: one of them is damaged, or they do not fit together.
+    ValueError: one of them is damaged, or they do not fit together; or the
+      devices cannot be divided in this way.
   """
   config = workdirs.read_config(workdir)
   if (source := config['data']['source']) in tasks.TASKS:
@@ -51,7 +57,7 @@ def load(
     )
   found = _tokenizer(config, tokenizer, workdir)
   implementation = implementation or _implementation(config['model'])
-  mesh = sharding.serving_mesh(config['mesh'], devices)
+  mesh = _mesh(config, devices, mesh_sequence)
   params, step = workdirs.read_params(workdir, config, mesh)
   data = workdirs.trained_on(workdir, step)
   if ' tokenizer ' in data and not data.endswith(f' {found.fingerprint}'):
@@ -80,6 +86,7 @@ def of_weights(
     implementation: str | None = None,
     exact: bool = False,
     devices: Sequence[jax.Device] | None = None,
+    mesh_sequence: int = 1,
 ) -> Model:
   """Returns the model of given weights, without a workdir.
 
@@ -87,7 +94,7 @@ def of_weights(
     config: the config of the run that trained it, nested dicts.
     params: float32 arrays, by name.
     origin: where the weights come from, for messages.
-    tokenizer, implementation, exact, devices: see `load`.
+    tokenizer, implementation, exact, devices, mesh_sequence: see `load`.
 
   Raises:
     FileNotFoundError, ValueError: there is no tokenizer, or it is that of
@@ -95,12 +102,19 @@ def of_weights(
   """
   found = _tokenizer(config, tokenizer, origin)
   implementation = implementation or _implementation(config['model'])
-  mesh = sharding.serving_mesh(config['mesh'], devices)
+  mesh = _mesh(config, devices, mesh_sequence)
   if exact:
     params = {name: jnp.asarray(x) for name, x in params.items()}
   else:
     params = as_served(config['model'], params)
   return Model(config, params, found, implementation=implementation, mesh=mesh)
+
+
+def _mesh(config, devices, mesh_sequence):
+  mesh = sharding.serving_mesh(config['mesh'], devices, sequence=mesh_sequence)
+  if mesh_sequence > 1:
+    layout.check_prompts(config['model'], tokens_at_once(config))
+  return mesh
 
 
 def _tokenizer(config, given, origin):

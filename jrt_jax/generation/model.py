@@ -63,8 +63,7 @@ class Model:
   @property
   def prefix_capacity(self) -> int:
     """M, the longest prefix in training."""
-    config = self.config
-    return policies.longest_prefix(config['prefix'], config['sequence_length'])
+    return _longest_prefix(self.config)
 
   def prefix_len(self, prompt: np.ndarray) -> int:
     """Returns how many tokens of a prompt, int32 [n], the run makes prefix."""
@@ -74,9 +73,14 @@ class Model:
     )
 
   @property
+  def parts(self) -> int:
+    """The number of devices that share the positions of a row."""
+    return self.mesh.shape['sequence'] if self.mesh else 1
+
+  @property
   def block(self) -> int:
-    """The number of tokens of a row that are read at once."""
-    return self.prefix_capacity or min(self.config['sequence_length'], 1024)
+    """The number of tokens of a row that are read at once, by all `parts`."""
+    return self.parts * tokens_at_once(self.config)
 
   @property
   def pad_id(self) -> int:
@@ -178,6 +182,15 @@ class Model:
     If there are none, it is the id that ends a document, as before a new one.
     """
     return np.array([*ids] or [self.tokenizer.eos_id], np.int32)
+
+
+def tokens_at_once(config: Mapping[str, Any]) -> int:
+  """Returns how many tokens of a row a device reads at once."""
+  return _longest_prefix(config) or min(config['sequence_length'], 1024)
+
+
+def _longest_prefix(config):
+  return policies.longest_prefix(config['prefix'], config['sequence_length'])
 
 
 def as_served(

@@ -175,7 +175,7 @@ def block_batches(
   """Returns batches to read one after the other, each with a block of a row."""
   block = model.block
   return [
-      _batch(step, block)
+      _batch(step, block, model.parts)
       for step in itertools.zip_longest(*(_split(row, block) for row in rows))
   ]
 
@@ -189,9 +189,9 @@ def _split(row, block):
   ]
 
 
-def _batch(step, block):
+def _batch(step, block, parts):
   longest = max(len(segment.tokens) for segment in step if segment)
-  shape = len(step), min(block, sizes.filled_length(longest))
+  shape = len(step), min(block, sizes.filled_length(longest, parts))
   tokens, prefix_len = np.zeros(shape, np.int32), np.zeros(len(step), np.int32)
   mask, unzeroed = np.zeros(shape, bool), np.ones(shape, bool)
   for b, segment in enumerate(step):

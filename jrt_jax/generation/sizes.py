@@ -12,9 +12,12 @@ def filled(size: int) -> int:
   return 1 << max(size - 1, 0).bit_length()
 
 
-def filled_length(length: int) -> int:
-  """Returns the padded length of a row of `length` tokens."""
-  return max(_LENGTH, filled(length))
+def filled_length(length: int, parts: int = 1) -> int:
+  """Returns the padded length of a row of `length` tokens.
+
+  It is a multiple of `parts`, the number of devices that share the row.
+  """
+  return parts * max(_LENGTH, filled(-(-length // parts)))
 
 
 def filled_rows(rows: int, replicas: int = 1) -> int:

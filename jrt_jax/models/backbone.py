@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import base
+from jrt_jax.cost import mixers
 from jrt_jax.models import layers
 from jrt_jax.models import parallel
 from jrt_jax.models.block import Block
@@ -56,6 +57,7 @@ class Backbone(nnx.Module):
     self.rounded_table = nnx.data(None)  # see `functional.ROUNDED_TABLE`
     self.vocab_size = config['vocab_size']
     self.pad_mask = config['pad_mask']
+    self.reach = mixers.reach(config)
 
   def hidden(
       self,
@@ -96,7 +98,7 @@ class Backbone(nnx.Module):
         pad_mask=self.pad_mask,
         sequence_axes=parallel.sequence_axes(tokens.shape[1]),
     )
-    x = self.embed(tokens, context.sequence_axes)
+    x = self.embed(tokens, (parallel.BATCH_AXES, context.sequence_axes))
     for layer in self.layers:
       x = layer(x, context)
     return self.final_norm(x)
@@ -118,11 +120,13 @@ class Backbone(nnx.Module):
     return self.logits(self.hidden(tokens, **context))
 
   def embed(
-      self, tokens: jax.Array, sequence_axes: Sequence[str] = ()
+      self,
+      tokens: jax.Array,
+      axes: Sequence[Sequence[str] | None] = (parallel.BATCH_AXES,),
   ) -> jax.Array:
     """Maps int32 [...] to [..., E], the residual stream before the first layer.
 
-    `sequence_axes` are the mesh axes that divide the second axis of the result.
+    `axes` are the mesh axes that divide the axes of the result.
 
     Raises:
       ValueError: an id, also of padding, is not in the vocabulary. Under `jit`
@@ -132,7 +136,7 @@ class Backbone(nnx.Module):
     # Otherwise XLA would divide the activations like the columns of the table.
     table = parallel.lay(self.embedding.embedding[...], (parallel.HEAD_AXES,))
     x = jnp.take(table, tokens, axis=0).astype(self.residual_dtype)
-    return parallel.lay(x, (parallel.BATCH_AXES, sequence_axes))
+    return parallel.lay(x, axes)
 
 
 def _check_ids(tokens, vocab_size):

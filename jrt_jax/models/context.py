@@ -117,7 +117,8 @@ class Context(NamedTuple):
 
   def at_last(self, x: jax.Array) -> jax.Array:
     """Maps [B, L, ...] to [B, ...], the value at the last token of each row."""
-    return x[jnp.arange(self.batch), self.last()]
+    last = self.last()[:, None]
+    return parallel.take(x, last, self.sequence_axes)[:, 0]
 
 
 def of_rows(

@@ -40,18 +40,40 @@ class DecodingBlock(nnx.Module):
     following = parallel.lay(following, self.facts.state_axes)
     return self.add_mlp(x), following
 
-  def prefill_blocks(self, x: jax.Array, masks: jax.Array, state: Any):
-    """As `prefill`, for N consecutive blocks [N, B, C, E] that are prefix."""
-    if self.facts.reads_prefix:
-      state = self.mixer.read_prefix(self.mixer_norm(x), masks, state)
-    return self.read_blocks(x, masks, state)
+  def prefill_blocks(
+      self,
+      x: jax.Array,
+      masks: jax.Array,
+      state: Any,
+      sequence_axes: tuple[str, ...] = (),
+  ):
+    """As `prefill`, for N consecutive blocks [N, B, C, E] that are prefix.
 
-  def read_blocks(self, x: jax.Array, masks: jax.Array, state: Any):
+    `sequence_axes` are the mesh axes that divide the C positions.
+    """
+    if self.facts.reads_prefix:
+      state = self.mixer.read_prefix(
+          self.mixer_norm(x), masks, state, sequence_axes
+      )
+    return self.read_blocks(x, masks, state, sequence_axes)
+
+  def read_blocks(
+      self,
+      x: jax.Array,
+      masks: jax.Array,
+      state: Any,
+      sequence_axes: tuple[str, ...] = (),
+  ):
     """As `prefill`, for N blocks [N, B, C, E] of a prefix that `state` has."""
 
     def read(state, block):
       x, mask = block
-      context = Context(*mask.shape, mask=mask, prefix_in_state=True)
+      context = Context(
+          *mask.shape,
+          mask=mask,
+          prefix_in_state=True,
+          sequence_axes=sequence_axes,
+      )
       return self.prefill(x, context, state)[::-1]
 
     state, x = jax.lax.scan(read, state, (x, masks))

@@ -36,16 +36,17 @@ def read(
     mask: bool [B, L], False at padding.
     block: number of tokens of a row that are computed at once.
   """
-  x = model.embed(split_blocks(tokens, block))
+  axes = model.sequence_axes(block)
+  x = model.embed_blocks(tokens, block)
   masks = split_blocks(mask, block)
   states = model.initial_states(len(tokens), state_capacity=tokens.shape[1])
   sums = []
   for layer, state in zip(model.layers, states, strict=True):
     own = None
     if layer.facts.reads_prefix:
-      own = layer.mixer.prefix_sums(layer.mixer_norm(x), masks)
+      own = layer.mixer.prefix_sums(layer.mixer_norm(x), masks, axes)
       state = layer.mixer.with_prefix(state, own)
-    x, _ = layer.read_blocks(x, masks, state)
+    x, _ = layer.read_blocks(x, masks, state, axes)
     sums.append(own)
   return tuple(sums)
 

@@ -35,14 +35,14 @@ def attend(
   """
   P = context.prefix_capacity
   inside, ids = context.in_prefix(), context.segment_ids[:, :P]
-  first = [x[:, :P] for x in (q, k, v)]
+  of_prefix = [x[:, :P] for x in (q, k, v)]
 
   @jax.checkpoint
   def read(number):
     own = inside & (ids == number)
     sums = group.prefix_sums(k_enc, v_enc, own)
     y, _ = group.attend(
-        *first,
+        *of_prefix,
         None,
         None,
         context=Context(*own.shape, mask=own, prefix_in_state=True),
@@ -69,5 +69,5 @@ def attend(
       state=group.with_prefix(state, sums),
       **options,
   )
-  later = jnp.where(inside[..., None, None], of_documents, y[:, :P])
-  return jnp.concatenate([later, y[:, P:]], axis=1), state
+  first = jnp.where(inside[..., None, None], of_documents, y[:, :P])
+  return jnp.concatenate([first, y[:, P:]], axis=1), state

@@ -1,10 +1,12 @@
 """The decode state of softmax attention: a cache of keys and values."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from jrt_jax.models import parallel
 from jrt_jax.models.context import Context
 
 
@@ -35,6 +37,7 @@ def newest(
     *,
     sinks: int = 0,
     before: KVCache | None = None,
+    sequence_axes: Sequence[str] = (),
 ) -> KVCache:
   """Returns the cache after reading rows [B, L, H, D].
 
@@ -44,7 +47,8 @@ def newest(
     last: int32 [B], the index of that token in the row.
     slots: S, number of slots.
     sinks: number of slots for the first tokens of the document.
-    before: the cache before the row, for sinks that are not in the row.
+    before: the cache before the row, for tokens that are not in the row.
+    sequence_axes: the mesh axes that divide the L positions.
   """
   # A slot of the ring holds the latest token that belongs there, if any.
   slot, end = jnp.arange(slots), count[:, None] - 1
@@ -54,7 +58,7 @@ def newest(
   row = token + (last + 1 - count)[:, None]
 
   def take(x, earlier):
-    taken = jnp.take_along_axis(x, jnp.maximum(row, 0)[..., None, None], axis=1)
+    taken = parallel.take(x, jnp.maximum(row, 0), sequence_axes)
     if earlier is not None:
       taken = jnp.where((row < 0)[..., None, None], earlier, taken)
     return jnp.where(held[..., None, None], taken, 0)
@@ -62,6 +66,22 @@ def newest(
   earlier = (None, None) if before is None else (before.k, before.v)
   k, v = map(take, (k, v), earlier)
   return KVCache(k, v, count.astype(jnp.int32))
+
+
+def window(
+    state: KVCache, sinks: int = 0
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Returns the W tokens of the window in `state`, in their order.
+
+  These are keys and values [B, W, H, D], and bool [B, W], False where there is
+  no token. `sinks` slots of the state are not part of the window.
+  """
+  slots = state.k.shape[1]
+  W = slots - sinks
+  token = state.count[:, None] - W + jnp.arange(W)
+  slot = slot_of(jnp.maximum(token, 0), slots, sinks)
+  ordered = lambda x: jnp.take_along_axis(x, slot[..., None, None], axis=1)
+  return ordered(state.k), ordered(state.v), token >= 0
 
 
 def after_window(
@@ -78,21 +98,17 @@ def after_window(
   Returns q, k, v [B, W + L, H, D], whose first W queries are 0, and the context
   of these longer rows. `sinks` slots of the state are not part of the window.
   """
-  B, slots = state.k.shape[:2]
-  W = slots - sinks
-  token = state.count[:, None] - W + jnp.arange(W)
-  slot = slot_of(jnp.maximum(token, 0), slots, sinks)
-  ordered = lambda x: jnp.take_along_axis(x, slot[..., None, None], axis=1)
+  before_k, before_v, held = window(state, sinks)
+  B, W = held.shape
   mask = context.mask
   if mask is None:
     mask = jnp.ones((B, context.length), bool)
   join = lambda before, x: jnp.concatenate([before, x], axis=1)
-  longer = Context(B, W + context.length, mask=join(token >= 0, mask))
-  before = ordered(state.k)
+  longer = Context(B, W + context.length, mask=join(held, mask))
   return (
-      join(jnp.zeros_like(before), q),
-      join(before, k),
-      join(ordered(state.v), v),
+      join(jnp.zeros_like(before_k), q),
+      join(before_k, k),
+      join(before_v, v),
       longer,
   )
 

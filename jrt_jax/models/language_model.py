@@ -1,6 +1,7 @@
 """The language model: reads prompts and text, and decodes."""
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -60,6 +61,7 @@ class LanguageModel(Backbone):
         mask,
         prefix_mask=prefix_mask,
         pad_mask=self.pad_mask,
+        sequence_axes=self.sequence_axes(tokens.shape[1]),
     )
     L = context.length
     if context.documents_in_prefix:
@@ -127,16 +129,38 @@ class LanguageModel(Backbone):
       See `prefill`.
     """
     B, L = tokens.shape
-    x = self.embed(split_blocks(tokens, block))
+    axes = self.sequence_axes(block)
+    x = self.embed_blocks(tokens, block)
     masks = split_blocks(mask, block)
     following = []
     states = self.initial_states(B, state_capacity=state_capacity or L)
     for layer, state in zip(self.layers, states, strict=True):
-      x, state = layer.prefill_blocks(x, masks, state)
+      x, state = layer.prefill_blocks(x, masks, state, axes)
       following.append(state)
     last = mask.sum(axis=1) - 1
-    x = x[last // block, jnp.arange(B), last % block]
+    x = jax.vmap(lambda x: parallel.take(x, last[:, None] % block, axes))(x)
+    x = x[last // block, jnp.arange(B), 0]
     return self._last_logits(x), tuple(following)
+
+  def embed_blocks(self, tokens: jax.Array, block: int) -> jax.Array:
+    """Maps int32 [B, L] to N blocks [N, B, C, E]; see `split_blocks`.
+
+    Devices divide each block rather than the row: every block is then read by
+    all of them.
+    """
+    axes = None, parallel.BATCH_AXES, self.sequence_axes(block)
+    return self.embed(split_blocks(tokens, block), axes)
+
+  def sequence_axes(self, length: int) -> tuple[str, ...]:
+    """Returns the mesh axes that divide rows of `length` in generation.
+
+    There are none where the part of a device would be shorter than a window or
+    a convolution, or where a layer needs whole rows.
+    """
+    axes = parallel.sequence_axes(length)
+    shape = jax.sharding.get_abstract_mesh().shape
+    parts = math.prod(shape[axis] for axis in axes)
+    return axes if length // parts >= self.reach else ()
 
   def decode_step(
       self, tokens: jax.Array, states: tuple[Any, ...]
@@ -165,7 +189,8 @@ class LanguageModel(Backbone):
     return parallel.lay(self.logits(self.final_norm(x)), (parallel.BATCH_AXES,))
 
   def _read(self, tokens, context, states):
-    x, following = self.embed(tokens), []
+    x = self.embed(tokens, (parallel.BATCH_AXES, context.sequence_axes))
+    following = []
     for layer, state in zip(self.layers, states or [None] * len(self.layers)):
       x, state = layer.prefill(x, context, state)
       following.append(state)

@@ -39,21 +39,33 @@ class LinearAttentionState(nnx.Module):
         group.ridge is None and group.causal_in_prefix for group in self.groups
     )
 
-  def read_prefix(self, x: jax.Array, mask: jax.Array, state: State) -> State:
+  def read_prefix(
+      self,
+      x: jax.Array,
+      mask: jax.Array,
+      state: State,
+      sequence_axes: Sequence[str] = (),
+  ) -> State:
     """Adds N blocks of tokens [N, B, C, E] to the prefix in `state`."""
-    return self.with_prefix(state, self.prefix_sums(x, mask))
+    return self.with_prefix(state, self.prefix_sums(x, mask, sequence_axes))
 
-  def prefix_sums(self, x: jax.Array, mask: jax.Array) -> tuple[Sums, ...]:
+  def prefix_sums(
+      self, x: jax.Array, mask: jax.Array, sequence_axes: Sequence[str] = ()
+  ) -> tuple[Sums, ...]:
     """Sums over N blocks of a prefix, [N, B, C, E], for each group of heads.
 
-    The sums of several documents can be added.
+    The sums of several documents can be added. `sequence_axes` are the mesh
+    axes that divide the C positions.
     """
 
     def sums(x, mask):
       k = self.heads(self.proj_k_enc(x))
       v = self.heads(self.proj_v_enc(x))
       groups = self.by_group(None, k, v)
-      return tuple(group.prefix_sums(k, v, mask) for group, _, k, v in groups)
+      return tuple(
+          group.prefix_sums(k, v, mask, sequence_axes)
+          for group, _, k, v in groups
+      )
 
     def add(before, block):
       return jax.tree.map(jnp.add, before, sums(*block)), None

@@ -26,6 +26,7 @@ text in parts that hand the state on, and a text token by token.
 this page.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -99,7 +100,13 @@ class PrefixMixer(Mixer, Protocol):
     """
     ...
 
-  def read_prefix(self, x: jax.Array, mask: jax.Array, state: Any) -> Any:
+  def read_prefix(
+      self,
+      x: jax.Array,
+      mask: jax.Array,
+      state: Any,
+      sequence_axes: Sequence[str] = (),
+  ) -> Any:
     """Reads a prefix, and nothing else, into the state.
 
     A prefix that is too long to be computed at once is read in two steps, block
@@ -113,6 +120,7 @@ class PrefixMixer(Mixer, Protocol):
       mask: bool [N, B, C], False at padding, which follows after the tokens of
         a row.
       state: the state after the tokens before the prefix.
+      sequence_axes: the mesh axes that divide the C positions.
 
     Returns:
       The state, in which `__call__` sees the whole prefix at every position.

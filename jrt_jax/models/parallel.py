@@ -49,7 +49,12 @@ def sequence_axes(length: int) -> tuple[str, ...]:
   return sharding.axes_that_divide(length, SEQUENCE_AXES) or ()
 
 
-def before(x: jax.Array, count: int, axes: Sequence[str]) -> jax.Array:
+def before(
+    x: jax.Array,
+    count: int,
+    axes: Sequence[str],
+    first: jax.Array | None = None,
+) -> jax.Array:
   """Returns what the previous device has of the positions before its own.
 
   For use inside of a `shard_map`.
@@ -58,9 +63,11 @@ def before(x: jax.Array, count: int, axes: Sequence[str]) -> jax.Array:
     x: [B, L, ...], the positions of this device.
     count: number of positions to return.
     axes: the mesh axes that divide the positions.
+    first: [B, count, ...], what is before the first position of the rows; None:
+      zeros.
 
   Returns:
-    [B, count, ...], the last positions of the previous device; zeros on the
+    [B, count, ...], the last positions of the previous device; `first` on the
     device that has the first positions.
 
   Raises:
@@ -72,7 +79,42 @@ def before(x: jax.Array, count: int, axes: Sequence[str]) -> jax.Array:
         f' sees of it, got {x.shape[1]}: config.mesh.sequence is too large'
     )
   pairs = [(i, i + 1) for i in range(lax.axis_size(axes) - 1)]
-  return lax.ppermute(x[:, x.shape[1] - count :], axes, pairs)
+  previous = lax.ppermute(x[:, x.shape[1] - count :], axes, pairs)
+  if first is None:
+    return previous
+  return jnp.where(lax.axis_index(axes) == 0, first, previous)
+
+
+def take(x: jax.Array, index: jax.Array, axes: Sequence[str]) -> jax.Array:
+  """Returns some positions of each row, on all devices that share the row.
+
+  Args:
+    x: [B, L, ...].
+    index: int32 [B, n], the positions.
+    axes: the mesh axes that divide the L positions; devices exchange what is
+      returned.
+
+  Returns:
+    [B, n, ...].
+  """
+  if not axes:
+    return x[jnp.arange(len(x))[:, None], index]
+
+  def of_device(x, index):
+    B, L = x.shape[:2]
+    index = index - L * lax.axis_index(axes)
+    own = (index >= 0) & (index < L)
+    taken = x[jnp.arange(B)[:, None], jnp.clip(index, 0, L - 1)]
+    own = jnp.expand_dims(own, [*range(2, x.ndim)])
+    return lax.psum(jnp.where(own, taken, 0), axes)
+
+  places = spec(x.shape, (BATCH_AXES, axes, HEAD_AXES))
+  rows, _, *others = (*places, *[None] * (x.ndim - len(places)))
+  return sharding.on_shards(
+      of_device,
+      (places, PartitionSpec(rows)),
+      PartitionSpec(rows, None, *others),
+  )(x, index)
 
 
 def running_sum(x: jax.Array, axes: Sequence[str]) -> jax.Array:

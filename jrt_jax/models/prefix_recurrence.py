@@ -1,5 +1,6 @@
 """A recurrence whose state has read the whole prefix before the first token."""
 
+from collections.abc import Sequence
 import functools
 from typing import Any
 
@@ -94,7 +95,13 @@ class PrefixRecurrence(Recurrence):
     place = jnp.argsort(order, axis=1)[:, -L:]
     return _take(y, place), memory
 
-  def read_prefix(self, x: jax.Array, mask: jax.Array, state: Any) -> Any:
+  def read_prefix(
+      self,
+      x: jax.Array,
+      mask: jax.Array,
+      state: Any,
+      sequence_axes: Sequence[str] = (),
+  ) -> Any:
     """See `mixer.PrefixMixer`."""
 
     def enter(tails, block):
@@ -107,13 +114,16 @@ class PrefixRecurrence(Recurrence):
     inputs = self._prefix_inputs(x[0])
     reach = len(inputs[0][0].kernel) - 1
     nothing = tuple(conv.empty(len(u), u.dtype) for conv, u in inputs)
-    _, tails = lax.scan(enter, nothing, (x[:, :, -reach:], mask[:, :, -reach:]))
+    B, C = mask.shape[1:]
+    at = jnp.broadcast_to(jnp.arange(max(C - reach, 0), C), (B, min(reach, C)))
+    ends = jax.vmap(lambda x: parallel.take(x, at, sequence_axes))(x)
+    _, tails = lax.scan(enter, nothing, (ends, mask[:, :, -reach:]))
 
     def read(memory, block, is_reversed):
       x, mask, tails = block
-      context = Context(*mask.shape, mask=mask)
+      context = Context(*mask.shape, mask=mask, sequence_axes=sequence_axes)
       operands, _ = self._encode(x, context, tails)
-      return _write(operands, mask, memory, is_reversed), None
+      return _write(operands, mask, memory, is_reversed, sequence_axes), None
 
     memory = state.memory
     for is_reversed in self.passes:

@@ -4,9 +4,12 @@ from flax import nnx
 import jax
 from jax.nn import initializers
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 
+from jrt_jax.models import parallel
 from jrt_jax.models.context import Context
 from jrt_jax.models.layers import Build
+from pallas_kernels import sharding
 
 
 class ShortConv(nnx.Module):
@@ -42,8 +45,7 @@ class ShortConv(nnx.Module):
     if state is None:
       shifted = [_shifted_within(u, shift, context) for shift in range(K)]
     else:  # tokens stand side by side
-      longer = jnp.concatenate([state, u], axis=1)
-      shifted = [longer[:, K - 1 - s :][:, : u.shape[1]] for s in range(K)]
+      shifted = _shifted_after(state, u, K, context.sequence_axes)
     y = self._add_bias(sum(taps[K - 1 - s] * shifted[s] for s in range(K)))
     if not return_state:
       return y
@@ -85,6 +87,29 @@ class HeadsConv(ShortConv):
     """Returns the state before the first token, in the dtype of the inputs."""
     K, I = self.kernel.shape
     return jnp.zeros((rows, I, K - 1), dtype)
+
+
+def _shifted_after(tail, u, K, axes):
+  """u_{i - s} for each shift s < K, where `tail`, [B, K - 1, I], is before u.
+
+  `axes` are the mesh axes that divide the positions of u.
+  """
+
+  def shifted(tail, u):
+    longer = jnp.concatenate([tail, u], axis=1)
+    return [longer[:, K - 1 - s :][:, : u.shape[1]] for s in range(K)]
+
+  def of_device(tail, u):
+    return shifted(parallel.before(u, K - 1, axes, tail), u)
+
+  if not axes:
+    return shifted(tail, u)
+  places = parallel.spec(
+      u.shape, (parallel.BATCH_AXES, axes, parallel.HEAD_AXES)
+  )
+  rows, _, channels = places
+  specs = PartitionSpec(rows, None, channels), places
+  return sharding.on_shards(of_device, specs, [places] * K)(tail, u)
 
 
 def _shifted_within(u, shift, context):

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 
 from jrt_jax.cost import mixers
 from jrt_jax.models import blocked_attention
+from jrt_jax.models import divided_attention
 from jrt_jax.models import kv_cache
+from jrt_jax.models import parallel
 from jrt_jax.models.context import Context
-from jrt_jax.models.divided_attention import divided_attention
 from jrt_jax.models.kv_cache import KVCache
 from jrt_jax.models.layers import Build
 from jrt_jax.models.rotary import rotary
@@ -78,7 +79,9 @@ class SoftmaxAttention(nnx.Module):
     if state is None:
       slots = self._slots or context.state_capacity or context.length
       state = kv_cache.newest(
-          k, v, count, context.last(), slots, sinks=self.sinks
+          *(k, v, count, context.last(), slots),
+          sinks=self.sinks,
+          sequence_axes=context.sequence_axes,
       )
     return y, state
 
@@ -114,29 +117,39 @@ class SoftmaxAttention(nnx.Module):
     return rotary(q, positions, **turn), rotary(k, positions, **turn), v
 
   def _continue(self, q, k, v, positions, count, context, state):
+    axes = context.sequence_axes
     if W := self.window:
       S = self.sinks
-      q, k, v, context = kv_cache.after_window(state, q, k, v, context, sinks=S)
       following = kv_cache.newest(
-          k, v, count, context.last(), S + W, sinks=S, before=state
+          *(k, v, count, context.last(), S + W),
+          sinks=S,
+          before=state,
+          sequence_axes=axes,
       )
+      if axes:
+        return self._attend(q, k, v, context, state=state), following
+      q, k, v, context = kv_cache.after_window(state, q, k, v, context, sinks=S)
       first = following.k[:, :S], following.v[:, :S], state.count - W
       return self._attend(q, k, v, context, earlier=first)[:, W:], following
+    # Each device has the whole cache.
+    k, v = parallel.lay((k, v), (parallel.BATCH_AXES, None, parallel.HEAD_AXES))
     state = kv_cache.append(state, k, v, count, positions, context.mask)
-    y = blocked_attention.cached_attention(q, state.k, state.v, positions)
+    y = divided_attention.cached_attention(q, state, positions, axes)
     seen = positions + 1
     if context.mask is not None:  # a NaN at padding would spread to tokens
       seen = jnp.where(context.mask, seen, 0)
     return _nan_beyond_capacity(y, seen, state), state
 
-  def _attend(self, q, k, v, context, earlier=None):
+  def _attend(self, q, k, v, context, earlier=None, state=None):
     if context.sequence_axes:
       if self.sinks:
         raise ValueError(
             'config.model.sinks must be 0 where devices divide the positions of'
             f' rows (config.mesh.sequence), got {self.sinks}'
         )
-      return divided_attention(q, k, v, context, window=self.window)
+      return divided_attention.attention(
+          q, k, v, context, window=self.window, state=state
+      )
     fits = not self.sinks and _cudnn_takes(q, context)
     implementation = self.implementation
     if implementation == 'auto':

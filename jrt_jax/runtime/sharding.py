@@ -45,29 +45,43 @@ def make_mesh(
 
 
 def serving_mesh(
-    config: Mapping[str, int], devices: Sequence[jax.Device] | None = None
+    config: Mapping[str, int],
+    devices: Sequence[jax.Device] | None = None,
+    *,
+    sequence: int = 1,
 ) -> Mesh | None:
   """Returns the mesh for generation and evaluation; None: one device.
 
-  Devices divide heads as in training, if their number allows it, and the rows
-  of a batch.
+  Devices divide heads as in training, if their number allows it, the positions
+  of prompts among `sequence` of them, and the rows of a batch.
 
   Args:
     config: the `mesh` keys of `configs/base.py`.
-    devices: the devices to use. None: all GPUs of this process, or one CPU
-      device, since several CPU devices are the same cores.
+    devices: the devices to use. None: all GPUs of this process, or `sequence`
+      CPU devices, since several CPU devices are the same cores.
+    sequence: the number of devices that share the positions of a prompt.
+
+  Raises:
+    ValueError: `sequence` does not divide the number of devices.
   """
   if devices is None:
     devices = jax.local_devices()
     if devices[0].platform == 'cpu':
-      devices = devices[:1]
-  if len(devices) == 1:
+      devices = devices[: max(sequence, 1)]
+  count = len(devices)
+  if sequence < 1 or count % sequence:
+    raise ValueError(
+        f'mesh_sequence must divide the number of devices, {count}, got'
+        f' {sequence}'
+    )
+  if count == 1:
     return None
   tensor = config['tensor']
-  if len(devices) % tensor:
+  if count // sequence % tensor:
     tensor = 1
-  shape = {'data': len(devices) // tensor, 'fsdp': 1, 'tensor': tensor}
-  return make_mesh(shape, devices)
+  return make_mesh(
+      {'sequence': sequence, 'tensor': tensor, 'data': -1}, devices
+  )
 
 
 def batch_sharding(mesh: Mesh, num_axes: int = 1) -> NamedSharding:

@@ -31,6 +31,11 @@ MIXERS = {
 }
 
 
+def reach(config: Config) -> float:
+  """The most of `Mixer.reach` of the layers of a model; see there."""
+  return max(MIXERS[x].reach(config) for x in config['mixers'])
+
+
 def state_grows(config: Config) -> bool:
   """Whether the decode state of a model grows with the number of tokens.
 

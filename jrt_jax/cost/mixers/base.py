@@ -35,6 +35,9 @@ class Mixer(NamedTuple):
       addition for each sequence with a prefix, whatever its length.
     gathered: maps `config.model` to the number of values per token that each
       device keeps of whole rows where devices divide their positions.
+    reach: maps `config.model` to the least number of positions that a device
+      must have where devices divide rows: as many as the next device sees of
+      them in a window or a convolution. Infinite: it needs whole rows.
     state_axes: for each axis of the arrays of its decode state, the axes of the
       mesh that divide it; arrays with fewer axes use the first of these.
     model_heads: whether it has the heads of `config.model.num_heads`.
@@ -54,6 +57,7 @@ class Mixer(NamedTuple):
   kept: Callable[[Config, float], tuple[float, float]]
   kept_of_row: Callable[[Config], int] = lambda config: 0
   gathered: Callable[[Config], int] = lambda config: 0
+  reach: Callable[[Config], float] = lambda config: 0
   state_axes: tuple[tuple[str, ...] | None, ...] = (BATCH_AXES,)
   model_heads: bool = False
   settings: tuple[str, ...] = ()

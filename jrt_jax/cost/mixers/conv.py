@@ -40,5 +40,6 @@ CONV = Mixer(
     state_bytes=_state_bytes,
     products=lambda *_: 0,
     kept=_kept,
+    reach=lambda config: config['conv_kernel'] - 1,
     state_axes=(weight.BATCH_AXES, None, weight.HEAD_AXES),
 )

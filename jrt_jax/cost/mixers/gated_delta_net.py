@@ -87,6 +87,7 @@ GDN, PREFIX_GDN = of_heads(
     state_bytes=_state_bytes,
     products=_products,
     kept=_kept,
+    reach=lambda config: config['gdn']['conv_kernel'] - 1,
     settings=_SETTINGS,
 )
 PREFIX_GDN = PREFIX_GDN._replace(settings=(*_SETTINGS, 'gdn.prefix_passes'))

@@ -102,5 +102,6 @@ MAMBA2, PREFIX_MAMBA2 = of_heads(
     state_bytes=_state_bytes,
     products=_products,
     kept=_kept,
+    reach=lambda config: config['mamba2']['conv_kernel'] - 1,
     settings=_SETTINGS,
 )

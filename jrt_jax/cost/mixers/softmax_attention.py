@@ -1,6 +1,7 @@
 """The facts of `attention` and `swa`: softmax attention over all or W keys."""
 
 import functools
+import math
 
 from jrt_jax.cost import weight
 from jrt_jax.cost.mixers.base import head_width
@@ -40,6 +41,11 @@ def _kept(config, capacity):
   return 3 * E, 4 * E + H * 4 / ITEM_BYTES[config['dtype']]
 
 
+def _reach(config):
+  """Sinks may be on any device."""
+  return math.inf if config['sinks'] else max(config['window'] - 1, 1)
+
+
 def _softmax_attention(module, windowed):
   bind = functools.partial
   return Mixer(
@@ -49,6 +55,7 @@ def _softmax_attention(module, windowed):
       products=bind(_products, windowed=windowed),
       kept=_kept,
       gathered=lambda config: 0 if windowed else 2 * config['width'],
+      reach=_reach if windowed else lambda config: 0,
       state_axes=(weight.BATCH_AXES, None, weight.HEAD_AXES),
       model_heads=True,
       state_grows=not windowed,

@@ -145,3 +145,21 @@ def test_what_needs_whole_rows_is_refused_where_they_are_divided(
 
 def test_layers_that_are_not_there_need_nothing():
   check_rows(8, **{'model.mixers': ('conv', 'la'), 'model.window': 14})
+
+
+def check_prompts(part, **changes):
+  config = jrt_tiny.get_config()
+  config.update_from_flattened_dict({'model.window': 8, **changes})
+  layout.check_prompts(config.to_dict()['model'], part)
+
+
+def test_a_prompt_is_not_divided_into_parts_shorter_than_a_window():
+  check_prompts(7)
+  with pytest.raises(ValueError, match='^mesh_sequence must be 1 .* the 6 '):
+    check_prompts(6)
+
+
+def test_a_prompt_of_a_model_with_sinks_is_not_divided():
+  with pytest.raises(ValueError, match='mesh_sequence must be 1 .*sinks=2'):
+    check_prompts(64, **{'model.sinks': 2})
+  check_prompts(64, **{'model.sinks': 2, 'model.mixers': ('conv', 'la')})

@@ -77,6 +77,38 @@ def test_a_batch_is_divided_over_the_replicas_in_order():
       np.testing.assert_array_equal(shard.data, array[2 * i : 2 * i + 2])
 
 
+@pytest.mark.parametrize(
+    'count, sequence, tensor, expected',
+    [
+        (8, 1, 2, (4, 1, 1, 2)),
+        (8, 4, 2, (1, 1, 4, 2)),
+        (8, 2, 2, (2, 1, 2, 2)),
+        (6, 3, 4, (2, 1, 3, 1)),  # where heads cannot be divided
+    ],
+)
+def test_devices_that_serve_share_positions_heads_and_rows(
+    count, sequence, tensor, expected
+):
+  mesh = sharding.serving_mesh(
+      {'tensor': tensor}, jax.devices()[:count], sequence=sequence
+  )
+  assert mesh.devices.shape == expected
+
+
+def test_as_many_cpu_devices_serve_as_share_the_positions():
+  assert sharding.serving_mesh({'tensor': 1}) is None
+  mesh = sharding.serving_mesh({'tensor': 1}, sequence=4)
+  assert mesh.devices.shape == (1, 1, 4, 1)
+
+
+@pytest.mark.parametrize('sequence', [0, 3])
+def test_positions_must_be_shared_by_a_part_of_the_devices(sequence):
+  with pytest.raises(
+      ValueError, match=f'^mesh_sequence must divide .* 8, got {sequence}$'
+  ):
+    sharding.serving_mesh({'tensor': 1}, jax.devices()[:8], sequence=sequence)
+
+
 def test_rows_are_divided_over_devices_in_the_order_of_positions():
   mesh = make_mesh(data=2, sequence=2)
   batch = {
