@@ -5,7 +5,6 @@ import json
 import shutil
 import signal
 import socket
-import time
 
 import numpy as np
 import pytest
@@ -152,7 +151,8 @@ def test_what_a_run_says_and_writes_comes_once(both):
   assert json.loads(events.read_text())['steps'] == STEPS
 
 
-def test_a_run_of_two_goes_on_alone(
+@pytest.mark.slow  # that of two processes, of which one is killed, is not
+def test_a_run_of_two_that_is_terminated_goes_on_alone(
     start, start_two, wait_for_step, alone, tmp_path
 ):
   processes = start_two(tmp_path)
@@ -165,6 +165,32 @@ def test_a_run_of_two_goes_on_alone(
   assert stopped_at < STEPS
   _, outputs, _ = finish([start(tmp_path)])
   assert f'resuming from step {stopped_at}' in outputs[0]
+  assert_same_run(tmp_path, alone)
+
+
+def kill(k, processes):
+  """Kills one of two processes; the other one ends, and says why in one line."""
+  processes[k].kill()
+  _, errors = processes[1 - k].communicate(timeout=60)
+  # Who notices first decides: a collective, or who listens for a sign of life.
+  words = {
+      1: 'lost the connection to another process',
+      200: f'waits in vain: process {k} ',
+  }
+  (line,) = [x for x in errors.splitlines() if x.startswith('error: ')]
+  assert words[processes[1 - k].returncode] in line
+  processes[k].communicate()
+  assert processes[k].returncode == -signal.SIGKILL
+
+
+def test_a_run_of_two_that_loses_one_goes_on_alone(
+    start, start_two, wait_for_step, alone, tmp_path
+):
+  processes = start_two(tmp_path)
+  wait_for_step(tmp_path, 8, processes[0])
+  kill(1, processes)
+  _, outputs, _ = finish([start(tmp_path)])
+  assert 'resuming from step' in outputs[0]
   assert_same_run(tmp_path, alone)
 
 
@@ -188,6 +214,7 @@ def test_a_run_of_four_that_loses_one_goes_on_in_three(
   assert_same_run(workdir, tmp_path / 'alone', tolerance=1e-3)
 
 
+@pytest.mark.slow
 def test_a_run_of_one_goes_on_in_two(start_two, alone, tmp_path):
   workdir = shutil.copytree(alone, tmp_path / 'run')
   shutil.rmtree(workdir / 'checkpoints' / str(STEPS))
@@ -197,28 +224,16 @@ def test_a_run_of_one_goes_on_in_two(start_two, alone, tmp_path):
   assert_same_run(workdir, alone)
 
 
-@pytest.mark.parametrize('killed', [1, pytest.param(0, marks=pytest.mark.slow)])
-def test_the_death_of_one_ends_the_other_with_a_clear_message(
-    start_two, wait_for_step, tmp_path, killed
+@pytest.mark.slow  # runtime/distributed_test.py has how this is noticed
+def test_the_death_of_the_first_ends_the_other(
+    start_two, wait_for_step, tmp_path
 ):
   processes = start_two(tmp_path, steps=100_000, log_every=10)
   wait_for_step(tmp_path, 10, processes[0])
-  processes[killed].kill()
-  killed_at = time.monotonic()
-  _, errors = processes[1 - killed].communicate(timeout=60)
-  assert time.monotonic() - killed_at < 60
-  # Who notices first decides: a collective, or who listens for a sign of life.
-  code = processes[1 - killed].returncode
-  words = {
-      1: 'lost the connection to another process',
-      200: f'waits in vain: process {killed} ',
-  }
-  said = [x for x in errors.splitlines() if not x.startswith('step ')]
-  (line,) = [x for x in said if not x.startswith('compil')]
-  assert words[code] in line
-  finish(processes[killed : killed + 1])
+  kill(0, processes)
 
 
+@pytest.mark.slow  # runtime/distributed_test.py has what is compared
 def test_processes_with_other_configs_are_refused(start_two, tmp_path):
   other = {'optimizer__peak_lr': 0.5}
   processes = start_two(tmp_path, second=other, optimizer__peak_lr=0.25)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 import pytest
 
 from configs import base
@@ -92,6 +93,26 @@ def run_config():
     return config.to_dict()
 
   return make
+
+
+@pytest.fixture(scope='module')
+def shared_compilation(tmp_path_factory):
+  """The runs of a file share what they compile."""
+  settings = {
+      'jax_enable_compilation_cache': True,
+      'jax_compilation_cache_dir': str(tmp_path_factory.mktemp('compiled')),
+      'jax_persistent_cache_min_compile_time_secs': 0,
+  }
+  before = {name: getattr(jax.config, name) for name in settings}
+  _configure(settings)
+  yield
+  _configure(before)
+
+
+def _configure(settings):
+  for name, value in settings.items():
+    jax.config.update(name, value)
+  compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope='session')

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -138,16 +139,25 @@ def test_the_command_of_a_finished_run_shows_its_result_at_once(
   assert again.endswith(output[result:])
 
 
-def test_a_run_killed_twice_ends_as_if_it_had_not_been(
+def test_a_run_terminated_and_then_killed_ends_as_if_it_had_not_been(
     start, wait_for_step, finished, tmp_path
 ):
-  for step in (5, 8):
-    process = start(tmp_path)
-    wait_for_step(tmp_path, step, process)
-    process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-  start(tmp_path).communicate()
+  process = start(tmp_path)
+  wait_for_step(tmp_path, 4, process)
+  process.terminate()
+  output, errors = process.communicate()
+  assert process.returncode == 128 + signal.SIGTERM
+  assert 'the same command continues' in output + errors
+  stopped_at = max(step for step, _ in metrics(tmp_path))
+  assert checkpoint_reader.load_params(tmp_path)[1] == stopped_at < STEPS
+  process = start(tmp_path)
+  wait_for_step(tmp_path, 8, process)
+  process.kill()
+  process.communicate()
+  assert process.returncode == -signal.SIGKILL
+  output, _ = start(tmp_path).communicate()
+  resumed_at = re.search(r'resuming from step (\d+)', output)[1]
+  assert stopped_at <= int(resumed_at) < STEPS
   assert_same_run(tmp_path, finished[0])
 
 
@@ -221,22 +231,6 @@ def test_a_run_on_drawn_questions_that_is_killed_ends_as_if_it_had_not_been(
   assert_same_run(tmp_path / 'killed', tmp_path / 'finished')
 
 
-def test_a_run_that_is_terminated_saves_and_continues(
-    start, wait_for_step, finished, tmp_path
-):
-  process = start(tmp_path)
-  wait_for_step(tmp_path, 4, process)
-  process.terminate()
-  output, errors = process.communicate()
-  assert process.returncode == 128 + signal.SIGTERM
-  assert 'the same command continues' in output + errors
-  stopped_at = max(step for step, _ in metrics(tmp_path))
-  assert checkpoint_reader.load_params(tmp_path)[1] == stopped_at < STEPS
-  output, _ = start(tmp_path).communicate()
-  assert f'resuming from step {stopped_at}' in output
-  assert_same_run(tmp_path, finished[0])
-
-
 @pytest.mark.slow  # training/checkpoint_test.py has which one is taken
 def test_a_truncated_checkpoint_is_set_aside_for_the_one_before(
     start, finished, unfinished
@@ -252,6 +246,7 @@ def test_a_truncated_checkpoint_is_set_aside_for_the_one_before(
   assert_same_run(unfinished, finished[0])
 
 
+@pytest.mark.slow  # training/first_weights_test.py has which weights these are
 def test_weights_of_another_run_start_a_new_one(start, finished, tmp_path):
   output, _ = start(tmp_path, init_from=finished[0]).communicate()
   assert f'weights of step {STEPS}' in output
@@ -303,16 +298,13 @@ MISTAKES = {
 }
 
 
-# One that the parser finds and one of the run: what raises the others is tested
-# where it is.
+# One that the parser finds: what raises the others is tested where it is.
 @pytest.mark.parametrize(
     'mistake',
     [
         pytest.param(
             name,
-            marks=()
-            if name in ('mistyped key', 'missing data')
-            else pytest.mark.slow,
+            marks=() if name == 'mistyped key' else pytest.mark.slow,
         )
         for name in MISTAKES
     ],

@@ -180,8 +180,7 @@ def test_strong_decays_neither_overflow_nor_lose_gradients(erases):
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradients))
 
 
-@pytest.mark.parametrize('erases', [True, False])
-@pytest.mark.parametrize('backward', [False, True])
+@pytest.mark.parametrize('erases, backward', [(True, True), (False, False)])
 def test_memory_grows_linearly_with_the_length(erases, backward):
   def temporary_bytes(L):
     inputs = make_inputs(B=1, L=L, G=1, H=2, D=16, V=16, erases=erases)

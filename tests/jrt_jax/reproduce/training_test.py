@@ -9,6 +9,8 @@ from jrt_jax.training import kernels
 from jrt_jax.training import optimizer
 from jrt_jax.training import run_kernels
 
+pytestmark = pytest.mark.usefixtures('shared_compilation')
+
 OVERRIDES = {
     'steps': 6,
     'batch_size': 8,

@@ -172,7 +172,10 @@ def assert_lost(errors):
   assert re.match('error: process . lost the connection to another', line)
 
 
-@pytest.mark.parametrize('killed', [0, 1])
+@pytest.mark.parametrize(
+    'killed',
+    [0, pytest.param(1, marks=pytest.mark.slow)],  # as several_processes_test
+)
 def test_the_death_of_one_ends_the_other(killed):
   took, errors = kill_one('work', killed)
   assert took < 60

@@ -8,6 +8,8 @@ from jrt_jax.training import compact
 from jrt_jax.training import run as run_lib
 from jrt_jax.training import workdirs
 
+pytestmark = pytest.mark.usefixtures('shared_compilation')
+
 
 def test_weights_of_another_model_start_a_run_with_their_own_config(
     config, tmp_path

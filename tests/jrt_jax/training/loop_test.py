@@ -10,7 +10,6 @@ import signal
 import types
 
 import jax
-from jax.experimental.compilation_cache import compilation_cache
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -23,6 +22,8 @@ from jrt_jax.training import checkpoint_reader
 from jrt_jax.training import loop
 from jrt_jax.training import program
 from jrt_jax.training import run as run_lib
+
+pytestmark = pytest.mark.usefixtures('shared_compilation')
 
 # Compiles fast: no attention, no accumulation.
 CHEAP = {'model__mixers': ('conv',), 'microbatch_per_device': 8}
@@ -72,26 +73,6 @@ def metrics(workdir):
   """{step: {name: value}} of training."""
   lines = map(json.loads, (workdir / 'metrics.jsonl').open())
   return {line['step']: line for line in lines if 'loss' in line}
-
-
-@pytest.fixture(scope='module', autouse=True)
-def shared_compilation(tmp_path_factory):
-  """Runs of this file share what they compile."""
-  settings = {
-      'jax_enable_compilation_cache': True,
-      'jax_compilation_cache_dir': str(tmp_path_factory.mktemp('compiled')),
-      'jax_persistent_cache_min_compile_time_secs': 0,
-  }
-  before = {name: getattr(jax.config, name) for name in settings}
-  configure(settings)
-  yield
-  configure(before)
-
-
-def configure(settings):
-  for name, value in settings.items():
-    jax.config.update(name, value)
-  compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope='module')
@@ -311,25 +292,30 @@ def assert_same_weights(workdir, expected):
     np.testing.assert_array_equal(params[name], expected[name])
 
 
-def test_probes_are_logged_and_change_no_weight(config, not_probed, tmp_path):
-  assert train(config(**PROBED), tmp_path, probe=mean_weight) is None
-  found = asked(tmp_path)
+@pytest.fixture(scope='module')
+def probed(config, tmp_path_factory):
+  """The workdir of a run that was probed."""
+  workdir = tmp_path_factory.mktemp('probed')
+  assert train(config(**PROBED), workdir, probe=mean_weight) is None
+  return workdir
+
+
+def test_probes_are_logged_and_change_no_weight(not_probed, probed):
+  found = asked(probed)
   assert sorted(found) == [2, 4, 6] and len({*found.values()}) == 3
   assert found[6] == mean_weight(not_probed)['a']
-  assert_same_weights(tmp_path, not_probed)
+  assert_same_weights(probed, not_probed)
 
 
 def test_a_run_that_was_stopped_is_probed_as_one_that_was_not(
-    config, not_probed, tmp_path
+    config, not_probed, probed, tmp_path
 ):
-  probed = config(**PROBED)
-  first, whole = tmp_path / 'first', tmp_path / 'whole'
-  stopped = train(probed, first, stop_after(3), probe=mean_weight)
+  settings = config(**PROBED)
+  stopped = train(settings, tmp_path, stop_after(3), probe=mean_weight)
   assert stopped == signal.SIGTERM
-  assert train(probed, first, probe=mean_weight) is None
-  assert train(probed, whole, probe=mean_weight) is None
-  assert asked(first) == asked(whole)
-  assert_same_weights(first, not_probed)
+  assert train(settings, tmp_path, probe=mean_weight) is None
+  assert asked(tmp_path) == asked(probed)
+  assert_same_weights(tmp_path, not_probed)
 
 
 def test_a_probe_that_a_kill_has_prevented_is_made_up_for(config, tmp_path):

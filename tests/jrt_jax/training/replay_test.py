@@ -3,8 +3,6 @@
 import json
 import shutil
 
-from jax.experimental.compilation_cache import compilation_cache
-import jax
 import pytest
 
 from jrt_jax.training import loop
@@ -12,23 +10,7 @@ from jrt_jax.training import program
 from jrt_jax.training import replay
 from jrt_jax.training import run as run_lib
 
-
-@pytest.fixture(scope='module', autouse=True)
-def shared_compilation(tmp_path_factory):
-  """Runs and replays of the same model compile it once."""
-  settings = {
-      'jax_enable_compilation_cache': True,
-      'jax_compilation_cache_dir': str(tmp_path_factory.mktemp('compiled')),
-      'jax_persistent_cache_min_compile_time_secs': 0,
-  }
-  before = {name: getattr(jax.config, name) for name in settings}
-  for name, value in settings.items():
-    jax.config.update(name, value)
-  compilation_cache.reset_cache()
-  yield
-  for name, value in before.items():
-    jax.config.update(name, value)
-  compilation_cache.reset_cache()
+pytestmark = pytest.mark.usefixtures('shared_compilation')
 
 
 @pytest.fixture(scope='module')

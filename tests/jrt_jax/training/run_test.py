@@ -18,6 +18,8 @@ from jrt_jax.training import run_kernels
 from jrt_jax.training import train_state
 from jrt_jax.training import workdirs
 
+pytestmark = pytest.mark.usefixtures('shared_compilation')
+
 
 @pytest.mark.parametrize(
     ('changes', 'message'),

@@ -244,6 +244,8 @@ def train_on(devices, accumulation):
     return jax.device_get(jax.jit(steps.train)(state, batch))
 
 
-@pytest.mark.parametrize('accumulation', [1, 2])
+@pytest.mark.parametrize(
+    'accumulation', [pytest.param(1, marks=pytest.mark.slow), 2]
+)
 def test_eight_devices_take_the_step_of_one(accumulation):
   assert_close(train_on(8, accumulation), train_on(1, accumulation))

@@ -54,9 +54,10 @@ def evaluate(function, arguments):
   return jax.jit(run)(arguments)
 
 
-def separately(op, implementation):
-  """Calls `op` for each document, and joins the results like packed ones."""
-  call = functools.partial(op, implementation=implementation, return_state=True)
+@pytest.fixture(scope='module')
+def alone(op, inputs):
+  """What the definition makes of each document of bfloat16 numbers by itself."""
+  call = functools.partial(op, implementation='reference', return_state=True)
 
   def function(*, initial_state, **arrays):
     joined = []
@@ -72,7 +73,11 @@ def separately(op, implementation):
       joined.append((jnp.concatenate(ys, axis=1), last))
     return jax.tree.map(lambda *rows: jnp.concatenate(rows), *joined)
 
-  return function
+  return evaluate(function, exactly(inputs('bfloat16')))
+
+
+def exactly(arguments):
+  return jax.tree.map(lambda x: x.astype('float32'), arguments)
 
 
 @each_implementation
@@ -98,15 +103,17 @@ def test_a_token_sees_the_prefix_of_its_own_document_only(op, implementation):
 
 @each_implementation
 @pytest.mark.parametrize('dtype', testing.TOLERANCE)
-def test_packed_documents_are_as_if_alone(op, inputs, dtype, implementation):
+def test_packed_documents_are_as_if_alone(
+    op, inputs, alone, dtype, implementation
+):
   packed = functools.partial(
       op, **packed_rows(), implementation=implementation, return_state=True
   )
-  actual = evaluate(packed, inputs(dtype))
-  alone = separately(op, implementation)
-  exact = jax.tree.map(lambda x: x.astype('float32'), inputs(dtype))
-  expected = evaluate(alone, exact)
-  testing.assert_close(actual, expected, testing.TOLERANCE[dtype])
+  arguments = inputs('bfloat16')
+  if dtype == 'float32':
+    arguments = exactly(arguments)
+  actual = evaluate(packed, arguments)
+  testing.assert_close(actual, alone, testing.TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize('chunk', [1, 5, 128])
@@ -143,12 +150,13 @@ def test_without_documents_a_mask_is_a_length(op, inputs, implementation):
 
 def test_positions_that_are_not_prefix_are_not_read(op, inputs):
   rows, arguments = packed_rows(), inputs()
-  run = functools.partial(op, **rows, implementation='chunked')
-  expected = evaluate(run, arguments)
+  read = functools.partial(op, **rows, implementation='chunked')
+  run = jax.jit(functools.partial(testing.outputs_and_gradients, read))
+  expected = run(arguments)
   for name in 'k_enc', 'v_enc':
     arguments[name] = arguments[name].copy()
     arguments[name][~rows['prefix_mask']] = np.nan
-  testing.assert_close(evaluate(run, arguments), expected, 0)
+  testing.assert_close(run(arguments), expected, 0)
 
 
 def test_the_masks_of_the_caller_stay_as_they_were(op, inputs):
@@ -186,8 +194,7 @@ def test_a_sharded_batch_is_computed_in_place(op, inputs):
   testing.assert_close(actual, run(*arguments), testing.TOLERANCE['float32'])
 
 
-@pytest.mark.parametrize('backward', [False, True])
-def test_memory_is_linear_in_the_length(unoptimized, backward):
+def test_memory_of_both_passes_is_linear_in_the_length(unoptimized):
   H, D, V = 2, 16, 64
 
   def temporary_bytes(length):
@@ -199,7 +206,7 @@ def test_memory_is_linear_in_the_length(unoptimized, backward):
           implementation='chunked',
       )
 
-    function = jax.grad(lambda *x: outputs(*x).sum()) if backward else outputs
+    function = jax.grad(lambda *x: outputs(*x).sum())
     widths = D, D, V, D, V
     floats = [
         jax.ShapeDtypeStruct((1, length, H, width), jnp.float32)

@@ -98,6 +98,22 @@ def test_a_prefix_of_nothing_is_0_with_finite_gradients(arrays):
     assert np.isfinite(gradient).all()
 
 
+@jax.jit
+def read_by_the_first_key(k, v, strength):
+  """What the first key reads, as a regression: the scale is taken away."""
+  sums = ridge.prefix_sums(k, v, mask=np.ones(k.shape[:2], bool))
+  mean = jnp.trace(sums.kk[0, 0]) / len(sums.kk[0, 0])
+  kv = ridge.ridge_state(sums, strength).kv / mean
+  phi = pallas_kernels.feature_maps.taylor_exp().features(k[0, 0, 0])
+  return phi @ kv[0, 0]
+
+
+@jax.jit
+def gradients_of_the_first_key(*arrays):
+  loss = lambda *arrays: read_by_the_first_key(*arrays).sum()
+  return jax.grad(loss, argnums=(0, 1, 2))(*arrays)
+
+
 @pytest.mark.parametrize('spread', [0.0, 1e-4], ids=['repeated', 'collinear'])
 @pytest.mark.parametrize('size', [1, 1e3])
 def test_equal_keys_hold_the_mean_of_their_values(spread, size):
@@ -106,20 +122,9 @@ def test_equal_keys_hold_the_mean_of_their_values(spread, size):
   k = rng.standard_normal((1, 1, 1, width)) * size
   k = k + spread * size * rng.standard_normal((1, length, 1, width))
   k, v = np.float32(k), np.float32(rng.standard_normal((1, length, 1, V)) + 2)
-  mask = np.ones((1, length), bool)
-
-  def read(k, v, strength):
-    """What the first key reads, as a regression: the scale is taken away."""
-    sums = ridge.prefix_sums(k, v, mask=mask)
-    mean = jnp.trace(sums.kk[0, 0]) / len(sums.kk[0, 0])
-    kv = ridge.ridge_state(sums, strength).kv / mean
-    phi = pallas_kernels.feature_maps.taylor_exp().features(k[0, 0, 0])
-    return phi @ kv[0, 0]
-
-  read = jax.jit(read)
-  np.testing.assert_allclose(read(k, v, least), v.mean((0, 1, 2)), rtol=2e-2)
-  loss = lambda *arrays: read(*arrays).sum()
-  for gradient in jax.grad(loss, argnums=(0, 1, 2))(k, v, least):
+  actual = read_by_the_first_key(k, v, least)
+  np.testing.assert_allclose(actual, v.mean((0, 1, 2)), rtol=2e-2)
+  for gradient in gradients_of_the_first_key(k, v, least):
     assert np.isfinite(gradient).all()
 
 
