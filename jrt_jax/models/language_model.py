@@ -51,7 +51,8 @@ class LanguageModel(Backbone):
 
     Raises:
       ValueError: a capacity does not fit the length of the rows; the prefix is
-        several documents; or `states` are given with packed documents, or with padding as in released models.
+        several documents; or `states` are given with packed documents, or with
+        padding as in released models.
     """
     context = of_rows(
         tokens.shape,
