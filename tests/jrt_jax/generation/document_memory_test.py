@@ -34,11 +34,11 @@ def read(model, names):
   return memory
 
 
-def assert_close(actual, expected):
+def assert_close(actual, expected, tolerance=1e-5):
   assert jax.tree.structure(actual) == jax.tree.structure(expected)
   for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected)):
     size = max(1, np.abs(b).max(initial=0))
-    np.testing.assert_allclose(a, b, atol=1e-5 * size)
+    np.testing.assert_allclose(a, b, atol=tolerance * size)
 
 
 def assert_equal(actual, expected):
@@ -52,7 +52,8 @@ def test_a_first_layer_sees_one_prefix_of_all_documents(model):
   x = layer.mixer_norm(language_model.embed(ids[None, None]))
   sums = layer.mixer.prefix_sums(x, np.ones(x.shape[:3], bool))
   (state,) = read(model, TEXTS).decode_state().states
-  assert_close(state, layer.mixer.with_prefix(None, sums))
+  # Sums of another order differ by more once a ridge regression is solved.
+  assert_close(state, layer.mixer.with_prefix(None, sums), tolerance=1e-4)
 
 
 def test_a_removed_document_leaves_nothing_and_order_does_not_matter(ridge):
@@ -123,7 +124,9 @@ def test_a_file_of_another_model_or_strength_is_refused(
 
 def test_a_file_of_something_else_is_refused(ridge, tmp_path):
   state_file.save(tmp_path / 'state', ridge, read(ridge, 'a').decode_state())
-  with pytest.raises(ValueError, match='must be a saved document: meta') as error:
+  with pytest.raises(
+      ValueError, match='must be a saved document: meta'
+  ) as error:
     DocumentMemory(ridge).load('a', tmp_path / 'state')
   assert '\n' not in str(error.value)
 
