@@ -15,7 +15,7 @@ import jax
 from jrt_jax.runtime import kept_programs
 from jrt_jax.runtime import user_cache
 
-MAX_BYTES = 2**30
+_MAX_BYTES = 2**30  # of the programs of earlier commands, in each folder
 
 # To bound the size, JAX would read a file for each program whenever it adds
 # one. With thousands of programs, that takes longer than compiling.
@@ -26,17 +26,14 @@ _SETTINGS = {
 }
 
 
-def turn_on(max_bytes: int = MAX_BYTES) -> None:
+def turn_on() -> None:
   """Keeps programs that are compiled from now on in the user's cache.
 
   Does nothing if the user has set a cache folder for JAX or turned its cache
   off, or if the folder cannot be created. Programs that were not used for the
   longest time are removed first.
-
-  Args:
-    max_bytes: largest size of the programs of earlier commands.
   """
-  if (folder := _folder('compiled', max_bytes)) is None:
+  if (folder := _folder('compiled')) is None:
     return
   # A program that cannot be read or written is compiled; no warning is needed.
   warnings.filterwarnings(
@@ -50,19 +47,19 @@ def turn_on(max_bytes: int = MAX_BYTES) -> None:
 class Compiler:
   """Compiles programs, or reads those that an earlier command compiled.
 
-  One process reads what `turn_on` keeps, several read `kept_programs`.
+  One process reads what `turn_on` keeps, several read `kept_programs`. Nothing
+  is kept where `turn_on` does nothing.
 
   Args:
-    max_bytes: as in `turn_on`; nothing is kept where that does nothing.
     keep: whether several processes keep any.
 
   Attributes:
     has_read: whether the last program was read.
   """
 
-  def __init__(self, max_bytes: int = MAX_BYTES, *, keep: bool = True):
+  def __init__(self, *, keep: bool):
     keep = keep and jax.process_count() > 1
-    folder = _folder('programs', max_bytes) if keep else None
+    folder = _folder('programs') if keep else None
     self._programs = kept_programs.KeptPrograms(folder)
     self.has_read = False
 
@@ -90,7 +87,7 @@ def _counted() -> Iterator[collections.Counter[str]]:
     jax.monitoring.unregister_event_listener(listen)
 
 
-def _folder(name, max_bytes):
+def _folder(name):
   """Returns a folder for programs; None if there is or shall be none."""
   config = jax.config
   if config.jax_compilation_cache_dir:
@@ -102,13 +99,13 @@ def _folder(name, max_bytes):
   folder = cache / name
   try:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # holds programs
-    _remove_oldest(folder, max_bytes)
+    _remove_oldest(folder)
   except OSError:
     return None
   return folder
 
 
-def _remove_oldest(folder, max_bytes):
+def _remove_oldest(folder):
   files = []
   for file in folder.iterdir():
     with contextlib.suppress(FileNotFoundError):  # another process removed it
@@ -118,5 +115,5 @@ def _remove_oldest(folder, max_bytes):
   total = 0
   for file, stat in files:
     total += stat.st_size
-    if total > max_bytes:
+    if total > _MAX_BYTES:
       file.unlink(missing_ok=True)  # another process may remove it as well

@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import socket
+import sys
 import threading
 import time
 from typing import Any, NamedTuple
@@ -135,6 +136,12 @@ def node_size() -> int:
 def is_first() -> bool:
   """Whether this is process 0, which prints and writes files."""
   return process_id() == 0
+
+
+def tell(line: str) -> None:
+  """Prints a line on the standard error of process 0."""
+  if is_first():
+    print(line, file=sys.stderr, flush=True)
 
 
 def largest(*numbers: int) -> list[int]:

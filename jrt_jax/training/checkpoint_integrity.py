@@ -1,13 +1,13 @@
 """Which checkpoints are intact, by digests: Orbax misses flipped bits."""
 
 from collections.abc import Mapping
-import hashlib
 import json
 import pathlib
 
 from absl import logging
 
 from jrt_jax import foreign
+from jrt_jax import weights
 from jrt_jax.runtime import distributed
 from jrt_jax.schema import Fields
 from jrt_jax.schema import shown
@@ -20,7 +20,9 @@ _DIGESTS = Fields({}, others=Text())  # by file
 def seal(checkpoint: pathlib.Path) -> None:
   """Records the digests of all files of a complete checkpoint."""
   files = [file for file in checkpoint.glob('*/**/*') if file.is_file()]
-  digests = {str(f.relative_to(checkpoint)): _digest(f) for f in sorted(files)}
+  digests = {
+      str(f.relative_to(checkpoint)): weights.sha256(f) for f in sorted(files)
+  }
   (checkpoint / DIGESTS).write_text(json.dumps(digests, indent=1))
 
 
@@ -81,7 +83,7 @@ def problem(checkpoint: pathlib.Path, part: str = '') -> str | None:
   for name, digest in digests.items():
     if not (checkpoint / name).is_file():
       return f'{shown(name)} is missing'
-    if _digest(checkpoint / name) != digest:
+    if weights.sha256(checkpoint / name) != digest:
       return f'{shown(name)} has changed since it was written'
   return None
 
@@ -101,8 +103,3 @@ def _find(directory, part, ruined):
         ' folder away to start anew'
     )
   return None, damaged
-
-
-def _digest(path):
-  with open(path, 'rb') as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()

@@ -108,7 +108,7 @@ def _verdict(V, gpu):
     return right
   # Several checks at once may be too slow to compile within the time limit.
   waiting = f'waiting for another check of the Hopper kernels on {gpu.kind} …'
-  with kept.turn(folder, lambda: _tell(waiting)):
+  with kept.turn(folder, lambda: distributed.tell(waiting)):
     if kept.has(folder, about):  # the other check has passed
       return right
     found = _check(V, gpu)
@@ -118,14 +118,9 @@ def _verdict(V, gpu):
 
 
 def _check(V, gpu):
-  _tell(
+  distributed.tell(
       f'checking the Hopper kernels on {gpu.kind}, which takes at most'
       f' {_MINUTES:g} minutes …'
   )
   (found,) = verdict.decide([V], gpu=gpu.id)
   return found
-
-
-def _tell(line):
-  if distributed.is_first():
-    print(line, file=sys.stderr, flush=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 import dataclasses
-import sys
 import time
 
 import jax
@@ -30,15 +29,19 @@ def compile_step(
     TooLittle: it needs more memory than is free; the message has flags with
       which it would fit.
   """
-  _tell('compiling …')
+  distributed.tell('compiling …')
   start = time.perf_counter()
   program = _compile(run, run.steps, compile)
   need = memory.needed(program)
   took = units.duration(time.perf_counter() - start)
-  _tell(f'compiled in {took}: a step needs {units.size(need)} on each device')
+  distributed.tell(
+      f'compiled in {took}: a step needs {units.size(need)} on each device'
+  )
   free = _free()
   if need > free:
-    _tell('that is more than is free: looking for settings that fit …')
+    distributed.tell(
+        'that is more than is free: looking for settings that fit …'
+    )
     advice = memory_advice.find(run, need, free, _needed)
     raise memory.TooLittle(
         f'a step takes {units.size(need)} on each device, but only'
@@ -72,8 +75,3 @@ def _compile(run, steps, compile=None):
   with jax.set_mesh(run.mesh):
     lowered = steps.jitted(state).lower(state, batch)
     return compile(lowered) if compile else lowered.compile()
-
-
-def _tell(line):
-  if distributed.is_first():
-    print(line, file=sys.stderr, flush=True)

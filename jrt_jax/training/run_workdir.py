@@ -61,14 +61,13 @@ def check_workdir(workdir: str | pathlib.Path) -> pathlib.Path:
   return path
 
 
-def check_shared(workdir: pathlib.Path, patience: float = 30) -> None:
+def check_shared(workdir: pathlib.Path) -> None:
   """Raises ValueError unless this process sees the config of process 0.
 
   Args:
     workdir: the directory in which process 0 has called `record_config`.
-    patience: seconds that a network file system may take to show the file.
   """
-  deadline = time.monotonic() + patience
+  deadline = time.monotonic() + 30  # a network file system may be slow
   while not (workdir / 'config.json').exists():
     if time.monotonic() > deadline:
       raise ValueError(

@@ -42,7 +42,7 @@ def prefix_linear_attention(w: Workload, seed: int = 0) -> Arrays:
   return arrays
 
 
-def documents(w: Workload, seed: int = 0) -> Arrays:
+def documents(w: Workload, seed: int) -> Arrays:
   """Arguments with packed documents of a hundred tokens after the prefix.
 
   One token in ten is padding.
@@ -56,10 +56,10 @@ def documents(w: Workload, seed: int = 0) -> Arrays:
   }
 
 
-def softmax_attention(w: Workload, seed: int = 0) -> Arrays:
+def softmax_attention(w: Workload) -> Arrays:
   """q, k, v and the cotangent dy, all of them [B, L, H, V]."""
   shape = w.B, w.L, w.H, w.V
-  return normal(tuple((name, shape) for name in ('q', 'k', 'v', 'dy')), seed)
+  return normal(tuple((name, shape) for name in ('q', 'k', 'v', 'dy')), 0)
 
 
 def gated_delta_rule(w: Workload, *, width: int, erases: bool) -> Arrays:

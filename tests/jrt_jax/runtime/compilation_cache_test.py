@@ -150,12 +150,13 @@ def test_where_no_folder_can_be_made_nothing_is_kept(
   assert not [*tmp_path.iterdir()]
 
 
-def test_what_was_not_used_for_longest_is_removed(folder):
+def test_what_was_not_used_for_longest_is_removed(folder, monkeypatch):
+  monkeypatch.setattr(compilation_cache, '_MAX_BYTES', 299)
   folder.mkdir(parents=True)
   for age, name in enumerate(['newest', 'second', 'third', 'oldest']):
     (folder / name).write_bytes(bytes(100))
     os.utime(folder / name, (10**9 - age, 10**8))
-  compilation_cache.turn_on(max_bytes=299)
+  compilation_cache.turn_on()
   assert {file.name for file in folder.iterdir()} == {'newest', 'second'}
 
 
