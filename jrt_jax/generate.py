@@ -25,7 +25,6 @@ import sys
 
 from absl import app
 from absl import flags
-import tqdm
 
 from jrt_jax import command_line
 from jrt_jax import generation
@@ -37,6 +36,7 @@ from jrt_jax.models import decode
 from jrt_jax.models import sampling as sampling_lib
 from jrt_jax.prefix import short_prompts
 from jrt_jax.reporting import terminal
+from jrt_jax.reporting.progress import progress_bar
 
 _WORKDIR = command_line.define_workdir()
 _TOKENIZER = command_line.define_tokenizer()
@@ -260,13 +260,11 @@ def _stream(continuation):
 def _draw_all(continuation):
   """Generates texts that are shown at the end; a terminal shows progress."""
   count = lambda: sum(len(x.tokens) for x in continuation.completions)
-  with tqdm.tqdm(
+  with progress_bar(
       total=_MAX_TOKENS.value * len(continuation.prompts),
       desc='generating',
       unit='tok',
-      delay=1,
       leave=False,
-      disable=None,
   ) as bar:
     while not continuation.ended:
       continuation.advance(decode.MAX_TOKENS)

@@ -32,7 +32,6 @@ import sys
 
 from absl import app
 from absl import flags
-import tqdm
 
 from jrt_jax import command_line
 from jrt_jax.evaluation import language_models
@@ -46,6 +45,7 @@ from jrt_jax.generation import long_prompts
 from jrt_jax.prefix import short_prompts
 from jrt_jax.prompting import prompts
 from jrt_jax.reporting import provenance
+from jrt_jax.reporting.progress import progress_bar
 from jrt_jax.training import recorded_config
 
 _WORKDIR = command_line.define_workdir()
@@ -247,7 +247,7 @@ def _work(model, name):
       context_tokens=_context_tokens(name),
       limit=_LIMIT.value,
   )
-  bar = tqdm.tqdm(examples, f'{name}: reading', delay=1, disable=None)
+  bar = progress_bar(examples, f'{name}: reading')
   task, found = tasks.find_task(name), [*bar]
   if _LIKELIHOOD.value:
     task, found = tasks.by_likelihood(task, found)

@@ -1,10 +1,10 @@
 """Counts pairs of adjacent tokens in a stream of any length."""
 
 import numpy as np
-import tqdm
 
 from jrt_jax.data import recallable_tokens
 from jrt_jax.data import streams
+from jrt_jax.reporting.progress import progress_bar
 
 BLOCK = 2**20  # tokens of a block
 
@@ -23,13 +23,8 @@ def count(tokens: streams.TokenStream, pairs: np.ndarray) -> np.ndarray:
   """
   asked, place = np.unique(pairs.ravel(), return_inverse=True)
   counts = np.zeros(len(asked), np.int64)
-  progress = tqdm.tqdm(
-      total=len(tokens),
-      desc='counting pairs',
-      unit='tok',
-      unit_scale=True,
-      delay=1,
-      disable=None,
+  progress = progress_bar(
+      total=len(tokens), desc='counting pairs', unit='tok', unit_scale=True
   )
   with progress as bar:
     for start in range(0, len(tokens), BLOCK):

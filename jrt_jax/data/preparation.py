@@ -6,7 +6,6 @@ import pathlib
 import shutil
 
 import numpy as np
-import tqdm
 
 from jrt_jax import atomic_write
 from jrt_jax.data import manifest as manifests
@@ -18,6 +17,7 @@ from jrt_jax.data import streams
 from jrt_jax.data import text_batches
 from jrt_jax.data import tokenization
 from jrt_jax.data import tokenizers
+from jrt_jax.reporting.progress import progress_bar
 from jrt_jax.runtime import folder_lock
 
 
@@ -171,10 +171,5 @@ def _write(writer, batch, tokens, shard_tokens):
 
 def _bar(manifest):
   sizes = [x['bytes'] for x in manifest.inputs]
-  return tqdm.tqdm(
-      total=sum(sizes),
-      initial=sum(sizes[: manifest.file]),
-      unit='B',
-      unit_scale=True,
-      disable=None,  # unless on a terminal
-  )
+  done = sum(sizes[: manifest.file])
+  return progress_bar(total=sum(sizes), initial=done, unit='B', unit_scale=True)

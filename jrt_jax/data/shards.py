@@ -9,7 +9,6 @@ import pathlib
 import zlib
 
 import numpy as np
-import tqdm
 
 from jrt_jax import local_paths
 from jrt_jax.data import manifest as manifests
@@ -17,6 +16,7 @@ from jrt_jax.data import megatron_file
 from jrt_jax.data import streams
 from jrt_jax.data import tokenizers
 from jrt_jax.data import verified
+from jrt_jax.reporting.progress import progress_bar
 from jrt_jax.schema import shown
 
 
@@ -134,13 +134,12 @@ def verify(folder: pathlib.Path, shards: Sequence[manifests.Shard]) -> None:
   Raises:
     ValueError: a shard does not match its checksum.
   """
-  bar = tqdm.tqdm(
+  bar = progress_bar(
       total=sum((folder / shard.file).stat().st_size for shard in shards),
       desc='verifying shards',
       unit='B',
       unit_scale=True,
       leave=False,
-      disable=None,
   )
   pool = concurrent.futures.ThreadPoolExecutor(num_cores())
   damaged = []

@@ -17,11 +17,11 @@ from lm_eval.api import instance
 from lm_eval.api import model as lm_eval_api
 from lm_eval.api import registry
 import numpy as np
-import tqdm
 
 from jrt_jax import generation
 from jrt_jax.evaluation import leak_check
 from jrt_jax.evaluation import scoring
+from jrt_jax.reporting.progress import progress_bar
 
 _MAX_TOKENS = 256  # the default of a task, as in the harness's other models
 _CHECKED = 15  # tokens after a context; each costs the check one more reading
@@ -173,7 +173,7 @@ class JrtJax(lm_eval_api.TemplateLM):
       groups.setdefault(self._generation(arguments), []).append(i)
       prompts.append(self.model.context(self.tok_encode(context)))
     texts, drawn = [''] * len(requests), [None] * len(requests)
-    with tqdm.tqdm(total=len(texts), desc='generating', disable=None) as bar:
+    with progress_bar(total=len(texts), desc='generating') as bar:
       for settings, at in groups.items():
         at.sort(key=lambda i: -len(prompts[i]))
         for batch in self._batches(at):
@@ -219,9 +219,7 @@ class JrtJax(lm_eval_api.TemplateLM):
             np.asarray(following[:_CHECKED]),
             num_ids=self.model.tokenizer.size,
         )
-        for context, following in tqdm.tqdm(
-            pairs, desc='checking for leaks', delay=1, disable=None
-        )
+        for context, following in progress_bar(pairs, 'checking for leaks')
         if len(following)
     ]
     print(

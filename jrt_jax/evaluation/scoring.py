@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tqdm
 
 from jrt_jax.generation import prefill
 from jrt_jax.generation import prompt_segments
 from jrt_jax.generation import sizes
 from jrt_jax.generation.model import Model
+from jrt_jax.reporting.progress import progress_bar
 
 _BLOCK = 512  # tokens of a row that are read at once
 _POSITIONS = 32  # positions of each row whose logits exist at once
@@ -102,10 +102,7 @@ def score_tokens(
   scores: list[Any] = [None] * len(pairs)
   B = min(settings.batch_size, sizes.filled(len(groups)))
   B += -B % model.replicas
-  progress = tqdm.tqdm(
-      total=len(pairs), desc='scoring', delay=1, leave=None, disable=None
-  )
-  with progress as bar:
+  with progress_bar(total=len(pairs), desc='scoring') as bar:
     for start in range(0, len(groups), B):
       batch = groups[start : start + B]
       batch += [[batch[-1][0]]] * (B - len(batch))  # one shape

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import tqdm
 
 from jrt_jax.data import objectives
 from jrt_jax.data import packings
 from jrt_jax.generation.model import Model
 from jrt_jax.prefix import fitting
+from jrt_jax.reporting.progress import progress_bar
 from jrt_jax.training.loss import cross_entropy
 
 # Parts of a window. All slices are of the last half, after the prefix.
@@ -162,10 +162,7 @@ def _score(model, batch, where, prefix_len, *, segment_ids, batch_size, name):
   rows = [batch['tokens'], batch['targets'], where, prefix_len, segment_ids]
   nll, batch_size = np.zeros((N, L), np.float32), min(batch_size, N)
   batch_size += -batch_size % model.replicas
-  progress = tqdm.tqdm(
-      total=N, desc=name, unit=' windows', delay=1, leave=False, disable=None
-  )
-  with progress as bar:
+  with progress_bar(total=N, desc=name, unit=' windows', leave=False) as bar:
     for start in range(0, N, batch_size):
       # The last batch is padded, so that all have one shape.
       at = np.arange(start, start + batch_size).clip(max=N - 1)

@@ -6,13 +6,13 @@ import math
 import operator
 import reprlib
 
-import tqdm
 
 from jrt_jax.evaluation.language_models import fingerprints
 from jrt_jax.evaluation.language_models import texts
 from jrt_jax.evaluation.language_models.protocol import Completion
 from jrt_jax.evaluation.language_models.protocol import NoLogLikelihoods
 from jrt_jax.evaluation.language_models.protocol import Score
+from jrt_jax.reporting.progress import progress_bar
 
 
 class Function:
@@ -56,9 +56,7 @@ class Function:
     counts = [len(self.encode(prompt)) for prompt in prompts]
     longest = max(counts, default=0)
     texts.check_length(self.name, longest, max_tokens, self.max_length)
-    bar = tqdm.tqdm(
-        prompts, desc='generating', delay=1, leave=None, disable=None
-    )
+    bar = progress_bar(prompts, desc='generating')
     return [
         Completion(self._continue(prompt, max_tokens, stop), count, math.nan)
         for prompt, count in zip(bar, counts)

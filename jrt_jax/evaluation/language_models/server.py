@@ -8,7 +8,6 @@ import math
 from multiprocessing import pool as pool_lib
 from typing import Any
 
-import tqdm
 
 from jrt_jax.data import tokenizers
 from jrt_jax.evaluation.language_models import echo as echo_lib
@@ -17,6 +16,7 @@ from jrt_jax.evaluation.language_models import texts
 from jrt_jax.evaluation.language_models.protocol import Completion
 from jrt_jax.evaluation.language_models.protocol import NoLogLikelihoods
 from jrt_jax.evaluation.language_models.protocol import Score
+from jrt_jax.reporting.progress import progress_bar
 from jrt_jax.schema import Anything
 from jrt_jax.schema import AnyOf
 from jrt_jax.schema import Fields
@@ -176,16 +176,7 @@ class Server:
     """Sends a few requests at once; returns the answers in order."""
     with pool_lib.ThreadPool(self._batch_size) as pool:
       answers = pool.imap(ask, items)
-      return [
-          *tqdm.tqdm(
-              answers,
-              total=len(items),
-              desc=what,
-              delay=1,
-              leave=None,
-              disable=None,
-          )
-      ]
+      return [*progress_bar(answers, total=len(items), desc=what)]
 
 
 load = Server

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 import re
 from typing import Any
 
-import tqdm
+from jrt_jax.reporting.progress import progress_bar
 
 Ids = list[int]
 
@@ -74,9 +74,7 @@ def in_batches(
     raise ValueError(f'batch_size must be positive, got {batch_size}')
   order = sorted(range(len(items)), key=lambda i: -length(items[i]))
   results = [None] * len(items)
-  with tqdm.tqdm(
-      total=len(items), desc=what, delay=1, leave=None, disable=None
-  ) as bar:
+  with progress_bar(total=len(items), desc=what) as bar:
     for start in range(0, len(order), batch_size):
       at = order[start : start + batch_size]
       found = run([items[i] for i in at])

@@ -7,12 +7,12 @@ import json
 import math
 from typing import NamedTuple
 
-import tqdm
 
 from jrt_jax.evaluation import language_models
 from jrt_jax.evaluation.recall import tasks
 from jrt_jax.evaluation.recall.example import Example
 from jrt_jax.prompting import prompts as prompts_lib
+from jrt_jax.reporting.progress import progress_bar
 
 DEFAULT = 'default'  # the kind of prompt that the others are compared with
 _BEFORE = 1  # many models add a token before a text that `encode` does not
@@ -134,7 +134,7 @@ def _fitted(model, work, kind, settings):
   """Returns the questions of a kind; cuts long prompts if that is allowed."""
   questions = []
   name = f'{work.name} {kind}: prompts'
-  for example in tqdm.tqdm(work.examples, name, delay=1, disable=None):
+  for example in progress_bar(work.examples, name):
     try:
       text = prompts_lib.prompt(kind, example.once, example.again)
     except ValueError as error:

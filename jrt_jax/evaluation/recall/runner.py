@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 import math
 from typing import Any
 
-import tqdm
 
 from jrt_jax import schema
 from jrt_jax.evaluation import language_models
 from jrt_jax.evaluation.recall import errors
 from jrt_jax.evaluation.recall import questions as questions_lib
 from jrt_jax.evaluation.recall import scores
+from jrt_jax.reporting.progress import progress_bar
 
 Row = dict[str, Any]  # an answer and its values; record.py has the keys
 
@@ -47,9 +47,7 @@ def run(
   _check_finished(questions, rows)
   _check_scores(model, left)
   total = len(questions)
-  with tqdm.tqdm(
-      total=total, initial=total - len(left), delay=1, disable=None
-  ) as bar:
+  with progress_bar(total=total, initial=total - len(left)) as bar:
     for batch in _batches(left, settings.batch_size):
       bar.set_description(f'{batch[0].work.name} {batch[0].kind}', False)
       new = _answer(model, batch, settings)
