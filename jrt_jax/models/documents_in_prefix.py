@@ -35,14 +35,16 @@ def attend(
   """
   P = context.prefix_capacity
   inside, ids = context.in_prefix(), context.segment_ids[:, :P]
-  of_prefix = [x[:, :P] for x in (q, k, v)]
+  q_prefix, k_prefix, v_prefix = (x[:, :P] for x in (q, k, v))
 
   @jax.checkpoint
   def read(number):
     own = inside & (ids == number)
     sums = group.prefix_sums(k_enc, v_enc, own)
     y, _ = group.attend(
-        *of_prefix,
+        q_prefix,
+        k_prefix,
+        v_prefix,
         None,
         None,
         context=Context(*own.shape, mask=own, prefix_in_state=True),

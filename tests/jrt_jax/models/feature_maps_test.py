@@ -63,9 +63,7 @@ def attend(request):
         value_dim=V,
         implementation='reference',
     )
-    y, _ = group.attend(
-        q, k, v, None, None, context=Context(B, L), state=None
-    )
+    y, _ = group.attend(q, k, v, None, None, context=Context(B, L), state=None)
     return y
 
   @jax.jit
