@@ -11,7 +11,7 @@ take as many tokens. The least gain is 0; the control is softmax attention.
 
 A first form of this exhibit had the twice larger states of `baselines`. It was
 given up after runs with one seed (trials of learning rates), in which no mixer
-gained by reading twice: with such states a prefix does not help either
+gained by reading twice: there a prefix does not help linear attention either
 (`set_disjointness_baselines`).
 """
 
