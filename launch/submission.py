@@ -18,16 +18,25 @@ _LONGEST_NAME = 35  # Kubernetes adds to the names of jobs, up to 63 characters
 
 def whole(text: str) -> int:
   """The type of arguments that are whole numbers, not negative."""
-  if (value := int(text)) < 0:
+  if (value := _number(text)) < 0:
     raise argparse.ArgumentTypeError(f'must not be negative, got {value}')
   return value
 
 
 def positive(text: str) -> int:
   """The type of arguments that are positive whole numbers."""
-  if (value := int(text)) < 1:
+  if (value := _number(text)) < 1:
     raise argparse.ArgumentTypeError(f'must be positive, got {value}')
   return value
+
+
+def _number(text):
+  try:
+    return int(text)
+  except ValueError:
+    raise argparse.ArgumentTypeError(
+        f'must be a whole number, got {text!r}'
+    ) from None
 
 
 def add_size(parser: argparse.ArgumentParser) -> None:

@@ -121,8 +121,8 @@ def test_a_document_is_read_as_a_prefix_alone(reader, causal_in_prefix):
 
 def test_documents_do_not_see_each_other_nor_what_follows():
   merge, params = make_model()
-  tokens, lengths = np.arange(L, dtype=np.int32)[None], np.int32([[3, 4, 5]])
-  parts = np.split(np.arange(L), [3, 7, 12])
+  tokens, lengths = np.arange(L, dtype=np.int32)[None], np.int32([[3, 4, 0, 5]])
+  parts = np.split(np.arange(L), [3, 7, 7, 12])
 
   @jax.jit
   @jax.grad

@@ -44,8 +44,8 @@ KEYS = dict(
     # each other; then the first one has a prefix (documents) or each one has
     # a prefix of its own (prefixed_documents)
     packing=('concat', KeyOf('jrt_jax.data.packings:PACKINGS')),
-    # N: the prefix of an example is 1 to N documents, drawn, that are read apart
-    # from each other, as DocumentMemory reads them. 0: the prefix is one text,
+    # N: the prefix of an example is a number of documents that is drawn from 1 to
+    # N. They are read apart from each other, as DocumentMemory reads them. 0: the prefix is one text,
     # and the text after it continues it
     documents_in_prefix=(0, Whole(0, 2**10)),
     # probability that a training sequence shows its first document twice

@@ -70,6 +70,10 @@ def check(config: Mapping[str, Any]) -> None:
     )
   L = config['sequence_length']
   fits = policies.prefix_capacity(prefix, L) // 2
+  if not fits:
+    raise ValueError(
+        f"config.prefix.name={prefix['name']!r} leaves no prefix {given}"
+    )
   if most > fits:
     raise ValueError(
         f'config.data.documents_in_prefix must be at most {fits}, so that each'

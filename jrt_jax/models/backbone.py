@@ -76,8 +76,8 @@ class Backbone(nnx.Module):
       prefix_len: int32 [B], how many of the first positions are prefix,
         including padding before it; None: 0. Or int32 [B, N], the lengths of N
         documents that are the prefix, see `Context.documents_in_prefix`.
-      prefix_capacity: P, an upper bound of `prefix_len`; a smaller one costs
-        less. None: L, and also where devices divide the positions of rows: each
+      prefix_capacity: P, an upper bound of `prefix_len`, or of the sum of the
+        lengths of documents; a smaller one costs less. None: L, and also where devices divide the positions of rows: each
         then reads its own part of the prefix.
       segment_ids: int32 [B, L], packed documents: a new one starts where the id
         changes between two tokens. A prefix of `prefix_len` tokens must end in

@@ -61,8 +61,8 @@ def attention(
       gather = lambda x: lax.all_gather(x, axes, axis=1, tiled=True)
       k, v, segment_ids, mask = jax.tree.map(gather, (k, v, segment_ids, mask))
       row = Context(B, k.shape[1], segment_ids=segment_ids, mask=mask)
-      first = L * lax.axis_index(axes)
-      return blocked_attention.causal_attention(q, k, v, row, first=first)
+      start = L * lax.axis_index(axes)
+      return blocked_attention.causal_attention(q, k, v, row, first=start)
     if mask is None:
       mask = jnp.ones((B, L), bool)
     row = Context(B, L, segment_ids=segment_ids, mask=mask)

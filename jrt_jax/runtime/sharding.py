@@ -62,17 +62,20 @@ def serving_mesh(
     sequence: the number of devices that share the positions of a prompt.
 
   Raises:
-    ValueError: `sequence` does not divide the number of devices.
+    ValueError: `sequence` is not positive, or does not divide the number of
+      devices.
   """
+  if sequence < 1:
+    raise ValueError(f'mesh_sequence must be positive, got {sequence}')
   if devices is None:
     devices = jax.local_devices()
     if devices[0].platform == 'cpu':
-      devices = devices[: max(sequence, 1)]
+      devices = devices[:sequence]
   count = len(devices)
-  if sequence < 1 or count % sequence:
+  if count % sequence:
     raise ValueError(
         f'mesh_sequence must divide the number of devices, {count}, got'
-        f' {sequence}'
+        f' {sequence} (JAX_NUM_CPU_DEVICES={sequence} makes so many of a CPU)'
     )
   if count == 1:
     return None

@@ -176,6 +176,7 @@ def test_sky_asks_before_one_run_and_does_not_wait_for_its_end(here):
     'arguments, options, message',
     [
         (['--nodes=0'], {}, 'argument --nodes: must be positive, got 0'),
+        (['--nodes=two'], {}, "--nodes: must be a whole number, got 'two'"),
         (['--max_restarts=-1'], {}, 'must not be negative, got -1'),
         ([], {'volume': 's3://mine'}, "SOURCE:/PATH, got 's3://mine'"),
         (

@@ -6,7 +6,6 @@ import math
 import operator
 import reprlib
 
-
 from jrt_jax.evaluation.language_models import fingerprints
 from jrt_jax.evaluation.language_models import texts
 from jrt_jax.evaluation.language_models.protocol import Completion

@@ -8,7 +8,6 @@ import math
 from multiprocessing import pool as pool_lib
 from typing import Any
 
-
 from jrt_jax.data import tokenizers
 from jrt_jax.evaluation.language_models import echo as echo_lib
 from jrt_jax.evaluation.language_models import json_client

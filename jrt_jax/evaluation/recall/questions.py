@@ -7,7 +7,6 @@ import json
 import math
 from typing import NamedTuple
 
-
 from jrt_jax.evaluation import language_models
 from jrt_jax.evaluation.recall import tasks
 from jrt_jax.evaluation.recall.example import Example

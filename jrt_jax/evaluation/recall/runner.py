@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 import math
 from typing import Any
 
-
 from jrt_jax import schema
 from jrt_jax.evaluation import language_models
 from jrt_jax.evaluation.recall import errors

@@ -88,7 +88,10 @@ def test_what_fits_is_accepted(changes):
         ),
         ({'model__mixers': ('conv', 'la')}, 'must have pla, .* got none$'),
         ({'data__documents_in_prefix': 17}, 'must be at most 16, .* got 17$'),
-        ({'prefix__name': 'none'}, 'must be at most 0, .* got 3$'),
+        (
+            {'prefix__name': 'none'},
+            "prefix.name='none' leaves no prefix with .*=3$",
+        ),
         (
             {'data__source': 'text'},
             "prefix.name='full' leaves no next token to predict with",

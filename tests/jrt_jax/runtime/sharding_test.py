@@ -101,11 +101,15 @@ def test_as_many_cpu_devices_serve_as_share_the_positions():
   assert mesh.devices.shape == (1, 1, 4, 1)
 
 
-@pytest.mark.parametrize('sequence', [0, 3])
-def test_positions_must_be_shared_by_a_part_of_the_devices(sequence):
-  with pytest.raises(
-      ValueError, match=f'^mesh_sequence must divide .* 8, got {sequence}$'
-  ):
+@pytest.mark.parametrize(
+    'sequence, message',
+    [
+        (0, '^mesh_sequence must be positive, got 0$'),
+        (3, '^mesh_sequence must divide .* 8, got 3 .JAX_NUM_CPU_DEVICES=3'),
+    ],
+)
+def test_positions_must_be_shared_by_a_part_of_the_devices(sequence, message):
+  with pytest.raises(ValueError, match=message):
     sharding.serving_mesh({'tensor': 1}, jax.devices()[:8], sequence=sequence)
 
 
