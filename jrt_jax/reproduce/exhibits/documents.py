@@ -24,8 +24,8 @@ before, and has five new seeds.
 from jrt_jax.evaluation import statistics
 from jrt_jax.reproduce import arms as arms_lib
 from jrt_jax.reproduce import exhibit
-from jrt_jax.reproduce import training
 from jrt_jax.reproduce import read_apart
+from jrt_jax.reproduce import training
 
 _COUNTS = read_apart.COUNTS
 _BEHIND = -5.0  # points

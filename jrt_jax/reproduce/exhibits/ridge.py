@@ -21,8 +21,8 @@ pairs, as before. The third run has five new seeds.
 
 from jrt_jax.reproduce import arms as arms_lib
 from jrt_jax.reproduce import exhibit
-from jrt_jax.reproduce import training
 from jrt_jax.reproduce import gains
+from jrt_jax.reproduce import training
 
 # By scale: the settings of the task and of the model.
 _SETTINGS = {
