@@ -1,3 +1,4 @@
+import pathlib
 import re
 
 import pytest
@@ -6,9 +7,12 @@ from jrt_jax.data.synthetic import split as split_lib
 from jrt_jax.reproduce import charts
 from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import exhibits
+from jrt_jax.reproduce import page
+from jrt_jax.reproduce import runner
 from jrt_jax.reproduce import training
 
 EXHIBITS = exhibits.EXHIBITS
+MEASURED = pathlib.Path(__file__).parents[3] / 'docs' / 'measured'
 TRAINED = [n for n, x in EXHIBITS.items() if x.measure is training.train]
 
 # Of a run of seconds, whatever its task and model are.
@@ -44,6 +48,15 @@ def test_samples_of_every_arm_have_room_and_enough_ids(name, scale):
     for held_out in (False, True):
       split = split_lib.Split(source, settings, held_out=held_out)
       split.check_length(config['sequence_length'])
+
+
+@pytest.mark.parametrize(
+    'name', sorted(path.stem for path in MEASURED.glob('*.json'))
+)
+def test_published_results_are_those_of_the_exhibit_as_it_is(name):
+  found = page.section(name, EXHIBITS[name], MEASURED)
+  published = runner.read(MEASURED / f'{name}.json')
+  assert found.verdict.word == published['verdict']['word']
 
 
 @pytest.mark.slow
