@@ -261,7 +261,7 @@ def test_a_cancelled_job_is_not_requeued(cluster, monkeypatch):
     [
         (['--nodes=0'], 'argument --nodes: must be positive, got 0'),
         (['--gpus_per_node=-8'], '--gpus_per_node: must be positive, got -8'),
-        (['--nodes=two'], "argument --nodes: invalid positive value: 'two'"),
+        (['--nodes=two'], "--nodes: must be a whole number, got 'two'"),
         (['--sbatch', '9=a'], "--sbatch must be KEY or KEY=VALUE, got '9=a'"),
         (
             ['--no_srun=mpi'],
