@@ -278,9 +278,9 @@ def test_a_run_goes_on_with_another_config_if_allowed(start, unfinished):
 MISTAKES = {
     'mistyped key': (dict(stpes=3), "no key 'stpes': did you mean 'steps'"),
     'unknown key': (dict(model__colour=3), "no key 'colour'"),
-    'wrong type': (dict(steps='many'), '--config.steps=many'),
+    'wrong type': (dict(steps='many'), "whole number, got 'many'"),
     'questions that do not fit': (
-        dict(data__source='mqar'),
+        dict(data__source='mqar', data__path=''),
         'config.sequence_length must be at least 64',
     ),
     'missing data': (dict(data__path='missing.txt'), 'config.data.path'),
