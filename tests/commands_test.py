@@ -39,7 +39,7 @@ MISTAKES = {
     'verify_resume --workdir={tmp}': 'must be that of a run, got',
     'plot': '--workdir=DIR or --workdir=DIR,DIR must be given',
     'plot --workdir={tmp}': 'is not a run',
-    'plot --workdir={tmp} --smooth=2': 'flag --smooth=2',
+    'plot --workdir={tmp} --smooth=2': '--smooth must be a number in',
     'plot --workdir={tmp} --out=/dev/null/a.png': '--out must be a file',
     'generate --prompt=a': '--workdir=DIR must be given',
     'generate --workdir={tmp} --prompt=a': 'the workdir must be that of a run',
