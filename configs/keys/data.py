@@ -45,8 +45,8 @@ KEYS = dict(
     # a prefix of its own (prefixed_documents)
     packing=('concat', KeyOf('jrt_jax.data.packings:PACKINGS')),
     # N: the prefix of an example is a number of documents that is drawn from 1 to
-    # N. They are read apart from each other, as DocumentMemory reads them. 0: the prefix is one text,
-    # and the text after it continues it
+    # N. They are read apart from each other, as DocumentMemory reads them. 0: the
+    # prefix is one text, and the text after it continues it
     documents_in_prefix=(0, Whole(0, 2**10)),
     # probability that a training sequence shows its first document twice
     # (at most half a sequence of it), as JRT-Prompt does
