@@ -6,10 +6,12 @@ above these, and in part if at least one is and none is below; it fails if one
 is below; otherwise it is not decided.
 """
 
+from collections.abc import Iterable
 from collections.abc import Mapping
 import functools
 from typing import Any, NamedTuple
 
+from jrt_jax.evaluation import statistics
 from jrt_jax.reproduce import arms as arms_lib
 from jrt_jax.reproduce import exhibit
 from jrt_jax.reproduce import training
@@ -80,8 +82,13 @@ def _verdict(arms, pairs, control, results):
   )
   if learned.estimate < arms_lib.SOLVED:
     return exhibit.Verdict('void', f'{words} It has not learned the task.')
-  if any(gain.high < least for gain, least in gains.values()):
-    return exhibit.Verdict('fails', words)
-  more = [gain.low > least for gain, least in gains.values()]
-  word = 'holds' if all(more) else 'partly' if any(more) else 'open'
-  return exhibit.Verdict(word, words)
+  return exhibit.Verdict(word(gains.values()), words)
+
+
+def word(gains: Iterable[tuple[statistics.Estimate, float]]) -> str:
+  """Returns the word of the verdict on gains, each with the least claimed."""
+  gains = [*gains]
+  if any(gain.high < least for gain, least in gains):
+    return 'fails'
+  more = [gain.low > least for gain, least in gains]
+  return 'holds' if all(more) else 'partly' if any(more) else 'open'

@@ -21,8 +21,9 @@ class Sweep(NamedTuple):
     trials: the seeds with which rates are compared.
     seeds: the fresh seeds; none of them is in `trials`.
     common: the settings of all arms.
-    score: the held-out figure by which rates are chosen; higher is better.
-      None, for a run that has diverged, is the worst.
+    score: the held-out figure by which rates are chosen; higher is better. A
+      figure that is None, of a run that has diverged, is the worst. Without a
+      `score`, the `loss` decides.
     loss: the held-out figure that decides between equal scores; lower is
       better. None: the lowest of these rates is the best.
   """
@@ -32,7 +33,7 @@ class Sweep(NamedTuple):
   trials: Sequence[int]
   seeds: Sequence[int]
   common: Mapping[str, Any] = {}
-  score: str = 'score'
+  score: str | None = 'score'
   loss: str | None = None
 
   def jobs(self, results: Results) -> list[Job]:
@@ -69,7 +70,7 @@ class Sweep(NamedTuple):
       found = [results[name].figures[figure] for name in trials[rate]]
       return float('-inf') if None in found else sign * sum(found) / len(found)
 
-    figures = [(self.score, 1), *([(self.loss, -1)] if self.loss else [])]
+    figures = [x for x in ((self.score, 1), (self.loss, -1)) if x[0]]
     return max(self.rates, key=lambda rate: [mean(rate, *x) for x in figures])
 
   def is_at_edge(self, arm: str, results: Results) -> bool:

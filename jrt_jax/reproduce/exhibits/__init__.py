@@ -19,6 +19,7 @@ from jrt_jax.reproduce.exhibits import selection
 from jrt_jax.reproduce.exhibits import set_disjointness
 from jrt_jax.reproduce.exhibits import set_disjointness_trained
 from jrt_jax.reproduce.exhibits import short_prompts
+from jrt_jax.reproduce.exhibits import text_baselines
 
 EXHIBITS = {
     'jrt_prompt': jrt_prompt.EXHIBIT,
@@ -38,6 +39,7 @@ EXHIBITS = {
     'selection': selection.EXHIBIT,
     'mqar_baselines': baselines.MQAR,
     'set_disjointness_baselines': baselines.SET_DISJOINTNESS,
+    'text_baselines': text_baselines.EXHIBIT,
     'retrofit': retrofit.EXHIBIT,
     'ridge': ridge.EXHIBIT,
     'documents': documents.EXHIBIT,

@@ -24,7 +24,7 @@ from jrt_jax.reproduce import gains
 
 # Each causal mixer, and the same with a prefix.
 _PREFIX = {'la': 'pla', 'gdn': 'prefix_gdn', 'mamba2': 'prefix_mamba2'}
-_WORDS = {
+WORDS = {
     'pla': 'prefix linear attention (JRT-RNN)',
     'la': 'causal linear attention (Based)',
     'gdn': 'Gated DeltaNet',
@@ -32,6 +32,12 @@ _WORDS = {
     'prefix_gdn': 'Gated DeltaNet with a prefix',
     'prefix_mamba2': 'Mamba-2 with a prefix',
     'attention': 'control: softmax attention, causal',
+}
+# What must gain: each prefix over its causal twin, and JRT-RNN over all of them.
+PAIRS = {
+    f'{WORDS[x]} over {WORDS[over]}': gains.Pair(x, over)
+    for over, twin in _PREFIX.items()
+    for x in dict.fromkeys(('pla', twin))
 }
 _COMMON = {
     'model.normalizer': 'output_rms',
@@ -79,13 +85,13 @@ def _arm(mixer):
 
 def _arms(task):
   return arms_lib.Arms(
-      _WORDS,
+      WORDS,
       {
           scale: [
               arms_lib.sweep(
                   task,
                   _settings(*size),
-                  {x: _arm(x) for x in _WORDS},
+                  {x: _arm(x) for x in WORDS},
                   rates=_RATES,
                   num_seeds=_NUM_SEEDS,
               )
@@ -95,14 +101,22 @@ def _arms(task):
   )
 
 
+def at_paper_scale() -> exhibit.AtPaperScale:
+  """Returns what a comparison of language models takes."""
+  return exhibit.AtPaperScale(
+      [
+          f'python -m jrt_jax.train --config=configs/{x}.py --workdir=runs/{x}'
+          for x in ('jrt_360m', 'based_360m', 'gdn_360m', 'mamba2_360m')
+      ],
+      4 * compute.jrt_360m_hours(),
+      'Four models of 360M parameters with 31.5B tokens each, counted as JRT-RNN.',
+  )
+
+
 def _exhibit(task):
   return gains.make(
       _arms(task),
-      {
-          f'{_WORDS[x]} over {_WORDS[over]}': gains.Pair(x, over)
-          for over, twin in _PREFIX.items()
-          for x in dict.fromkeys(('pla', twin))
-      },
+      PAIRS,
       caption=(
           'Answers that are right (%), at the best learning rate of each model and'
           ' for fresh seeds'
@@ -113,15 +127,7 @@ def _exhibit(task):
           'A recurrent model that reads its prompt in both directions recalls more'
           ' than causal ones with states of the same size.'
       ),
-      at_paper_scale=lambda: exhibit.AtPaperScale(
-          [
-              f'python -m jrt_jax.train --config=configs/{x}.py --workdir=runs/{x}'
-              for x in ('jrt_360m', 'based_360m', 'gdn_360m', 'mamba2_360m')
-          ],
-          4 * compute.jrt_360m_hours(),
-          'Four models of 360M parameters with 31.5B tokens each, counted as'
-          ' JRT-RNN.',
-      ),
+      at_paper_scale=at_paper_scale,
   )
 
 
