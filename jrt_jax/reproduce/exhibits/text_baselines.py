@@ -73,15 +73,15 @@ def measure(settings, workdir):
     has diverged. Also `parameters`, `state_bytes`, and `seconds` of training.
   """
   workdir.mkdir(parents=True, exist_ok=True)
-  run = training.run(_config(settings), workdir / 'run')
+  run = training.run(config(settings), workdir / 'run')
   figures = {x: run[x] for x in ('parameters', 'state_bytes', 'seconds')}
   if run['diverged']:
     return figures | {'loss': None, 'recall_loss': None}
   return figures | _losses(generation.load(workdir / 'run'))
 
 
-def _config(settings):
-  """The config of an arm on one device."""
+def config(settings):
+  """Returns the config of a job, for one device."""
   name, rate = settings['config'], settings['learning_rate']
   default = pkgutil.resolve_name(f'configs.{name}:get_config')()
   changed = {
