@@ -109,27 +109,28 @@ def group_sizes(
 
 
 def resolve_normalizer(
-    normalizer: str, sign: str, *, ridge: bool = False
+    normalizer: str, sign: str, prefix_reader: str = 'sum'
 ) -> str:
   """Returns the normalizer, after choosing one for 'auto'.
 
   Args:
     normalizer: `config.model.normalizer`.
     sign: the sign of the kernel, see `Map`.
-    ridge: whether queries read the ridge regression of a prefix.
+    prefix_reader: `config.model.pla.prefix_reader`.
 
   Raises:
     ValueError: the normalizer is not safe with the kernel, or divides by a sum
-      of weights although a ridge regression has none.
+      of weights although what queries read has none.
   """
   if normalizer == 'auto':
     # If all weights can be 0, dividing by their sum amplifies rounding errors.
-    return 'sum' if sign == 'positive' and not ridge else 'output_rms'
-  if ridge and normalizer not in ('output_rms', 'none'):
+    has_sum = sign == 'positive' and prefix_reader == 'sum'
+    return 'sum' if has_sum else 'output_rms'
+  if prefix_reader != 'sum' and normalizer not in ('output_rms', 'none'):
     raise ValueError(
         'config.model.normalizer must be output_rms or none (or auto) where'
-        " config.model.pla.prefix_reader is 'ridge', whose weights have no sum,"
-        f' got {normalizer!r}'
+        f' config.model.pla.prefix_reader is {prefix_reader!r}, whose weights'
+        f' have no sum, got {normalizer!r}'
     )
   if normalizer == 'sum' and sign != 'positive':
     raise ValueError(

@@ -12,7 +12,7 @@ from jrt_jax.models import parallel
 from jrt_jax.models import rms_norm
 from jrt_jax.models.context import Context
 from jrt_jax.models.feature_maps import FeatureMap
-from jrt_jax.models.ridge_prefix import RidgePrefix
+from jrt_jax.models.prefix_readers import READERS
 import pallas_kernels
 
 _RMS_EPSILON = 1e-10  # small, so that the scale of outputs does not matter
@@ -34,12 +34,11 @@ class HeadGroup(nnx.Module):
     value_dim: V.
     implementation: an implementation of the operation, or several to try in
       order; None: the default.
-    ridge: whether queries read the ridge regression of the prefix in place of
-      its sum.
+    prefix_reader: what queries read of the prefix, `sum` or one of `READERS`.
     causal_in_prefix: whether tokens of the prefix also have causal keys.
 
   Raises:
-    ValueError: the normalizer is not safe with the feature map or with `ridge`.
+    ValueError: the normalizer is not safe with the feature map or the reader.
   """
 
   def __init__(
@@ -50,21 +49,26 @@ class HeadGroup(nnx.Module):
       normalizer: str,
       value_dim: int,
       implementation: str | Sequence[str] | None,
-      ridge: bool = False,
+      prefix_reader: str = 'sum',
       causal_in_prefix: bool = True,
   ):
     self.num_heads = feature_map.num_heads
     self.normalizer = resolve_normalizer(
-        normalizer, feature_map.sign, ridge=ridge
+        normalizer, feature_map.sign, prefix_reader
     )
     self.implementation = implementation
     self.feature_map = feature_map
     self.feature_map_enc = feature_map_enc
     gain = nnx.Param(jnp.ones((self.num_heads, value_dim)))
     self.gain = gain if self.normalizer == 'output_rms' else None
-    solved = RidgePrefix(self.num_heads, feature_map.width) if ridge else None
-    self.ridge = solved
+    make = READERS.get(prefix_reader, lambda *_: None)
+    self.reader = make(self.num_heads, feature_map.width)
     self.causal_in_prefix = causal_in_prefix
+
+  @property
+  def prefix_is_sum(self) -> bool:
+    """Whether tokens of the prefix only add to the state, each on its own."""
+    return self.reader is None and self.causal_in_prefix
 
   def attend(
       self,
@@ -82,13 +86,12 @@ class HeadGroup(nnx.Module):
     prefix_mask = None
     if k_enc is not None and context.prefix_mask is not None:
       prefix_mask = context.prefix_mask[:, : k_enc.shape[1]]
-    apart = self.ridge is not None or not self.causal_in_prefix
-    if apart and k_enc is not None:
+    if not self.prefix_is_sum and k_enc is not None:
       if prefix_mask is not None and context.segment_ids is not None:
         raise ValueError(
-            "prefix_mask must be None with model.pla.prefix_reader='ridge' or"
-            ' causal_in_prefix=False where segment_ids are given: a row has one'
-            ' prefix'
+            'prefix_mask must be None where segment_ids are given, unless'
+            " model.pla.prefix_reader is 'sum' and causal_in_prefix is True: a"
+            ' row has one prefix'
         )
       prefix_mask = None
       sums = self.prefix_sums(
@@ -129,9 +132,9 @@ class HeadGroup(nnx.Module):
     """
     k = self._prepare_enc(k_enc)
     options = self._options(mask, None, sequence_axes)
-    if self.ridge is not None:
+    if self.reader is not None:
       feature_map = options['feature_map']
-      return self.ridge.sums(k, v_enc, mask, feature_map, sequence_axes)
+      return self.reader.sums(k, v_enc, mask, feature_map, sequence_axes)
     # The state after a causal pass over the keys of the prefix is their sum.
     _, state = pallas_kernels.prefix_linear_attention(
         k, k, v_enc, return_state=True, **options
@@ -140,7 +143,7 @@ class HeadGroup(nnx.Module):
 
   def with_prefix(self, state: State | None, sums: Sums) -> State:
     """Returns the state after `state`, and after a prefix with these sums."""
-    new = sums if self.ridge is None else self.ridge.state(sums)
+    new = sums if self.reader is None else self.reader.state(sums)
     return new if state is None else jax.tree.map(jnp.add, state, new)
 
   def step(

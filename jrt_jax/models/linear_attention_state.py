@@ -31,13 +31,11 @@ class LinearAttentionState(nnx.Module):
 
   @property
   def prefix_is_sum(self) -> bool:
-    """See `PrefixMixer`; a ridge regression is solved for the whole prefix.
+    """See `PrefixMixer`; a reader needs the sums of the whole prefix.
 
     Without causal keys in the prefix, tokens that join it would lose theirs.
     """
-    return all(
-        group.ridge is None and group.causal_in_prefix for group in self.groups
-    )
+    return all(group.prefix_is_sum for group in self.groups)
 
   def read_prefix(
       self,

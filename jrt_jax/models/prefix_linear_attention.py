@@ -28,9 +28,8 @@ class PrefixLinearAttention(LinearAttentionState):
   """Linear attention whose state reads the prefix before the first token.
 
   The prefix has its own key and value projections, so that the encoder half and
-  the causal half can store different facts; queries are shared. With
-  `prefix_reader='ridge'` the state starts from the ridge regression of the
-  prefix. With `reads_prefix=False` this is the linear attention of Based.
+  the causal half can store different facts; queries are shared. The state
+  starts from what `prefix_reader` makes of the prefix. With `reads_prefix=False` this is the linear attention of Based.
 
   Args:
     build: makes the layers.
@@ -68,7 +67,7 @@ class PrefixLinearAttention(LinearAttentionState):
             normalizer=config['normalizer'],
             value_dim=V,
             implementation=IMPLEMENTATIONS.get(implementation, implementation),
-            ridge=reads_prefix and own['prefix_reader'] == 'ridge',
+            prefix_reader=own['prefix_reader'] if reads_prefix else 'sum',
             causal_in_prefix=own['causal_in_prefix'] or not reads_prefix,
         )
         for maps in feature_maps.build_pairs(

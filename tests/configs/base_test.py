@@ -156,7 +156,7 @@ TABLES = {
     'model.dtype': ('bfloat16', 'float32'),
     'model.residual_dtype': ('bfloat16', 'float32'),
     'model.pad_mask': ('exclude', 'reference'),
-    'model.pla.prefix_reader': ('sum', 'ridge'),
+    'model.pla.prefix_reader': ('sum', 'ridge', 'contracted'),
     'model.gdn.prefix_passes': ('forward', 'reversed', 'both'),
     'model.pla.first_values': ('random', 'zero'),
     'data.synthetic.order': ('DQ', 'QD', 'QDQ', 'DDQ', 'DQDQ', 'QDDQ'),

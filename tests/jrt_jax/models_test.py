@@ -38,6 +38,11 @@ MODELS |= {  # these do not see everything
         PREFIX_OR_CAUSAL,
         {'pla': {'prefix_reader': 'ridge'}},
     ),
+    'contracted': (
+        ('pla',),
+        PREFIX_OR_CAUSAL,
+        {'pla': {'prefix_reader': 'contracted'}},
+    ),
     'no_mlp': (('mamba2', 'pla'), PREFIX_OR_CAUSAL, {'mlp_width': 0}),
     'prefix half alone': (
         ('pla',),
@@ -237,7 +242,11 @@ def test_packed_documents_equal_separate_ones(model, row, ids):
 def test_packed_documents_with_a_prefix_each_equal_separate_ones(
     request, model, row
 ):
-  if request.node.callspec.params['model'] in ('ridge', 'prefix half alone'):
+  if request.node.callspec.params['model'] in (
+      'ridge',
+      'contracted',
+      'prefix half alone',
+  ):
     pytest.skip('it reads one prefix in a row')
   lengths, prefix_len, lefts = (7, 1, 4), (PREFIX, 1, 2), (0, 2)
   documents = np.split(row, np.cumsum(lengths)[:-1])

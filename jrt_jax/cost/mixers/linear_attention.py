@@ -29,8 +29,8 @@ def _weights(config, *, reads_prefix):
     }
   for i, group in enumerate(_groups(config, reads_prefix)):
     own = _of_group(config, group, reads_prefix)
-    if _solves(config, reads_prefix):
-      own['ridge.log_strength'] = weight.bias(
+    if _reader(config, reads_prefix) != 'sum':
+      own['reader.log_strength'] = weight.bias(
           (group.num_heads,), weight.HEAD_AXES
       )
     weights |= {f'groups.{i}.{name}': x for name, x in own.items()}
@@ -69,14 +69,17 @@ def _state_bytes(config, length):
 def _products(config, length, prefix_fraction, *, reads_prefix):
   """Those of S += φ(k) vᵀ and φ(q)·S, and of adding the prefix to S.
 
-  A ridge regression also adds up φ(k) φ(k)ᵀ, factorises it, and solves twice
-  with the triangular factor.
+  Other readers than the sum also add up φ(k) φ(k)ᵀ. A ridge regression
+  factorises it, and solves twice with the triangular factor; a contraction
+  multiplies the sum by it.
   """
   V = head_width(config['width'], config['num_heads'])
   products = _features(config) * V * (2 + reads_prefix * prefix_fraction)
-  if _solves(config, reads_prefix) and prefix_fraction:
+  reader = _reader(config, reads_prefix)
+  if reader != 'sum' and prefix_fraction:
     for F in _features_of_heads(config):
-      products += F * F * (prefix_fraction + (F / 6 + V) / length)
+      once = V + F / 6 if reader == 'ridge' else V
+      products += F * F * (prefix_fraction + once / length)
   return products
 
 
@@ -102,8 +105,11 @@ def _groups(config, reads_prefix):
 
 
 def _kept_of_row(config):
-  """The float32 factor and solution of each head's ridge regression."""
-  if not _solves(config, True):
+  """The float32 factor and solution of each head's ridge regression.
+
+  Those of a contraction have the same sizes: Σ φ(k) φ(k)ᵀ and the sum.
+  """
+  if _reader(config, True) == 'sum':
     return 0
   V = head_width(config['width'], config['num_heads'])
   return 4 * sum(F * (F + V) for F in _features_of_heads(config))
@@ -119,16 +125,14 @@ def _features_of_heads(config):
   return [x.map.width for x in groups for _ in range(x.num_heads)]
 
 
-def _solves(config, reads_prefix):
-  """Whether queries read a ridge regression of the prefix."""
-  return reads_prefix and config['pla']['prefix_reader'] == 'ridge'
+def _reader(config, reads_prefix):
+  """What queries read of the prefix."""
+  return config['pla']['prefix_reader'] if reads_prefix else 'sum'
 
 
 def _normalizes_outputs(config, group, reads_prefix):
   normalizer = feature_maps.resolve_normalizer(
-      config['normalizer'],
-      group.map.sign,
-      ridge=_solves(config, reads_prefix),
+      config['normalizer'], group.map.sign, _reader(config, reads_prefix)
   )
   return normalizer == 'output_rms'
 

@@ -113,8 +113,8 @@ def test_a_file_of_another_model_or_strength_is_refused(
   read(model, 'a').save('a', tmp_path / 'a')
   params = dict(model.params)
   changed = 'layers.0.mixer.proj_v_enc.kernel'
-  if 'layers.0.mixer.groups.0.ridge.log_strength' in params:
-    changed = 'layers.0.mixer.groups.0.ridge.log_strength'
+  if 'layers.0.mixer.groups.0.reader.log_strength' in params:
+    changed = 'layers.0.mixer.groups.0.reader.log_strength'
   params[changed] = params[changed] + 1
   other = generation.Model(model.config, params, model.tokenizer)
   for reader in (other, make_model(('pla',), pla=RIDGE, init_std=0.2)):

@@ -8,20 +8,30 @@ from jrt_jax.reproduce.exhibits import ridge
 EXHIBIT = ridge.EXHIBIT
 
 
-@pytest.mark.parametrize('gain, word', [(0.04, 'holds'), (0.02, 'fails')])
-def test_ridge_must_gain_three_points_over_the_sum(trained, gain, word):
+@pytest.mark.parametrize(
+    'ridge, contracted, word',
+    [
+        (0.54, 0.51, 'holds'),
+        (0.54, 0.53, 'fails'),  # less than two points
+        (0.52, 0.49, 'fails'),  # less than three over the sum
+    ],
+)
+def test_ridge_must_gain_over_the_sum_and_over_contracted_queries(
+    trained, ridge, contracted, word
+):
+  right = {'ridge': ridge, 'contracted': contracted, None: 0.5}
 
   def share(settings):
     overrides = settings['overrides']
     if 'attention' in overrides['model.mixers']:
       return 1.0
-    return 0.5 + gain * (overrides.get('model.pla.prefix_reader') == 'ridge')
+    return right[overrides.get('model.pla.prefix_reader')]
 
   assert EXHIBIT.verdict(trained(EXHIBIT, share)).word == word
 
 
 @pytest.mark.parametrize('scale', exhibit.SCALES)
-def test_both_have_states_of_the_same_size_and_fewer_features_than_pairs(scale):
+def test_all_have_states_of_the_same_size_and_fewer_features_than_pairs(scale):
   sizes = set()
   for job in EXHIBIT.plan(exhibit.Request(scale), {}):
     config = training.config(job.settings)
