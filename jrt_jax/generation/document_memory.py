@@ -31,13 +31,13 @@ class DocumentMemory:
       )
 
   Each document is read by itself, from empty states and as one prefix, and
-  leaves sums over its tokens in each `pla` layer: Σ φ(k) vᵀ and, with
-  a `config.model.pla.prefix_reader` other than `sum`, Σ φ(k) φ(k)ᵀ. The size of the sums
-  does not depend on the length of the document. A state for some documents has
-  the total of their sums as its prefix, so that a ridge regression is solved
-  once for all of them. The total is computed afresh for each state: the order
-  in which documents were added does not matter, and a removed document leaves
-  nothing.
+  leaves sums over its tokens in each `pla` layer: Σ φ(k) vᵀ and, with a
+  `config.model.pla.prefix_reader` other than `sum`, Σ φ(k) φ(k)ᵀ. The size of
+  the sums does not depend on the length of the document. A state for some
+  documents has the total of their sums as its prefix, so that a ridge
+  regression is solved once for all of them. The total is computed afresh for
+  each state: the order in which documents were added does not matter, and a
+  removed document leaves nothing.
 
   Nothing else of a document is kept. The tails of convolutions, the windows and
   caches of softmax attention, and the causal half of `pla` layers are empty
