@@ -44,6 +44,9 @@ with open(os.devnull, 'w') as nowhere, contextlib.redirect_stdout(nowhere):
 print(*{name.partition('.')[0] for name in sys.modules})
 """
 
+# The compiler of the Hopper kernels, which only those GPUs need.
+KERNELS = 'jax.experimental.mosaic.gpu'
+
 
 def imported(module):
   """The packages of `LONG` that the help of a command imports."""
@@ -68,6 +71,13 @@ def test_a_light_command_imports_nothing_that_takes_long(module):
 )
 def test_a_command_for_models_imports_only_what_models_need(module):
   assert imported(module) <= OF_MODELS
+
+
+@pytest.mark.parametrize('module', ['jrt_jax.train', 'pallas_kernels'])
+def test_the_hopper_kernels_are_imported_where_they_run(module):
+  code = f'import sys, {module}; print({KERNELS!r} in sys.modules)'
+  run = [sys.executable, '-c', code]
+  assert subprocess.check_output(run, cwd=ROOT, text=True) == 'False\n'
 
 
 def test_an_import_that_takes_long_is_found():

@@ -16,7 +16,7 @@ from jrt_jax.runtime import distributed
 from jrt_jax.runtime import gpus
 from jrt_jax.runtime import user_cache
 from pallas_kernels.benchmarks import machine
-from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_devices
 from pallas_kernels.selfcheck import kept
 from pallas_kernels.selfcheck import verdict
 
@@ -55,7 +55,7 @@ def here(model: Mapping[str, Any], ids: Sequence[int] | None = None) -> Choice:
   gpu = gpus.first(ids) if V else None
   if gpu is None or machine.unfit(_described(gpu)):
     return Choice('auto')
-  if mosaic_sm90_tiles.is_measured(gpu.kind, V):
+  if mosaic_sm90_devices.is_measured(gpu.kind, V):
     return Choice(
         KERNELS_OR_CHUNKED, f'the kernels were measured on {gpu.kind}'
     )

@@ -13,7 +13,7 @@ from jrt_jax.data import packings
 from jrt_jax.data.synthetic import tasks
 from jrt_jax.prefix import policies
 from jrt_jax.reporting import wandb_log
-from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_devices
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -61,7 +61,7 @@ def check_kernels(implementation: str, mesh: jax.sharding.Mesh) -> None:
   device = mesh.devices.flat[0]
   capability = getattr(device, 'compute_capability', None)
   needs_hopper = implementation.startswith('mosaic_sm90')
-  if needs_hopper and not mosaic_sm90_tiles.is_hopper(capability):
+  if needs_hopper and not mosaic_sm90_devices.is_hopper(capability):
     raise ValueError(
         'config.model.implementation must be auto, chunked or reference on'
         f' {device.device_kind} devices, which are not Hopper GPUs, got'

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_devices
 
 _LEAST_JAX = 0, 11, 2  # the kernels need this version
 _PACKAGES = 'jax', 'jaxlib', 'numpy', 'torch', 'triton'
@@ -38,7 +38,7 @@ def unfit(machine: dict[str, Any]) -> str | None:
   """Why the kernels cannot run on a machine; None if they can."""
   if machine['platform'] != 'gpu':
     return 'jax finds no GPU'
-  if not mosaic_sm90_tiles.is_hopper(machine['compute_capability']):
+  if not mosaic_sm90_devices.is_hopper(machine['compute_capability']):
     return f'{machine["device"]} is no Hopper GPU'
   if jax.__version_info__ < _LEAST_JAX:
     return f'jax must be 0.11.2 or newer, got {jax.__version__}'

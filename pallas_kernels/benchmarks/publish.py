@@ -8,7 +8,7 @@ from typing import Any
 from pallas_kernels import tiles
 from pallas_kernels.benchmarks import tuning
 from pallas_kernels.benchmarks.case import Settings
-from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_devices
 
 RESULTS = pathlib.Path(__file__).parent / 'results'
 
@@ -43,6 +43,6 @@ def _save_tiles(settings: Settings, about: dict[str, Any]):
   entries = tuning.entries(settings)
   if not entries:
     return []
-  operation = mosaic_sm90_tiles.OPERATION
+  operation = mosaic_sm90_devices.OPERATION
   measured = about | {'ceilings': settings.folder.ceilings()}
   return [tiles.save(operation, about['device'], entries, measured)]

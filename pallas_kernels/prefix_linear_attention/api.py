@@ -10,7 +10,6 @@ from pallas_kernels import dispatch
 from pallas_kernels import sharding
 from pallas_kernels.prefix_linear_attention import implementations
 from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
-from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
 from pallas_kernels.prefix_linear_attention import sequence_shards
 from pallas_kernels.prefix_linear_attention.feature_maps import FeatureMap
 from pallas_kernels.prefix_linear_attention.implementations import IMPLEMENTATIONS
@@ -36,7 +35,7 @@ def prefix_linear_attention(
     head_axes: Sequence[str] = (),
     sequence_axes: Sequence[str] = (),
     implementation: str | Sequence[str] | None = None,
-    tiles: mosaic_sm90_tiles.Tiles | None = None,
+    tiles: 'implementations.Tiles | None' = None,
 ) -> jax.Array | tuple[jax.Array, inputs_lib.State]:
   """Causal linear attention over a state that has first read the whole prefix.
 

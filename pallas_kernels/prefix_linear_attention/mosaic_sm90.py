@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from pallas_kernels.prefix_linear_attention import inputs as inputs_lib
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_derivatives as derivatives
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_devices as devices
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_documents as documents_lib
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_segments as segments
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles as tiles_lib
@@ -179,7 +180,7 @@ def _check(inputs, feature_map, interpret):
   for refusal, applies in refusals.items():
     if applies:
       raise NotImplementedError(refusal)
-  if interpret is None and (reason := tiles_lib.unfit()):
+  if interpret is None and (reason := devices.unfit()):
     raise NotImplementedError(reason)
 
 

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import pallas_kernels
 from pallas_kernels.benchmarks import machine
-from pallas_kernels.selfcheck import checks
 from pallas_kernels.selfcheck import process
 
 # In seconds; compilation takes most of them.
@@ -36,7 +35,7 @@ class Verdict(NamedTuple):
 
   @property
   def implementation(self) -> str:
-    return checks.KERNELS if self.reason is None else checks.FALLBACK
+    return 'mosaic_sm90' if self.reason is None else 'chunked'
 
 
 def decide(
@@ -81,6 +80,8 @@ def _decide(V, about, ask):
     report = ask('check', f'--V={V}')
   except process.Failed as error:
     return Verdict(V, str(error))
+  from pallas_kernels.selfcheck import checks  # imports the kernels
+
   return Verdict(V, checks.find_fault(report, about, V), report)
 
 

@@ -14,6 +14,7 @@ from pallas_kernels import testing
 from pallas_kernels import tiles
 from pallas_kernels.prefix_linear_attention import api
 from pallas_kernels.prefix_linear_attention import mosaic_sm90
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_devices
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_backward import BackwardConfig
 from pallas_kernels.prefix_linear_attention.mosaic_sm90_forward import ForwardConfig
@@ -87,14 +88,14 @@ def test_the_table_of_the_device_wins_then_that_of_its_relative(on_device):
 def test_the_kernels_are_the_default_where_they_have_been_measured(on_device):
   on_device('NVIDIA H200')
   nothing = 'not measured for V = {} on NVIDIA {}'
-  assert nothing.format(64, 'H200') in mosaic_sm90_tiles.unproven(64)
+  assert nothing.format(64, 'H200') in mosaic_sm90_devices.unproven(64)
   save('NVIDIA H200')
-  assert mosaic_sm90_tiles.unproven(64) is None
-  assert nothing.format(112, 'H200') in mosaic_sm90_tiles.unproven(112)
+  assert mosaic_sm90_devices.unproven(64) is None
+  assert nothing.format(112, 'H200') in mosaic_sm90_devices.unproven(112)
   on_device('NVIDIA H100 PCIe')  # which takes the same tiles
-  assert nothing.format(64, 'H100') in mosaic_sm90_tiles.unproven(64)
+  assert nothing.format(64, 'H100') in mosaic_sm90_devices.unproven(64)
   on_device('TFRT_CPU', None, 'cpu')
-  assert 'must be Hopper GPUs' in mosaic_sm90_tiles.unproven(64)
+  assert 'must be Hopper GPUs' in mosaic_sm90_devices.unproven(64)
 
 
 @needs_mosaic
@@ -115,7 +116,7 @@ def test_another_gpu_is_refused_in_one_line_named_or_not(
       'devices must be GPUs of compute capability 9.0 (Hopper), got'
       f' {kind} of {capability}'
   )
-  assert mosaic_sm90_tiles.unproven(64) == reason
+  assert mosaic_sm90_devices.unproven(64) == reason
   with pytest.raises(NotImplementedError, match=re.escape(reason)) as error:
     pallas_kernels.prefix_linear_attention(
         **inputs, implementation='mosaic_sm90'

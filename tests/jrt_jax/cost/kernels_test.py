@@ -9,7 +9,7 @@ from jrt_jax import models
 from jrt_jax.cost import kernels
 from pallas_kernels.prefix_linear_attention import api
 from pallas_kernels.prefix_linear_attention import mosaic_sm90
-from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles
+from pallas_kernels.prefix_linear_attention import mosaic_sm90_devices
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_widths
 
 needs_mosaic = pytest.mark.skipif(
@@ -42,7 +42,7 @@ def asked(monkeypatch, config, **context):
     raise NotImplementedError('there is no GPU')
 
   monkeypatch.setattr(mosaic_sm90.segments, 'attend', attend)
-  monkeypatch.setattr(mosaic_sm90_tiles, 'no_gpu', lambda: None)
+  monkeypatch.setattr(mosaic_sm90_devices, 'no_gpu', lambda: None)
   # Another function, of which jax remembers no call.
   kernels_again = functools.partial(mosaic_sm90.mosaic_sm90)
   monkeypatch.setitem(api.IMPLEMENTATIONS, 'mosaic_sm90', kernels_again)

@@ -10,6 +10,7 @@ import pytest
 import pallas_kernels
 from pallas_kernels.benchmarks import tuning
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles as module
+from pallas_kernels.prefix_linear_attention.mosaic_sm90_devices import OPERATION
 
 pytestmark = pytest.mark.skipif(
     jax.__version_info__ < (0, 11, 2), reason='the kernels need jax 0.11.2'
@@ -20,7 +21,7 @@ TABLES = pathlib.Path(pallas_kernels.__file__).parent / 'tile_tables'
 
 def tuned():
   """What devices have been found to run best, as (V, tiles)."""
-  for path in sorted(TABLES.glob(f'{module.OPERATION}/*.json')):
+  for path in sorted(TABLES.glob(f'{OPERATION}/*.json')):
     for key, entry in json.loads(path.read_text())['entries'].items():
       yield int(key.removeprefix('V')), module.Tiles.from_entry(entry)
 
