@@ -1,4 +1,4 @@
-"""Compiles programs for virtual GPUs, and reads the compiler's reports.
+"""Compiles programs for virtual GPUs.
 
 jax's CUDA plugin can compile for a GPU that is only described. This needs no
 GPU and no driver, but the wheels of the extra `aot`. The compiled program has
@@ -9,14 +9,10 @@ guesses without one.
 
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
-import dataclasses
 import importlib.metadata
-import mmap
 import os
 import pathlib
-import re
 import string
-import tempfile
 from typing import Any
 
 import jax
@@ -41,51 +37,6 @@ DEVICES = {
 }
 # Matrix products use cuBLAS: XLA would time the alternatives on the GPU.
 _OPTIONS = {'xla_gpu_enable_triton_gemm': False}
-
-
-@dataclasses.dataclass(frozen=True)
-class Kernel:
-  """A Mosaic GPU kernel, compiled by ptxas, NVIDIA's assembler.
-
-  Attributes:
-    name: the name of the function that was given to `plgpu.kernel`.
-    registers: the registers of a thread at the start of the kernel.
-    spill_stores: the bytes that a thread spills to memory.
-    spill_loads: the bytes that it reads back.
-    shared_memory: the bytes of a block.
-    serialized: whether tensor core operations (wgmma) wait for one another;
-      ptxas then warns with C7511 or C7512.
-    ptx: the input of ptxas.
-    host: the code that launches the kernel, in MLIR.
-  """
-
-  name: str
-  registers: int
-  spill_stores: int
-  spill_loads: int
-  shared_memory: int
-  serialized: bool
-  ptx: str = dataclasses.field(repr=False)
-  host: str = dataclasses.field(repr=False)
-
-
-@dataclasses.dataclass(frozen=True)
-class Program:
-  """A compiled program and its Mosaic GPU kernels."""
-
-  compiled: jax.stages.Compiled
-  kernels: tuple[Kernel, ...]
-
-  @property
-  def peak_memory(self) -> int:
-    """Bytes on each device: arguments, results and temporary arrays."""
-    memory = self.compiled.memory_analysis()
-    return (
-        memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        - memory.alias_size_in_bytes
-        + memory.temp_size_in_bytes
-    )
 
 
 def missing() -> str | None:
@@ -147,8 +98,7 @@ def compile_for(
     device: str,
     function: Callable[..., Any],
     *shapes: Any,
-    reports: bool = True,
-) -> Program:
+) -> jax.stages.Compiled:
   """Compiles `function` for one or several virtual GPUs.
 
   While `function` is traced, `jax.devices` and `jax.default_backend` report one
@@ -159,8 +109,6 @@ def compile_for(
     function: a function of arrays, or the result of `jax.jit`.
     *shapes: `jax.ShapeDtypeStruct`s, or trees of them, with a sharding on
       `devices`; those without a sharding are on one device.
-    reports: whether to read the reports of ptxas about kernels; jaxlib then
-      complains on stderr about missing tools.
 
   Raises:
     RuntimeError: jax has no plugin for CUDA.
@@ -172,49 +120,9 @@ def compile_for(
 
   shapes = jax.tree.map(place, shapes)
   jitted = function if hasattr(function, 'lower') else jax.jit(function)
-  with tempfile.TemporaryDirectory() as folder:
-    variables = {'MOSAIC_GPU_DUMP_TO': folder} if reports else {}
-    with _environment(**variables):
-      with _present(gpu):
-        lowered = jitted.lower(*shapes)
-      compiled = lowered.compile(compiler_options=_OPTIONS)
-    files = sorted(pathlib.Path(folder).glob('*.ptxas'))
-    return Program(compiled, tuple(map(read_kernel, files)))
-
-
-def read_kernel(report: pathlib.Path) -> Kernel:
-  """Reads the files that Mosaic GPU writes about a kernel.
-
-  Args:
-    report: the report of ptxas; the file of resources is beside it.
-  """
-  ptxas = report.read_text()
-  resources = report.with_suffix('.resources.txt').read_text()
-
-  def number(pattern, text):
-    return int(re.search(pattern, text)[1])
-
-  return Kernel(
-      name=re.search(r"entry function '(\w+)_mosaic_gpu", ptxas)[1],
-      registers=number(r'Used (\d+) registers', ptxas),
-      spill_stores=number(r'(\d+) bytes spill stores, \d+ .*\n', ptxas),
-      spill_loads=number(r'(\d+) bytes spill loads', ptxas),
-      shared_memory=number(r'smem_scratch_bytes=(\d+)', resources),
-      serialized='instructions are serialized' in ptxas,
-      ptx=report.with_suffix('.ptx').read_text(),
-      host=_last_host_code(report.with_suffix('.mlir-passes.log')),
-  )
-
-
-def _last_host_code(log: pathlib.Path) -> str:
-  """The last module before the launch is lowered, out of 100 MB of text."""
-  with log.open('rb') as file, mmap.mmap(
-      file.fileno(), 0, access=mmap.ACCESS_READ
-  ) as text:
-    start = text.rfind(b'IR Dump Before GpuLaunchLoweringPass')
-    if start < 0:  # another version of jax has other passes
-      return ''
-    return text[start : text.find(b'\n  gpu.binary', start)].decode()
+  with _present(gpu):
+    lowered = jitted.lower(*shapes)
+  return lowered.compile(compiler_options=_OPTIONS)
 
 
 @contextlib.contextmanager

@@ -46,8 +46,8 @@ def compile_step(
   batch = abstract.batch(config, mesh)
   with jax.set_mesh(mesh):
     compiled = virtual_gpus.compile_for(
-        topology.name, steps.jitted(state), state, batch, reports=False
-    ).compiled
+        topology.name, steps.jitted(state), state, batch
+    )
   took = units.duration(time.perf_counter() - start)
   need = units.size(memory.needed(compiled))
   _tell(f'compiled in {took}: a step takes {need} on each GPU')

@@ -44,7 +44,7 @@ def loop():
 
   shapes = params, *jax.eval_shape(start, params)
   jitted = jax.jit(loop, donate_argnums=(1, 2, 3))
-  return shapes, virtual_gpus.compile_for('H100', jitted, *shapes).compiled
+  return shapes, virtual_gpus.compile_for('H100', jitted, *shapes)
 
 
 def results(compiled, kind):

@@ -19,8 +19,8 @@ from pallas_kernels.prefix_linear_attention import mosaic_sm90_limits as limits
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_state as state
 from pallas_kernels.prefix_linear_attention import mosaic_sm90_tiles as tiles
 from pallas_kernels.prefix_linear_attention import roll_features
-from pallas_kernels import virtual_gpus
 from ptx import host
+from ptx import kernels as kernels_lib
 from ptx import limits as ptx_limits
 
 pytestmark = [pytest.mark.aot, pytest.mark.timeout(900)]
@@ -88,7 +88,7 @@ def compile_all(V, P, with_state, packed):
         float32(B, H, *roll_features.GRAM_SHAPE),
     )
   spans = int32(B, L), int32(B, L), int32(B, P)
-  program = virtual_gpus.compile_for(
+  program = kernels_lib.compile_for(
       'H100',
       *(launch_all, q, q, v, prefix or (None,) * 3, past or (None,) * 2),
       documents.Documents(*spans) if packed else None,
@@ -149,7 +149,7 @@ def test_too_few_registers_are_noticed():
     return forward.forward(q, q, v, *[None] * 5, config=config)
 
   shape = lambda D: jax.ShapeDtypeStruct((1, 256, 1, D), jnp.bfloat16)
-  program = virtual_gpus.compile_for('H200', starve, shape(16), shape(64))
+  program = kernels_lib.compile_for('H200', starve, shape(16), shape(64))
   (kernel,) = program.kernels
   assert kernel.serialized
   assert kernel.spill_stores > SPILLS['forward']

@@ -41,13 +41,11 @@ def moved(P):
     return y, vjp(dy)
 
   prefix = (k_enc, v_enc) if P else ()
-  program = virtual_gpus.compile_for(
+  compiled = virtual_gpus.compile_for(
       'H100', step, v, prefix_len, q, q, v, *prefix
   )
   bytes_of = {'others': 0}
-  for x in traffic.operations(
-      hlo.parse(program.compiled.as_text()), unknown_trips=1
-  ):
+  for x in traffic.operations(hlo.parse(compiled.as_text()), unknown_trips=1):
     match = re.search(r'prefix_linear_attention_(\w+)/', x.instruction.op_name)
     is_launch = match and x.instruction.opcode == 'custom-call'
     name = match[1] if is_launch else 'others'

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 import pallas_kernels
-from pallas_kernels import virtual_gpus
+from ptx import kernels
 
 pytestmark = [pytest.mark.aot, pytest.mark.timeout(900)]
 
@@ -28,7 +28,7 @@ def program():
     return y, vjp(dy)
 
   with jax.default_matmul_precision('bfloat16'):
-    return virtual_gpus.compile_for('H100', run, v, q, q, v, k_enc, v_enc)
+    return kernels.compile_for('H100', run, v, q, q, v, k_enc, v_enc)
 
 
 def test_the_kernels_are_those_of_all_heads():

@@ -8,7 +8,7 @@ from jax.extend import core
 import jax.numpy as jnp
 import numpy as np
 
-from pallas_kernels import virtual_gpus
+from ptx import kernels as kernels_lib
 from ptx.execute import execute
 
 _KERNEL = 'mpmd_map'  # the primitive that Mosaic GPU lowers
@@ -114,7 +114,7 @@ def _compile(equation, device):
   ]
   text = device, str(jax.make_jaxpr(launch)(*shapes))
   if text not in _compiled:
-    program = virtual_gpus.compile_for(device, launch, *shapes)
+    program = kernels_lib.compile_for(device, launch, *shapes)
     (_compiled[text],) = program.kernels
   return _compiled[text]
 

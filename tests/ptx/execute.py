@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from pallas_kernels import virtual_gpus
 from ptx.block import Block
 from ptx import code as code_lib
 from ptx import host
 from ptx import limits
+from ptx.kernels import Kernel
 from ptx.memory import GlobalMemory
 
 
 def execute(
-    kernel: virtual_gpus.Kernel,
+    kernel: Kernel,
     inputs: Sequence[np.ndarray],
     outputs: Sequence[Any],
     *,
@@ -25,7 +25,7 @@ def execute(
   """Executes the PTX of a compiled kernel.
 
   Args:
-    kernel: a kernel from `virtual_gpus.compile_for`.
+    kernel: a kernel from `kernels.compile_for`.
     inputs: arrays, in the order of the kernel's arguments.
     outputs: objects with the shapes and dtypes of its results, in order.
     late: whether copies and matrix products access memory as late as the
