@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jrt_jax.cost.mixers import MIXERS
+from jrt_jax.cost import mixers
 from jrt_jax.data import objectives
 from jrt_jax.data.synthetic import tasks
 from jrt_jax.prefix import policies
@@ -62,11 +62,11 @@ def check(config: Mapping[str, Any]) -> None:
     raise ValueError(
         f"config.data.packing must be 'concat' {given}, got {packing!r}"
     )
-  reads = {x for x in config['model']['mixers'] if MIXERS[x].reads_prefix}
-  if {x for x in reads if not MIXERS[x].linear_attention} or not reads:
+  # What other mixers keep of several documents does not add up.
+  if (readers := mixers.prefix_readers(config['model'])) != ['pla']:
     raise ValueError(
         'config.model.mixers must have pla, and no other mixer that reads a'
-        f' prefix, {given}, got {", ".join(sorted(reads)) or "none"}'
+        f' prefix, {given}, got {", ".join(readers) or "none"}'
     )
   L = config['sequence_length']
   fits = policies.prefix_capacity(prefix, L) // 2

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jrt_jax.cost.mixers import MIXERS
+from jrt_jax.cost import mixers
 from jrt_jax.generation import document_file
 from jrt_jax.generation import prefill
 from jrt_jax.generation import sizes
@@ -52,12 +52,17 @@ class DocumentMemory:
     model: the model that reads.
 
   Raises:
-    ValueError: no layer has keys and values of its own for a prefix, or a
-      mixer reads prefixes in another way than `pla`.
+    ValueError: the model has no `pla`, or another mixer that reads a prefix:
+      what these keep of several documents does not add up.
   """
 
   def __init__(self, model: Model):
-    _check(model.config['model']['mixers'])
+    config = model.config['model']
+    if mixers.prefix_readers(config) != ['pla']:
+      raise ValueError(
+          'documents must be read by a model with pla, and no other mixer that'
+          f' reads a prefix, got {", ".join(sorted({*config["mixers"]}))}'
+      )
     self._model = model
     self._documents: dict[str, Document] = {}
 
@@ -160,21 +165,6 @@ class DocumentMemory:
   def _check_free(self, name):
     if name in self._documents:
       raise ValueError(f'a document must be added once, got {name} again')
-
-
-def _check(mixers):
-  """Raises ValueError unless prefixes add up and there can be one."""
-  reads = {x for x in mixers if MIXERS[x].reads_prefix}
-  if not reads:
-    raise ValueError(
-        'documents must be read by a model with pla layers, which have keys and'
-        f' values for a prefix, got {", ".join(sorted({*mixers}))}'
-    )
-  if others := sorted(x for x in reads if not MIXERS[x].linear_attention):
-    raise ValueError(
-        'documents must be read by a model whose prefixes add up, as those of'
-        f' pla layers do, got {", ".join(others)}'
-    )
 
 
 def _total(*arrays):

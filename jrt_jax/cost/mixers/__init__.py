@@ -36,6 +36,15 @@ def reach(config: Config) -> float:
   return max(MIXERS[x].reach(config) for x in config['mixers'])
 
 
+def prefix_readers(config: Config) -> list[str]:
+  """The mixers of a model that read a prefix, sorted: `Mixer.reads_prefix`.
+
+  Args:
+    config: `config.model` of a run.
+  """
+  return sorted(x for x in {*config['mixers']} if MIXERS[x].reads_prefix)
+
+
 def state_grows(config: Config) -> bool:
   """Whether the decode state of a model grows with the number of tokens.
 

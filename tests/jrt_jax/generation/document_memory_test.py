@@ -150,9 +150,9 @@ def test_sums_that_cannot_be_solved_are_refused(ridge, tmp_path):
 @pytest.mark.parametrize(
     'mixers, message',
     [
-        (('la', 'conv'), 'with pla layers, .* got conv, la'),
-        (('attention',), 'with pla layers, .* got attention'),
-        (('pla', 'prefix_gdn'), 'whose prefixes add up, .* got prefix_gdn'),
+        (('la', 'conv'), 'with pla, .* got conv, la'),
+        (('attention',), 'with pla, .* got attention'),
+        (('pla', 'prefix_gdn'), 'no other mixer .* got pla, prefix_gdn'),
     ],
 )
 def test_a_model_without_keys_for_a_prefix_is_refused(
