@@ -6,11 +6,10 @@ import dataclasses
 import itertools
 import pathlib
 
-import tqdm
-
 from jrt_jax.data import parquet
 from jrt_jax.data import sources
 from jrt_jax.data import tokenizers
+from jrt_jax.reporting.progress import progress_bar
 
 _BATCH_BYTES = 2**20
 _BATCH_UNITS = 2**12
@@ -119,13 +118,12 @@ def documents(
     ValueError: see `read`; or a line is not a record.
   """
   sizes = [sources.size(path) for path in paths]
-  with tqdm.tqdm(
+  with progress_bar(
       total=sum(sizes),
       desc=progress,
       unit='B',
       unit_scale=True,
       disable=None if progress else True,  # None: unless on a terminal
-      delay=1,
   ) as bar:
     for batch in read(
         paths, format=format, separator=separator, text_key=text_key

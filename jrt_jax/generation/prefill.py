@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tqdm
 
 from jrt_jax.cost.mixers import MIXERS
 from jrt_jax.generation import sizes
 from jrt_jax.generation.model import Model
 from jrt_jax.generation.prompt_segments import Segment
 from jrt_jax.reporting import units
+from jrt_jax.reporting.progress import progress_bar
 from jrt_jax.runtime import memory
 
 
@@ -137,16 +137,13 @@ def _read_blocks(model, rows, state, slots):
       state = state._replace(states=states)
   state = commit(model, state)
   batches = block_batches(model, rows)
-  progress = tqdm.tqdm(
+  with progress_bar(
       total=sum(batch.longest for batch in batches),
       desc='reading',
       unit='tok',
       unit_scale=True,
-      delay=1,
       leave=False,
-      disable=None,
-  )
-  with progress as bar:
+  ) as bar:
     for batch in batches:
       state = _read(model.merge, model.served, batch, state)
       if len(batches) > 1:
