@@ -1,10 +1,12 @@
 """The config file that --config or --from names, and a folder for its run."""
 
+from collections.abc import Mapping
 import difflib
 import itertools
 import os
 import pathlib
 import re
+from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
@@ -77,6 +79,23 @@ def key_named(name: str) -> str | None:
   inner = [key for key in keys if key.endswith(f'.{name}')]
   found = [name] if name in keys else inner
   return found[0] if len(found) == 1 else None
+
+
+def check_tuples(config: str, values: Mapping[str, Any]) -> None:
+  """Raises ValueError for names without quotes, which are read as one name.
+
+  Args:
+    config: the name of the flag for the config file.
+    values: the config.
+  """
+  for key, value in dotted.flat(values).items():
+    match value:
+      case [str(text)] if ',' in text:
+        names = tuple(x.strip() for x in text.strip('()[]').split(','))
+        raise ValueError(
+            f'--{config}.{key} must have quotes around each name, as in'
+            f' --{config}.{key}="{names}", got {text}'
+        )
 
 
 def _with_files_found(argv, config):

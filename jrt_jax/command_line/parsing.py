@@ -61,7 +61,9 @@ def parser(
       errors.end(MISTAKE, f'--{config}=configs/NAME.py must be given')
     if config:
       with errors.one_line_errors():
-        base.check(flags.FLAGS[config].value.to_dict())
+        values = flags.FLAGS[config].value.to_dict()
+        config_file.check_tuples(config, values)
+        base.check(values)
     return argv[:1] + rest
 
   return parse

@@ -14,8 +14,8 @@ import numpy as np
 
 from jrt_jax.data import recallable_tokens
 from jrt_jax.data import streams
-from jrt_jax.evaluation import window_losses
 from jrt_jax.generation.model import Model
+from jrt_jax.prefix import fitting
 from jrt_jax.prefix.learned import trials
 
 # The scored tokens of an answer, from bool [N, k]: those that can be recalled.
@@ -51,17 +51,23 @@ def cut(
     tokens: documents, each of which ends with `eos_id`.
     length: the most tokens of a prompt.
     answer_tokens: k, the tokens of an answer.
-    count: the number of windows of the stream.
+    count: the most prompts that are cut.
     eos_id: see `tokens`.
     answers: a key of `ANSWERS`; 'recall' scores tokens that end a rare pair
       which has occurred before in the document: see
       `data/recallable_tokens.py`.
 
   Raises:
-    ValueError: there are fewer than two windows or prompts.
+    ValueError: the text gives fewer than two prompts.
   """
   k = answer_tokens
-  windows = window_losses.cut(tokens, length + k - 1, count)
+  windows = fitting.sample_windows(tokens, length + k, count)
+  if len(windows) < 2:
+    raise ValueError(
+        f'the text must have at least two prompts of {length} tokens with'
+        f' answers of {k}, got {len(tokens):,} tokens'
+    )
+  windows = np.stack(windows)
   ends = windows == eos_id
   segment_ids = np.cumsum(ends, axis=1) - ends
   recallable = recallable_tokens.recallable(windows, segment_ids[:, :-1])
@@ -74,9 +80,9 @@ def cut(
   prompts = [prompt for prompt in prompts if prompt.counts.any()]
   if len(prompts) < 2:  # one half is held out
     raise ValueError(
-        f'the text must have documents of at least {2 * k} tokens, of which'
-        f' some of the last {k} count ({answers}), got {len(prompts)} in'
-        f' {len(windows)} windows'
+        f'the text must have documents of at least {2 * k} tokens, so that at'
+        f' least two prompts have an answer of {k} with scored tokens'
+        f' ({answers}), got {len(prompts)} of {len(windows)} prompts'
     )
   return prompts
 

@@ -86,7 +86,7 @@ def test_prefixes_are_tried_on_texts(workdir, text, tmp_path):
         ('--out=.', "--out must be a file that can be written, got '.'"),
         (
             '--answer_tokens=9999',
-            'the text must have at least two windows of 1',
+            'the text must have at least two prompts of ',
         ),
     ],
 )

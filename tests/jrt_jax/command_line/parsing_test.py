@@ -77,6 +77,11 @@ def parse_runs(define):
             'there is no flag --peak_lr: did you mean'
             ' --config.optimizer.peak_lr?',
         ),
+        (
+            ['--config=configs/base.py', '--config.model.mixers=(conv, pla)'],
+            '--config.model.mixers must have quotes around each name, as in'
+            """ --config.model.mixers="('conv', 'pla')", got (conv, pla)""",
+        ),
         (  # several keys have this name
             ['--config=configs/base.py', '--name=mqar'],
             'there is no flag --name',

@@ -77,8 +77,8 @@ def test_what_can_be_recalled_counts():
 @pytest.mark.parametrize(
     ('tokens', 'message'),
     [
-        (np.arange(15), 'two windows of 16 tokens, got 15'),
-        (np.arange(64), r'some of the last 4 count \(recall\), got 0 in 4'),
+        (np.arange(15), 'two prompts of 12 tokens with answers of 4, got 15'),
+        (np.arange(64), r'scored tokens \(recall\), got 0 of 4 prompts'),
         ([1, 2, 3, END] * 16, 'documents of at least 8 tokens'),
     ],
 )
