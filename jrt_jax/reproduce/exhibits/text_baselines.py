@@ -16,6 +16,8 @@ three mixers, and JRT-RNN must have less than each causal recurrent model, as
 the lowest loss of all scored tokens with the trial seed.
 
 Nothing was run before, except the tiny configs with their own rates and steps.
+The rate 1e-3 was added when 3e-3, then the smallest, was best for linear
+attention with the trial seed.
 On two idle cores this takes about an hour (an estimate).
 """
 
@@ -51,7 +53,7 @@ _GUESSING = math.log(256)  # nats per byte: the loss of a run that has diverged
 _SWEEPS = {
     scale: sweep_lib.Sweep(
         arms={arm: {'config': name} for arm, name in _CONFIGS.items()},
-        rates=(3e-3, 9e-3, 2.7e-2),
+        rates=(1e-3, 3e-3, 9e-3, 2.7e-2),
         trials=(0,),
         seeds=(11, 12, 13, 14),
         common={'steps': steps},
