@@ -31,6 +31,7 @@ def flops_by_part(
       sequence_length=config['sequence_length'],
       prefix_fraction=_prefix_fraction(config, mean_prefix),
       supervised_fraction=supervised_fraction(config, mean_prefix),
+      documents_in_prefix=config['data']['documents_in_prefix'],
   )
 
 

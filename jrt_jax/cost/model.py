@@ -5,6 +5,7 @@ They are counted from the config; tests compare them with the built model.
 
 import collections
 from collections.abc import Mapping
+import functools
 import math
 from typing import Any
 
@@ -73,6 +74,7 @@ def train_flops(
     sequence_length: int,
     prefix_fraction: float,
     supervised_fraction: float,
+    documents_in_prefix: int = 0,
 ) -> dict[str, float]:
   """Returns the FLOPs of a training step per token, by part.
 
@@ -87,6 +89,8 @@ def train_flops(
     sequence_length: tokens of a sequence; its first tokens see fewer keys.
     prefix_fraction: fraction of tokens that are prefix.
     supervised_fraction: fraction of tokens with a label.
+    documents_in_prefix: `config.data.documents_in_prefix` of the run; so often
+      is the whole prefix read, if it is not 0.
   """
   products = collections.Counter()
   products['embedding'] = (
@@ -97,7 +101,11 @@ def train_flops(
     if uses:
       products[part] += math.prod(weight.shape) * uses
   for mixer in config['mixers']:
-    products[mixer] += MIXERS[mixer].products(
-        config, sequence_length, prefix_fraction
-    )
+    count = functools.partial(MIXERS[mixer].products, config)
+    if documents_in_prefix and MIXERS[mixer].reads_prefix:
+      prefix = max(round(prefix_fraction * sequence_length), 1)
+      readings = documents_in_prefix * prefix / sequence_length
+      products[mixer] += count(sequence_length, 0) + readings * count(prefix, 1)
+    else:
+      products[mixer] += count(sequence_length, prefix_fraction)
   return {part: 3 * 2 * x for part, x in products.items()}

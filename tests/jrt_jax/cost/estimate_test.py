@@ -21,6 +21,16 @@ def test_flops_count_the_positions_that_have_labels(module, prefix, supervised):
   assert estimate.flops_per_token(config) == sum(parts.values())
 
 
+def test_flops_count_the_documents_that_are_read_apart(run_config):
+  """Each of them is a reading of the prefix, in `pla` layers."""
+  one, two, three = (
+      estimate.flops_by_part(run_config(data__documents_in_prefix=documents))
+      for documents in (0, 2, 3)
+  )
+  assert one | {'pla': 0} == two | {'pla': 0}
+  assert one['pla'] < two['pla'] < three['pla']
+
+
 def test_training_takes_twice_as_long_as_its_products(run_config):
   config = run_config()
   rate = 2 * estimate.flops_per_token(config)

@@ -304,6 +304,27 @@ def test_flops_count_every_multiplication_once(tiny_config):
     )
 
 
+def test_flops_count_a_reading_of_the_prefix_for_each_of_its_documents(
+    tiny_config,
+):
+  E, F, L, P, N = 16, 15, 8, 4, 3
+  config = tiny_config(mixers=('conv', 'pla'))
+  one, apart = (
+      cost.train_flops(
+          config,
+          sequence_length=L,
+          prefix_fraction=P / L,
+          supervised_fraction=0.25,
+          documents_in_prefix=documents,
+      )
+      for documents in (0, N)
+  )
+  # A token updates and reads the state; one of a prefix is also added to it.
+  difference = (2 * L + N * 3 * P) / L - (2 * L + P) / L
+  more = 3 * 2 * difference * F * E
+  assert apart == {**one, 'pla': pytest.approx(one['pla'] + more)}
+
+
 def test_sinks_are_keys_that_are_multiplied_with(tiny_config):
   E, W, S, L = 16, 5, 2, 10
   config = tiny_config(mixers=('swa',), window=W, sinks=S)
