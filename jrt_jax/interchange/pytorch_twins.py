@@ -22,12 +22,6 @@ def check(config: Mapping[str, Any]) -> None:
   maps = settings['parts'] if hybrid else [settings['name']]
   _require('model.mixers', model['mixers'], 'mixers_jrt', 'MIXERS')
   _require('model.feature_map.name', maps, 'feature_maps_jrt', 'FEATURE_MAPS')
-  for key, exported in (('prefix_reader', 'sum'), ('causal_in_prefix', True)):
-    if 'pla' in model['mixers'] and (got := model['pla'][key]) != exported:
-      raise ValueError(
-          f'config.model.pla.{key} must be {exported} to be exported, got {got},'
-          ' which has no PyTorch version'
-      )
   if policies.PREFIX_POLICIES[prefix].reads_prompt:
     _require('prefix.name', [prefix], 'prefix_jrt', 'POLICIES')
 

@@ -16,6 +16,11 @@ class Context(NamedTuple):
   # map, so that they keep a weight, as in models that HazyResearch has released.
   unzeroed: torch.Tensor | None = None
 
+  def after_prefix(self):
+    """Bool [B, L], the tokens that are not prefix."""
+    rest = self.token.shape[1] - self.prefix.shape[1]
+    return self.token & ~F.pad(self.prefix, (0, rest))
+
 
 def context_of(x, attention_mask=None, position_ids=None, prefix_len=None):
   """Returns the context of rows x [B, L, E] without earlier tokens.

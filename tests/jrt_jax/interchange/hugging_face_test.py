@@ -102,15 +102,17 @@ def test_weights_that_others_have_saved_lack_only_the_padding(model, folder):
   assert not table[260:].any()
 
 
-def test_parameters_of_feature_maps_come_back_bit_for_bit(tiny_config):
+def test_parameters_of_heads_come_back_bit_for_bit(tiny_config):
   parts = {'parts': ('mlp', 'gaussian_rff'), 'num_features': 6}
   config = tiny_config(
       mixers=('pla',),
       feature_map={'name': 'hybrid_heads', 'feature_dim': 4} | parts,
+      pla={'prefix_reader': 'ridge'},
   )
   params = models.split(models.build(config))[1]
   arrays = hugging_face.to_torch(params, config['vocab_size'])
-  assert 'model.layers.0.mixer.groups.0.feature_map.fc1.kernel' in arrays
+  for name in ('feature_map.fc1.kernel', 'ridge.log_strength'):
+    assert f'model.layers.0.mixer.groups.0.{name}' in arrays
   for name, x in hugging_face.from_torch(arrays, config).items():
     np.testing.assert_array_equal(x, params[name], err_msg=name)
 

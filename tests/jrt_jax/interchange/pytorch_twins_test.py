@@ -34,14 +34,3 @@ def test_what_has_no_twin_is_refused(monkeypatch, table, key, value):
   message = f'config.{key} must be one of .*, got new, which has no PyTorch'
   with pytest.raises(ValueError, match=message):
     pytorch_twins.check(make(**{key: value}))
-
-
-@pytest.mark.parametrize(
-    'key, value, needed',
-    [('prefix_reader', 'ridge', 'sum'), ('causal_in_prefix', False, True)],
-)
-def test_other_ways_to_read_the_prefix_have_no_twin(key, value, needed):
-  config = make(**{f'model.pla.{key}': value})
-  message = f'{key} must be {needed} to be exported, got {value}, which has no'
-  with pytest.raises(ValueError, match=message):
-    pytorch_twins.check(config)

@@ -55,6 +55,22 @@ def test_prompts_in_one_padded_batch_continue_as_ours(pair):
   assert len(set(texts)) > 1
 
 
+@pytest.mark.parametrize('pad_mask', ['exclude', 'reference'])
+@pytest.mark.parametrize(
+    'pla', [{'prefix_reader': 'ridge'}, {'causal_in_prefix': False}]
+)
+def test_models_that_read_prefixes_otherwise_continue_as_ours(
+    make_pair, pla, pad_mask
+):
+  mixers = ('conv', 'pla', 'swa', 'pla')
+  pair = make_pair(mixers=mixers, pla=pla, pad_mask=pad_mask)
+  texts = generate(pair)
+  assert texts == generate_ours(pair)
+  assert len(set(texts)) > 1
+  assert texts == generate(pair, use_cache=False)
+  assert texts != generate(make_pair(mixers=mixers, pad_mask=pad_mask))
+
+
 def test_models_that_fill_short_prefixes_continue_as_ours(make_pair):
   mixers = ('conv', 'pla', 'swa', 'prefix_gdn', 'prefix_mamba2')
   plain, released = (

@@ -22,7 +22,19 @@ CONFIGS = sorted(
     for path in (ROOT / 'configs').glob('*.py')
     if path.stem not in ('__init__', 'base', 'recorded')
 )
+HYBRID = {
+    'name': 'hybrid_heads',
+    'feature_dim': 4,
+    'num_features': 6,
+    'parts': ('gaussian_rff', 'mlp'),
+    'separate_encoder': True,
+}
 PREFIX_GDN = {'num_heads': 2, 'key_dim': 4, 'value_dim': 6, 'conv_kernel': 4}
+OTHER_READERS = [
+    {'prefix_reader': 'ridge'},
+    {'causal_in_prefix': False},
+    {'prefix_reader': 'ridge', 'causal_in_prefix': False},
+]
 TOLERANCE = {'rtol': 1e-5, 'atol': 1e-5}
 
 
@@ -51,19 +63,16 @@ def torch_logits(model, ids, **arguments):
         {'feature_map': {'name': 'linear', 'feature_dim': 4}}
         | {'normalizer': 'none'},
         {'feature_map': {'name': 'linear', 'feature_dim': 4}},
-        {
-            'feature_map': {
-                'name': 'hybrid_heads',
-                'feature_dim': 4,
-                'num_features': 6,
-                'parts': ('gaussian_rff', 'mlp'),
-                'separate_encoder': True,
-            }
-        },
+        {'feature_map': HYBRID},
         {'normalizer': 'clamp', 'rope_fraction': 0.5, 'conv_kernel': 4},
         {'feature_map': {'name': 'taylor_exp', 'feature_dim': 3}}
         | {'window': 1, 'conv_expand': 2, 'rope_fraction': 0.0},
         {'mixers': ('swa', 'pla', 'swa'), 'window': 3, 'sinks': 2},
+        {'pla': {'prefix_reader': 'ridge'}},
+        {'pla': {'causal_in_prefix': False}},
+        {'pla': {'prefix_reader': 'ridge', 'causal_in_prefix': False}}
+        | {'mixers': ('pla', 'la', 'pla'), 'normalizer': 'none'}
+        | {'feature_map': HYBRID},
         {'mixers': ('gdn', 'gdn'), 'norm_eps': 1e-3},
         {'mixers': ('prefix_gdn', 'prefix_mamba2')},
         {'mixers': ('prefix_gdn', 'prefix_gdn')}
@@ -128,10 +137,14 @@ def test_long_texts_are_read_in_chunks(pair, monkeypatch):
   mixers = sys.modules[type(pair.theirs.model.layers[0].mixer).__module__]
   ids, mask = padded((2 * mixers.CHUNK + 3, 5), side='left')
   arguments = {'attention_mask': mask, 'prefix_len': mixers.CHUNK + 2}
-  recurrence = sys.modules[mixers.convolved.__module__]
+  attention, recurrence = (
+      sys.modules[x.__module__]
+      for x in (mixers.LinearAttention, mixers.convolved)
+  )
   whole = torch_logits(pair.theirs, ids, **arguments)
   with monkeypatch.context() as context:
     context.setattr(mixers, 'CHUNK', 3)
+    context.setattr(attention, 'CHUNK', 3)
     context.setattr(recurrence, 'CHUNK', 5)
     parts = torch_logits(pair.theirs, ids, **arguments)
   assert torch.isfinite(torch.tensor(whole)).all()
@@ -167,6 +180,55 @@ def test_sinks_are_remembered_beside_the_window(make_pair, monkeypatch):
   test_a_row_is_the_same_alone_and_in_any_batch(pair)
   test_long_texts_are_read_in_chunks(pair, monkeypatch)
   test_what_counts_is_how_far_positions_are_apart(pair)
+
+
+@pytest.mark.parametrize('pla', OTHER_READERS)
+def test_other_readers_of_the_prefix_keep_these_promises(
+    make_pair, monkeypatch, tmp_path, pla
+):
+  pair = make_pair(mixers=('conv', 'pla', 'swa', 'pla'), pla=pla)
+  test_without_a_prefix_nothing_sees_what_follows_it(pair)
+  test_reading_in_parts_equals_reading_at_once(pair)
+  test_a_row_is_the_same_alone_and_in_any_batch(pair)
+  test_long_texts_are_read_in_chunks(pair, monkeypatch)
+  test_what_transformers_saves_is_read_back(pair, tmp_path)
+
+
+@pytest.mark.parametrize('pla', OTHER_READERS)
+def test_gradients_are_the_same(make_pair, pla):
+  import torch
+
+  pair = make_pair(mixers=('pla', 'pla'), pla=pla)
+  ids, mask = padded((13, 9, 4), side='right')
+  prefix_len = np.array([5, 0, 4])
+  weight = np.random.default_rng(1).standard_normal((3, 13, 260))
+  weight = (weight * mask[..., None]).astype(np.float32)
+  merge, _ = models.abstract(pair.ours.config['model'])
+
+  @jax.jit
+  @jax.grad
+  def gradients(params):
+    logits = merge(params)(
+        jnp.asarray(ids), prefix_len=jnp.asarray(prefix_len), mask=mask
+    )
+    return (logits[..., :260] * weight).sum()
+
+  expected = hugging_face.to_torch(gradients(pair.ours.params), 260)
+  with torch.enable_grad():
+    logits = pair.theirs(
+        torch.tensor(ids),
+        attention_mask=torch.tensor(mask),
+        prefix_len=torch.tensor(prefix_len),
+    ).logits
+    names, params = zip(*pair.theirs.named_parameters())
+    loss = (logits * torch.tensor(weight)).sum()
+    actual = dict(zip(names, torch.autograd.grad(loss, params)))
+  assert actual.keys() == expected.keys() - {'vocabulary_padding'}
+  for name, gradient in actual.items():
+    scale = np.abs(expected[name]).max()
+    np.testing.assert_allclose(
+        gradient / scale, expected[name] / scale, atol=1e-4, err_msg=name
+    )
 
 
 def test_a_row_is_the_same_alone_and_in_any_batch(pair):
