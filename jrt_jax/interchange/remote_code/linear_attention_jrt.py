@@ -6,7 +6,7 @@ from torch import nn
 from .feature_maps_jrt import build_groups
 from .feature_maps_jrt import default_normalizer
 from .feature_maps_jrt import has_own_encoder
-from .ridge_prefix_jrt import RidgePrefix
+from .prefix_readers_jrt import READERS
 
 CHUNK = 128  # positions of a block of attention weights
 
@@ -64,7 +64,7 @@ def head_groups(model, reads_prefix):
   """The groups of heads of a layer."""
   settings, H = model['feature_map'], model['num_heads']
   own = model['pla']
-  ridge = reads_prefix and own['prefix_reader'] == 'ridge'
+  reader = own['prefix_reader'] if reads_prefix else 'sum'
   separate = reads_prefix and settings.get('separate_encoder', False)
   result = nn.ModuleList()
   for (name, each, count), (_, encoder, _) in zip(
@@ -73,7 +73,7 @@ def head_groups(model, reads_prefix):
     normalizer = model['normalizer']
     if normalizer == 'auto':
       normalizer = default_normalizer(name, settings)
-      normalizer = 'output_rms' if ridge else normalizer
+      normalizer = 'output_rms' if reader in READERS else normalizer
     if not (separate and has_own_encoder(each)):
       encoder = None
     V = model['width'] // H
@@ -83,7 +83,7 @@ def head_groups(model, reads_prefix):
         normalizer=normalizer,
         num_heads=count,
         value_dim=V,
-        ridge=ridge,
+        prefix_reader=reader,
         causal_in_prefix=own['causal_in_prefix'],
     )
     result.append(group)
@@ -93,8 +93,8 @@ def head_groups(model, reads_prefix):
 class HeadGroup(nn.Module):
   """Heads that share a feature map φ and a normaliser.
 
-  The state is the sum of φ(k) vᵀ and the sum of φ(k), in float32. With `ridge`
-  it starts from the ridge regression of a prefix. Without `causal_in_prefix`
+  The state is the sum of φ(k) vᵀ and the sum of φ(k), in float32. It starts
+  from what `prefix_reader` makes of a prefix. Without `causal_in_prefix`
   only tokens after the prefix are added to it.
   """
 
@@ -106,7 +106,7 @@ class HeadGroup(nn.Module):
       normalizer,
       num_heads,
       value_dim,
-      ridge,
+      prefix_reader,
       causal_in_prefix,
   ):
     super().__init__()
@@ -114,7 +114,8 @@ class HeadGroup(nn.Module):
     self.num_heads, self.normalizer = num_heads, normalizer
     rms = normalizer == 'output_rms'
     self.gain = nn.Parameter(torch.ones(num_heads, value_dim)) if rms else None
-    self.ridge = RidgePrefix(num_heads) if ridge else None
+    make = READERS.get(prefix_reader)
+    self.reader = make(num_heads) if make else None
     self.causal_in_prefix = causal_in_prefix
 
   def forward(self, context, state, q, k, v, k_enc=None, v_enc=None):
@@ -137,16 +138,16 @@ class HeadGroup(nn.Module):
 
   def _with_prefix(self, state, k, v, prefix):
     """The state after keys and values [B, H, P, ·] where bool [B, P] is True."""
-    if self.ridge is not None and not k.shape[2]:
+    if self.reader is not None and not k.shape[2]:
       return state  # so that later tokens have no system to solve
     encode = self.feature_map_enc or self.feature_map
-    read = _read if self.ridge is None else self.ridge.read
+    read = _read if self.reader is None else self.reader.read
     sums = 0, 0
     for k, v, see in _chunks(k, v, prefix[:, None]):
       phi = encode(k.float()) * see[..., None]
       sums = read(sums, phi, v.float())
-    if self.ridge is not None:
-      sums = self.ridge(*sums), 0
+    if self.reader is not None:
+      sums = self.reader(*sums), 0
     return state[0] + sums[0], state[1] + sums[1]
 
   def _look(self, phi_q, state, phi_k, v):

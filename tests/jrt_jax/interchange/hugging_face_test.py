@@ -111,7 +111,7 @@ def test_parameters_of_heads_come_back_bit_for_bit(tiny_config):
   )
   params = models.split(models.build(config))[1]
   arrays = hugging_face.to_torch(params, config['vocab_size'])
-  for name in ('feature_map.fc1.kernel', 'ridge.log_strength'):
+  for name in ('feature_map.fc1.kernel', 'reader.log_strength'):
     assert f'model.layers.0.mixer.groups.0.{name}' in arrays
   for name, x in hugging_face.from_torch(arrays, config).items():
     np.testing.assert_array_equal(x, params[name], err_msg=name)

@@ -32,6 +32,7 @@ HYBRID = {
 PREFIX_GDN = {'num_heads': 2, 'key_dim': 4, 'value_dim': 6, 'conv_kernel': 4}
 OTHER_READERS = [
     {'prefix_reader': 'ridge'},
+    {'prefix_reader': 'contracted'},
     {'causal_in_prefix': False},
     {'prefix_reader': 'ridge', 'causal_in_prefix': False},
 ]
@@ -69,6 +70,7 @@ def torch_logits(model, ids, **arguments):
         | {'window': 1, 'conv_expand': 2, 'rope_fraction': 0.0},
         {'mixers': ('swa', 'pla', 'swa'), 'window': 3, 'sinks': 2},
         {'pla': {'prefix_reader': 'ridge'}},
+        {'pla': {'prefix_reader': 'contracted'}},
         {'pla': {'causal_in_prefix': False}},
         {'pla': {'prefix_reader': 'ridge', 'causal_in_prefix': False}}
         | {'mixers': ('pla', 'la', 'pla'), 'normalizer': 'none'}

@@ -1,4 +1,4 @@
-"""Ridge regressions in PyTorch are ours."""
+"""Readers of a prefix in PyTorch are ours."""
 
 import importlib
 
@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jrt_jax.models import ridge_prefix
+from jrt_jax.models import prefix_readers
 import pallas_kernels
 
 pytestmark = [pytest.mark.hf, pytest.mark.usefixtures('needs_torch')]
@@ -17,12 +17,13 @@ B, H, V = 2, 2, 3
 @pytest.fixture
 def theirs():
   return importlib.import_module(
-      'jrt_jax.interchange.remote_code.ridge_prefix_jrt'
+      'jrt_jax.interchange.remote_code.prefix_readers_jrt'
   )
 
 
 @pytest.mark.parametrize('F', [5, 250])
-def test_solutions_are_the_same_at_any_strength(theirs, F):
+@pytest.mark.parametrize('name', prefix_readers.READERS)
+def test_states_are_the_same_at_any_strength(theirs, name, F):
   import torch
 
   rng = np.random.default_rng(0)
@@ -30,7 +31,7 @@ def test_solutions_are_the_same_at_any_strength(theirs, F):
   v = rng.standard_normal((B, H, 4 * F, V), np.float32)
   phi[1, 1] = 0  # as in an empty prefix
   kk, kv = (phi.swapaxes(2, 3) @ x for x in (phi, v))
-  ours, module = ridge_prefix.RidgePrefix(H, F), theirs.RidgePrefix(H)
+  ours, module = prefix_readers.READERS[name](H, F), theirs.READERS[name](H)
   np.testing.assert_allclose(module.log_strength, ours.log_strength[...])
   for log_strength in ([-100.0, 1.0], [1.0, -3.0]):
     ours.log_strength[...] = jnp.array(log_strength)
