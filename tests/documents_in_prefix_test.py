@@ -15,7 +15,13 @@ L, P, VOCAB = 20, 12, 24
 CLOSE = {'rtol': 1e-5, 'atol': 1e-5}
 EVERY_CHOICE = pytest.mark.parametrize(
     'reader, causal_in_prefix',
-    [('sum', True), ('sum', False), ('ridge', True), ('ridge', False)],
+    [
+        ('sum', True),
+        ('sum', False),
+        ('ridge', True),
+        ('ridge', False),
+        ('contracted', True),
+    ],
 )
 NO_OTHERS = 'pla', 'pla'
 

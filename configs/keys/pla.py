@@ -6,8 +6,8 @@ from jrt_jax.schema import OneOf
 KEYS = dict(
     # what queries read of the prefix. sum: the sum of φ(k) vᵀ; ridge: the
     # ridge regression from φ(k) to v; contracted: the sum, with less of what
-    # many keys share. The last two have a trained strength for each head, and
-    # need the normalizer output_rms, which auto then is, or none
+    # many keys share. ridge and contracted train a strength for each head; with
+    # them, the normalizer must be output_rms (what auto then means) or none
     prefix_reader=('sum', OneOf('sum', 'ridge', 'contracted')),
     # whether the causal half also reads the tokens of the prefix. False is an
     # ablation: such a model cannot read a prefix in blocks

@@ -81,8 +81,8 @@ def key_named(name: str) -> str | None:
   return found[0] if len(found) == 1 else None
 
 
-def check_tuples(config: str, values: Mapping[str, Any]) -> None:
-  """Raises ValueError for names without quotes, which are read as one name.
+def check_quotes(config: str, values: Mapping[str, Any]) -> None:
+  """Raises ValueError for names without quotes, which are parsed as one name.
 
   Args:
     config: the name of the flag for the config file.

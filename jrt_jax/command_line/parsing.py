@@ -62,7 +62,7 @@ def parser(
     if config:
       with errors.one_line_errors():
         values = flags.FLAGS[config].value.to_dict()
-        config_file.check_tuples(config, values)
+        config_file.check_quotes(config, values)
         base.check(values)
     return argv[:1] + rest
 

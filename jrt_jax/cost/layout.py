@@ -138,7 +138,7 @@ def check_rows(config: Mapping[str, Any], mesh: Mapping[str, int]) -> None:
           f'config.model.window must be at most {most} {where}, so that a window'
           f' reaches no further than the device before, got {model["window"]}'
       )
-  readers = mixers.prefix_readers(model)
+  readers = mixers.reading_prefix(model)
   packing = config['data']['packing']
   if most := config['data']['documents_in_prefix']:
     raise ValueError(

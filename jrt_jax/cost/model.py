@@ -89,8 +89,9 @@ def train_flops(
     sequence_length: tokens of a sequence; its first tokens see fewer keys.
     prefix_fraction: fraction of tokens that are prefix.
     supervised_fraction: fraction of tokens with a label.
-    documents_in_prefix: `config.data.documents_in_prefix` of the run; so often
-      is the whole prefix read, if it is not 0.
+    documents_in_prefix: `config.data.documents_in_prefix`: how often the whole
+      prefix is read; 0: once, as one text. What a `prefix_reader` makes of the
+      total of these documents is not counted.
   """
   products = collections.Counter()
   products['embedding'] = (

@@ -63,7 +63,7 @@ def check(config: Mapping[str, Any]) -> None:
         f"config.data.packing must be 'concat' {given}, got {packing!r}"
     )
   # What other mixers keep of several documents does not add up.
-  if (readers := mixers.prefix_readers(config['model'])) != ['pla']:
+  if (readers := mixers.reading_prefix(config['model'])) != ['pla']:
     raise ValueError(
         'config.model.mixers must have pla, and no other mixer that reads a'
         f' prefix, {given}, got {", ".join(readers) or "none"}'

@@ -52,13 +52,13 @@ class DocumentMemory:
     model: the model that reads.
 
   Raises:
-    ValueError: the model has no `pla`, or another mixer that reads a prefix:
-      what these keep of several documents does not add up.
+    ValueError: the model has no `pla` layer, or also has another mixer that
+      reads a prefix, whose states of several documents cannot be added.
   """
 
   def __init__(self, model: Model):
     config = model.config['model']
-    if mixers.prefix_readers(config) != ['pla']:
+    if mixers.reading_prefix(config) != ['pla']:
       raise ValueError(
           'documents must be read by a model with pla, and no other mixer that'
           f' reads a prefix, got {", ".join(sorted({*config["mixers"]}))}'

@@ -61,8 +61,8 @@ class HeadGroup(nnx.Module):
     self.feature_map_enc = feature_map_enc
     gain = nnx.Param(jnp.ones((self.num_heads, value_dim)))
     self.gain = gain if self.normalizer == 'output_rms' else None
-    make = READERS.get(prefix_reader, lambda *_: None)
-    self.reader = make(self.num_heads, feature_map.width)
+    make = None if prefix_reader == 'sum' else READERS[prefix_reader]
+    self.reader = make and make(self.num_heads)
     self.causal_in_prefix = causal_in_prefix
 
   @property

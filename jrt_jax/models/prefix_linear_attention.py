@@ -29,7 +29,8 @@ class PrefixLinearAttention(LinearAttentionState):
 
   The prefix has its own key and value projections, so that the encoder half and
   the causal half can store different facts; queries are shared. The state
-  starts from what `prefix_reader` makes of the prefix. With `reads_prefix=False` this is the linear attention of Based.
+  starts from what `prefix_reader` makes of the prefix. With
+  `reads_prefix=False` this is the linear attention of Based.
 
   Args:
     build: makes the layers.

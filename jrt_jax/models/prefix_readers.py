@@ -56,10 +56,6 @@ class PrefixReader(nnx.Module):
         **_AXES,
     )
 
-  def strength(self) -> jax.Array:
-    """Returns the strength of each head, float32 [H]."""
-    return jnp.exp(self.log_strength[...])
-
   def state(self, sums: pallas_kernels.PrefixSums) -> pallas_kernels.State:
     """Returns what queries read of a prefix with these sums."""
     raise NotImplementedError
@@ -69,50 +65,56 @@ class RidgePrefix(PrefixReader):
   """The ridge regression from φ(k) to v; `pallas_kernels.ridge_state` has it.
 
   Its strength λ = λ_least + exp(w) counts in units of the mean eigenvalue of
-  Σ φ(k) φ(k)ᵀ, so that it does not depend on how many keys there are, or how
-  long.
+  Σ φ(k) φ(k)ᵀ, so that it depends neither on the number of keys nor on their
+  norms.
 
   Args:
     num_heads: H.
-    num_features: F.
   """
 
-  def __init__(self, num_heads: int, num_features: int):
+  def __init__(self, num_heads: int):
     super().__init__(num_heads, _FIRST)
-    self.least = max(_LEAST, _LEAST_BY_FEATURE * num_features)
 
-  def strength(self) -> jax.Array:
-    return self.least + super().strength()
+  def strength(self, num_features: int) -> jax.Array:
+    """Returns λ for F features, float32 [H]."""
+    least = max(_LEAST, _LEAST_BY_FEATURE * num_features)
+    return least + jnp.exp(self.log_strength[...])
 
   def state(self, sums: pallas_kernels.PrefixSums) -> pallas_kernels.State:
-    return pallas_kernels.ridge_state(sums, self.strength(), **_AXES)
+    strength = self.strength(sums.kk.shape[-1])
+    return pallas_kernels.ridge_state(sums, strength, **_AXES)
 
 
 class ContractedPrefix(PrefixReader):
-  """The sum B = Σ φ(k) vᵀ, read by queries that are contracted where keys are.
+  """The sum B = Σ φ(k) vᵀ, with less of the directions that many keys share.
 
-  With A = Σ φ(k) φ(k)ᵀ and the strength β, a query reads φ(q)ᵀ (I - β A / tr A)
-  B: directions that many keys share count less. With (I + β A / tr A)⁻¹ in its
-  place this would be a ridge regression, of which it is the first step.
+  With A = Σ φ(k) φ(k)ᵀ and the strength β = exp(w), which is 1 at first, a
+  query reads φ(q)ᵀ (I - β A / tr A) B. For small β this is, to first order and
+  up to a factor, the ridge regression of strength F / β. The strength has no
+  upper bound: above tr A / λ_max, the sign of the densest direction changes.
 
   Args:
     num_heads: H.
-    num_features: F; β is 1 at first.
 
   Source: after the curvature-conditioned queries of
   https://arxiv.org/abs/2606.01294, which are contracted by the covariance of
   all keys so far.
   """
 
-  def __init__(self, num_heads: int, num_features: int):
-    del num_features
+  def __init__(self, num_heads: int):
     super().__init__(num_heads, 1.0)
 
   def state(self, sums: pallas_kernels.PrefixSums) -> pallas_kernels.State:
     total = jnp.trace(sums.kk, axis1=-2, axis2=-1)  # [B, H]
     total = jnp.where(total > 0, total, 1)  # nothing was read
-    share = (self.strength() / total)[..., None, None]
-    kv = sums.kv - share * jnp.einsum('bhfg,bhgv->bhfv', sums.kk, sums.kv)
+    share = jnp.exp(self.log_strength[...]) / total
+    shared = jnp.einsum(
+        'bhfg,bhgv->bhfv',
+        sums.kk,
+        sums.kv,
+        precision=jax.lax.Precision.HIGHEST,
+    )
+    kv = sums.kv - share[..., None, None] * shared
     return pallas_kernels.State(kv, jnp.zeros_like(kv[..., 0]))
 
 

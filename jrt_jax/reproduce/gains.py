@@ -6,8 +6,7 @@ above these, and in part if at least one is and none is below; it fails if one
 is below; otherwise it is not decided.
 """
 
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 import functools
 from typing import Any, NamedTuple
 
@@ -22,7 +21,7 @@ class Pair(NamedTuple):
 
   arm: str
   over: str
-  least: float = 0.0  # points
+  least: float = 0.0  # in the unit of the gain
 
 
 def make(

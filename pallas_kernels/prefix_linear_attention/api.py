@@ -35,7 +35,7 @@ def prefix_linear_attention(
     head_axes: Sequence[str] = (),
     sequence_axes: Sequence[str] = (),
     implementation: str | Sequence[str] | None = None,
-    tiles: 'implementations.Tiles | None' = None,
+    tiles: Any = None,
 ) -> jax.Array | tuple[jax.Array, inputs_lib.State]:
   """Causal linear attention over a state that has first read the whole prefix.
 
@@ -87,8 +87,9 @@ def prefix_linear_attention(
       in bfloat16. It accepts float32 only if `jax.default_matmul_precision` is
       'bfloat16', and rounds it: relative errors are then about 4e-3 of outputs
       and 5e-3 of gradients, instead of 4e-7.
-    tiles: the tunable settings of 'mosaic_sm90', which must be named; None is
-      the entry of the table for these shapes, or a default.
+    tiles: a `mosaic_sm90_tiles.Tiles`, the settings of 'mosaic_sm90', which
+      must be named; None is the entry of the table for these shapes, or a
+      default.
 
   Returns:
     [B, L, H, V], and with `return_state` the float32 `State`.

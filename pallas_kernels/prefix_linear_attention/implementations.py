@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # at run time, it would import the kernels
   from pallas_kernels.prefix_linear_attention.mosaic_sm90_tiles import Tiles
 
 
-def _kernels(name: str) -> Callable[..., Any]:
+def _imported_late(name: str) -> Callable[..., Any]:
   """A function of `mosaic_sm90`, imported where it is called.
 
   The import takes half as long as that of jax, and only Hopper GPUs need it.
@@ -26,14 +26,14 @@ def _kernels(name: str) -> Callable[..., Any]:
 
 IMPLEMENTATIONS = {
     'chunked': chunked.chunked,
-    'mosaic_sm90': _kernels('mosaic_sm90'),
+    'mosaic_sm90': _imported_late('mosaic_sm90'),
     'reference': reference.reference,
 }
 
 # How they add up keys and values without any outputs.
 SUMS = {
     'chunked': chunked_sums.sums,
-    'mosaic_sm90': _kernels('sums'),
+    'mosaic_sm90': _imported_late('sums'),
     'reference': reference.sums,
 }
 

@@ -38,7 +38,7 @@ def is_measured(device_kind: str, V: int) -> bool:
 
 
 def no_gpu() -> str | None:
-  """Why the first device cannot run kernels, if it is not a GPU at all."""
+  """Why the first device cannot run kernels: it is no GPU; None if it is."""
   device = jax.devices()[0]
   if device.platform == 'gpu':
     return None

@@ -36,7 +36,7 @@ def reach(config: Config) -> float:
   return max(MIXERS[x].reach(config) for x in config['mixers'])
 
 
-def prefix_readers(config: Config) -> list[str]:
+def reading_prefix(config: Config) -> list[str]:
   """The mixers of a model that read a prefix, sorted: `Mixer.reads_prefix`.
 
   Args:

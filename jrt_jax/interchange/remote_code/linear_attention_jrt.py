@@ -114,8 +114,8 @@ class HeadGroup(nn.Module):
     self.num_heads, self.normalizer = num_heads, normalizer
     rms = normalizer == 'output_rms'
     self.gain = nn.Parameter(torch.ones(num_heads, value_dim)) if rms else None
-    make = READERS.get(prefix_reader)
-    self.reader = make(num_heads) if make else None
+    make = None if prefix_reader == 'sum' else READERS[prefix_reader]
+    self.reader = make and make(num_heads)
     self.causal_in_prefix = causal_in_prefix
 
   def forward(self, context, state, q, k, v, k_enc=None, v_enc=None):

@@ -16,7 +16,7 @@ from .recurrent_mixers_jrt import Mamba2
 from .recurrent_mixers_jrt import PrefixGatedDeltaNet
 from .recurrent_mixers_jrt import PrefixMamba2
 
-CHUNK = 128  # positions of a block of attention weights
+CHUNK = 128  # queries of a block of softmax attention
 
 
 class BaseConv(nn.Module):

@@ -64,7 +64,8 @@ class ContractedPrefix(PrefixReader):
     super().__init__(num_heads, 1.0)
 
   def forward(self, kk, kv):
-    return kv - self.strength() / _trace(kk, nothing=1) * (kk @ kv)
+    with torch.autocast(kk.device.type, enabled=False):
+      return kv - self.strength() / _trace(kk, nothing=1) * (kk @ kv)
 
 
 # By `config.model.pla.prefix_reader`; the sum needs no reader.

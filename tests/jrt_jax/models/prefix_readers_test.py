@@ -8,10 +8,10 @@ from jrt_jax import models
 from jrt_jax.cost import training_memory
 from jrt_jax.cost.mixers import MIXERS
 from jrt_jax.models import extend_prefix
+from jrt_jax.models import prefix_readers
 from jrt_jax.models.context import Context
 from jrt_jax.models.prefix_linear_attention import PrefixLinearAttention
 import pallas_kernels
-from jrt_jax.models import prefix_readers
 
 B, L, P, E, H, D = 2, 8, 5, 12, 3, 4
 V = E // H
@@ -70,7 +70,9 @@ def attention(mixer, x, lengths):
   # F, by which the mean eigenvalue is divided.
   gram = np.einsum('bhif,bhjf->bhij', phi, phi)
   mean = np.trace(gram, axis1=-1, axis2=-2) / group.feature_map.width
-  strength = np.asarray(group.reader.strength(), np.float64)
+  strength = np.asarray(
+      group.reader.strength(group.feature_map.width), np.float64
+  )
   unit = (mean * strength)[..., None, None] * np.eye(L)
   read = np.einsum('bhif,bhjf->bhij', features(q), phi)
   mean = mean[..., None, None]
@@ -111,17 +113,19 @@ def test_a_prefix_belongs_to_the_first_document(mixer):
 
 @pytest.mark.parametrize('features, least', [(15, 1e-3), (153, 1.53e-3)])
 def test_the_strength_is_trained_above_a_floor(features, least):
-  ridge = prefix_readers.RidgePrefix(2, features)
-  np.testing.assert_allclose(ridge.strength(), least + 0.01, rtol=1e-5)
+  ridge = prefix_readers.RidgePrefix(2)
+  np.testing.assert_allclose(ridge.strength(features), least + 0.01, rtol=1e-5)
   ridge.log_strength[...] = jnp.array([-1e3, 0.0])
-  np.testing.assert_allclose(ridge.strength(), [least, least + 1], rtol=1e-5)
+  np.testing.assert_allclose(
+      ridge.strength(features), [least, least + 1], rtol=1e-5
+  )
 
 
 def test_a_contracted_query_reads_less_of_what_many_keys_share():
   # Ten keys along the first axis, and one along the second.
   kk = jnp.diag(jnp.array([10.0, 1.0, 0.0]))[None, None]
   kv = jnp.array([[10.0], [1.0], [0.0]])[None, None]
-  reader = prefix_readers.ContractedPrefix(1, 3)
+  reader = prefix_readers.ContractedPrefix(1)
   state = reader.state(pallas_kernels.PrefixSums(kk, kv))
   np.testing.assert_allclose(
       state.kv[0, 0, :, 0], [10 * (1 - 10 / 11), 1 - 1 / 11, 0], rtol=1e-6
@@ -131,11 +135,11 @@ def test_a_contracted_query_reads_less_of_what_many_keys_share():
   np.testing.assert_array_equal(reader.state(nothing).kv, 0 * kv)
 
 
-def test_a_contraction_is_the_first_step_of_a_ridge_regression():
+def test_a_weak_contraction_is_a_strong_ridge_regression():
   k = jax.random.normal(jax.random.key(0), (B, L, H, D))
   v = jax.random.normal(jax.random.key(1), (B, L, H, V))
   sums = pallas_kernels.prefix_sums(k, v)
-  reader = prefix_readers.ContractedPrefix(H, sums.kk.shape[-1])
+  reader = prefix_readers.ContractedPrefix(H)
   reader.log_strength[...] = jnp.full(H, np.log(1e-3))
   # λ s = tr A / β, so that (A + λ s I)⁻¹ B tr A / β = B - β A B / tr A + …
   strength = np.float32([sums.kk.shape[-1] / 1e-3] * H)

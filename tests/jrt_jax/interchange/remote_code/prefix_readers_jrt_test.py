@@ -31,7 +31,7 @@ def test_states_are_the_same_at_any_strength(theirs, name, F):
   v = rng.standard_normal((B, H, 4 * F, V), np.float32)
   phi[1, 1] = 0  # as in an empty prefix
   kk, kv = (phi.swapaxes(2, 3) @ x for x in (phi, v))
-  ours, module = prefix_readers.READERS[name](H, F), theirs.READERS[name](H)
+  ours, module = prefix_readers.READERS[name](H), theirs.READERS[name](H)
   np.testing.assert_allclose(module.log_strength, ours.log_strength[...])
   for log_strength in ([-100.0, 1.0], [1.0, -3.0]):
     ours.log_strength[...] = jnp.array(log_strength)
@@ -51,7 +51,11 @@ def test_sums_are_exact_under_autocast(theirs):
       torch.tensor(np.random.default_rng(1).standard_normal((B, H, 9, n)))
       for n in (5, V)
   )
+  readers = [make(H) for make in theirs.READERS.values()]
   with torch.autocast('cpu', dtype=torch.bfloat16):
     sums = theirs.RidgePrefix.read((0, 0), phi, v)
+    states = [reader(*sums) for reader in readers]
+  for state, reader in zip(states, readers):
+    torch.testing.assert_close(state, reader(*sums))
   for actual, x in zip(sums, (phi, v)):
     torch.testing.assert_close(actual, (phi.mT @ x).float())
