@@ -22,6 +22,9 @@ def check(config: Mapping[str, Any]) -> None:
   maps = settings['parts'] if hybrid else [settings['name']]
   _require('model.mixers', model['mixers'], 'mixers_jrt', 'MIXERS')
   _require('model.feature_map.name', maps, 'feature_maps_jrt', 'FEATURE_MAPS')
+  if (reader := model['pla']['prefix_reader']) != 'sum':
+    key = 'model.pla.prefix_reader'
+    _require(key, [reader], 'prefix_readers_jrt', 'READERS')
   if policies.PREFIX_POLICIES[prefix].reads_prompt:
     _require('prefix.name', [prefix], 'prefix_jrt', 'POLICIES')
 

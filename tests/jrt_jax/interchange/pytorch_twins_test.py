@@ -4,6 +4,7 @@ from configs import base
 from jrt_jax.cost.feature_maps import MAPS
 from jrt_jax.cost.mixers import MIXERS
 from jrt_jax.interchange import pytorch_twins
+from jrt_jax.models.prefix_readers import READERS
 from jrt_jax.prefix.policies import PREFIX_POLICIES
 
 
@@ -17,6 +18,8 @@ def test_all_choices_can_be_exported():
   pytorch_twins.check(make(**{'model.mixers': tuple(MIXERS)}))
   for name in (*MAPS, 'hybrid_heads'):
     pytorch_twins.check(make(**{'model.feature_map.name': name}))
+  for name in READERS:
+    pytorch_twins.check(make(**{'model.pla.prefix_reader': name}))
   for name in PREFIX_POLICIES:
     pytorch_twins.check(make(**{'prefix.name': name}))
 
@@ -26,6 +29,7 @@ def test_all_choices_can_be_exported():
     [
         (MIXERS, 'model.mixers', ('conv', 'new')),
         (MAPS, 'model.feature_map.name', 'new'),
+        (READERS, 'model.pla.prefix_reader', 'new'),
         (PREFIX_POLICIES, 'prefix.name', 'new'),
     ],
 )

@@ -57,7 +57,12 @@ def test_prompts_in_one_padded_batch_continue_as_ours(pair):
 
 @pytest.mark.parametrize('pad_mask', ['exclude', 'reference'])
 @pytest.mark.parametrize(
-    'pla', [{'prefix_reader': 'ridge'}, {'causal_in_prefix': False}]
+    'pla',
+    [
+        {'prefix_reader': 'ridge'},
+        {'prefix_reader': 'contracted'},
+        {'causal_in_prefix': False},
+    ],
 )
 def test_models_that_read_prefixes_otherwise_continue_as_ours(
     make_pair, pla, pad_mask
