@@ -41,7 +41,7 @@ train: $(installed)  ## train configs/jrt_tiny.py on the text that Python carrie
 	  --workdir=runs/jrt_tiny $(ARGS)
 
 test: $(installed)  ## the fast tests, on two cores
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: $(installed)  ## the other tests, one after another
 	$(VENV)/bin/python -m pytest -m slow --timeout 3600 \

@@ -34,6 +34,24 @@ _set_environment()
 
 ROOT = pathlib.Path(__file__).parent.parent
 
+# Files that take half a minute. They come first: if one of two workers began one
+# of them at the end, the other would have nothing to do.
+LONG_FILES = (
+    'several_processes_test.py',
+    'mosaic_sm90_test.py',
+    'sequence_test.py',
+    'train_test.py',
+    'meshes_test.py',
+    'models_test.py',
+    'prefix_recurrence_test.py',
+    'prompts_on_devices_test.py',
+)
+
+
+def pytest_collection_modifyitems(items):
+  items.sort(key=lambda item: item.path.name not in LONG_FILES)
+
+
 # A run of seconds on the smallest of models.
 TINY = {
     'steps': 12,

@@ -13,8 +13,14 @@ from jrt_jax.reproduce import runner
 from jrt_jax.reproduce import training
 from jrt_jax.reproduce import workers
 from jrt_jax.reproduce.exhibits import retrofit
+from jrt_jax.reproduce.exhibits import text_baselines
 
-TRAINING = training.train, retrofit.measure, read_apart.measure
+TRAINING = (
+    training.train,
+    retrofit.measure,
+    read_apart.measure,
+    text_baselines.measure,
+)
 
 
 def measure(settings, workdir):
