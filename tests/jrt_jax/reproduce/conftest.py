@@ -66,14 +66,10 @@ def fake():
 
 
 @pytest.fixture
-def trained():
-  """A function that makes results of an exhibit whose jobs would train.
+def complete():
+  """A function that makes results of an exhibit from the settings of each job."""
 
-  `accuracy` maps the settings of a job to a share of answers; a figure of the
-  largest size is the same.
-  """
-
-  def trained(found, accuracy, scale='cpu', **figures):
+  def complete(found, figures, scale='cpu'):
     results = {}
     while True:
       jobs = found.plan(exhibit.Request(scale), results)
@@ -81,20 +77,35 @@ def trained():
         return results
       for job in left:
         settings = provenance.plain(job.settings)
-        share = accuracy(settings)
-        sizes = settings['overrides']['data.synthetic.sizes']
-        results[job.name] = exhibit.Done(
-            settings,
-            {
-                **{f'answer_accuracy_{size}': share for size in sizes},
-                'answer_accuracy': share,
-                'answer_loss': None if share is None else 1.0,
-                'curve': [[1, 0.1], *([] if share is None else [[2, share]])],
-                'parameters': 1000,
-                'state_bytes': 64,
-                'seconds': 3.0,
-                **figures,
-            },
-        )
+        results[job.name] = exhibit.Done(settings, figures(settings))
+
+  return complete
+
+
+@pytest.fixture
+def trained(complete):
+  """A function that makes results of an exhibit whose jobs would train.
+
+  `accuracy` maps the settings of a job to a share of answers; a figure of the
+  largest size is the same.
+  """
+
+  def trained(found, accuracy, scale='cpu', **others):
+
+    def figures(settings):
+      share = accuracy(settings)
+      sizes = settings['overrides']['data.synthetic.sizes']
+      return {
+          **{f'answer_accuracy_{size}': share for size in sizes},
+          'answer_accuracy': share,
+          'answer_loss': None if share is None else 1.0,
+          'curve': [[1, 0.1], *([] if share is None else [[2, share]])],
+          'parameters': 1000,
+          'state_bytes': 64,
+          'seconds': 3.0,
+          **others,
+      }
+
+    return complete(found, figures, scale)
 
   return trained

@@ -9,21 +9,22 @@ from jrt_jax.reproduce.exhibits import retrofit
 EXHIBIT = retrofit.EXHIBIT
 
 
-def results(score):
+@pytest.fixture
+def results(complete):
   """What `score` has for each (arm, rate, seed), in the place of training."""
-  found = {}
-  while left := [
-      job
-      for job in EXHIBIT.plan(exhibit.Request('cpu'), found)
-      if job.name not in found
-  ]:
-    for job in left:
-      figures = {
-          arm: [score(arm, rate, job.settings['seed']) for rate in rates]
-          for arm, rates in job.settings['rates'].items()
+
+  def results(score):
+
+    def figures(settings):
+      found = {
+          arm: [score(arm, rate, settings['seed']) for rate in rates]
+          for arm, rates in settings['rates'].items()
       }
-      found[job.name] = exhibit.Done(job.settings, figures | {'base': 0.1})
-  return found
+      return found | {'base': 0.1}
+
+    return complete(EXHIBIT, figures)
+
+  return results
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,9 @@ def results(score):
         ((0.009, 0.009, 0.009), 'fails'),  # a gain, of less than a point
     ],
 )
-def test_the_prefix_must_gain_a_point_over_the_same_steps_causal(gains, word):
+def test_the_prefix_must_gain_a_point_over_the_same_steps_causal(
+    results, gains, word
+):
   by_seed = dict(zip((11, 12, 13), gains))
 
   def score(arm, rate, seed):
@@ -47,7 +50,7 @@ def test_the_prefix_must_gain_a_point_over_the_same_steps_causal(gains, word):
   charts.check(table)
 
 
-def test_each_arm_goes_on_at_the_rate_that_was_best_in_the_trial():
+def test_each_arm_goes_on_at_the_rate_that_was_best_in_the_trial(results):
   best = {'la': 1e-3, 'pla': 3e-3}
   found = results(
       lambda arm, rate, seed: None if rate < 1e-3 else -abs(rate - best[arm])
